@@ -1,0 +1,284 @@
+package limiter
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// The example of the package comment.
+func TestExampleOfThePackage(t *testing.T) {
+	statement(t, policy(), `
+		0s     ask a 192.0.2.1  = pass none
+		0s     ask b 192.0.2.1  = pass none
+		1s     denied a
+		2s     accepted b
+		3s     ask c 192.0.2.1  = wait 2s source
+		5s     denied c
+		6s     ask d 192.0.2.1  = wait 4s source
+		7s     void d
+		1m10s  ask e 192.0.2.1  = wait 2s source
+		1m12s  void e
+		2m5s   ask f 192.0.2.1  = pass none
+	`)
+}
+
+func TestSourceEmpties(t *testing.T) {
+	p := policy()
+	p.Source = Rate{4, 4 * time.Minute}
+	statement(t, p, `
+		0s   ask a 192.0.2.1     = pass none
+		0s   denied a
+		1s   ask b 192.0.2.1     = wait 2s source
+		1s   denied b
+		2s   ask c 192.0.2.1     = wait 4s source
+		2s   denied c
+		3s   ask d 192.0.2.1     = wait 8s source
+		4s   ask e 192.0.2.1     = refuse source     # d holds the last token
+		5s   void d
+		6s   ask f 192.0.2.1     = wait 8s source
+		6s   denied f
+		7s   ask g 192.0.2.1     = refuse source
+		7s   denied g
+		8s   ask h 192.0.2.2     = pass none         # a neighbour is another source
+		59s  ask i 192.0.2.1     = refuse source
+		60s  ask j 192.0.2.1     = wait 8s source
+		60s  accepted j
+		60s  ask k 192.0.2.1     = wait 8s source    # one good login does not launder an address
+		61s  void k
+		4m6s ask l 192.0.2.1     = pass none
+	`)
+}
+
+func TestSourceIsABlock(t *testing.T) {
+	p := policy()
+	p.Source = Rate{1, time.Minute}
+	statement(t, p, `
+		0s  ask a 2001:db8:0:1::1            = pass none
+		0s  denied a
+		0s  ask b 2001:db8:0:1:ffff::        = refuse source
+		0s  ask c 2001:db8:0:2::1            = pass none
+		0s  ask d ::ffff:192.0.2.1           = pass none
+		0s  denied d
+		0s  ask e 192.0.2.1                  = refuse source
+	`)
+}
+
+func TestTenTelephonesBehindOneAddress(t *testing.T) {
+	statement(t, policy(), `
+		0s  ask a 192.0.2.1  = pass none
+		0s  ask b 192.0.2.1  = pass none
+		0s  ask c 192.0.2.1  = pass none
+		0s  ask d 192.0.2.1  = pass none
+		0s  ask e 192.0.2.1  = pass none
+		0s  ask f 192.0.2.1  = pass none
+		0s  ask g 192.0.2.1  = pass none
+		0s  ask h 192.0.2.1  = pass none
+		0s  ask i 192.0.2.1  = pass none
+		0s  ask j 192.0.2.1  = pass none
+		0s  ask k 192.0.2.1  = refuse source
+		1s  accepted a
+		1s  ask k 192.0.2.1  = pass none
+	`)
+}
+
+func TestNetworkDelays(t *testing.T) {
+	p := policy()
+	p.Network = Rate{4, 4 * time.Minute}
+	tl := statement(t, p, `
+		0s  ask a 192.0.2.1  = pass none
+		0s  denied a
+		0s  ask b 192.0.2.2  = wait 2s network
+		0s  denied b
+		0s  ask c 192.0.2.3  = wait 4s network
+		0s  denied c
+		0s  ask d 192.0.2.4  = wait 8s network
+		0s  denied d
+		0s  ask e 192.0.2.5  = wait 10s network
+		0s  ask f 192.0.2.6  = wait 10s network   # more holds than tokens: never a refusal
+		0s  denied e
+		0s  denied f
+		0s  ask g 192.0.3.1  = pass none          # another network
+		0s  ask h 192.0.2.1  = wait 10s network   # source asks for 2s
+	`)
+	if tl.tickets["h"].Settle(at("0s"), Void); tl.tickets["a"].held != [kinds]*entry{} {
+		t.Error("a settled ticket still holds")
+	}
+	// Six denials emptied four tokens. Spending stopped at zero, so one is back in a minute.
+	tl.play(t, `
+		1m  ask i 192.0.2.7  = wait 8s network
+	`)
+}
+
+func TestGlobal(t *testing.T) {
+	p := policy()
+	p.Global, p.WaitMax = Rate{2, 2 * time.Second}, 3*time.Second
+	tl := statement(t, p, `
+		0s  ask a 192.0.2.1  = pass none
+		0s  ask b 192.0.3.1  = pass none
+		0s  ask c 192.0.4.1  = wait 1s global
+		0s  ask d 192.0.5.1  = wait 2s global
+		0s  ask e 192.0.6.1  = wait 3s global
+		0s  ask f 192.0.7.1  = refuse global
+		0s  void f                              # a refused ticket has nothing to give back
+		0s  ask g 192.0.7.1  = refuse global
+		0s  void d                              # gone before its turn
+		0s  ask h 192.0.8.1  = wait 3s global
+		1s  void c                              # acted on: stays spent
+		1s  denied a
+		1s  void b
+		1s  ask i 192.0.9.1  = wait 3s global
+		1s  ask j 192.0.9.1  = refuse global
+	`)
+	for _, name := range []string{"c", "d", "e"} {
+		if v := tl.tickets[name].Verdict(); v.Wait%time.Second != 0 {
+			t.Errorf("%s waits %v: a turn needs no jitter", name, v.Wait)
+		}
+	}
+}
+
+// A token comes back while the attempt waits for another rule, although its turn in the global bucket is past.
+func TestGlobalTokenOfAnAttemptThatLeavesItsWait(t *testing.T) {
+	p := policy()
+	p.Global = Rate{10, 10 * time.Hour}
+	tl := statement(t, p, `
+		0s  ask a 192.0.2.1  = pass none
+		0s  denied a
+		1s  ask b 192.0.2.1  = wait 2s source
+		2s  void b
+		3s  ask c 192.0.2.1  = wait 2s source
+		9s  void c
+	`)
+	if left := tl.Stats(at("9s")).GlobalTokens; left < 8 || left > 8.1 {
+		t.Errorf("%v global tokens left, want 8: a and c went on, b did not", left)
+	}
+}
+
+func TestStrangersWhoHangUpDoNotKeepOthersOut(t *testing.T) {
+	l := newLimiter(t, policy())
+	flood := func(t time.Time) (tickets []*Ticket, refused int) {
+		for i := range 3000 {
+			k := l.Ask(t, Attempt{Addr: host(i * 250)})
+			if k.Verdict().Action == Refuse {
+				refused++
+			}
+			tickets = append(tickets, k)
+		}
+		return tickets, refused
+	}
+	tickets, refused := flood(start)
+	if refused != 3000-200-2000 {
+		t.Errorf("%d refused; 200 go at once and 10 s have room for 2000 more", refused)
+	}
+	for _, k := range tickets {
+		k.Settle(at("1s"), Void)
+	}
+	// In that second 200 more had their turn, so the next is due at once: the rate allows one in 5 ms.
+	if v := l.Ask(at("1s"), Attempt{Addr: host(1)}).Verdict(); v.Action == Refuse || v.Wait > 5*time.Millisecond {
+		t.Errorf("verdict %v after the flood hung up", v)
+	}
+}
+
+func TestRefusalByAnotherRuleTakesNoGlobalToken(t *testing.T) {
+	p := policy()
+	p.Source, p.Global = Rate{1, time.Hour}, Rate{10, time.Hour}
+	tl := statement(t, p, `
+		0s  ask a 192.0.2.1  = pass none
+		0s  ask b 192.0.2.1  = refuse source
+		0s  ask c 192.0.2.1  = refuse source
+	`)
+	if left := tl.Stats(start).GlobalTokens; left != 9 {
+		t.Errorf("%v global tokens left, want 9", left)
+	}
+}
+
+func TestRefusalByGlobalHoldsNothing(t *testing.T) {
+	p := policy()
+	p.Source, p.Global, p.WaitMax = Rate{1, time.Hour}, Rate{1, time.Second}, 0
+	statement(t, p, `
+		0s  ask a 192.0.2.1  = pass none
+		0s  ask b 192.0.3.1  = refuse global
+		1s  ask c 192.0.3.1  = pass none
+	`)
+}
+
+func TestWaitsAreNotAdded(t *testing.T) {
+	p := policy()
+	p.Network, p.Global = Rate{4, time.Hour}, Rate{1, 3 * time.Second}
+	statement(t, p, `
+		0s  ask a 192.0.2.1  = pass none
+		0s  denied a
+		3s  ask b 192.0.2.2  = wait 2s network
+		3s  denied b
+		3s  ask c 192.0.2.1  = wait 4s network   # source says 2s, network 4s, global 3s
+	`)
+}
+
+func TestExempt(t *testing.T) {
+	p := policy()
+	p.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	p.Connect, p.Open, p.OpenPrelogin, p.Source = Rate{1, time.Hour}, 1, 1, Rate{1, time.Hour}
+	p.Global, p.WaitMax = Rate{3, time.Hour}, time.Second
+	tl := statement(t, p, `
+		0s  connect v 192.0.2.1          = pass none
+		0s  connect w ::ffff:192.0.2.1   = pass none
+		0s  belongs v                    = true
+		0s  login v
+		0s  leave v
+		0s  leave v
+		0s  ask a 192.0.2.1              = pass none
+		0s  denied a
+		0s  ask b 192.0.2.1              = pass none
+		0s  denied b
+		0s  ask c 192.0.2.1              = pass none
+		0s  ask d 192.0.2.1              = refuse global   # a webmail is no back door
+	`)
+	if s := tl.Stats(start); s.Sources+s.Networks != 0 {
+		t.Errorf("%+v: an exempt address is remembered", s)
+	}
+}
+
+func TestRulesThatAreOff(t *testing.T) {
+	l := newLimiter(t, Policy{WaitMax: 10 * time.Second, TableMax: 10})
+	for i := range 1000 {
+		if _, v := l.Connect(start, host(1)); v != pass {
+			t.Fatalf("connect %d: %v", i, v)
+		}
+		k := l.Ask(start, Attempt{Addr: host(1)})
+		if k.Verdict() != pass {
+			t.Fatalf("ask %d: %v", i, k.Verdict())
+		}
+		k.Settle(start, Denied)
+	}
+	if left := l.Stats(start).GlobalTokens; left != 0 {
+		t.Errorf("%v tokens of a rule that is off", left)
+	}
+}
+
+func TestInvalidAddressIsASourceOfItsOwn(t *testing.T) {
+	p := policy()
+	p.Source = Rate{1, time.Hour}
+	l := newLimiter(t, p)
+	if _, v := l.Connect(start, netip.Addr{}); v != pass {
+		t.Errorf("connect: %v", v)
+	}
+	l.Ask(start, Attempt{}).Settle(start, Denied)
+	if v := l.Ask(start, Attempt{}).Verdict(); v != refusal(RuleSource) {
+		t.Errorf("second attempt: %v", v)
+	}
+	if v := l.Ask(start, Attempt{Addr: netip.IPv6Unspecified()}).Verdict(); v != pass {
+		t.Errorf("the unspecified address is charged with it: %v", v)
+	}
+}
+
+func TestTimeRunsForwardOnly(t *testing.T) {
+	p := policy()
+	p.Source = Rate{2, 2 * time.Minute}
+	statement(t, p, `
+		10m  ask a 192.0.2.1  = pass none
+		10m  ask b 192.0.2.1  = pass none
+		10m  denied a
+		 0m  denied b                           # read its clock before it got the lock
+		10m  ask c 192.0.2.1  = refuse source   # ten minutes that were lived once refill once
+	`)
+}

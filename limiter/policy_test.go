@@ -1,0 +1,104 @@
+package limiter
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// policy returns a policy with the default limits. Tests change what they are about.
+func policy() Policy {
+	return Policy{
+		Connect:      Rate{60, 12 * time.Second},
+		Open:         200,
+		OpenPrelogin: 30,
+		Source:       Rate{10, 10 * time.Minute},
+		Network:      Rate{100, 10 * time.Minute},
+		Global:       Rate{200, time.Second},
+		WaitMax:      10 * time.Second,
+		TableMax:     1000,
+	}
+}
+
+// newLimiter returns a Limiter for p, which must be right.
+func newLimiter(t testing.TB, p Policy) *Limiter {
+	t.Helper()
+	l, err := New(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestPolicyErrors(t *testing.T) {
+	for _, tc := range []struct {
+		says  string
+		wrong func(*Policy)
+	}{
+		{"Connect: rate 0/12s: tokens", func(p *Policy) { p.Connect.Tokens = 0 }},
+		{"Source: rate 10/0s: time", func(p *Policy) { p.Source.Per = 0 }},
+		{"Network: rate -1/10m: tokens", func(p *Policy) { p.Network.Tokens = -1 }},
+		{"Global: rate 2000000/1s: tokens", func(p *Policy) { p.Global.Tokens = 2_000_000 }},
+		{"Open: -1 is below zero", func(p *Policy) { p.Open = -1 }},
+		{"OpenPrelogin: -1 is below zero", func(p *Policy) { p.OpenPrelogin = -1 }},
+		{"WaitMax: -1s is not between", func(p *Policy) { p.WaitMax = -time.Second }},
+		{"WaitMax: 16s is not between 0s and 15s", func(p *Policy) { p.WaitMax = 16 * time.Second }},
+		{"TableMax: 0 is below 1", func(p *Policy) { p.TableMax = 0 }},
+		{"Exempt: invalid Prefix is not", func(p *Policy) { p.Exempt = make([]netip.Prefix, 1) }},
+		{"Exempt: ::ffff:0.0.0.0/90 is not", func(p *Policy) {
+			p.Exempt = []netip.Prefix{netip.MustParsePrefix("::ffff:0:0/90")}
+		}},
+	} {
+		p := policy()
+		tc.wrong(&p)
+		if _, err := New(p); err == nil || !strings.HasPrefix(err.Error(), "limiter policy: "+tc.says) {
+			t.Errorf("New says %v, want %q", err, tc.says)
+		}
+	}
+}
+
+func TestPolicyZeroRulesAreOff(t *testing.T) {
+	if _, err := New(Policy{TableMax: 1}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPolicyExempts(t *testing.T) {
+	p := policy()
+	p.Exempt = []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.77/24"), // host bits are ignored
+		netip.MustParsePrefix("::ffff:198.51.100.0/120"),
+		netip.MustParsePrefix("2001:db8::/32"),
+	}
+	p, err := p.checked()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]bool{
+		"192.0.2.1":          true,
+		"::ffff:192.0.2.1":   true,
+		"198.51.100.9":       true,
+		"::ffff:c633:6409%1": true,
+		"2001:db8::1%eth0":   true,
+		"192.0.3.1":          false,
+		"2001:db9::1":        false,
+	} {
+		if got := p.exempts(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("exempts(%s) = %v, want %v", addr, got, want)
+		}
+	}
+	if p.exempts(netip.Addr{}) {
+		t.Error("the invalid address is exempt")
+	}
+}
+
+func TestNewKeepsNoHandleOnExempt(t *testing.T) {
+	p := policy()
+	p.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	l := newLimiter(t, p)
+	p.Exempt[0] = netip.MustParsePrefix("0.0.0.0/0")
+	if l.policy.exempts(netip.MustParseAddr("198.51.100.1")) {
+		t.Error("the caller's slice still changes the policy")
+	}
+}

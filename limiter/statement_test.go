@@ -1,0 +1,88 @@
+package limiter
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A teller plays statements: what a limiter is told and asked, line by line, and what it must answer.
+//
+//	12s  ask a 192.0.2.1      = wait 2s source    open attempt a; a wait may be up to a fifth longer
+//	13s  denied a                                 settle it; also accepted, void
+//	13s  connect v 192.0.2.1  = pass none         open visit v
+//	14s  login v                                  also leave
+//	15s  belongs v            = false             is another visit of its source logged in
+type teller struct {
+	*Limiter
+	tickets map[string]*Ticket
+	visits  map[string]*Visit
+}
+
+// statement plays script to a new limiter for p, and returns the teller for more of it.
+func statement(t *testing.T, p Policy, script string) teller {
+	t.Helper()
+	tl := teller{newLimiter(t, p), map[string]*Ticket{}, map[string]*Visit{}}
+	tl.play(t, script)
+	return tl
+}
+
+// play plays script and fails where an answer is not the one it says.
+func (tl teller) play(t *testing.T, script string) {
+	t.Helper()
+	for line := range strings.Lines(script) {
+		line, _, _ = strings.Cut(line, "#")
+		entry, want, asked := strings.Cut(strings.TrimSpace(line), "=")
+		words := append(strings.Fields(entry), "", "") // not every verb takes an address
+		if words[0] == "" {
+			continue
+		}
+		got := tl.do(at(words[0]), words[1], words[2], words[3])
+		if asked && !agrees(got, strings.TrimSpace(want), tl.policy.WaitMax) {
+			t.Errorf("%s\n\tgot %v", strings.TrimSpace(line), got)
+		}
+	}
+}
+
+// do plays one line and returns the answer, if it has one.
+func (tl teller) do(t time.Time, verb, name, addr string) any {
+	switch verb {
+	case "ask":
+		tl.tickets[name] = tl.Ask(t, Attempt{Addr: netip.MustParseAddr(addr)})
+		return tl.tickets[name].Verdict()
+	case "denied", "accepted", "void":
+		tl.tickets[name].Settle(t, map[string]Outcome{"denied": Denied, "accepted": Accepted, "void": Void}[verb])
+	case "connect":
+		visit, verdict := tl.Connect(t, netip.MustParseAddr(addr))
+		if (visit == nil) != (verdict.Action == Refuse) {
+			return fmt.Sprint("visit ", visit, " beside ", verdict)
+		}
+		tl.visits[name] = visit
+		return verdict
+	case "login":
+		tl.visits[name].LoggedIn(t)
+	case "leave":
+		tl.visits[name].Leave(t)
+	case "belongs":
+		return fmt.Sprint(tl.visits[name].Belongs())
+	default:
+		panic("no such verb: " + verb)
+	}
+	return nil
+}
+
+// agrees reports whether got is what a line wants, give or take jitter.
+func agrees(got any, want string, longest time.Duration) bool {
+	v, ok := got.(Verdict)
+	if !ok || v.Action != Wait {
+		return fmt.Sprint(got) == want || ok && v.Wait == 0 && v.Action.String()+" "+string(v.Rule) == want
+	}
+	words := strings.Fields(want)
+	if len(words) != 3 || words[0] != "wait" || words[2] != string(v.Rule) {
+		return false
+	}
+	d, err := time.ParseDuration(words[1])
+	return err == nil && v.Wait >= d && v.Wait <= min(d+d/5, longest)
+}

@@ -1,0 +1,65 @@
+package limiter
+
+import (
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestStricter(t *testing.T) {
+	wait2, wait4 := waiting(RuleSource, 2*time.Second), waiting(RuleNetwork, 4*time.Second)
+	for _, tc := range []struct{ a, b, want Verdict }{
+		{pass, pass, pass},
+		{pass, wait2, wait2},
+		{wait2, wait4, wait4},
+		{wait4, refusal(RuleGlobal), refusal(RuleGlobal)},
+		{pass, refusal(RuleSource), refusal(RuleSource)},
+	} {
+		if got := stricter(tc.a, tc.b); got != tc.want {
+			t.Errorf("stricter(%v, %v) = %v, want %v", tc.a, tc.b, got, tc.want)
+		}
+		if got := stricter(tc.b, tc.a); got != tc.want {
+			t.Errorf("stricter(%v, %v) = %v, want %v", tc.b, tc.a, got, tc.want)
+		}
+	}
+	if got := stricter(refusal(RuleSource), refusal(RuleGlobal)); got.Rule != RuleSource {
+		t.Errorf("between equals the rule is %s, want the first", got.Rule)
+	}
+}
+
+func TestWaitingForNothingIsPass(t *testing.T) {
+	if got := waiting(RuleSource, 0); got != pass {
+		t.Errorf("waiting(source, 0) = %v, want %v", got, pass)
+	}
+}
+
+func TestWords(t *testing.T) {
+	for _, tc := range []struct{ got, want string }{
+		{Pass.String(), "pass"}, {Wait.String(), "wait"}, {Refuse.String(), "refuse"},
+		{Void.String(), "void"}, {Denied.String(), "denied"}, {Accepted.String(), "accepted"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("got %q, want %q", tc.got, tc.want)
+		}
+	}
+	if unset := *new(Outcome); unset != Void {
+		t.Error("an outcome nobody set must be void")
+	}
+}
+
+func TestRulesAreAFixedSetOfWords(t *testing.T) {
+	rules := Rules()
+	if len(rules) != 10 || len(slices.Compact(slices.Sorted(slices.Values(rules)))) != len(rules) {
+		t.Errorf("Rules() = %v, want ten different ones", rules)
+	}
+	for _, r := range rules {
+		if !regexp.MustCompile(`^[a-z_]+$`).MatchString(string(r)) {
+			t.Errorf("rule %q is no word for a metric", r)
+		}
+	}
+	rules[0] = "changed"
+	if Rules()[0] != RuleNone {
+		t.Error("a caller can change the rules")
+	}
+}
