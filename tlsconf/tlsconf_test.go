@@ -1,0 +1,207 @@
+package tlsconf_test
+
+import (
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/tlsconf"
+)
+
+// anyone accepts every certificate, to see which one was served.
+func anyone(name string) *tls.Config { return &tls.Config{ServerName: name, InsecureSkipVerify: true} }
+
+func TestServerNamePicksCertificate(t *testing.T) {
+	pairs := []identity{
+		issue(t, "mail.example.org"),
+		issue(t, "*.example.net"),
+		issue(t, "imap.example.net", "Pop.Example.NET"),
+		issue(t, "*.sub.example.net"),
+	}
+	server := load(t, folder(t.TempDir()).config(t, pairs...)).Server("imap")
+	for _, tt := range []struct {
+		about, name string
+		want        int
+	}{
+		{"exact", "mail.example.org", 0},
+		{"wildcard", "smtp.example.net", 1},
+		{"exact before wildcard", "imap.example.net", 2},
+		{"case does not matter", "POP.example.net", 2},
+		{"longer wildcard", "a.sub.example.net", 3},
+		{"wildcard is one label", "a.b.example.net", 0},
+		{"wildcard is not none", "example.net", 0},
+		{"unknown name gets the default", "mail.elsewhere.example", 0},
+		{"no name gets the default", "", 0},
+		{"not a name gets the default", "a b.example.net", 0},
+		{"literal wildcard gets the default", "*.example.net", 0},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			if got := served(t, server, anyone(tt.name)); !got.Equal(pairs[tt.want].cert) {
+				t.Errorf("%q was served the certificate for %q, want %q", tt.name, got.DNSNames, pairs[tt.want].cert.DNSNames)
+			}
+		})
+	}
+}
+
+// A client that can check one kind of signature only is served that kind, and
+// one that can check both the kind that is named first.
+func TestClientSupportPicksCertificate(t *testing.T) {
+	ecdsaOnly := []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+	rsaOnly := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
+	twins := []identity{issue(t, "mail.example.org"), issueRSA(t, "mail.example.org")}
+	wild := []identity{issue(t, "mail.example.org"), issueRSA(t, "*.example.org")}
+	for _, tt := range []struct {
+		about, name string
+		pairs       []identity
+		suites      []uint16
+		want        int
+	}{
+		{"both", "mail.example.org", twins, nil, 0},
+		{"ECDSA", "mail.example.org", twins, ecdsaOnly, 0},
+		{"RSA", "mail.example.org", twins, rsaOnly, 1},
+		{"RSA without a name", "", twins, rsaOnly, 1},
+		{"RSA with an unknown name", "old.example.org", twins, rsaOnly, 1},
+		{"RSA from a wildcard", "mail.example.org", wild, rsaOnly, 1},
+		{"both, exact first", "mail.example.org", wild, nil, 0},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			client := anyone(tt.name)
+			if tt.suites != nil {
+				client.MaxVersion, client.CipherSuites = tls.VersionTLS12, tt.suites
+			}
+			server := load(t, folder(t.TempDir()).config(t, tt.pairs...)).Server("imap")
+			if got := served(t, server, client); !got.Equal(tt.pairs[tt.want].cert) {
+				t.Errorf("got a certificate signed with %v", got.PublicKeyAlgorithm)
+			}
+		})
+	}
+}
+
+func TestNoCommonSignature(t *testing.T) {
+	for _, pairs := range [][]identity{{issue(t, "a.example.org")}, {issue(t, "a.example.org"), issue(t, "a.example.org")}} {
+		server := load(t, folder(t.TempDir()).config(t, pairs...)).Server("imap")
+		client := anyone("a.example.org")
+		client.MaxVersion, client.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
+		if _, clientErr, serverErr := handshake(t, server, client); clientErr == nil || serverErr == nil {
+			t.Errorf("client: %v; server: %v; want failures", clientErr, serverErr)
+		}
+	}
+}
+
+func TestProtocolNegotiation(t *testing.T) {
+	pair := issue(t, "mail.example.org")
+	server := load(t, folder(t.TempDir()).config(t, pair)).Server("imap")
+	for _, tt := range []struct {
+		about string
+		offer []string
+		want  string
+		alert string
+	}{
+		{about: "none offered"},
+		{about: "its own", offer: []string{"imap"}, want: "imap"},
+		{about: "its own among others", offer: []string{"h2", "imap"}, want: "imap"},
+		{about: "the other door's", offer: []string{"pop3"}, alert: "no application protocol"},
+		{about: "a browser's", offer: []string{"h2", "http/1.1"}, alert: "no application protocol"},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			client := trust("mail.example.org", pair)
+			client.NextProtos = tt.offer
+			state, clientErr, serverErr := handshake(t, server, client)
+			if tt.alert == "" {
+				if clientErr != nil || serverErr != nil || state.NegotiatedProtocol != tt.want {
+					t.Errorf("protocol %q; client: %v; server: %v", state.NegotiatedProtocol, clientErr, serverErr)
+				}
+			} else if clientErr == nil || !strings.Contains(clientErr.Error(), tt.alert) || serverErr == nil {
+				t.Errorf("client: %v; server: %v; want %q", clientErr, serverErr, tt.alert)
+			}
+		})
+	}
+}
+
+func TestMinimumVersion(t *testing.T) {
+	pair := issue(t, "mail.example.org")
+	c := folder(t.TempDir()).config(t, pair)
+	for _, tt := range []struct {
+		about       string
+		least, most uint16
+		ok          bool
+	}{
+		{"1.1 is never served", 0, tls.VersionTLS11, false},
+		{"1.2 by default", 0, tls.VersionTLS12, true},
+		{"1.2 if asked for", tls.VersionTLS12, tls.VersionTLS12, true},
+		{"1.2 is too old", tls.VersionTLS13, tls.VersionTLS12, false},
+		{"1.3", tls.VersionTLS13, tls.VersionTLS13, true},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			c.MinVersion = tt.least
+			client := trust("mail.example.org", pair)
+			client.MinVersion, client.MaxVersion = tls.VersionTLS10, tt.most
+			state, clientErr, serverErr := handshake(t, load(t, c).Server("imap"), client)
+			if ok := clientErr == nil && serverErr == nil; ok != tt.ok || (ok && state.Version != tt.most) {
+				t.Errorf("version %x; client: %v; server: %v", state.Version, clientErr, serverErr)
+			}
+		})
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	dir := folder(t.TempDir())
+	one, two := issue(t, "one.example.org"), issue(t, "two.example.org")
+	good := dir.config(t, one, two)
+	garbage := dir.write(t, "garbage", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n"))
+	absent := filepath.Join(string(dir), "absent")
+	for _, tt := range []struct {
+		about  string
+		config tlsconf.Config
+		want   []string
+	}{
+		{"nothing", tlsconf.Config{}, []string{"no certificate file given"}},
+		{"keys only", tlsconf.Config{Keys: good.Keys}, []string{"no certificate file given"}},
+		{"unpaired", tlsconf.Config{Certs: good.Certs, Keys: good.Keys[:1]}, []string{"2 certificate files but 1 key file"}},
+		{"old version", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, MinVersion: tls.VersionTLS11}, []string{"TLS 1.1", "1.2 or 1.3"}},
+		{"no certificate file", tlsconf.Config{Certs: []string{absent}, Keys: good.Keys[:1]}, []string{"read certificate", absent}},
+		{"no key file", tlsconf.Config{Certs: good.Certs[:1], Keys: []string{absent}}, []string{"read private key", absent}},
+		{"garbage", tlsconf.Config{Certs: []string{garbage}, Keys: good.Keys[:1]}, []string{garbage, good.Keys[0]}},
+		{"foreign key", tlsconf.Config{Certs: good.Certs, Keys: []string{good.Keys[0], good.Keys[0]}}, []string{good.Certs[1], "does not match"}},
+		{"switched", tlsconf.Config{Certs: good.Keys[:1], Keys: good.Certs[:1]}, []string{good.Keys[0], "switched"}},
+		{"no ticket key file", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, TicketKeyFile: absent}, []string{"read ticket keys", absent}},
+		{"bad ticket key file", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, TicketKeyFile: garbage}, []string{"read ticket keys " + garbage, "line 1"}},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			s, err := tlsconf.Load(tt.config)
+			if s != nil || err == nil {
+				t.Fatalf("got %v, %v; want an error", s, err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// A key that others can read is theirs to complain about, not ours: secrets
+// that an orchestrator mounts often look like that.
+func TestKeyFileModeDoesNotMatter(t *testing.T) {
+	c := folder(t.TempDir()).config(t, issue(t, "mail.example.org"))
+	if err := os.Chmod(c.Keys[0], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	load(t, c)
+}
+
+func TestNotAfter(t *testing.T) {
+	expired := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	pairs := []identity{issue(t, "a.example.org"), sign(t, issue(t).key, expired, []string{"b.example.org"}), issue(t, "c.example.org")}
+	s := load(t, folder(t.TempDir()).config(t, pairs...))
+	if got := s.NotAfter(); !got.Equal(expired) {
+		t.Errorf("NotAfter is %v, want %v", got, expired)
+	}
+	if got := served(t, s.Server("imap"), anyone("b.example.org")); !got.Equal(pairs[1].cert) {
+		t.Error("the expired certificate is not served")
+	}
+}
