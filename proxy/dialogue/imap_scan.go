@@ -1,0 +1,124 @@
+package dialogue
+
+import (
+	"bytes"
+	"errors"
+)
+
+// The functions of this file take the front of a line apart: each returns what
+// it found and what follows it. They are pure, and hold RFC 3501 section 9.
+
+var errSyntax = errors.New("syntax error")
+
+// isAtomChar reports ATOM-CHAR, to which 8-bit octets do not belong.
+func isAtomChar(c byte) bool {
+	return c > ' ' && c < 0x7f && !bytes.ContainsRune([]byte(`(){%*"\]`), rune(c))
+}
+
+// isAstringChar reports ASTRING-CHAR.
+func isAstringChar(c byte) bool { return isAtomChar(c) || c == ']' }
+
+// cutWhile splits b behind its longest prefix of octets that belong.
+func cutWhile(b []byte, belongs func(byte) bool) (front, rest []byte) {
+	for i, c := range b {
+		if !belongs(c) {
+			return b[:i], b[i:]
+		}
+	}
+	return b, nil
+}
+
+// scanTag returns the tag of a command line, and what follows the space behind it.
+func scanTag(line []byte) (tag string, rest []byte, err error) {
+	t, rest := cutWhile(line, func(c byte) bool { return isAstringChar(c) && c != '+' })
+	if len(t) == 0 || len(t) > maxTag {
+		return "", nil, errSyntax
+	}
+	rest, ok := bytes.CutPrefix(rest, []byte{' '})
+	if !ok {
+		return "", nil, errSyntax
+	}
+	return string(t), rest, nil
+}
+
+// scanWord returns a command or mechanism name in upper case, and its
+// arguments, which are empty when there are none.
+func scanWord(b []byte) (word string, args []byte, err error) {
+	w, rest := cutWhile(b, isAtomChar)
+	if len(w) == 0 {
+		return "", nil, errSyntax
+	}
+	if len(rest) > 0 && rest[0] != ' ' {
+		return "", nil, errSyntax
+	}
+	if len(rest) > 0 {
+		args = rest[1:]
+	}
+	return string(bytes.ToUpper(w)), args, nil
+}
+
+// scanQuoted returns the value of the quoted string b begins with. Octets above
+// 0x7f pass, as clients send them and servers take them.
+func scanQuoted(b []byte) (value, rest []byte, err error) {
+	value = make([]byte, 0, len(b))
+	for i := 1; i < len(b); i++ {
+		switch c := b[i]; c {
+		case '"':
+			return value, b[i+1:], nil
+		case 0, '\r':
+			return nil, nil, errSyntax
+		case '\\':
+			if i++; i == len(b) || b[i] != '"' && b[i] != '\\' {
+				return nil, nil, errSyntax
+			}
+			value = append(value, b[i])
+		default:
+			value = append(value, c)
+		}
+	}
+	return nil, nil, errSyntax
+}
+
+// literal is the announcement of a literal: {n}, or {n+} when the client does
+// not wait for leave to send it (RFC 7888).
+type literal struct {
+	size int
+	sync bool
+}
+
+// maxLiteralSize is above any size that is read, and below any overflow.
+const maxLiteralSize = 1 << 32
+
+// scanLiteral reads the announcement that b consists of. Sizes above 32 bits
+// are cut to maxLiteralSize: they are refused anyway.
+func scanLiteral(b []byte) (l literal, err error) {
+	b, ok := bytes.CutPrefix(b, []byte{'{'})
+	b, closed := bytes.CutSuffix(b, []byte{'}'})
+	if !ok || !closed {
+		return l, errSyntax
+	}
+	b, nonsync := bytes.CutSuffix(b, []byte{'+'})
+	l.sync = !nonsync
+	if len(b) == 0 || len(b) > 20 {
+		return l, errSyntax
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return l, errSyntax
+		}
+		l.size = min(l.size*10+int(c-'0'), maxLiteralSize)
+	}
+	return l, nil
+}
+
+// trailingLiteral finds the announcement at the end of a line that is not
+// otherwise understood. It must be honoured even so, or the literal's octets
+// would run as commands (RFC 7888 section 3).
+func trailingLiteral(line []byte) (l literal, ok bool) {
+	i := bytes.LastIndexByte(line, '{')
+	if i < 0 {
+		return l, false
+	}
+	l, err := scanLiteral(line[i:])
+	return l, err == nil
+}

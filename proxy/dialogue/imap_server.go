@@ -1,0 +1,169 @@
+package dialogue
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// backendTag is the tag of the one command a backend ever gets on a connection,
+// apart from STARTTLS and the probe.
+const backendTag = "1"
+
+// Welcome reads the greeting and starts TLS if asked to. CAPABILITY is never
+// sent before a login: Dovecot would then leave the list out of its reply.
+func (p IMAP) Welcome(up *Conn, upgrade func() error) error {
+	_, err := p.welcome(up, upgrade)
+	return err
+}
+
+// welcome returns the greeting, or nothing when TLS has made it obsolete.
+func (IMAP) welcome(up *Conn, upgrade func() error) (greeting []byte, err error) {
+	line, err := up.readLine(maxReply)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.HasPrefix(line, []byte("* OK")) {
+		return nil, badReply("greeting", line)
+	}
+	if upgrade == nil {
+		return line, nil
+	}
+	if _, err = imapAsk(up, "STARTTLS"); err != nil {
+		return nil, err
+	}
+	return nil, upgrade()
+}
+
+// imapAsk sends a command and returns the untagged data before its OK.
+func imapAsk(up *Conn, command string) (data [][]byte, err error) {
+	if err := up.say(backendTag, " ", command); err != nil {
+		return nil, err
+	}
+	for range maxReplies {
+		line, err := up.readLine(maxReply)
+		switch {
+		case err != nil:
+			return nil, err
+		case bytes.HasPrefix(line, []byte("* ")):
+			data = append(data, bytes.Clone(line))
+		case bytes.HasPrefix(line, []byte(backendTag+" OK")):
+			return data, nil
+		default:
+			return nil, badReply(command, line)
+		}
+	}
+	return nil, badReply(command, nil)
+}
+
+// Probe takes the capabilities from the greeting, or asks for them.
+func (p IMAP) Probe(up *Conn, upgrade func() error) (Capabilities, error) {
+	line, err := p.welcome(up, upgrade)
+	if err != nil {
+		return nil, err
+	}
+	if list := imapCode(line, "CAPABILITY"); list != "" {
+		return strings.Fields(list), nil
+	}
+	data, err := imapAsk(up, "CAPABILITY")
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range data {
+		if list, ok := cutPrefixFold(string(line), "* CAPABILITY "); ok {
+			return strings.Fields(list), nil
+		}
+	}
+	return nil, badReply("CAPABILITY", nil)
+}
+
+// imapCode returns the arguments of a response code in a status line.
+func imapCode(line []byte, code string) string {
+	_, after, _ := strings.Cut(string(line), "["+code+" ")
+	list, _, closed := strings.Cut(after, "]")
+	if !closed {
+		return ""
+	}
+	return list
+}
+
+// Login sends AUTHENTICATE and relays until the tagged reply (RFC 3501 section
+// 6.2.2). Untagged lines before it are the client's.
+func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
+	denial := r.Tag + " NO [AUTHENTICATIONFAILED] " + deniedText + "\r\n"
+	e := newExchange(up, c, r, denial)
+	if err := e.start(backendTag + " AUTHENTICATE"); err != nil {
+		return Reply{}, err
+	}
+	var raw bytes.Buffer
+	for range maxReplies {
+		line, err := up.readLine(maxReply)
+		if err != nil {
+			return Reply{}, err
+		}
+		kind, rest, _ := bytes.Cut(line, []byte{' '})
+		switch string(kind) {
+		case "+":
+			if reply, over, err := e.round(line); over || err != nil {
+				return reply, err
+			}
+		case "*":
+			if imapStatus(rest) == "BYE" {
+				return Reply{}, badReply("login", line)
+			}
+			raw.Write(line)
+			raw.WriteString("\r\n")
+		case backendTag:
+			return e.imapFinal(rest, &raw), nil
+		default:
+			return Reply{}, badReply("login", line)
+		}
+	}
+	return Reply{}, badReply("login", nil)
+}
+
+// imapFinal puts the reply under the client's tag, behind the untagged lines
+// that came before. A client that has asked for the capabilities before may
+// ignore the list inside the OK, so it gets a second one, as from Dovecot.
+func (e *exchange) imapFinal(status []byte, raw *bytes.Buffer) Reply {
+	result := e.verdict(imapResult(status))
+	if list := imapCode(status, "CAPABILITY"); result == Accepted && e.c.asked && list != "" {
+		raw.WriteString("* CAPABILITY " + list + "\r\n")
+	}
+	raw.WriteString(e.r.Tag + " ")
+	raw.Write(status)
+	raw.WriteString("\r\n")
+	return e.reply(result, raw.Bytes())
+}
+
+// imapStatus is the first word of a status line, in upper case.
+func imapStatus(status []byte) string {
+	word, _, _ := bytes.Cut(status, []byte{' '})
+	return string(bytes.ToUpper(word))
+}
+
+// imapTemporary holds the response codes of a NO that says nothing about the
+// credentials (RFC 5530). A NO with another code, or none, is a denial.
+var imapTemporary = []imap.ResponseCode{
+	imap.ResponseCodeUnavailable, imap.ResponseCodeInUse, imap.ResponseCodeLimit, imap.ResponseCodeServerBug,
+	imap.ResponseCodeContactAdmin, imap.ResponseCodePrivacyRequired,
+}
+
+// imapResult is what a tagged status means.
+func imapResult(status []byte) Result {
+	switch imapStatus(status) {
+	case "OK":
+		return Accepted
+	case "NO":
+	default:
+		return Unavailable
+	}
+	_, text, _ := bytes.Cut(status, []byte{' '})
+	for _, code := range imapTemporary {
+		if _, ok := cutPrefixFold(string(text), "["+string(code)+"]"); ok {
+			return Unavailable
+		}
+	}
+	return Denied
+}

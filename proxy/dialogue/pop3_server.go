@@ -1,0 +1,104 @@
+package dialogue
+
+import (
+	"bytes"
+	"strings"
+)
+
+// Welcome reads the greeting and starts TLS if asked to.
+func (POP3) Welcome(up *Conn, upgrade func() error) error {
+	if err := pop3Expect(up, "greeting"); err != nil {
+		return err
+	}
+	if upgrade == nil {
+		return nil
+	}
+	if err := up.say("STLS"); err != nil {
+		return err
+	}
+	if err := pop3Expect(up, "STLS"); err != nil {
+		return err
+	}
+	return upgrade()
+}
+
+// pop3Expect reads a +OK.
+func pop3Expect(up *Conn, step string) error {
+	line, err := up.readLine(maxReply)
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(line, []byte("+OK")) {
+		return badReply(step, line)
+	}
+	return nil
+}
+
+// Probe asks for the capabilities (RFC 2449 section 5).
+func (p POP3) Probe(up *Conn, upgrade func() error) (Capabilities, error) {
+	if err := p.Welcome(up, upgrade); err != nil {
+		return nil, err
+	}
+	if err := up.say("CAPA"); err != nil {
+		return nil, err
+	}
+	if err := pop3Expect(up, "CAPA"); err != nil {
+		return nil, err
+	}
+	var list Capabilities
+	for range maxReplies {
+		line, err := up.readLine(maxReply)
+		switch {
+		case err != nil:
+			return nil, err
+		case string(line) == ".":
+			return list, nil
+		}
+		list = append(list, string(line))
+	}
+	return nil, badReply("CAPA", nil)
+}
+
+// Login sends AUTH and relays until +OK or -ERR (RFC 5034 section 4).
+func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
+	e := newExchange(up, c, r, "-ERR [AUTH] "+deniedText+"\r\n")
+	if err := e.start("AUTH"); err != nil {
+		return Reply{}, err
+	}
+	for range maxReplies {
+		line, err := up.readLine(maxReply)
+		if err != nil {
+			return Reply{}, err
+		}
+		status, _, _ := bytes.Cut(line, []byte{' '})
+		switch string(status) {
+		case "+":
+			if reply, over, err := e.round(line); over || err != nil {
+				return reply, err
+			}
+		case "+OK", "-ERR":
+			return e.reply(e.verdict(pop3Result(line)), append(bytes.Clone(line), '\r', '\n')), nil
+		default:
+			return Reply{}, badReply("login", line)
+		}
+	}
+	return Reply{}, badReply("login", nil)
+}
+
+// pop3Temporary holds the response codes of an -ERR that says nothing about the
+// credentials (RFC 2449 section 8.1, RFC 3206). Any other -ERR is a denial.
+var pop3Temporary = []string{"[SYS/", "[IN-USE]", "[LOGIN-DELAY]"}
+
+// pop3Result is what a final reply means.
+func pop3Result(line []byte) Result {
+	text, denied := strings.CutPrefix(string(line), "-ERR")
+	if !denied {
+		return Accepted
+	}
+	for _, code := range pop3Temporary {
+		if _, ok := cutPrefixFold(strings.TrimPrefix(text, " "), code); ok {
+			return Unavailable
+		}
+	}
+	return Denied
+}

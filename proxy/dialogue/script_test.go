@@ -1,0 +1,182 @@
+package dialogue_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"postern/proxy/dialogue"
+	"postern/proxy/proxytest"
+)
+
+// offers is what the scripts' backends have told about themselves.
+var offers = map[string]dialogue.Capabilities{
+	"imap": {
+		"IMAP4rev1", "SASL-IR", "LOGIN-REFERRALS", "LITERAL+", "ID", "ENABLE", "STARTTLS", "AUTH=PLAIN", "AUTH=LOGIN",
+		"AUTH=CRAM-MD5", "AUTH=SCRAM-SHA-256", "AUTH=SCRAM-SHA-256-PLUS", "AUTH=XOAUTH2", "AUTH=OAUTHBEARER",
+	},
+	"pop3": {
+		"TOP", "UIDL", "RESP-CODES", "PIPELINING", "STLS", "USER",
+		"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER",
+	},
+}
+
+// gate is the least that can stand between a client and its backend: no limiter
+// and no relay, only the dialogue.
+type gate struct {
+	protocol dialogue.Protocol
+	offer    dialogue.Offer
+	tls      *tls.Config
+	dial     func() (net.Conn, error)
+}
+
+// talk holds the dialogue with a client until it is in or has left, and returns
+// what it was told last. It closes client.
+func (g gate) talk(client net.Conn) error {
+	defer client.Close()
+	c := dialogue.NewConn(client)
+	defer func() { c.Close() }() // TLS says goodbye
+	if g.offer.TLS {
+		c.Restart(tls.Server(client, g.tls))
+	}
+	if err := g.protocol.Greet(c, g.offer); err != nil {
+		return err
+	}
+	for {
+		r, err := g.protocol.Hear(c, g.offer)
+		switch {
+		case err != nil || r.Kind == dialogue.Leave:
+			return err
+		case r.Kind == dialogue.StartTLS:
+			if err := g.protocol.Answer(c, r, dialogue.AnswerTLS); err != nil {
+				return err
+			}
+			c.Restart(tls.Server(client, g.tls))
+			g.offer.TLS, g.offer.StartTLS = true, false
+			continue
+		}
+		if again, err := g.login(c, r); !again {
+			return err
+		}
+	}
+}
+
+// login replays one request, and says whether the client may try again.
+func (g gate) login(c *dialogue.Conn, r dialogue.Request) (again bool, err error) {
+	if r.Unfit {
+		return true, g.protocol.Answer(c, r, dialogue.AnswerDenied)
+	}
+	conn, err := g.dial()
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	up := dialogue.NewConn(conn)
+	if err := g.protocol.Welcome(up, nil); err != nil {
+		return false, err
+	}
+	reply, err := g.protocol.Login(up, c, r)
+	if err != nil {
+		return false, g.protocol.Answer(c, r, dialogue.AnswerBusy)
+	}
+	if _, err := c.Write(reply.Raw); err != nil {
+		return false, err
+	}
+	if reply.Result == dialogue.Accepted {
+		relay(c, up)
+	}
+	return reply.Result == dialogue.Denied || reply.Result == dialogue.Cancelled, nil
+}
+
+// relay copies both ways until either side has said its last word.
+func relay(c, up *dialogue.Conn) {
+	done := make(chan struct{}, 2)
+	copyAll := func(dst, src *dialogue.Conn) {
+		buffer := make([]byte, 4096)
+		for {
+			n, err := src.Read(buffer)
+			if n > 0 {
+				_, _ = dst.Write(buffer[:n])
+			}
+			if err != nil {
+				done <- struct{}{}
+				return
+			}
+		}
+	}
+	go copyAll(up, c)
+	go copyAll(c, up)
+	<-done
+}
+
+// TestScripts plays every scripted dialogue through the parser and the replay
+// alone. Package proxy plays the same ones through the whole gate.
+func TestScripts(t *testing.T) {
+	cert, err := proxytest.NewCertificate("localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	protocols := map[string]dialogue.Protocol{"imap": dialogue.IMAP{}, "pop3": dialogue.POP3{}}
+	files, err := filepath.Glob("testdata/dlg/*.dlg")
+	if err != nil || len(files) < 90 {
+		t.Fatalf("found %d scripts: %v", len(files), err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts, err := proxytest.ParseScripts(filepath.Base(file), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, script := range scripts {
+			t.Run(script.Name, func(t *testing.T) {
+				t.Parallel()
+				door := script.Door
+				backend := listen(t)
+				g := gate{
+					protocol: protocols[door.Protocol],
+					offer: dialogue.Offer{
+						TLS: door.TLS, StartTLS: !door.TLS, Cleartext: door.Cleartext, Backend: offers[door.Protocol],
+					},
+					tls:  cert.Server(),
+					dial: func() (net.Conn, error) { return net.Dial("tcp", backend.Addr().String()) },
+				}
+				front := listen(t)
+				ended := make(chan error, 1)
+				go func() {
+					conn, err := front.Accept()
+					if err == nil {
+						err = g.talk(conn)
+					}
+					ended <- err
+				}()
+				client, err := net.Dial("tcp", front.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				script.Play(t, proxytest.Gate{
+					Client:   client,
+					Upstream: proxytest.Upstream(t, backend, proxytest.Options{}),
+				})
+				if err := <-ended; errors.Is(err, dialogue.ErrFull) {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln
+}

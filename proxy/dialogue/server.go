@@ -1,0 +1,98 @@
+package dialogue
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+)
+
+// maxReplies bounds the lines a backend may send before it has answered a login.
+const maxReplies = 64
+
+// badReply is a reply of the backend that the protocol does not allow. The
+// start of it is quoted for the log.
+func badReply(step string, line []byte) error {
+	return fmt.Errorf("backend: %s: unexpected reply %.100q", step, line)
+}
+
+// exchange is one login at a backend, relayed round by round.
+type exchange struct {
+	up, c   *Conn
+	r       Request
+	account string
+	denial  []byte // the gate's own, for what the backend must not see
+	// shown says that the client has sent its token or proof.
+	shown bool
+	// failed says that the backend has found the credentials wrong, though it
+	// has not said so in its final reply yet.
+	failed bool
+	// cancelled says that the exchange was broken off; the backend knows.
+	cancelled bool
+}
+
+func newExchange(up, c *Conn, r Request, denial string) *exchange {
+	return &exchange{up: up, c: c, r: r, account: r.Account, denial: []byte(denial), shown: r.HasResponse}
+}
+
+// start sends the command that begins the exchange.
+func (e *exchange) start(command string) error {
+	if !e.r.HasResponse {
+		return e.up.say(command, " ", e.r.Mechanism)
+	}
+	return e.up.say(command, " ", e.r.Mechanism, " ", encodeResponse(e.r.Response))
+}
+
+// round hands one challenge to the client and its response to the backend. It
+// reports over when the outcome is settled without another word from there.
+//
+// A client that cancels, or sends no base64, is answered by the backend, which
+// is sent "*" for both. A client that leaves ends the exchange: the attempt is
+// denied if the challenge could only mean that, else nothing is known.
+func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
+	if e.r.Mechanism == "PLAIN" {
+		return reply, true, badReply("login", challenge)
+	}
+	e.failed = e.failed || e.shown && failsInRounds(e.r.Mechanism)
+	if err := e.c.say(string(challenge)); err != nil {
+		return e.reply(e.verdict(Unavailable), nil), true, nil
+	}
+	response, err := e.c.readResponse()
+	switch {
+	case errors.Is(err, errCancelled), errors.Is(err, errBase64):
+		e.cancelled = true
+		return reply, false, e.up.say("*")
+	case err != nil:
+		return e.reply(e.verdict(Unavailable), nil), true, nil
+	case e.unfit(response):
+		return e.reply(Denied, e.denial), true, nil
+	}
+	e.shown = true
+	return reply, false, e.up.say(base64.StdEncoding.EncodeToString(response))
+}
+
+// unfit takes the user name out of the first response of CRAM-MD5, and says
+// whether it must not reach a backend.
+func (e *exchange) unfit(response []byte) bool {
+	if e.r.Mechanism != "CRAM-MD5" {
+		return false
+	}
+	user, err := cramUser(response)
+	e.account = user
+	return err == nil && unfitName(user)
+}
+
+// verdict is what the backend's reply, which by itself means found, means for
+// the attempt.
+func (e *exchange) verdict(found Result) Result {
+	switch {
+	case e.failed && found != Accepted:
+		return Denied
+	case e.cancelled && found != Accepted:
+		return Cancelled
+	}
+	return found
+}
+
+func (e *exchange) reply(result Result, raw []byte) Reply {
+	return Reply{Result: result, Account: e.account, Raw: raw}
+}
