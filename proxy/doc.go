@@ -1,0 +1,43 @@
+// Package proxy leads one connection from the door to a backend, room by room.
+//
+// # The walk
+//
+// A Server accepts connections and starts a session for each. session.run is the
+// walk; every room takes what the last one returned, and a connection that ends
+// does so in one of them:
+//
+//	accept            server.go     from a listener to a connection; over MaxConnections the one that has
+//	                                waited longest before login makes room
+//	PROXY header in   arrive.go     to a connection with the client's true address
+//	connect verdict   session.go    the limiter looks at the source alone
+//	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once
+//	dialogue          login.go      package dialogue hears what the client wants: TLS, login, leave
+//	verdict           login.go      the limiter is asked, once for each attempt
+//	tarpit            tarpit.go     the attempt waits out its verdict, before the password is tried
+//	dial              backends.go   the first backend that is up, has a login slot and greets
+//	PROXY header out  header.go     client address and TLS facts, in one write
+//	replay            login.go      package dialogue asks the backend
+//	settle            login.go      the limiter is told, once for each attempt
+//	relay             relay.go      octets both ways; nothing of the above is left but two connections
+//	close             session.go    both ends are closed and the Record handed over; always reached
+//
+// There are two loops, both in session.login: hear again in TLS, and hear again
+// after a denial. A backend is never dialled before the limiter has said yes:
+// its login slots are what the gate protects.
+//
+// # Who owns what
+//
+// Each session has one goroutine; a relay has a second one for what the backend
+// says. session.run closes the client's connection and upstream.leave the
+// backend's, and nobody else closes either: whoever wants a session to end makes
+// its deadlines pass. Nothing in a room logs or counts. An Attempt is told when
+// it is settled and a Record when the connection has ended, and the logs and
+// metrics are made of these; Stats reads the rest.
+//
+// # Deadlines
+//
+// Everything before login has one deadline, LOGIN_TIMEOUT from accept; the time
+// in the tarpit is added to it. A handshake and a PROXY header have their own
+// within that. A backend has dialTimeout, welcomeTimeout and replayTimeout, and
+// a relay ends when both sides are silent for too long.
+package proxy

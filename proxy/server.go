@@ -1,0 +1,284 @@
+package proxy
+
+import (
+	"container/list"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy/dialogue"
+)
+
+// TLSMode is how TLS begins at a door.
+type TLSMode uint8
+
+// The modes.
+const (
+	Upgrade  TLSMode = iota // by STARTTLS or STLS
+	Implicit                // at once
+)
+
+// Door is one way in: a protocol and how TLS begins. Several listeners can
+// share a door.
+type Door struct {
+	Name     string // the listener label of metrics and logs: imap, imaps, pop3, pop3s
+	Protocol dialogue.Protocol
+	TLS      TLSMode
+	Config   *tls.Config // nil at an Upgrade door that cannot begin TLS
+}
+
+// Timeouts bound a connection's stay.
+type Timeouts struct {
+	Login     time.Duration // from accept to login, time in the tarpit excluded
+	Handshake time.Duration // one TLS handshake, and one PROXY header
+	Idle      time.Duration // silence after login
+}
+
+// Server relays mail sessions to backends. Its fields must not change once Serve
+// is called; a Server cannot be used again after Shutdown or Close.
+type Server struct {
+	Limiter        *limiter.Limiter
+	Backends       map[string]*Backends // by the protocol's name
+	ProxyFrom      []netip.Prefix       // who must begin with a PROXY header; nobody else may
+	CleartextLogin bool                 // allow passwords without TLS
+	Tries          int                  // denied attempts per connection
+	MaxConnections int                  // all doors together
+	TarpitMax      time.Duration        // the longest an attempt waits for its turn
+	Tarpit         TarpitLimits
+	Timeouts       Timeouts
+
+	// Settled is told of each attempt when it is settled, Done of each
+	// connection when both its ends are closed. They are called from many
+	// goroutines and must not block.
+	Settled func(Attempt)
+	Done    func(Record)
+
+	begin      sync.Once
+	tarpit     tarpit
+	handshakes chan struct{} // a slot for each handshake that computes
+
+	mu        sync.Mutex
+	listeners map[net.Listener]bool
+	sessions  map[*session]bool
+	prelogin  list.List // of *session, the longest-waiting first
+	closing   bool
+	idle      chan struct{} // closed when closing and no session is left
+	life      string        // tells the IDs of one process from those of the next
+	serial    uint64
+
+	relaying  atomic.Int64
+	emfile    atomic.Uint64
+	otherFail atomic.Uint64
+}
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("server closed")
+
+// init prepares what has no useful zero value.
+func (s *Server) init() {
+	s.begin.Do(func() {
+		s.tarpit.limits = s.Tarpit
+		s.handshakes = make(chan struct{}, runtime.GOMAXPROCS(0))
+		s.listeners = map[net.Listener]bool{}
+		s.sessions = map[*session]bool{}
+		s.idle = make(chan struct{})
+		s.life = strings.ToLower(rand.Text()[:6])
+	})
+}
+
+// Serve accepts connections on ln for door d until Shutdown or Close, and then
+// returns ErrServerClosed. It closes ln. A failing accept is tried again, for
+// ever: running out of descriptors must slow the gate down, not end it.
+func (s *Server) Serve(ln net.Listener, d Door) error {
+	s.init()
+	defer ln.Close()
+	if !s.listen(ln) {
+		return ErrServerClosed
+	}
+	var pause time.Duration
+	for {
+		conn, err := ln.Accept()
+		switch {
+		case err == nil && s.accept(conn, d):
+			pause = 0
+		case err == nil || s.isClosing():
+			return ErrServerClosed
+		default:
+			s.acceptFailed(err)
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			<-time.After(pause)
+		}
+	}
+}
+
+// listen notes ln, unless the server is closing.
+func (s *Server) listen(ln net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listeners[ln] = true
+	return !s.closing
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// acceptFailed counts a failed accept. Where descriptors ran out, a connection
+// that waits for nothing good makes room.
+func (s *Server) acceptFailed(err error) {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		s.emfile.Add(1)
+		s.mu.Lock()
+		s.evict()
+		s.mu.Unlock()
+		return
+	}
+	s.otherFail.Add(1)
+}
+
+// accept begins a session on conn, which the session closes. Over
+// MaxConnections it makes room for it, or, with everybody logged in, turns it
+// away. It closes conn and returns false if the server is closing.
+func (s *Server) accept(conn net.Conn, d Door) bool {
+	ss := newSession(s, d, conn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		conn.Close()
+		return false
+	}
+	s.serial++
+	ss.record.ID = s.life + "-" + strconv.FormatUint(s.serial, 36)
+	if s.MaxConnections > 0 && len(s.sessions) >= s.MaxConnections {
+		ss.crowdedOut = !s.evict()
+	}
+	s.sessions[ss] = true
+	ss.place = s.prelogin.PushBack(ss)
+	go ss.run()
+	return true
+}
+
+// evictLook bounds the search for who is to make room.
+const evictLook = 64
+
+// evict closes the connection that has waited longest before login, if possible
+// one whose source has nobody logged in, and says whether there was one. s.mu
+// must be held.
+func (s *Server) evict() bool {
+	victim := s.prelogin.Front()
+	if victim == nil {
+		return false
+	}
+	for e, n := victim, 0; e != nil && n < evictLook; e, n = e.Next(), n+1 {
+		if !e.Value.(*session).belongs() {
+			victim = e
+			break
+		}
+	}
+	ss := victim.Value.(*session)
+	s.leavePrelogin(ss)
+	ss.expel()
+	return true
+}
+
+// leavePrelogin takes ss off the list of those before login. s.mu must be held.
+func (s *Server) leavePrelogin(ss *session) {
+	if ss.place != nil {
+		s.prelogin.Remove(ss.place)
+		ss.place = nil
+	}
+}
+
+// loggedIn notes that ss is no longer before login.
+func (s *Server) loggedIn(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leavePrelogin(ss)
+	s.relaying.Add(1)
+}
+
+// gone forgets ss, whose connections are closed.
+func (s *Server) gone(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leavePrelogin(ss)
+	delete(s.sessions, ss)
+	if s.closing && len(s.sessions) == 0 {
+		close(s.idle)
+	}
+}
+
+// Shutdown stops accepting, takes leave of the clients that have not logged in,
+// and waits until the others have left by themselves or ctx ends, when it
+// closes them too. An attempt whose password is on its way to a backend is
+// settled first. It returns ctx's error if that cut the wait short.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop(func(ss *session) { ss.takeLeave() })
+	select {
+	case <-s.idle:
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return ctx.Err()
+	}
+}
+
+// Close stops accepting and closes all connections, and returns when they have
+// ended.
+func (s *Server) Close() error {
+	s.stop(func(ss *session) { ss.cut() })
+	<-s.idle
+	return nil
+}
+
+// stop closes the listeners and tells every session.
+func (s *Server) stop(tell func(*session)) {
+	s.init()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	if !s.closing && len(s.sessions) == 0 {
+		close(s.idle)
+	}
+	s.closing = true
+	for ss := range s.sessions {
+		tell(ss)
+	}
+}
+
+// Stats is the state of a Server. The counters begin at the start of the process.
+type Stats struct {
+	Open           int // connections, the two below included
+	Tarpit         int // attempts that wait
+	Relay          int // sessions logged in
+	MaxConnections int
+	AcceptNoFile   uint64 // accepts that failed for want of descriptors
+	AcceptOther    uint64 // accepts that failed for another reason
+}
+
+// Stats returns the state of s.
+func (s *Server) Stats() Stats {
+	s.init()
+	s.mu.Lock()
+	open := len(s.sessions)
+	s.mu.Unlock()
+	return Stats{
+		Open: open, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.MaxConnections,
+		AcceptNoFile: s.emfile.Load(), AcceptOther: s.otherFail.Load(),
+	}
+}

@@ -1,0 +1,259 @@
+package proxy
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy/dialogue"
+)
+
+// session is one connection's life. Its goroutine owns all fields but those
+// under mu and those the Server owns.
+type session struct {
+	server *Server
+	door   Door
+	raw    net.Conn // as accepted; closed by run and nobody else
+	record Record
+	visit  *limiter.Visit // nil until the connect verdict
+
+	client   *dialogue.Conn // on raw, or on TLS on raw
+	caller   caller         // what backends are told
+	deadline time.Time      // of everything before login
+
+	place      *list.Element // among those before login; the Server's
+	crowdedOut bool          // MaxConnections are logged in
+	probe      bool          // a load balancer's health check
+
+	mu       sync.Mutex
+	stopped  End            // why the connection must end, EndClient if it need not
+	hard     bool           // it must end now, not when it next waits for the client
+	relaying bool           // logged in
+	upstream net.Conn       // to the backend, once there is one
+	guest    *limiter.Visit // visit, for belongs
+}
+
+func newSession(s *Server, d Door, conn net.Conn) *session {
+	now := time.Now()
+	return &session{
+		server: s, door: d, raw: conn, deadline: now.Add(s.Timeouts.Login),
+		record: Record{
+			Door: d.Name, Protocol: d.Protocol.Name(), Start: now,
+			Client: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
+			Verdict: limiter.Verdict{Rule: limiter.RuleNone},
+		},
+	}
+}
+
+// run is the walk of a connection. Each room takes what the last one returned;
+// the walk ends in the room that returns an error.
+func (s *session) run() {
+	defer s.close()
+	conn, err := s.proxyHeader(s.raw)
+	if err == nil {
+		err = s.connectVerdict()
+	}
+	if err == nil {
+		err = s.arrive(conn)
+	}
+	var up *upstream
+	if err == nil {
+		up, err = s.login()
+	}
+	if err == nil {
+		err = s.relay(up)
+	}
+	s.finish(err)
+}
+
+// ending is an error that says why the connection ends.
+type ending struct {
+	End
+	err error
+}
+
+func (e ending) Error() string { return fmt.Sprintf("%v: %v", e.End, e.err) }
+func (e ending) Unwrap() error { return e.err }
+
+// finish writes the end into the record, and says goodbye where one is due.
+func (s *session) finish(err error) {
+	var e ending
+	if !errors.As(err, &e) {
+		e = ending{EndClient, err}
+	}
+	switch stopped := s.isStopped(); {
+	case stopped != EndClient:
+		e.End = stopped
+	case e.End == EndClient && errors.Is(err, os.ErrDeadlineExceeded):
+		e.End = EndTimeout
+	case e.End == EndClient && s.probe:
+		e.End = EndProbe
+	}
+	s.record.End, s.record.Err = e.End, e.err
+	if s.record.Room == RoomDialogue || s.record.Room == RoomTarpit {
+		switch e.End {
+		case EndTimeout:
+			s.answer(dialogue.Request{}, dialogue.AnswerTimeout)
+		case EndShutdown:
+			s.answer(dialogue.Request{}, dialogue.AnswerShutdown)
+		}
+	}
+}
+
+// close ends everything and hands over the record. It is always reached.
+func (s *session) close() {
+	if fault := recover(); fault != nil {
+		s.record.End = EndPanic
+		s.record.Err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+	}
+	if s.client != nil {
+		s.client.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
+		s.client.Close() // sends close_notify
+	}
+	s.raw.Close()
+	now := time.Now()
+	if s.visit != nil {
+		s.visit.Leave(now)
+	}
+	s.record.Duration = now.Sub(s.record.Start)
+	s.server.gone(s)
+	if s.server.Done != nil {
+		s.server.Done(s.record)
+	}
+}
+
+// goodbyeTimeout bounds the writing of what nobody may be there to read.
+const goodbyeTimeout = 5 * time.Second
+
+// connectVerdict asks whether the source may open another connection. At a
+// clear door a refused client is told so; at a TLS door the words would cost a
+// handshake.
+func (s *session) connectVerdict() error {
+	s.record.Room = RoomConnect
+	if s.probe {
+		return nil
+	}
+	verdict := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}
+	if !s.crowdedOut {
+		s.visit, verdict = s.server.Limiter.Connect(time.Now(), s.record.Client.Addr())
+	}
+	s.meet(verdict)
+	if verdict.Action != limiter.Refuse {
+		s.mu.Lock()
+		s.guest = s.visit
+		s.mu.Unlock()
+		return nil
+	}
+	if s.door.TLS == Upgrade {
+		s.client = dialogue.NewConn(s.raw)
+		s.answer(dialogue.Request{}, dialogue.AnswerBusy)
+	}
+	return ending{EndRefused, fmt.Errorf("refused by rule %s", verdict.Rule)}
+}
+
+// meet notes the strictest verdict met.
+func (s *session) meet(v limiter.Verdict) {
+	if v.Action > s.record.Verdict.Action || v.Action == s.record.Verdict.Action && v.Wait > s.record.Verdict.Wait {
+		s.record.Verdict = v
+	}
+}
+
+// answer tells the client. Whoever answers has nothing left to do if the client
+// is gone, so there is no error.
+func (s *session) answer(r dialogue.Request, a dialogue.Answer) {
+	s.raw.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
+	_ = s.door.Protocol.Answer(s.client, r, a)
+}
+
+// setDeadline bounds what the client may take from now on. A session that has
+// been told to stop does not wait for its client again.
+func (s *session) setDeadline(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.hard:
+		s.raw.SetDeadline(past)
+	case s.stopped != EndClient:
+		s.raw.SetReadDeadline(past)
+		s.raw.SetWriteDeadline(t)
+	default:
+		s.raw.SetDeadline(t)
+	}
+}
+
+// past is a deadline that wakes whoever waits.
+var past = time.Unix(1, 0)
+
+// takeLeave makes a session before login end as soon as it waits for its client.
+func (s *session) takeLeave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.relaying && s.stopped == EndClient {
+		s.stopped = EndShutdown
+		s.raw.SetReadDeadline(past)
+	}
+}
+
+// cut makes a session end now, wherever it is.
+func (s *session) cut() {
+	s.halt(EndShutdown)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upstream != nil {
+		s.upstream.SetDeadline(past)
+	}
+}
+
+// expel makes a session before login end to make room for another. The answer
+// of a backend that is asked already still settles the attempt.
+func (s *session) expel() { s.halt(EndEvicted) }
+
+func (s *session) halt(why End) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped, s.hard = why, true
+	s.raw.SetDeadline(past)
+}
+
+// reached notes the connection to the backend, with its deadline, for cut.
+func (s *session) reached(up net.Conn, deadline time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.upstream = up
+	if s.hard && s.stopped == EndShutdown {
+		deadline = past
+	}
+	up.SetDeadline(deadline)
+}
+
+// isStopped says why the session was told to end, EndClient if it was not.
+func (s *session) isStopped() End {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+// belongs says whether somebody from the same source is logged in.
+func (s *session) belongs() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.guest != nil && s.guest.Belongs()
+}
+
+// addrPort returns the IP address and port of a, or a zero AddrPort if it has
+// none.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

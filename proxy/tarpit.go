@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy/dialogue"
+)
+
+// TarpitLimits say how many attempts may wait at once: of one source, of one
+// network, and in all. Zero means no limit of that kind.
+type TarpitLimits struct{ Source, Network, Total int }
+
+// tarpit is the bounded room where an attempt waits out its verdict. When it is
+// full the attempt is refused at once: waiting must never cost the gate more
+// than the one who is made to wait.
+type tarpit struct {
+	limits TarpitLimits
+
+	mu      sync.Mutex
+	total   int
+	waiting map[netip.Prefix]int // by source and by network; they differ in length
+}
+
+// enter takes a place for addr and returns how to give it back, or false when
+// there is none.
+func (p *tarpit) enter(addr netip.Addr) (leave func(), ok bool) {
+	source, network := limiter.Source(addr), limiter.Network(addr)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if full(p.total, p.limits.Total) || full(p.waiting[source], p.limits.Source) || full(p.waiting[network], p.limits.Network) {
+		return nil, false
+	}
+	if p.waiting == nil {
+		p.waiting = map[netip.Prefix]int{}
+	}
+	p.add(source, network, 1)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.add(source, network, -1)
+	}, true
+}
+
+func full(n, limit int) bool { return limit > 0 && n >= limit }
+
+// add counts n places; those that reach zero leave the map.
+func (p *tarpit) add(source, network netip.Prefix, n int) {
+	p.total += n
+	for _, block := range []netip.Prefix{source, network} {
+		if p.waiting[block] += n; p.waiting[block] == 0 {
+			delete(p.waiting, block)
+		}
+	}
+}
+
+// size is the number of attempts that wait now.
+func (p *tarpit) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.total
+}
+
+// waitOut returns nil when the read deadline of c, already set, has come, and an
+// error when the client has left before. What the client sends meanwhile is kept
+// as far as the buffer takes it; behind that, its leaving goes unnoticed.
+func waitOut(c *dialogue.Conn, until time.Time) error {
+	for {
+		switch err := c.Fill(); {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil
+		case errors.Is(err, dialogue.ErrFull):
+			<-time.After(time.Until(until))
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
