@@ -1,0 +1,45 @@
+# Everything a developer does with postern. CI runs the same targets (.ci/run).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The one tool that is not in Debian is built from the Go module proxy, which
+# takes a minute the first time, and pinned here rather than in go.mod, where
+# it would bring two hundred modules along.
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+FUZZTIME ?= 10s
+
+# Debian keeps daemons out of a user's path.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+# What the tests talk to: the server behind the gate and the clients before it.
+PEERS := dovecot mbsync fetchmail getmail neomutt offlineimap curl python3
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## build the static binary ./postern
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o postern ./cmd/postern
+
+.PHONY: test
+test: ## run all tests with the race detector; install what they need if possible
+	@.ci/install $(PEERS)
+	go test -race ./...
+
+.PHONY: cover
+cover: ## check that limiter and proxy/dialogue are covered above 90 %
+	@.ci/cover 90 ./limiter ./proxy/dialogue
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: ## check Go code, shell scripts and the files in deploy
+	@.ci/install shellcheck systemd-analyze fail2ban-regex dovecot
+	go run $(GOLANGCI) run
+	shellcheck .ci/*
+	.ci/deploy
