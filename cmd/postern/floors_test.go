@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floors says on which floor each package lives. Imports point down only, never
+// along a floor. What stands around the gate in tests, in the demo and in the
+// bench has a floor of its own beside the second.
+var floors = map[string]int{
+	"postern/cmd/postern":     3,
+	"postern/proxy":           2,
+	"postern/proxy/dialogue":  1,
+	"postern/limiter":         1,
+	"postern/tlsconf":         1,
+	"postern/proxy/proxytest": 2,
+}
+
+// homes says which packages may import each third-party module.
+var homes = map[string][]string{
+	"github.com/caarlos0/env/v11":         {"postern/cmd/postern"},
+	"github.com/joho/godotenv":            {"postern/cmd/postern"},
+	"github.com/coreos/go-systemd/v22":    {"postern/cmd/postern"},
+	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
+	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/proxytest"},
+	"golang.org/x/time":                   {"postern/limiter"},
+	"github.com/emersion/go-imap/v2":      {"postern/proxy/dialogue", "postern/proxy/proxytest"},
+	"github.com/emersion/go-sasl":         {"postern/proxy/dialogue", "postern/proxy/proxytest"},
+}
+
+// listed is what `go list` says about one package.
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Module     *struct {
+		Path string
+		Main bool
+	}
+}
+
+// packages lists every package of this module and all they depend on.
+func packages(t *testing.T) map[string]listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Standard,Imports,Module", "postern/...")
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	all := map[string]listed{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := d.Decode(&p); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[p.ImportPath] = p
+	}
+}
+
+// TestFloors holds the imports of this module to its floors.
+func TestFloors(t *testing.T) {
+	all := packages(t)
+	for path, p := range all {
+		if p.Module == nil || !p.Module.Main {
+			continue
+		}
+		floor, known := floors[path]
+		if !known {
+			t.Errorf("%s: on which floor does it live?", path)
+		}
+		for _, imported := range p.Imports {
+			to := all[imported]
+			switch {
+			case to.Standard || to.Module == nil:
+			case to.Module.Main && floors[imported] >= floor:
+				t.Errorf("%s imports %s, which is not below it", path, imported)
+			case imported == "postern/proxy/proxytest" && path != "postern/cmd/postern":
+				t.Errorf("%s imports %s", path, imported)
+			case !to.Module.Main && !slices.Contains(homes[to.Module.Path], path):
+				t.Errorf("%s imports %s, whose home is %q", path, imported, homes[to.Module.Path])
+			}
+		}
+	}
+}
+
+// TestProxytestIsForTheDemoAlone: of this package's files, only the demo may
+// use what is made for tests.
+func TestProxytestIsForTheDemoAlone(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .GoFiles "\n"}}`, ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range strings.Fields(string(out)) {
+		if uses := importsOf(t, file); slices.Contains(uses, "postern/proxy/proxytest") != (file == "demo.go") {
+			t.Errorf("%s imports %q", file, uses)
+		}
+	}
+}
+
+// importsOf returns what a file of this package imports.
+func importsOf(t *testing.T, file string) (paths []string) {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range f.Imports {
+		paths = append(paths, strings.Trim(spec.Path.Value, `"`))
+	}
+	return paths
+}

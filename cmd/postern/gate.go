@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy"
+	"postern/proxy/dialogue"
+	"postern/tlsconf"
+)
+
+// certCheck is how often the certificate files are looked at.
+const certCheck = 10 * time.Second
+
+// gate is one running postern: every room with its doors, wired together.
+type gate struct {
+	config    Config // of the start; reload renews its values, for those that can change
+	journal   *journal
+	metrics   *metrics
+	certs     *tlsconf.Source // nil where no door offers TLS
+	limiter   *limiter.Limiter
+	backends  map[string]*proxy.Backends // by the protocols that have a door
+	server    *proxy.Server
+	entrances []entrance     // closed by the server once it serves them
+	admin     []*adminServer // closed by closeAdmin
+
+	state    atomic.Uint32      // opening, serving or draining
+	failed   chan error         // holds the first thing that broke for good
+	stop     context.CancelFunc // ends what watches; nil before serve
+	watchers sync.WaitGroup     // every goroutine that serve begins
+}
+
+// The states of a gate, for /readyz.
+const (
+	opening uint32 = iota
+	serving
+	draining
+)
+
+// open makes a gate from c and binds every address, but lets nobody in yet. The
+// error names the setting at fault. The caller calls serve, and close in the
+// end.
+func open(c Config, j *journal, b build) (*gate, error) {
+	g := &gate{config: c, journal: j, metrics: newMetrics(b), failed: make(chan error, 1)}
+	for _, step := range []func() error{g.loadCerts, g.makeLimiter, g.makeBackends} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	g.makeServer()
+	g.metrics.registry.MustRegister(&gauges{g.server, g.limiter, g.backends, g.certs, j.quota})
+	g.metrics.reloaded(time.Now(), nil)
+
+	var err error
+	if g.entrances, err = openDoors(c.Doors, g.certs); err != nil {
+		return nil, err
+	}
+	if err := g.openAdmin(); err != nil {
+		closeDoors(g.entrances)
+		return nil, err
+	}
+	return g, nil
+}
+
+// loadCerts reads the certificates. No door needs one where none are set: that
+// has been checked.
+func (g *gate) loadCerts() (err error) {
+	t := g.config.TLS
+	if len(t.Certs) == 0 {
+		return nil
+	}
+	g.certs, err = tlsconf.Load(tlsconf.Config{
+		Certs: t.Certs, Keys: t.Keys, MinVersion: uint16(t.MinVersion), TicketKeyFile: string(t.TicketKeys),
+	})
+	if err != nil {
+		return wrong("TLS_CERT", "%v", err)
+	}
+	return nil
+}
+
+// makeLimiter makes the limiter, whose buckets begin full.
+func (g *gate) makeLimiter() (err error) {
+	g.limiter, err = limiter.New(g.config.Limits.policy(g.config.Tarpit.Max))
+	return err
+}
+
+// policy is what s asks of the limiter. No attempt waits for longer than
+// longest.
+func (s LimitSettings) policy(longest time.Duration) limiter.Policy {
+	return limiter.Policy{
+		Connect: s.Connect, Open: int(s.Open), OpenPrelogin: int(s.OpenPrelogin),
+		Source: s.Source, Network: s.Network, Global: s.Global,
+		WaitMax: longest, Exempt: s.Exempt, TableMax: s.TableMax,
+	}
+}
+
+// makeBackends makes the backends of every protocol that has a door.
+func (g *gate) makeBackends() error {
+	b, d := g.config.Backend, g.config.Doors
+	pc := proxy.BackendConfig{Proxy: b.Proxy, TLS: b.TLS, Logins: b.Logins}
+	if b.TLS != proxy.BackendClear {
+		var err error
+		if pc.TLSConfig, err = tlsconf.Client(string(b.CA), string(b.Name)); err != nil {
+			return wrong("BACKEND_TLS_CA", "%v", err)
+		}
+	}
+	if g.certs != nil {
+		pc.Serves = g.certs.Serves
+	}
+	g.backends = map[string]*proxy.Backends{}
+	if len(d.IMAP)+len(d.IMAPS) > 0 {
+		pc.Addrs = b.IMAP
+		g.backends["imap"] = proxy.NewBackends(dialogue.IMAP{}, pc)
+	}
+	if len(d.POP3)+len(d.POP3S) > 0 {
+		pc.Addrs = b.POP3
+		g.backends["pop3"] = proxy.NewBackends(dialogue.POP3{}, pc)
+	}
+	return nil
+}
+
+// makeServer wires the rooms. What they tell goes to the log and to the metrics,
+// from here and nowhere else.
+func (g *gate) makeServer() {
+	c := g.config
+	g.server = &proxy.Server{
+		Limiter:        g.limiter,
+		Backends:       g.backends,
+		ProxyFrom:      c.Doors.ProxyFrom,
+		CleartextLogin: c.Doors.CleartextLogin,
+		Tries:          c.Limits.Tries,
+		MaxConnections: c.Limits.MaxConnections,
+		Tarpit:         proxy.TarpitLimits{Source: c.Tarpit.Source, Network: c.Tarpit.Network, Total: c.Tarpit.Total},
+		TarpitMax:      c.Tarpit.Max,
+		Timeouts:       proxy.Timeouts{Login: c.Timeouts.Login, Handshake: c.Timeouts.Handshake, Idle: c.Timeouts.Idle},
+		Settled:        func(a proxy.Attempt) { g.journal.attempt(a); g.metrics.attempt(a) },
+		Done:           func(r proxy.Record) { g.journal.record(r); g.metrics.record(r) },
+	}
+}
+
+// serve lets clients in and returns at once. What watches backends and
+// certificates runs until close.
+func (g *gate) serve() {
+	ctx, stop := context.WithCancel(context.Background())
+	g.stop = stop
+	for _, b := range g.backends {
+		g.watchers.Go(func() { b.Watch(ctx) })
+	}
+	g.watchers.Go(func() { g.tellOfBackends(ctx) })
+	if g.certs != nil {
+		g.watchers.Go(func() { g.certs.Watch(ctx, certCheck, g.certsChanged) })
+	}
+	for _, e := range g.entrances {
+		g.watchers.Go(func() { g.attend(e) })
+	}
+	for _, a := range g.admin {
+		g.watchers.Go(func() { g.serveAdmin(a) })
+	}
+	g.state.Store(serving)
+}
+
+// attend serves one entrance until the server closes, and reports if it ends
+// before.
+func (g *gate) attend(e entrance) {
+	if err := g.server.Serve(e.listener, e.door); !errors.Is(err, proxy.ErrServerClosed) {
+		g.fail(fmt.Errorf("serve %s on %s: %w", e.door.Name, e.listener.Addr(), err))
+	}
+}
+
+// fail tells of the first thing that broke for good.
+func (g *gate) fail(err error) {
+	select {
+	case g.failed <- err:
+	default:
+	}
+}
+
+// drain lets no one in any more, takes leave of those who have not logged in,
+// and lets the others finish until ctx ends.
+func (g *gate) drain(ctx context.Context) error {
+	g.state.Store(draining)
+	return g.server.Shutdown(ctx)
+}
+
+// close ends whatever still runs and waits for it.
+func (g *gate) close() {
+	g.state.Store(draining)
+	g.server.Close()
+	closeDoors(g.entrances)
+	g.closeAdmin()
+	if g.stop != nil {
+		g.stop()
+	}
+	g.watchers.Wait()
+	g.journal.missed()
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy"
+)
+
+var testClient = netip.MustParseAddrPort("192.0.2.7:50001")
+
+func testAttempt(account string) proxy.Attempt {
+	return proxy.Attempt{
+		Session: "s1", Door: "imaps", Protocol: "imap", Client: testClient, Account: account, Method: "PLAIN",
+		Backend: "imap.example:1143", Verdict: limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleSource, Wait: 2 * time.Second},
+		Outcome: limiter.Denied, Waited: 2 * time.Second, Took: 2345 * time.Millisecond,
+	}
+}
+
+func testRecord(account string) proxy.Record {
+	return proxy.Record{
+		ID: "s1", Door: "imaps", Protocol: "imap", Client: testClient, Local: netip.MustParseAddrPort("[2001:db8::1]:993"),
+		Duration: time.Minute, Handshake: proxy.HandshakeDone, TLS: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256",
+		Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Account: account, Backend: "imap.example:1143",
+		Room: proxy.RoomRelay, End: proxy.EndClient, FromClient: 100, ToClient: 2000,
+	}
+}
+
+// parseLine reads one log line back into its fields, in order. It accepts what
+// slog writes and nothing else.
+func parseLine(format logFormat, line string) (keys []string, fields map[string]string, err error) {
+	fields = map[string]string{}
+	if format == "json" {
+		d := json.NewDecoder(strings.NewReader(line))
+		d.Token()
+		for d.More() {
+			key, err := d.Token()
+			if err != nil {
+				return nil, nil, err
+			}
+			value, err := d.Token()
+			if err != nil {
+				return nil, nil, err
+			}
+			keys = append(keys, key.(string))
+			fields[key.(string)] = fmt.Sprint(value)
+		}
+		return keys, fields, nil
+	}
+	for line != "" {
+		key, rest, ok := strings.Cut(line, "=")
+		if !ok {
+			return nil, nil, fmt.Errorf("no field in %q", line)
+		}
+		value, after, _ := strings.Cut(rest, " ")
+		if strings.HasPrefix(rest, `"`) {
+			quoted, err := strconv.QuotedPrefix(rest)
+			if err != nil {
+				return nil, nil, err
+			}
+			after = strings.TrimPrefix(rest[len(quoted):], " ")
+			if value, err = strconv.Unquote(quoted); err != nil {
+				return nil, nil, err
+			}
+		}
+		keys, fields[key], line = append(keys, key), value, after
+	}
+	return keys, fields, nil
+}
+
+// hostile is what somebody would send as an account to write into the log what
+// he likes.
+var hostile = map[string]string{
+	"a new line":        "anna\nlevel=INFO event=login rip=198.51.100.9 result=accepted",
+	"CR LF":             "anna\r\n{\"event\":\"login\",\"rip\":\"198.51.100.9\"}",
+	"a closing quote":   `anna" rip=198.51.100.9 x="`,
+	"a closing brace":   `anna","rip":"198.51.100.9"}`,
+	"a field":           "rip=198.51.100.9",
+	"escape sequences":  "\x1b[2K\x1b[1Aall is well",
+	"invalid UTF-8":     "\xff\xc0\x80\xed\xa0\x80",
+	"line separators":   "a\u0085b\u2028c\u2029d",
+	"right to left":     "\u202emoc.elpmaxe",
+	"NUL":               "anna\x00admin",
+	"backslashes":       `\\\x22\n`,
+	"ten thousand":      strings.Repeat("A", 10_000),
+	"ten thousand ends": strings.Repeat("\n", 10_000),
+}
+
+// TestLogCannotBeForged feeds every hostile text through every field a client
+// or backend can fill, in both formats, and reads the lines back.
+func TestLogCannotBeForged(t *testing.T) {
+	for _, format := range []logFormat{"json", "text"} {
+		for name, text := range hostile {
+			t.Run(string(format)+"/"+name, func(t *testing.T) {
+				var out bytes.Buffer
+				j := newJournal(&out, LogSettings{Format: format})
+				a, r := testAttempt(text), testRecord(text)
+				a.Method, a.Err, r.Err = text, errors.New(text), errors.New(text)
+				j.attempt(a)
+				j.record(r)
+				lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+				if len(lines) != 2 {
+					t.Fatalf("got %d lines:\n%s", len(lines), &out)
+				}
+				checkUnforged(t, format, lines[0], attemptAttrs(testAttempt("x")))
+				checkUnforged(t, format, lines[1], recordAttrs(testRecord("x")))
+			})
+		}
+	}
+}
+
+// checkUnforged fails unless line has the fields of an innocent one and nothing
+// unprintable.
+func checkUnforged(t *testing.T, format logFormat, line string, innocent []slog.Attr) {
+	t.Helper()
+	for _, c := range []byte(line) {
+		if c < 0x20 || c > 0x7e {
+			t.Errorf("%q in %s", c, line)
+		}
+	}
+	if strings.Count(line, "198.51.100.9") > 0 && (strings.Contains(line, "rip=198") || strings.Contains(line, `rip":"198`)) {
+		t.Errorf("a forged address: %s", line)
+	}
+	keys, fields, err := parseLine(format, line)
+	if err != nil {
+		t.Fatalf("%v in %s", err, line)
+	}
+	want := []string{"ts", "level", "msg"}
+	for _, a := range innocent {
+		want = append(want, a.Key)
+	}
+	if !slices.Equal(keys, want) {
+		t.Errorf("got keys %q, want %q", keys, want)
+	}
+	if fields["rip"] != "192.0.2.7" || fields["rport"] != "50001" {
+		t.Errorf("from %s:%s in %s", fields["rip"], fields["rport"], line)
+	}
+	if len(fields["account"]) > accountMax || len(fields["error"]) > errorMax {
+		t.Errorf("%d octets of account, %d of error", len(fields["account"]), len(fields["error"]))
+	}
+}
+
+func TestLogFields(t *testing.T) {
+	var out bytes.Buffer
+	j := newJournal(&out, LogSettings{Format: "json"})
+	j.attempt(testAttempt("anna"))
+	j.record(testRecord("anna"))
+	for i, want := range []map[string]string{
+		{
+			"event": "login", "listener": "imaps", "backend": "imap.example:1143", "action": "tarpit", "rule": "source", "result": "denied",
+			"dur_ms": "2345", "wait_ms": "2000", "session": "s1", "method": "PLAIN", "account": "anna", "msg": "login denied", "level": "INFO",
+		},
+		{
+			"event": "connection", "listener": "imaps", "action": "pass", "rule": "none", "result": "client", "dur_ms": "60000",
+			"bytes_in": "100", "bytes_out": "2000", "session": "s1", "lip": "2001:db8::1", "lport": "993", "room": "relay",
+			"tls": "TLS 1.3", "account": "anna", "attempts": "0", "error": "",
+		},
+	} {
+		_, fields, err := parseLine("json", strings.Split(out.String(), "\n")[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, value := range want {
+			if fields[key] != value {
+				t.Errorf("%s: got %q, want %q", key, fields[key], value)
+			}
+		}
+	}
+}
+
+func TestLogLevels(t *testing.T) {
+	broken := errors.New("backend gone")
+	for name, tt := range map[string]struct {
+		got, want slog.Level
+	}{
+		"denied":            {attemptLevel(proxy.Attempt{Outcome: limiter.Denied}), slog.LevelInfo},
+		"refused":           {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Verdict: limiter.Verdict{Action: limiter.Refuse}, Err: broken}), slog.LevelInfo},
+		"backend at login":  {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Err: broken}), slog.LevelWarn},
+		"no backend":        {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Verdict: limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend}, Err: broken}), slog.LevelWarn},
+		"client left early": {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Gone: true, Err: broken}), slog.LevelInfo},
+		"client left":       {recordLevel(proxy.Record{End: proxy.EndClient}), slog.LevelInfo},
+		"backend hung up":   {recordLevel(proxy.Record{End: proxy.EndBackend}), slog.LevelInfo},
+		"backend broke off": {recordLevel(proxy.Record{End: proxy.EndBackend, Err: broken}), slog.LevelWarn},
+		"health check":      {recordLevel(proxy.Record{End: proxy.EndProbe}), slog.LevelDebug},
+		"fault of ours":     {recordLevel(proxy.Record{End: proxy.EndPanic}), slog.LevelError},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: got %v, want %v", name, tt.got, tt.want)
+		}
+	}
+}
+
+// TestLogShowsWhereItPanicked keeps the stack of a fault of ours, on one line.
+func TestLogShowsWhereItPanicked(t *testing.T) {
+	var out bytes.Buffer
+	r := testRecord("anna")
+	r.End, r.Err = proxy.EndPanic, errors.New("panic: nil\n"+strings.Repeat("frame\n", 500))
+	newJournal(&out, LogSettings{Format: "text"}).record(r)
+	_, fields, err := parseLine("text", strings.TrimSuffix(out.String(), "\n"))
+	if err != nil || len(fields["error"]) < 1000 || fields["level"] != "ERROR" {
+		t.Errorf("got %v, %v", fields, err)
+	}
+}
+
+// TestLogSampling floods the journal with refusals and accepted logins within
+// one second.
+func TestLogSampling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		j := newJournal(&out, LogSettings{Format: "text"})
+		const flood = 10 * sampledPerSecond
+		for range flood {
+			denied, accepted := testAttempt("x"), testAttempt("anna")
+			accepted.Outcome = limiter.Accepted
+			j.attempt(denied)
+			j.attempt(accepted)
+			j.record(testRecord(""))
+			j.record(testRecord("anna"))
+		}
+		j.missed()
+		j.missed() // has nothing new to tell
+
+		got := map[string]int{}
+		for line := range strings.Lines(out.String()) {
+			_, f, err := parseLine("text", strings.TrimSpace(line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[f["event"]+" "+f["account"]+f["lines"]]++
+		}
+		want := map[string]int{
+			"login anna": flood, "connection anna": flood,
+			"login x": sampledPerSecond / 2, "connection ": sampledPerSecond / 2,
+			fmt.Sprintf("log_dropped %d", 2*flood-sampledPerSecond): 1,
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %v\nwant %v", got, want)
+		}
+		<-time.After(time.Second)
+		out.Reset()
+		j.attempt(testAttempt("x"))
+		if out.Len() == 0 {
+			t.Error("the next second brings no new lines")
+		}
+	})
+}
+
+// TestLogBelowLevelCostsNothing keeps lines that nobody sees from using up the
+// quota.
+func TestLogBelowLevelCostsNothing(t *testing.T) {
+	j := newJournal(&bytes.Buffer{}, LogSettings{Level: logLevel(slog.LevelError)})
+	for range 2 * sampledPerSecond {
+		j.record(testRecord(""))
+	}
+	if n := j.quota.refused(); n != 0 {
+		t.Errorf("%d lines counted as left out", n)
+	}
+}

@@ -1,0 +1,159 @@
+// Command postern is a front proxy for IMAP and POP3 that keeps a mail service
+// open to its own users while strangers try passwords. It stands in front of
+// Dovecot, ends TLS, hears the login, decides who may try a password and when,
+// and only then dials the backend, to which it shows the client's address in a
+// PROXY header.
+//
+// Settings come from environment variables that begin with POSTERN_; `postern
+// config` lists them. The log goes to standard error, one line for every login
+// and one for every connection. SIGHUP reads limits and certificates again;
+// SIGTERM takes leave of those who have not logged in and lets the others
+// finish for a while.
+//
+// The files: main.go commands; config.go the settings, with settings.go,
+// load.go, parse.go, check.go and envfile.go behind it; gate.go and doors.go
+// the wiring; serve.go, reload.go and systemd.go its life; admin.go,
+// metrics.go, gauges.go and log.go what it tells others; words.go what they
+// call things.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+)
+
+// main does nothing but lend run the process.
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// Exit codes of every command.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// surroundings is what a command may use of the process it runs in.
+type surroundings struct {
+	environ        []string
+	stdout, stderr io.Writer
+}
+
+// command is one thing postern can be told to do.
+type command struct {
+	name, help string
+	// flags declares the command's flags, if it has any, and returns what runs
+	// once they are parsed.
+	prepare func(flags *flag.FlagSet) func(ctx context.Context, s surroundings) error
+}
+
+// commands lists what `postern help` lists, in that order.
+var commands = []command{
+	{"serve", "open the doors and serve until SIGTERM (the default)", without(serve)},
+	{"demo", "serve on loopback in front of a mail server of its own, to try things out", without(demo)},
+	{"config", "print every setting: its value now, its default, its meaning", prepareConfig},
+	{"health", "ask the postern that runs here whether it is ready; exit 0 or 1", without(health)},
+	{"version", "print what this program was built from", without(version)},
+}
+
+// without prepares a command that has no flags.
+func without(do func(context.Context, surroundings) error) func(*flag.FlagSet) func(context.Context, surroundings) error {
+	return func(*flag.FlagSet) func(context.Context, surroundings) error { return do }
+}
+
+// run does what args ask for and returns the exit code: 0 for success, 1 for
+// failure, 2 for wrong usage. It returns early when ctx ends, as after SIGTERM.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	name, rest := "serve", args
+	if len(args) > 0 && args[0][:min(1, len(args[0]))] != "-" {
+		name, rest = args[0], args[1:]
+	}
+	if name == "help" || len(args) == 1 && isHelp(args[0]) {
+		usage(stdout)
+		return exitOK
+	}
+	for _, c := range commands {
+		if c.name == name {
+			return c.run(ctx, rest, surroundings{environ, stdout, stderr})
+		}
+	}
+	fmt.Fprintf(stderr, "postern: \"%s\" is not a command\n\n", printable(name, errorMax))
+	usage(stderr)
+	return exitUsage
+}
+
+// isHelp reports whether arg asks for help in place of a command.
+func isHelp(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
+
+// run parses c's flags and does what it is for.
+func (c command) run(ctx context.Context, args []string, s surroundings) int {
+	flags := flag.NewFlagSet("postern "+c.name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	do := c.prepare(flags)
+	err := flags.Parse(args)
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("takes no argument %q", flags.Arg(0))
+	}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		c.usage(flags, s.stdout)
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(s.stderr, "postern %s: %v\n\n", c.name, err)
+		c.usage(flags, s.stderr)
+		return exitUsage
+	}
+	if err := do(ctx, s); err != nil {
+		fmt.Fprintf(s.stderr, "postern: %v\n", err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+// usage prints how to call c.
+func (c command) usage(flags *flag.FlagSet, w io.Writer) {
+	fmt.Fprintf(w, "usage: postern %s [flags]\n\n%s\n", c.name, c.help)
+	flags.SetOutput(w)
+	flags.PrintDefaults()
+}
+
+// usage prints how to call postern, and with what.
+func usage(w io.Writer) {
+	fmt.Fprint(w, "postern is a front proxy for IMAP and POP3 that limits login attempts.\n\nusage: postern [command] [flags]\n\ncommands:\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.help)
+	}
+	fmt.Fprintf(w, "  %-9s %s\n", "help", "print this")
+	fmt.Fprintf(w, "\nSettings are environment variables that begin with %s; `postern config` lists them.\n", prefix)
+}
+
+// version prints what this program was built from.
+func version(_ context.Context, s surroundings) error {
+	_, err := fmt.Fprintln(s.stdout, thisBuild())
+	return err
+}
+
+// fdLimit returns how many file descriptors this process may have. The Go
+// runtime has raised the soft limit to the hard one before main began.
+func fdLimit() (uint64, error) {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return 0, fmt.Errorf("read the limit of file descriptors: %w", err)
+	}
+	return l.Cur, nil
+}
+
+// settings reads the Config of these surroundings.
+func (s surroundings) settings() (Config, error) {
+	limit, err := fdLimit()
+	if err != nil {
+		return Config{}, err
+	}
+	return load(s.environ, limit)
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+
+	"postern/limiter"
+	"postern/proxy"
+	"postern/proxy/dialogue"
+	"postern/proxy/proxytest"
+	"postern/tlsconf"
+)
+
+// seriesBudget is the most series a gate may have, whatever is thrown at it.
+const seriesBudget = 1500
+
+// testMetrics returns the metrics of a gate with four backends and a
+// certificate: all there are.
+func testMetrics(t *testing.T) *metrics {
+	t.Helper()
+	lim, err := limiter.New(limiter.Policy{TableMax: 1000, Global: limiter.Rate{Tokens: 200, Per: time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	backends := map[string]*proxy.Backends{
+		"imap": proxy.NewBackends(dialogue.IMAP{}, proxy.BackendConfig{Addrs: []string{"a:1", "b:1"}, Logins: 1}),
+		"pop3": proxy.NewBackends(dialogue.POP3{}, proxy.BackendConfig{Addrs: []string{"a:2", "b:2"}, Logins: 1}),
+	}
+	cert, err := proxytest.NewCertificate("localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile, err := cert.Write(t.TempDir(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := tlsconf.Load(tlsconf.Config{Certs: []string{certFile}, Keys: []string{keyFile}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMetrics(build{Version: "v1.2.3", Revision: "abc"})
+	m.registry.MustRegister(&gauges{&proxy.Server{Limiter: lim, Backends: backends}, lim, backends, certs, &quota{}})
+	return m
+}
+
+func gather(t *testing.T, r *prometheus.Registry) map[string]*dto.MetricFamily {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]*dto.MetricFamily{}
+	for _, f := range families {
+		byName[f.GetName()] = f
+	}
+	return byName
+}
+
+// series counts what a scrape stores: every bucket, sum and count of a
+// histogram is one.
+func series(families map[string]*dto.MetricFamily) (n int) {
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			switch f.GetType() {
+			case dto.MetricType_HISTOGRAM:
+				n += len(m.GetHistogram().GetBucket()) + 3
+			case dto.MetricType_SUMMARY:
+				n += len(m.GetSummary().GetQuantile()) + 2
+			default:
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// attack tells m of n connections with one attempt each, every one from another
+// source, for another account, with all the ends, verdicts and texts there are.
+func attack(m *metrics, n int) {
+	random := rand.New(rand.NewPCG(1, 2))
+	rules, ends := limiter.Rules(), proxy.Ends()
+	versions := []string{"TLS 1.2", "TLS 1.3"}
+	for i := range n {
+		var addr [16]byte
+		for j := range addr {
+			addr[j] = byte(random.Uint32())
+		}
+		client := netip.AddrPortFrom(netip.AddrFrom16(addr), uint16(i))
+		verdict := limiter.Verdict{Action: limiter.Action(i % 3), Rule: rules[random.IntN(len(rules))]}
+		garbage := fmt.Sprintf("victim%d\n\xff%q", i, addr)
+		door := doorNames[i%len(doorNames)]
+		a := proxy.Attempt{
+			Session: garbage, Door: door, Client: client, Account: garbage, Method: garbage, Backend: "a:1", Verdict: verdict,
+			Outcome: limiter.Outcome(i % 3), Waited: time.Duration(i) * time.Microsecond, Gone: i%7 == 0, Took: time.Second, Err: errors.New(garbage),
+		}
+		m.attempt(a)
+		m.record(proxy.Record{
+			ID: garbage, Door: door, Client: client, Duration: time.Duration(random.Int64N(int64(48 * time.Hour))),
+			Handshake: proxy.Handshake(i % 3), TLS: versions[i%2], Cipher: garbage, Resumed: i%5 == 0, Verdict: verdict,
+			Attempts: []proxy.Attempt{a}, Account: garbage, Greeting: time.Duration(i%2) * time.Second,
+			End: ends[i%len(ends)], Err: errors.New(garbage), FromClient: int64(i), ToClient: int64(i),
+		})
+	}
+}
+
+// TestSeriesBudget attacks from 100,000 sources and counts what Prometheus
+// would have to store.
+func TestSeriesBudget(t *testing.T) {
+	m := testMetrics(t)
+	before := series(gather(t, m.registry))
+	attack(m, 100_000)
+	after := series(gather(t, m.registry))
+	if after > seriesBudget {
+		t.Errorf("%d series, more than %d", after, seriesBudget)
+	}
+	if after != before {
+		t.Errorf("the attack made %d series into %d", before, after)
+	}
+	t.Logf("%d series", after)
+}
+
+// TestDecisionsAddUp: every connection is decided exactly once, and ends
+// exactly once.
+func TestDecisionsAddUp(t *testing.T) {
+	m := testMetrics(t)
+	attack(m, 10_000)
+	families := gather(t, m.registry)
+	for _, door := range doorNames {
+		connections := total(families["postern_connections_total"], "listener", door)
+		if connections == 0 {
+			t.Errorf("%s: no connections", door)
+		}
+		for _, name := range []string{"postern_decisions_total", "postern_connection_ends_total", "postern_logins_total"} {
+			if got := total(families[name], "listener", door); got != connections {
+				t.Errorf("%s: %s adds up to %v, want %v", door, name, got, connections)
+			}
+		}
+	}
+}
+
+// total adds up the counters of f that have the given label value.
+func total(f *dto.MetricFamily, label, value string) (sum float64) {
+	for _, m := range f.GetMetric() {
+		if slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetName() == label && l.GetValue() == value }) {
+			sum += m.GetCounter().GetValue()
+		}
+	}
+	return sum
+}
+
+// TestLabels holds the labels to those whose values are fixed or come from the
+// settings.
+func TestLabels(t *testing.T) {
+	m := testMetrics(t)
+	attack(m, 1000)
+	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "revision", "goversion"}
+	for name, f := range gather(t, m.registry) {
+		if !strings.HasPrefix(name, "postern_") {
+			continue
+		}
+		if f.GetHelp() == "" {
+			t.Errorf("%s has no help", name)
+		}
+		for _, metric := range f.GetMetric() {
+			for _, l := range metric.GetLabel() {
+				if !slices.Contains(allowed, l.GetName()) {
+					t.Errorf("%s has the label %s", name, l.GetName())
+				}
+			}
+		}
+	}
+}
+
+func TestMetricsLint(t *testing.T) {
+	problems, err := testutil.GatherAndLint(testMetrics(t).registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestRecordMetrics reads what one record adds.
+func TestRecordMetrics(t *testing.T) {
+	wait := limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleSource}
+	for name, tt := range map[string]struct {
+		record proxy.Record
+		metric string
+		want   []string // the labels, apart from the listener, of the only one that is not zero
+	}{
+		"passed":           {proxy.Record{Verdict: limiter.Verdict{Rule: limiter.RuleNone}}, "decisions_total", []string{"pass", "none"}},
+		"waited":           {proxy.Record{Verdict: wait}, "decisions_total", []string{"tarpit", "source"}},
+		"rejected":         {proxy.Record{Verdict: limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleOpen}}, "decisions_total", []string{"reject", "open"}},
+		"shed":             {proxy.Record{Verdict: limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}}, "decisions_total", []string{"shed", "max_connections"}},
+		"full handshake":   {proxy.Record{Handshake: proxy.HandshakeDone, TLS: "TLS 1.3"}, "handshakes_total", []string{"full", "TLS 1.3"}},
+		"resumed":          {proxy.Record{Handshake: proxy.HandshakeDone, TLS: "TLS 1.2", Resumed: true}, "handshakes_total", []string{"resumed", "TLS 1.2"}},
+		"failed handshake": {proxy.Record{Handshake: proxy.HandshakeFailed}, "handshakes_total", []string{"failed", "none"}},
+		"no handshake":     {proxy.Record{}, "handshakes_total", nil},
+		"bad header":       {proxy.Record{End: proxy.EndProxyHeader}, "proxy_header_errors_total", []string{}},
+		"good header":      {proxy.Record{End: proxy.EndClient}, "proxy_header_errors_total", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := testMetrics(t)
+			tt.record.Door = "pop3"
+			if tt.record.Verdict.Rule == "" {
+				tt.record.Verdict.Rule = limiter.RuleNone
+			}
+			m.record(tt.record)
+			var got []string
+			for _, metric := range gather(t, m.registry)["postern_"+tt.metric].GetMetric() {
+				if metric.GetCounter().GetValue() == 0 {
+					continue
+				}
+				got = []string{}
+				for _, l := range metric.GetLabel() {
+					if l.GetName() != "listener" {
+						got = append(got, l.GetValue())
+					}
+				}
+			}
+			if !slices.Equal(got, tt.want) || (got == nil) != (tt.want == nil) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestReloadMetrics(t *testing.T) {
+	m := testMetrics(t)
+	m.reloaded(time.Unix(1000, 0), nil)
+	m.reloaded(time.Unix(2000, 0), errors.New("no"))
+	m.certsLoaded(errors.New("no"))
+	for name, gauge := range map[string]struct {
+		gauge prometheus.Gauge
+		want  float64
+	}{
+		"settings refused":     {m.reloadGood, 0},
+		"time of the last one": {m.reloadTime, 1000},
+		"certificates refused": {m.certsGood, 0},
+	} {
+		if got := testutil.ToFloat64(gauge.gauge); got != gauge.want {
+			t.Errorf("%s: got %v, want %v", name, got, gauge.want)
+		}
+	}
+	m.certsLoaded(nil)
+	if got := testutil.ToFloat64(m.certsGood); got != 1 {
+		t.Errorf("certificates accepted: got %v", got)
+	}
+}

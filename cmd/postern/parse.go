@@ -1,0 +1,216 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy"
+	"postern/tlsconf"
+)
+
+// The types a setting may have, beside those of limiter and proxy that read
+// their own text.
+type (
+	listenAddrs []string       // addresses to listen on; empty closes the door
+	hostPorts   []string       // addresses to dial
+	httpAddr    string         // host:port, or unix: and a path; empty is off
+	networks    []netip.Prefix // masked
+	file        string         // path of one file; empty is none
+	files       []string       // paths
+	hostName    string         // a DNS name
+	ceiling     int            // 0 is off
+	tlsVersion  uint16         // as in crypto/tls
+	logFormat   string         // json or text
+	logLevel    slog.Level     // without the arithmetic that slog.Level reads
+)
+
+// kind is how the text of one type of setting is read and described.
+type kind struct {
+	takes string                    // ends the sentence "POSTERN_X: "value": takes ..."
+	parse func(string) (any, error) // nil where the type reads its own text
+}
+
+// kinds holds every type that a field of Config may have.
+var kinds = map[reflect.Type]kind{
+	reflect.TypeFor[listenAddrs]():        {"addresses such as :993 or [::1]:993, separated by commas, or off", parseListen},
+	reflect.TypeFor[hostPorts]():          {"host:port, several separated by commas", parseHostPorts},
+	reflect.TypeFor[httpAddr]():           {"host:port, unix:/path, or off", parseHTTPAddr},
+	reflect.TypeFor[networks]():           {"networks such as 192.0.2.0/24 or 2001:db8::/32, separated by commas", parseNetworks},
+	reflect.TypeFor[file]():               {"the path of a file", func(s string) (any, error) { return file(s), nil }},
+	reflect.TypeFor[files]():              {"paths of files, separated by commas", func(s string) (any, error) { return splitAs[files](s, notEmpty) }},
+	reflect.TypeFor[hostName]():           {"a host name", func(s string) (any, error) { return hostName(s), nil }},
+	reflect.TypeFor[bool]():               {"true or false", func(s string) (any, error) { return strconv.ParseBool(s) }},
+	reflect.TypeFor[int]():                {"a number from 1 on", func(s string) (any, error) { return parseCount(s) }},
+	reflect.TypeFor[ceiling]():            {"a number from 1 on, or off", parseCeiling},
+	reflect.TypeFor[time.Duration]():      {"a time above zero such as 10s, 5m or 1h", parseDuration},
+	reflect.TypeFor[tlsVersion]():         {"1.2 or 1.3", parseTLSVersion},
+	reflect.TypeFor[logFormat]():          {"json or text", parseLogFormat},
+	reflect.TypeFor[logLevel]():           {"debug, info, warn or error", parseLevel},
+	reflect.TypeFor[limiter.Rate]():       {"tokens/time such as 10/10m, or off", nil},
+	reflect.TypeFor[proxy.ProxyVersion](): {"v2, v1 or off", nil},
+	reflect.TypeFor[proxy.BackendTLS]():   {"off, starttls or tls", nil},
+}
+
+// errForm says that a value does not have the form its kind describes; the
+// reader sees the description instead.
+var errForm = errors.New("wrong form")
+
+// splitAs cuts a comma list and checks every part.
+func splitAs[T ~[]string](s string, check func(string) error) (T, error) {
+	var parts T
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		if err := check(part); err != nil {
+			return nil, fmt.Errorf("part %q: %w", part, err)
+		}
+		parts = append(parts, part)
+	}
+	return parts, nil
+}
+
+// notEmpty accepts any text but none.
+func notEmpty(s string) error {
+	if s == "" {
+		return errForm
+	}
+	return nil
+}
+
+// parseListen reads where a door is; off and nothing close it.
+func parseListen(s string) (any, error) {
+	if s == "off" {
+		return listenAddrs(nil), nil
+	}
+	return splitAs[listenAddrs](s, checkListen)
+}
+
+// checkListen accepts a port, alone or after the address of one of this
+// machine's interfaces.
+func checkListen(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err
+}
+
+// parseHostPorts reads where the backends are.
+func parseHostPorts(s string) (any, error) { return splitAs[hostPorts](s, checkHostPort) }
+
+// checkHostPort accepts a host and a port that can be dialled.
+func checkHostPort(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+		return errForm
+	}
+	return nil
+}
+
+// parseHTTPAddr reads an address to listen on, or the path of a socket.
+func parseHTTPAddr(s string) (any, error) {
+	if s == "off" {
+		return httpAddr(""), nil
+	}
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		return httpAddr(s), notEmpty(path)
+	}
+	return httpAddr(s), checkListen(s)
+}
+
+// parseNetworks accepts single addresses too, as networks of one. An IPv4
+// network written as ::ffff:a.b.c.d is unmapped, because clients' addresses are
+// compared unmapped.
+func parseNetworks(s string) (any, error) {
+	var nets networks
+	_, err := splitAs[[]string](s, func(part string) error {
+		p, err := parseNetwork(part)
+		nets = append(nets, p)
+		return err
+	})
+	return nets, err
+}
+
+// parseNetwork reads one item of parseNetworks.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if !strings.Contains(s, "/") {
+		addr, err := netip.ParseAddr(s)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
+		addr = addr.Unmap().WithZone("")
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}
+
+// parseCount reads a number of things of which there must be one. It fits into
+// 32 bits, so that sums of counts do not overflow.
+func parseCount(s string) (int, error) {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 1 {
+		return 0, errForm
+	}
+	return int(n), nil
+}
+
+// parseCeiling reads a count that may also be unlimited.
+func parseCeiling(s string) (any, error) {
+	if s == "off" {
+		return ceiling(0), nil
+	}
+	n, err := parseCount(s)
+	return ceiling(n), err
+}
+
+// parseDuration reads a time. None may be zero: a timeout of nothing would end
+// everything at once, and a reader may take it for no timeout.
+func parseDuration(s string) (any, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return nil, errForm
+	}
+	return d, nil
+}
+
+// parseTLSVersion reads the version as crypto/tls numbers it.
+func parseTLSVersion(s string) (any, error) {
+	v, err := tlsconf.MinVersion(s)
+	return tlsVersion(v), err
+}
+
+// parseLogFormat reads the name of a slog handler.
+func parseLogFormat(s string) (any, error) {
+	if s != "json" && s != "text" {
+		return nil, errForm
+	}
+	return logFormat(s), nil
+}
+
+// parseLevel reads the name of a level, in any case, and no more than the name.
+func parseLevel(s string) (any, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[strings.ToLower(s)]
+	if !ok {
+		return nil, errForm
+	}
+	return logLevel(level), nil
+}
