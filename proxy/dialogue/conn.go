@@ -17,6 +17,7 @@ const (
 	maxLine     = 8192  // a command with its CRLF (RFC 7162 section 4)
 	maxLiterals = 8192  // the literals of one command in sum
 	maxSASL     = 16384 // one base64 line of an exchange
+	maxResponse = 6000  // an initial response, decoded: Dovecot hangs up on 8192 octets of base64
 	maxReply    = 16384 // a line of the backend, capability lists are long
 	maxTag      = 126   // as Dovecot
 	maxStrikes  = 3     // bad commands; an HTTP request has more lines
@@ -28,6 +29,10 @@ const (
 // safe for concurrent use. It never closes the connection it reads from.
 type Conn struct {
 	net.Conn
+	// Saying, if set, is called before each line that is written: the peer's
+	// answer is awaited from then on.
+	Saying func()
+
 	r       *bufio.Reader
 	long    []byte // a line that did not fit into r
 	budget  int    // octets the peer may still send
@@ -112,6 +117,9 @@ func (c *Conn) readFull(n int) ([]byte, error) {
 
 // say writes the parts as one line in one write.
 func (c *Conn) say(parts ...string) error {
+	if c.Saying != nil {
+		c.Saying()
+	}
 	n := 2
 	for _, p := range parts {
 		n += len(p)

@@ -72,8 +72,9 @@ type Request struct {
 	// HasResponse tells an empty one from none (RFC 4959 section 3).
 	Response    Secret
 	HasResponse bool
-	// Unfit says that the credentials hold octets that no account has and that
-	// backends have tripped over. They must be denied without asking one.
+	// Unfit says that the credentials hold octets that no account has, or more
+	// of them, and that backends have tripped over. They must be denied without
+	// asking one.
 	Unfit bool
 }
 

@@ -91,8 +91,8 @@ func imapBare(c *Conn, o Offer, tag, word string, a *imapArgs) (r Request, done 
 // before login, and nothing depends on them there.
 func imapIgnored(c *Conn, tag, word string, a *imapArgs) error {
 	if word == "ENABLE" {
-		if len(a.rest) == 0 {
-			return imapBad(c, tag, a, "Missing arguments.")
+		if _, ok := trailingLiteral(a.rest); ok || len(a.rest) == 0 {
+			return imapBad(c, tag, a, "Invalid arguments.")
 		}
 		return c.say("* ENABLED\r\n", tag, " OK Enabled.")
 	}
@@ -150,7 +150,7 @@ func imapLogin(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool,
 // imapAuthenticate hears AUTHENTICATE (RFC 3501 section 6.2.2, RFC 4959).
 func imapAuthenticate(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool, err error) {
 	mechanism, ir, err := scanWord(a.rest)
-	if err != nil {
+	if _, ok := trailingLiteral(a.rest); ok || err != nil {
 		return r, false, imapBad(c, tag, a, "Invalid arguments.")
 	}
 	switch o.access(mechanism, o.imapMechanisms()) {

@@ -103,18 +103,15 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 			return Reply{}, err
 		}
 		kind, rest, _ := bytes.Cut(line, []byte{' '})
-		switch string(kind) {
-		case "+":
+		switch status := imapStatus(rest); {
+		case string(kind) == "+":
 			if reply, over, err := e.round(line); over || err != nil {
 				return reply, err
 			}
-		case "*":
-			if imapStatus(rest) == "BYE" {
-				return Reply{}, badReply("login", line)
-			}
+		case string(kind) == "*" && status != "BYE" && status != "":
 			raw.Write(line)
 			raw.WriteString("\r\n")
-		case backendTag:
+		case string(kind) == backendTag && (status == "OK" || status == "NO" || status == "BAD"):
 			return e.imapFinal(rest, &raw), nil
 		default:
 			return Reply{}, badReply("login", line)

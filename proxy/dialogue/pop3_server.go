@@ -89,11 +89,19 @@ func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
 // credentials (RFC 2449 section 8.1, RFC 3206). Any other -ERR is a denial.
 var pop3Temporary = []string{"[SYS/", "[IN-USE]", "[LOGIN-DELAY]"}
 
+// pop3NeedsTLS is what Dovecot says, under [AUTH] as for a wrong password, when it
+// will not hear a password without TLS: "Plaintext authentication disallowed on
+// non-secure (SSL/TLS) connections.", in 2.4 "Cleartext ...".
+const pop3NeedsTLS = "text authentication dis"
+
 // pop3Result is what a final reply means.
 func pop3Result(line []byte) Result {
 	text, denied := strings.CutPrefix(string(line), "-ERR")
 	if !denied {
 		return Accepted
+	}
+	if strings.Contains(strings.ToLower(text), pop3NeedsTLS) {
+		return Unavailable
 	}
 	for _, code := range pop3Temporary {
 		if _, ok := cutPrefixFold(strings.TrimPrefix(text, " "), code); ok {

@@ -209,7 +209,7 @@ func hearSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 	if r.Account, err = user(r.Response); err != nil {
 		return r, fmt.Errorf("%s: %w", mechanism, err)
 	}
-	r.Unfit = unfitName(r.Account)
+	r.Unfit = unfitName(r.Account) || len(r.Response) > maxResponse
 	if mechanism == sasl.Plain {
 		authzid, rest, _ := bytes.Cut(r.Response, []byte{0})
 		_, password, _ := bytes.Cut(rest, []byte{0})
@@ -243,6 +243,6 @@ func passwordRequest(method, user string, password []byte) (Request, error) {
 	return Request{
 		Kind: Login, Account: user,
 		Method: method, Mechanism: sasl.Plain, Response: message, HasResponse: true,
-		Unfit: unfitName(user) || unfitPassword(password),
+		Unfit: unfitName(user) || unfitPassword(password) || len(message) > maxResponse,
 	}, err
 }

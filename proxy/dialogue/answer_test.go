@@ -1,0 +1,68 @@
+package dialogue
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestGreet(t *testing.T) {
+	for p, want := range map[Protocol]string{
+		IMAP{}: "* OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ STARTTLS LOGINDISABLED] Ready.\r\n",
+		POP3{}: "+OK Ready.\r\n",
+	} {
+		w := said("")
+		if err := p.Greet(NewConn(w), Offer{StartTLS: true}); err != nil || w.out.String() != want || w.writes != 1 {
+			t.Errorf("%s: said %q in %d writes, %v", p.Name(), w.out.String(), w.writes, err)
+		}
+		w.gone = 1
+		if err := p.Greet(NewConn(w), Offer{}); !errors.Is(err, errGone) {
+			t.Errorf("%s: got %v", p.Name(), err)
+		}
+	}
+}
+
+func TestName(t *testing.T) {
+	if (IMAP{}).Name() != "imap" || (POP3{}).Name() != "pop3" {
+		t.Errorf("%q and %q are no ALPN protocol IDs", IMAP{}.Name(), POP3{}.Name())
+	}
+}
+
+// TestAnswer holds every answer to the words that mail programs understand. Only
+// a denial may look like a wrong password.
+func TestAnswer(t *testing.T) {
+	const busy = "Account is temporarily unavailable, please wait and try again later.\r\n"
+	tests := []struct {
+		answer               Answer
+		tagged, plain, pop3s string // IMAP under a tag, IMAP without, POP3
+	}{
+		{AnswerTLS, "a1 OK Begin TLS negotiation now.\r\n", "", "+OK Begin TLS negotiation now.\r\n"},
+		{AnswerBusy, "a1 NO [UNAVAILABLE] " + busy, "* BYE [UNAVAILABLE] " + busy, "-ERR [SYS/TEMP] " + busy},
+		{AnswerDenied, "a1 NO [AUTHENTICATIONFAILED] Authentication failed.\r\n", "", "-ERR [AUTH] Authentication failed.\r\n"},
+		{AnswerTries, "* BYE Too many failed logins.\r\n", "* BYE Too many failed logins.\r\n", "-ERR Too many failed logins.\r\n"},
+		{AnswerTimeout, "* BYE Disconnected for inactivity.\r\n", "* BYE Disconnected for inactivity.\r\n", "-ERR Disconnected for inactivity.\r\n"},
+		{
+			AnswerShutdown, "* BYE Server is shutting down, please try again later.\r\n", "* BYE Server is shutting down, please try again later.\r\n",
+			"-ERR [SYS/TEMP] Server is shutting down, please try again later.\r\n",
+		},
+	}
+	for _, tt := range tests {
+		for _, form := range []struct {
+			p    Protocol
+			tag  string
+			want string
+		}{{IMAP{}, "a1", tt.tagged}, {IMAP{}, "", tt.plain}, {POP3{}, "", tt.pop3s}} {
+			if form.want == "" { // is never an answer to no command
+				continue
+			}
+			w := said("")
+			err := form.p.Answer(NewConn(w), Request{Tag: form.tag}, tt.answer)
+			if err != nil || w.out.String() != form.want || w.writes != 1 {
+				t.Errorf("%s, answer %d: said %q in %d writes, %v", form.p.Name(), tt.answer, w.out.String(), w.writes, err)
+			}
+			w.gone = 1
+			if err := form.p.Answer(NewConn(w), Request{Tag: form.tag}, tt.answer); !errors.Is(err, errGone) {
+				t.Errorf("%s, answer %d: got %v", form.p.Name(), tt.answer, err)
+			}
+		}
+	}
+}

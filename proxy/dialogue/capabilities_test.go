@@ -1,0 +1,177 @@
+package dialogue
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCommon(t *testing.T) {
+	tests := []struct{ a, b, want string }{
+		{"A B C", "C A", "A C"},
+		{"A B", "A B", "A B"},
+		{"A", "B", ""},
+		{"", "A", ""},
+		{"A", "", ""},
+		{"A A", "A", "A A"},
+	}
+	for _, tt := range tests {
+		a, b := strings.Fields(tt.a), strings.Fields(tt.b)
+		if got := Capabilities(a).Common(b); strings.Join(got, " ") != tt.want {
+			t.Errorf("%q and %q: got %q", tt.a, tt.b, got)
+		}
+		if strings.Join(a, " ") != tt.a || strings.Join(b, " ") != tt.b {
+			t.Errorf("%q and %q became %q and %q", tt.a, tt.b, a, b)
+		}
+	}
+}
+
+// circumstances are all combinations of what the gate decides about a client.
+var circumstances = []Offer{
+	{},
+	{StartTLS: true},
+	{Cleartext: true},
+	{StartTLS: true, Cleartext: true},
+	{TLS: true},
+	{TLS: true, StartTLS: true},
+	{TLS: true, Cleartext: true},
+	{TLS: true, StartTLS: true, Cleartext: true},
+}
+
+// The lists of Dovecot 2.3 behind a PROXY header, word for word.
+var (
+	dovecotIMAP = strings.Fields("IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ STARTTLS LOGINDISABLED " +
+		"AUTH=PLAIN AUTH=LOGIN AUTH=CRAM-MD5 AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256 AUTH=XOAUTH2 AUTH=OAUTHBEARER AUTH=EXTERNAL")
+	dovecotPOP3 = Capabilities{
+		"CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE", "STLS", "USER",
+		"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL",
+	}
+)
+
+func TestIMAPCapabilities(t *testing.T) {
+	tests := []struct {
+		backend                     Capabilities
+		words, insecure, everything string // and what is offered without and with a safe way for passwords
+	}{
+		{
+			nil, "IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+",
+			"", " AUTH=PLAIN AUTH=LOGIN",
+		},
+		{
+			dovecotIMAP, "IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+",
+			" AUTH=CRAM-MD5 AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256 AUTH=EXTERNAL",
+			" AUTH=PLAIN AUTH=LOGIN AUTH=CRAM-MD5 AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256 AUTH=XOAUTH2 AUTH=OAUTHBEARER AUTH=EXTERNAL",
+		},
+		{
+			strings.Fields("imap4rev1 starttls LoginDisabled login-referrals MAILBOX-REFERRALS UNAUTHENTICATE auth=plain Auth=Scram-SHA-256-plus"),
+			"imap4rev1", "", " AUTH=PLAIN",
+		},
+		{Capabilities{"IMAP4rev1", "AUTH=", "AUTHX"}, "IMAP4rev1 AUTHX", " AUTH=", " AUTH="},
+	}
+	for _, tt := range tests {
+		for _, o := range circumstances {
+			want := tt.words
+			if o.StartTLS {
+				want += " STARTTLS"
+			}
+			if o.TLS || o.Cleartext {
+				want += tt.everything
+			} else {
+				want += " LOGINDISABLED" + tt.insecure
+			}
+			o.Backend = slices.Clone(tt.backend)
+			if got := o.imapCapabilities(); got != want {
+				t.Errorf("%+v:\ngot  %q\nwant %q", o, got, want)
+			}
+			if !slices.Equal(o.Backend, tt.backend) {
+				t.Errorf("the backend's list became %q", o.Backend)
+			}
+		}
+	}
+}
+
+func TestPOP3Capabilities(t *testing.T) {
+	tests := []struct {
+		backend                     Capabilities
+		lines, insecure, everything string // the last two are SASL lines
+	}{
+		{nil, "TOP,UIDL,PIPELINING", "", ""},
+		{
+			dovecotPOP3, "CAPA,TOP,UIDL,PIPELINING",
+			",SASL CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 EXTERNAL",
+			",SASL CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL",
+		},
+		{
+			Capabilities{"top", "stls", "user", "sasl plain cram-md5 scram-sha-1-plus", "utf8", "Lang", "resp-codes", "", "EXPIRE 60 USER"},
+			"top,,EXPIRE 60 USER", ",SASL CRAM-MD5", ",SASL CRAM-MD5",
+		},
+		{Capabilities{"TOP", "SASL"}, "TOP", "", ""},
+		{Capabilities{"TOP"}, "TOP", "", ""},
+	}
+	for _, tt := range tests {
+		for _, o := range circumstances {
+			want := tt.lines + ",RESP-CODES,AUTH-RESP-CODE"
+			if o.StartTLS {
+				want += ",STLS"
+			}
+			if o.TLS || o.Cleartext {
+				want += ",USER" + tt.everything
+			} else {
+				want += tt.insecure
+			}
+			o.Backend = slices.Clone(tt.backend)
+			if got := strings.Join(o.pop3Capabilities(), ","); got != want {
+				t.Errorf("%+v:\ngot  %q\nwant %q", o, got, want)
+			}
+			if !slices.Equal(o.Backend, tt.backend) {
+				t.Errorf("the backend's list became %q", o.Backend)
+			}
+		}
+	}
+}
+
+// TestPOP3Advertised: PLAIN and LOGIN are not listed, and yet work.
+func TestPOP3Advertised(t *testing.T) {
+	for _, o := range circumstances {
+		o.Backend = Capabilities{"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256-PLUS XOAUTH2"}
+		want := "CRAM-MD5"
+		if o.secure() {
+			want = "CRAM-MD5 XOAUTH2"
+		}
+		if got := strings.Join(o.pop3Advertised(), " "); got != want {
+			t.Errorf("%+v: got %q", o, got)
+		}
+		if got := o.access("PLAIN", o.pop3Mechanisms()); (got == allowed) != o.secure() {
+			t.Errorf("%+v: access to PLAIN is %d", o, got)
+		}
+	}
+}
+
+func TestAccess(t *testing.T) {
+	all := []string{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"}
+	tests := []struct {
+		mechanism       string
+		clear, cyphered access
+	}{
+		{"PLAIN", needsTLS, allowed},
+		{"LOGIN", needsTLS, allowed},
+		{"XOAUTH2", needsTLS, allowed},
+		{"OAUTHBEARER", needsTLS, allowed},
+		{"CRAM-MD5", allowed, allowed},
+		{"SCRAM-SHA-1", allowed, allowed},
+		{"SCRAM-SHA-1-PLUS", unknown, unknown},
+		{"SCRAM-SHA-256", unknown, unknown},
+		{"", unknown, unknown},
+	}
+	for _, tt := range tests {
+		for _, o := range circumstances {
+			want := tt.clear
+			if o.TLS || o.Cleartext {
+				want = tt.cyphered
+			}
+			if got := o.access(tt.mechanism, all); got != want {
+				t.Errorf("%s with %+v: got %d, want %d", tt.mechanism, o, got, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package dialogue
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestReadLine(t *testing.T) {
+	x := func(n int) string { return strings.Repeat("x", n) }
+	tests := []struct {
+		name, in string
+		limit    int
+		want     string
+		err      error
+	}{
+		{"exactly the limit", "abc\r\n", 5, "abc", nil},
+		{"one more", "abcd\r\n", 5, "", ErrTooLong},
+		{"the CR is the last that fits", "abcd\r", 5, "", ErrTooLong},
+		{"exactly the limit, bare LF", "abcd\n", 5, "abcd", nil},
+		{"one more, bare LF", "abcde\n", 5, "", ErrTooLong},
+		{"the limit without an end", "abcde", 5, "", ErrTooLong},
+		{"only the last CR belongs to the end", "a\r\r\n", 9, "a\r", nil},
+		{"a bare CR is no end", "a\rb\n", 9, "a\rb", nil},
+		{"a NUL is an octet", "a\x00b\r\n", 9, "a\x00b", nil},
+		{"empty", "\r\n", 9, "", nil},
+		{"empty, bare LF", "\n", 9, "", nil},
+		{"nothing", "", 9, "", io.EOF},
+		{"the middle of a line", "abc", 9, "", io.ErrUnexpectedEOF},
+		{"the middle of an end", "abc\r", 9, "", io.ErrUnexpectedEOF},
+		{"fills the read buffer", x(readBuffer-1) + "\n", maxLine, x(readBuffer - 1), nil},
+		{"its LF just beyond the read buffer", x(readBuffer) + "\n", maxLine, x(readBuffer), nil},
+		{"the longest command", x(maxLine-2) + "\r\n", maxLine, x(maxLine - 2), nil},
+		{"a command one too long", x(maxLine-1) + "\r\n", maxLine, "", ErrTooLong},
+		{"the longest of an exchange", x(maxSASL-2) + "\r\n", maxSASL, x(maxSASL - 2), nil},
+		{"the middle of a long one", x(readBuffer + 9), maxLine, "", io.ErrUnexpectedEOF},
+		{"no end in sight", x(maxLine), maxLine, "", ErrTooLong},
+	}
+	for _, tt := range tests {
+		for how, w := range map[string]*wire{"at once": said(tt.in), "dripped": dripped(tt.in)} {
+			t.Run(tt.name+"/"+how, func(t *testing.T) {
+				line, err := NewConn(w).readLine(tt.limit)
+				if string(line) != tt.want || !errors.Is(err, tt.err) {
+					t.Errorf("got %q, %v", line, err)
+				}
+			})
+		}
+	}
+}
+
+// TestReadLineLeavesTheRest reads lines of all lengths one after the other:
+// none may lose or repeat an octet of the next.
+func TestReadLineLeavesTheRest(t *testing.T) {
+	sizes := []int{0, 1, 5000, 2, readBuffer - 2, readBuffer - 1, readBuffer, 3, 8000, 0, 7}
+	var in strings.Builder
+	for i, n := range sizes {
+		in.WriteString(strings.Repeat(string(rune('a'+i)), n) + "\r\n")
+	}
+	c := NewConn(said(in.String()))
+	for i, n := range sizes {
+		line, err := c.readLine(maxLine)
+		if want := strings.Repeat(string(rune('a'+i)), n); string(line) != want || err != nil {
+			t.Errorf("line %d: got %d octets, %v; want %d", i, len(line), err, n)
+		}
+	}
+}
+
+// countingReader never ends, and counts what is taken from it.
+type countingReader struct{ n int }
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	r.n += len(p)
+	return len(p), nil
+}
+
+func TestEndlessLineIsNotRead(t *testing.T) {
+	endless := &countingReader{}
+	c := NewConn(&wire{in: endless})
+	if _, err := c.readLine(maxLine); !errors.Is(err, ErrTooLong) {
+		t.Errorf("got %v", err)
+	}
+	if endless.n > maxLine+readBuffer {
+		t.Errorf("%d octets were read", endless.n)
+	}
+}
+
+func TestReadLineError(t *testing.T) {
+	c := NewConn(&wire{in: io.MultiReader(strings.NewReader("abc"), errReader{})})
+	if _, err := c.readLine(maxLine); !errors.Is(err, errGone) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, errGone }
+
+func TestBudget(t *testing.T) {
+	c := NewConn(said("abc\r\nabc\r\nx"))
+	c.budget = 10
+	for range 2 {
+		if _, err := c.readLine(maxLine); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.readLine(maxLine); !errors.Is(err, ErrTooLong) {
+		t.Errorf("the eleventh octet of ten: got %v", err)
+	}
+
+	c = NewConn(said("abcdefghijk"))
+	c.budget = 10
+	if b, err := c.readFull(10); string(b) != "abcdefghij" || err != nil {
+		t.Errorf("exactly the budget: got %q, %v", b, err)
+	}
+	if _, err := c.readFull(1); !errors.Is(err, ErrTooLong) {
+		t.Errorf("one octet more: got %v", err)
+	}
+}
+
+// TestBudgetIsPerConnection counts lines and literals together, over a Restart.
+func TestBudgetIsPerConnection(t *testing.T) {
+	c := NewConn(said(strings.Repeat("x", maxBudget/2-2) + "\r\n"))
+	if _, err := c.readFull(maxBudget/2 - 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.readLine(maxLine); err != nil {
+		t.Fatal(err)
+	}
+	c.Restart(said(strings.Repeat("x", maxBudget)))
+	if _, err := c.readFull(maxBudget/2 + 1); !errors.Is(err, ErrTooLong) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadFullEndsEarly(t *testing.T) {
+	if _, err := NewConn(said("ab")).readFull(3); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := NewConn(said("")).readFull(3); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFill(t *testing.T) {
+	c := NewConn(dripped("ab\r\ncd"))
+	for want := 1; want <= 6; want++ {
+		if err := c.Fill(); err != nil || c.Buffered() != want {
+			t.Fatalf("%d octets are buffered, %v; want %d", c.Buffered(), err, want)
+		}
+	}
+	if err := c.Fill(); !errors.Is(err, io.EOF) {
+		t.Errorf("behind the last octet: got %v", err)
+	}
+	if line, err := c.readLine(maxLine); string(line) != "ab" || err != nil {
+		t.Errorf("the line in the buffer: got %q, %v", line, err)
+	}
+	if rest := c.Rest(); string(rest) != "cd" {
+		t.Errorf("the rest: got %q", rest)
+	}
+}
+
+func TestFillStopsWhenFull(t *testing.T) {
+	inner := said(strings.Repeat("a", readBuffer) + "b")
+	c := NewConn(inner)
+	if err := c.Fill(); err != nil || c.Buffered() != readBuffer {
+		t.Fatalf("%d octets are buffered, %v", c.Buffered(), err)
+	}
+	if err := c.Fill(); !errors.Is(err, ErrFull) {
+		t.Errorf("got %v", err)
+	}
+	if rest := c.Rest(); string(rest) != strings.Repeat("a", readBuffer) {
+		t.Errorf("the rest has %d octets", len(rest))
+	}
+	if beyond, _ := io.ReadAll(inner); string(beyond) != "b" {
+		t.Errorf("the inner connection holds %q", beyond)
+	}
+}
+
+func TestRead(t *testing.T) {
+	c := NewConn(said("line\r\nsession"))
+	if _, err := c.readLine(maxLine); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(c); string(rest) != "session" || err != nil {
+		t.Errorf("got %q, %v", rest, err)
+	}
+}
+
+func TestRestartForgets(t *testing.T) {
+	before, after := said("one\r\nin clear text\r\n"), said("two\r\n")
+	c := NewConn(before)
+	c.asked, c.strikes = true, 2
+	if _, err := c.readLine(maxLine); err != nil {
+		t.Fatal(err)
+	}
+	c.Restart(after)
+	if c.Buffered() != 0 || c.asked {
+		t.Errorf("%d octets are buffered, asked is %v", c.Buffered(), c.asked)
+	}
+	if c.strikes != 2 {
+		t.Errorf("%d bad commands are remembered", c.strikes)
+	}
+	if line, err := c.readLine(maxLine); string(line) != "two" || err != nil {
+		t.Errorf("got %q, %v", line, err)
+	}
+	if err := c.say("hello"); err != nil || after.out.String() != "hello\r\n" || before.out.Len() > 0 {
+		t.Errorf("said %q before and %q after, %v", before.out.String(), after.out.String(), err)
+	}
+}
+
+func TestSayIsOneWrite(t *testing.T) {
+	w := said("")
+	c := NewConn(w)
+	if err := c.say("a ", "", "b"); err != nil || w.out.String() != "a b\r\n" || w.writes != 1 {
+		t.Errorf("said %q in %d writes, %v", w.out.String(), w.writes, err)
+	}
+	w.gone = 1
+	if err := c.say("a"); !errors.Is(err, errGone) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestStrike(t *testing.T) {
+	var c Conn
+	for i, want := range []bool{false, false, true, true} {
+		if got := c.strike(); got != want {
+			t.Errorf("bad command %d: %v", i+1, got)
+		}
+	}
+}

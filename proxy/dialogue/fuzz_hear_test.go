@@ -1,0 +1,166 @@
+package dialogue
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func FuzzIMAPHear(f *testing.F) { fuzzHear(f, IMAP{}) }
+func FuzzPOP3Hear(f *testing.F) { fuzzHear(f, POP3{}) }
+
+// fuzzHear lets a client send whatever it likes, in every state of a door. It
+// must make no difference in which pieces it comes.
+func fuzzHear(f *testing.F, p Protocol) {
+	for _, s := range seeds(f, p.Name()) {
+		f.Add(byte(s.offer), []byte(s.client))
+	}
+	f.Fuzz(func(t *testing.T, state byte, in []byte) {
+		o := offers[int(state)%len(offers)]
+		o.Backend = whole[p.Name()].Backend
+		atOnce, drip := said(string(in)), dripped(string(in))
+		a, b := hearFuzzed(t, p, o, atOnce, in), hearFuzzed(t, p, o, drip, in)
+		if o.StartTLS { // which is about pieces
+			return
+		}
+		if !slices.Equal(a, b) || !bytes.Equal(atOnce.out.Bytes(), drip.out.Bytes()) {
+			t.Errorf("in one piece:\n%q\n%q\nin many:\n%q\n%q", a, atOnce.out.Bytes(), b, drip.out.Bytes())
+		}
+	})
+}
+
+// hearFuzzed plays the gate until the client's octets in have all been read, and
+// returns what it heard. Every login is denied.
+func hearFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (heard []string) {
+	c := NewConn(w)
+	p.Greet(c, o)
+	capabilities := []string{o.imapCapabilities(), strings.Join(append(o.pop3Capabilities(), o.pop3Advertised()...), "\r\n")}
+	for range len(in) + 1 { // it reads at least one octet each time
+		r, err := p.Hear(c, o)
+		if err == nil && r.Kind == Login {
+			checkRequest(t, p, o, r)
+			heard = append(heard, summary(r))
+			p.Answer(c, r, AnswerDenied)
+			continue
+		}
+		if err == nil && r.Kind == StartTLS {
+			if o.TLS || !o.StartTLS || c.Buffered() > 0 {
+				t.Fatalf("TLS in TLS, or with %d octets behind it", c.Buffered())
+			}
+			p.Answer(c, r, AnswerTLS)
+			c.Restart(w)
+			o.TLS, o.StartTLS = true, false
+			capabilities = append(capabilities, o.imapCapabilities(), strings.Join(append(o.pop3Capabilities(), o.pop3Advertised()...), "\r\n"))
+			continue
+		}
+		checkEnd(t, err)
+		checkSaid(t, p, w.out.String(), string(in), capabilities)
+		return heard
+	}
+	t.Fatal("it goes on behind the last octet")
+	return nil
+}
+
+// checkEnd holds the error that ends a conversation to what Hear promises.
+func checkEnd(t *testing.T, err error) {
+	t.Helper()
+	for _, known := range []error{nil, ErrHostile, ErrTooLong, ErrStrikes, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, known) {
+			return
+		}
+	}
+	t.Fatalf("ended with %v", err)
+}
+
+// checkRequest holds a login to what the limiter and the backend rely on.
+func checkRequest(t *testing.T, p Protocol, o Offer, r Request) {
+	t.Helper()
+	offered := slices.Concat(o.imapMechanisms(), []string{"PLAIN"})
+	if !slices.Contains(offered, r.Mechanism) && p.Name() == "imap" || strings.HasSuffix(r.Mechanism, "-PLUS") {
+		t.Fatalf("mechanism %q", r.Mechanism)
+	}
+	for _, m := range []string{"PLAIN", "LOGIN", "USER", "XOAUTH2", "OAUTHBEARER"} {
+		if !o.TLS && !o.Cleartext && (r.Mechanism == m || r.Method == m) {
+			t.Fatalf("%s in clear text", m)
+		}
+	}
+	if legal := legalTag(r.Tag); legal != (p.Name() == "imap") {
+		t.Fatalf("tag %q", r.Tag)
+	}
+	if !r.HasResponse && len(r.Response) > 0 {
+		t.Fatalf("no response, and it is %q", []byte(r.Response))
+	}
+	if r.Unfit {
+		return
+	}
+	checkFit(t, r.Account)
+	if r.Mechanism == "PLAIN" {
+		parts := strings.Split(string(r.Response), "\x00")
+		if len(parts) != 3 || parts[1] != r.Account || strings.ContainsAny(parts[2], "\r\n") {
+			t.Fatalf("PLAIN as %q: %q", r.Account, parts)
+		}
+		checkFit(t, parts[0])
+	}
+}
+
+func checkFit(t *testing.T, name string) {
+	t.Helper()
+	for _, c := range []byte(name) {
+		if c < 0x20 || c == 0x7f {
+			t.Fatalf("name %q", name)
+		}
+	}
+	if !utf8.ValidString(name) {
+		t.Fatalf("name %q", name)
+	}
+}
+
+// legalTag is the grammar of a tag, written another way.
+func legalTag(tag string) bool {
+	return tag != "" && len(tag) <= 126 && strings.Trim(tag, tagChars) == ""
+}
+
+// sayings are all lines of text that a client may read, without those that hold
+// capabilities. Those with a "~" in front follow a tag.
+var sayings = map[string][]string{
+	"imap": strings.Split(`+ OK|+ |+ VXNlcm5hbWU6|+ UGFzc3dvcmQ6|* ENABLED|* ID NIL|* BYE Logging out.|`+
+		`* BYE Too many invalid commands.|* BYE Line or literal too long.|* BAD Invalid tag.|~OK Capability completed.|`+
+		`~OK NOOP completed.|~OK Enabled.|~OK ID completed.|~OK Logout completed.|~OK Begin TLS negotiation now.|`+
+		`~BAD Invalid command.|~BAD Invalid arguments.|~BAD Unknown command, or not before login.|~BAD STARTTLS is not possible now.|`+
+		`~BAD Authentication cancelled.|~BAD Invalid SASL response.|~NO Unsupported authentication mechanism.|`+
+		`~NO [PRIVACYREQUIRED] Logging in needs TLS, begin with STARTTLS.|~NO [AUTHENTICATIONFAILED] Authentication failed.`, "|"),
+	"pop3": strings.Split(`+OK Ready.|+OK|.|+ |+ VXNlcm5hbWU6|+ UGFzc3dvcmQ6|+OK Logging out.|+OK Begin TLS negotiation now.|`+
+		`-ERR Too many invalid commands.|-ERR Line too long.|-ERR Unknown command, or not before login.|-ERR STLS is not possible now.|`+
+		`-ERR Missing user name.|-ERR No user name given.|-ERR Missing password.|-ERR Invalid arguments.|-ERR Invalid SASL response.|`+
+		`-ERR Unsupported authentication mechanism.|-ERR Authentication cancelled.|-ERR Logging in needs TLS, begin with STLS.|`+
+		`-ERR [AUTH] Authentication failed.`, "|"),
+}
+
+// checkSaid allows fixed texts, capabilities, and tags that the client has sent,
+// and not much of any of it.
+func checkSaid(t *testing.T, p Protocol, out, in string, capabilities []string) {
+	t.Helper()
+	if len(out) > 512+64*len(in) {
+		t.Fatalf("%d octets were answered with %d", len(in), len(out))
+	}
+	text, ended := strings.CutSuffix(out, "\r\n")
+	if !ended {
+		t.Fatalf("it ends with no line: %q", out)
+	}
+	allowed := slices.Clone(sayings[p.Name()])
+	for _, c := range capabilities {
+		allowed = append(allowed, "* CAPABILITY "+c, "* OK [CAPABILITY "+c+"] Ready.")
+		allowed = append(allowed, strings.Split(c, "\r\n")...)
+	}
+	for line := range strings.SplitSeq(text, "\r\n") {
+		tag, rest, _ := strings.Cut(line, " ")
+		tagged := legalTag(tag) && slices.Contains(allowed, "~"+rest) && strings.Contains("\n"+in, "\n"+tag+" ")
+		if !tagged && !slices.Contains(allowed, line) {
+			t.Fatalf("it said %q", line)
+		}
+	}
+}

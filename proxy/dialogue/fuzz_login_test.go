@@ -1,0 +1,160 @@
+package dialogue
+
+import (
+	"bytes"
+	"encoding/base64"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func FuzzIMAPLogin(f *testing.F) { fuzzLogin(f, IMAP{}, regexp.MustCompile(`^1 [Oo][Kk](?: |$)`)) }
+func FuzzPOP3Login(f *testing.F) { fuzzLogin(f, POP3{}, regexp.MustCompile(`^\+OK(?: |$)`)) }
+
+// mechanisms are those whose exchanges differ.
+var mechanisms = []string{"PLAIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", "DIGEST-MD5"}
+
+// fuzzLogin lets both sides of a login say whatever they like. accepted is the
+// only thing that lets a client in.
+func fuzzLogin(f *testing.F, p Protocol, accepted *regexp.Regexp) {
+	for _, s := range seeds(f, p.Name()) {
+		if s.backend != "" {
+			for i := range mechanisms {
+				f.Add(byte(i), s.client != s.response, []byte(s.backend), []byte(s.response))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, mechanism byte, capability bool, backend, client []byte) {
+		up, down := said(string(backend)), said(string(client))
+		from, c := NewConn(up), NewConn(down)
+		c.asked = capability
+		r := asked(mechanisms[int(mechanism)%len(mechanisms)])
+		if p.Name() == "pop3" {
+			r.Tag = ""
+		}
+		reply, err := p.Login(from, c, r)
+		checkSent(t, p, r, up.out.String())
+		heard := readLines(backend, up, from)
+		checkTold(t, r, down.out.String(), heard)
+		if err != nil {
+			if reply.Result != Unavailable || reply.Raw != nil {
+				t.Errorf("got %+v with error %v", reply, err)
+			}
+			return
+		}
+		checkRaw(t, r, string(reply.Raw), heard)
+		in := len(reply.Raw) > 0 && accepted.MatchString(heard[len(heard)-1])
+		if in != (reply.Result == Accepted) {
+			t.Errorf("got result %d, and the backend said %q last", reply.Result, heard[len(heard)-1])
+		}
+		guessed := strings.Contains(r.Mechanism, "OAUTH") && slices.ContainsFunc(heard, isChallenge)
+		if guessed && reply.Result != Accepted && reply.Result != Denied {
+			t.Errorf("a token that was found wrong gives result %d", reply.Result)
+		}
+		if reply.Result == Cancelled && !strings.Contains(up.out.String(), "\r\n*\r\n") {
+			t.Error("cancelled, and the backend does not know")
+		}
+	})
+}
+
+func isChallenge(line string) bool { return line == "+" || strings.HasPrefix(line, "+ ") }
+
+// readLines returns the lines that have been read of what a peer said.
+func readLines(octets []byte, w *wire, c *Conn) []string {
+	left := w.in.(*strings.Reader).Len() + c.Buffered()
+	text := strings.TrimSuffix(string(octets[:len(octets)-left]), "\n")
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSuffix(lines[i], "\r")
+	}
+	return lines
+}
+
+// checkSent allows one command to the backend, and then only base64 and "*".
+func checkSent(t *testing.T, p Protocol, r Request, sent string) {
+	t.Helper()
+	text, ended := strings.CutSuffix(sent, "\r\n")
+	lines := strings.Split(text, "\r\n")
+	want := strings.ReplaceAll(lines[0], "1 AUTHENTICATE", "AUTH") == "AUTH "+r.Mechanism
+	if r.HasResponse {
+		want = strings.HasSuffix(lines[0], r.Mechanism+" "+base64.StdEncoding.EncodeToString(r.Response))
+	}
+	if !ended || !want || strings.HasPrefix(lines[0], "1 ") != (p.Name() == "imap") {
+		t.Errorf("the backend heard %q first", lines[0])
+	}
+	for _, line := range lines[1:] {
+		b, err := base64.StdEncoding.Strict().DecodeString(line)
+		if line != "*" && (err != nil || base64.StdEncoding.EncodeToString(b) != line) {
+			t.Errorf("the backend heard %q", line)
+		}
+	}
+}
+
+// checkTold allows only the backend's challenges during the exchange.
+func checkTold(t *testing.T, r Request, told string, heard []string) {
+	t.Helper()
+	if told == "" {
+		return
+	}
+	text, ended := strings.CutSuffix(told, "\r\n")
+	if !ended || r.Mechanism == "PLAIN" {
+		t.Errorf("the client heard %q", told)
+	}
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if !strings.HasPrefix(line, "+") || !slices.Contains(heard, line) {
+			t.Errorf("the client heard %q", line)
+		}
+	}
+}
+
+// checkRaw holds what the client is to be told to whole lines: the backend's
+// untagged ones, and then one under the client's own tag.
+func checkRaw(t *testing.T, r Request, raw string, heard []string) {
+	t.Helper()
+	if raw == "" { // the client has left
+		return
+	}
+	text, ended := strings.CutSuffix(raw, "\r\n")
+	lines := strings.Split(text, "\r\n")
+	last := lines[len(lines)-1]
+	if !ended || strings.Count(text, "\n") != len(lines)-1 {
+		t.Errorf("the client is to be told %q", raw)
+	}
+	for _, line := range lines[:len(lines)-1] {
+		if !strings.HasPrefix(line, "* ") || !slices.Contains(heard, line) && !strings.HasPrefix(line, "* CAPABILITY ") {
+			t.Errorf("the client is to be told %q", line)
+		}
+	}
+	if r.Tag != "" && !strings.HasPrefix(last, r.Tag+" ") || r.Tag == "" && !strings.HasPrefix(last, "+OK") && !strings.HasPrefix(last, "-ERR") {
+		t.Errorf("the client is to be told %q last", last)
+	}
+}
+
+// FuzzProbe lets a backend say whatever it likes before there is a login.
+func FuzzProbe(f *testing.F) {
+	f.Add(false, []byte("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n"))
+	f.Add(false, []byte("* OK ready\r\n* CAPABILITY IMAP4rev1\r\n1 OK done\r\n"))
+	f.Add(true, []byte("* OK ready\r\n1 OK begin\r\n* CAPABILITY IMAP4rev1\r\n1 OK done\r\n"))
+	f.Add(true, []byte("+OK ready\r\n+OK begin\r\n+OK\r\nTOP\r\nSASL PLAIN\r\n.\r\n"))
+	talks := []struct {
+		protocol           Protocol
+		greeting, tls, ask string
+	}{{IMAP{}, "* OK", "1 STARTTLS\r\n", "1 CAPABILITY\r\n"}, {POP3{}, "+OK", "STLS\r\n", "CAPA\r\n"}}
+	f.Fuzz(func(t *testing.T, upgrade bool, octets []byte) {
+		for _, talk := range talks {
+			w := said(string(octets))
+			handshake, allowed := func() error { return nil }, talk.tls+talk.ask
+			if !upgrade {
+				handshake, allowed = nil, talk.ask
+			}
+			list, err := talk.protocol.Probe(NewConn(w), handshake)
+			if !strings.HasPrefix(allowed, w.out.String()) {
+				t.Errorf("%s: asked %q", talk.protocol.Name(), w.out.String())
+			}
+			if err == nil && !bytes.HasPrefix(octets, []byte(talk.greeting)) || err != nil && list != nil {
+				t.Errorf("%s: got %q, %v", talk.protocol.Name(), list, err)
+			}
+		}
+	})
+}
