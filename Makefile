@@ -22,7 +22,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build the static binary ./postern
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o postern ./cmd/postern
+	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags='-s -w' -o postern ./cmd/postern
 
 .PHONY: test
 test: ## run all tests with the race detector; install what they need if possible

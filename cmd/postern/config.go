@@ -109,7 +109,7 @@ type LogSettings struct {
 // TimeoutSettings says how long a client may take for each part of its stay.
 type TimeoutSettings struct {
 	Login     time.Duration `env:"LOGIN_TIMEOUT" envDefault:"60s" meaning:"from accept to login in all, time in the tarpit excluded"`
-	Handshake time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"one TLS handshake"`
+	Handshake time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"one TLS handshake, and the wait for a PROXY header"`
 	Idle      time.Duration `env:"IDLE_TIMEOUT" envDefault:"35m" meaning:"silence on a connection after login"`
 	Drain     time.Duration `env:"DRAIN" envDefault:"5m" meaning:"how long connections may go on after SIGTERM"`
 }

@@ -143,9 +143,25 @@ func (g *gate) makeServer() {
 	}
 }
 
-// serve lets clients in and returns at once. What watches backends and
-// certificates runs until close.
+// learnTime is how long the doors stay closed for backends that do not answer.
+const learnTime = 2 * time.Second
+
+// learn asks the backends what they offer, so that the first clients are
+// offered it too.
+func (g *gate) learn() {
+	ctx, cancel := context.WithTimeout(context.Background(), learnTime)
+	defer cancel()
+	var asked sync.WaitGroup
+	for _, b := range g.backends {
+		asked.Go(func() { b.Learn(ctx) })
+	}
+	asked.Wait()
+}
+
+// serve lets clients in once the backends have been asked what they offer.
+// What watches backends and certificates runs until close.
 func (g *gate) serve() {
+	g.learn()
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	for _, b := range g.backends {

@@ -125,7 +125,7 @@ func (g *gate) reread(read func() (Config, error)) {
 func (g *gate) leave(signals <-chan os.Signal) error {
 	g.tellSystemd(daemon.SdNotifyStopping)
 	wait := g.config.Timeouts.Drain
-	g.journal.Info("shutting down", slog.String("event", "stop"), slog.Duration("drain", wait))
+	g.journal.Info("shutting down", slog.String("event", "stop"), slog.String("drain", wait.String()))
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	go func() {
