@@ -76,10 +76,9 @@ func (s *session) beginTLS(conn net.Conn) error {
 	s.record.Room = RoomTLS
 	s.setDeadline(earlier(s.deadline, time.Now().Add(s.server.Timeouts.Handshake)))
 	turn := &inTurn{Conn: conn, slots: s.server.handshakes}
+	defer turn.done()
 	secure := tls.Server(turn, s.door.Config)
-	err := secure.Handshake()
-	turn.done()
-	if err != nil {
+	if err := secure.Handshake(); err != nil {
 		s.record.Handshake = HandshakeFailed
 		return ending{EndTLS, fmt.Errorf("handshake with client: %w", err)}
 	}

@@ -14,7 +14,8 @@
 //	dialogue          login.go      package dialogue hears what the client wants: TLS, login, leave
 //	verdict           login.go      the limiter is asked, once for each attempt
 //	tarpit            tarpit.go     the attempt waits out its verdict, before the password is tried
-//	dial              backends.go   the first backend that is up, has a login slot and greets
+//	dial              backends.go   the first backend that is up, has a login slot and greets; upstream.go
+//	                                connects, probe.go watches
 //	PROXY header out  header.go     client address and TLS facts, in one write
 //	replay            login.go      package dialogue asks the backend
 //	settle            login.go      the limiter is told, once for each attempt

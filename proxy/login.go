@@ -4,37 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
 )
 
-// login holds the dialogue until an attempt is accepted, and returns the backend
-// it was accepted by. There are two loops: hear again in TLS, and hear again
-// after a denial.
-func (s *session) login() (*upstream, error) {
+// login holds the dialogue until an attempt is accepted; s.backend is then where.
+// There are two loops: hear again in TLS, and hear again after a denial.
+func (s *session) login() error {
 	for tries := 1; ; {
 		s.record.Room = RoomDialogue
 		r, err := s.door.Protocol.Hear(s.client, s.offer())
 		switch {
 		case err != nil:
-			return nil, heard(err)
+			return heard(err)
 		case r.Kind == dialogue.Leave:
-			return nil, ending{EndClient, nil}
+			return io.EOF
 		case r.Kind == dialogue.StartTLS:
 			if err := s.upgrade(r); err != nil {
-				return nil, err
+				return err
 			}
 			continue
 		}
-		up, err := s.attempt(r)
-		if up != nil || err != nil {
-			return up, err
+		if err := s.attempt(r); err != nil || s.backend != nil {
+			return err
 		}
 		if tries++; tries > s.server.Tries {
 			s.answer(dialogue.Request{}, dialogue.AnswerTries)
-			return nil, ending{EndTries, errors.New("too many denied attempts")}
+			return ending{EndTries, errors.New("too many denied attempts")}
 		}
 	}
 }
@@ -48,27 +47,41 @@ func heard(err error) error {
 }
 
 // attempt takes one request through the limiter and on to a backend. The limiter
-// is asked once and told once, whatever happens in between. It returns the
-// backend if the attempt was accepted, an error if the connection ends with it,
-// and neither if the client may try again.
-func (s *session) attempt(r dialogue.Request) (*upstream, error) {
+// is asked once and told once, whatever happens in between. It returns an error
+// if the connection ends with the attempt. Without one, s.backend is where it
+// was accepted, or the client may try again.
+func (s *session) attempt(r dialogue.Request) error {
 	defer r.Response.Wipe()
 	begun := time.Now()
 	ticket := s.server.Limiter.Ask(begun, limiter.Attempt{Addr: s.record.Client.Addr(), Account: r.Account})
+	defer ticket.Settle(begun, limiter.Void) // in case of a panic; it is settled below
 	a := Attempt{
 		Session: s.record.ID, Door: s.record.Door, Protocol: s.record.Protocol, Client: s.record.Client,
 		Account: r.Account, Method: r.Method, Verdict: ticket.Verdict(),
 	}
-	reply, up, err := s.try(r, &a)
+	reply, err := s.try(r, &a)
 	if reply.Account != "" {
 		a.Account = reply.Account
 	}
 	a.Outcome, a.Err = outcome(reply, err), err
+	if reply.Result == dialogue.Unavailable && reply.Raw != nil {
+		a.Err = fmt.Errorf("backend %s gave a temporary refusal: %.100q", a.Backend, reply.Raw)
+	}
 	now := time.Now()
 	ticket.Settle(now, a.Outcome)
 	a.Took = now.Sub(begun)
 	s.settled(a)
-	return s.tell(r, reply, up, err)
+	if a.Outcome != limiter.Accepted && s.backend != nil {
+		s.backend.leave()
+		s.backend = nil
+	}
+	if err := s.tell(r, reply, err); err != nil {
+		return err
+	}
+	if reply.Result == dialogue.Unavailable {
+		return ending{EndBackend, a.Err}
+	}
+	return nil
 }
 
 // outcome translates a backend's word into the limiter's.
@@ -97,34 +110,40 @@ func (s *session) settled(a Attempt) {
 	}
 }
 
+// Limits on the time of a replay, each from the last word said to that side: a
+// guess that comes at the last moment is judged like any other. Dovecot delays
+// the reply to a denied login by up to 17 s, which replayTimeout must outlast.
+const (
+	replayTimeout = 30 * time.Second
+	roundTimeout  = 10 * time.Second
+)
+
 // try waits out the verdict and asks a backend: verdict, tarpit, dial, PROXY
-// header out, replay. A reply without error settles the attempt; the upstream,
-// if any, is the caller's to leave.
-func (s *session) try(r dialogue.Request, a *Attempt) (dialogue.Reply, *upstream, error) {
+// header out, replay. A reply without error settles the attempt.
+func (s *session) try(r dialogue.Request, a *Attempt) (dialogue.Reply, error) {
 	s.record.Room = RoomVerdict
 	if a.Verdict.Action == limiter.Refuse {
-		return dialogue.Reply{}, nil, refused(a.Verdict)
+		return dialogue.Reply{}, refused(a.Verdict)
 	}
 	if err := s.wait(a); err != nil {
-		return dialogue.Reply{}, nil, err
+		return dialogue.Reply{}, err
 	}
 	if r.Unfit {
-		return dialogue.Reply{Result: dialogue.Denied}, nil, nil
+		return dialogue.Reply{Result: dialogue.Denied}, nil
 	}
-	up, err := s.dial(a)
-	if err != nil {
-		return dialogue.Reply{}, nil, err
+	if err := s.dial(a); err != nil {
+		return dialogue.Reply{}, err
 	}
 	s.record.Room = RoomReplay
-	patience := time.Now().Add(replayTimeout)
-	s.setDeadline(earlier(s.deadline, patience))
-	s.reached(up.raw, patience)
-	reply, err := s.door.Protocol.Login(up.Conn, s.client, r)
-	up.settled()
+	s.backend.Saying = func() { s.reached(time.Now().Add(replayTimeout)) }
+	s.client.Saying = func() { s.setDeadline(earlier(s.deadline, time.Now().Add(roundTimeout))) }
+	reply, err := s.door.Protocol.Login(s.backend.Conn, s.client, r)
+	s.client.Saying = nil
+	s.backend.settled()
 	if err != nil {
-		err = ending{EndBackend, fmt.Errorf("replay login to backend %s: %w", up.backend.addr, err)}
+		err = ending{EndBackend, fmt.Errorf("replay login to backend %s: %w", a.Backend, err)}
 	}
-	return reply, up, err
+	return reply, err
 }
 
 // refused is the end of a connection that a verdict ends.
@@ -148,7 +167,7 @@ func (s *session) wait(a *Attempt) error {
 	begun := time.Now()
 	until := begun.Add(a.Verdict.Wait)
 	s.setDeadline(until)
-	err := waitOut(s.client, until)
+	err := waitOut(s.client, until, s.stop)
 	a.Waited = time.Since(begun)
 	s.deadline = s.deadline.Add(a.Waited)
 	s.setDeadline(s.deadline)
@@ -169,51 +188,42 @@ var errStopped = errors.New("stopped while waiting")
 // mbsync gives up at 20 s.
 const answerMax = 15 * time.Second
 
-// dial reaches a backend, within what is left of the time an attempt may wait.
-func (s *session) dial(a *Attempt) (*upstream, error) {
+// dial reaches a backend, within what is left of the time an attempt may wait,
+// and makes it s.backend.
+func (s *session) dial(a *Attempt) (err error) {
 	s.record.Room = RoomDial
 	ctx, cancel := context.WithTimeout(context.Background(), answerMax-a.Waited)
 	defer cancel()
 	s.caller.client, s.caller.local = s.record.Client, s.record.Local
-	up, err := s.backends().reach(ctx, s.server.TarpitMax-a.Waited, s.caller)
-	if err == nil {
-		a.Backend = up.backend.addr
-		return up, nil
+	s.backend, err = s.backends().reach(ctx, s.server.TarpitMax-a.Waited, s.caller)
+	if err != nil {
+		a.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend}
+		return ending{EndBackend, err}
 	}
-	a.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend}
-	return nil, ending{EndBackend, err}
+	a.Backend = s.backend.backend.addr
+	return nil
 }
 
-// tell lets the client know what became of its request, and says how the walk
-// goes on. It closes the backend unless the session goes on there.
-func (s *session) tell(r dialogue.Request, reply dialogue.Reply, up *upstream, err error) (*upstream, error) {
-	if up != nil && (err != nil || reply.Result != dialogue.Accepted) {
-		up.leave()
-		up = nil
-	}
+// tell lets the client know what became of its request, and returns an error if
+// the connection ends with that.
+func (s *session) tell(r dialogue.Request, reply dialogue.Reply, err error) error {
 	var e ending
 	switch {
 	case errors.As(err, &e):
 		s.answer(r, dialogue.AnswerBusy)
-		return nil, err
+		return err
 	case err != nil:
-		return nil, err
-	case up == nil && reply.Raw == nil && reply.Result == dialogue.Denied:
+		return err
+	case reply.Raw == nil && r.Unfit:
 		s.answer(r, dialogue.AnswerDenied)
-		return nil, nil
+		return nil
 	case reply.Raw == nil:
-		return nil, ending{EndClient, errors.New("client left in the middle of the exchange")}
+		return ending{EndClient, errors.New("client left in the middle of the exchange")}
 	}
 	s.raw.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
 	if _, err := s.client.Write(reply.Raw); err != nil {
-		if up != nil {
-			up.leave()
-		}
-		return nil, err
-	}
-	if up == nil && reply.Result == dialogue.Unavailable {
-		return nil, ending{EndBackend, errors.New("backend gave a temporary refusal")}
+		return err
 	}
 	s.setDeadline(s.deadline)
-	return up, nil
+	return nil
 }

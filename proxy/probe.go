@@ -13,11 +13,23 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// How often a backend is probed, and how often one that is down.
+// How often a backend is probed, how soon after a failure, and how many probes in
+// a row must fail for it to be down.
 const (
-	probeInterval     = 10 * time.Second
-	probeIntervalDown = time.Second
+	probeInterval = 10 * time.Second
+	probePause    = time.Second
+	probeMisses   = 2
 )
+
+// Learn probes all backends once, for a gate that wants to know what they offer
+// before it opens its doors. It returns when all have answered or ctx ends.
+func (b *Backends) Learn(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, one := range b.all {
+		wg.Go(func() { b.probe(ctx, one) })
+	}
+	wg.Wait()
+}
 
 // Watch probes all backends until ctx ends: whether they greet, and what they
 // offer.
@@ -29,16 +41,19 @@ func (b *Backends) Watch(ctx context.Context) {
 	wg.Wait()
 }
 
-// watch probes one backend until ctx ends.
+// watch probes one backend until ctx ends: again soon when a login, or the probe
+// itself, has failed to reach it.
 func (b *Backends) watch(ctx context.Context, one *backend) {
 	for ctx.Err() == nil {
 		b.probe(ctx, one)
-		wait := probeInterval
-		if !one.up.Load() {
-			wait = probeIntervalDown
+		select {
+		case <-time.After(probeInterval):
+			continue
+		case <-one.fell:
+		case <-ctx.Done():
 		}
 		select {
-		case <-time.After(wait):
+		case <-time.After(probePause):
 		case <-ctx.Done():
 		}
 	}
@@ -54,20 +69,31 @@ func (b *Backends) probe(ctx context.Context, one *backend) {
 		offer, err = b.protocol.Probe(conn, upgrade)
 		return err
 	})
-	if err != nil && (ctx.Err() != nil || ownFault(err)) {
-		return
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		raw.Close()
+		one.offer.Store(&offer)
+		one.probeError.Store(nil)
+		one.misses = 0
+		one.set(true)
+		b.learn()
+	case ctx.Err() != nil || ownFault(err):
+	default:
 		reason := err.Error()
 		one.probeError.Store(&reason)
-		one.set(false)
-		return
+		if one.misses++; one.misses >= probeMisses || errors.Is(err, syscall.ECONNREFUSED) {
+			one.set(false)
+		}
+		one.probeSoon()
 	}
-	raw.Close()
-	one.offer.Store(&offer)
-	one.probeError.Store(nil)
-	one.set(true)
-	b.learn()
+}
+
+// probeSoon makes watch look at the backend again soon.
+func (one *backend) probeSoon() {
+	select {
+	case one.fell <- struct{}{}:
+	default:
+	}
 }
 
 // probeTLS is the TLS that a probe claims to be in.

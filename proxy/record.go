@@ -97,7 +97,7 @@ type End uint8
 // The ends.
 const (
 	EndClient      End = iota // the client left or was lost
-	EndBackend                // the backend closed a session, or failed a login
+	EndBackend                // the backend closed a session, as after LOGOUT, or failed a login
 	EndRefused                // by a verdict
 	EndTries                  // too many denied attempts
 	EndTimeout                // took too long before login, or was silent for too long after

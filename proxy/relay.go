@@ -9,9 +9,13 @@ import (
 	"time"
 )
 
-// halfOpen is how long a session may be silent when one side has said its last
-// word.
-const halfOpen = 30 * time.Second
+// How long a session may be silent when one side has said its last word. A
+// backend may still be at work for a client that will say no more; a client has
+// nothing left to wait for.
+const (
+	halfOpen = 30 * time.Second
+	linger   = 5 * time.Second
+)
 
 // relayBuffer holds two TLS records.
 const relayBuffer = 32 << 10
@@ -19,13 +23,14 @@ const relayBuffer = 32 << 10
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
 // relay copies octets both ways until one side ends the session, both are silent
-// for too long, or the gate goes down. It closes the backend's connection.
-func (s *session) relay(up *upstream) error {
-	defer up.leave()
-	if !s.enterRelay(up.raw) {
+// for too long, or the gate goes down.
+func (s *session) relay() error {
+	up := s.backend
+	entered := s.enterRelay(up.raw)
+	defer s.server.relaying.Add(-1)
+	if !entered {
 		return ending{s.isStopped(), errStopped}
 	}
-	defer s.server.relaying.Add(-1)
 	r := &relay{client: side{EndClient, s.client.Conn, s.raw}, backend: side{EndBackend, up.Conn.Conn, up.raw}}
 	r.silence = newSilence(s.server.Timeouts.Idle, r.silent)
 	defer r.silence.stop()
@@ -54,7 +59,10 @@ func (s *session) enterRelay(up net.Conn) bool {
 	if s.hard {
 		return false
 	}
-	s.stopped, s.relaying = EndClient, true
+	if s.stopped != EndClient {
+		s.stopped, s.stop = EndClient, make(chan struct{})
+	}
+	s.relaying = true
 	s.raw.SetDeadline(time.Time{})
 	up.SetDeadline(time.Time{})
 	return true
@@ -143,7 +151,11 @@ func (r *relay) ended(dst, src side, err error) {
 		}
 	})
 	if deaf || last && dst.closeWrite() {
-		r.silence.shorten(halfOpen)
+		patience := halfOpen
+		if dst.end == EndClient {
+			patience = linger
+		}
+		r.silence.shorten(patience)
 		return
 	}
 	r.cut()
@@ -190,6 +202,7 @@ func (q *silence) broken() { q.last.Store(int64(time.Since(q.begun))) }
 
 // shorten makes less silence enough.
 func (q *silence) shorten(limit time.Duration) {
+	limit = min(limit, time.Duration(q.limit.Load()))
 	q.limit.Store(int64(limit))
 	q.timer.Reset(limit)
 }

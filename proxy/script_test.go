@@ -80,7 +80,7 @@ func readScripts(t *testing.T, pattern string) (all []proxytest.Script) {
 }
 
 // newTestServer returns a Server in front of backends that limits nothing.
-func newTestServer(t *testing.T, backends *Backends) *Server {
+func newTestServer(t testing.TB, backends *Backends) *Server {
 	t.Helper()
 	return &Server{
 		Limiter:   newLimiter(t, limiter.Policy{}),
@@ -92,7 +92,7 @@ func newTestServer(t *testing.T, backends *Backends) *Server {
 }
 
 // newLimiter returns a limiter that holds p, with room for a test's sources.
-func newLimiter(t *testing.T, p limiter.Policy) *limiter.Limiter {
+func newLimiter(t testing.TB, p limiter.Policy) *limiter.Limiter {
 	t.Helper()
 	p.WaitMax, p.TableMax = 10*time.Second, 10_000
 	l, err := limiter.New(p)
@@ -102,7 +102,7 @@ func newLimiter(t *testing.T, p limiter.Policy) *limiter.Limiter {
 	return l
 }
 
-func listen(t *testing.T) net.Listener {
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -112,7 +112,7 @@ func listen(t *testing.T) net.Listener {
 }
 
 // serve opens a door of s on loopback until the test ends, and returns its address.
-func serve(t *testing.T, s *Server, d Door) string {
+func serve(t testing.TB, s *Server, d Door) string {
 	t.Helper()
 	ln := listen(t)
 	served := make(chan error, 1)

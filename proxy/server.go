@@ -166,7 +166,9 @@ func (s *Server) accept(conn net.Conn, d Door) bool {
 		ss.crowdedOut = !s.evict()
 	}
 	s.sessions[ss] = true
-	ss.place = s.prelogin.PushBack(ss)
+	if !ss.crowdedOut {
+		ss.place = s.prelogin.PushBack(ss)
+	}
 	go ss.run()
 	return true
 }

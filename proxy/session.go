@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -26,6 +27,7 @@ type session struct {
 
 	client   *dialogue.Conn // on raw, or on TLS on raw
 	caller   caller         // what backends are told
+	backend  *upstream      // nil unless an attempt or the relay has one
 	deadline time.Time      // of everything before login
 
 	place      *list.Element // among those before login; the Server's
@@ -34,6 +36,7 @@ type session struct {
 
 	mu       sync.Mutex
 	stopped  End            // why the connection must end, EndClient if it need not
+	stop     chan struct{}  // closed when stopped is set first
 	hard     bool           // it must end now, not when it next waits for the client
 	relaying bool           // logged in
 	upstream net.Conn       // to the backend, once there is one
@@ -43,7 +46,7 @@ type session struct {
 func newSession(s *Server, d Door, conn net.Conn) *session {
 	now := time.Now()
 	return &session{
-		server: s, door: d, raw: conn, deadline: now.Add(s.Timeouts.Login),
+		server: s, door: d, raw: conn, deadline: now.Add(s.Timeouts.Login), stop: make(chan struct{}),
 		record: Record{
 			Door: d.Name, Protocol: d.Protocol.Name(), Start: now,
 			Client: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
@@ -63,12 +66,11 @@ func (s *session) run() {
 	if err == nil {
 		err = s.arrive(conn)
 	}
-	var up *upstream
 	if err == nil {
-		up, err = s.login()
+		err = s.login()
 	}
 	if err == nil {
-		err = s.relay(up)
+		err = s.relay()
 	}
 	s.finish(err)
 }
@@ -79,7 +81,7 @@ type ending struct {
 	err error
 }
 
-func (e ending) Error() string { return fmt.Sprintf("%v: %v", e.End, e.err) }
+func (e ending) Error() string { return e.err.Error() }
 func (e ending) Unwrap() error { return e.err }
 
 // finish writes the end into the record, and says goodbye where one is due.
@@ -90,10 +92,13 @@ func (s *session) finish(err error) {
 	}
 	switch stopped := s.isStopped(); {
 	case stopped != EndClient:
-		e.End = stopped
+		e = ending{stopped, nil} // whatever was going on was broken off
+	case e.End == EndClient && errors.Is(err, io.EOF):
+		e.err = nil
 	case e.End == EndClient && errors.Is(err, os.ErrDeadlineExceeded):
 		e.End = EndTimeout
-	case e.End == EndClient && s.probe:
+	}
+	if (e.End == EndClient || e.End == EndTLS) && s.probe {
 		e.End = EndProbe
 	}
 	s.record.End, s.record.Err = e.End, e.err
@@ -113,6 +118,9 @@ func (s *session) close() {
 		s.record.End = EndPanic
 		s.record.Err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
 	}
+	if s.backend != nil {
+		s.backend.leave()
+	}
 	if s.client != nil {
 		s.client.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
 		s.client.Close() // sends close_notify
@@ -123,10 +131,10 @@ func (s *session) close() {
 		s.visit.Leave(now)
 	}
 	s.record.Duration = now.Sub(s.record.Start)
-	s.server.gone(s)
 	if s.server.Done != nil {
 		s.server.Done(s.record)
 	}
+	s.server.gone(s)
 }
 
 // goodbyeTimeout bounds the writing of what nobody may be there to read.
@@ -196,7 +204,7 @@ func (s *session) takeLeave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.relaying && s.stopped == EndClient {
-		s.stopped = EndShutdown
+		s.setStopped(EndShutdown)
 		s.raw.SetReadDeadline(past)
 	}
 }
@@ -218,19 +226,28 @@ func (s *session) expel() { s.halt(EndEvicted) }
 func (s *session) halt(why End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stopped, s.hard = why, true
+	s.setStopped(why)
+	s.hard = true
 	s.raw.SetDeadline(past)
 }
 
-// reached notes the connection to the backend, with its deadline, for cut.
-func (s *session) reached(up net.Conn, deadline time.Time) {
+// setStopped notes why the session must end. s.mu must be held.
+func (s *session) setStopped(why End) {
+	if s.stopped == EndClient {
+		close(s.stop)
+	}
+	s.stopped = why
+}
+
+// reached sets the deadline of the backend's connection, and notes it for cut.
+func (s *session) reached(deadline time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.upstream = up
+	s.upstream = s.backend.raw
 	if s.hard && s.stopped == EndShutdown {
 		deadline = past
 	}
-	up.SetDeadline(deadline)
+	s.upstream.SetDeadline(deadline)
 }
 
 // isStopped says why the session was told to end, EndClient if it was not.

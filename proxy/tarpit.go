@@ -65,16 +65,20 @@ func (p *tarpit) size() int {
 	return p.total
 }
 
-// waitOut returns nil when the read deadline of c, already set, has come, and an
-// error when the client has left before. What the client sends meanwhile is kept
-// as far as the buffer takes it; behind that, its leaving goes unnoticed.
-func waitOut(c *dialogue.Conn, until time.Time) error {
+// waitOut returns nil when the read deadline of c, which is until, has come or
+// been brought forward, and an error when the client has left before. What the
+// client sends meanwhile is kept as far as the buffer takes it; behind that, its
+// leaving goes unnoticed, and stop takes the place of a deadline brought forward.
+func waitOut(c *dialogue.Conn, until time.Time, stop <-chan struct{}) error {
 	for {
 		switch err := c.Fill(); {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		case errors.Is(err, dialogue.ErrFull):
-			<-time.After(time.Until(until))
+			select {
+			case <-time.After(time.Until(until)):
+			case <-stop:
+			}
 			return nil
 		case err != nil:
 			return err

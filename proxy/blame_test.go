@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/proxy/dialogue"
+)
+
+// A backend is not to blame for a gate without descriptors, nor for a client that
+// has no time left.
+func TestBackendIsNotToBlame(t *testing.T) {
+	for _, fault := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
+			connect := g.backends.connect
+			g.backends.connect = func(context.Context, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", fault)}
+			}
+			ln := g.open(imapDoor)
+			p := g.from(clientAddr, ln)
+			p.say("a1 LOGIN u right")
+			p.hear("* OK …", "a1 "+imapBusy)
+			stop := g.watch()
+			if s := g.stats(backendAddr); !s.Up || s.Logins != 0 || s.ProbeError != "" {
+				t.Errorf("%v: stats %+v", fault, s)
+			}
+			stop()
+			g.backends.connect = connect
+			p = g.from(clientAddr, ln)
+			p.say("a1 LOGIN u right")
+			p.hear("* OK …", "a1 OK …")
+		})
+	}
+	for range 20 { // which of two timers rings first is for chance to say
+		synctest.Test(t, func(t *testing.T) {
+			g := newGate(t, dialogue.IMAP{}, func(b *peer) { b.readHeader(); b.seeBreak() })
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			begun := time.Now()
+			_, err := g.backends.reach(ctx, time.Minute, caller{})
+			if err == nil || time.Since(begun) != 2*time.Second || !g.stats(backendAddr).Up {
+				t.Errorf("%v after %v: %+v", err, time.Since(begun), g.stats(backendAddr))
+			}
+		})
+	}
+}
+
+func TestReachWithoutDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, dialogue.IMAP{}, nil)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := g.backends.reach(gone, 0, caller{}); err == nil || !g.backends.Healthy() {
+			t.Errorf("who is gone blames the backend: %v", err)
+		}
+		if _, err := g.backends.reach(t.Context(), 0, caller{}); err == nil || g.backends.Healthy() {
+			t.Errorf("the backend is not to blame: %v", err)
+		}
+	})
+}
+
+func TestDialResults(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want DialResult
+	}{
+		{&net.OpError{Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, DialRefused},
+		{&net.OpError{Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, DialUnreachable},
+		{&net.OpError{Err: os.NewSyscallError("connect", syscall.ETIMEDOUT)}, DialTimeout},
+		{&net.OpError{Err: os.ErrDeadlineExceeded}, DialTimeout},
+		{&net.DNSError{Err: "no such host", IsNotFound: true}, DialUnreachable},
+		{&net.DNSError{Err: "timeout", IsTimeout: true}, DialTimeout},
+		{context.DeadlineExceeded, DialTimeout},
+		{errors.New("whatever"), DialUnreachable},
+	} {
+		if got := dialResult(fmt.Errorf("dial: %w", c.err)); got != c.want {
+			t.Errorf("%v is %v, want %v", c.err, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy/dialogue"
+)
+
+// A client that leaves an exchange before it has made a guess has made none, and
+// keeps no slot.
+func TestLeavingAnExchange(t *testing.T) {
+	for name, c := range map[string]struct {
+		leave func(*peer)
+		took  time.Duration
+	}{
+		"closes":      {func(p *peer) { p.Close() }, 0},
+		"half-closes": {func(p *peer) { p.halfClose() }, 0},
+		"stalls":      {func(*peer) {}, roundTimeout},
+	} {
+		for _, d := range []Door{imapDoor, imapsDoor} {
+			t.Run(name+" "+d.Name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					j := &judge{}
+					g := newGate(t, d.Protocol, j.imap)
+					g.limit(strict())
+					p := g.enter(d)
+					begun := time.Now()
+					p.say("a1 AUTHENTICATE CRAM-MD5")
+					p.hear("+ …")
+					c.leave(p)
+					<-time.After(c.took)
+					r := g.record()
+					if r.Duration != c.took || time.Since(begun) != c.took {
+						t.Errorf("it took %v", r.Duration)
+					}
+					if r.Room != RoomReplay || r.Err == nil || c.took == 0 && r.End != EndClient {
+						t.Errorf("record %+v", r)
+					}
+					if a := r.Attempts[0]; a.Outcome != limiter.Void || a.Backend != backendAddr || len(j.judged()) != 0 || g.charged(clientIP) != 0 {
+						t.Errorf("attempt %+v", a)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A backend may take its time over a challenge: Dovecot's penalty for an address
+// is up to 15 s, before the first. That is not the client's time.
+func TestSlowChallenge(t *testing.T) {
+	for _, d := range []Door{imapDoor, imapsDoor} {
+		t.Run(d.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate(t, d.Protocol, (&judge{opening: func() { <-time.After(15 * time.Second) }}).imap)
+				p := g.enter(d)
+				p.say("a1 AUTHENTICATE CRAM-MD5")
+				p.hear("+ …")
+				p.say(b64("u right"))
+				p.hear("a1 OK …")
+			})
+		})
+	}
+}
+
+// A client that has gone when it is let in is let in all the same, and not
+// relayed.
+func TestLeavingBeforeTheAnswer(t *testing.T) {
+	for _, password := range []string{"right", "wrong"} {
+		synctest.Test(t, func(t *testing.T) {
+			slow := make(chan bool)
+			g := newGate(t, dialogue.IMAP{}, (&judge{opening: func() { <-slow }}).imap)
+			p := g.enter(imapDoor)
+			p.say("a1 LOGIN u " + password)
+			synctest.Wait()
+			p.Conn.(*memConn).reset()
+			close(slow)
+			r := g.record()
+			if r.End != EndClient || r.Room != RoomReplay || r.Err == nil || (r.Account != "") != (password == "right") || len(r.Attempts) != 1 {
+				t.Errorf("record %+v", r)
+			}
+		})
+	}
+}
+
+// TestEnded has the ends of a relay in themselves: who is to blame, and what is
+// left of the time.
+func TestEnded(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		why  End // when the client is read from and the backend written to
+		cut  bool
+		told bool // the backend, of the end
+		in   bool // the reason is
+	}{
+		"last word":  {io.EOF, EndClient, false, true, false},
+		"deaf":       {errors.Join(errDeaf, io.ErrClosedPipe), EndBackend, false, false, true},
+		"break":      {errors.New("connection reset"), EndClient, true, false, true},
+		"truncation": {io.ErrUnexpectedEOF, EndClient, true, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, near := newMemPair(clientAddr, gateAddr)
+				far, backend := newMemPair(gateAddr, backendAddr)
+				r := &relay{client: side{EndClient, near, near}, backend: side{EndBackend, far, far}}
+				var silent time.Time
+				r.silence = newSilence(time.Hour, func() { silent = time.Now() })
+				begun := time.Now()
+				r.ended(r.backend, r.client, c.err)
+				r.ended(r.client, r.backend, errors.New("too late to be the reason"))
+				if r.why != c.why || (r.err != nil) != c.in {
+					t.Errorf("ended by %v: %v", r.why, r.err)
+				}
+				if c.cut || name == "deaf" {
+					return
+				}
+				<-time.After(time.Hour)
+				if synctest.Wait(); silent.Sub(begun) != halfOpen {
+					t.Errorf("silent after %v", silent.Sub(begun))
+				}
+				_, _ = client, backend
+			})
+			synctest.Test(t, func(t *testing.T) {
+				_, near := newMemPair(clientAddr, gateAddr)
+				far, backend := newMemPair(gateAddr, backendAddr)
+				r := &relay{client: side{EndClient, near, near}, backend: side{EndBackend, far, far}}
+				r.silence = newSilence(time.Hour, func() {})
+				r.ended(r.backend, r.client, c.err)
+				near.mu.Lock()
+				cut := near.alarms[0].rings()
+				near.mu.Unlock()
+				if cut != c.cut {
+					t.Errorf("cut: %t", cut)
+				}
+				backend.SetReadDeadline(time.Now().Add(time.Second))
+				_, err := backend.Read(make([]byte, 1))
+				if told := err == io.EOF; told != c.told {
+					t.Errorf("told: %t, %v", told, err)
+				}
+				r.silence.stop()
+			})
+		})
+	}
+}

@@ -1,0 +1,94 @@
+package proxy
+
+import (
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// TestNothingIsLeft holds sessions of all kinds and looks for what they leave:
+// goroutines and descriptors.
+func TestNothingIsLeft(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("no /proc here")
+	}
+	for _, d := range []Door{imapDoor, imapsDoor} {
+		t.Run(d.Name, func(t *testing.T) {
+			l := newLoopback(t, d, (&judge{}).imap)
+			l.session(t, 0) // what is made once is made
+			<-l.records
+			before := census(t)
+			for kind := range 200 {
+				l.session(t, kind)
+			}
+			for range 200 {
+				<-l.records
+			}
+			settles(t, before)
+		})
+	}
+}
+
+// session holds one session of a kind, to its end at the client.
+func (l *loopback) session(t *testing.T, kind int) {
+	c, tcp := l.enter(t)
+	defer c.Close()
+	defer tcp.Close()
+	switch kind % 8 {
+	case 0:
+		c.say("a1 LOGIN u right")
+		c.hear("a1 OK …")
+		c.say("hello")
+		c.hear("echo hello")
+	case 1:
+		c.say("a1 LOGIN u wrong")
+		c.hear("a1 NO …")
+	case 2:
+		c.say("a1 LOGIN u wrong") // and away
+	case 3:
+		tcp.SetLinger(0)
+	case 4:
+		c.say("GET / HTTP/1.0")
+	case 5:
+		c.say("a1 LOGIN u right")
+		c.hear("a1 OK …")
+		tcp.SetLinger(0)
+	case 6:
+		c.say("a1 LOGOUT")
+		c.hear("* BYE …", "a1 OK …")
+	case 7:
+		c.say("a1 AUTHENTICATE CRAM-MD5")
+		c.hear("+ …")
+	}
+}
+
+// counted is what must not be left.
+type counted struct{ goroutines, descriptors int }
+
+func census(t *testing.T) counted {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counted{runtime.NumGoroutine(), len(fds)}
+}
+
+// settles waits until there is no more than before.
+func settles(t *testing.T, before counted) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(truePatience)
+	for now := range tick.C {
+		after := census(t)
+		if after.goroutines <= before.goroutines && after.descriptors <= before.descriptors {
+			return
+		}
+		if now.After(deadline) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("before %+v, after %+v\n%s", before, after, buf[:runtime.Stack(buf, true)])
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"postern/limiter"
+)
+
+// TestTarpitCounts has a random crowd come and go, and compares with counts kept
+// by hand.
+func TestTarpitCounts(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	limits := TarpitLimits{Source: 2, Network: 4, Total: 9}
+	pit := tarpit{limits: limits}
+	type guest struct {
+		addr  netip.Addr
+		leave func()
+	}
+	var inside []guest
+	among := func(block func(netip.Addr) netip.Prefix, addr netip.Addr) (n int) {
+		for _, g := range inside {
+			if block(g.addr) == block(addr) {
+				n++
+			}
+		}
+		return n
+	}
+	refused := map[bool]int{}
+	for range 20_000 {
+		if len(inside) > 0 && r.IntN(2) == 0 {
+			i := r.IntN(len(inside))
+			inside[i].leave()
+			inside = append(inside[:i], inside[i+1:]...)
+		}
+		addr := netip.MustParseAddr(fmt.Sprintf([]string{"203.0.%d.%d", "2001:db8:%d:%d::1"}[r.IntN(2)], r.IntN(3), r.IntN(3)))
+		leave, ok := pit.enter(addr)
+		room := len(inside) < limits.Total && among(limiter.Source, addr) < limits.Source && among(limiter.Network, addr) < limits.Network
+		if refused[!ok]++; ok != room || ok != (leave != nil) {
+			t.Fatalf("with %d inside, enter says %t", len(inside), ok)
+		}
+		if ok {
+			inside = append(inside, guest{addr, leave})
+		}
+		if pit.size() != len(inside) {
+			t.Fatalf("%d inside, size is %d", len(inside), pit.size())
+		}
+	}
+	if refused[true] < 1000 || refused[false] < 1000 {
+		t.Errorf("refused and let in: %v", refused)
+	}
+	for _, g := range inside {
+		g.leave()
+	}
+	if len(pit.waiting) != 0 || pit.size() != 0 {
+		t.Errorf("empty, it remembers %v", pit.waiting)
+	}
+}
+
+// Without limits there is always a place.
+func TestTarpitWithoutLimits(t *testing.T) {
+	var pit tarpit
+	for range 10_000 {
+		if _, ok := pit.enter(clientIP); !ok {
+			t.Fatal("there is no place")
+		}
+	}
+}
+
+func TestTarpitIsSafeForMany(t *testing.T) {
+	pit := tarpit{limits: TarpitLimits{Total: 5}}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 1000 {
+				if leave, ok := pit.enter(clientIP); ok {
+					leave()
+				}
+				if n := pit.size(); n > 5 {
+					t.Errorf("%d are inside", n)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if pit.size() != 0 || len(pit.waiting) != 0 {
+		t.Errorf("%d are left", pit.size())
+	}
+}
