@@ -81,7 +81,7 @@ type ending struct {
 	err error
 }
 
-func (e ending) Error() string { return e.err.Error() }
+func (e ending) Error() string { return fmt.Sprint(e.err) } // err may be nil
 func (e ending) Unwrap() error { return e.err }
 
 // finish writes the end into the record, and says goodbye where one is due.
