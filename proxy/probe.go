@@ -99,8 +99,8 @@ func (one *backend) probeSoon() {
 // probeTLS is the TLS that a probe claims to be in.
 var probeTLS = &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}
 
-// learn offers clients what all backends that are up can do: the next one may
-// be asked by any of them.
+// learn offers clients what all backends that are up can do: any of them may be
+// asked next. While none is up the last offer stands.
 func (b *Backends) learn() {
 	var common dialogue.Capabilities
 	for _, one := range b.all {
@@ -113,7 +113,9 @@ func (b *Backends) learn() {
 			common = common.Common(*offer)
 		}
 	}
-	b.offered.Store(&common)
+	if common != nil {
+		b.offered.Store(&common)
+	}
 }
 
 // set notes whether the backend is up.

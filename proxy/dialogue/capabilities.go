@@ -9,10 +9,32 @@ import (
 // list, or the lines of a POP3 one. The values must not be changed.
 type Capabilities []string
 
-// Common returns what both lists hold, in the order of c.
+// Common returns what both lists hold, in the order of c: it is empty, not nil, if
+// that is nothing. The mechanisms on the SASL line of POP3 are compared one by one.
 func (c Capabilities) Common(other Capabilities) Capabilities {
-	return slices.DeleteFunc(slices.Clone(c), func(word string) bool {
-		return !slices.Contains(other, word)
+	common := Capabilities{}
+	for _, line := range c {
+		for _, theirs := range other {
+			if strings.EqualFold(line, theirs) {
+				common = append(common, line)
+			} else if isSASL(line) && isSASL(theirs) {
+				common = append(common, strings.Join(commonWords(line, theirs), " "))
+			}
+		}
+	}
+	return common
+}
+
+// isSASL says whether a POP3 capability lists the mechanisms.
+func isSASL(line string) bool {
+	name, _, _ := strings.Cut(line, " ")
+	return strings.EqualFold(name, capaSASL)
+}
+
+// commonWords returns the words of line that theirs holds too, in any case.
+func commonWords(line, theirs string) []string {
+	return slices.DeleteFunc(strings.Fields(line), func(word string) bool {
+		return !slices.ContainsFunc(strings.Fields(theirs), func(w string) bool { return strings.EqualFold(w, word) })
 	})
 }
 

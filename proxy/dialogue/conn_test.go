@@ -218,6 +218,15 @@ func TestSayIsOneWrite(t *testing.T) {
 	if err := c.say("a ", "", "b"); err != nil || w.out.String() != "a b\r\n" || w.writes != 1 {
 		t.Errorf("said %q in %d writes, %v", w.out.String(), w.writes, err)
 	}
+	c.Saying = func() {
+		if w.writes++; w.writes != 2 {
+			t.Errorf("told of write %d", w.writes)
+		}
+	}
+	if err := c.say("c"); err != nil || w.out.String() != "a b\r\nc\r\n" || w.writes != 3 {
+		t.Errorf("told too late, or not once: said %q, %v", w.out.String(), err)
+	}
+	c.Saying = nil
 	w.gone = 1
 	if err := c.say("a"); !errors.Is(err, errGone) {
 		t.Errorf("got %v", err)

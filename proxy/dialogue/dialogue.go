@@ -2,6 +2,8 @@ package dialogue
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 )
 
@@ -40,7 +42,7 @@ type Offer struct {
 	TLS       bool         // the client is in TLS
 	StartTLS  bool         // the client may begin TLS here
 	Cleartext bool         // passwords are allowed without TLS
-	Backend   Capabilities // what the backend says it can do
+	Backend   Capabilities // what the backend says it can do; nil if that is not known
 }
 
 // secure says whether a password may travel.
@@ -78,17 +80,20 @@ type Request struct {
 	Unfit bool
 }
 
-// Secret is something that must not be seen: it prints and logs as [secret].
+// Secret is something that must not be seen: it prints, logs and marshals as
+// [secret], inside other values too.
 type Secret []byte
 
-// String hides the secret.
-func (Secret) String() string { return "[secret]" }
+const hidden = "[secret]"
 
-// GoString hides the secret from %#v.
-func (Secret) GoString() string { return "[secret]" }
+// Format hides the secret from every verb of package fmt.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
+
+// MarshalText hides the secret from encoders.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // LogValue hides the secret from log/slog.
-func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
 // Wipe overwrites the secret.
 func (s Secret) Wipe() { clear(s) }

@@ -30,7 +30,7 @@ var imapOwn = []string{
 
 // imapBackend returns the backend's list.
 func (o Offer) imapBackend() Capabilities {
-	if len(o.Backend) == 0 {
+	if o.Backend == nil {
 		return imapUnknown
 	}
 	return o.Backend

@@ -99,7 +99,7 @@ func scanLiteral(b []byte) (l literal, err error) {
 	}
 	b, nonsync := bytes.CutSuffix(b, []byte{'+'})
 	l.sync = !nonsync
-	if len(b) == 0 || len(b) > 20 {
+	if len(b) == 0 {
 		return l, errSyntax
 	}
 	for _, c := range b {

@@ -100,13 +100,15 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 	for range maxReplies {
 		line, err := up.readLine(maxReply)
 		if err != nil {
-			return Reply{}, err
+			return e.broken(err)
 		}
 		kind, rest, _ := bytes.Cut(line, []byte{' '})
 		switch status := imapStatus(rest); {
 		case string(kind) == "+":
-			if reply, over, err := e.round(line); over || err != nil {
-				return reply, err
+			if reply, over, err := e.round(line); err != nil {
+				return e.broken(err)
+			} else if over {
+				return reply, nil
 			}
 		case string(kind) == "*" && status != "BYE" && status != "":
 			raw.Write(line)
@@ -114,10 +116,10 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 		case string(kind) == backendTag && (status == "OK" || status == "NO" || status == "BAD"):
 			return e.imapFinal(rest, &raw), nil
 		default:
-			return Reply{}, badReply("login", line)
+			return e.broken(badReply("login", line))
 		}
 	}
-	return Reply{}, badReply("login", nil)
+	return e.broken(badReply("login", nil))
 }
 
 // imapFinal puts the reply under the client's tag, behind the untagged lines
@@ -154,6 +156,9 @@ func imapResult(status []byte) Result {
 		return Accepted
 	case "NO":
 	default:
+		return Unavailable
+	}
+	if !judged(status) {
 		return Unavailable
 	}
 	_, text, _ := bytes.Cut(status, []byte{' '})

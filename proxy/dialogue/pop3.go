@@ -32,7 +32,7 @@ var pop3Own = []string{capaUser, capaSASL, capaSTLS, capaCodes, capaAuthCode, "U
 
 // pop3Backend returns the backend's list.
 func (o Offer) pop3Backend() Capabilities {
-	if len(o.Backend) == 0 {
+	if o.Backend == nil {
 		return pop3Unknown
 	}
 	return o.Backend
@@ -41,7 +41,7 @@ func (o Offer) pop3Backend() Capabilities {
 // pop3Mechanisms returns all mechanisms the backend offers.
 func (o Offer) pop3Mechanisms() []string {
 	for _, line := range o.pop3Backend() {
-		if words := strings.Fields(line); len(words) > 0 && strings.EqualFold(words[0], capaSASL) {
+		if isSASL(line) {
 			return strings.Fields(strings.ToUpper(line))[1:]
 		}
 	}

@@ -68,31 +68,28 @@ func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
 	for range maxReplies {
 		line, err := up.readLine(maxReply)
 		if err != nil {
-			return Reply{}, err
+			return e.broken(err)
 		}
 		status, _, _ := bytes.Cut(line, []byte{' '})
 		switch string(status) {
 		case "+":
-			if reply, over, err := e.round(line); over || err != nil {
-				return reply, err
+			if reply, over, err := e.round(line); err != nil {
+				return e.broken(err)
+			} else if over {
+				return reply, nil
 			}
 		case "+OK", "-ERR":
 			return e.reply(e.verdict(pop3Result(line)), append(bytes.Clone(line), '\r', '\n')), nil
 		default:
-			return Reply{}, badReply("login", line)
+			return e.broken(badReply("login", line))
 		}
 	}
-	return Reply{}, badReply("login", nil)
+	return e.broken(badReply("login", nil))
 }
 
 // pop3Temporary holds the response codes of an -ERR that says nothing about the
 // credentials (RFC 2449 section 8.1, RFC 3206). Any other -ERR is a denial.
 var pop3Temporary = []string{"[SYS/", "[IN-USE]", "[LOGIN-DELAY]"}
-
-// pop3NeedsTLS is what Dovecot says, under [AUTH] as for a wrong password, when it
-// will not hear a password without TLS: "Plaintext authentication disallowed on
-// non-secure (SSL/TLS) connections.", in 2.4 "Cleartext ...".
-const pop3NeedsTLS = "text authentication dis"
 
 // pop3Result is what a final reply means.
 func pop3Result(line []byte) Result {
@@ -100,7 +97,7 @@ func pop3Result(line []byte) Result {
 	if !denied {
 		return Accepted
 	}
-	if strings.Contains(strings.ToLower(text), pop3NeedsTLS) {
+	if !judged(line) {
 		return Unavailable
 	}
 	for _, code := range pop3Temporary {

@@ -79,6 +79,9 @@ func TestPOP3Result(t *testing.T) {
 		{"-ERR [SYS/PERM] Logins are disabled.", Unavailable},
 		{"-ERR [IN-USE] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", Unavailable},
 		{"-ERR [IN-USE] Couldn't open INBOX: Mailbox is locked.", Unavailable},
+		{"-ERR [AUTH] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.", Unavailable},
+		{"-ERR [AUTH] Plaintext authentication disabled.", Unavailable},
+		{"-ERR [AUTH] Cleartext authentication disallowed on non-secure (SSL/TLS) connections.", Unavailable}, // 2.4
 		// Cyrus
 		{"+OK Mailbox locked and ready SESSIONID=<mail-1-2-1-3>", Accepted},
 		{"-ERR [AUTH] Invalid login", Denied},

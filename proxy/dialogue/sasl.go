@@ -94,8 +94,8 @@ func gs2User(message []byte) (string, error) {
 // scramUser takes the user name out of a SCRAM client-first message (RFC 5802
 // section 7): n,,n=<name>,r=<nonce>.
 func scramUser(message []byte) (string, error) {
-	if _, err := gs2User(message); err != nil {
-		return "", err
+	if authzid, err := gs2User(message); err != nil || unfitName(authzid) {
+		return "", errResponse
 	}
 	parts := strings.SplitN(string(message), ",", 4)
 	if len(parts) != 4 || !strings.HasPrefix(parts[2], "n=") {

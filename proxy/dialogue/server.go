@@ -1,9 +1,12 @@
 package dialogue
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // maxReplies bounds the lines a backend may send before it has answered a login.
@@ -52,7 +55,7 @@ func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
 	if e.r.Mechanism == "PLAIN" {
 		return reply, true, badReply("login", challenge)
 	}
-	e.failed = e.failed || e.shown && failsInRounds(e.r.Mechanism)
+	e.failed = e.failed || e.refused(challenge)
 	if err := e.c.say(string(challenge)); err != nil {
 		return e.reply(e.verdict(Unavailable), nil), true, nil
 	}
@@ -70,6 +73,17 @@ func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
 	return reply, false, e.up.say(base64.StdEncoding.EncodeToString(response))
 }
 
+// refused says whether a challenge tells that the credentials are wrong, which
+// the client has yet to acknowledge: any but the first in OAuth, and one that
+// begins with e= in SCRAM (RFC 5802 section 7).
+func (e *exchange) refused(challenge []byte) bool {
+	if failsInRounds(e.r.Mechanism) {
+		return e.shown
+	}
+	message, err := decodeBase64(bytes.TrimPrefix(challenge, []byte("+ ")))
+	return err == nil && strings.HasPrefix(e.r.Mechanism, "SCRAM-") && bytes.HasPrefix(message, []byte("e="))
+}
+
 // unfit takes the user name out of the first response of CRAM-MD5, and says
 // whether it must not reach a backend.
 func (e *exchange) unfit(response []byte) bool {
@@ -79,6 +93,26 @@ func (e *exchange) unfit(response []byte) bool {
 	user, err := cramUser(response)
 	e.account = user
 	return err == nil && unfitName(user)
+}
+
+// broken is the reply when the backend breaks off or speaks nonsense. If it had
+// found the credentials wrong before, that stands.
+func (e *exchange) broken(err error) (Reply, error) {
+	if e.failed {
+		return e.reply(Denied, e.denial), nil
+	}
+	return Reply{}, err
+}
+
+// notJudged are texts with which Dovecot refuses to judge credentials under a code
+// that others use for wrong ones: without TLS ("Plaintext authentication
+// disallowed ...", in 2.4 "Cleartext ..."), and by a mechanism it does not know.
+var notJudged = []string{"text authentication dis", "unsupported authentication mechanism"}
+
+// judged says whether a refusal with this text is about the credentials.
+func judged(text []byte) bool {
+	lower := strings.ToLower(string(text))
+	return !slices.ContainsFunc(notJudged, func(s string) bool { return strings.Contains(lower, s) })
 }
 
 // verdict is what the backend's reply, which by itself means found, means for
