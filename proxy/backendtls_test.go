@@ -165,6 +165,10 @@ func TestNamed(t *testing.T) {
 			t.Errorf("%s is named %q, want %q", c.addr, got.ServerName, c.want)
 		}
 	}
+	shared := &tls.Config{}
+	if named(shared, namedAddr); shared.ServerName != "" {
+		t.Error("the config of all backends was changed for one")
+	}
 	if named(nil, namedAddr) != nil || named(given, namedAddr) != given {
 		t.Error("what has a name already, or none to have, was copied")
 	}

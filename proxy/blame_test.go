@@ -19,7 +19,7 @@ import (
 func TestBackendIsNotToBlame(t *testing.T) {
 	for _, fault := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
 		synctest.Test(t, func(t *testing.T) {
-			g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
+			g := two(t, 1, (&judge{}).imap, (&judge{}).imap)
 			connect := g.backends.connect
 			g.backends.connect = func(context.Context, string) (net.Conn, error) {
 				return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", fault)}
@@ -29,8 +29,10 @@ func TestBackendIsNotToBlame(t *testing.T) {
 			p.say("a1 LOGIN u right")
 			p.hear("* OK …", "a1 "+imapBusy)
 			stop := g.watch()
-			if s := g.stats(backendAddr); !s.Up || s.Logins != 0 || s.ProbeError != "" {
-				t.Errorf("%v: stats %+v", fault, s)
+			for _, s := range g.backends.Stats() {
+				if !s.Up || s.Logins != 0 || s.ProbeError != "" {
+					t.Errorf("%v: stats %+v", fault, s)
+				}
 			}
 			stop()
 			g.backends.connect = connect

@@ -40,7 +40,7 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, client, backend []byte, how byte) {
 		if len(client)+len(backend) > 40_000 {
-			t.Skip("more than a connection takes at once")
+			return // more than a connection takes at once
 		}
 		synctest.Test(t, func(t *testing.T) { fuzzSession(t, client, backend, manners(how)) })
 	})

@@ -94,6 +94,24 @@ func TestBeforeTheFirstProbe(t *testing.T) {
 	})
 }
 
+// Learn asks all backends once, and waits no longer than it may.
+func TestLearn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := func(b *peer) { b.readHeader(); b.seeBreak() }
+		g := two(t, 1, offering("IMAP4rev1 X-ONE"), silent)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		begun := time.Now()
+		g.backends.Learn(ctx)
+		if took := time.Since(begun); took != 2*time.Second || g.dialled(backendAddr) != 1 || g.dialled(otherAddr) != 1 {
+			t.Errorf("after %v dialled %v", took, g.dials)
+		}
+		if got := *g.backends.offered.Load(); !reflect.DeepEqual(got, dialogue.Capabilities{"IMAP4rev1", "X-ONE"}) || !g.stats(otherAddr).Up {
+			t.Errorf("offered %v", got)
+		}
+	})
+}
+
 // A backend that fails a login is probed soon, and not only when its turn comes.
 func TestFailedBackendIsProbedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
