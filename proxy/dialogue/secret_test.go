@@ -33,7 +33,7 @@ func TestSecretIsNotPrinted(t *testing.T) {
 			}
 		}
 	}
-	if got := fmt.Sprint(secret, fmt.Errorf("x: %v", secret)); got != "[secret] x: [secret]" {
+	if got := fmt.Sprintf("%v %v", secret, fmt.Errorf("x: %v", secret)); got != "[secret] x: [secret]" {
 		t.Errorf("got %q", got)
 	}
 }
