@@ -89,8 +89,6 @@ func (s *session) beginTLS(conn net.Conn) error {
 	s.record.Cipher = tls.CipherSuiteName(state.CipherSuite)
 	s.record.Resumed = state.DidResume
 	s.client.Restart(secure)
-	s.record.Room = RoomDialogue
-	s.setDeadline(s.deadline)
 	return nil
 }
 

@@ -122,7 +122,7 @@ func TestNoBackendIsLeft(t *testing.T) {
 // load, and must not become an outage.
 func TestLastBackendStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nonsense := func(b *peer) { b.say("nonsense") }
+		nonsense := func(b *peer) { b.readHeader(); b.say("nonsense") }
 		g := two(t, 1, nonsense, nonsense)
 		ln := g.open(imapDoor)
 		for range 3 {

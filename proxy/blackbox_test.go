@@ -61,7 +61,12 @@ func blackboxDovecot(t *testing.T) *blackbox {
 	t.Helper()
 	d := proxytest.StartDovecot(t, proxytest.DovecotConfig{Settings: blackboxSettings, Accounts: append(proxytest.DovecotAccounts(),
 		proxytest.Account{Name: blackboxVictim, Secret: "victimpass"},
-		proxytest.Account{Name: "folders", Secret: "pass"},
+		// One for each case that makes a mailbox: Dovecot may find one it is
+		// just making for somebody else.
+		proxytest.Account{Name: "piper", Secret: "pass"},
+		proxytest.Account{Name: "storer", Secret: "pass"},
+		proxytest.Account{Name: "hoarder", Secret: "pass"},
+		proxytest.Account{Name: "idler", Secret: "pass"},
 		proxytest.Account{Name: "maildrop", Secret: "pass", Messages: proxytest.Samples()},
 	)})
 	return blackboxBare(d)

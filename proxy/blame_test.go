@@ -43,13 +43,14 @@ func TestBackendIsNotToBlame(t *testing.T) {
 	}
 	for range 20 { // which of two timers rings first is for chance to say
 		synctest.Test(t, func(t *testing.T) {
-			g := newGate(t, dialogue.IMAP{}, func(b *peer) { b.readHeader(); b.seeBreak() })
+			hang := func(b *peer) { b.readHeader(); b.seeBreak() }
+			g := two(t, 1, hang, hang)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			begun := time.Now()
 			_, err := g.backends.reach(ctx, time.Minute, caller{})
-			if err == nil || time.Since(begun) != 2*time.Second || !g.stats(backendAddr).Up {
-				t.Errorf("%v after %v: %+v", err, time.Since(begun), g.stats(backendAddr))
+			if err == nil || time.Since(begun) != 2*time.Second || !g.stats(backendAddr).Up || !g.stats(otherAddr).Up {
+				t.Errorf("%v after %v: %+v", err, time.Since(begun), g.backends.Stats())
 			}
 		})
 	}
@@ -65,6 +66,22 @@ func TestReachWithoutDeadline(t *testing.T) {
 		}
 		if _, err := g.backends.reach(t.Context(), 0, caller{}); err == nil || g.backends.Healthy() {
 			t.Errorf("the backend is not to blame: %v", err)
+		}
+	})
+}
+
+// Whoever holds a backend may leave it in haste, and again at the end.
+func TestLeavingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
+		up, err := g.backends.reach(t.Context(), 0, caller{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		up.leave()
+		up.leave()
+		if s := g.stats(backendAddr); s.Sessions != 0 || s.Logins != 0 {
+			t.Errorf("stats %+v", s)
 		}
 	})
 }

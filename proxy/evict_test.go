@@ -50,3 +50,22 @@ func TestEvictedFromReplay(t *testing.T) {
 		})
 	}
 }
+
+// Who has been told to go, and has not gone yet, is not told again: the next
+// newcomer needs another's place.
+func TestEvictedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := make(chan bool)
+		g, ln := crowded(t, 2, &judge{opening: func() { <-slow }})
+		first := g.arrives(ln, clientAddr, "* OK …")
+		first.say("a1 LOGIN u wrong")
+		synctest.Wait()
+		second := g.arrives(ln, "198.51.100.1:1", "* OK …")
+		g.arrives(ln, "198.51.100.2:1", "* OK …") // in the place of the first, who is being judged
+		g.arrives(ln, "198.51.100.3:1", "* OK …")
+		second.seeEnd()
+		close(slow)
+		first.hear("a1 NO …")
+		first.seeEnd()
+	})
+}

@@ -68,6 +68,38 @@ func TestSlowChallenge(t *testing.T) {
 	}
 }
 
+// A denied client has as much time for its next try as before, whatever the last
+// one was.
+func TestTimeAfterADenial(t *testing.T) {
+	for name, says := range map[string][]string{
+		"LOGIN": {"a1 LOGIN u wrong"}, "unfit": {"a1 LOGIN {2+}\r\n\x00\x00 u"},
+		"CRAM-MD5": {"a1 AUTHENTICATE CRAM-MD5", b64("u wrong")},
+	} {
+		for _, d := range []Door{imapDoor, imapsDoor} {
+			t.Run(name+" "+d.Name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := newGate(t, d.Protocol, (&judge{}).imap)
+					begun := time.Now()
+					p := g.enter(d)
+					p.say(says[0])
+					if len(says) > 1 {
+						p.hear("+ …")
+						p.say(says[1])
+					}
+					p.hear("a1 NO …")
+					<-time.After(roundTimeout + replayTimeout + time.Second)
+					p.say("a2 NOOP")
+					p.hear("a2 OK …", "* BYE …")
+					p.seeEnd()
+					if took := time.Since(begun); took != g.Timeouts.Login {
+						t.Errorf("it took %v", took)
+					}
+				})
+			})
+		}
+	}
+}
+
 // A client that has gone when it is let in is let in all the same, and not
 // relayed.
 func TestLeavingBeforeTheAnswer(t *testing.T) {

@@ -136,7 +136,14 @@ func TestFailedHandshakeGivesItsSlotBack(t *testing.T) {
 				if s := g.Stats(); s.Open != 0 || len(g.handshakes) != 0 {
 					t.Errorf("stats %+v, %d slots are taken", s, len(g.handshakes))
 				}
-				g.greeted(g.from(clientAddr, ln), imapsDoor)
+				last := g.from(clientAddr, ln)
+				g.greeted(last, imapsDoor)
+				last.Close()
+				for i, r := range g.allRecords() {
+					if failed := i < 5*runtime.GOMAXPROCS(0); failed != (r.End == EndTLS) || failed != (r.Err != nil) {
+						t.Errorf("record %d: %v, %v", i, r.End, r.Err)
+					}
+				}
 			})
 		})
 	}

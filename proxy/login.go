@@ -16,6 +16,7 @@ import (
 func (s *session) login() error {
 	for tries := 1; ; {
 		s.record.Room = RoomDialogue
+		s.setDeadline(s.deadline)
 		r, err := s.door.Protocol.Hear(s.client, s.offer())
 		switch {
 		case err != nil:
@@ -221,9 +222,6 @@ func (s *session) tell(r dialogue.Request, reply dialogue.Reply, err error) erro
 		return ending{EndClient, errors.New("client left in the middle of the exchange")}
 	}
 	s.raw.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-	if _, err := s.client.Write(reply.Raw); err != nil {
-		return err
-	}
-	s.setDeadline(s.deadline)
-	return nil
+	_, err = s.client.Write(reply.Raw)
+	return err
 }

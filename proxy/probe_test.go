@@ -155,6 +155,28 @@ func TestProbeWantsAGreeting(t *testing.T) {
 	}
 }
 
+// One probe that fails may be chance, two in a row are not.
+func TestOneMissIsForgiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		probes := 0
+		g := newGate(t, dialogue.IMAP{}, func(b *peer) { // fails every other time
+			if probes++; probes%2 == 0 {
+				offering("IMAP4rev1")(b)
+			}
+		})
+		g.watch()
+		<-time.After(time.Minute)
+		if s := g.stats(backendAddr); !s.Up || s.Changes != 0 || s.Dials[DialReset] < 5 || s.Dials[DialOK] < 5 {
+			t.Errorf("stats %+v", s)
+		}
+		g.play(backendAddr, func(*peer) {})
+		<-time.After(time.Minute)
+		if s := g.stats(backendAddr); s.Up || s.Changes != 1 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
 // An end of Watch in the middle of a probe is not the backend's fault.
 func TestEndOfWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -44,9 +44,9 @@ func fuzzLogin(f *testing.F, p Protocol, accepted *regexp.Regexp) {
 			return
 		}
 		checkRaw(t, r, string(reply.Raw), heard)
-		in := len(reply.Raw) > 0 && accepted.MatchString(heard[len(heard)-1])
-		if in != (reply.Result == Accepted) {
-			t.Errorf("got result %d, and the backend said %q last", reply.Result, heard[len(heard)-1])
+		last := append([]string{""}, heard...)[len(heard)]
+		if in := len(reply.Raw) > 0 && accepted.MatchString(last); in != (reply.Result == Accepted) {
+			t.Errorf("got result %d, and the backend said %q last", reply.Result, last)
 		}
 		guessed := strings.Contains(r.Mechanism, "OAUTH") && slices.ContainsFunc(heard, isChallenge)
 		if guessed && reply.Result != Accepted && reply.Result != Denied {
@@ -60,11 +60,11 @@ func fuzzLogin(f *testing.F, p Protocol, accepted *regexp.Regexp) {
 
 func isChallenge(line string) bool { return line == "+" || strings.HasPrefix(line, "+ ") }
 
-// readLines returns the lines that have been read of what a peer said.
+// readLines returns the whole lines that have been read of what a peer said.
 func readLines(octets []byte, w *wire, c *Conn) []string {
 	left := w.in.(*strings.Reader).Len() + c.Buffered()
-	text := strings.TrimSuffix(string(octets[:len(octets)-left]), "\n")
-	lines := strings.Split(text, "\n")
+	lines := strings.Split(string(octets[:len(octets)-left]), "\n")
+	lines = lines[:len(lines)-1] // what follows the last line end is no line
 	for i := range lines {
 		lines[i] = strings.TrimSuffix(lines[i], "\r")
 	}
