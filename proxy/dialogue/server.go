@@ -60,6 +60,7 @@ func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
 		return e.reply(e.verdict(Unavailable), nil), true, nil
 	}
 	response, err := e.c.readResponse()
+	defer response.Wipe()
 	switch {
 	case errors.Is(err, errCancelled), errors.Is(err, errBase64):
 		e.cancelled = true
