@@ -166,6 +166,9 @@ func tryDovecot(program string, c DovecotConfig) (*Dovecot, error) {
 	if err == nil {
 		err = d.ready()
 	}
+	if err == nil {
+		err = indexAll(conf)
+	}
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, d.Logs())
 		d.Close()

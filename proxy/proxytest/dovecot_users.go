@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -77,4 +78,13 @@ func introspect(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// indexAll has Dovecot make the index of every inbox. Sessions that begin at the
+// same time while there is none may find the inbox empty.
+func indexAll(conf string) error {
+	if out, err := exec.Command("doveadm", "-c", conf, "index", "-A", "INBOX").CombinedOutput(); err != nil {
+		return fmt.Errorf("index the inboxes: %w: %s", err, out)
+	}
+	return nil
 }
