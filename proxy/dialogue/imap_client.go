@@ -191,13 +191,18 @@ func imapPrivacy(c *Conn, tag string, a *imapArgs) error {
 	return c.say(tag, " NO [", string(imap.ResponseCodePrivacyRequired), "] Logging in needs TLS, begin with STARTTLS.")
 }
 
+// imapDenial is the line that denies a login.
+func imapDenial(tag string) string {
+	return tag + " NO [" + string(imap.ResponseCodeAuthenticationFailed) + "] " + deniedText
+}
+
 // Answer tells the client what became of r.
 func (IMAP) Answer(c *Conn, r Request, a Answer) error {
 	switch {
 	case a == AnswerTLS:
 		return c.say(r.Tag, " OK Begin TLS negotiation now.")
 	case a == AnswerDenied:
-		return c.say(r.Tag, " NO [", string(imap.ResponseCodeAuthenticationFailed), "] ", deniedText)
+		return c.say(imapDenial(r.Tag))
 	case a == AnswerBusy && r.Tag == "":
 		return c.say("* BYE [", string(imap.ResponseCodeUnavailable), "] ", busyText)
 	case a == AnswerBusy:

@@ -91,8 +91,7 @@ func imapCode(line []byte, code string) string {
 // Login sends AUTHENTICATE and relays until the tagged reply (RFC 3501 section
 // 6.2.2). Untagged lines before it are the client's.
 func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
-	denial := r.Tag + " NO [AUTHENTICATIONFAILED] " + deniedText + "\r\n"
-	e := newExchange(up, c, r, denial)
+	e := newExchange(up, c, r, imapDenial(r.Tag))
 	if err := e.start(backendTag + " AUTHENTICATE"); err != nil {
 		return Reply{}, err
 	}

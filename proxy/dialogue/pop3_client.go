@@ -147,6 +147,9 @@ func pop3Bad(c *Conn, text string) error {
 // pop3Privacy refuses to see a password in clear text.
 func pop3Privacy(c *Conn) error { return c.say("-ERR Logging in needs TLS, begin with STLS.") }
 
+// pop3Denial is the line that denies a login.
+const pop3Denial = "-ERR [AUTH] " + deniedText
+
 // Answer tells the client what became of r. The response codes are those of
 // RFC 2449 section 8 and RFC 3206.
 func (POP3) Answer(c *Conn, _ Request, a Answer) error {
@@ -154,7 +157,7 @@ func (POP3) Answer(c *Conn, _ Request, a Answer) error {
 	case AnswerTLS:
 		return c.say("+OK Begin TLS negotiation now.")
 	case AnswerDenied:
-		return c.say("-ERR [AUTH] ", deniedText)
+		return c.say(pop3Denial)
 	case AnswerBusy:
 		return c.say("-ERR [SYS/TEMP] ", busyText)
 	case AnswerShutdown:

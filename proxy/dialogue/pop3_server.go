@@ -61,7 +61,7 @@ func (p POP3) Probe(up *Conn, upgrade func() error) (Capabilities, error) {
 
 // Login sends AUTH and relays until +OK or -ERR (RFC 5034 section 4).
 func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
-	e := newExchange(up, c, r, "-ERR [AUTH] "+deniedText+"\r\n")
+	e := newExchange(up, c, r, pop3Denial)
 	if err := e.start("AUTH"); err != nil {
 		return Reply{}, err
 	}

@@ -34,7 +34,7 @@ type exchange struct {
 }
 
 func newExchange(up, c *Conn, r Request, denial string) *exchange {
-	return &exchange{up: up, c: c, r: r, account: r.Account, denial: []byte(denial), shown: r.HasResponse}
+	return &exchange{up: up, c: c, r: r, account: r.Account, denial: []byte(denial + "\r\n"), shown: r.HasResponse}
 }
 
 // start sends the command that begins the exchange.
