@@ -58,6 +58,7 @@ func (c *readAhead) Read(p []byte) (int, error) { return c.r.Read(p) }
 // arrive begins TLS at an implicit door, and greets.
 func (s *session) arrive(conn net.Conn) error {
 	s.client = dialogue.NewConn(conn)
+	s.client.Ref = s.record.ID
 	if s.door.TLS == Implicit {
 		if err := s.beginTLS(conn); err != nil {
 			return err

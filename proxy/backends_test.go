@@ -229,7 +229,7 @@ func TestBackendDies(t *testing.T) {
 				if strings.HasPrefix(line, "+") {
 					line, _ = p.line()
 				}
-				if line != "a1 "+imapBusy {
+				if !strings.HasPrefix(line, "a1 "+strings.TrimSuffix(imapBusy, "…")) {
 					t.Errorf("heard %q", line)
 				}
 				p.seeEnd()

@@ -112,7 +112,7 @@ func TestTriesAreAsConfigured(t *testing.T) {
 		g.Tries = 1
 		c := g.enter(imapDoor)
 		c.say("a1 LOGIN u wrong")
-		c.hear("a1 NO …", "* BYE Too many failed logins.")
+		c.hear("a1 NO …", "* BYE Too many failed logins. (…")
 		c.seeEnd()
 	})
 }

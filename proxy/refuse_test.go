@@ -11,7 +11,7 @@ import (
 
 // What a client hears that must not come in now (design section 6).
 const (
-	busy     = "Account is temporarily unavailable, please wait and try again later."
+	busy     = "Account is temporarily unavailable, please wait and try again later. (…"
 	imapBusy = "NO [UNAVAILABLE] " + busy
 	pop3Busy = "-ERR [SYS/TEMP] " + busy
 )
@@ -140,21 +140,21 @@ func TestRefusedAtLogin(t *testing.T) {
 					p := g.enter(d)
 					begun := time.Now()
 					tryLogin(p, d, "right")
-					if d.Protocol.Name() == "imap" {
-						p.hear("a1 " + imapBusy)
-					} else {
-						p.hear(pop3Busy)
-					}
+					want := map[string]string{"imap": "a1 " + imapBusy, "pop3": pop3Busy}[d.Protocol.Name()]
+					told, _ := p.line()
 					p.seeEnd()
 					if took := time.Since(begun); took != 0 {
 						t.Errorf("the refusal took %v", took)
 					}
 					r, a := g.record(), g.settled()
-					want := limiter.Verdict{Action: limiter.Refuse, Rule: rule}
-					if r.End != c.end || r.Room != c.room || r.Verdict != want || r.Account != "" || r.Login != 0 {
+					if want = strings.TrimSuffix(want, "…") + r.ID + ")"; told != want {
+						t.Errorf("heard %q, want %q", told, want)
+					}
+					verdict := limiter.Verdict{Action: limiter.Refuse, Rule: rule}
+					if r.End != c.end || r.Room != c.room || r.Verdict != verdict || r.Account != "" || r.Login != 0 {
 						t.Errorf("record %+v", r)
 					}
-					if len(a) != 1 || a[0].Outcome != limiter.Void || a[0].Verdict != want || a[0].Err == nil || a[0].Gone || a[0].Backend != "" {
+					if len(a) != 1 || a[0].Outcome != limiter.Void || a[0].Verdict != verdict || a[0].Err == nil || a[0].Gone || a[0].Backend != "" {
 						t.Errorf("attempts %+v", a)
 					}
 				})

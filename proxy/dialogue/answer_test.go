@@ -2,6 +2,7 @@ package dialogue
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -37,6 +38,7 @@ func TestAnswer(t *testing.T) {
 	}{
 		{AnswerTLS, "a1 OK Begin TLS negotiation now.\r\n", "", "+OK Begin TLS negotiation now.\r\n"},
 		{AnswerBusy, "a1 NO [UNAVAILABLE] " + busy, "* BYE [UNAVAILABLE] " + busy, "-ERR [SYS/TEMP] " + busy},
+		{AnswerDelay, "a1 NO [UNAVAILABLE] " + busy, "", "-ERR [LOGIN-DELAY] " + busy},
 		{AnswerDenied, "a1 NO [AUTHENTICATIONFAILED] Authentication failed.\r\n", "", "-ERR [AUTH] Authentication failed.\r\n"},
 		{AnswerTries, "* BYE Too many failed logins.\r\n", "* BYE Too many failed logins.\r\n", "-ERR Too many failed logins.\r\n"},
 		{AnswerTimeout, "* BYE Disconnected for inactivity.\r\n", "* BYE Disconnected for inactivity.\r\n", "-ERR Disconnected for inactivity.\r\n"},
@@ -62,6 +64,28 @@ func TestAnswer(t *testing.T) {
 			w.gone = 1
 			if err := form.p.Answer(NewConn(w), Request{Tag: form.tag}, tt.answer); !errors.Is(err, errGone) {
 				t.Errorf("%s, answer %d: got %v", form.p.Name(), tt.answer, err)
+			}
+		}
+	}
+}
+
+// TestAnswerEndsWithRef: whoever is turned away can say which line of the log is
+// his. A denial looks like the backend's own.
+func TestAnswerEndsWithRef(t *testing.T) {
+	for _, p := range []Protocol{IMAP{}, POP3{}} {
+		for answer, want := range map[Answer]bool{
+			AnswerTLS: false, AnswerDenied: false, AnswerBusy: true, AnswerDelay: true, AnswerTries: true, AnswerTimeout: false, AnswerShutdown: false,
+		} {
+			for _, tag := range []string{"", "a1"} {
+				w := said("")
+				c := NewConn(w)
+				c.Ref = "k3x9ab-2f"
+				if err := p.Answer(c, Request{Tag: tag}, answer); err != nil {
+					t.Fatal(err)
+				}
+				if got := strings.HasSuffix(w.out.String(), ". (k3x9ab-2f)\r\n"); got != want || strings.Contains(w.out.String(), "k3x9ab-2f") != want {
+					t.Errorf("%s, answer %d under tag %q: said %q", p.Name(), answer, tag, w.out.String())
+				}
 			}
 		}
 	}

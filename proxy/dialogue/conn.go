@@ -32,6 +32,9 @@ type Conn struct {
 	// Saying, if set, is called before each line that is written: the peer's
 	// answer is awaited from then on.
 	Saying func()
+	// Ref, if set, ends what this peer is told when the gate turns it away: it
+	// finds the line in the log that says why.
+	Ref string
 
 	r       *bufio.Reader
 	long    []byte // a line that did not fit into r
@@ -130,6 +133,14 @@ func (c *Conn) say(parts ...string) error {
 	}
 	_, err := c.Write(append(line, '\r', '\n'))
 	return err
+}
+
+// ref is c.Ref as the end of a text.
+func (c *Conn) ref() string {
+	if c.Ref == "" {
+		return ""
+	}
+	return " (" + c.Ref + ")"
 }
 
 // strike counts a bad command and says whether it was one too many.

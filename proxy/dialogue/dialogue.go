@@ -1,10 +1,13 @@
 package dialogue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+
+	"github.com/emersion/go-sasl"
 )
 
 // Protocol is what IMAP and POP3 each know about the conversation before login.
@@ -43,6 +46,10 @@ type Offer struct {
 	StartTLS  bool         // the client may begin TLS here
 	Cleartext bool         // passwords are allowed without TLS
 	Backend   Capabilities // what the backend says it can do; nil if that is not known
+
+	// Admits, if set, is asked in POP3 whether the account that USER names may
+	// go on to its password. In AUTH, as in IMAP, the name comes too late.
+	Admits func(account string) bool
 }
 
 // secure says whether a password may travel.
@@ -51,11 +58,12 @@ func (o Offer) secure() bool { return o.TLS || o.Cleartext }
 // Kind is what a client asks for.
 type Kind uint8
 
-// Leave, StartTLS and Login are the requests the gate must act on.
+// The requests the gate must act on.
 const (
 	Leave    Kind = iota // the client said goodbye and has been answered
 	StartTLS             // the client wants TLS and waits for AnswerTLS
 	Login                // the client wants in and waits for an answer
+	Named                // the client named an account that is not admitted, and waits for an answer
 )
 
 // Request is what Hear heard.
@@ -78,6 +86,21 @@ type Request struct {
 	// of them, and that backends have tripped over. They must be denied without
 	// asking one.
 	Unfit bool
+}
+
+// Password returns the password in r, which Wipe overwrites with it. It is nil
+// where the mechanism does not show one, and where the client wants to act for
+// another account than the one whose password it is.
+func (r Request) Password() Secret {
+	if r.Mechanism != sasl.Plain {
+		return nil
+	}
+	authzid, rest, _ := bytes.Cut(r.Response, []byte{0})
+	name, password, _ := bytes.Cut(rest, []byte{0})
+	if len(authzid) > 0 && !bytes.Equal(authzid, name) {
+		return nil
+	}
+	return password
 }
 
 // Secret is something that must not be seen: it prints, logs and marshals as
@@ -106,6 +129,7 @@ type Answer uint8
 const (
 	AnswerTLS      Answer = iota // begin the handshake now
 	AnswerBusy                   // not now, whoever you are: refused or no backend
+	AnswerDelay                  // not now, into this account: refused by a rule about it
 	AnswerDenied                 // wrong credentials
 	AnswerTries                  // too many wrong credentials on this connection
 	AnswerTimeout                // took too long to log in

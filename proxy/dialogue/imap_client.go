@@ -204,9 +204,11 @@ func (IMAP) Answer(c *Conn, r Request, a Answer) error {
 	case a == AnswerDenied:
 		return c.say(imapDenial(r.Tag))
 	case a == AnswerBusy && r.Tag == "":
-		return c.say("* BYE [", string(imap.ResponseCodeUnavailable), "] ", busyText)
-	case a == AnswerBusy:
-		return c.say(r.Tag, " NO [", string(imap.ResponseCodeUnavailable), "] ", busyText)
+		return c.say("* BYE [", string(imap.ResponseCodeUnavailable), "] ", busyText, c.ref())
+	case a == AnswerBusy || a == AnswerDelay:
+		return c.say(r.Tag, " NO [", string(imap.ResponseCodeUnavailable), "] ", busyText, c.ref())
+	case a == AnswerTries:
+		return c.say("* BYE ", triesText, c.ref())
 	}
 	return c.say("* BYE ", goodbyes[a])
 }
@@ -217,11 +219,11 @@ func (IMAP) Answer(c *Conn, r Request, a Answer) error {
 const (
 	busyText   = "Account is temporarily unavailable, please wait and try again later."
 	deniedText = "Authentication failed."
+	triesText  = "Too many failed logins."
 )
 
 // goodbyes are the words that end a conversation and answer no command.
 var goodbyes = map[Answer]string{
-	AnswerTries:    "Too many failed logins.",
 	AnswerTimeout:  "Disconnected for inactivity.",
 	AnswerShutdown: "Server is shutting down, please try again later.",
 }

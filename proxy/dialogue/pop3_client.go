@@ -61,7 +61,7 @@ func pop3Command(c *Conn, o Offer, line []byte, user *string) (r Request, done b
 	case "STLS":
 		return pop3StartTLS(c, o, hasArg)
 	case "USER":
-		return r, false, pop3User(c, o, arg, user)
+		return pop3User(c, o, arg, user)
 	case "PASS":
 		return pop3Pass(c, o, arg, hasArg, user)
 	case "AUTH":
@@ -82,16 +82,20 @@ func pop3StartTLS(c *Conn, o Offer, hasArg bool) (r Request, done bool, err erro
 	return Request{Kind: StartTLS}, true, nil
 }
 
-// pop3User remembers the name for PASS (RFC 1939 section 7).
-func pop3User(c *Conn, o Offer, arg []byte, user *string) error {
+// pop3User remembers the name for PASS (RFC 1939 section 7). Who cannot come in
+// now is turned away here: a refusal of PASS costs users their stored password.
+func pop3User(c *Conn, o Offer, arg []byte, user *string) (r Request, done bool, err error) {
 	switch {
 	case !o.secure():
-		return pop3Privacy(c)
+		return r, false, pop3Privacy(c)
 	case len(arg) == 0:
-		return pop3Bad(c, "Missing user name.")
+		return r, false, pop3Bad(c, "Missing user name.")
 	}
 	*user = string(arg)
-	return c.say("+OK")
+	if o.Admits != nil && !o.Admits(*user) {
+		return Request{Kind: Named, Account: *user, Method: capaUser}, true, nil
+	}
+	return r, false, c.say("+OK")
 }
 
 // pop3Pass makes the request out of the name and this password, every space of
@@ -159,9 +163,13 @@ func (POP3) Answer(c *Conn, _ Request, a Answer) error {
 	case AnswerDenied:
 		return c.say(pop3Denial)
 	case AnswerBusy:
-		return c.say("-ERR [SYS/TEMP] ", busyText)
+		return c.say("-ERR [SYS/TEMP] ", busyText, c.ref())
+	case AnswerDelay:
+		return c.say("-ERR [LOGIN-DELAY] ", busyText, c.ref())
 	case AnswerShutdown:
 		return c.say("-ERR [SYS/TEMP] ", goodbyes[a])
+	case AnswerTries:
+		return c.say("-ERR ", triesText, c.ref())
 	}
 	return c.say("-ERR ", goodbyes[a])
 }
