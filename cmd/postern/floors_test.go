@@ -21,6 +21,7 @@ var floors = map[string]int{
 	"postern/proxy":           2,
 	"postern/proxy/dialogue":  1,
 	"postern/limiter":         1,
+	"postern/limiter/crowd":   1,
 	"postern/tlsconf":         1,
 	"postern/proxy/proxytest": 2,
 }
