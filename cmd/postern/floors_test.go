@@ -24,6 +24,10 @@ var floors = map[string]int{
 	"postern/limiter/crowd":   1,
 	"postern/tlsconf":         1,
 	"postern/proxy/proxytest": 2,
+
+	"postern/cmd/postern/status":  1,
+	"postern/cmd/postern/notify":  1,
+	"postern/cmd/postern/monitor": 1,
 }
 
 // homes says which packages may import each third-party module.
@@ -36,6 +40,8 @@ var homes = map[string][]string{
 	"golang.org/x/time":                   {"postern/limiter"},
 	"github.com/emersion/go-imap/v2":      {"postern/proxy/dialogue", "postern/proxy/proxytest"},
 	"github.com/emersion/go-sasl":         {"postern/proxy/dialogue", "postern/proxy/proxytest"},
+
+	"github.com/gorilla/feeds": {"postern/cmd/postern/status"},
 }
 
 // listed is what `go list` says about one package.

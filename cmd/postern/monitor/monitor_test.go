@@ -1,0 +1,110 @@
+package monitor
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var limits = Limits{Warning: 99, Critical: 95}
+
+// healthy is a gate with nothing wrong.
+func healthy() State {
+	return State{
+		Verdict: "normal", Since: time.Date(2026, 3, 29, 11, 5, 0, 0, time.UTC), Learned: 1,
+		Known: Known{Good: 100, Greeted: 210 * time.Millisecond}, Logins: Logins{Accepted: 100, Denied: 3, Expected: 110.5},
+		Backends: Backends{4, 4}, Connections: 50, MaxConnections: 1000,
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*State)
+		level  Level
+		text   string
+	}{
+		"well":     {func(*State) {}, OK, "known users 100.0 % served, 4 of 4 backends up"},
+		"learning": {func(s *State) { s.Verdict, s.Learned = "learning", .25 }, OK, "known users 100.0 % served, 4 of 4 backends up, detector has learned 25 %"},
+		"nobody":   {func(s *State) { s.Known = Known{} }, OK, "known users 100.0 % served"},
+		"few":      {func(s *State) { s.Known = Known{Good: 2, Failed: 17} }, OK, "known users"},
+		"notice":   {func(s *State) { s.Verdict = "notice" }, OK, "known users"},
+		"an attack that users do not notice": {func(s *State) { s.Verdict = "attack" }, Warning,
+			"attack since 11:05 UTC, known users 100.0 % served"},
+		"an attack that they do": {func(s *State) { s.Verdict, s.Known.Limited = "attack", 20 }, Critical,
+			"only 83.3 % of known users served (0 slow, 20 limited, 0 failed); attack since 11:05 UTC"},
+		"slow":              {func(s *State) { s.Known.Slow = 2 }, Warning, "only 98.0 % of known users served (2 slow"},
+		"a backend":         {func(s *State) { s.Backends.Up = 3 }, Warning, "1 of 4 backends down"},
+		"all backends":      {func(s *State) { s.Backends.Up, s.Unready = 2, "no imap backend is up" }, Critical, "not ready: no imap backend is up"},
+		"password database": {func(s *State) { s.Verdict = "auth_fault" }, Critical, "known users are told that their passwords are wrong, since 11:05 UTC"},
+		"backend fault":     {func(s *State) { s.Verdict = "backend_fault" }, Warning, "backends fail logins"},
+		"storm":             {func(s *State) { s.Verdict = "storm" }, Warning, "many sessions were lost"},
+		"full":              {func(s *State) { s.Connections = 860 }, Warning, "860 of 1000 connections in use"},
+		"mute":              {func(s *State) { s.Untold = []string{"status page: disk full"} }, Warning, "status page: disk full"},
+		"worst first":       {func(s *State) { s.Untold, s.Unready = []string{"b"}, "a" }, Critical, "not ready: a; b"},
+	} {
+		s := healthy()
+		tt.change(&s)
+		if level, text := s.Judge(limits); level != tt.level || !strings.HasPrefix(text, tt.text) {
+			t.Errorf("%s: got %v, %q; want %v, %q", name, level, text, tt.level, tt.text)
+		}
+	}
+}
+
+// TestNagios holds the line to the guidelines: one line, no second bar, numbers
+// with units and ranges.
+func TestNagios(t *testing.T) {
+	s := healthy()
+	line, level := s.Nagios(limits)
+	const want = "POSTERN OK - known users 100.0 % served, 4 of 4 backends up | 'served'=100%;99:;95:;0;100 'greeted'=0.21s;;;0 'accepted'=100;;;0 " +
+		"'denied'=3;;;0 'refused'=0;;;0 'void'=0;;;0 'expected'=110.5;;;0 'excess'=0% 'backends'=4;;;0;4 'connections'=50;;;0;1000"
+	if line != want || level != OK {
+		t.Errorf("got  %v %s\nwant %s", level, line, want)
+	}
+	s.Untold = []string{"a | b\nc"}
+	line, level = s.Nagios(limits)
+	if strings.Count(line, "|") != 1 || strings.Contains(line, "\n") || level != Warning {
+		t.Errorf("got %v %q", level, line)
+	}
+	perf := regexp.MustCompile(`^'[a-z]+'=-?[0-9.]+(s|%|B|c)?(;[0-9.:~@]*){0,2}(;[0-9.]*){0,2}$`)
+	for _, field := range strings.Fields(strings.SplitN(line, " | ", 2)[1]) {
+		if !perf.MatchString(field) {
+			t.Errorf("%s is not performance data", field)
+		}
+	}
+	if got := NagiosTrouble(Unknown, "no answer"); got != "POSTERN UNKNOWN - no answer" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestCheckmk(t *testing.T) {
+	s := healthy()
+	s.Verdict = "attack"
+	const want = `1 "postern" served=100|greeted=0.21|accepted=100|denied=3|refused=0|void=0|expected=110.5|excess=0|backends=4|connections=50 ` +
+		"attack since 11:05 UTC, known users 100.0 % served"
+	if got := s.Checkmk(limits); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := CheckmkTrouble(Critical, "no\nanswer"); got != `2 "postern" - no answer` {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestMunin: every value that is fetched is described, and the other way round.
+func TestMunin(t *testing.T) {
+	described := regexp.MustCompile(`(?m)^(\w+)\.label`).FindAllStringSubmatch(MuninConfig(), -1)
+	for name, text := range map[string]string{"fetch": healthy().Munin(), "without a gate": MuninUnknown()} {
+		fetched := regexp.MustCompile(`(?m)^(\w+)\.value (U|[0-9.]+)$`).FindAllStringSubmatch(text, -1)
+		if len(fetched) != len(described) || len(fetched) != strings.Count(text, "\n") {
+			t.Errorf("%s: got\n%s", name, text)
+		}
+		for _, f := range fetched {
+			if !strings.Contains(MuninConfig(), f[1]+".label") {
+				t.Errorf("%s: %s is not described", name, f[1])
+			}
+		}
+	}
+	if !strings.Contains(healthy().Munin(), "accepted.value 100\n") || !strings.Contains(MuninUnknown(), "accepted.value U\n") {
+		t.Error("the values are wrong")
+	}
+}
