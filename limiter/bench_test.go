@@ -44,7 +44,7 @@ func BenchmarkAskSettle(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				t = t.Add(time.Microsecond)
-				l.Ask(t, Attempt{Addr: host(0)}).Settle(t, o)
+				attempt(l, t, host(0), o)
 			}
 		})
 	}
@@ -66,7 +66,7 @@ func BenchmarkAskSettleParallel(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			l.Ask(start, Attempt{Addr: host(0)}).Settle(start, Accepted)
+			attempt(l, start, host(0), Accepted)
 		}
 	})
 }
@@ -84,7 +84,7 @@ func BenchmarkFullTable(b *testing.B) {
 		return netip.AddrFrom16(six)
 	}
 	for i := range l.policy.TableMax {
-		l.Ask(start, Attempt{Addr: stranger(i)}).Settle(start, Denied)
+		attempt(l, start, stranger(i), Denied)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -92,7 +92,7 @@ func BenchmarkFullTable(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		i++
-		l.Ask(start, Attempt{Addr: stranger(i)}).Settle(start, Denied)
+		attempt(l, start, stranger(i), Denied)
 	}
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(l.policy.TableMax), "B/entry")
 }

@@ -14,7 +14,7 @@ func Example() {
 		Source:   limiter.Rate{Tokens: 5, Per: 5 * time.Minute},
 		WaitMax:  10 * time.Second,
 		TableMax: 1000,
-	})
+	}, limiter.Key{}) // a real one is random
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -64,6 +64,7 @@ import (
 // Times should not run backwards; a time before the latest seen counts as the latest.
 type Limiter struct {
 	mu     sync.Mutex
+	key    Key
 	policy Policy
 	latest time.Time
 	table  table
@@ -71,13 +72,13 @@ type Limiter struct {
 	shared uint64
 }
 
-// New returns a Limiter with all buckets full. The error names the field of p that is wrong.
-func New(p Policy) (*Limiter, error) {
+// New returns a Limiter with all buckets full, which knows nobody. The error names the field of p that is wrong.
+func New(p Policy, k Key) (*Limiter, error) {
 	p, err := p.checked()
 	if err != nil {
 		return nil, err
 	}
-	return &Limiter{policy: p, table: newTable()}, nil
+	return &Limiter{key: k, policy: p, table: newTable()}, nil
 }
 
 // SetPolicy replaces the policy at time t. What was spent stays spent as far as a new burst goes, what is held stays

@@ -158,7 +158,8 @@ func TestStrangersWhoHangUpDoNotKeepOthersOut(t *testing.T) {
 	l := newLimiter(t, policy())
 	flood := func(t time.Time) (tickets []*Ticket, refused int) {
 		for i := range 3000 {
-			k := l.Ask(t, Attempt{Addr: host(i * 250)})
+			k := new(Ticket)
+			*k = l.Ask(t, Attempt{Addr: host(i * 250)})
 			if k.Verdict().Action == Refuse {
 				refused++
 			}
@@ -174,7 +175,7 @@ func TestStrangersWhoHangUpDoNotKeepOthersOut(t *testing.T) {
 		k.Settle(at("1s"), Void)
 	}
 	// In that second 200 more had their turn, so the next is due at once: the rate allows one in 5 ms.
-	if v := l.Ask(at("1s"), Attempt{Addr: host(1)}).Verdict(); v.Action == Refuse || v.Wait > 5*time.Millisecond {
+	if v := verdict(l, at("1s"), host(1)); v.Action == Refuse || v.Wait > 5*time.Millisecond {
 		t.Errorf("verdict %v after the flood hung up", v)
 	}
 }
@@ -262,11 +263,12 @@ func TestInvalidAddressIsASourceOfItsOwn(t *testing.T) {
 	if _, v := l.Connect(start, netip.Addr{}); v != pass {
 		t.Errorf("connect: %v", v)
 	}
-	l.Ask(start, Attempt{}).Settle(start, Denied)
-	if v := l.Ask(start, Attempt{}).Verdict(); v != refusal(RuleSource) {
+	k := l.Ask(start, Attempt{})
+	k.Settle(start, Denied)
+	if v := verdict(l, start, netip.Addr{}); v != refusal(RuleSource) {
 		t.Errorf("second attempt: %v", v)
 	}
-	if v := l.Ask(start, Attempt{Addr: netip.IPv6Unspecified()}).Verdict(); v != pass {
+	if v := verdict(l, start, netip.IPv6Unspecified()); v != pass {
 		t.Errorf("the unspecified address is charged with it: %v", v)
 	}
 }

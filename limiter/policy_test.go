@@ -24,7 +24,7 @@ func policy() Policy {
 // newLimiter returns a Limiter for p, which must be right.
 func newLimiter(t testing.TB, p Policy) *Limiter {
 	t.Helper()
-	l, err := New(p)
+	l, err := New(p, Key{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,14 +52,14 @@ func TestPolicyErrors(t *testing.T) {
 	} {
 		p := policy()
 		tc.wrong(&p)
-		if _, err := New(p); err == nil || !strings.HasPrefix(err.Error(), "limiter policy: "+tc.says) {
+		if _, err := New(p, Key{}); err == nil || !strings.HasPrefix(err.Error(), "limiter policy: "+tc.says) {
 			t.Errorf("New says %v, want %q", err, tc.says)
 		}
 	}
 }
 
 func TestPolicyZeroRulesAreOff(t *testing.T) {
-	if _, err := New(Policy{TableMax: 1}); err != nil {
+	if _, err := New(Policy{TableMax: 1}, Key{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -101,4 +101,16 @@ func TestNewKeepsNoHandleOnExempt(t *testing.T) {
 	if l.policy.exempts(netip.MustParseAddr("198.51.100.1")) {
 		t.Error("the caller's slice still changes the policy")
 	}
+}
+
+// attempt opens an attempt from addr and settles it at once.
+func attempt(l *Limiter, t time.Time, addr netip.Addr, o Outcome) {
+	k := l.Ask(t, Attempt{Addr: addr})
+	k.Settle(t, o)
+}
+
+// verdict opens an attempt from addr, for its verdict alone.
+func verdict(l *Limiter, t time.Time, addr netip.Addr) Verdict {
+	k := l.Ask(t, Attempt{Addr: addr})
+	return k.Verdict()
 }

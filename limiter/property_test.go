@@ -56,7 +56,8 @@ func (f *life) step(pause time.Duration, hosts int) {
 }
 
 func (f *life) ask(t time.Time, addr netip.Addr) {
-	if k := f.l.Ask(t, Attempt{Addr: addr}); k.Verdict().Action != Refuse {
+	k := new(Ticket)
+	if *k = f.l.Ask(t, Attempt{Addr: addr}); k.Verdict().Action != Refuse {
 		f.tickets[len(f.deeds)], f.open = k, append(f.open, len(f.deeds))
 		f.deeds = append(f.deeds, deed{at: f.l.latest, addr: addr, opener: -1})
 	}

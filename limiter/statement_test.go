@@ -50,7 +50,8 @@ func (tl teller) play(t *testing.T, script string) {
 func (tl teller) do(t time.Time, verb, name, addr string) any {
 	switch verb {
 	case "ask":
-		tl.tickets[name] = tl.Ask(t, Attempt{Addr: netip.MustParseAddr(addr)})
+		tl.tickets[name] = new(Ticket)
+		*tl.tickets[name] = tl.Ask(t, Attempt{Addr: netip.MustParseAddr(addr)})
 		return tl.tickets[name].Verdict()
 	case "denied", "accepted", "void":
 		tl.tickets[name].Settle(t, map[string]Outcome{"denied": Denied, "accepted": Accepted, "void": Void}[verb])

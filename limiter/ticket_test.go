@@ -133,7 +133,7 @@ func TestSetPolicyShrinksTheTable(t *testing.T) {
 	p := policy()
 	l := newLimiter(t, p)
 	for i := range 100 {
-		l.Ask(start, Attempt{Addr: host(i)}).Settle(start, Denied)
+		attempt(l, start, host(i), Denied)
 	}
 	p.TableMax = 10
 	if err := l.SetPolicy(start, p); err != nil {
@@ -143,7 +143,7 @@ func TestSetPolicyShrinksTheTable(t *testing.T) {
 		t.Errorf("%+v: what is in use must stay", s)
 	}
 	for i := range 100 {
-		l.Ask(at("1h"), Attempt{Addr: host(100 + i)}).Settle(at("1h"), Denied)
+		attempt(l, at("1h"), host(100+i), Denied)
 	}
 	checkTable(t, &l.table, 10)
 }

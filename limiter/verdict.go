@@ -11,8 +11,11 @@ const (
 	RuleConnect      Rule = "connect"       // new connections of the source
 	RuleOpen         Rule = "open"          // open connections of the source
 	RuleOpenPrelogin Rule = "open_prelogin" // open connections of the source before login
+	RuleRepeat       Rule = "repeat"        // the same credential from the same source was denied moments ago
 	RuleSource       Rule = "source"        // denials of the source
 	RuleNetwork      Rule = "network"       // denials of the network
+	RulePair         Rule = "pair"          // denials of the source on the account
+	RuleAccount      Rule = "account"       // denials of strangers on the account
 	RuleGlobal       Rule = "global"        // logins that reach backends
 )
 
@@ -26,7 +29,7 @@ const (
 // Rules returns every rule there is, for those who need a fixed set of words.
 func Rules() []Rule {
 	return []Rule{
-		RuleNone, RuleConnect, RuleOpen, RuleOpenPrelogin, RuleSource, RuleNetwork, RuleGlobal,
+		RuleNone, RuleConnect, RuleOpen, RuleOpenPrelogin, RuleRepeat, RuleSource, RuleNetwork, RulePair, RuleAccount, RuleGlobal,
 		RuleTarpit, RuleBackend, RuleMaxConnections,
 	}
 }
@@ -38,19 +41,21 @@ type Action uint8
 const (
 	Pass   Action = iota // go on
 	Wait                 // go on after the verdict's wait
+	Repeat               // after the verdict's wait, answer as if a backend had denied it, without asking one
 	Refuse               // end here
 )
 
-// String returns "pass", "wait" or "refuse".
+// String returns "pass", "wait", "repeat" or "refuse".
 func (a Action) String() string {
-	return [...]string{"pass", "wait", "refuse"}[a]
+	return [...]string{"pass", "wait", "repeat", "refuse"}[a]
 }
 
 // A Verdict says what is to be done, and which rule said so.
 type Verdict struct {
 	Action Action
 	Rule   Rule
-	Wait   time.Duration // above zero exactly when Action is Wait
+	Wait   time.Duration // above zero when Action is Wait, zero or more when it is Repeat, else zero
+	Known  bool          // the attempt belongs to somebody who was accepted before
 }
 
 // pass is the verdict when no rule spoke.

@@ -36,7 +36,7 @@ func TestWaitingForNothingIsPass(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	for _, tc := range []struct{ got, want string }{
-		{Pass.String(), "pass"}, {Wait.String(), "wait"}, {Refuse.String(), "refuse"},
+		{Pass.String(), "pass"}, {Wait.String(), "wait"}, {Repeat.String(), "repeat"}, {Refuse.String(), "refuse"},
 		{Void.String(), "void"}, {Denied.String(), "denied"}, {Accepted.String(), "accepted"},
 	} {
 		if tc.got != tc.want {
@@ -50,8 +50,8 @@ func TestWords(t *testing.T) {
 
 func TestRulesAreAFixedSetOfWords(t *testing.T) {
 	rules := Rules()
-	if len(rules) != 10 || len(slices.Compact(slices.Sorted(slices.Values(rules)))) != len(rules) {
-		t.Errorf("Rules() = %v, want ten different ones", rules)
+	if len(rules) != 13 || len(slices.Compact(slices.Sorted(slices.Values(rules)))) != len(rules) {
+		t.Errorf("Rules() = %v, want thirteen different ones", rules)
 	}
 	for _, r := range rules {
 		if !regexp.MustCompile(`^[a-z_]+$`).MatchString(string(r)) {

@@ -220,7 +220,7 @@ func strict() limiter.Policy {
 func (g *gate) limit(p limiter.Policy) {
 	g.t.Helper()
 	p.WaitMax, p.TableMax = g.TarpitMax, 10_000
-	l, err := limiter.New(p)
+	l, err := limiter.New(p, limiter.Key{})
 	if err != nil {
 		g.t.Fatal(err)
 	}

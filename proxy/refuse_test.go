@@ -102,13 +102,15 @@ func tryLogin(c *peer, d Door, password string) {
 // spend takes n tokens of a client's source.
 func spend(g *gate, n int) {
 	for range n {
-		g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP}).Settle(time.Now(), limiter.Denied)
+		k := g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
+		k.Settle(time.Now(), limiter.Denied)
 	}
 }
 
 // occupy takes a token of the global bucket, as another's login does.
 func occupy(g *gate) {
-	g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: ap("198.51.100.1:1").Addr()}).Settle(time.Now(), limiter.Accepted)
+	k := g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: ap("198.51.100.1:1").Addr()})
+	k.Settle(time.Now(), limiter.Accepted)
 }
 
 // TestRefusedAtLogin has each rule refuse an attempt, at every door: one line,

@@ -95,7 +95,7 @@ func newTestServer(t testing.TB, backends *Backends) *Server {
 func newLimiter(t testing.TB, p limiter.Policy) *limiter.Limiter {
 	t.Helper()
 	p.WaitMax, p.TableMax = 10*time.Second, 10_000
-	l, err := limiter.New(p)
+	l, err := limiter.New(p, limiter.Key{})
 	if err != nil {
 		t.Fatal(err)
 	}

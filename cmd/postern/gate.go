@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -85,7 +86,9 @@ func (g *gate) loadCerts() (err error) {
 
 // makeLimiter makes the limiter, whose buckets begin full.
 func (g *gate) makeLimiter() (err error) {
-	g.limiter, err = limiter.New(g.config.Limits.policy(g.config.Tarpit.Max))
+	var key limiter.Key
+	rand.Read(key[:])
+	g.limiter, err = limiter.New(g.config.Limits.policy(g.config.Tarpit.Max), key)
 	return err
 }
 

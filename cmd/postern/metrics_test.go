@@ -28,7 +28,7 @@ const seriesBudget = 1500
 // certificate: all there are.
 func testMetrics(t *testing.T) *metrics {
 	t.Helper()
-	lim, err := limiter.New(limiter.Policy{TableMax: 1000, Global: limiter.Rate{Tokens: 200, Per: time.Second}})
+	lim, err := limiter.New(limiter.Policy{TableMax: 1000, Global: limiter.Rate{Tokens: 200, Per: time.Second}}, limiter.Key{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func attack(m *metrics, n int) {
 			addr[j] = byte(random.Uint32())
 		}
 		client := netip.AddrPortFrom(netip.AddrFrom16(addr), uint16(i))
-		verdict := limiter.Verdict{Action: limiter.Action(i % 3), Rule: rules[random.IntN(len(rules))]}
+		verdict := limiter.Verdict{Action: limiter.Action(i % 4), Rule: rules[random.IntN(len(rules))]}
 		garbage := fmt.Sprintf("victim%d\n\xff%q", i, addr)
 		door := doorNames[i%len(doorNames)]
 		a := proxy.Attempt{

@@ -12,7 +12,7 @@ import (
 var doorNames = []string{"imap", "imaps", "pop3", "pop3s"}
 
 // decisionActions are the values of decisionAction.
-var decisionActions = []string{"pass", "tarpit", "reject", "shed"}
+var decisionActions = []string{"pass", "tarpit", "repeat", "reject", "shed"}
 
 // decisionAction says what a verdict meant for the client. Refusals for lack of
 // room are told apart from refusals of somebody who asked too much: the former
@@ -23,6 +23,8 @@ func decisionAction(v limiter.Verdict) string {
 		return "pass"
 	case limiter.Wait:
 		return "tarpit"
+	case limiter.Repeat:
+		return "repeat"
 	}
 	switch v.Rule {
 	case limiter.RuleGlobal, limiter.RuleTarpit, limiter.RuleBackend, limiter.RuleMaxConnections:
