@@ -60,6 +60,9 @@ func (s *session) attempt(r dialogue.Request) error {
 		Session: s.record.ID, Door: s.record.Door, Protocol: s.record.Protocol, Client: s.record.Client,
 		Account: r.Account, Method: r.Method, Verdict: ticket.Verdict(),
 	}
+	if len(s.record.Attempts) == 0 {
+		a.Greeting = s.record.Greeting
+	}
 	reply, err := s.try(r, &a)
 	if reply.Account != "" {
 		a.Account = reply.Account

@@ -22,6 +22,7 @@ type Attempt struct {
 	Waited   time.Duration // in the tarpit
 	Gone     bool          // the client left while it waited
 	Took     time.Duration // from the request to its answer, the wait included
+	Greeting time.Duration // from accept to the greeting; of a connection's first attempt only, else zero
 	Err      error         // why no backend settled it, nil if one did
 }
 

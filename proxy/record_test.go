@@ -40,8 +40,10 @@ func TestRecord(t *testing.T) {
 		denied := Attempt{
 			Session: got.ID, Door: "imaps", Protocol: "imap", Client: ap(clientAddr), Account: "Wrong.User", Method: "LOGIN",
 			Backend: backendAddr, Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Outcome: limiter.Denied, Took: 2 * time.Second,
+			Greeting: time.Second,
 		}
 		accepted := denied
+		accepted.Greeting = 0 // the client was greeted once
 		accepted.Account, accepted.Outcome = "u", limiter.Accepted
 		accepted.Verdict = got.Attempts[1].Verdict
 		accepted.Waited, accepted.Took = accepted.Verdict.Wait, accepted.Verdict.Wait
