@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"postern/proxy/dialogue":  1,
 	"postern/limiter":         1,
 	"postern/limiter/crowd":   1,
+	"postern/limiter/watch":   1,
 	"postern/tlsconf":         1,
 	"postern/proxy/proxytest": 2,
 
@@ -38,6 +39,7 @@ var homes = map[string][]string{
 	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
 	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/proxytest"},
 	"golang.org/x/time":                   {"postern/limiter"},
+	"github.com/dchest/siphash":           {"postern/limiter/watch"},
 	"github.com/emersion/go-imap/v2":      {"postern/proxy/dialogue", "postern/proxy/proxytest"},
 	"github.com/emersion/go-sasl":         {"postern/proxy/dialogue", "postern/proxy/proxytest"},
 

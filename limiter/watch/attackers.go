@@ -1,0 +1,107 @@
+package watch
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The bounds of [attackers], in each of two generations.
+const (
+	attackingNetworks = 1 << 15
+	acceptedNetworks  = 1 << 12
+	acceptedEach      = 8 // accounts from one network
+)
+
+// attackers finds accounts that were accepted from a network which attacked others, whichever came first.
+type attackers struct {
+	denied   generations[netip.Prefix, attacker]
+	accepted generations[netip.Prefix, []acceptance]
+}
+
+// An attacker is a network from which an account was denied.
+type attacker struct {
+	account uint64 // hash of the first account
+	several bool   // there were others
+	denials int
+}
+
+// An acceptance is an Acceptance that may turn out to be one.
+type acceptance struct {
+	Acceptance
+	account uint64
+	told    bool
+}
+
+// against says whether a attacked others than account.
+func (a attacker) against(account uint64) bool {
+	return a.denials > 0 && (a.several || a.account != account)
+}
+
+func newAttackers() attackers {
+	return attackers{
+		denied:   newGenerations[netip.Prefix, attacker](attackingNetworks),
+		accepted: newGenerations[netip.Prefix, []acceptance](acceptedNetworks),
+	}
+}
+
+// suspect takes a suspect and returns the acceptances that it puts in a new light.
+func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
+	seen, _ := k.denied.get(a.Network)
+	if seen.denials == 0 {
+		seen.account = account
+	}
+	seen.several = seen.several || seen.account != account
+	seen.denials++
+	k.denied.put(a.Network, seen)
+	earlier, there := k.accepted.get(a.Network)
+	if !there {
+		return nil
+	}
+	for i := range earlier {
+		if e := &earlier[i]; !e.told && seen.against(e.account) {
+			e.told = true
+			found = append(found, e.Acceptance)
+		}
+	}
+	return found
+}
+
+// accept takes an attempt that was accepted at t, from a network the account was never accepted from before. It reports
+// whether that network attacked others.
+func (k *attackers) accept(t time.Time, a *Attempt, name string, account uint64) (Acceptance, bool) {
+	found := Acceptance{Time: t, Account: name, Source: a.Source, Network: a.Network}
+	seen, _ := k.denied.get(a.Network)
+	told := seen.against(account)
+	if earlier, _ := k.accepted.get(a.Network); len(earlier) < acceptedEach {
+		k.accepted.put(a.Network, append(earlier, acceptance{Acceptance: found, account: account, told: told}))
+	}
+	return found, told
+}
+
+// generations is a bounded map. When it is full, what was not put since it was last full is forgotten.
+type generations[K comparable, V any] struct {
+	room int
+	now  map[K]V
+	old  map[K]V
+}
+
+func newGenerations[K comparable, V any](room int) generations[K, V] {
+	return generations[K, V]{room: room, now: map[K]V{}}
+}
+
+// get returns what was put for key.
+func (g *generations[K, V]) get(key K) (V, bool) {
+	if v, there := g.now[key]; there {
+		return v, true
+	}
+	v, there := g.old[key]
+	return v, there
+}
+
+// put remembers v for key.
+func (g *generations[K, V]) put(key K, v V) {
+	if _, there := g.now[key]; !there && len(g.now) >= g.room {
+		g.old, g.now = g.now, make(map[K]V)
+	}
+	g.now[key] = v
+}

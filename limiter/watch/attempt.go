@@ -1,0 +1,84 @@
+package watch
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Attempt is one login a client asked for, told once, when it is settled. Those from exempt addresses, such as a
+// webmail or a monitoring probe, are not told at all.
+type Attempt struct {
+	Source  netip.Prefix // the block it is charged to
+	Network netip.Prefix // the wider block around that
+	Account string       // as the client sent it; kept for the report, folded and cut to 64 octets
+	Known   bool         // it was known when it asked
+	Usual   bool         // the account has been accepted from this network before
+	Outcome Outcome
+
+	Rule   string        // the rule that made it wait or refused it; empty if none did. From a fixed set of words.
+	Waited time.Duration // before the password was tried
+
+	// Greeting is the time from accept to the greeting, and zero for all but the first attempt of a connection.
+	Greeting time.Duration
+}
+
+// An Outcome is how an attempt ended. It is finer than the limiter's: what that calls void has several causes, which
+// must not be taken for one another.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Gone     Outcome = iota // the client left before it had an answer
+	Accepted                // a backend let it in
+	Denied                  // a backend said that the credentials are wrong
+	Repeat                  // the same credential was denied to the same source moments ago, and was answered without a backend
+	Rejected                // refused by a rule about denials: source, network, pair or account
+	Shed                    // refused for want of room: lane, tarpit, connections, a backend's logins
+	Fault                   // no backend could be asked, or the one asked said that it is unwell
+	numOutcomes
+)
+
+// String returns the outcome's word.
+func (o Outcome) String() string {
+	return [...]string{"gone", "accepted", "denied", "repeat", "rejected", "shed", "fault"}[o]
+}
+
+// suspect says whether a is what attacks consist of.
+func (a *Attempt) suspect() bool {
+	return !a.Known && (a.Outcome == Denied || a.Outcome == Rejected)
+}
+
+// A Tally counts attempts by their outcome.
+type Tally struct {
+	Gone     int `json:"gone,omitempty"`
+	Accepted int `json:"accepted,omitempty"`
+	Denied   int `json:"denied,omitempty"`
+	Repeat   int `json:"repeat,omitempty"`
+	Rejected int `json:"rejected,omitempty"`
+	Shed     int `json:"shed,omitempty"`
+	Fault    int `json:"fault,omitempty"`
+}
+
+// count adds one attempt.
+func (c *Tally) count(o Outcome) {
+	*[...]*int{&c.Gone, &c.Accepted, &c.Denied, &c.Repeat, &c.Rejected, &c.Shed, &c.Fault}[o]++
+}
+
+// add adds what d counted.
+func (c *Tally) add(d Tally) {
+	c.Gone += d.Gone
+	c.Accepted += d.Accepted
+	c.Denied += d.Denied
+	c.Repeat += d.Repeat
+	c.Rejected += d.Rejected
+	c.Shed += d.Shed
+	c.Fault += d.Fault
+}
+
+// All is how many attempts were counted.
+func (c Tally) All() int {
+	return c.Gone + c.Accepted + c.Denied + c.Repeat + c.Rejected + c.Shed + c.Fault
+}
+
+// Refused is how many of them the gate refused itself.
+func (c Tally) Refused() int { return c.Rejected + c.Shed }

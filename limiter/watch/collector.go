@@ -1,0 +1,142 @@
+package watch
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dchest/siphash"
+)
+
+// topRoom is how many sources, networks and accounts are counted at once to find the loudest.
+const topRoom = 4096
+
+// accountMost is how much of an account's name is kept, in octets.
+const accountMost = 64
+
+// A collector gathers an [Hour].
+type collector struct {
+	key       [2]uint64
+	hour      Hour
+	sources   *top[netip.Prefix]
+	networks  *top[netip.Prefix]
+	accounts  *top[string]
+	attackers attackers
+}
+
+func newCollector(key [16]byte) *collector {
+	c := &collector{attackers: newAttackers()}
+	c.key[0], c.key[1] = binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])
+	c.begin(time.Time{})
+	return c
+}
+
+// begin begins an hour.
+func (c *collector) begin(start time.Time) {
+	c.hour = Hour{Start: start}
+	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topRoom), newTop[netip.Prefix](topRoom), newTop[string](topRoom)
+}
+
+// attempt takes an attempt that was settled at t.
+func (c *collector) attempt(t time.Time, a *Attempt) {
+	c.rule(t, a)
+	switch {
+	case a.suspect():
+		c.suspect(t, a)
+	case a.Outcome == Accepted && !a.Usual:
+		name := folded(a.Account)
+		if found, attacked := c.attackers.accept(t, a, name, c.hash(name)); attacked {
+			c.accepted(found)
+		}
+	}
+}
+
+// suspect takes a suspect.
+func (c *collector) suspect(t time.Time, a *Attempt) {
+	name := folded(a.Account)
+	account, network, source := c.hash(name), c.hashPrefix(a.Network), c.hashPrefix(a.Source)
+	c.hour.Distinct.Accounts.see(account)
+	c.hour.Distinct.Networks.see(network)
+	c.hour.Distinct.Sources.see(source)
+	c.sources.count(t, a.Source, account)
+	c.networks.count(t, a.Network, account)
+	c.accounts.count(t, name, network)
+	for _, found := range c.attackers.suspect(a, account) {
+		c.accepted(found)
+	}
+}
+
+// accepted adds an account to reset.
+func (c *collector) accepted(a Acceptance) {
+	if len(c.hour.Accepted) < hourAccepted {
+		c.hour.Accepted = append(c.hour.Accepted, a)
+	} else {
+		c.hour.Missed++
+	}
+}
+
+// rule notes whom a rule met.
+func (c *collector) rule(t time.Time, a *Attempt) {
+	refused := a.Outcome == Rejected || a.Outcome == Shed
+	if a.Rule == "" || !refused && a.Waited <= 0 {
+		return
+	}
+	r := c.ruleTally(a.Rule)
+	if r == nil {
+		return
+	}
+	r.count(t, a, refused)
+}
+
+// ruleTally returns the tally of a rule, or nil if there are too many.
+func (c *collector) ruleTally(rule string) *RuleTally {
+	for i := range c.hour.Rules {
+		if c.hour.Rules[i].Rule == rule {
+			return &c.hour.Rules[i]
+		}
+	}
+	if len(c.hour.Rules) >= hourRules {
+		return nil
+	}
+	c.hour.Rules = append(c.hour.Rules, RuleTally{Rule: rule})
+	return &c.hour.Rules[len(c.hour.Rules)-1]
+}
+
+// empty says whether the hour has nothing to tell.
+func (c *collector) empty() bool {
+	return len(c.sources.entries)+len(c.hour.Rules)+len(c.hour.Accepted) == 0
+}
+
+// end returns the hour as it is.
+func (c *collector) end() Hour {
+	h := c.hour
+	prefix := func(p netip.Prefix) string { return p.String() }
+	h.Sources = c.sources.loudest(hourTop, prefix)
+	h.Networks = c.networks.loudest(hourTop, prefix)
+	h.Accounts = c.accounts.loudest(hourTop, func(name string) string { return name })
+	return h.clone()
+}
+
+// hash returns the keyed hash of an account.
+func (c *collector) hash(name string) uint64 {
+	return siphash.Hash(c.key[0], c.key[1], []byte(name))
+}
+
+// hashPrefix returns the keyed hash of an address block.
+func (c *collector) hashPrefix(p netip.Prefix) uint64 {
+	a := p.Addr().As16()
+	return siphash.Hash(c.key[0], c.key[1], append(a[:], byte(p.Bits())))
+}
+
+// folded returns an account's name in lower case, at most accountMost octets of it and valid UTF-8.
+func folded(account string) string {
+	if len(account) > accountMost {
+		account = account[:accountMost]
+		for !utf8.ValidString(account) && len(account) > accountMost-utf8.UTFMax {
+			account = account[:len(account)-1]
+		}
+	}
+	return strings.ToLower(strings.ToValidUTF8(account, "\uFFFD"))
+}

@@ -1,0 +1,91 @@
+package watch
+
+import "net/netip"
+
+// tickNetworks bounds the networks told apart in one tick. Where there are more it is an attack, however many.
+const tickNetworks = 1 << 16
+
+// counts is what one tick brought so far.
+type counts struct {
+	known    Tally
+	stranger Tally
+	users    Users
+	waited   int // attempts of strangers that were made to wait
+	opened   int // sessions
+	closed   int
+
+	networks map[netip.Prefix]int // suspects from each
+	beyond   int                  // suspects from networks there was no room for
+}
+
+func newCounts() counts {
+	return counts{networks: map[netip.Prefix]int{}}
+}
+
+// reset begins a new tick.
+func (c *counts) reset() {
+	clear(c.networks)
+	*c = counts{networks: c.networks}
+}
+
+// attempt counts one attempt.
+func (c *counts) attempt(a *Attempt) {
+	if a.Known {
+		c.known.count(a.Outcome)
+		c.users.count(a)
+		return
+	}
+	c.stranger.count(a.Outcome)
+	if a.Waited > 0 {
+		c.waited++
+	}
+	if !a.suspect() {
+		return
+	}
+	if _, there := c.networks[a.Network]; there || len(c.networks) < tickNetworks {
+		c.networks[a.Network]++
+	} else {
+		c.beyond++
+	}
+}
+
+// A sample is what the detector is told of one tick.
+type sample struct {
+	rates
+	raw      float64 // suspects, however many from one network
+	loudest  float64 // the most of them from one network
+	known    Tally
+	stranger Tally
+	checked  int // attempts of strangers that were made to wait or refused
+	opened   int
+	closed   int
+}
+
+// sample sums up the tick. No network counts for more than most suspects.
+func (c *counts) sample(most float64) sample {
+	s := sample{
+		known: c.known, stranger: c.stranger, checked: c.waited + c.stranger.Refused(), opened: c.opened, closed: c.closed,
+	}
+	capped := float64(c.beyond)
+	s.raw = capped
+	for _, n := range c.networks {
+		s.raw += float64(n)
+		s.loudest = max(s.loudest, float64(n))
+		capped += min(float64(n), most)
+	}
+	s.rates = rates{
+		ofLogins:   float64(c.known.All() + c.stranger.All()),
+		ofSuspects: capped,
+		ofNetworks: float64(len(c.networks)),
+		ofAccepted: float64(c.stranger.Accepted),
+		ofKnown:    float64(c.known.All()),
+	}
+	return s
+}
+
+// minute returns the tick as a part of its minute.
+func (c *counts) minute() Minute {
+	return Minute{
+		Known: c.known, Stranger: c.stranger, Users: c.users, Networks: len(c.networks), Opened: c.opened, Closed: c.closed,
+	}
+}

@@ -1,0 +1,188 @@
+package watch
+
+import (
+	"math"
+	"time"
+)
+
+// How the detector decides. Package documentation has the formulas.
+const (
+	significant = 8.0  // score
+	scoreMost   = 40.0 // so that it falls soon after an attack
+	scoreDrift  = 0.5
+	zMost       = 4.0
+	usualMore   = 1.25 // times the networks expected are still usual
+	phiMost     = 10.0
+	noticeAt    = 0.045 // excess
+	attackAt    = 0.10
+	capShare    = 0.005 // of busy, the most one network counts
+	busyFloor   = 10.0  // a tick: a smaller house is judged as if it had a login a second
+)
+
+// A detector takes one sample after the other and says what it sees. It is not safe for concurrent use.
+type detector struct {
+	base     slots
+	level    level
+	start    coldStart
+	recent   recent
+	gates    gates
+	phi      float64    // how much more than by chance networks vary, at least 1
+	busy     float64    // logins a tick, suspects not counted
+	weekly   [5]float64 // suspects expected in a week, latest first, one a week
+	score    float64
+	rising   time.Time // since when the score was not zero
+	excess   float64   // suspects a tick above what was expected, capped
+	raw      float64   // and not capped
+	notice   alarm
+	attack   alarm
+	loud     alarm     // by raw, where excess is no notice
+	suspect  time.Time // since when without a break something has been suspicious
+	frozen   bool
+	class    Class
+	since    time.Time
+	latest   sample
+	met      Users // what the known met in 5 min
+	expected rates
+	knows    bool // what to expect
+}
+
+func newDetector() *detector {
+	return &detector{
+		level: newLevel(), phi: 1, class: ClassLearning,
+		notice: alarm{limit: noticeAt}, attack: alarm{limit: attackAt}, loud: alarm{limit: noticeAt},
+	}
+}
+
+// most returns how many suspects of one network count in one tick.
+func (d *detector) most() float64 { return math.Floor(max(1, capShare*d.busy)) }
+
+// tick takes the sample of the tick that ended at t, local time.
+func (d *detector) tick(t time.Time, s sample, u Users) {
+	d.latest = s
+	d.recent.add(s, u)
+	d.met = d.recent.met()
+	d.expect(t)
+	d.gates.tick(t, &d.recent, s, d.expected, d.knows)
+	d.weigh(t, s)
+	d.judge(t)
+	d.learn(t, s)
+	d.classify(t)
+}
+
+// expect finds what the tick should bring, and what a busy hour does.
+func (d *detector) expect(t time.Time) {
+	d.expected, d.knows = d.base.expected(t)
+	if d.knows {
+		d.expected = d.level.apply(d.expected)
+	} else {
+		d.expected = d.start.usual()
+	}
+	if d.busy == 0 {
+		d.busy = d.base.busy()
+	}
+}
+
+// weigh finds score and excess. What a fault of the password database denies to strangers who belong here is taken off
+// first.
+func (d *detector) weigh(t time.Time, s sample) {
+	excused := d.gates.excused(&d.recent, d.expected)
+	over := s.rates[ofNetworks] - excused - usualMore*d.expected[ofNetworks]
+	z := over / math.Sqrt(d.phi*(d.expected[ofNetworks]+1))
+	if d.score == 0 {
+		d.rising = t.Add(-tick)
+	}
+	d.score = min(max(0, d.score+min(z, zMost)-scoreDrift), scoreMost)
+
+	share := fading(30 * time.Second)
+	d.excess += (s.rates[ofSuspects] - excused - d.expected[ofSuspects] - d.excess) * share
+	d.raw += (s.raw - excused - d.expected[ofSuspects] - d.raw) * share
+}
+
+// judge raises and lowers the alarms.
+func (d *detector) judge(t time.Time) {
+	if !d.knows {
+		d.attack.set(t, d.start.alarming(&d.recent), d.start.quiet(&d.recent))
+		return
+	}
+	m := d.share(d.excess)
+	sure := d.score > significant
+	d.notice.judge(t, m, sure)
+	d.attack.judge(t, m, sure)
+	d.loud.judge(t, d.share(d.raw), m < noticeAt)
+}
+
+// share returns what x suspects a tick are of a busy hour.
+func (d *detector) share(x float64) float64 {
+	if d.busy <= 0 {
+		return 0
+	}
+	return x / max(d.busy, busyFloor)
+}
+
+// learn takes the sample for usual, unless something is amiss.
+func (d *detector) learn(t time.Time, s sample) {
+	frozen := d.freeze(t)
+	if d.knows && !frozen {
+		e, _ := d.base.expected(t)
+		d.level.add(s.rates, e)
+		deviation := s.rates[ofNetworks] - d.expected[ofNetworks]
+		ratio := deviation * deviation / (d.expected[ofNetworks] + 1)
+		d.phi += (min(ratio, 2*phiMost) - d.phi) * fading(24*time.Hour)
+		d.phi = min(max(d.phi, 1), phiMost)
+	}
+	if !frozen {
+		d.start.add(s.rates)
+	}
+	slot := d.base.current.index
+	if d.base.add(t, s.rates, !frozen) {
+		d.busy = d.base.busy()
+	}
+	if d.base.current.index < slot {
+		d.newWeek()
+	}
+}
+
+// newWeek notes what a week is expected to bring, to tell who trains the watch slowly.
+func (d *detector) newWeek() {
+	copy(d.weekly[1:], d.weekly[:len(d.weekly)-1])
+	d.weekly[0] = 0
+	for _, r := range d.base.week {
+		d.weekly[0] += r[ofSuspects]
+	}
+}
+
+// drift is what suspects are expected in a week, now over four weeks ago.
+func (d *detector) drift() float64 {
+	then := d.weekly[len(d.weekly)-1]
+	if then <= 0 {
+		return 0
+	}
+	return d.weekly[0] / then
+}
+
+// patience is how long something short of an attack keeps the watch from learning. What lasts longer is how things are.
+const patience = 24 * time.Hour
+
+// freeze says whether the tick that ended at t is not to be learned from.
+func (d *detector) freeze(t time.Time) bool {
+	odd := d.notice.on || d.loud.on || d.knows && d.score > significant && d.share(d.excess) > noticeAt/2
+	if !odd {
+		d.suspect = t
+	}
+	d.frozen = d.attack.on || odd && t.Sub(d.suspect) < patience || d.gates.amiss(t)
+	return d.frozen
+}
+
+// relearn raises what is expected of suspects to what comes now.
+func (d *detector) relearn() {
+	now := d.recent.mean()
+	for i := range d.base.week {
+		for _, s := range []int{ofSuspects, ofNetworks} {
+			d.base.week[i][s] = max(d.base.week[i][s], now[s])
+			d.base.day[i%daySlots][s] = max(d.base.day[i%daySlots][s], now[s])
+		}
+	}
+	d.level = newLevel()
+	d.score, d.excess, d.raw = 0, 0, 0
+	d.notice, d.attack, d.loud = alarm{limit: noticeAt}, alarm{limit: attackAt}, alarm{limit: noticeAt}
+}

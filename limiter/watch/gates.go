@@ -1,0 +1,71 @@
+package watch
+
+import (
+	"math"
+	"time"
+)
+
+// When something other than an attack is amiss.
+const (
+	sickShare   = 0.10 // of what was asked of backends in a minute failed
+	sickLeast   = 5    // at least so many
+	deniedShare = 0.25 // of the known who were heard in a minute were denied
+	deniedLeast = 8
+	lostShare   = 0.20 // of the sessions were lost within a tick
+	lostLeast   = 30
+	surgeTimes  = 3.0 // as many attempts of the known as expected
+	surgeLeast  = 20.0
+	faultLasts  = 4 * time.Minute
+	stormLasts  = 5 * time.Minute
+)
+
+// gates tell faults of the house and storms from attacks. Each stays shut for a while: clients come back late.
+type gates struct {
+	sick    time.Time // until when backends are at fault
+	refusal time.Time // until when the password database is
+	storm   time.Time // until when clients come back all at once
+	open    int       // sessions
+}
+
+// tick takes the latest sample, where e was expected, if that is known.
+func (g *gates) tick(t time.Time, r *recent, s sample, e rates, knows bool) {
+	users, all := r.tallies(6)
+	if asked := all.Accepted + all.Denied + all.Fault; all.Fault >= sickLeast && exceeds(all.Fault, asked, sickShare) {
+		g.sick = t.Add(faultLasts)
+	}
+	if users.Denied >= deniedLeast && exceeds(users.Denied, users.Accepted+users.Denied, deniedShare) {
+		g.refusal = t.Add(faultLasts)
+	}
+	lost := s.closed - s.opened
+	chance := 6 * math.Sqrt(float64(s.closed+s.opened))
+	if lost >= lostLeast && exceeds(lost, g.open, lostShare) && float64(lost) > chance {
+		g.storm = t.Add(stormLasts)
+	}
+	g.open = max(0, g.open+s.opened-s.closed)
+	if m := r.meanOf(3)[ofKnown]; knows && m > max(surgeTimes*e[ofKnown], e[ofKnown]+surgeLeast) && users.Accepted > users.Fault {
+		g.storm = t.Add(stormLasts)
+	}
+}
+
+// exceeds says whether part is more than share of whole.
+func exceeds(part, whole int, share float64) bool { return float64(part) > share*float64(whole) }
+
+// amiss says whether anything is, at t.
+func (g *gates) amiss(t time.Time) bool {
+	return t.Before(g.sick) || t.Before(g.refusal) || t.Before(g.storm)
+}
+
+// excused returns how many suspects a tick are not to be held against strangers. While the known are denied, strangers
+// who belong here are denied as well: as many of those expected as of the known, and as often as these try again.
+func (g *gates) excused(r *recent, e rates) float64 {
+	users, _ := r.tallies(3)
+	heard := users.Accepted + users.Denied
+	if users.Denied < 3 || !exceeds(users.Denied, heard, deniedShare) {
+		return 0
+	}
+	again := 1.0
+	if e[ofKnown] > 0 {
+		again = max(1, r.meanOf(3)[ofKnown]/e[ofKnown])
+	}
+	return 1.5 * e[ofAccepted] * again * float64(users.Denied) / float64(heard)
+}

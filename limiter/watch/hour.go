@@ -1,0 +1,187 @@
+package watch
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// The bounds of an [Hour].
+const (
+	hourTop      = 50  // sources, networks and accounts each
+	hourAccepted = 200 // accounts to reset
+	hourRules    = 32  // rules
+)
+
+// An Hour is who was behind the suspects of one hour. Its JSON form is one line of at most 64 KB. It has addresses and
+// account names, so the file it goes to is for the operators' eyes only. Two parts of one hour add up.
+type Hour struct {
+	Start    time.Time    `json:"start"`
+	Sources  []Target     `json:"sources,omitempty"` // the loudest 50, most denials first, by address block
+	Networks []Target     `json:"networks,omitempty"`
+	Accounts []Target     `json:"accounts,omitempty"`
+	Distinct Distinct     `json:"distinct"` // all of them, not only the loudest
+	Accepted []Acceptance `json:"accepted,omitempty"`
+	Missed   int          `json:"missed,omitempty"` // acceptances beyond the first 200
+	Rules    []RuleTally  `json:"rules,omitempty"`
+}
+
+// A Target is a source, a network or an account that suspects had in common.
+type Target struct {
+	Name    string    `json:"name"`    // an address block or an account
+	Denials int       `json:"denials"` // at most Over too many
+	Over    int       `json:"over,omitempty"`
+	Spread  Spread    `json:"spread"` // accounts it tried; for an account, networks it was tried from
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+}
+
+// Distinct estimates how many sources, networks and accounts there were, to within about 3 %. Sketches of several hours
+// can be united, which numbers could not.
+type Distinct struct {
+	Sources  Sketch `json:"sources"`
+	Networks Sketch `json:"networks"`
+	Accounts Sketch `json:"accounts"`
+}
+
+// An Acceptance is an account that was accepted from a network that attacked others: its password may be known to the
+// attacker. Accounts that had been accepted from that network before it attacked are left out.
+type Acceptance struct {
+	Time    time.Time    `json:"time"`
+	Account string       `json:"account"`
+	Source  netip.Prefix `json:"source"`
+	Network netip.Prefix `json:"network"`
+}
+
+// A RuleTally is whom one rule of the limiter met.
+type RuleTally struct {
+	Rule            string        `json:"rule"`
+	KnownWaited     int           `json:"known_waited,omitempty"`    // by mistake
+	KnownRefused    int           `json:"known_refused,omitempty"`   // by mistake
+	AcceptedWaited  int           `json:"accepted_waited,omitempty"` // strangers who had the right password
+	StrangerWaited  int           `json:"stranger_waited,omitempty"` // others
+	StrangerRefused int           `json:"stranger_refused,omitempty"`
+	Longest         time.Duration `json:"longest,omitempty"` // wait
+	First           time.Time     `json:"first"`
+	Last            time.Time     `json:"last"`
+}
+
+// count counts an attempt that the rule refused or made to wait.
+func (r *RuleTally) count(t time.Time, a *Attempt, refused bool) {
+	if r.First.IsZero() {
+		r.First = t
+	}
+	r.Last = t
+	r.Longest = max(r.Longest, a.Waited)
+	switch {
+	case a.Known && refused:
+		r.KnownRefused++
+	case a.Known:
+		r.KnownWaited++
+	case refused:
+		r.StrangerRefused++
+	case a.Outcome == Accepted:
+		r.AcceptedWaited++
+	default:
+		r.StrangerWaited++
+	}
+}
+
+// clone returns a copy that shares nothing.
+func (h *Hour) clone() Hour {
+	c := *h
+	c.Sources, c.Networks, c.Accounts = slices.Clone(h.Sources), slices.Clone(h.Networks), slices.Clone(h.Accounts)
+	c.Accepted, c.Rules = slices.Clone(h.Accepted), slices.Clone(h.Rules)
+	c.Distinct = Distinct{}
+	c.Distinct.unite(h.Distinct)
+	return c
+}
+
+// unite adds what e has seen.
+func (d *Distinct) unite(e Distinct) {
+	d.Sources.unite(e.Sources)
+	d.Networks.unite(e.Networks)
+	d.Accounts.unite(e.Accounts)
+}
+
+// with returns h and e, another part of the same hour, together.
+func (h *Hour) with(e Hour) Hour {
+	sum := h.clone()
+	sum.Sources = united(sum.Sources, e.Sources, hourTop)
+	sum.Networks = united(sum.Networks, e.Networks, hourTop)
+	sum.Accounts = united(sum.Accounts, e.Accounts, hourTop)
+	sum.Distinct.unite(e.Distinct)
+	sum.Missed += e.Missed
+	for _, a := range e.Accepted {
+		if len(sum.Accepted) < hourAccepted {
+			sum.Accepted = append(sum.Accepted, a)
+		} else {
+			sum.Missed++
+		}
+	}
+	for _, r := range e.Rules {
+		sum.Rules = unitedRule(sum.Rules, r)
+	}
+	return sum
+}
+
+// united returns the most loudest targets of a and b together.
+func united(a, b []Target, most int) []Target {
+	at := map[string]int{}
+	var all []Target
+	for _, t := range slices.Concat(a, b) {
+		i, there := at[t.Name]
+		if !there {
+			at[t.Name] = len(all)
+			all = append(all, t)
+			continue
+		}
+		all[i].add(t)
+	}
+	slices.SortStableFunc(all, func(a, b Target) int { return cmp.Compare(b.Denials, a.Denials) })
+	return all[:min(most, len(all))]
+}
+
+// add adds what another part of the time tells of the same target.
+func (t *Target) add(u Target) {
+	t.Denials += u.Denials
+	t.Over += u.Over
+	t.Spread |= u.Spread
+	if u.First.Before(t.First) {
+		t.First = u.First
+	}
+	if u.Last.After(t.Last) {
+		t.Last = u.Last
+	}
+}
+
+// unitedRule returns rules with r added to its own.
+func unitedRule(rules []RuleTally, r RuleTally) []RuleTally {
+	for i := range rules {
+		if rules[i].Rule == r.Rule {
+			rules[i].add(r)
+			return rules
+		}
+	}
+	if len(rules) >= hourRules {
+		return rules
+	}
+	return append(rules, r)
+}
+
+// add adds what another part of the time tells of the same rule.
+func (r *RuleTally) add(s RuleTally) {
+	r.KnownWaited += s.KnownWaited
+	r.KnownRefused += s.KnownRefused
+	r.AcceptedWaited += s.AcceptedWaited
+	r.StrangerWaited += s.StrangerWaited
+	r.StrangerRefused += s.StrangerRefused
+	r.Longest = max(r.Longest, s.Longest)
+	if s.First.Before(r.First) {
+		r.First = s.First
+	}
+	if s.Last.After(r.Last) {
+		r.Last = s.Last
+	}
+}

@@ -1,0 +1,62 @@
+package watch
+
+// recentTicks is how far back the watch looks for what is amiss: 5 min.
+const recentTicks = 30
+
+// recent is the last samples.
+type recent struct {
+	ring  [recentTicks]sample
+	users [recentTicks]Users
+	n     int // added in all
+}
+
+// add adds the latest.
+func (r *recent) add(s sample, u Users) {
+	r.ring[r.n%recentTicks], r.users[r.n%recentTicks] = s, u
+	r.n++
+}
+
+// last calls f for the latest n samples.
+func (r *recent) last(n int, f func(*sample)) {
+	for i := max(0, r.n-n); i < r.n; i++ {
+		f(&r.ring[i%recentTicks])
+	}
+}
+
+// tallies returns what became of the known and of all, in the last n samples.
+func (r *recent) tallies(n int) (known, all Tally) {
+	r.last(n, func(s *sample) {
+		known.add(s.known)
+		all.add(s.known)
+		all.add(s.stranger)
+	})
+	return known, all
+}
+
+// meanOf returns the mean of the last n samples.
+func (r *recent) meanOf(n int) (sum rates) {
+	n = min(n, r.n, recentTicks)
+	if n == 0 {
+		return sum
+	}
+	r.last(n, func(s *sample) { sum.add(s.rates) })
+	return sum.times(1 / float64(n))
+}
+
+// mean returns the mean of all of them.
+func (r *recent) mean() rates { return r.meanOf(recentTicks) }
+
+// met returns what the known met.
+func (r *recent) met() (u Users) {
+	for i := range min(r.n, recentTicks) {
+		u.add(r.users[i])
+	}
+	return u
+}
+
+// checked says whether strangers were made to wait or refused.
+func (r *recent) checked() bool {
+	n := 0
+	r.last(recentTicks, func(s *sample) { n += s.checked })
+	return n > 0
+}

@@ -1,0 +1,137 @@
+package watch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+)
+
+// A snapshot is this, the image in little endian, and the CRC-32C of both in four octets. The digit is its version.
+const snapshotMagic = "postern watch 1\n"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// An image is what a snapshot holds, all of fixed size.
+type image struct {
+	Week     [weekSlots]rates
+	Weeks    [weekSlots]uint16
+	Day      [daySlots]rates
+	DayTime  [daySlots]int64
+	Current  imageMean
+	Last     imageMean
+	Seen     rates
+	Foreseen rates
+	Past     [levelLag]rates
+	Ticks    int64
+	Cold     rates
+	ColdTick int64
+	Phi      float64
+	Weekly   [5]float64
+}
+
+// An imageMean is a slotMean.
+type imageMean struct {
+	Index int64
+	Sum   rates
+	Ticks int64
+	At    int64
+}
+
+// Snapshot returns what w has learned, for [Watch.Restore] after a restart: always the same number of octets, some 34 KB.
+// Alarms are not in it: they are raised again within two minutes if there is reason to.
+func (w *Watch) Snapshot(t time.Time) []byte {
+	w.lock(t)
+	defer w.mu.Unlock()
+	data, err := binary.Append([]byte(snapshotMagic), binary.LittleEndian, w.detector.image())
+	if err != nil {
+		panic("watch: " + err.Error()) // the image is of fixed size
+	}
+	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
+}
+
+// Restore replaces what w has learned by a snapshot. The error says what is wrong with it; then nothing has changed.
+func (w *Watch) Restore(t time.Time, data []byte) error {
+	m, err := readImage(data)
+	if err != nil {
+		return fmt.Errorf("restore the watch's baseline: %w", err)
+	}
+	w.lock(t)
+	defer w.mu.Unlock()
+	w.detector = newDetector()
+	w.detector.restore(m)
+	return nil
+}
+
+// readImage reads a snapshot and checks it.
+func readImage(data []byte) (*image, error) {
+	m := &image{}
+	body := len(snapshotMagic) + binary.Size(m)
+	switch {
+	case !bytes.HasPrefix(data, []byte(snapshotMagic)):
+		return nil, errors.New("not a snapshot, or one of another version")
+	case len(data) != body+4:
+		return nil, fmt.Errorf("%d octets long, but must be %d", len(data), body+4)
+	case binary.LittleEndian.Uint32(data[body:]) != crc32.Checksum(data[:body], castagnoli):
+		return nil, errors.New("damaged: the checksum does not fit")
+	}
+	if _, err := binary.Decode(data[len(snapshotMagic):body], binary.LittleEndian, m); err != nil {
+		return nil, err
+	}
+	return m, m.check()
+}
+
+// check says whether m is what no detector would have learned.
+func (m *image) check() error {
+	ok := func(values ...float64) bool {
+		for _, v := range values {
+			if math.IsNaN(v) || v < 0 || v > 1e12 {
+				return false
+			}
+		}
+		return true
+	}
+	for _, all := range [][]rates{
+		m.Week[:], m.Day[:], m.Past[:], {m.Current.Sum, m.Last.Sum, m.Seen, m.Foreseen, m.Cold},
+	} {
+		for _, r := range all {
+			if !ok(r[:]...) {
+				return errors.New("has a rate out of range")
+			}
+		}
+	}
+	for _, mean := range []imageMean{m.Current, m.Last} {
+		if mean.Index < 0 || mean.Index >= weekSlots || mean.Ticks < 0 {
+			return errors.New("has a slot out of range")
+		}
+	}
+	if !ok(m.Weekly[:]...) || !ok(m.Phi) || m.Phi < 1 || m.Phi > phiMost || m.Ticks < 0 || m.ColdTick < 0 {
+		return errors.New("has a number out of range")
+	}
+	return nil
+}
+
+// image returns what d has learned.
+func (d *detector) image() *image {
+	mean := func(m slotMean) imageMean { return imageMean{Index: m.index, Sum: m.sum, Ticks: m.ticks, At: m.at} }
+	return &image{
+		Week: d.base.week, Weeks: d.base.weeks, Day: d.base.day, DayTime: d.base.dayTime,
+		Current: mean(d.base.current), Last: mean(d.base.last),
+		Seen: d.level.seen, Foreseen: d.level.foreseen, Past: d.level.past, Ticks: d.level.ticks,
+		Cold: d.start.mean, ColdTick: d.start.ticks, Phi: d.phi, Weekly: d.weekly,
+	}
+}
+
+// restore makes d know what m holds.
+func (d *detector) restore(m *image) {
+	mean := func(m imageMean) slotMean { return slotMean{index: m.Index, sum: m.Sum, ticks: m.Ticks, at: m.At} }
+	d.base = slots{
+		week: m.Week, weeks: m.Weeks, day: m.Day, dayTime: m.DayTime, current: mean(m.Current), last: mean(m.Last),
+	}
+	d.level = level{seen: m.Seen, foreseen: m.Foreseen, past: m.Past, ticks: m.Ticks}
+	d.start = coldStart{mean: m.Cold, ticks: m.ColdTick}
+	d.phi, d.weekly, d.busy = m.Phi, m.Weekly, d.base.busy()
+}

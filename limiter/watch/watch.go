@@ -1,0 +1,159 @@
+package watch
+
+import (
+	"sync"
+	"time"
+)
+
+// tick is how often the watch takes stock.
+const tick = 10 * time.Second
+
+// gap is how long a tick may be and still be judged: after a longer one, as when the machine slept, nothing is known.
+const gap = time.Minute
+
+// Config is what a [Watch] must know.
+type Config struct {
+	// Location is the time zone its users live by; nil is UTC. People come to work by local time, so what is learned is
+	// kept by it, and a change of the clock makes no difference.
+	Location *time.Location
+
+	// Key is a secret of this installation, the same after each restart. Without it strangers could choose addresses
+	// that all count as one.
+	Key [16]byte
+}
+
+// A Watch counts what it is told of, knows what is usual, and says what is not. It is safe for concurrent use. Times
+// should not run backwards; a time before the latest seen counts as the latest.
+type Watch struct {
+	mu       sync.Mutex
+	location *time.Location
+	latest   time.Time
+	begun    time.Time // when the tick under way began; zero before the first
+	counts   counts
+	detector *detector
+	hours    *collector
+	minute   Minute  // under way, without the tick under way
+	out      Reading // not handed out yet
+}
+
+// New returns a Watch that has learned nothing.
+func New(c Config) *Watch {
+	if c.Location == nil {
+		c.Location = time.UTC
+	}
+	return &Watch{
+		location: c.Location, counts: newCounts(), detector: newDetector(), hours: newCollector(c.Key),
+		out: Reading{State: State{Class: ClassLearning}},
+	}
+}
+
+// Attempt tells of an attempt that was settled at time t.
+func (w *Watch) Attempt(t time.Time, a Attempt) {
+	t = w.lock(t)
+	defer w.mu.Unlock()
+	w.counts.attempt(&a)
+	w.hours.attempt(t, &a)
+}
+
+// Opened tells that a session began at time t: a client logged in.
+func (w *Watch) Opened(t time.Time) {
+	w.lock(t)
+	defer w.mu.Unlock()
+	w.counts.opened++
+}
+
+// Closed tells that a session that was opened ended at time t.
+func (w *Watch) Closed(t time.Time) {
+	w.lock(t)
+	defer w.mu.Unlock()
+	w.counts.closed++
+}
+
+// A Reading is what [Watch.Tick] returns.
+type Reading struct {
+	State   State
+	Ticked  bool     // State is new
+	Minutes []Minute // that are over, each once, for the history
+	Hours   []Hour   // likewise
+}
+
+// Tick takes stock of what happened up to time t. It is to be called about once a second: a state is new every 10 s.
+func (w *Watch) Tick(t time.Time) Reading {
+	w.lock(t)
+	defer w.mu.Unlock()
+	r := w.out
+	w.out = Reading{State: r.State}
+	return r
+}
+
+// Partial returns the minute and the hour under way at time t, for a report that cannot wait until they are over. Before
+// the gate goes down the caller takes them last and adds them to the history too.
+func (w *Watch) Partial(t time.Time) (Minute, Hour) {
+	w.lock(t)
+	defer w.mu.Unlock()
+	m := w.minute
+	m.add(w.counts.minute())
+	return m, w.hours.end()
+}
+
+// Relearn forgets what was expected of suspects, and takes what has come in the last 5 min for usual. It is for when a
+// person has said that an alarm was false.
+func (w *Watch) Relearn(t time.Time) {
+	w.lock(t)
+	defer w.mu.Unlock()
+	w.detector.relearn()
+}
+
+// lock locks w.mu, closes the ticks that are over at t, and returns t, or the latest time seen if that is later.
+func (w *Watch) lock(t time.Time) time.Time {
+	w.mu.Lock()
+	if t.Before(w.latest) {
+		return w.latest
+	}
+	w.latest = t
+	if w.begun.IsZero() || t.Sub(w.begun) > gap {
+		w.skip(t)
+	}
+	for end := w.begun.Add(tick); !t.Before(end); end = w.begun.Add(tick) {
+		w.close(end)
+		w.begun = end
+	}
+	return t
+}
+
+// skip begins a tick at t without judging the one before: it is the first, or nobody called for so long that nothing can
+// be said about it.
+func (w *Watch) skip(t time.Time) {
+	w.begun = t.Truncate(tick)
+	w.minute.add(w.counts.minute())
+	w.counts.reset()
+	w.turn(w.begun)
+}
+
+// close judges the tick that ends at end.
+func (w *Watch) close(end time.Time) {
+	d := w.detector
+	d.tick(end.In(w.location), w.counts.sample(d.most()), w.counts.users)
+	w.out.State, w.out.Ticked = d.state(end), true
+	w.minute.add(w.counts.minute())
+	w.minute.Class = graver(w.minute.Class, w.out.State.Class)
+	w.minute.Expected.add(d.expected)
+	w.counts.reset()
+	w.turn(end)
+}
+
+// turn hands out the minute and the hour that are over at t.
+func (w *Watch) turn(t time.Time) {
+	if start := t.Truncate(time.Minute); !start.Equal(w.minute.Start) {
+		if w.minute.Logins()+w.minute.Opened+w.minute.Closed > 0 {
+			w.out.Minutes = append(w.out.Minutes, w.minute)
+		}
+		w.minute = Minute{Start: start, Class: ClassNormal}
+	}
+	if start := t.Truncate(time.Hour); !start.Equal(w.hours.hour.Start) {
+		if !w.hours.empty() {
+			w.out.Hours = append(w.out.Hours, w.hours.end())
+		}
+		w.hours.begin(start)
+	}
+}

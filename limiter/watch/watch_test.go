@@ -1,0 +1,43 @@
+package watch
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// monday is the first moment of a Monday.
+var monday = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+
+// from returns a source and its network.
+func from(s string) (source, network netip.Prefix) {
+	source = netip.MustParsePrefix(s + "/32")
+	return source, netip.PrefixFrom(source.Addr(), 24).Masked()
+}
+
+// TestMinutesAddUp: what was told within a minute is in that minute, however late the watch is asked.
+func TestMinutesAddUp(t *testing.T) {
+	w := New(Config{})
+	source, network := from("192.0.2.1")
+	tell := func(after time.Duration, o Outcome, known bool) {
+		w.Attempt(monday.Add(after), Attempt{Source: source, Network: network, Account: "a", Outcome: o, Known: known})
+	}
+	tell(0, Accepted, true)
+	tell(59*time.Second, Denied, false)
+	tell(60*time.Second, Rejected, false)
+	w.Opened(monday.Add(61 * time.Second))
+	r := w.Tick(monday.Add(125 * time.Second))
+	if len(r.Minutes) != 2 || !r.Ticked {
+		t.Fatalf("got %d minutes, ticked %v", len(r.Minutes), r.Ticked)
+	}
+	first, second := r.Minutes[0], r.Minutes[1]
+	if !first.Start.Equal(monday) || first.Known.Accepted != 1 || first.Stranger.Denied != 1 || first.Networks != 1 || first.Users.Good != 1 {
+		t.Errorf("first minute: %+v", first)
+	}
+	if second.Stranger.Rejected != 1 || second.Opened != 1 || second.Logins() != 1 {
+		t.Errorf("second minute: %+v", second)
+	}
+	if r := w.Tick(monday.Add(126 * time.Second)); len(r.Minutes) != 0 || r.Ticked {
+		t.Errorf("handed out twice: %+v", r)
+	}
+}
