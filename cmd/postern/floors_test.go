@@ -26,6 +26,13 @@ var floors = map[string]int{
 	"postern/tlsconf":         1,
 	"postern/proxy/proxytest": 2,
 
+	"postern/cmd/postern-bench": 4, // beside postern, on top of its own floors
+	"postern/bench":             3,
+	"postern/bench/backend":     2,
+	"postern/bench/client":      2,
+	"postern/bench/machine":     2,
+	"postern/bench/peer":        2,
+
 	"postern/cmd/postern/status":  1,
 	"postern/cmd/postern/notify":  1,
 	"postern/cmd/postern/monitor": 1,
@@ -37,11 +44,16 @@ var homes = map[string][]string{
 	"github.com/joho/godotenv":            {"postern/cmd/postern"},
 	"github.com/coreos/go-systemd/v22":    {"postern/cmd/postern"},
 	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
-	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/proxytest"},
+	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/proxytest", "postern/bench/client"},
 	"golang.org/x/time":                   {"postern/limiter"},
 	"github.com/dchest/siphash":           {"postern/limiter/watch"},
 	"github.com/emersion/go-imap/v2":      {"postern/proxy/dialogue", "postern/proxy/proxytest"},
 	"github.com/emersion/go-sasl":         {"postern/proxy/dialogue", "postern/proxy/proxytest"},
+
+	"github.com/HdrHistogram/hdrhistogram-go": {"postern/bench"},
+	"github.com/prometheus/procfs":            {"postern/bench/machine"},
+	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench"},
+	"golang.org/x/term":                       {"postern/cmd/postern-bench"},
 
 	"github.com/gorilla/feeds": {"postern/cmd/postern/status"},
 }
@@ -98,7 +110,7 @@ func TestFloors(t *testing.T) {
 			case to.Standard || to.Module == nil:
 			case to.Module.Main && floors[imported] >= floor:
 				t.Errorf("%s imports %s, which is not below it", path, imported)
-			case imported == "postern/proxy/proxytest" && path != "postern/cmd/postern":
+			case imported == "postern/proxy/proxytest" && path != "postern/cmd/postern" && path != "postern/bench":
 				t.Errorf("%s imports %s", path, imported)
 			case !to.Module.Main && !slices.Contains(homes[to.Module.Path], path):
 				t.Errorf("%s imports %s, whose home is %q", path, imported, homes[to.Module.Path])

@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// collector puts the samples of one work together.
+type collector struct {
+	group  Group
+	curves []*merged
+}
+
+// merged is a curve while rounds are added to it.
+type merged struct {
+	name, target string
+	latency      *hdrhistogram.Histogram
+}
+
+func newCollector(w Work) *collector {
+	return &collector{group: Group{Work: w.Name, About: w.About, Rounds: map[string]*Rounds{}}}
+}
+
+// add takes what one round at a target has found.
+func (c *collector) add(target string, s *Sample, others float64, err error) {
+	r := c.group.Rounds[target]
+	if r == nil {
+		r = &Rounds{}
+		c.group.Rounds[target] = r
+	}
+	r.Problems = append(r.Problems, s.problems...)
+	if err != nil {
+		r.Not = r.Not || errors.Is(err, ErrNotOffered)
+		if r.Failed = err.Error(); !r.Not {
+			r.Problems = append(r.Problems, "a round failed: "+r.Failed)
+		}
+		return
+	}
+	r.Done++
+	r.others = append(r.others, others)
+	r.Others = median(r.others)
+	for _, f := range s.figures {
+		c.row(f).cell(target).add(f.value)
+	}
+	for _, k := range s.curves {
+		c.curve(k.name, target).Merge(k.latency)
+	}
+	if len(s.timelines) > 0 {
+		c.group.Timelines = slices.DeleteFunc(c.group.Timelines, func(t TargetTimeline) bool { return t.Target == target })
+	}
+	for _, t := range s.timelines {
+		c.group.Timelines = append(c.group.Timelines, TargetTimeline{target, t})
+	}
+}
+
+// row returns the row of a figure.
+func (c *collector) row(f figure) *Row {
+	for i := range c.group.Rows {
+		if c.group.Rows[i].Figure == f.name {
+			return &c.group.Rows[i]
+		}
+	}
+	c.group.Rows = append(c.group.Rows, Row{Figure: f.name, Unit: f.unit, Better: f.better, Cells: map[string]*Cell{}})
+	return &c.group.Rows[len(c.group.Rows)-1]
+}
+
+// cell returns a target's place in the row.
+func (r *Row) cell(target string) *Cell {
+	if r.Cells[target] == nil {
+		r.Cells[target] = &Cell{}
+	}
+	return r.Cells[target]
+}
+
+// curve returns the histogram of all rounds.
+func (c *collector) curve(name, target string) *hdrhistogram.Histogram {
+	for _, m := range c.curves {
+		if m.name == name && m.target == target {
+			return m.latency
+		}
+	}
+	m := &merged{name, target, newHistogram()}
+	c.curves = append(c.curves, m)
+	return m.latency
+}
+
+// finish returns the group with its curves.
+func (c *collector) finish() Group {
+	g := c.group
+	for _, m := range c.curves {
+		k := Curve{Name: m.name, Target: m.target, Count: m.latency.TotalCount()}
+		for _, p := range percentiles {
+			k.Points = append(k.Points, LatencyPoint{p, percentile(m.latency, p)})
+		}
+		g.Curves = append(g.Curves, k)
+	}
+	for _, r := range g.Rounds {
+		r.Problems = countAlike(r.Problems)
+	}
+	return g
+}
+
+// countAlike says once what was said several times.
+func countAlike(said []string) (once []string) {
+	times := map[string]int{}
+	for _, s := range said {
+		if times[s]++; times[s] == 1 {
+			once = append(once, s)
+		}
+	}
+	for i, s := range once {
+		if n := times[s]; n > 1 {
+			once[i] = fmt.Sprintf("%s (%d times)", s, n)
+		}
+	}
+	return once
+}
+
+// secondsJSON is a duration as JSON.
+func secondsJSON(d time.Duration) []byte {
+	b, _ := json.Marshal(d.Seconds())
+	return b
+}

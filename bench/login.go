@@ -1,0 +1,153 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"postern/bench/client"
+)
+
+// login is the scenario: connect, greeting, TLS, login, logout, over and over.
+var login = Scenario{
+	Name:  "login",
+	About: "logins over and over: CPU per login, logins a second, latency",
+	Works: loginWorks,
+}
+
+// loginKind is one way to log in.
+type loginKind struct {
+	client.Protocol
+	client.Security
+	client.Method
+}
+
+// names puts a kind of login into words.
+func (k loginKind) String() string {
+	s := map[client.Security]string{client.Plain: "plain", client.StartTLS: "STARTTLS", client.TLS: "TLS", client.Resumed: "TLS resumed"}[k.Security]
+	if k.Protocol == client.POP3 {
+		s = "POP3 " + s
+	}
+	if k.Method == client.Authenticate {
+		s += ", AUTHENTICATE"
+	}
+	return s
+}
+
+// loginWorks lists the kinds of login worth telling apart.
+func loginWorks(o *Options) (works []Work, err error) {
+	for _, k := range []loginKind{
+		{client.IMAP, client.Plain, client.Login},
+		{client.IMAP, client.TLS, client.Login},
+		{client.IMAP, client.Resumed, client.Login},
+		{client.IMAP, client.StartTLS, client.Login},
+		{client.IMAP, client.TLS, client.Authenticate},
+		{client.POP3, client.TLS, client.Login},
+	} {
+		works = append(works, saturation(o, k))
+	}
+	return append(works,
+		steady(o, loginKind{client.IMAP, client.Plain, client.Login}, 4*o.Rate),
+		steady(o, loginKind{client.IMAP, client.TLS, client.Login}, o.Rate),
+	), nil
+}
+
+// saturation is a closed loop: so many clients, each of whom logs in again as
+// soon as it is out.
+func saturation(o *Options, k loginKind) Work {
+	return Work{
+		Name: fmt.Sprintf("login, %s, saturation", k),
+		About: fmt.Sprintf("%d clients log in and out as fast as they are served. Client, target and mail server share the machine, "+
+			"so the CPU time of the target per login is what to compare; rates wander.", o.Workers),
+		Rounds: o.Rounds,
+		Measure: func(ctx context.Context, t *Target, s *Sample) error {
+			return measureLogins(ctx, t, s, k, func(do func(i int, due time.Time)) time.Duration {
+				return closedLoop(ctx, o.Workers, o.Duration, func(i int) { do(i, time.Now()) })
+			})
+		},
+	}
+}
+
+// steady is an open loop: logins come at a fixed rate, however the last ones
+// fare.
+func steady(o *Options, k loginKind, rate float64) Work {
+	return Work{
+		Name: fmt.Sprintf("login, %s, %g/s", k, rate),
+		About: fmt.Sprintf("%g clients a second log in, whether or not the earlier ones have been served. "+
+			"Latency counts from the moment a client was due to come.", rate),
+		Rounds: o.Rounds,
+		Measure: func(ctx context.Context, t *Target, s *Sample) error {
+			return measureLogins(ctx, t, s, k, func(do func(i int, due time.Time)) time.Duration {
+				openLoop(ctx, rate, o.Duration, do)
+				return o.Duration
+			})
+		},
+	}
+}
+
+// measureLogins does one round: loop decides when a login begins.
+func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop func(func(i int, due time.Time)) time.Duration) error {
+	caller, err := t.Caller(k.Protocol, k.Security)
+	if err != nil {
+		return err
+	}
+	if k.Security == client.Resumed {
+		if _, _, err := loginOnce(ctx, t, caller, 0, k.Method); err != nil {
+			return fmt.Errorf("fetch a ticket: %w", err)
+		}
+	}
+	meter, err := t.Meter(ctx)
+	if err != nil {
+		return err
+	}
+	tally := NewTally(time.Now())
+	took := loop(func(i int, due time.Time) {
+		took, answer, err := loginOnce(ctx, t, caller, i, k.Method)
+		tally.Add(due, took(due), answer, err)
+	})
+	cpu, known := meter.CPU()
+	n := tally.Accepted()
+	if known && n > 0 {
+		s.Figure("CPU per login", "µs", Lower, float64(cpu.Microseconds())/float64(n))
+	}
+	s.Figure("logins a second", "/s", Higher, float64(n)/took.Seconds())
+	s.Figure("accepted", "%", Higher, tally.Share())
+	s.Figure("login, median", "ms", Lower, tally.Millis(50))
+	s.Figure("login, 99 %", "ms", Lower, tally.Millis(99))
+	s.Latency("login", tally)
+	if what := tally.Failures(); what != "" {
+		s.Problem("of %d logins: %s", tally.All(), what)
+	}
+	return believe(ctx, s, meter, tally)
+}
+
+// loginOnce connects, logs in and leaves. What it returns tells how long after
+// the time it was due its answer came.
+func loginOnce(ctx context.Context, t *Target, c *client.Caller, i int, how client.Method) (took func(due time.Time) time.Duration, a client.Answer, err error) {
+	var answered time.Time
+	took = func(due time.Time) time.Duration { return answered.Sub(due) }
+	session, err := c.Call(ctx, t.Source(i))
+	if err == nil {
+		account, secret := t.Account(i)
+		a, err = session.Login(account, secret, how)
+	}
+	answered = time.Now()
+	if session == nil {
+		return took, a, err
+	}
+	if err != nil || a != client.Accepted {
+		session.Close()
+		return took, a, err
+	}
+	return took, a, session.Leave()
+}
+
+// believe compares what clients were told with what the mail server knows of: a
+// target that answers by itself is found out.
+func believe(ctx context.Context, s *Sample, m meter, told *Tally) error {
+	asked, known := m.Asked(ctx)
+	if known && int64(told.Accepted()) > asked.Accepted {
+		s.Problem("clients were told %d times that they are logged in, the mail server knows of %d", told.Accepted(), asked.Accepted)
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"postern/bench"
+)
+
+// cli is what the command line says.
+type cli struct {
+	bench.Config
+	targets, passwordFile, ca string
+	insecure                  bool
+	json, html, readme        string
+	volume                    int64
+}
+
+// newFlags declares all flags.
+func newFlags() (*flag.FlagSet, *cli) {
+	c := &cli{Config: bench.Config{Options: bench.Defaults()}}
+	o := &c.Options
+	f := flag.NewFlagSet("postern-bench", flag.ContinueOnError)
+	f.SetOutput(discard{})
+	f.StringVar(&c.targets, "target", "postern,direct", "`list` of targets to start: postern, nginx, haproxy, dovecot, direct")
+	f.StringVar(&c.Postern, "postern", "", "`program` of postern; without it, it is built when this runs inside its module")
+	f.BoolVar(&c.Log, "log", false, "targets write a log line for every login")
+	f.StringVar(&c.IMAP, "imap", "", "`host:port` of a server that runs already: IMAP with STARTTLS")
+	f.StringVar(&c.IMAPS, "imaps", "", "`host:port` of a server that runs already: IMAP inside TLS")
+	f.StringVar(&c.POP3, "pop3", "", "`host:port` of a server that runs already: POP3 with STLS")
+	f.StringVar(&c.POP3S, "pop3s", "", "`host:port` of a server that runs already: POP3 inside TLS")
+	f.StringVar(&c.Account, "user", "", "`account` at that server; a %d in it counts from 0")
+	f.StringVar(&c.passwordFile, "password-file", "", "`file` with the password of that account")
+	f.StringVar(&c.ca, "ca", "", "`file` of certificates that may sign that server's; without it, the system's")
+	f.BoolVar(&c.insecure, "insecure", false, "accept any certificate from that server")
+	f.BoolVar(&c.MyServer, "i-run-this-server", false, "that server may be neither loopback nor private")
+	f.BoolVar(&c.Announce, "proxy", false, "clients say their address in a PROXY header, which targets must trust")
+	f.IntVar(&o.Rounds, "rounds", o.Rounds, "`times` that everything is measured at every target")
+	f.DurationVar(&o.Duration, "duration", o.Duration, "`time` of one round of logins")
+	f.IntVar(&o.Workers, "workers", o.Workers, "`clients` at once at saturation")
+	f.Float64Var(&o.Rate, "rate", o.Rate, "`logins` a second in an open loop with TLS; four times as many without")
+	f.IntVar(&o.Sessions, "sessions", o.Sessions, "idle sessions")
+	f.DurationVar(&o.Settle, "settle", o.Settle, "`time` before memory is read")
+	f.Int64Var(&c.volume, "volume", o.Volume>>20, "`MB` that relay moves each way in one round")
+	f.DurationVar(&o.Patience, "patience", o.Patience, "`time` that a client waits before it gives up")
+	f.DurationVar(&c.Limit, "limit", 30*time.Minute, "`time` of the whole run, at most")
+	f.StringVar(&c.json, "json", "", "write the report as JSON to this `file`; - is standard output")
+	f.StringVar(&c.html, "html", "", "write the report as a page with charts to this `file`")
+	f.StringVar(&c.readme, "readme", "", "put the table into this `file`, between its markers")
+	return f, c
+}
+
+// discard swallows what package flag would print.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// parse reads the command line. Flags may stand before and behind scenarios.
+func parse(args []string) (*cli, error) {
+	f, c := newFlags()
+	for rest := args; ; rest = f.Args()[1:] {
+		if err := f.Parse(rest); err != nil {
+			return nil, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		c.Scenario = append(c.Scenario, f.Arg(0))
+	}
+	if len(c.Scenario) == 0 {
+		return nil, errors.New("which scenario?")
+	}
+	if len(c.Scenario) == 1 && c.Scenario[0] == "all" {
+		c.Scenario = nil
+		for _, s := range bench.Scenarios {
+			c.Scenario = append(c.Scenario, s.Name)
+		}
+	}
+	return c, c.complete(args)
+}
+
+// complete fills in what is not a flag as it stands.
+func (c *cli) complete(args []string) (err error) {
+	c.Targets = splitList(c.targets)
+	c.Options.Volume = c.volume << 20
+	c.Command = "postern-bench " + strings.Join(args, " ")
+	if c.Backend, err = os.Executable(); err != nil {
+		return err
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		c.Version = info.Main.Version
+	}
+	if c.passwordFile != "" {
+		secret, err := os.ReadFile(c.passwordFile)
+		if err != nil {
+			return err
+		}
+		c.Password = strings.TrimRight(string(secret), "\r\n")
+	}
+	c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.insecure}
+	if c.ca == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(c.ca)
+	if err != nil {
+		return err
+	}
+	c.TLS.RootCAs = x509.NewCertPool()
+	if !c.TLS.RootCAs.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s holds no certificate", c.ca)
+	}
+	return nil
+}
