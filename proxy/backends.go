@@ -6,10 +6,11 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
+	"postern/limiter"
 	"postern/proxy/dialogue"
 )
 
@@ -55,18 +56,22 @@ type Backends struct {
 	config   BackendConfig
 	all      []*backend
 	connect  func(ctx context.Context, addr string) (net.Conn, error)
-	turn     atomic.Uint32
 	offered  atomic.Pointer[dialogue.Capabilities]
+
+	slots            int // of each backend: how many logins may be in flight
+	mu               sync.Mutex
+	known, strangers limiter.Queue[*applicant] // who wait for a slot
+	turn             int                       // which backend is next to give one
 }
 
 // backend is one server.
 type backend struct {
-	addr  string
-	tls   *tls.Config
-	slots chan struct{} // one for each login in flight
-	up    atomic.Bool
-	fell  chan struct{}                         // holds a token when it has failed since the last probe
-	offer atomic.Pointer[dialogue.Capabilities] // from the last probe that succeeded
+	addr   string
+	tls    *tls.Config
+	logins int // in flight; guarded by the Backends' mu
+	up     atomic.Bool
+	fell   chan struct{}                         // holds a token when it has failed since the last probe
+	offer  atomic.Pointer[dialogue.Capabilities] // from the last probe that succeeded
 
 	sessions   atomic.Int64
 	dials      [numDialResults]atomic.Uint64
@@ -80,14 +85,11 @@ type backend struct {
 // otherwise.
 func NewBackends(p dialogue.Protocol, c BackendConfig) *Backends {
 	dialer := net.Dialer{Timeout: dialTimeout}
-	b := &Backends{protocol: p, config: c, connect: func(ctx context.Context, addr string) (net.Conn, error) {
+	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), connect: func(ctx context.Context, addr string) (net.Conn, error) {
 		return dialer.DialContext(ctx, "tcp", addr)
 	}}
 	for _, addr := range c.Addrs {
-		one := &backend{
-			addr: addr, tls: named(c.TLSConfig, addr),
-			slots: make(chan struct{}, max(c.Logins, 1)), fell: make(chan struct{}, 1),
-		}
+		one := &backend{addr: addr, tls: named(c.TLSConfig, addr), fell: make(chan struct{}, 1)}
 		one.up.Store(true)
 		b.all = append(b.all, one)
 	}
@@ -126,47 +128,14 @@ var (
 	errNoSlot    = errors.New("all backends are busy with logins")
 )
 
-// slot takes a login slot at a backend that is up and not among tried, in turn.
-// When all are taken it waits for one of the first, for as long as patience or
-// until ctx ends. The caller must give the slot back.
-func (b *Backends) slot(ctx context.Context, patience time.Duration, tried []*backend) (*backend, error) {
-	var first *backend
-	turn := int(b.turn.Add(1) % uint32(len(b.all)))
-	for i := range b.all {
-		one := b.all[(turn+i)%len(b.all)]
-		if !one.up.Load() || slices.Contains(tried, one) {
-			continue
-		}
-		select {
-		case one.slots <- struct{}{}:
-			return one, nil
-		default:
-		}
-		if first == nil {
-			first = one
-		}
-	}
-	if first == nil {
-		return nil, errNoBackend
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case first.slots <- struct{}{}:
-		return first, nil
-	case <-ctx.Done():
-		return nil, errNoSlot
-	}
-}
-
 // reach returns a connection to the first backend that can be reached and has
-// greeted, before ctx ends. Each is tried once, and waited for no longer than
-// patience while all its login slots are taken.
-func (b *Backends) reach(ctx context.Context, patience time.Duration, w caller) (*upstream, error) {
+// greeted, before ctx ends. Each is tried once, with a login slot of its own from
+// slot, which is told the ones before.
+func (b *Backends) reach(ctx context.Context, w caller, slot func(tried []*backend) (*backend, error)) (*upstream, error) {
 	var tried []*backend
 	var failure error
 	for {
-		one, err := b.slot(ctx, patience, tried)
+		one, err := slot(tried)
 		if err != nil {
 			return nil, errors.Join(failure, err)
 		}

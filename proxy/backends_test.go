@@ -110,7 +110,7 @@ func TestNoBackendIsLeft(t *testing.T) {
 			t.Errorf("dialled %v", g.dials)
 		}
 		err := g.settled()[0].Err
-		for _, why := range []string{"dial backend " + backendAddr, "refused", "no backend is up"} {
+		for _, why := range []string{"dial backend " + otherAddr, "refused", "no backend is up"} {
 			if !strings.Contains(fmt.Sprint(err), why) {
 				t.Errorf("%v says nothing of %q", err, why)
 			}

@@ -48,7 +48,7 @@ func TestBackendIsNotToBlame(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			begun := time.Now()
-			_, err := g.backends.reach(ctx, time.Minute, caller{})
+			_, err := g.backends.reach(ctx, caller{}, g.freeSlot)
 			if err == nil || time.Since(begun) != 2*time.Second || !g.stats(backendAddr).Up || !g.stats(otherAddr).Up {
 				t.Errorf("%v after %v: %+v", err, time.Since(begun), g.backends.Stats())
 			}
@@ -61,10 +61,10 @@ func TestReachWithoutDeadline(t *testing.T) {
 		g := newGate(t, dialogue.IMAP{}, nil)
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := g.backends.reach(gone, 0, caller{}); err == nil || !g.backends.Healthy() {
+		if _, err := g.backends.reach(gone, caller{}, g.freeSlot); err == nil || !g.backends.Healthy() {
 			t.Errorf("who is gone blames the backend: %v", err)
 		}
-		if _, err := g.backends.reach(t.Context(), 0, caller{}); err == nil || g.backends.Healthy() {
+		if _, err := g.backends.reach(t.Context(), caller{}, g.freeSlot); err == nil || g.backends.Healthy() {
 			t.Errorf("the backend is not to blame: %v", err)
 		}
 	})
@@ -74,7 +74,7 @@ func TestReachWithoutDeadline(t *testing.T) {
 func TestLeavingTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
-		up, err := g.backends.reach(t.Context(), 0, caller{})
+		up, err := g.backends.reach(t.Context(), caller{}, g.freeSlot)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,4 +104,9 @@ func TestDialResults(t *testing.T) {
 			t.Errorf("%v is %v, want %v", c.err, got, c.want)
 		}
 	}
+}
+
+// freeSlot takes a login slot for nobody in particular, if there is one.
+func (g *gate) freeSlot(tried []*backend) (*backend, error) {
+	return g.backends.apply(&applicant{tried: tried, bell: newBell(&session{})})
 }

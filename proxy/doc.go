@@ -13,11 +13,13 @@
 //	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once
 //	dialogue          login.go      package dialogue hears what the client wants: TLS, login, leave
 //	verdict           login.go      the limiter is asked, once for each attempt
-//	tarpit            tarpit.go     the attempt waits out its verdict, before the password is tried
+//	tarpit            stay.go       the attempt waits out its verdict, for its turn among all (turns.go) and
+//	                                for a login slot (slots.go), before the password is tried; tarpit.go
+//	                                bounds how many do
 //	dial              backends.go   the first backend that is up, has a login slot and greets; upstream.go
 //	                                connects, probe.go watches
 //	PROXY header out  header.go     client address and TLS facts, in one write
-//	replay            login.go      package dialogue asks the backend
+//	replay            replay.go     package dialogue asks the backend
 //	settle            login.go      the limiter is told, once for each attempt
 //	relay             relay.go      octets both ways; nothing of the above is left but two connections
 //	close             session.go    both ends are closed and the Record handed over; always reached
@@ -25,6 +27,13 @@
 // There are two loops, both in session.login: hear again in TLS, and hear again
 // after a denial. A backend is never dialled before the limiter has said yes:
 // its login slots are what the gate protects.
+//
+// # Who waits
+//
+// A session that waits reads on, and so sees its client leave. What it waits for
+// rings a bell, which makes the deadline of that reading pass. The limiter decides
+// whose turn it is, and one timer asks it; slots are given by whoever gives one
+// back. Both take the known first, and of strangers a network at a time.
 //
 // # Who owns what
 //

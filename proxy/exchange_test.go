@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"testing"
@@ -13,15 +14,22 @@ import (
 )
 
 // A client that leaves an exchange before it has made a guess has made none, and
-// keeps no slot.
+// keeps no slot. If it has kept one for long, it is charged.
 func TestLeavingAnExchange(t *testing.T) {
+	closes, halfCloses, stalls := func(p *peer) { p.Close() }, func(p *peer) { p.halfClose() }, func(*peer) {}
 	for name, c := range map[string]struct {
+		after time.Duration
 		leave func(*peer)
 		took  time.Duration
 	}{
-		"closes":      {func(p *peer) { p.Close() }, 0},
-		"half-closes": {func(p *peer) { p.halfClose() }, 0},
-		"stalls":      {func(*peer) {}, roundTimeout},
+		"closes":           {0, closes, 0},
+		"half-closes":      {0, halfCloses, 0},
+		"closes in time":   {challengeGrace, closes, challengeGrace},
+		"closes late":      {challengeGrace + 1, closes, challengeGrace + 1},
+		"half-closes late": {9 * time.Second, halfCloses, 9 * time.Second},
+		"closes at last":   {roundTimeout - 1, func(p *peer) { p.Close() }, roundTimeout - 1},
+		"says half a line": {0, func(p *peer) { p.Write([]byte("QUJD")) }, roundTimeout},
+		"stalls":           {0, stalls, roundTimeout},
 	} {
 		for _, d := range []Door{imapDoor, imapsDoor} {
 			t.Run(name+" "+d.Name, func(t *testing.T) {
@@ -33,17 +41,46 @@ func TestLeavingAnExchange(t *testing.T) {
 					begun := time.Now()
 					p.say("a1 AUTHENTICATE CRAM-MD5")
 					p.hear("+ …")
+					<-time.After(c.after)
 					c.leave(p)
-					<-time.After(c.took)
+					<-time.After(c.took - c.after)
 					r := g.record()
 					if r.Duration != c.took || time.Since(begun) != c.took {
 						t.Errorf("it took %v", r.Duration)
 					}
-					if r.Room != RoomReplay || r.Err == nil || c.took == 0 && r.End != EndClient {
+					if r.Room != RoomReplay || r.Err == nil || r.End != EndClient {
 						t.Errorf("record %+v", r)
 					}
-					if a := r.Attempts[0]; a.Outcome != limiter.Void || a.Backend != backendAddr || len(j.judged()) != 0 || g.charged(clientIP) != 0 {
+					want, charged := limiter.Void, 0
+					if c.took > challengeGrace {
+						want, charged = limiter.Denied, 1
+					}
+					if a := r.Attempts[0]; a.Outcome != want || (a.Err == nil) != (charged == 0) || a.Backend != backendAddr || len(j.judged()) != 0 || g.charged(clientIP) != charged {
 						t.Errorf("attempt %+v", a)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Who cancels late has kept a slot as long.
+func TestCancellingAnExchange(t *testing.T) {
+	for after, charged := range map[time.Duration]int{0: 0, challengeGrace: 0, challengeGrace + 1: 1, roundTimeout - 1: 1} {
+		for _, d := range []Door{imapDoor, pop3sDoor} {
+			t.Run(fmt.Sprintf("after %v %s", after, d.Name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					j := &judge{}
+					g := newGate(t, d.Protocol, j.play(d.Protocol.Name()))
+					g.limit(strict())
+					p := g.enter(d)
+					p.say(map[string]string{"imap": "a1 AUTHENTICATE CRAM-MD5", "pop3": "AUTH CRAM-MD5"}[d.Protocol.Name()])
+					p.hear("+ …")
+					<-time.After(after)
+					p.say("*")
+					p.hear(map[string]string{"imap": "a1 BAD …", "pop3": "-ERR …"}[d.Protocol.Name()])
+					if r := g.record(); len(r.Attempts) != 1 || g.charged(clientIP) != charged || len(j.judged()) != 0 {
+						t.Errorf("record %+v, %d charged", r, g.charged(clientIP))
 					}
 				})
 			})

@@ -116,11 +116,13 @@ func (j *judge) exchange(b *peer, mechanism, ir, aborted string) (accepted, hear
 		password = password[strings.LastIndexByte(password, 0)+1:]
 	case "CRAM-MD5":
 		if response, heard = b.challenge("<1@backend>"); !heard {
+			b.say(aborted)
 			return false, false
 		}
 		password = response[strings.LastIndexByte(response, ' ')+1:]
 	case "SCRAM-SHA-256":
 		if response, heard = b.challenge("r=nonce,s=c2FsdA==,i=4096"); !heard {
+			b.say(aborted)
 			return false, false
 		}
 		_, password, _ = strings.Cut(response, ",p=")

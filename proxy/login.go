@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,12 +16,20 @@ func (s *session) login() error {
 	for tries := 1; ; {
 		s.record.Room = RoomDialogue
 		s.setDeadline(s.deadline)
-		r, err := s.door.Protocol.Hear(s.client, s.offer())
+		offer := s.offer()
+		var peeked limiter.Verdict
+		offer.Admits = func(account string) bool {
+			peeked = s.server.Limiter.Peek(time.Now(), s.record.Client.Addr(), account)
+			return peeked.Action != limiter.Refuse || s.server.observing.Load()
+		}
+		r, err := s.door.Protocol.Hear(s.client, offer)
 		switch {
 		case err != nil:
 			return heard(err)
 		case r.Kind == dialogue.Leave:
 			return io.EOF
+		case r.Kind == dialogue.Named:
+			return s.turnAway(r, peeked)
 		case r.Kind == dialogue.StartTLS:
 			if err := s.upgrade(r); err != nil {
 				return err
@@ -47,6 +54,29 @@ func heard(err error) error {
 	return err
 }
 
+// turnAway ends a connection whose client has named an account that it cannot
+// come into now. No password was tried and nothing is charged.
+func (s *session) turnAway(r dialogue.Request, v limiter.Verdict) error {
+	s.record.Room = RoomVerdict
+	err := refused(v)
+	a := s.newAttempt(r)
+	a.Verdict, a.Err = v, err
+	s.settled(a)
+	return s.tell(r, &a, dialogue.Reply{}, err)
+}
+
+// newAttempt begins the story of an attempt.
+func (s *session) newAttempt(r dialogue.Request) Attempt {
+	a := Attempt{
+		Session: s.record.ID, Door: s.record.Door, Protocol: s.record.Protocol, Client: s.record.Client,
+		Account: r.Account, Method: r.Method,
+	}
+	if len(s.record.Attempts) == 0 {
+		a.Greeting = s.record.Greeting
+	}
+	return a
+}
+
 // attempt takes one request through the limiter and on to a backend. The limiter
 // is asked once and told once, whatever happens in between. It returns an error
 // if the connection ends with the attempt. Without one, s.backend is where it
@@ -54,21 +84,19 @@ func heard(err error) error {
 func (s *session) attempt(r dialogue.Request) error {
 	defer r.Response.Wipe()
 	begun := time.Now()
-	ticket := s.server.Limiter.Ask(begun, limiter.Attempt{Addr: s.record.Client.Addr(), Account: r.Account})
+	ticket := s.server.Limiter.Ask(begun, s.subject(r))
 	defer ticket.Settle(begun, limiter.Void) // in case of a panic; it is settled below
-	a := Attempt{
-		Session: s.record.ID, Door: s.record.Door, Protocol: s.record.Protocol, Client: s.record.Client,
-		Account: r.Account, Method: r.Method, Verdict: ticket.Verdict(),
-	}
-	if len(s.record.Attempts) == 0 {
-		a.Greeting = s.record.Greeting
-	}
-	reply, err := s.try(r, &a)
+	a := s.newAttempt(r)
+	a.Verdict, a.Observed = ticket.Verdict(), s.server.observing.Load()
+	reply, err := s.try(r, &a, &ticket)
 	if reply.Account != "" {
 		a.Account = reply.Account
 	}
-	a.Outcome, a.Err = outcome(reply, err), err
-	if reply.Result == dialogue.Unavailable && reply.Raw != nil {
+	a.Outcome = outcome(reply, err)
+	switch {
+	case err != nil:
+		a.Err = err
+	case reply.Result == dialogue.Unavailable && reply.Raw != nil:
 		a.Err = fmt.Errorf("backend %s gave a temporary refusal: %.100q", a.Backend, reply.Raw)
 	}
 	now := time.Now()
@@ -79,13 +107,22 @@ func (s *session) attempt(r dialogue.Request) error {
 		s.backend.leave()
 		s.backend = nil
 	}
-	if err := s.tell(r, reply, err); err != nil {
+	if err := s.tell(r, &a, reply, err); err != nil {
 		return err
 	}
 	if reply.Result == dialogue.Unavailable {
 		return ending{EndBackend, a.Err}
 	}
 	return nil
+}
+
+// subject is what the limiter is told of a request.
+func (s *session) subject(r dialogue.Request) limiter.Attempt {
+	a := limiter.Attempt{Addr: s.record.Client.Addr(), Account: r.Account}
+	if password := r.Password(); password != nil {
+		a.Credential = s.server.Limiter.Credential(r.Account, password)
+	}
+	return a
 }
 
 // outcome translates a backend's word into the limiter's.
@@ -114,40 +151,28 @@ func (s *session) settled(a Attempt) {
 	}
 }
 
-// Limits on the time of a replay, each from the last word said to that side: a
-// guess that comes at the last moment is judged like any other. Dovecot delays
-// the reply to a denied login by up to 17 s, which replayTimeout must outlast.
-const (
-	replayTimeout = 30 * time.Second
-	roundTimeout  = 10 * time.Second
-)
-
-// try waits out the verdict and asks a backend: verdict, tarpit, dial, PROXY
-// header out, replay. A reply without error settles the attempt.
-func (s *session) try(r dialogue.Request, a *Attempt) (dialogue.Reply, error) {
+// try waits for its turn and asks a backend: verdict, tarpit, dial, PROXY header
+// out, replay. A reply without error settles the attempt.
+func (s *session) try(r dialogue.Request, a *Attempt, ticket *limiter.Ticket) (dialogue.Reply, error) {
 	s.record.Room = RoomVerdict
-	if a.Verdict.Action == limiter.Refuse {
-		return dialogue.Reply{}, refused(a.Verdict)
+	w := &stay{session: s, attempt: a, ticket: ticket}
+	defer w.end()
+	if !a.Observed {
+		if a.Verdict.Action == limiter.Refuse {
+			return dialogue.Reply{}, refused(a.Verdict)
+		}
+		if err := w.sitOut(); err != nil {
+			return dialogue.Reply{}, err
+		}
 	}
-	if err := s.wait(a); err != nil {
-		return dialogue.Reply{}, err
-	}
-	if r.Unfit {
+	if r.Unfit || a.Verdict.Action == limiter.Repeat && !a.Observed {
 		return dialogue.Reply{Result: dialogue.Denied}, nil
 	}
-	if err := s.dial(a); err != nil {
+	if err := w.dial(); err != nil {
 		return dialogue.Reply{}, err
 	}
-	s.record.Room = RoomReplay
-	s.backend.Saying = func() { s.reached(time.Now().Add(replayTimeout)) }
-	s.client.Saying = func() { s.setDeadline(earlier(s.deadline, time.Now().Add(roundTimeout))) }
-	reply, err := s.door.Protocol.Login(s.backend.Conn, s.client, r)
-	s.client.Saying = nil
-	s.backend.settled()
-	if err != nil {
-		err = ending{EndBackend, fmt.Errorf("replay login to backend %s: %w", a.Backend, err)}
-	}
-	return reply, err
+	w.end()
+	return s.replay(r, a)
 }
 
 // refused is the end of a connection that a verdict ends.
@@ -155,70 +180,17 @@ func refused(v limiter.Verdict) error {
 	return ending{EndRefused, fmt.Errorf("refused by rule %s", v.Rule)}
 }
 
-// wait is the tarpit: it returns when the verdict's time has passed, before the
-// password is tried. The stay in it does not count against the client's time.
-func (s *session) wait(a *Attempt) error {
-	if a.Verdict.Wait <= 0 {
-		return nil
-	}
-	s.record.Room = RoomTarpit
-	leave, ok := s.server.tarpit.enter(s.record.Client.Addr())
-	if !ok {
-		a.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleTarpit}
-		return refused(a.Verdict)
-	}
-	defer leave()
-	begun := time.Now()
-	until := begun.Add(a.Verdict.Wait)
-	s.setDeadline(until)
-	err := waitOut(s.client, until, s.stop)
-	a.Waited = time.Since(begun)
-	s.deadline = s.deadline.Add(a.Waited)
-	s.setDeadline(s.deadline)
-	if err == nil && s.isStopped() != EndClient {
-		err = errStopped
-	}
-	if err != nil {
-		a.Gone = true
-		return err
-	}
-	return nil
-}
-
-// errStopped is what the tarpit ends with when the session was told to end.
-var errStopped = errors.New("stopped while waiting")
-
-// answerMax bounds all that a client waits for before a backend has its password:
-// mbsync gives up at 20 s.
-const answerMax = 15 * time.Second
-
-// dial reaches a backend, within what is left of the time an attempt may wait,
-// and makes it s.backend.
-func (s *session) dial(a *Attempt) (err error) {
-	s.record.Room = RoomDial
-	ctx, cancel := context.WithTimeout(context.Background(), answerMax-a.Waited)
-	defer cancel()
-	s.caller.client, s.caller.local = s.record.Client, s.record.Local
-	s.backend, err = s.backends().reach(ctx, s.server.TarpitMax-a.Waited, s.caller)
-	if err != nil {
-		a.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend}
-		return ending{EndBackend, err}
-	}
-	a.Backend = s.backend.backend.addr
-	return nil
-}
-
 // tell lets the client know what became of its request, and returns an error if
 // the connection ends with that.
-func (s *session) tell(r dialogue.Request, reply dialogue.Reply, err error) error {
+func (s *session) tell(r dialogue.Request, a *Attempt, reply dialogue.Reply, err error) error {
 	var e ending
 	switch {
 	case errors.As(err, &e):
-		s.answer(r, dialogue.AnswerBusy)
+		s.answer(r, turnedAway(a.Verdict.Rule))
 		return err
 	case err != nil:
 		return err
-	case reply.Raw == nil && r.Unfit:
+	case reply.Result == dialogue.Denied && a.Backend == "":
 		s.answer(r, dialogue.AnswerDenied)
 		return nil
 	case reply.Raw == nil:
@@ -227,4 +199,12 @@ func (s *session) tell(r dialogue.Request, reply dialogue.Reply, err error) erro
 	s.raw.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
 	_, err = s.client.Write(reply.Raw)
 	return err
+}
+
+// turnedAway is how a client is told that rule keeps it out for now.
+func turnedAway(rule limiter.Rule) dialogue.Answer {
+	if rule == limiter.RulePair || rule == limiter.RuleAccount {
+		return dialogue.AnswerDelay
+	}
+	return dialogue.AnswerBusy
 }

@@ -76,6 +76,7 @@ func (b *Backends) probe(ctx context.Context, one *backend) {
 		one.probeError.Store(nil)
 		one.misses = 0
 		one.set(true)
+		b.cameUp()
 		b.learn()
 	case ctx.Err() != nil || ownFault(err):
 	default:
@@ -186,7 +187,7 @@ func (b *Backends) Stats() []BackendStats {
 		s := &all[i]
 		*s = BackendStats{
 			Addr: one.addr, Up: one.up.Load(), Changes: one.changes.Load(),
-			Logins: len(one.slots), Sessions: one.sessions.Load(), DialTime: time.Duration(one.dialTime.Load()),
+			Logins: b.inFlight(one), Sessions: one.sessions.Load(), DialTime: time.Duration(one.dialTime.Load()),
 		}
 		for r := range one.dials {
 			s.Dials[r] = one.dials[r].Load()

@@ -18,6 +18,7 @@ type Attempt struct {
 	Method   string // how the client logged in: LOGIN, USER or a SASL mechanism
 	Backend  string // address of the backend that was asked, empty if none was
 	Verdict  limiter.Verdict
+	Observed bool // Verdict was told of and not acted on
 	Outcome  limiter.Outcome
 	Waited   time.Duration // in the tarpit
 	Gone     bool          // the client left while it waited
@@ -44,6 +45,7 @@ type Record struct {
 	// Verdict is the strictest the connection met: at connect, at an attempt or
 	// from a room that was full.
 	Verdict  limiter.Verdict
+	Observed bool // verdicts were told of and not acted on
 	Attempts []Attempt
 	Account  string // of the accepted attempt, empty without one
 	Backend  string // where the session was relayed to

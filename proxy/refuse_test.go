@@ -128,7 +128,7 @@ func TestRefusedAtLogin(t *testing.T) {
 			occupy(g)
 			g.Tarpit.Total = 1
 			g.init()
-			leave, _ := g.tarpit.enter(ap("198.51.100.1:1").Addr())
+			leave, _ := g.tarpit.enter(ap("198.51.100.1:1").Addr(), false)
 			g.t.Cleanup(leave)
 		}, RoomTarpit, EndRefused},
 		limiter.RuleBackend: {limiter.Policy{}, func(g *gate) { g.play(backendAddr, nil) }, RoomDial, EndBackend},

@@ -66,6 +66,8 @@ type Server struct {
 
 	begin      sync.Once
 	tarpit     tarpit
+	turns      turns
+	observing  atomic.Bool
 	handshakes chan struct{} // a slot for each handshake that computes
 
 	mu        sync.Mutex
@@ -89,6 +91,7 @@ var ErrServerClosed = errors.New("server closed")
 func (s *Server) init() {
 	s.begin.Do(func() {
 		s.tarpit.limits = s.Tarpit
+		s.turns.limiter = s.Limiter
 		s.handshakes = make(chan struct{}, runtime.GOMAXPROCS(0))
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
@@ -96,6 +99,11 @@ func (s *Server) init() {
 		s.life = strings.ToLower(rand.Text()[:6])
 	})
 }
+
+// Observe says whether verdicts are only told of and not acted on: everybody
+// passes who would pass without a Limiter. It may be called at any time, and is
+// off at first.
+func (s *Server) Observe(on bool) { s.observing.Store(on) }
 
 // Serve accepts connections on ln for door d until Shutdown or Close, and then
 // returns ErrServerClosed. It closes ln. A failing accept is tried again, for

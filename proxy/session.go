@@ -41,6 +41,7 @@ type session struct {
 	relaying bool           // logged in
 	upstream net.Conn       // to the backend, once there is one
 	guest    *limiter.Visit // visit, for belongs
+	bell     *bell          // that the session waits for, if it does
 }
 
 func newSession(s *Server, d Door, conn net.Conn) *session {
@@ -151,9 +152,10 @@ func (s *session) connectVerdict() error {
 	verdict := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}
 	if !s.crowdedOut {
 		s.visit, verdict = s.server.Limiter.Connect(time.Now(), s.record.Client.Addr())
+		s.record.Observed = s.server.observing.Load()
 	}
 	s.meet(verdict)
-	if verdict.Action != limiter.Refuse {
+	if verdict.Action != limiter.Refuse || s.record.Observed {
 		s.mu.Lock()
 		s.guest = s.visit
 		s.mu.Unlock()
@@ -189,7 +191,7 @@ func (s *session) setDeadline(t time.Time) {
 	switch {
 	case s.hard:
 		s.raw.SetDeadline(past)
-	case s.stopped != EndClient:
+	case s.stopped != EndClient || s.bell.hasRung():
 		s.raw.SetReadDeadline(past)
 		s.raw.SetWriteDeadline(t)
 	default:

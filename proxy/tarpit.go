@@ -15,23 +15,32 @@ import (
 // network, and in all. Zero means no limit of that kind.
 type TarpitLimits struct{ Source, Network, Total int }
 
-// tarpit is the bounded room where an attempt waits out its verdict. When it is
-// full the attempt is refused at once: waiting must never cost the gate more
-// than the one who is made to wait.
+// tarpit is the bounded room where an attempt waits. When it is full a stranger is
+// refused at once: waiting must never cost the gate more than the one who is made
+// to wait. For the known there is always a place: no crowd may keep them out.
 type tarpit struct {
 	limits TarpitLimits
 
 	mu      sync.Mutex
-	total   int
-	waiting map[netip.Prefix]int // by source and by network; they differ in length
+	total   int                  // strangers
+	known   int                  // others
+	waiting map[netip.Prefix]int // strangers by source and by network, which differ in length
 }
 
 // enter takes a place for addr and returns how to give it back, or false when
 // there is none.
-func (p *tarpit) enter(addr netip.Addr) (leave func(), ok bool) {
-	source, network := limiter.Source(addr), limiter.Network(addr)
+func (p *tarpit) enter(addr netip.Addr, known bool) (leave func(), ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if known {
+		p.known++
+		return func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.known--
+		}, true
+	}
+	source, network := limiter.Source(addr), limiter.Network(addr)
 	if full(p.total, p.limits.Total) || full(p.waiting[source], p.limits.Source) || full(p.waiting[network], p.limits.Network) {
 		return nil, false
 	}
@@ -62,14 +71,15 @@ func (p *tarpit) add(source, network netip.Prefix, n int) {
 func (p *tarpit) size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.total
+	return p.total + p.known
 }
 
 // waitOut returns nil when the read deadline of c, which is until, has come or
 // been brought forward, and an error when the client has left before. What the
 // client sends meanwhile is kept as far as the buffer takes it; behind that, its
-// leaving goes unnoticed, and stop takes the place of a deadline brought forward.
-func waitOut(c *dialogue.Conn, until time.Time, stop <-chan struct{}) error {
+// leaving goes unnoticed, and stop and rung take the place of a deadline brought
+// forward.
+func waitOut(c *dialogue.Conn, until time.Time, stop, rung <-chan struct{}) error {
 	for {
 		switch err := c.Fill(); {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -78,6 +88,7 @@ func waitOut(c *dialogue.Conn, until time.Time, stop <-chan struct{}) error {
 			select {
 			case <-time.After(time.Until(until)):
 			case <-stop:
+			case <-rung:
 			}
 			return nil
 		case err != nil:

@@ -37,7 +37,7 @@ func TestTarpitCounts(t *testing.T) {
 			inside = append(inside[:i], inside[i+1:]...)
 		}
 		addr := netip.MustParseAddr(fmt.Sprintf([]string{"203.0.%d.%d", "2001:db8:%d:%d::1"}[r.IntN(2)], r.IntN(3), r.IntN(3)))
-		leave, ok := pit.enter(addr)
+		leave, ok := pit.enter(addr, false)
 		room := len(inside) < limits.Total && among(limiter.Source, addr) < limits.Source && among(limiter.Network, addr) < limits.Network
 		if refused[!ok]++; ok != room || ok != (leave != nil) {
 			t.Fatalf("with %d inside, enter says %t", len(inside), ok)
@@ -64,7 +64,7 @@ func TestTarpitCounts(t *testing.T) {
 func TestTarpitWithoutLimits(t *testing.T) {
 	var pit tarpit
 	for range 10_000 {
-		if _, ok := pit.enter(clientIP); !ok {
+		if _, ok := pit.enter(clientIP, false); !ok {
 			t.Fatal("there is no place")
 		}
 	}
@@ -76,7 +76,7 @@ func TestTarpitIsSafeForMany(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 1000 {
-				if leave, ok := pit.enter(clientIP); ok {
+				if leave, ok := pit.enter(clientIP, false); ok {
 					leave()
 				}
 				if n := pit.size(); n > 5 {

@@ -17,6 +17,7 @@ import (
 type upstream struct {
 	*dialogue.Conn
 	raw     net.Conn
+	house   *Backends
 	backend *backend
 	inLogin bool
 	left    bool
@@ -26,7 +27,7 @@ type upstream struct {
 func (u *upstream) settled() {
 	if u.inLogin {
 		u.inLogin = false
-		<-u.backend.slots
+		u.house.release(u.backend)
 	}
 }
 
@@ -46,7 +47,7 @@ func (u *upstream) leave() {
 func (b *Backends) enter(ctx context.Context, one *backend, w caller) (up *upstream, err error) {
 	defer func() {
 		if up == nil {
-			<-one.slots
+			b.release(one)
 		}
 	}()
 	raw, conn, err := b.open(ctx, one, w, b.protocol.Welcome)
@@ -54,7 +55,7 @@ func (b *Backends) enter(ctx context.Context, one *backend, w caller) (up *upstr
 		return nil, err
 	}
 	one.sessions.Add(1)
-	return &upstream{Conn: conn, raw: raw, backend: one, inLogin: true}, nil
+	return &upstream{Conn: conn, raw: raw, house: b, backend: one, inLogin: true}, nil
 }
 
 // timeUp says whether ctx has ended. A connection's deadline that was taken from
