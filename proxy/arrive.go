@@ -47,13 +47,20 @@ func (s *session) proxyHeader(raw net.Conn) (net.Conn, error) {
 // octets), and not much that follows.
 const headerBuffer = 1024
 
-// readAhead is a connection of which the front has been read into r.
+// readAhead is a connection of which the front has been read into r, which is
+// dropped when it is empty.
 type readAhead struct {
 	net.Conn
 	r *bufio.Reader
 }
 
-func (c *readAhead) Read(p []byte) (int, error) { return c.r.Read(p) }
+func (c *readAhead) Read(p []byte) (int, error) {
+	if c.r == nil || c.r.Buffered() == 0 {
+		c.r = nil
+		return c.Conn.Read(p)
+	}
+	return c.r.Read(p)
+}
 
 // arrive begins TLS at an implicit door, and greets.
 func (s *session) arrive(conn net.Conn) error {

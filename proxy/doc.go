@@ -21,7 +21,8 @@
 //	PROXY header out  header.go     client address and TLS facts, in one write
 //	replay            replay.go     package dialogue asks the backend
 //	settle            login.go      the limiter is told, once for each attempt
-//	relay             relay.go      octets both ways; nothing of the above is left but two connections
+//	relay             relay.go      octets both ways; nothing of the above is left but two connections, and
+//	                                nobody waits for them: lot_linux.go wakes the relay, silence.go ends it
 //	close             session.go    both ends are closed and the Record handed over; always reached
 //
 // There are two loops, both in session.login: hear again in TLS, and hear again
@@ -37,17 +38,25 @@
 //
 // # Who owns what
 //
-// Each session has one goroutine; a relay has a second one for what the backend
-// says. session.run closes the client's connection and upstream.leave the
+// Each session has one goroutine until it is logged in. The relay then has one
+// for each direction in which something moves. When nothing more is there to
+// read, the goroutine leaves the connection in the server's lot and ends, with
+// its stack and its buffer; the lot begins another when something comes. A
+// direction belongs to whoever has set it moving: relay.go says how it is handed
+// over without a word being lost. A connection that is no TCP connection cannot
+// be left; there the goroutine waits in Read. That is the only difference.
+//
+// session.close closes the client's connection and upstream.leave the
 // backend's, and nobody else closes either: whoever wants a session to end makes
-// its deadlines pass. Nothing in a room logs or counts. An Attempt is told when
-// it is settled and a Record when the connection has ended, and the logs and
-// metrics are made of these; Stats reads the rest.
+// its deadlines pass, and wakes a relay to notice. Nothing in a room logs or
+// counts. An Attempt is told when it is settled and a Record when the connection
+// has ended, and the logs and metrics are made of these; Stats reads the rest.
 //
 // # Deadlines
 //
 // Everything before login has one deadline, LOGIN_TIMEOUT from accept; the time
 // in the tarpit is added to it. A handshake and a PROXY header have their own
 // within that. A backend has dialTimeout, welcomeTimeout and replayTimeout, and
-// a relay ends when both sides are silent for too long.
+// a relay ends when both sides are silent for too long: its connections have no
+// deadlines then, and one timer looks after all of them.
 package proxy

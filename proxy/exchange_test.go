@@ -176,10 +176,11 @@ func TestEnded(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				_, near := newMemPair(clientAddr, gateAddr)
 				far, backend := newMemPair(gateAddr, backendAddr)
-				r := &relay{client: side{EndClient, near, near}, backend: side{EndBackend, far, far}}
-				r.silence = newSilence(time.Hour, func() {})
-				defer r.silence.stop()
-				r.ended(r.backend, r.client, c.err)
+				r := relayBetween(near, far)
+				silences := newSilences()
+				silences.begin(r, time.Hour)
+				defer silences.over(r)
+				r.ended(&r.backend, &r.client, c.err)
 				_, err := near.Write([]byte("hello"))
 				if cut := errors.Is(err, os.ErrDeadlineExceeded); cut != c.cut {
 					t.Errorf("cut: %t", cut)
@@ -189,7 +190,7 @@ func TestEnded(t *testing.T) {
 				if told := err == io.EOF; told != c.told {
 					t.Errorf("told: %t, %v", told, err)
 				}
-				r.ended(r.client, r.backend, errors.New("too late to be the reason"))
+				r.ended(&r.client, &r.backend, errors.New("too late to be the reason"))
 				if r.why != c.why || (r.err != nil) != c.reason {
 					t.Errorf("ended by %v: %v", r.why, r.err)
 				}

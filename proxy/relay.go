@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,33 +24,73 @@ const relayBuffer = 32 << 10
 
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
-// relay copies octets both ways until one side ends the session, both are silent
-// for too long, or the gate goes down.
+// relay is what carries octets both ways, once a session is logged in, until one
+// side ends it, both are silent for too long, or the gate goes down. Its two
+// directions have a goroutine each while there is something to carry, and
+// nothing while there is not.
+type relay struct {
+	client, backend side
+	up, down        direction
+	going           atomic.Int32 // directions that have not ended
+	end             func()       // called when both have
+	silence
+
+	mu    sync.Mutex
+	why   End   // the side that ended the session
+	err   error // nil when it did so in good order
+	known bool  // why and err are
+}
+
+// side is one side of a relay: what it is to blame for, the connection to read
+// and write, and the TCP connection under it.
+type side struct {
+	end  End
+	conn net.Conn
+	raw  *wire
+}
+
+// direction is what is carried from src to dst.
+type direction struct {
+	relay    *relay
+	dst, src *side
+	carried  int64
+	state    atomic.Uint32
+}
+
+// The states of a direction. One that rests has no goroutine.
+const (
+	moving uint32 = iota
+	resting
+	called // while it moved
+)
+
+// relay begins to relay, and returns nil; the session ends when the relay does.
+// It returns an error if the session must end at once.
 func (s *session) relay() error {
-	up := s.backend
-	entered := s.enterRelay(up.raw)
-	defer s.server.relaying.Add(-1)
-	if !entered {
+	r := newRelay(side{EndClient, s.client.Conn, s.raw}, side{EndBackend, s.backend.Conn.Conn, s.backend.raw}, s.relayed)
+	if !s.enterRelay(r) {
 		return ending{s.isStopped(), errStopped}
 	}
-	r := &relay{client: side{EndClient, s.client.Conn, s.raw}, backend: side{EndBackend, up.Conn.Conn, up.raw}}
-	r.silence = newSilence(s.server.Timeouts.Idle, r.silent)
-	defer r.silence.stop()
+	early, late := s.client.Rest(), s.backend.Rest()
+	s.caller.tls = nil // told, and not small
+	s.server.silences.begin(r, s.server.Timeouts.Idle)
+	go r.down.carry(late)
+	r.up.carry(early)
+	return nil
+}
 
-	early, late := s.client.Rest(), up.Rest()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.record.ToClient = r.copyDown(late)
-	}()
-	s.record.FromClient = r.copyUp(early)
-	<-done
-	return ending{r.why, r.err}
+// newRelay returns a relay that has not begun.
+func newRelay(client, backend side, end func()) *relay {
+	r := &relay{client: client, backend: backend, end: end}
+	r.up.relay, r.up.dst, r.up.src = r, &r.backend, &r.client
+	r.down.relay, r.down.dst, r.down.src = r, &r.client, &r.backend
+	r.going.Store(2)
+	return r
 }
 
 // enterRelay marks the session as logged in and lifts the deadlines. It returns
 // false if the session must end at once.
-func (s *session) enterRelay(up net.Conn) bool {
+func (s *session) enterRelay(r *relay) bool {
 	s.record.Room = RoomRelay
 	if s.visit != nil {
 		s.visit.LoggedIn(time.Now())
@@ -57,154 +99,169 @@ func (s *session) enterRelay(up net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hard {
+		s.server.relaying.Add(-1)
 		return false
 	}
 	if s.stopped != EndClient {
 		s.stopped, s.stop = EndClient, make(chan struct{})
 	}
-	s.relaying = true
+	s.relaying = r
 	s.raw.SetDeadline(time.Time{})
-	up.SetDeadline(time.Time{})
+	s.backend.raw.SetDeadline(time.Time{})
+	for _, d := range []*direction{&r.up, &r.down} {
+		d.src.raw.spot = s.server.spot(d.src.raw.Conn, d)
+	}
 	return true
 }
 
-// side is one side of a relay: what it is to blame for, the connection to read
-// and write, and the TCP connection under it.
-type side struct {
-	end       End
-	conn, raw net.Conn
+// relayed ends the session when its relay has ended.
+func (s *session) relayed() {
+	r := s.relaying
+	s.server.silences.over(r)
+	s.server.relaying.Add(-1)
+	s.record.FromClient, s.record.ToClient = r.up.carried, r.down.carried
+	s.finish(ending{r.why, r.err})
+	s.close()
 }
 
 // closeWrite tells the peer that no more will come, in TLS and below it. It
 // reports whether the connection could do so.
-func (e side) closeWrite() bool {
+func (e *side) closeWrite() bool {
 	type writeCloser interface{ CloseWrite() error }
-	if c, ok := e.conn.(writeCloser); ok && e.conn != e.raw && c.CloseWrite() != nil {
+	if c, ok := e.conn.(writeCloser); ok && c.CloseWrite() != nil {
 		return false
 	}
-	c, ok := e.raw.(writeCloser)
-	return ok && c.CloseWrite() == nil
+	return e.conn == net.Conn(e.raw) || e.raw.CloseWrite() == nil
 }
 
-// relay is what the two directions share.
-type relay struct {
-	client, backend side
-	silence         *silence
-
-	first sync.Once
-	why   End   // the side that ended the session
-	err   error // nil when it did so in good order
+// wake has the direction look whether there is something to carry.
+func (d *direction) wake() {
+	if d.state.Swap(called) == resting {
+		go d.carry(nil)
+	}
 }
 
-// copyUp carries what the client says, until its last word, and returns how much
-// that was.
-func (r *relay) copyUp(ahead []byte) int64 { return r.carry(r.backend, r.client, ahead) }
-
-// copyDown carries what the backend says, likewise.
-func (r *relay) copyDown(ahead []byte) int64 { return r.carry(r.client, r.backend, ahead) }
-
-func (r *relay) carry(dst, src side, ahead []byte) int64 {
-	n, err := r.copy(dst.conn, src.conn, ahead)
-	r.ended(dst, src, err)
-	return n
+// carry writes ahead and then whatever src says, until src has nothing to say
+// for now, or no more at all.
+func (d *direction) carry(ahead []byte) {
+	err := d.copy(ahead)
+	if err == errResting {
+		return // another goroutine may have begun
+	}
+	d.relay.ended(d.dst, d.src, err)
+	if d.relay.going.Add(-1) == 0 {
+		d.relay.end()
+	}
 }
 
-// errDeaf means that the side that is written to has gone.
-var errDeaf = errors.New("nobody reads any more")
+// errDeaf means that the side that is written to has gone, errResting that the
+// direction was left until src has something to say.
+var (
+	errDeaf    = errors.New("nobody reads any more")
+	errResting = errors.New("nothing to carry")
+)
 
-// copy writes ahead and then whatever src has to dst, and returns how much that
-// was: with io.EOF at the end of src, errDeaf when dst takes no more.
-func (r *relay) copy(dst, src net.Conn, ahead []byte) (n int64, err error) {
+// copy writes ahead and then whatever src has to dst. It ends with io.EOF at the
+// end of src, errDeaf when dst takes no more, and errResting.
+func (d *direction) copy(ahead []byte) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = ending{EndPanic, fmt.Errorf("panic: %v\n%s", fault, debug.Stack())}
+		}
+	}()
 	buffer := relayBuffers.Get().(*[relayBuffer]byte)
 	defer relayBuffers.Put(buffer)
+	if err := d.write(ahead); err != nil {
+		return err
+	}
 	for {
-		if len(ahead) > 0 {
-			written, err := dst.Write(ahead)
-			n += int64(written)
-			if err != nil {
-				return n, errors.Join(errDeaf, err)
-			}
-			r.silence.broken()
+		d.state.Store(moving)
+		n, err := d.src.conn.Read(buffer[:])
+		if err := d.write(buffer[:n]); err != nil {
+			return err
+		}
+		if err == errNothing {
+			err = d.rest()
 		}
 		if err != nil {
-			return n, err
+			return err
 		}
-		var read int
-		read, err = src.Read(buffer[:])
-		ahead = buffer[:read]
 	}
+}
+
+func (d *direction) write(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	n, err := d.dst.conn.Write(p)
+	d.carried += int64(n)
+	if err != nil {
+		return errors.Join(errDeaf, err)
+	}
+	d.relay.moved()
+	return nil
+}
+
+// rest leaves src in its spot, and returns errResting: from then on the direction
+// belongs to whoever wakes it. If somebody has done so already, it returns nil.
+// The spot is armed first, or what comes in between would wake nobody.
+func (d *direction) rest() error {
+	if err := d.src.raw.spot.arm(); err != nil {
+		return err
+	}
+	if d.state.CompareAndSwap(moving, resting) {
+		return errResting
+	}
+	return nil
 }
 
 // ended notes who ended the session first. In good order the other side is told,
 // and gets a little time to finish. A side that reads no more may still have
 // said something, which is on its way. Anything else cuts both off.
-func (r *relay) ended(dst, src side, err error) {
+func (r *relay) ended(dst, src *side, err error) {
 	last, deaf := errors.Is(err, io.EOF), errors.Is(err, errDeaf)
-	r.first.Do(func() {
-		switch {
-		case last:
-			r.why = src.end
-		case deaf:
-			r.why, r.err = dst.end, err
-		default:
-			r.why, r.err = src.end, err
-		}
-	})
+	switch {
+	case last:
+		r.blame(src.end, nil)
+	case deaf:
+		r.blame(dst.end, err)
+	default:
+		r.blame(src.end, err)
+	}
 	if deaf || last && dst.closeWrite() {
 		patience := halfOpen
 		if dst.end == EndClient {
 			patience = linger
 		}
-		r.silence.shorten(patience)
+		r.silences.shorten(r, patience)
 		return
 	}
 	r.cut()
+}
+
+// blame notes why the session ends, unless that is known already.
+func (r *relay) blame(end End, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var fault ending
+	if errors.As(err, &fault) {
+		r.why, r.err, r.known = fault.End, fault.err, true
+	} else if !r.known {
+		r.why, r.err, r.known = end, err, true
+	}
 }
 
 // cut wakes both directions for good.
 func (r *relay) cut() {
 	r.client.raw.SetDeadline(past)
 	r.backend.raw.SetDeadline(past)
+	r.up.wake()
+	r.down.wake()
 }
 
 // silent ends a session in which nothing has moved for too long. If one side had
 // said its last word before, it is still the one that ended the session.
 func (r *relay) silent() {
-	r.first.Do(func() { r.why, r.err = EndTimeout, errors.New("session was silent for too long") })
+	r.blame(EndTimeout, errors.New("session was silent for too long"))
 	r.cut()
 }
-
-// silence watches for the time in which nothing moves.
-type silence struct {
-	limit atomic.Int64 // nanoseconds
-	last  atomic.Int64 // when something moved, in nanoseconds since begun
-	begun time.Time
-	timer *time.Timer
-}
-
-// newSilence calls end once nothing has moved for limit.
-func newSilence(limit time.Duration, end func()) *silence {
-	q := &silence{begun: time.Now()}
-	q.limit.Store(int64(limit))
-	q.timer = time.AfterFunc(limit, func() {
-		left := time.Duration(q.limit.Load() + q.last.Load() - int64(time.Since(q.begun)))
-		if left > 0 {
-			q.timer.Reset(left)
-			return
-		}
-		end()
-	})
-	return q
-}
-
-// broken says that something has moved.
-func (q *silence) broken() { q.last.Store(int64(time.Since(q.begun))) }
-
-// shorten makes less silence enough.
-func (q *silence) shorten(limit time.Duration) {
-	limit = min(limit, time.Duration(q.limit.Load()))
-	q.limit.Store(int64(limit))
-	q.timer.Reset(limit)
-}
-
-func (q *silence) stop() { q.timer.Stop() }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -33,14 +34,23 @@ func relayedFor(t *testing.T, d Door, idle time.Duration, play func(*peer)) (*ga
 	return g, c
 }
 
+// relayBetween returns a relay without a session.
+func relayBetween(client, backend net.Conn) *relay {
+	near, far := &wire{Conn: client}, &wire{Conn: backend}
+	return newRelay(side{EndClient, near, near}, side{EndBackend, far, far}, func() {})
+}
+
 var allDoors = []Door{imapDoor, imapsDoor, pop3Door, pop3sDoor}
 
-// eachDoor runs a test for each door in a bubble.
+// eachDoor runs a test for each door in a bubble: where idle connections are left
+// to a lot, and where they are waited for.
 func eachDoor(t *testing.T, test func(t *testing.T, d Door)) {
 	for _, d := range allDoors {
-		t.Run(d.Name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test(t, d) })
-		})
+		for _, name := range []string{d.Name, d.Name + " " + waitedFor} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { test(t, d) })
+			})
+		}
 	}
 }
 

@@ -69,6 +69,9 @@ type Server struct {
 	turns      turns
 	observing  atomic.Bool
 	handshakes chan struct{} // a slot for each handshake that computes
+	silences   *silences
+	lot        lot
+	spot       func(net.Conn, *direction) spot // in the lot; nil for a connection that cannot be left
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
@@ -96,6 +99,10 @@ func (s *Server) init() {
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
 		s.idle = make(chan struct{})
+		s.silences = newSilences()
+		if s.spot == nil {
+			s.spot = s.lot.spot
+		}
 		s.life = strings.ToLower(rand.Text()[:6])
 	})
 }
@@ -227,8 +234,14 @@ func (s *Server) gone(ss *session) {
 	s.leavePrelogin(ss)
 	delete(s.sessions, ss)
 	if s.closing && len(s.sessions) == 0 {
-		close(s.idle)
+		s.end()
 	}
+}
+
+// end says that no session is left and none will come. s.mu must be held.
+func (s *Server) end() {
+	s.lot.close()
+	close(s.idle)
 }
 
 // Shutdown stops accepting, takes leave of the clients that have not logged in,
@@ -263,7 +276,7 @@ func (s *Server) stop(tell func(*session)) {
 		ln.Close()
 	}
 	if !s.closing && len(s.sessions) == 0 {
-		close(s.idle)
+		s.end()
 	}
 	s.closing = true
 	for ss := range s.sessions {

@@ -21,7 +21,7 @@ import (
 type session struct {
 	server *Server
 	door   Door
-	raw    net.Conn // as accepted; closed by run and nobody else
+	raw    *wire // as accepted; closed by close and nobody else
 	record Record
 	visit  *limiter.Visit // nil until the connect verdict
 
@@ -38,8 +38,8 @@ type session struct {
 	stopped  End            // why the connection must end, EndClient if it need not
 	stop     chan struct{}  // closed when stopped is set first
 	hard     bool           // it must end now, not when it next waits for the client
-	relaying bool           // logged in
-	upstream net.Conn       // to the backend, once there is one
+	relaying *relay         // nil until logged in
+	upstream *wire          // to the backend, once there is one
 	guest    *limiter.Visit // visit, for belongs
 	bell     *bell          // that the session waits for, if it does
 }
@@ -47,7 +47,7 @@ type session struct {
 func newSession(s *Server, d Door, conn net.Conn) *session {
 	now := time.Now()
 	return &session{
-		server: s, door: d, raw: conn, deadline: now.Add(s.Timeouts.Login), stop: make(chan struct{}),
+		server: s, door: d, raw: &wire{Conn: conn}, deadline: now.Add(s.Timeouts.Login), stop: make(chan struct{}),
 		record: Record{
 			Door: d.Name, Protocol: d.Protocol.Name(), Start: now,
 			Client: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
@@ -57,9 +57,9 @@ func newSession(s *Server, d Door, conn net.Conn) *session {
 }
 
 // run is the walk of a connection. Each room takes what the last one returned;
-// the walk ends in the room that returns an error.
+// the walk ends in the room that returns an error, or else when the relay does.
 func (s *session) run() {
-	defer s.close()
+	defer s.leave()
 	conn, err := s.proxyHeader(s.raw)
 	if err == nil {
 		err = s.connectVerdict()
@@ -73,7 +73,20 @@ func (s *session) run() {
 	if err == nil {
 		err = s.relay()
 	}
-	s.finish(err)
+	if err != nil {
+		s.finish(err)
+	}
+}
+
+// leave ends the walk. A session that is relayed goes on without.
+func (s *session) leave() {
+	if fault := recover(); fault != nil {
+		s.record.End = EndPanic
+		s.record.Err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+	} else if s.relaying != nil {
+		return
+	}
+	s.close()
 }
 
 // ending is an error that says why the connection ends.
@@ -115,10 +128,6 @@ func (s *session) finish(err error) {
 
 // close ends everything and hands over the record. It is always reached.
 func (s *session) close() {
-	if fault := recover(); fault != nil {
-		s.record.End = EndPanic
-		s.record.Err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
-	}
 	if s.backend != nil {
 		s.backend.leave()
 	}
@@ -206,7 +215,7 @@ var past = time.Unix(1, 0)
 func (s *session) takeLeave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.relaying && s.stopped == EndClient {
+	if s.relaying == nil && s.stopped == EndClient {
 		s.setStopped(EndShutdown)
 		s.raw.SetReadDeadline(past)
 	}
@@ -231,6 +240,10 @@ func (s *session) halt(why End) {
 	defer s.mu.Unlock()
 	s.setStopped(why)
 	s.hard = true
+	if s.relaying != nil {
+		s.relaying.cut()
+		return
+	}
 	s.raw.SetDeadline(past)
 }
 

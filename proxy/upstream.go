@@ -16,7 +16,7 @@ import (
 // call leave.
 type upstream struct {
 	*dialogue.Conn
-	raw     net.Conn
+	raw     *wire
 	house   *Backends
 	backend *backend
 	inLogin bool
@@ -87,13 +87,14 @@ type greet func(conn *dialogue.Conn, upgrade func() error) error
 
 // open connects to one backend, announces w, begins TLS as configured and lets g
 // read the greeting, before ctx ends. The caller closes the connection.
-func (b *Backends) open(ctx context.Context, one *backend, w caller, g greet) (net.Conn, *dialogue.Conn, error) {
+func (b *Backends) open(ctx context.Context, one *backend, w caller, g greet) (*wire, *dialogue.Conn, error) {
 	begun := time.Now()
-	raw, err := b.connect(ctx, one.addr)
+	tcp, err := b.connect(ctx, one.addr)
 	if err != nil {
 		one.count(dialResult(err))
 		return nil, nil, fmt.Errorf("dial backend %s: %w", one.addr, err)
 	}
+	raw := &wire{Conn: tcp}
 	deadline := time.Now().Add(welcomeTimeout)
 	if end, ok := ctx.Deadline(); ok {
 		deadline = earlier(deadline, end)

@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+)
+
+// wire is the TCP connection under one side of a session, as TLS sees it. Once a
+// relay has found a spot for it, Read no longer waits.
+type wire struct {
+	net.Conn
+	spot spot // nil before the relay, and where there is none for such a connection
+}
+
+// spot is where a connection is left while nobody waits for it. All its methods
+// are for the direction that reads the connection.
+type spot interface {
+	// read returns what there is to read, or errNothing.
+	read(p []byte) (int, error)
+	// arm has the direction woken when there is something to read, also if there
+	// is already. It must not wait for the direction.
+	arm() error
+	// leave gives the spot back. The connection is open still.
+	leave()
+}
+
+// errNothing is what a read that does not wait returns when there is nothing to
+// read yet. It is temporary, so that TLS goes on afterwards.
+var errNothing net.Error = nothing{}
+
+type nothing struct{}
+
+func (nothing) Error() string   { return "nothing to read yet" }
+func (nothing) Timeout() bool   { return false }
+func (nothing) Temporary() bool { return true }
+
+// Read waits for something to read, or returns errNothing if there is a spot to
+// wait in.
+func (w *wire) Read(p []byte) (int, error) {
+	if w.spot != nil {
+		return w.spot.read(p)
+	}
+	return w.Conn.Read(p)
+}
+
+// CloseWrite tells the peer that no more will come.
+func (w *wire) CloseWrite() error {
+	if c, ok := w.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// Close gives up the spot and closes the connection.
+func (w *wire) Close() error {
+	if w.spot != nil {
+		w.spot.leave()
+		w.spot = nil
+	}
+	return w.Conn.Close()
+}
