@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -206,6 +207,9 @@ func (d *direction) write(p []byte) error {
 // belongs to whoever wakes it. If somebody has done so already, it returns nil.
 // The spot is armed first, or what comes in between would wake nobody.
 func (d *direction) rest() error {
+	if secure, ok := d.src.conn.(*tls.Conn); ok {
+		dropBuffers(secure)
+	}
 	if err := d.src.raw.spot.arm(); err != nil {
 		return err
 	}
