@@ -12,6 +12,9 @@ const (
 	// tarpitCap is the longest wait that mail programs put up with: mbsync
 	// gives up after 20 s, and the backend needs a part.
 	tarpitCap = 15 * time.Second
+	// repeatCap and knownCap are as long as the limiter allows.
+	repeatCap = ttl(time.Hour)
+	knownCap  = ttl(366 * 24 * time.Hour)
 	// fdReserve is kept for listeners, log, probes and the admin page.
 	fdReserve = 100
 	// fdsEach is what one connection needs: one descriptor towards the client,
@@ -128,6 +131,10 @@ func (c *Config) checkTimes() error {
 		return wrong("TARPIT_MAX", "%v: takes at most %v, because mail programs give up soon after", c.Tarpit.Max, tarpitCap)
 	case c.Tarpit.Max >= t.Login:
 		return wrong("TARPIT_MAX", "%v: takes less than %sLOGIN_TIMEOUT, which is %v", c.Tarpit.Max, prefix, t.Login)
+	case c.Limits.Repeat > repeatCap:
+		return wrong("REPEAT_TTL", "%v: takes at most %v, or a password that has been corrected does not work", time.Duration(c.Limits.Repeat), time.Duration(repeatCap))
+	case c.Limits.Known > knownCap:
+		return wrong("KNOWN_TTL", "%v: takes at most %v", time.Duration(c.Limits.Known), time.Duration(knownCap))
 	case t.Handshake > t.Login:
 		return wrong("HANDSHAKE_TIMEOUT", "%v: takes at most %sLOGIN_TIMEOUT, which is %v", t.Handshake, prefix, t.Login)
 	}
@@ -166,6 +173,9 @@ func (c *Config) warnings() (lines []string) {
 	offersTLS := len(c.TLS.Certs) > 0
 	if offersTLS && c.Backend.Proxy != proxy.ProxyV2 && c.Backend.TLS == proxy.BackendClear {
 		lines = append(lines, prefix+"BACKEND_PROXY: without v2 or "+prefix+"BACKEND_TLS, Dovecot takes TLS clients to be in clear text and refuses their passwords")
+	}
+	if c.Limits.Mode == observe {
+		lines = append(lines, prefix+"MODE: observe: nobody is refused or made to wait, the log and the metrics say who would have been")
 	}
 	for _, name := range c.overridden {
 		lines = append(lines, name+": the environment wins over "+prefix+"ENV_FILE, where it has another value")

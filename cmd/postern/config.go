@@ -10,6 +10,9 @@ import (
 // prefix begins the name of every environment variable that is a setting.
 const prefix = "POSTERN_"
 
+// observe is the mode in which nobody is refused or made to wait.
+const observe = "observe"
+
 // Config is what the environment says, read and checked. Its tags are the only
 // description of the settings: the parser, the errors, `postern config` and
 // README's table are all made from them.
@@ -27,6 +30,7 @@ type Config struct {
 	TLS      TLSSettings
 	Limits   LimitSettings
 	Tarpit   TarpitSettings
+	State    StateSettings
 	Admin    AdminSettings
 	Log      LogSettings
 	Timeouts TimeoutSettings
@@ -59,7 +63,7 @@ type BackendSettings struct {
 	TLS    proxy.BackendTLS   `env:"BACKEND_TLS" envDefault:"off" meaning:"TLS towards the backends"`
 	CA     file               `env:"BACKEND_TLS_CA" default:"the system's" meaning:"certificates that may sign the backends' certificates"`
 	Name   hostName           `env:"BACKEND_TLS_NAME" default:"the backend's host" meaning:"name the backends' certificates must bear"`
-	Logins int                `env:"BACKEND_LOGINS" envDefault:"100" meaning:"logins in flight per backend"`
+	Logins int                `env:"BACKEND_LOGINS" envDefault:"100" meaning:"logins in flight per backend; the known go first, and a tenth is for them alone"`
 }
 
 // TLSSettings says which certificates the gate shows and what it demands of a
@@ -78,8 +82,14 @@ type LimitSettings struct {
 	Open           ceiling      `env:"LIMIT_OPEN" envDefault:"200" live:"yes" meaning:"connections a source may have open"`
 	OpenPrelogin   ceiling      `env:"LIMIT_OPEN_PRELOGIN" envDefault:"30" live:"yes" meaning:"connections a source may have open before login"`
 	Source         limiter.Rate `env:"LIMIT_SOURCE" envDefault:"10/10m" live:"yes" meaning:"denials per source"`
-	Network        limiter.Rate `env:"LIMIT_NETWORK" envDefault:"100/10m" live:"yes" meaning:"denials per network; delays, never refuses"`
+	Network        limiter.Rate `env:"LIMIT_NETWORK" envDefault:"100/10m" live:"yes" meaning:"denials per network, of strangers; delays, never refuses"`
+	Pair           limiter.Rate `env:"LIMIT_PAIR" envDefault:"5/10m" live:"yes" meaning:"denials of one source on one account"`
+	Account        limiter.Rate `env:"LIMIT_ACCOUNT" envDefault:"10/1h" live:"yes" meaning:"denials of strangers on one account; those who are known never notice"`
 	Global         limiter.Rate `env:"LIMIT_GLOBAL" envDefault:"200/1s" live:"yes" meaning:"logins that reach the backends, all clients together"`
+	KnownShare     percent      `env:"KNOWN_SHARE" envDefault:"60" live:"yes" meaning:"per cent of LIMIT_GLOBAL that is kept for the known; lent to strangers while it is not needed"`
+	Repeat         ttl          `env:"REPEAT_TTL" envDefault:"60s" live:"yes" meaning:"how long the same wrong password from the same source is denied without asking a backend again"`
+	Known          ttl          `env:"KNOWN_TTL" envDefault:"720h" live:"yes" meaning:"how long a client is known after a login"`
+	Mode           mode         `env:"MODE" envDefault:"enforce" live:"yes" meaning:"observe decides, counts and logs, but lets everybody pass"`
 	Exempt         networks     `env:"EXEMPT" live:"yes" meaning:"networks never limited (webmail, monitoring); kept apart from PROXY_FROM"`
 	TableMax       int          `env:"TABLE_MAX" envDefault:"500000" live:"yes" meaning:"buckets kept in memory"`
 	Tries          int          `env:"TRIES" envDefault:"3" meaning:"denied attempts per connection"`
@@ -89,9 +99,14 @@ type LimitSettings struct {
 // TarpitSettings bounds the room where attempts wait out their verdict.
 type TarpitSettings struct {
 	Max     time.Duration `env:"TARPIT_MAX" envDefault:"10s" meaning:"longest wait of one attempt, at most 15s"`
-	Source  int           `env:"TARPIT_SOURCE" envDefault:"10" meaning:"attempts of one source that wait at once; above: refused at once"`
-	Network int           `env:"TARPIT_NETWORK" envDefault:"100" meaning:"attempts of one network that wait at once; above: refused at once"`
-	Total   int           `env:"TARPIT_TOTAL" envDefault:"10000" meaning:"attempts that wait at once in all; above: refused at once"`
+	Source  int           `env:"TARPIT_SOURCE" envDefault:"10" meaning:"strangers of one source that wait at once; above: refused at once"`
+	Network int           `env:"TARPIT_NETWORK" envDefault:"100" meaning:"strangers of one network that wait at once; above: refused at once"`
+	Total   int           `env:"TARPIT_TOTAL" envDefault:"10000" meaning:"strangers that wait at once in all; above: refused at once"`
+}
+
+// StateSettings says where what has to outlive the process is kept.
+type StateSettings struct {
+	Dir file `env:"STATE_DIR" default:"none, all is forgotten" meaning:"folder of this gateway's own for what survives a restart: who is known, and the key without which that means nothing"`
 }
 
 // AdminSettings says where the operator and the monitoring ask.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -54,6 +53,7 @@ func open(c Config, j *journal, b build) (*gate, error) {
 		}
 	}
 	g.makeServer()
+	g.observe(c.Limits.Mode)
 	g.metrics.registry.MustRegister(&gauges{g.server, g.limiter, g.backends, g.certs, j.quota})
 	g.metrics.reloaded(time.Now(), nil)
 
@@ -84,12 +84,18 @@ func (g *gate) loadCerts() (err error) {
 	return nil
 }
 
-// makeLimiter makes the limiter, whose buckets begin full.
-func (g *gate) makeLimiter() (err error) {
-	var key limiter.Key
-	rand.Read(key[:])
-	g.limiter, err = limiter.New(g.config.Limits.policy(g.config.Tarpit.Max), key)
-	return err
+// makeLimiter makes the limiter. Its buckets begin full, and it knows whom it knew
+// before.
+func (g *gate) makeLimiter() error {
+	key, err := g.installKey()
+	if err != nil {
+		return err
+	}
+	if g.limiter, err = limiter.New(g.config.Limits.policy(g.config.Tarpit.Max), key); err != nil {
+		return err
+	}
+	g.recall()
+	return nil
 }
 
 // policy is what s asks of the limiter. No attempt waits for longer than
@@ -97,7 +103,8 @@ func (g *gate) makeLimiter() (err error) {
 func (s LimitSettings) policy(longest time.Duration) limiter.Policy {
 	return limiter.Policy{
 		Connect: s.Connect, Open: int(s.Open), OpenPrelogin: int(s.OpenPrelogin),
-		Source: s.Source, Network: s.Network, Global: s.Global,
+		Source: s.Source, Network: s.Network, Pair: s.Pair, Account: s.Account,
+		Global: s.Global, KnownShare: int(s.KnownShare), RepeatTTL: time.Duration(s.Repeat), KnownTTL: time.Duration(s.Known),
 		WaitMax: longest, Exempt: s.Exempt, TableMax: s.TableMax,
 	}
 }
@@ -146,6 +153,12 @@ func (g *gate) makeServer() {
 	}
 }
 
+// observe puts the mode in force.
+func (g *gate) observe(m mode) {
+	g.server.Observe(m == observe)
+	g.metrics.observing(m == observe)
+}
+
 // learnTime is how long the doors stay closed for backends that do not answer.
 const learnTime = 2 * time.Second
 
@@ -171,6 +184,7 @@ func (g *gate) serve() {
 		g.watchers.Go(func() { b.Watch(ctx) })
 	}
 	g.watchers.Go(func() { g.tellOfBackends(ctx) })
+	g.watchers.Go(func() { g.remember(ctx) })
 	if g.certs != nil {
 		g.watchers.Go(func() { g.certs.Watch(ctx, certCheck, g.certsChanged) })
 	}
@@ -216,5 +230,6 @@ func (g *gate) close() {
 		g.stop()
 	}
 	g.watchers.Wait()
+	g.save()
 	g.journal.missed()
 }

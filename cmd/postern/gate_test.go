@@ -32,6 +32,8 @@ func TestOpenComplaints(t *testing.T) {
 		"ticket keys that are none":      {"TLS_TICKET_KEYS=" + broken, "POSTERN_TLS_CERT: "},
 		"a port name instead of a port":  {"IMAPS_LISTEN=localhost:imaps", "POSTERN_IMAPS_LISTEN: \"localhost:imaps\": takes"},
 		"authorities that are no PEM":    {"BACKEND_TLS_CA=" + broken, "POSTERN_BACKEND_TLS_CA: "},
+		"state in a file":                {"STATE_DIR=" + broken, "POSTERN_STATE_DIR: mkdir " + broken + ": not a directory"},
+		"state where nobody may write":   {"STATE_DIR=/proc/state", "POSTERN_STATE_DIR: mkdir /proc/state: "},
 		"authorities that are not there": {"BACKEND_TLS_CA=" + dir + "/none", "POSTERN_BACKEND_TLS_CA: "},
 	} {
 		t.Run(name, func(t *testing.T) {

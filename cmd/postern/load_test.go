@@ -62,6 +62,12 @@ func TestLoadComplaints(t *testing.T) {
 		"a ceiling that is a word":           {[]string{"LIMIT_OPEN=many"}, `POSTERN_LIMIT_OPEN: "many": takes a number from 1 on, or off`},
 		"a time without unit":                {[]string{"IDLE_TIMEOUT=35"}, `POSTERN_IDLE_TIMEOUT: "35": takes a time above zero such as 10s, 5m or 1h`},
 		"a time below zero":                  {[]string{"DRAIN=-1s"}, `POSTERN_DRAIN: "-1s": takes a time above zero such as 10s, 5m or 1h`},
+		"a share of more than all":           {[]string{"KNOWN_SHARE=101"}, `POSTERN_KNOWN_SHARE: "101": takes a number from 0 to 100`},
+		"a share of less than none":          {[]string{"KNOWN_SHARE=-1"}, `POSTERN_KNOWN_SHARE: "-1": takes a number from 0 to 100`},
+		"a repeat that is a number":          {[]string{"REPEAT_TTL=60"}, `POSTERN_REPEAT_TTL: "60": takes a time above zero such as 60s, 10m or 720h, or off`},
+		"a repeat that outlasts a user":      {[]string{"REPEAT_TTL=2h"}, `POSTERN_REPEAT_TTL: 2h0m0s: takes at most 1h0m0s, or a password that has been corrected does not work`},
+		"a memory of years":                  {[]string{"KNOWN_TTL=9000h"}, `POSTERN_KNOWN_TTL: 9000h0m0s: takes at most 8784h0m0s`},
+		"a mode unheard of":                  {[]string{"MODE=dry"}, `POSTERN_MODE: "dry": takes enforce or observe`},
 		"a truth that is not":                {[]string{"CLEARTEXT_LOGIN=perhaps"}, `POSTERN_CLEARTEXT_LOGIN: "perhaps": takes true or false`},
 		"a door without port":                {[]string{"IMAPS_LISTEN=192.0.2.1"}, `POSTERN_IMAPS_LISTEN: "192.0.2.1": takes addresses such as :993 or [::1]:993, separated by commas, or off`},
 		"a door with a trailing comma":       {[]string{"IMAPS_LISTEN=:993,"}, `POSTERN_IMAPS_LISTEN: ":993,": takes addresses such as :993 or [::1]:993, separated by commas, or off`},
@@ -138,6 +144,7 @@ func TestLoadAccepts(t *testing.T) {
 		"a mapped net":               {[]string{"PROXY_FROM=::ffff:192.0.2.0/120"}, func(c Config) bool { return c.Doors.ProxyFrom[0].String() == "192.0.2.0/24" }},
 		"one net in both lists":      {[]string{"PROXY_FROM=10.0.0.0/8", "EXEMPT=10.0.0.0/8"}, func(c Config) bool { return len(c.Limits.Exempt) == 1 }},
 		"limits that are off":        {[]string{"LIMIT_CONNECT=off", "LIMIT_OPEN=off"}, func(c Config) bool { return c.Limits.Connect == limiter.Rate{} && c.Limits.Open == 0 }},
+		"no share and no memory":     {[]string{"KNOWN_SHARE=0", "REPEAT_TTL=off", "KNOWN_TTL=off"}, func(c Config) bool { return c.Limits.KnownShare == 0 && c.Limits.Repeat == 0 && c.Limits.Known == 0 }},
 		"nothing means the default":  {[]string{"TRIES=", "LOG_LEVEL="}, func(c Config) bool { return c.Limits.Tries == 3 }},
 		"nothing closes a door":      {[]string{"POP3_LISTEN=", "POP3S_LISTEN=", "POP3_BACKENDS="}, func(c Config) bool { return c.Doors.POP3 == nil && c.Doors.POP3S == nil }},
 		"cleartext needs no key":     {[]string{"TLS_CERT=", "TLS_KEY=", "IMAPS_LISTEN=", "POP3S_LISTEN=", "CLEARTEXT_LOGIN=true"}, func(c Config) bool { return len(c.TLS.Certs) == 0 }},
@@ -179,6 +186,7 @@ func TestWarnings(t *testing.T) {
 		want string // begins the only warning; empty for none
 	}{
 		"nothing odd":                       {nil, ""},
+		"only looking on":                   {[]string{"POSTERN_MODE=observe"}, "POSTERN_MODE: observe: nobody is refused"},
 		"v1 with TLS clients":               {[]string{"POSTERN_BACKEND_PROXY=v1"}, "POSTERN_BACKEND_PROXY: "},
 		"no header with TLS clients":        {[]string{"POSTERN_BACKEND_PROXY=off"}, "POSTERN_BACKEND_PROXY: "},
 		"v1 with TLS on both sides":         {[]string{"POSTERN_BACKEND_PROXY=v1", "POSTERN_BACKEND_TLS=tls"}, ""},

@@ -63,10 +63,11 @@ func (j *journal) wants(level slog.Level, must bool) bool {
 	return j.Enabled(context.Background(), level) && (must || j.quota.take(time.Now()))
 }
 
-// attemptLevel raises those attempts that no backend could answer.
+// attemptLevel raises those attempts that no backend could answer, and those of
+// the known for which there was no room.
 func attemptLevel(a proxy.Attempt) slog.Level {
 	unanswered := loginResult(a) == "void" && a.Err != nil && !a.Gone
-	if unanswered || a.Verdict.Rule == limiter.RuleBackend {
+	if unanswered || a.Verdict.Rule == limiter.RuleBackend || lacksRoom(a.Verdict) {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
@@ -84,6 +85,8 @@ func attemptAttrs(a proxy.Attempt) []slog.Attr {
 		slog.String("action", decisionAction(a.Verdict)),
 		slog.String("rule", string(a.Verdict.Rule)),
 		slog.String("result", loginResult(a)),
+		slog.String("client", clientOf(a.Verdict)),
+		slog.Bool("enforced", !a.Observed),
 		milliseconds("dur_ms", a.Took),
 		milliseconds("wait_ms", a.Waited),
 		slog.String("session", a.Session),
@@ -128,6 +131,7 @@ func recordAttrs(r proxy.Record) []slog.Attr {
 		slog.String("action", decisionAction(r.Verdict)),
 		slog.String("rule", string(r.Verdict.Rule)),
 		slog.String("result", r.End.String()),
+		slog.Bool("enforced", !r.Observed),
 		milliseconds("dur_ms", r.Duration),
 		slog.Int64("bytes_in", r.FromClient),
 		slog.Int64("bytes_out", r.ToClient),

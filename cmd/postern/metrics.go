@@ -29,6 +29,7 @@ type metrics struct {
 
 	// These count attempts.
 	logins    *prometheus.CounterVec
+	hindered  *prometheus.CounterVec
 	abandoned *prometheus.CounterVec
 
 	tarpit   *prometheus.HistogramVec // of attempts
@@ -39,6 +40,9 @@ type metrics struct {
 	reloadGood prometheus.Gauge
 	reloadTime prometheus.Gauge
 	certsGood  prometheus.Gauge
+	enforcing  prometheus.Gauge
+	stateGood  prometheus.Gauge
+	stateTime  prometheus.Gauge
 }
 
 // newMetrics returns metrics in a registry of their own.
@@ -53,6 +57,10 @@ func newMetrics(b build) *metrics {
 	m.reloadTime = f.NewGauge(opts("config_last_reload_success_timestamp_seconds", "When settings were last put in force."))
 	m.certsGood = f.NewGauge(opts("certificate_last_reload_successful", "Whether the certificate files as they were last read are in force."))
 	m.certsGood.Set(1)
+	m.enforcing = f.NewGauge(opts("enforcing", "Whether verdicts are acted upon, and not only observed."))
+	m.stateGood = f.NewGauge(opts("state_last_save_successful", "Whether the state was written down when that was last tried."))
+	m.stateGood.Set(1)
+	m.stateTime = f.NewGauge(opts("state_last_save_success_timestamp_seconds", "When the state was last written down, 0 if it never was."))
 	info := opts("build_info", "Always 1; the labels say what is running.")
 	info.ConstLabels = prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": runtime.Version()}
 	f.NewGauge(info).Set(1)
@@ -78,7 +86,8 @@ func (m *metrics) makeCounters(f promauto.Factory) {
 	m.bytes = counter("bytes_total", "Bytes relayed after login: in from clients, out to them.", "direction")
 	m.headerErrors = counter("proxy_header_errors_total", "Connections closed for a missing, bad or forbidden PROXY header.")
 	m.handshakes = counter("handshakes_total", "TLS handshakes with clients.", "version", "result")
-	m.logins = counter("logins_total", "Attempts that have been settled; refused ones never reached a backend.", "result")
+	m.logins = counter("logins_total", "Attempts that have been settled; repeats and refused ones never reached a backend.", "result", "client")
+	m.hindered = counter("known_hindered_total", "Attempts of the known that a rule made wait or refused. By global, tarpit or backend, it should not happen.", "action", "rule")
 }
 
 // makeHistograms makes what attempt and record measure. The bounds lie around
@@ -93,6 +102,10 @@ func (m *metrics) makeHistograms(f promauto.Factory) {
 	m.greeting = histogram("greeting_seconds", "Time from accept to the first octet of the greeting.", .05, .1, .25, .5, 1, 2.5, 5, 10, 30)
 	m.login = histogram("login_seconds", "Time an attempt took that a backend answered, time in the tarpit included.", .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30)
 }
+
+// hindrances are the decisions that a client notices, but for a repeat, which it
+// has earned.
+var hindrances = []string{"tarpit", "reject", "shed"}
 
 // The values of handshakes_total's labels, beside "none" for the version of a
 // failed handshake.
@@ -116,7 +129,8 @@ func (m *metrics) startAtZero() {
 		m.handshakes.WithLabelValues(door, "none", "failed")
 		each(m.ends, door, endNames())
 		each(m.bytes, door, []string{"in", "out"})
-		each(m.logins, door, loginResults)
+		each(m.logins, door, loginResults, clients)
+		each(m.hindered, door, hindrances, ruleNames())
 	}
 }
 
@@ -172,9 +186,30 @@ func (m *metrics) certsLoaded(err error) {
 	}
 }
 
+// observing notes whether verdicts are only observed.
+func (m *metrics) observing(on bool) {
+	m.enforcing.Set(1)
+	if on {
+		m.enforcing.Set(0)
+	}
+}
+
+// saved notes whether the state was written down at time t.
+func (m *metrics) saved(t time.Time, err error) {
+	if err != nil {
+		m.stateGood.Set(0)
+		return
+	}
+	m.stateGood.Set(1)
+	m.stateTime.Set(float64(t.Unix()))
+}
+
 // attempt counts one settled attempt.
 func (m *metrics) attempt(a proxy.Attempt) {
-	m.logins.WithLabelValues(a.Door, loginResult(a)).Inc()
+	m.logins.WithLabelValues(a.Door, loginResult(a), clientOf(a.Verdict)).Inc()
+	if action := decisionAction(a.Verdict); a.Verdict.Known && slices.Contains(hindrances, action) {
+		m.hindered.WithLabelValues(a.Door, action, string(a.Verdict.Rule)).Inc()
+	}
 	if a.Gone {
 		m.abandoned.WithLabelValues(a.Door).Inc()
 	}

@@ -163,7 +163,7 @@ func total(f *dto.MetricFamily, label, value string) (sum float64) {
 func TestLabels(t *testing.T) {
 	m := testMetrics(t)
 	attack(m, 1000)
-	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "revision", "goversion"}
+	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "revision", "goversion"}
 	for name, f := range gather(t, m.registry) {
 		if !strings.HasPrefix(name, "postern_") {
 			continue

@@ -27,6 +27,9 @@ type (
 	files       []string       // paths
 	hostName    string         // a DNS name
 	ceiling     int            // 0 is off
+	percent     int            // from 0 to 100
+	ttl         time.Duration  // 0 is off
+	mode        string         // enforce or observe
 	tlsVersion  uint16         // as in crypto/tls
 	logFormat   string         // json or text
 	logLevel    slog.Level     // without the arithmetic that slog.Level reads
@@ -50,6 +53,9 @@ var kinds = map[reflect.Type]kind{
 	reflect.TypeFor[bool]():               {"true or false", func(s string) (any, error) { return strconv.ParseBool(s) }},
 	reflect.TypeFor[int]():                {"a number from 1 on", func(s string) (any, error) { return parseCount(s) }},
 	reflect.TypeFor[ceiling]():            {"a number from 1 on, or off", parseCeiling},
+	reflect.TypeFor[percent]():            {"a number from 0 to 100", parsePercent},
+	reflect.TypeFor[ttl]():                {"a time above zero such as 60s, 10m or 720h, or off", parseTTL},
+	reflect.TypeFor[mode]():               {"enforce or observe", parseMode},
 	reflect.TypeFor[time.Duration]():      {"a time above zero such as 10s, 5m or 1h", parseDuration},
 	reflect.TypeFor[tlsVersion]():         {"1.2 or 1.3", parseTLSVersion},
 	reflect.TypeFor[logFormat]():          {"json or text", parseLogFormat},
@@ -179,6 +185,35 @@ func parseCeiling(s string) (any, error) {
 	}
 	n, err := parseCount(s)
 	return ceiling(n), err
+}
+
+// parsePercent reads a share.
+func parsePercent(s string) (any, error) {
+	n, err := strconv.ParseUint(s, 10, 8)
+	if err != nil || n > 100 {
+		return nil, errForm
+	}
+	return percent(n), nil
+}
+
+// parseTTL reads how long something is remembered.
+func parseTTL(s string) (any, error) {
+	if s == "off" {
+		return ttl(0), nil
+	}
+	d, err := parseDuration(s)
+	if err != nil {
+		return nil, err
+	}
+	return ttl(d.(time.Duration)), nil
+}
+
+// parseMode reads whether verdicts are acted upon.
+func parseMode(s string) (any, error) {
+	if s != "enforce" && s != observe {
+		return nil, errForm
+	}
+	return mode(s), nil
 }
 
 // parseDuration reads a time. None may be zero: a timeout of nothing would end

@@ -15,6 +15,7 @@ func (g *gate) reload(next Config) error {
 	if err != nil {
 		return err
 	}
+	g.observe(next.Limits.Mode)
 	g.journal.level.Set(slog.Level(next.Log.Level))
 	live, restart := g.adopt(next.values)
 	g.journal.Info("settings reloaded", slog.String("event", "reload"), slog.Any("changed", live))

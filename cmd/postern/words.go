@@ -34,19 +34,47 @@ func decisionAction(v limiter.Verdict) string {
 }
 
 // loginResults are the values of loginResult.
-var loginResults = []string{"accepted", "denied", "refused", "void"}
+var loginResults = []string{"accepted", "denied", "repeat", "refused", "void"}
 
-// loginResult is the outcome of an attempt, where a void one that postern
-// itself refused is told apart from those that a backend or the client cut
-// short.
+// loginResult is the outcome of an attempt, where a denial that postern repeated
+// without asking is told apart from a backend's, and a void attempt that postern
+// refused from those that a backend or the client cut short. Where verdicts are
+// only observed, postern repeats and refuses nothing.
 func loginResult(a proxy.Attempt) string {
+	enforced := a.Verdict.Action
+	if a.Observed {
+		enforced = limiter.Pass
+	}
 	switch {
 	case a.Outcome == limiter.Accepted:
 		return "accepted"
+	case a.Outcome == limiter.Denied && enforced == limiter.Repeat:
+		return "repeat"
 	case a.Outcome == limiter.Denied:
 		return "denied"
-	case a.Verdict.Action == limiter.Refuse:
+	case enforced == limiter.Refuse:
 		return "refused"
 	}
 	return "void"
+}
+
+// clients are the values of clientOf.
+var clients = []string{"known", "stranger"}
+
+// clientOf says whose attempt v is about.
+func clientOf(v limiter.Verdict) string {
+	if v.Known {
+		return "known"
+	}
+	return "stranger"
+}
+
+// lacksRoom says whether a known client had to wait, or was refused, for want of
+// room. It must not happen: the room is kept for the known.
+func lacksRoom(v limiter.Verdict) bool {
+	switch v.Rule {
+	case limiter.RuleGlobal, limiter.RuleTarpit, limiter.RuleBackend:
+		return v.Known && v.Action != limiter.Pass
+	}
+	return false
 }
