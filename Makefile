@@ -10,11 +10,16 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 FUZZTIME ?= 10s
 
+# What make bench does. On a quiet machine its figures can be trusted.
+BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1500ms -settle 2s -limit 15m \
+	-readme bench/README.md -json bench-report.json -html bench-report.html all
+
 # Debian keeps daemons out of a user's path.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-# What the tests talk to: the server behind the gate and the clients before it.
-PEERS := dovecot mbsync fetchmail getmail neomutt offlineimap curl python3
+# What the tests talk to: the server behind the gate, the clients before it and
+# the gates beside it.
+PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl python3
 
 .PHONY: help
 help: ## list the targets
@@ -36,6 +41,11 @@ cover: ## check that limiter and proxy/dialogue are covered above 90 %
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## measure postern beside its peers for ten minutes, into bench/README.md
+	@.ci/install dovecot nginx haproxy
+	go run ./cmd/postern-bench $(BENCH)
 
 .PHONY: lint
 lint: ## check Go code, shell scripts and the files in deploy

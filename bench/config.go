@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,10 +19,11 @@ import (
 // Config says what a run is to do.
 type Config struct {
 	Options  Options
-	Scenario []string      // names
-	Limit    time.Duration // of the whole run
-	Command  string        // how it was called, for the report
-	Version  string        // of the bench
+	Scenario []string       // names
+	Only     *regexp.Regexp // works to do, by their names; nil: all but the extra ones
+	Limit    time.Duration  // of the whole run
+	Command  string         // how it was called, for the report
+	Version  string         // of the bench
 
 	// Targets names what the bench starts itself: postern, nginx, haproxy,
 	// dovecot, or direct, which is the mail server with nothing in front.
@@ -68,8 +70,28 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	return report, nil
 }
 
-// works returns what the scenarios consist of.
+// works returns what is to be done of what the scenarios consist of.
 func (c *Config) works() (works []Work, err error) {
+	all, err := c.Works()
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range all {
+		if c.Only == nil && !w.Extra || c.Only != nil && c.Only.MatchString(w.Name) {
+			works = append(works, w)
+		}
+	}
+	if len(works) == 0 {
+		return nil, errNoWork
+	}
+	return works, nil
+}
+
+// errNoWork says that nothing is to be done.
+var errNoWork = errors.New("no work of these scenarios has such a name; -list shows them")
+
+// Works returns everything the scenarios consist of, the extra works too.
+func (c *Config) Works() (works []Work, err error) {
 	if err := c.Options.Check(); err != nil {
 		return nil, err
 	}
@@ -114,7 +136,7 @@ func (c *Config) openHouse(ctx context.Context, r *Runner, report *Report) (end 
 	for _, name := range c.Targets {
 		k, known := kinds[name]
 		switch {
-		case name == "direct":
+		case name == direct:
 			report.Targets = append(report.Targets, About{Name: name, About: "the mail server with nothing in front"})
 		case !known:
 			return nil, fmt.Errorf("there is no target %q; there are postern, nginx, haproxy, dovecot and direct", name)
@@ -130,7 +152,7 @@ func (c *Config) openHouse(ctx context.Context, r *Runner, report *Report) (end 
 		return nil, fmt.Errorf("no target is left: %s", strings.Join(report.Missing, "; "))
 	}
 	r.Open = func(ctx context.Context, w Work, name string) (*Target, func(), error) {
-		if name == "direct" {
+		if name == direct {
 			return h.direct(), func() {}, nil
 		}
 		t, p, err := h.start(ctx, kinds[name], w.Settings)

@@ -1,28 +1,33 @@
 package bench
 
+import "slices"
+
 // goal is a figure that postern is held to: a ratio to each peer that it must
-// not exceed.
+// not exceed, or a bound of its own.
 type goal struct {
-	Name   string
-	Work   string
-	Figure string
-	Most   map[string]float64 // by peer
+	Name            string
+	Work, Figure    string // where it is measured
+	Most            ratios
+	AtLeast, AtMost float64 // 0: no such bound
 }
+
+// ratios are by peer.
+type ratios map[string]float64
 
 // goals are the targets set before the work began; see README.md.
 var goals = []goal{
-	{"CPU per login, TLS, saturation", "login, TLS, saturation", "CPU per login", map[string]float64{"nginx": 0.70, "haproxy": 0.65, "dovecot": 0.45}},
-	{"CPU per login, plain, saturation", "login, plain, saturation", "CPU per login", map[string]float64{"nginx": 0.95, "haproxy": 1.40, "dovecot": 0.50}},
-	{"CPU per login, TLS, 500/s open loop", "login, TLS, 500/s", "CPU per login", map[string]float64{"nginx": 1.05, "haproxy": 1.00, "dovecot": 0.65}},
-	{"idle memory, TLS", "idle, TLS", "memory per session", map[string]float64{"nginx": 0.35, "haproxy": 0.45, "dovecot": 0.13}},
-	{"idle memory, TLS, after fetching 256 KB", "idle, TLS", "after fetching 256 KB", map[string]float64{"nginx": 0.35, "haproxy": 0.45, "dovecot": 0.13}},
-	{"idle memory, TLS, after sending 256 KB", "idle, TLS", "after sending 256 KB", map[string]float64{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.20}},
-	{"idle memory, plain", "idle, plain", "memory per session", map[string]float64{"nginx": 0.30, "haproxy": 0.85, "dovecot": 0.11}},
-	{"descriptors per session", "idle, TLS", "descriptors per session", map[string]float64{"nginx": 1, "haproxy": 1, "dovecot": 1}},
-	{"relay CPU, TLS, download", "relay, TLS", "download, CPU per GB", map[string]float64{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
-	{"relay CPU, TLS, upload", "relay, TLS", "upload, CPU per GB", map[string]float64{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
-	{"relay CPU, plain, download", "relay, plain", "download, CPU per GB", map[string]float64{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
-	{"relay CPU, plain, upload", "relay, plain", "upload, CPU per GB", map[string]float64{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
+	{Name: "CPU per login, TLS, saturation", Work: "login, TLS, saturation", Figure: "CPU per login", Most: ratios{"nginx": 0.70, "haproxy": 0.65, "dovecot": 0.45}},
+	{Name: "CPU per login, plain, saturation", Work: "login, plain, saturation", Figure: "CPU per login", Most: ratios{"nginx": 0.95, "haproxy": 1.40, "dovecot": 0.50}},
+	{Name: "CPU per login, TLS, 500/s open loop", Work: "login, TLS, 500/s", Figure: "CPU per login", Most: ratios{"nginx": 1.05, "haproxy": 1.00, "dovecot": 0.65}},
+	{Name: "idle memory, TLS", Work: "idle, TLS", Figure: "memory per session", Most: ratios{"nginx": 0.35, "haproxy": 0.45, "dovecot": 0.13}},
+	{Name: "idle memory, TLS, after fetching 256 KB", Work: "idle, TLS", Figure: "after fetching 256 KB", Most: ratios{"nginx": 0.35, "haproxy": 0.45, "dovecot": 0.13}},
+	{Name: "idle memory, TLS, after sending 256 KB", Work: "idle, TLS", Figure: "after sending 256 KB", Most: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.20}},
+	{Name: "idle memory, plain", Work: "idle, plain", Figure: "memory per session", Most: ratios{"nginx": 0.30, "haproxy": 0.85, "dovecot": 0.11}},
+	{Name: "descriptors per session", Work: "idle, TLS", Figure: "descriptors per session", Most: ratios{"nginx": 1, "haproxy": 1, "dovecot": 1}},
+	{Name: "relay CPU, TLS, download", Work: "relay, TLS", Figure: "download, CPU per GB", Most: ratios{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
+	{Name: "relay CPU, TLS, upload", Work: "relay, TLS", Figure: "upload, CPU per GB", Most: ratios{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
+	{Name: "relay CPU, plain, download", Work: "relay, plain", Figure: "download, CPU per GB", Most: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
+	{Name: "relay CPU, plain, upload", Work: "relay, plain", Figure: "upload, CPU per GB", Most: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
 }
 
 // GoalRow says how far postern has come with one goal.
@@ -30,7 +35,9 @@ type GoalRow struct {
 	Name  string              `json:"name"`
 	Own   float64             `json:"own"`
 	Unit  string              `json:"unit"`
-	Peers map[string]GoalPeer `json:"peers"`
+	Bound string              `json:"bound,omitempty"` // on the figure itself, as "≥ 99.9"
+	Met   bool                `json:"met"`             // all that is asked
+	Peers map[string]GoalPeer `json:"peers,omitempty"`
 }
 
 // GoalPeer compares postern with one peer.
@@ -47,19 +54,42 @@ const slack = 0.005
 // judge compares postern with its goals, as far as they were measured.
 func judge(r *Report) (rows []GoalRow) {
 	for _, g := range goals {
-		row := r.Row(g.Work, g.Figure)
-		if row == nil || row.Cells["postern"] == nil {
-			continue
-		}
-		judged := GoalRow{Name: g.Name, Own: row.Cells["postern"].Median, Unit: row.Unit, Peers: map[string]GoalPeer{}}
-		for peer, most := range g.Most {
-			if ratio, ok := row.Ratio("postern", peer); ok {
-				judged.Peers[peer] = GoalPeer{ratio, most, ratio <= most+slack}
+		if row := r.Row(g.Work, g.Figure); row != nil && row.Cells["postern"] != nil {
+			if judged := g.judge(row); judged.Bound != "" || len(judged.Peers) > 0 {
+				rows = append(rows, judged)
 			}
-		}
-		if len(judged.Peers) > 0 {
-			rows = append(rows, judged)
 		}
 	}
 	return rows
+}
+
+// judge compares the row of a goal with what it asks.
+func (g goal) judge(row *Row) GoalRow {
+	own := row.Cells["postern"].Median
+	judged := GoalRow{Name: g.Name, Own: own, Unit: row.Unit, Met: true, Peers: map[string]GoalPeer{}}
+	if g.AtLeast != 0 {
+		judged.Bound, judged.Met = "≥ "+plainNumber(g.AtLeast), own >= g.AtLeast
+	}
+	if g.AtMost != 0 {
+		judged.Bound, judged.Met = "≤ "+plainNumber(g.AtMost), own <= g.AtMost
+	}
+	for peer, most := range g.Most {
+		if ratio, ok := row.Ratio("postern", peer); ok {
+			met := ratio <= most+slack
+			judged.Peers[peer] = GoalPeer{ratio, most, met}
+			judged.Met = judged.Met && met
+		}
+	}
+	return judged
+}
+
+// JudgedPeers returns the names of the targets that postern is compared with in
+// the goals, in the order of the targets.
+func (r *Report) JudgedPeers() (names []string) {
+	for _, t := range r.Targets {
+		if slices.ContainsFunc(r.Goals, func(g GoalRow) bool { _, judged := g.Peers[t.Name]; return judged }) {
+			names = append(names, t.Name)
+		}
+	}
+	return names
 }

@@ -164,13 +164,17 @@ func (h *house) start(ctx context.Context, k peer.Kind, settings []string) (*Tar
 	return t, p, nil
 }
 
-// direct is the mail server with nothing in front.
+// direct is the name of the target that is the mail server with nothing in
+// front.
+const direct = "direct"
+
+// direct returns that target.
 func (h *house) direct() *Target {
 	a := h.addrs
 	if h.announce {
 		a.IMAP, a.IMAPS, a.POP3, a.POP3S = a.ProxiedIMAP, a.ProxiedIMAPS, a.ProxiedPOP3, a.ProxiedPOP3S
 	}
-	return h.target("direct", h.server.Process.Pid, true, a)
+	return h.target(direct, h.server.Process.Pid, true, a)
 }
 
 // target describes a target of this house.

@@ -34,17 +34,17 @@ func (k loginKind) String() string {
 	return s
 }
 
-// loginWorks lists the kinds of login worth telling apart.
+// loginWorks lists every kind of login; those that tell little that the others
+// do not are extra.
 func loginWorks(o *Options) (works []Work, err error) {
-	for _, k := range []loginKind{
-		{client.IMAP, client.Plain, client.Login},
-		{client.IMAP, client.TLS, client.Login},
-		{client.IMAP, client.Resumed, client.Login},
-		{client.IMAP, client.StartTLS, client.Login},
-		{client.IMAP, client.TLS, client.Authenticate},
-		{client.POP3, client.TLS, client.Login},
-	} {
-		works = append(works, saturation(o, k))
+	for _, p := range []client.Protocol{client.IMAP, client.POP3} {
+		for _, s := range []client.Security{client.Plain, client.TLS, client.Resumed, client.StartTLS} {
+			for _, m := range []client.Method{client.Login, client.Authenticate} {
+				w := saturation(o, loginKind{p, s, m})
+				w.Extra = m == client.Authenticate || p == client.POP3 && s != client.TLS
+				works = append(works, w)
+			}
+		}
 	}
 	return append(works,
 		steady(o, loginKind{client.IMAP, client.Plain, client.Login}, 4*o.Rate),

@@ -16,13 +16,12 @@ type Options struct {
 	Settle   time.Duration // given to a target before its memory is read
 	Volume   int64         // octets moved by one round of relay, in each direction
 	Patience time.Duration // of one client, from its start to its end
-	Quick    bool          // a short list of works
 }
 
 // Defaults returns the options of a run that nobody has changed.
 func Defaults() Options {
 	return Options{
-		Rounds: 3, Duration: 2 * time.Second, Workers: 64, Rate: 500,
+		Rounds: 3, Duration: 2 * time.Second, Workers: 256, Rate: 500,
 		Sessions: 2000, Settle: 3 * time.Second, Volume: 256 << 20, Patience: 20 * time.Second,
 	}
 }

@@ -24,6 +24,8 @@ type Work struct {
 	Name   string // as "login, TLS, saturation"; what comes before the comma is the scenario
 	About  string // a sentence or two for the report: what is done and what the figures mean
 	Rounds int
+	// Extra work is done only when it is asked for by its name.
+	Extra bool
 	// Fresh work gets a newly started target in every round.
 	Fresh bool
 	// Settings are NAME=value of postern's environment, in place of limits that

@@ -21,7 +21,7 @@ func (r *Report) Table(w io.Writer) error {
 			fmt.Fprintf(tw, "%s%s\t", t.Name, g.mark(t.Name))
 		}
 		fmt.Fprintln(tw)
-		for _, row := range g.Rows {
+		for _, row := range g.Telling() {
 			fmt.Fprintf(tw, "%s\t", row.label())
 			for i, t := range r.Targets {
 				fmt.Fprintf(tw, "%s\t", row.text(t.Name, r.Targets[0].Name, i > 0))
@@ -99,22 +99,52 @@ func (g *Group) mark(target string) string {
 	return ""
 }
 
+// why says why a target has no figure.
+func (g *Group) why(target string) string {
+	switch r := g.Rounds[target]; {
+	case r != nil && r.Not:
+		return "not offered"
+	case r != nil && r.Failed != "":
+		return "failed"
+	}
+	return "not measured"
+}
+
 // notes says what has to be known about a group's figures.
 func (g *Group) notes(targets []About) (notes []string) {
+	var disturbed []string
 	for _, t := range targets {
 		r := g.Rounds[t.Name]
-		switch {
-		case r == nil:
+		if r == nil {
 			continue
-		case r.Not:
-			notes = append(notes, t.Name+" does not offer this.")
+		}
+		if r.Not {
+			notes = append(notes, r.Failed)
 			continue
-		case r.Disturbed():
-			notes = append(notes, fmt.Sprintf("~ %s was disturbed: others used %.0f %% of the machine meanwhile.", t.Name, 100*r.Others))
+		}
+		if r.Disturbed() {
+			disturbed = append(disturbed, fmt.Sprintf("%.0f %% (%s)", 100*r.Others, t.Name))
 		}
 		if len(r.Problems) > 0 {
 			notes = append(notes, fmt.Sprintf("! %s: %s", t.Name, strings.Join(r.Problems, "; ")))
 		}
 	}
+	if len(disturbed) > 0 {
+		notes = append(notes, "~ disturbed, others used so much of the machine meanwhile: "+strings.Join(disturbed, ", "))
+	}
 	return notes
+}
+
+// Telling returns the rows that tell something: not those in which every target
+// did all there was to do.
+func (g *Group) Telling() (rows []Row) {
+	for _, r := range g.Rows {
+		for _, c := range r.Cells {
+			if r.Unit != "%" || c.Low != 100 {
+				rows = append(rows, r)
+				break
+			}
+		}
+	}
+	return rows
 }

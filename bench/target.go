@@ -71,7 +71,7 @@ func (t *Target) Announces() bool { return t.announce }
 func (t *Target) Caller(p client.Protocol, s client.Security) (*client.Caller, error) {
 	addr, found := t.doors[door{p, s}]
 	if !found {
-		return nil, fmt.Errorf("%s: %s %s: %w", t.Name, p, s, ErrNotOffered)
+		return nil, fmt.Errorf("%s: %s, %s: %w", t.Name, p, s, ErrNotOffered)
 	}
 	return &client.Caller{Addr: addr, Protocol: p, Security: s, TLS: t.tls, Announce: t.announce, Patience: t.patience}, nil
 }

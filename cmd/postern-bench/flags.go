@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -21,6 +22,8 @@ type cli struct {
 	insecure                  bool
 	json, html, readme        string
 	volume                    int64
+	work                      string
+	list                      bool
 }
 
 // newFlags declares all flags.
@@ -42,6 +45,8 @@ func newFlags() (*flag.FlagSet, *cli) {
 	f.BoolVar(&c.insecure, "insecure", false, "accept any certificate from that server")
 	f.BoolVar(&c.MyServer, "i-run-this-server", false, "that server may be neither loopback nor private")
 	f.BoolVar(&c.Announce, "proxy", false, "clients say their address in a PROXY header, which targets must trust")
+	f.StringVar(&c.work, "work", "", "do only the works whose names match this regular `expression`; also the extra ones")
+	f.BoolVar(&c.list, "list", false, "list the works of the scenarios and do nothing")
 	f.IntVar(&o.Rounds, "rounds", o.Rounds, "`times` that everything is measured at every target")
 	f.DurationVar(&o.Duration, "duration", o.Duration, "`time` of one round of logins")
 	f.IntVar(&o.Workers, "workers", o.Workers, "`clients` at once at saturation")
@@ -90,6 +95,11 @@ func parse(args []string) (*cli, error) {
 func (c *cli) complete(args []string) (err error) {
 	c.Targets = splitList(c.targets)
 	c.Options.Volume = c.volume << 20
+	if c.work != "" {
+		if c.Only, err = regexp.Compile(c.work); err != nil {
+			return err
+		}
+	}
 	c.Command = "postern-bench " + strings.Join(args, " ")
 	if c.Backend, err = os.Executable(); err != nil {
 		return err

@@ -48,6 +48,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "postern-bench: %v\nSee postern-bench -help.\n", err)
 		return 2
 	}
+	if c.list {
+		return list(c, stdout, stderr)
+	}
 	bar := newBar(stderr)
 	c.Progress = bar.progress
 	report, err := bench.Run(ctx, c.Config)
@@ -71,13 +74,16 @@ func (c *cli) show(r *bench.Report, stdout io.Writer) error {
 	for _, form := range []struct {
 		path  string
 		write func(io.Writer) error
-	}{{c.json, r.JSON}} {
+	}{{c.json, r.JSON}, {c.html, r.Page}} {
 		if form.path == "" {
 			continue
 		}
 		if err := toFile(form.path, stdout, form.write); err != nil {
 			return err
 		}
+	}
+	if c.readme != "" {
+		return r.IntoReadme(c.readme)
 	}
 	return nil
 }
@@ -96,6 +102,23 @@ func toFile(path string, stdout io.Writer, write func(io.Writer) error) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return f.Close()
+}
+
+// list prints the works of the scenarios, one a line.
+func list(c *cli, stdout, stderr io.Writer) int {
+	works, err := c.Works()
+	if err != nil {
+		fmt.Fprintf(stderr, "postern-bench: %v\n", err)
+		return 2
+	}
+	for _, w := range works {
+		extra := ""
+		if w.Extra {
+			extra = "  (only if named by -work)"
+		}
+		fmt.Fprintln(stdout, w.Name+extra)
+	}
+	return 0
 }
 
 // usage prints how to call the bench.
