@@ -2,8 +2,8 @@ package crowd
 
 import "net/netip"
 
-// Where everybody comes from. No two kinds of visitor share an address, and attackers share no network with people.
-// The lower three octets of an IPv4 address are enough to tell all addresses apart: a load tool may put 127 before them.
+// Where everybody comes from. No two kinds of visitor share an address, and attackers share no network with people. The
+// lower three octets of an IPv4 address are enough to tell all of them apart, see [Loopback].
 //
 //	64.0-31.x.x            homes, four in a /24
 //	64.32-63.x.x           newcomers
@@ -51,4 +51,17 @@ func botnet(i int) netip.Addr {
 func hop(i, networks int) netip.Addr {
 	n, subnet := i%networks, scatter(i/networks, 16)
 	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0x80, byte(n), byte(subnet >> 8), byte(subnet), 15: 1})
+}
+
+// Loopback returns an address of 127.0.0.0/8 that stands for addr, the address of somebody in a crowd; each has one of its
+// own. Attackers who hop have none, for there is nothing like a /64.
+func Loopback(addr netip.Addr) (netip.Addr, bool) {
+	a := addr.As16()
+	switch {
+	case addr.Is4():
+		return netip.AddrFrom4([4]byte{127, a[13], a[14], a[15]}), true
+	case a[4] < 16: // the first 65,536 homes
+		return netip.AddrFrom4([4]byte{127, 72 + a[4], a[5], 1 + a[6]}), true
+	}
+	return netip.Addr{}, false
 }

@@ -80,8 +80,8 @@ func (a Attack) Times(since time.Duration) float64 {
 	return times
 }
 
-// peak returns the most that Times returns.
-func (a Attack) peak() float64 {
+// Peak returns the most that Times ever returns.
+func (a Attack) Peak() float64 {
 	times := 1.0
 	for _, s := range a.Curve {
 		times = max(times, s.Times)
@@ -117,13 +117,13 @@ func (a Attack) who(p *people, chance *rand.Rand, normal float64) func(i int) pe
 	victims := p.all()
 	guess := func(addr netip.Addr) person {
 		account := victims[chance.IntN(len(victims))].account
-		return person{addr, account, "guess " + strconv.Itoa(chance.IntN(1_000_000))}
+		return person{addr, account, "guess-" + strconv.Itoa(chance.IntN(1_000_000))}
 	}
 	switch a.Kind {
 	case Few:
 		return func(i int) person { return guess(botnet(i % fewAddresses)) }
 	case Wide:
-		addresses := max(wideAddresses, int(60*normal*(a.peak()-1)))
+		addresses := max(wideAddresses, int(60*normal*(a.Peak()-1)))
 		return func(i int) person { return guess(botnet(i % addresses)) }
 	case Target:
 		return func(i int) person {

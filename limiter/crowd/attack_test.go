@@ -112,18 +112,15 @@ func TestInsiderLaundersAddresses(t *testing.T) {
 	}
 }
 
-// Nobody attacks from where people are, and 127 in place of the first octet confuses nobody.
+// Nobody attacks from where people are, and on the loopback network nobody is taken for somebody else.
 func TestNobodyLivesAmongAttackers(t *testing.T) {
-	people, lower := map[netip.Prefix]bool{}, map[[3]byte]netip.Addr{}
+	people, loopback := map[netip.Prefix]bool{}, map[netip.Addr]netip.Addr{}
 	note := func(l Login) {
-		if !l.Addr.Is4() {
-			return
+		addr, ok := Loopback(l.Addr)
+		if old, taken := loopback[addr]; !ok || taken && old != l.Addr || addr.As4()[0] != 127 {
+			t.Fatalf("%v and %v are both %v", old, l.Addr, addr)
 		}
-		a := l.Addr.As4()
-		if old, ok := lower[[3]byte(a[1:])]; ok && old != l.Addr {
-			t.Fatalf("%v and %v have the same lower octets", old, l.Addr)
-		}
-		lower[[3]byte(a[1:])] = l.Addr
+		loopback[addr] = l.Addr
 	}
 	for _, c := range []Class{Phone, Office, Traveller, Stale, Newcomer} {
 		for _, l := range gather(c, 5*time.Minute) {
@@ -136,7 +133,11 @@ func TestNobodyLivesAmongAttackers(t *testing.T) {
 			if people[network(l)] {
 				t.Fatalf("%v from %v, where people are", k, l.Addr)
 			}
-			note(l)
+			if k != Hop {
+				note(l)
+			} else if _, ok := Loopback(l.Addr); ok {
+				t.Fatalf("%v hops on the loopback network", l.Addr)
+			}
 		}
 	}
 }

@@ -90,7 +90,7 @@ func (l Login) Again(t time.Time) (again Login, ok bool) {
 
 // Secret returns the password of an account. Those that attackers guess are never it.
 func Secret(account string) string {
-	return "secret of " + account
+	return "secret-of-" + account
 }
 
 // A Crowd gives the logins of all who come. It is not safe for concurrent use.

@@ -81,7 +81,7 @@ func (p *people) streams(seed uint64, normal float64) []*stream {
 		},
 		Stale: func(i int) person {
 			q := stale(i)
-			q.secret = "former " + q.secret
+			q.secret = "former-" + q.secret
 			return q
 		},
 		Newcomer: func(i int) person {
