@@ -118,7 +118,7 @@ func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop 
 	if what := tally.Failures(); what != "" {
 		s.Problem("of %d logins: %s", tally.All(), what)
 	}
-	return believe(ctx, s, meter, tally)
+	return believe(ctx, s, meter, tally.Accepted())
 }
 
 // loginOnce connects, logs in and leaves. What it returns tells how long after
@@ -144,10 +144,10 @@ func loginOnce(ctx context.Context, t *Target, c *client.Caller, i int, how clie
 
 // believe compares what clients were told with what the mail server knows of: a
 // target that answers by itself is found out.
-func believe(ctx context.Context, s *Sample, m meter, told *Tally) error {
+func believe(ctx context.Context, s *Sample, m meter, told int) error {
 	asked, known := m.Asked(ctx)
-	if known && int64(told.Accepted()) > asked.Accepted {
-		s.Problem("clients were told %d times that they are logged in, the mail server knows of %d", told.Accepted(), asked.Accepted)
+	if known && int64(told) > asked.Accepted {
+		s.Problem("clients were told %d times that they are logged in, the mail server knows of %d", told, asked.Accepted)
 	}
 	return ctx.Err()
 }

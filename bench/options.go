@@ -16,6 +16,13 @@ type Options struct {
 	Settle   time.Duration // given to a target before its memory is read
 	Volume   int64         // octets moved by one round of relay, in each direction
 	Patience time.Duration // of one client, from its start to its end
+	Attacks  []string      // kinds of attack
+	Times    []float64     // how many times the normal ones all logins are under attack
+	Most     float64       // logins a second of a site and its attackers together; it is as small a site as that takes
+	Peace    time.Duration // before an attack
+	Siege    time.Duration // an attack
+	Hour     time.Duration // stands for an hour of the incident
+	Held     int           // attackers of tarpit
 }
 
 // Defaults returns the options of a run that nobody has changed.
@@ -23,6 +30,8 @@ func Defaults() Options {
 	return Options{
 		Rounds: 3, Duration: 2 * time.Second, Workers: 256, Rate: 500,
 		Sessions: 2000, Settle: 3 * time.Second, Volume: 256 << 20, Patience: 20 * time.Second,
+		Attacks: []string{"wide"}, Most: 1200,
+		Peace: 10 * time.Second, Siege: time.Minute, Hour: 30 * time.Second, Held: 2000,
 	}
 }
 
@@ -39,6 +48,11 @@ func (o *Options) Check() error {
 		{"sessions", float64(o.Sessions), 1, 100000},
 		{"settle, in seconds,", o.Settle.Seconds(), 0, 600},
 		{"volume, in octets,", float64(o.Volume), 1 << 16, 1 << 40},
+		{"most logins a second", o.Most, 10, 100000},
+		{"peace, in seconds,", o.Peace.Seconds(), 1, 3600},
+		{"siege, in seconds,", o.Siege.Seconds(), 1, 3600},
+		{"hour, in seconds,", o.Hour.Seconds(), 1, 3600},
+		{"held", float64(o.Held), 1, 100000},
 		{"patience, in seconds,", o.Patience.Seconds(), 0.1, 600},
 	} {
 		if b.value < b.low || b.value > b.high {

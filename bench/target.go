@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type Target struct {
 	tls      *tls.Config
 	accounts accounts
 	patience time.Duration
+	dial     func(context.Context) (net.Conn, error) // replaces the network in tests
 }
 
 // door is one way into a target.
@@ -73,7 +75,7 @@ func (t *Target) Caller(p client.Protocol, s client.Security) (*client.Caller, e
 	if !found {
 		return nil, fmt.Errorf("%s: %s, %s: %w", t.Name, p, s, ErrNotOffered)
 	}
-	return &client.Caller{Addr: addr, Protocol: p, Security: s, TLS: t.tls, Announce: t.announce, Patience: t.patience}, nil
+	return &client.Caller{Addr: addr, Protocol: p, Security: s, TLS: t.tls, Announce: t.announce, Patience: t.patience, Dial: t.dial}, nil
 }
 
 // errElsewhere says that a target's processes cannot be seen.

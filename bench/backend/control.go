@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // Counts says what a [Server] has done since it started.
@@ -46,12 +47,13 @@ func (s *Server) counts(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) limit(w http.ResponseWriter, r *http.Request) {
 	rate, errRate := strconv.ParseFloat(r.FormValue("rate"), 64)
+	takes, errTakes := time.ParseDuration(r.FormValue("takes"))
 	queue, errQueue := strconv.Atoi(r.FormValue("queue"))
-	if errRate != nil || errQueue != nil || rate < 0 || queue < 0 {
-		http.Error(w, "rate and queue must be numbers", http.StatusBadRequest)
+	if errRate != nil || errTakes != nil || errQueue != nil || rate < 0 || takes < 0 || queue < 0 {
+		http.Error(w, "rate and queue must be numbers, takes a time", http.StatusBadRequest)
 		return
 	}
-	s.desk.limit(rate, queue)
+	s.desk.limit(rate, takes, queue)
 }
 
 // Control reaches a [Server] in another process.
@@ -63,10 +65,10 @@ func (c Control) Counts(ctx context.Context) (n Counts, err error) {
 	return n, err
 }
 
-// Limit sets how many passwords are checked a second and how many attempts may
-// wait for that; 0 is any number. The line starts anew.
-func (c Control) Limit(ctx context.Context, rate float64, queue int) error {
-	values := url.Values{"rate": {fmt.Sprint(rate)}, "queue": {fmt.Sprint(queue)}}
+// Limit sets how many passwords are checked a second, how long each check takes,
+// and how many attempts may wait for one; 0 is any number. The line starts anew.
+func (c Control) Limit(ctx context.Context, rate float64, takes time.Duration, queue int) error {
+	values := url.Values{"rate": {fmt.Sprint(rate)}, "takes": {takes.String()}, "queue": {fmt.Sprint(queue)}}
 	return c.ask(ctx, "POST", "/limit?"+values.Encode(), func(*http.Response) error { return nil })
 }
 

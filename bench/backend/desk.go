@@ -10,35 +10,37 @@ import (
 // Secret returns the right password of an account.
 func Secret(account string) string { return "secret-of-" + account }
 
-// desk checks passwords: so many a second, one after the other.
+// desk checks passwords: so many a second begin, in the order they come, and
+// each takes its time.
 type desk struct {
 	accepted, denied, turnedAway atomic.Int64
 
 	mu    sync.Mutex
 	pace  time.Duration // between two checks, 0 for no limit
 	queue int           // most that may wait, 0 for any number
+	takes time.Duration // one check
 	next  time.Time     // when the next check may begin
 }
 
-// limit sets how many passwords are checked a second (0: any number) and how
-// many attempts may wait (0: any number). The line starts anew; those that wait
-// already come when they were to come.
-func (d *desk) limit(rate float64, queue int) {
+// limit sets how many passwords are checked a second (0: any number), how long
+// each check takes, and how many attempts may wait (0: any number). The line
+// starts anew; those that wait already come when they were to come.
+func (d *desk) limit(rate float64, takes time.Duration, queue int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pace, d.queue, d.next = 0, queue, time.Time{}
+	d.pace, d.takes, d.queue, d.next = 0, takes, queue, time.Time{}
 	if rate > 0 {
 		d.pace = time.Duration(float64(time.Second) / rate)
 	}
 }
 
-// turn takes a place in the line and returns how long it is; false when the
-// line is full.
+// turn takes a place in the line and returns how long it takes until the check
+// is done; false when the line is full.
 func (d *desk) turn(t time.Time) (time.Duration, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.pace == 0 {
-		return 0, true
+		return d.takes, true
 	}
 	if d.next.Before(t) {
 		d.next = t
@@ -48,7 +50,7 @@ func (d *desk) turn(t time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	d.next = d.next.Add(d.pace)
-	return wait, true
+	return wait + d.takes, true
 }
 
 // verdict is what the desk says of a password.

@@ -27,7 +27,7 @@ type Setup struct {
 	Backend   Backend
 	Announce  bool     // clients name their address in a PROXY header
 	LogLogins bool     // write a line for every login, as servers do in production
-	Settings  []string // NAME=value for postern, in place of raised limits
+	Settings  []string // NAME=value for postern, in place of raised limits; then HAProxy limits connections by address, too
 }
 
 // Kind is a program that can be a target.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type cli struct {
 	volume                    int64
 	work                      string
 	list                      bool
+	attacks, times            string
 }
 
 // newFlags declares all flags.
@@ -54,6 +56,13 @@ func newFlags() (*flag.FlagSet, *cli) {
 	f.IntVar(&o.Sessions, "sessions", o.Sessions, "idle sessions")
 	f.DurationVar(&o.Settle, "settle", o.Settle, "`time` before memory is read")
 	f.Int64Var(&c.volume, "volume", o.Volume>>20, "`MB` that relay moves each way in one round")
+	f.StringVar(&c.attacks, "attack", strings.Join(o.Attacks, ","), "`list` of attacks: few, wide, target, spray, hop, insider")
+	f.StringVar(&c.times, "times", "4.27,10,100", "`list` of how many times the normal ones all logins are under attack")
+	f.Float64Var(&o.Most, "most", o.Most, "`logins` a second of a site and its attackers together; the site is made as small as that takes")
+	f.DurationVar(&o.Peace, "peace", o.Peace, "`time` before an attack")
+	f.DurationVar(&o.Siege, "siege", o.Siege, "`time` that an attack lasts")
+	f.DurationVar(&o.Hour, "hour", o.Hour, "`time` that stands for an hour of the incident")
+	f.IntVar(&o.Held, "held", o.Held, "`attackers` who are made to wait by tarpit")
 	f.DurationVar(&o.Patience, "patience", o.Patience, "`time` that a client waits before it gives up")
 	f.DurationVar(&c.Limit, "limit", 30*time.Minute, "`time` of the whole run, at most")
 	f.StringVar(&c.json, "json", "", "write the report as JSON to this `file`; - is standard output")
@@ -100,6 +109,10 @@ func (c *cli) complete(args []string) (err error) {
 			return err
 		}
 	}
+	c.Options.Attacks = splitList(c.attacks)
+	if c.Options.Times, err = numbers(c.times); err != nil {
+		return fmt.Errorf("times: %w", err)
+	}
 	c.Command = "postern-bench " + strings.Join(args, " ")
 	if c.Backend, err = os.Executable(); err != nil {
 		return err
@@ -127,4 +140,16 @@ func (c *cli) complete(args []string) (err error) {
 		return fmt.Errorf("%s holds no certificate", c.ca)
 	}
 	return nil
+}
+
+// numbers reads a comma list of numbers.
+func numbers(list string) (all []float64, err error) {
+	for _, part := range splitList(list) {
+		n, err := strconv.ParseFloat(part, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a number", part)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }

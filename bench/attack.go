@@ -1,0 +1,122 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"postern/bench/client"
+	"postern/limiter/crowd"
+)
+
+// attack is the scenario: a site's own people log in while it is attacked.
+var attack = Scenario{
+	Name:  "attack",
+	About: "a site's own people log in while it is attacked: who gets in, and how fast",
+	Works: attackWorks,
+}
+
+// incident is the scenario of 29 March 2022, with half minutes for hours.
+var incident = Scenario{
+	Name:  "incident",
+	About: "the attack of 29 March 2022, when logins rose to 4.27 times normal, in a few minutes",
+	Works: incidentWorks,
+}
+
+// What the mail server behind the targets is worth at a site of [crowd.Normal] logins a second: so many passwords a
+// second, each of which takes so long. A smaller site has a smaller server.
+const (
+	capacity  = 200.0
+	checkTime = 100 * time.Millisecond
+)
+
+// siege is one attack on one site.
+type siege struct {
+	about  string
+	normal float64 // logins a second of the site's own people
+	attack crowd.Attack
+	peace  time.Duration // before the attack
+	lasts  time.Duration // the attack
+}
+
+// attackWorks lists the attacks asked for, each at every strength asked for.
+func attackWorks(o *Options) (works []Work, err error) {
+	for _, times := range o.Times {
+		if times <= 1 {
+			return nil, fmt.Errorf("an attack makes logins more than once the normal ones, not %g times", times)
+		}
+		for _, k := range o.Attacks {
+			kind, err := crowd.ParseKind(k)
+			if err != nil {
+				return nil, err
+			}
+			v := siege{normal: o.normal(times), attack: crowd.Steady(kind, o.Peace, times), peace: o.Peace, lasts: o.Siege}
+			v.about = fmt.Sprintf("The attack, %s, makes logins %g times as many from then on.", kind, times)
+			works = append(works, v.work(o, fmt.Sprintf("attack, %s, %g×", kind, times)))
+		}
+	}
+	return works, nil
+}
+
+// incidentWorks lists one work.
+func incidentWorks(o *Options) ([]Work, error) {
+	const hours, most = 5, 4.27
+	v := siege{normal: o.normal(most), attack: crowd.Incident(o.Peace, o.Hour), peace: o.Peace, lasts: hours * o.Hour}
+	v.about = fmt.Sprintf("Then, from 20,000 addresses with at most a try a minute each, logins rise as they did on 29 March 2022: "+
+		"to 2.35, 3.09, 4.08, %g and 3.46 times normal, hour by hour, with %v for an hour.", most, o.Hour)
+	return []Work{v.work(o, "incident")}, nil
+}
+
+// normal returns how many logins a second the site's own people make, so that all together are no more than Most.
+func (o *Options) normal(times float64) float64 {
+	return min(crowd.Normal, o.Most/times)
+}
+
+// work describes v for the table and the report.
+func (v siege) work(o *Options, name string) Work {
+	checks := capacity * v.normal / crowd.Normal
+	return Work{
+		Name: name,
+		About: fmt.Sprintf("The people of a site log in %.3g times a second, before a mail server that can check %.3g passwords a second, first come, first served. "+
+			"%s Latency counts from the moment a client was due to come, and includes logging out again. postern has its default limits and the mail server's capacity.", v.normal, checks, v.about),
+		Rounds: (o.Rounds + 2) / 3, // for each is long
+		Fresh:  true,
+		Settings: []string{
+			fmt.Sprintf("LIMIT_GLOBAL=%.0f/1s", checks),
+			fmt.Sprintf("BACKEND_LOGINS=%.0f", max(1, checks*checkTime.Seconds())),
+		},
+		Measure: func(ctx context.Context, t *Target, s *Sample) error { return v.measure(ctx, t, s) },
+	}
+}
+
+// measure plays v at a target that has just been started.
+func (v siege) measure(ctx context.Context, t *Target, s *Sample) error {
+	if t.Backend == nil {
+		return fmt.Errorf("%w: it takes the bench's own mail server, which knows everybody's password", ErrNotOffered)
+	}
+	if err := t.Backend.Limit(ctx, capacity*v.normal/crowd.Normal, checkTime, 0); err != nil {
+		return err
+	}
+	defer func() { _ = t.Backend.Limit(context.WithoutCancel(ctx), 0, 0, 0) }() // if it is still there
+	begun := time.Now().Add(100 * time.Millisecond)
+	g, err := newGathering(t, begun, begun.Add(v.peace), begun.Add(v.peace+v.lasts), (v.attack.Peak()-1)*v.normal)
+	if err != nil {
+		return err
+	}
+	meter, err := t.Meter(ctx)
+	if err != nil {
+		return err
+	}
+	g.play(ctx, crowd.New(1, v.normal, begun, v.attack))
+	if cpu, known := meter.CPU(); known {
+		s.Figure("CPU per attempt", "µs", Lower, float64(cpu.Microseconds())/float64(g.attempts()))
+	}
+	if asked, known := meter.Asked(ctx); known {
+		s.Figure("wrong passwords at the mail server", "/s", Lower, float64(asked.Denied)/time.Since(begun).Seconds())
+	}
+	g.report(s)
+	return believe(ctx, s, meter, g.accepted())
+}
+
+// security is how the crowd connects: in clear text, so that one machine can play attackers by the thousand.
+const security = client.Plain

@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/proxy/proxytest"
+)
+
+// value returns a figure of s.
+func (s *Sample) value(t *testing.T, name string) float64 {
+	t.Helper()
+	for _, f := range s.figures {
+		if f.name == name {
+			return f.value
+		}
+	}
+	t.Errorf("no figure %q", name)
+	return 0
+}
+
+// holdAt plays the scenario with ten attackers at p.
+func holdAt(t *testing.T, p *porter) *Sample {
+	t.Helper()
+	cert, err := proxytest.NewCertificate("localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(cert.CertPEM, cert.KeyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.tls = &tls.Config{Certificates: []tls.Certificate{pair}}
+	o, s := Defaults(), &Sample{}
+	o.Held = 10
+	synctest.Test(t, func(t *testing.T) {
+		if err := holdAttackers(t.Context(), p.target(), s, &o); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// guesser reports whether v is one of the attackers, who guess.
+func guesser(v visit) bool { return strings.HasPrefix(v.secret, "guess") }
+
+// Attackers who are made to wait are there to be weighed, and others get in at once.
+func TestTarpitHolds(t *testing.T) {
+	s := holdAt(t, &porter{slow: guesser, takes: time.Minute, answer: right})
+	if there, waiting := s.value(t, "attackers still connected"), s.value(t, "of them, made to wait"); there != 10 || waiting != 10 {
+		t.Errorf("%v attackers, %v of them wait", there, waiting)
+	}
+	if s.value(t, "others, accepted") != 100 || s.value(t, "others, 99 %") > 1000 {
+		t.Errorf("%+v", s.figures)
+	}
+}
+
+// Attackers who are answered at once make all their guesses and stay.
+func TestTarpitOfAnObligingTarget(t *testing.T) {
+	p := &porter{answer: right}
+	s := holdAt(t, p)
+	if there, waiting := s.value(t, "attackers still connected"), s.value(t, "of them, made to wait"); there != 10 || waiting != 0 {
+		t.Errorf("%v attackers, %v of them wait", there, waiting)
+	}
+	made := map[string]int{}
+	for _, v := range p.visits {
+		if guesser(v) {
+			made[v.addr.String()]++
+		}
+	}
+	if len(made) != 10 {
+		t.Errorf("attackers came from %d addresses", len(made))
+	}
+	for addr, n := range made {
+		if n != guesses {
+			t.Errorf("%s made %d guesses", addr, n)
+		}
+	}
+}
+
+// Attackers who are sent away are not there any more, and whoever does not get in past them is not said to.
+func TestTarpitOfATargetThatSendsEverybodyAway(t *testing.T) {
+	begun := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // as every bubble
+	s := holdAt(t, &porter{answer: func(v visit) string {
+		if !guesser(v) && v.at.Sub(begun) < time.Second { // those for whom a target sets itself up
+			return right(v)
+		}
+		return "a NO [UNAVAILABLE] later\r\n"
+	}})
+	if there := s.value(t, "attackers still connected"); there != 0 {
+		t.Errorf("%v attackers are still there", there)
+	}
+	if s.value(t, "others, accepted") != 0 || len(s.problems) == 0 {
+		t.Errorf("%+v %q", s.figures, s.problems)
+	}
+}
