@@ -153,9 +153,9 @@ func (c *Config) openHouse(ctx context.Context, r *Runner, report *Report) (end 
 	}
 	r.Open = func(ctx context.Context, w Work, name string) (*Target, func(), error) {
 		if name == direct {
-			return h.direct(), func() {}, nil
+			return h.direct(w), func() {}, nil
 		}
-		t, p, err := h.start(ctx, kinds[name], w.Settings)
+		t, p, err := h.start(ctx, kinds[name], w)
 		if err != nil {
 			return nil, nil, err
 		}

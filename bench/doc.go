@@ -62,8 +62,9 @@
 //		}}, nil
 //	}}
 //
-// A work that attacks sets Settings to the limits that shall hold, and tells
-// the mail server by t.Backend.Limit how many passwords it can check a second.
+// A work that attacks sets Settings to the limits that shall hold and Announce
+// to come from any address, and tells the mail server by t.Backend.Limit how
+// many passwords it can check a second, until the end of the round.
 // Whatever it names by [Sample.Figure] is a row of the table; a name with a
 // goal in goals.go is judged. [Sample.Timeline] gives the page a chart over time.
 package bench

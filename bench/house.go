@@ -141,8 +141,8 @@ func (h *house) close() {
 	}
 }
 
-// start runs a target of that kind. The caller ends it by the function returned.
-func (h *house) start(ctx context.Context, k peer.Kind, settings []string) (*Target, *peer.Target, error) {
+// start runs a target of that kind for a work. The caller stops it.
+func (h *house) start(ctx context.Context, k peer.Kind, w Work) (*Target, *peer.Target, error) {
 	dir, err := os.MkdirTemp(h.dir, k.Name+"-")
 	if err != nil {
 		return nil, nil, err
@@ -151,7 +151,7 @@ func (h *house) start(ctx context.Context, k peer.Kind, settings []string) (*Tar
 		return nil, nil, err
 	}
 	p, err := k.Start(ctx, peer.Setup{
-		Dir: dir, Cert: h.cert, Key: h.key, Announce: h.announce, LogLogins: h.logLogins, Settings: settings,
+		Dir: dir, Cert: h.cert, Key: h.key, Announce: h.announce || w.Announce, LogLogins: h.logLogins, Settings: w.Settings,
 		Backend: peer.Backend{
 			IMAP: h.addrs.IMAP, POP3: h.addrs.POP3, ProxiedIMAP: h.addrs.ProxiedIMAP, ProxiedPOP3: h.addrs.ProxiedPOP3,
 			Auth: "http://" + h.addrs.Control + "/auth",
@@ -160,7 +160,7 @@ func (h *house) start(ctx context.Context, k peer.Kind, settings []string) (*Tar
 	if err != nil {
 		return nil, nil, err
 	}
-	t := h.target(k.Name, p.Pid, p.StartTLS, backend.Addrs{IMAP: p.IMAP, IMAPS: p.IMAPS, POP3: p.POP3, POP3S: p.POP3S})
+	t := h.target(k.Name, p.Pid, h.announce || w.Announce, p.StartTLS, backend.Addrs{IMAP: p.IMAP, IMAPS: p.IMAPS, POP3: p.POP3, POP3S: p.POP3S})
 	return t, p, nil
 }
 
@@ -168,18 +168,18 @@ func (h *house) start(ctx context.Context, k peer.Kind, settings []string) (*Tar
 // front.
 const direct = "direct"
 
-// direct returns that target.
-func (h *house) direct() *Target {
-	a := h.addrs
-	if h.announce {
+// direct returns that target for a work.
+func (h *house) direct(w Work) *Target {
+	a, announce := h.addrs, h.announce || w.Announce
+	if announce {
 		a.IMAP, a.IMAPS, a.POP3, a.POP3S = a.ProxiedIMAP, a.ProxiedIMAPS, a.ProxiedPOP3, a.ProxiedPOP3S
 	}
-	return h.target(direct, h.server.Process.Pid, true, a)
+	return h.target(direct, h.server.Process.Pid, announce, true, a)
 }
 
 // target describes a target of this house.
-func (h *house) target(name string, pid int, startTLS bool, a backend.Addrs) *Target {
-	t := &Target{Name: name, Backend: &backend.Control{Addr: h.addrs.Control}, pid: pid, loopback: true, announce: h.announce, tls: h.tls, doors: map[door]string{
+func (h *house) target(name string, pid int, announce, startTLS bool, a backend.Addrs) *Target {
+	t := &Target{Name: name, Backend: &backend.Control{Addr: h.addrs.Control}, pid: pid, loopback: true, announce: announce, tls: h.tls, doors: map[door]string{
 		{client.IMAP, client.Plain}: a.IMAP, {client.IMAP, client.TLS}: a.IMAPS, {client.IMAP, client.Resumed}: a.IMAPS,
 		{client.POP3, client.Plain}: a.POP3, {client.POP3, client.TLS}: a.POP3S, {client.POP3, client.Resumed}: a.POP3S,
 	}}

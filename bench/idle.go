@@ -60,8 +60,7 @@ func holdIdle(ctx context.Context, t *Target, s *Sample, o *Options, sec client.
 	}
 	// Whatever a program sets up at the first clients is not the sessions'.
 	if err := each(ctx, warmingLogins, openAtOnce, func(i int) error {
-		_, _, err := loginOnce(ctx, t, caller, i, client.Login)
-		return err
+		return loginOnce(ctx, t, caller, i, client.Login).err
 	}); err != nil {
 		return err
 	}

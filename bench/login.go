@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"postern/bench/client"
@@ -92,8 +93,8 @@ func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop 
 		return err
 	}
 	if k.Security == client.Resumed {
-		if _, _, err := loginOnce(ctx, t, caller, 0, k.Method); err != nil {
-			return fmt.Errorf("fetch a ticket: %w", err)
+		if e := loginOnce(ctx, t, caller, 0, k.Method); e.err != nil {
+			return fmt.Errorf("fetch a ticket: %w", e.err)
 		}
 	}
 	meter, err := t.Meter(ctx)
@@ -101,9 +102,13 @@ func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop 
 		return err
 	}
 	tally := NewTally(time.Now())
+	var resumed atomic.Int64
 	took := loop(func(i int, due time.Time) {
-		took, answer, err := loginOnce(ctx, t, caller, i, k.Method)
-		tally.Add(due, took(due), answer, err)
+		e := loginOnce(ctx, t, caller, i, k.Method)
+		tally.Add(due, e.answered.Sub(due), e.answer, e.err)
+		if e.resumed {
+			resumed.Add(1)
+		}
 	})
 	cpu, known := meter.CPU()
 	n := tally.Accepted()
@@ -112,6 +117,9 @@ func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop 
 	}
 	s.Figure("logins a second", "/s", Higher, float64(n)/took.Seconds())
 	s.Figure("accepted", "%", Higher, tally.Share())
+	if k.Security == client.Resumed {
+		s.Figure("resumed", "%", Higher, 100*float64(resumed.Load())/float64(max(1, tally.All())))
+	}
 	s.Figure("login, median", "ms", Lower, tally.Millis(50))
 	s.Figure("login, 99 %", "ms", Lower, tally.Millis(99))
 	s.Latency("login", tally)
@@ -121,25 +129,29 @@ func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop 
 	return believe(ctx, s, meter, tally.Accepted())
 }
 
-// loginOnce connects, logs in and leaves. What it returns tells how long after
-// the time it was due its answer came.
-func loginOnce(ctx context.Context, t *Target, c *client.Caller, i int, how client.Method) (took func(due time.Time) time.Duration, a client.Answer, err error) {
-	var answered time.Time
-	took = func(due time.Time) time.Duration { return answered.Sub(due) }
+// errand is what became of one login.
+type errand struct {
+	answered time.Time
+	answer   client.Answer
+	resumed  bool
+	err      error // there was no answer, or no proper goodbye
+}
+
+// loginOnce connects, logs in and leaves.
+func loginOnce(ctx context.Context, t *Target, c *client.Caller, i int, how client.Method) (e errand) {
 	session, err := c.Call(ctx, t.Source(i))
-	if err == nil {
-		account, secret := t.Account(i)
-		a, err = session.Login(account, secret, how)
+	if err != nil {
+		return errand{answered: time.Now(), err: err}
 	}
-	answered = time.Now()
-	if session == nil {
-		return took, a, err
-	}
-	if err != nil || a != client.Accepted {
+	account, secret := t.Account(i)
+	e.answer, e.err = session.Login(account, secret, how)
+	e.answered, e.resumed = time.Now(), session.Resumed
+	if e.err != nil || e.answer != client.Accepted {
 		session.Close()
-		return took, a, err
+		return e
 	}
-	return took, a, session.Leave()
+	e.err = session.Leave()
+	return e
 }
 
 // believe compares what clients were told with what the mail server knows of: a

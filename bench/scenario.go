@@ -31,6 +31,9 @@ type Work struct {
 	// Settings are NAME=value of postern's environment, in place of limits that
 	// do not bind.
 	Settings []string
+	// Announce lets clients say in a PROXY header where they come from, be it any
+	// address at all; targets are told to believe them.
+	Announce bool
 	// Measure does one round at t and puts what it found into s. An error spoils
 	// the round and is shown; it does not end the run. ErrNotOffered says that t
 	// cannot do this at all.

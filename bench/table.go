@@ -11,6 +11,12 @@ import (
 // Table writes the figures for a terminal: a row for each, the first target's
 // value and, for every other target, its value and the ratio of the first to it.
 func (r *Report) Table(w io.Writer) error {
+	for _, missing := range r.Missing {
+		fmt.Fprintf(w, "Not measured: %s.\n", missing)
+	}
+	if r.Interrupted != "" {
+		fmt.Fprintf(w, "This run is not complete: %s.\n", r.Interrupted)
+	}
 	for _, g := range r.Groups {
 		if _, err := fmt.Fprintf(w, "\n%s\n", g.Work); err != nil {
 			return err

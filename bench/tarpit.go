@@ -54,8 +54,7 @@ func holdAttackers(ctx context.Context, t *Target, s *Sample, o *Options) error 
 	}
 	h := &held{t: t, o: o}
 	if err := each(ctx, warmingLogins, openAtOnce, func(i int) error {
-		_, _, err := loginOnce(ctx, t, caller, i, client.Login)
-		return err
+		return loginOnce(ctx, t, caller, i, client.Login).err
 	}); err != nil {
 		return err
 	}
@@ -137,8 +136,8 @@ func (k *stuck) weigh(t *Target, s *Sample, h *held) error {
 func passBy(ctx context.Context, t *Target, s *Sample, c *client.Caller) error {
 	tally := NewTally(time.Now())
 	openLoop(ctx, passersRate, wakeDuration, func(i int, due time.Time) {
-		took, answer, err := loginOnce(ctx, t, c, warmingLogins+i, client.Login)
-		tally.Add(due, took(due), answer, err)
+		e := loginOnce(ctx, t, c, warmingLogins+i, client.Login)
+		tally.Add(due, e.answered.Sub(due), e.answer, e.err)
 	})
 	s.Figure("others, accepted", "%", Higher, tally.Share())
 	s.Figure("others, 99 %", "ms", Lower, tally.Millis(99))
