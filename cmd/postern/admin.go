@@ -30,6 +30,7 @@ func (g *gate) openAdmin() error {
 	admin.Handle("GET /metrics", g.metrics.handler())
 	admin.HandleFunc("GET /livez", answerLive)
 	admin.HandleFunc("GET /readyz", g.answerReady)
+	g.handleOperators(admin)
 	for _, a := range []struct {
 		setting string
 		addr    httpAddr

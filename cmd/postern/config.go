@@ -31,6 +31,7 @@ type Config struct {
 	Limits   LimitSettings
 	Tarpit   TarpitSettings
 	State    StateSettings
+	Watch    WatchSettings
 	Admin    AdminSettings
 	Log      LogSettings
 	Timeouts TimeoutSettings
@@ -106,13 +107,25 @@ type TarpitSettings struct {
 
 // StateSettings says where what has to outlive the process is kept.
 type StateSettings struct {
-	Dir file `env:"STATE_DIR" default:"none, all is forgotten" meaning:"folder of this gateway's own for what survives a restart: who is known, and the key without which that means nothing"`
+	Dir file `env:"STATE_DIR" default:"none, all is forgotten" meaning:"folder of this gateway's own for what survives a restart: who is known, what the watch has learned, incidents, keys"`
+}
+
+// WatchSettings says whom the watch over all logins tells what.
+type WatchSettings struct {
+	Alertmanager link          `env:"ALERTMANAGER_URL" meaning:"Alertmanager that is told of incidents"`
+	Webhooks     links         `env:"WEBHOOK_URL" secret:"yes" meaning:"receivers of Alertmanager's webhooks that are told of incidents directly"`
+	StatusDir    file          `env:"STATUS_DIR" meaning:"folder for the public's status page and feed, to be served from another host"`
+	StatusURL    link          `env:"STATUS_URL" meaning:"where that folder is served"`
+	StatusName   text          `env:"STATUS_NAME" envDefault:"Mail" meaning:"what users call the service"`
+	StatusHold   time.Duration `env:"STATUS_HOLD" envDefault:"30s" meaning:"from when an incident is detected until the public is told, unless an operator holds it"`
+	ASNFile      file          `env:"ASN_FILE" meaning:"MMDB file with autonomous systems, read when a report is drawn up"`
 }
 
 // AdminSettings says where the operator and the monitoring ask.
 type AdminSettings struct {
-	Listen  httpAddr `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9143" blank:"off" meaning:"/metrics, /livez and /readyz"`
-	Metrics httpAddr `env:"METRICS_LISTEN" meaning:"/metrics alone, for a LAN address"`
+	Listen    httpAddr `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9143" blank:"off" meaning:"/metrics, /livez, /readyz, and what the commands of postern ask; loopback or a socket is best"`
+	TokenFile file     `env:"ADMIN_TOKEN_FILE" default:"admin-token in STATE_DIR, made at the first start" meaning:"file with the token that incidents and reports ask for, where ADMIN_LISTEN is no socket"`
+	Metrics   httpAddr `env:"METRICS_LISTEN" meaning:"/metrics alone, for a LAN address"`
 }
 
 // LogSettings says how the log on standard error looks and how much it tells.

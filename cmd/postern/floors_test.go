@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"postern/cmd/postern/status":  1,
 	"postern/cmd/postern/notify":  1,
 	"postern/cmd/postern/monitor": 1,
+	"postern/cmd/postern/lookout": 2,
 }
 
 // homes says which packages may import each third-party module.
@@ -55,7 +56,8 @@ var homes = map[string][]string{
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench"},
 	"golang.org/x/term":                       {"postern/cmd/postern-bench"},
 
-	"github.com/gorilla/feeds": {"postern/cmd/postern/status"},
+	"github.com/gorilla/feeds":                {"postern/cmd/postern/status"},
+	"github.com/oschwald/maxminddb-golang/v2": {"postern/cmd/postern"},
 }
 
 // listed is what `go list` says about one package.

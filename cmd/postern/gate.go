@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/cmd/postern/lookout"
 	"postern/limiter"
 	"postern/proxy"
 	"postern/proxy/dialogue"
@@ -23,11 +24,15 @@ type gate struct {
 	journal   *journal
 	metrics   *metrics
 	certs     *tlsconf.Source // nil where no door offers TLS
+	installed limiter.Key
 	limiter   *limiter.Limiter
 	backends  map[string]*proxy.Backends // by the protocols that have a door
+	lookout   *lookout.Lookout
+	exempt    atomic.Pointer[networks] // as in force
 	server    *proxy.Server
 	entrances []entrance     // closed by the server once it serves them
 	admin     []*adminServer // closed by closeAdmin
+	token     string         // that writing through a TCP address asks for; empty allows none
 
 	state    atomic.Uint32      // opening, serving or draining
 	failed   chan error         // holds the first thing that broke for good
@@ -47,14 +52,14 @@ const (
 // end.
 func open(c Config, j *journal, b build) (*gate, error) {
 	g := &gate{config: c, journal: j, metrics: newMetrics(b), failed: make(chan error, 1)}
-	for _, step := range []func() error{g.loadCerts, g.makeLimiter, g.makeBackends} {
+	for _, step := range []func() error{g.loadCerts, g.makeLimiter, g.makeBackends, g.makeLookout, g.makeToken} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
 	g.makeServer()
 	g.observe(c.Limits.Mode)
-	g.metrics.registry.MustRegister(&gauges{g.server, g.limiter, g.backends, g.certs, j.quota})
+	g.metrics.registry.MustRegister(watchGauges{g.lookout}, &gauges{g.server, g.limiter, g.backends, g.certs, j.quota})
 	g.metrics.reloaded(time.Now(), nil)
 
 	var err error
@@ -87,10 +92,12 @@ func (g *gate) loadCerts() (err error) {
 // makeLimiter makes the limiter. Its buckets begin full, and it knows whom it knew
 // before.
 func (g *gate) makeLimiter() error {
+	g.exempt.Store(&g.config.Limits.Exempt)
 	key, err := g.installKey()
 	if err != nil {
 		return err
 	}
+	g.installed = key
 	if g.limiter, err = limiter.New(g.config.Limits.policy(g.config.Tarpit.Max), key); err != nil {
 		return err
 	}
@@ -148,8 +155,8 @@ func (g *gate) makeServer() {
 		Tarpit:         proxy.TarpitLimits{Source: c.Tarpit.Source, Network: c.Tarpit.Network, Total: c.Tarpit.Total},
 		TarpitMax:      c.Tarpit.Max,
 		Timeouts:       proxy.Timeouts{Login: c.Timeouts.Login, Handshake: c.Timeouts.Handshake, Idle: c.Timeouts.Idle},
-		Settled:        func(a proxy.Attempt) { g.journal.attempt(a); g.metrics.attempt(a) },
-		Done:           func(r proxy.Record) { g.journal.record(r); g.metrics.record(r) },
+		Settled:        g.settled,
+		Done:           g.done,
 	}
 }
 
@@ -185,6 +192,7 @@ func (g *gate) serve() {
 	}
 	g.watchers.Go(func() { g.tellOfBackends(ctx) })
 	g.watchers.Go(func() { g.remember(ctx) })
+	g.watchers.Go(func() { g.lookout.Run(ctx) })
 	if g.certs != nil {
 		g.watchers.Go(func() { g.certs.Watch(ctx, certCheck, g.certsChanged) })
 	}

@@ -14,7 +14,8 @@
 // load.go, parse.go, check.go and envfile.go behind it; gate.go and doors.go
 // the wiring; serve.go, reload.go and systemd.go its life; admin.go,
 // metrics.go, gauges.go and log.go what it tells others; words.go what they
-// call things.
+// call things. The packages beside it are status (the public's page), notify
+// (alerts) and monitor (Nagios, Checkmk and Munin).
 package main
 
 import (
@@ -24,12 +25,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
+	_ "time/tzdata" // for images without: the watch lives by local time
 )
 
 // main does nothing but lend run the process.
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), arguments(os.Args), os.Environ(), os.Stdout, os.Stderr))
+}
+
+// arguments are what args, the program's name included, ask for. Munin calls
+// its plugins by the names of their links.
+func arguments(args []string) []string {
+	if strings.HasPrefix(filepath.Base(args[0]), "postern_") {
+		return append([]string{"munin"}, args[1:]...)
+	}
+	return args[1:]
 }
 
 // Exit codes of every command.
@@ -39,15 +52,24 @@ const (
 	exitUsage   = 2
 )
 
+// exitCode is how a command ends that has said all there is to say itself.
+type exitCode int
+
+// Error is not seen by anybody.
+func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
 // surroundings is what a command may use of the process it runs in.
 type surroundings struct {
+	args           []string // that are not flags
 	environ        []string
 	stdout, stderr io.Writer
 }
 
 // command is one thing postern can be told to do.
 type command struct {
-	name, help string
+	name string
+	args string // what it takes beside flags, for its usage; empty if nothing
+	help string
 	// flags declares the command's flags, if it has any, and returns what runs
 	// once they are parsed.
 	prepare func(flags *flag.FlagSet) func(ctx context.Context, s surroundings) error
@@ -55,11 +77,15 @@ type command struct {
 
 // commands lists what `postern help` lists, in that order.
 var commands = []command{
-	{"serve", "open the doors and serve until SIGTERM (the default)", without(serve)},
-	{"demo", "serve on loopback in front of a mail server of its own, to try things out", without(demo)},
-	{"config", "print every setting: its value now, its default, its meaning", prepareConfig},
-	{"health", "ask the postern that runs here whether it is ready; exit 0 or 1", without(health)},
-	{"version", "print what this program was built from", without(version)},
+	{"serve", "", "open the doors and serve until SIGTERM (the default)", without(serve)},
+	{"demo", "", "serve on loopback in front of a mail server of its own, to try things out", without(demo)},
+	{"config", "", "print every setting: its value now, its default, its meaning", prepareConfig},
+	{"health", "", "ask the postern that runs here whether it is ready; exit 0 or 1", without(health)},
+	{"check", "", "ask it how it does, for Nagios, Icinga or Checkmk; exit 0 to 3", prepareCheck},
+	{"incident", "[list|show|ack|note|...]", incidentHelp, prepareIncident},
+	{"report", "[INCIDENT]", "print the report on an incident, the latest one without ID", prepareReport},
+	{"munin", "[autoconf|config]", "be a plugin of Munin", without(munin)},
+	{"version", "", "print what this program was built from", without(version)},
 }
 
 // without prepares a command that has no flags.
@@ -80,7 +106,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	for _, c := range commands {
 		if c.name == name {
-			return c.run(ctx, rest, surroundings{environ, stdout, stderr})
+			return c.run(ctx, rest, surroundings{nil, environ, stdout, stderr})
 		}
 	}
 	fmt.Fprintf(stderr, "postern: \"%s\" is not a command\n\n", printable(name, errorMax))
@@ -96,9 +122,10 @@ func (c command) run(ctx context.Context, args []string, s surroundings) int {
 	flags := flag.NewFlagSet("postern "+c.name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	do := c.prepare(flags)
-	err := flags.Parse(args)
-	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("takes no argument %q", flags.Arg(0))
+	var err error
+	s.args, err = parseMixed(flags, args)
+	if err == nil && len(s.args) > 0 && c.args == "" {
+		err = fmt.Errorf("takes no argument %q", s.args[0])
 	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -109,16 +136,31 @@ func (c command) run(ctx context.Context, args []string, s surroundings) int {
 		c.usage(flags, s.stderr)
 		return exitUsage
 	}
-	if err := do(ctx, s); err != nil {
+	var code exitCode
+	switch err := do(ctx, s); {
+	case errors.As(err, &code):
+		return int(code)
+	case err != nil:
 		fmt.Fprintf(s.stderr, "postern: %v\n", err)
 		return exitFailure
 	}
 	return exitOK
 }
 
+// parseMixed parses flags before, between and after the arguments, which it
+// returns.
+func parseMixed(flags *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil || flags.NArg() == 0 {
+			return rest, err
+		}
+		rest, args = append(rest, flags.Arg(0)), flags.Args()[1:]
+	}
+}
+
 // usage prints how to call c.
 func (c command) usage(flags *flag.FlagSet, w io.Writer) {
-	fmt.Fprintf(w, "usage: postern %s [flags]\n\n%s\n", c.name, c.help)
+	fmt.Fprintf(w, "usage: postern %s [flags]\n\n%s\n", strings.TrimSpace(c.name+" "+c.args), c.help)
 	flags.SetOutput(w)
 	flags.PrintDefaults()
 }
@@ -127,7 +169,8 @@ func (c command) usage(flags *flag.FlagSet, w io.Writer) {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "postern is a front proxy for IMAP and POP3 that limits login attempts.\n\nusage: postern [command] [flags]\n\ncommands:\n")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.help)
+		first, _, _ := strings.Cut(c.help, ":\n")
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, first)
 	}
 	fmt.Fprintf(w, "  %-9s %s\n", "help", "print this")
 	fmt.Fprintf(w, "\nSettings are environment variables that begin with %s; `postern config` lists them.\n", prefix)

@@ -37,6 +37,8 @@ type metrics struct {
 	session  *prometheus.HistogramVec // of connections
 	greeting *prometheus.HistogramVec // of connections
 
+	users userMetrics
+
 	reloadGood prometheus.Gauge
 	reloadTime prometheus.Gauge
 	certsGood  prometheus.Gauge
@@ -53,6 +55,7 @@ func newMetrics(b build) *metrics {
 	f := promauto.With(r)
 	m.makeCounters(f)
 	m.makeHistograms(f)
+	m.users = makeUserMetrics(f)
 	m.reloadGood = f.NewGauge(opts("config_last_reload_successful", "Whether the settings last read are in force."))
 	m.reloadTime = f.NewGauge(opts("config_last_reload_success_timestamp_seconds", "When settings were last put in force."))
 	m.certsGood = f.NewGauge(opts("certificate_last_reload_successful", "Whether the certificate files as they were last read are in force."))

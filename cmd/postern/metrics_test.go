@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 
+	"postern/cmd/postern/lookout"
 	"postern/limiter"
 	"postern/proxy"
 	"postern/proxy/dialogue"
@@ -49,7 +50,11 @@ func testMetrics(t *testing.T) *metrics {
 		t.Fatal(err)
 	}
 	m := newMetrics(build{Version: "v1.2.3", Revision: "abc"})
-	m.registry.MustRegister(&gauges{&proxy.Server{Limiter: lim, Backends: backends}, lim, backends, certs, &quota{}})
+	out, err := lookout.New(time.Now(), lookout.Config{Location: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.registry.MustRegister(watchGauges{out}, &gauges{&proxy.Server{Limiter: lim, Backends: backends}, lim, backends, certs, &quota{}})
 	return m
 }
 
@@ -163,7 +168,7 @@ func total(f *dto.MetricFamily, label, value string) (sum float64) {
 func TestLabels(t *testing.T) {
 	m := testMetrics(t)
 	attack(m, 1000)
-	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "revision", "goversion"}
+	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "signal", "class", "channel", "revision", "goversion"}
 	for name, f := range gather(t, m.registry) {
 		if !strings.HasPrefix(name, "postern_") {
 			continue

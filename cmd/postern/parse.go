@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"reflect"
 	"strconv"
 	"strings"
@@ -26,6 +27,9 @@ type (
 	file        string         // path of one file; empty is none
 	files       []string       // paths
 	hostName    string         // a DNS name
+	text        string         // for people
+	link        string         // an http or https URL without a slash at its end; empty is none
+	links       []string       // such URLs
 	ceiling     int            // 0 is off
 	percent     int            // from 0 to 100
 	ttl         time.Duration  // 0 is off
@@ -50,6 +54,9 @@ var kinds = map[reflect.Type]kind{
 	reflect.TypeFor[file]():               {"the path of a file", func(s string) (any, error) { return file(s), nil }},
 	reflect.TypeFor[files]():              {"paths of files, separated by commas", func(s string) (any, error) { return splitAs[files](s, notEmpty) }},
 	reflect.TypeFor[hostName]():           {"a host name", func(s string) (any, error) { return hostName(s), nil }},
+	reflect.TypeFor[text]():               {"any text", func(s string) (any, error) { return text(s), nil }},
+	reflect.TypeFor[link]():               {"a URL such as https://host/path", func(s string) (any, error) { return link(strings.TrimRight(s, "/")), checkLink(s) }},
+	reflect.TypeFor[links]():              {"URLs such as https://host/path, separated by commas", func(s string) (any, error) { return splitAs[links](s, checkLink) }},
 	reflect.TypeFor[bool]():               {"true or false", func(s string) (any, error) { return strconv.ParseBool(s) }},
 	reflect.TypeFor[int]():                {"a number from 1 on", func(s string) (any, error) { return parseCount(s) }},
 	reflect.TypeFor[ceiling]():            {"a number from 1 on, or off", parseCeiling},
@@ -119,6 +126,18 @@ func checkHostPort(addr string) error {
 		return err
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+		return errForm
+	}
+	return nil
+}
+
+// checkLink accepts where something can be sent by HTTP.
+func checkLink(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return err
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Fragment != "" {
 		return errForm
 	}
 	return nil

@@ -103,7 +103,7 @@ func TestReadmeNamesLogFields(t *testing.T) {
 // TestReadmeNamesEvents: every kind of line has a row.
 func TestReadmeNamesEvents(t *testing.T) {
 	_, part, _ := marked(t, "events")
-	for _, event := range []string{"start", "login", "connection", "backend", "certificates", "settings", "reload", "state", "log_dropped", "systemd", "stop"} {
+	for _, event := range []string{"start", "login", "connection", "backend", "certificates", "settings", "reload", "state", "log_dropped", "systemd", "incident", "admin", "watch", "stop"} {
 		if !strings.Contains(part, "| `"+event+"` |") {
 			t.Errorf("no row for %s", event)
 		}

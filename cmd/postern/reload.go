@@ -16,6 +16,7 @@ func (g *gate) reload(next Config) error {
 		return err
 	}
 	g.observe(next.Limits.Mode)
+	g.exempt.Store(&next.Limits.Exempt)
 	g.journal.level.Set(slog.Level(next.Log.Level))
 	live, restart := g.adopt(next.values)
 	g.journal.Info("settings reloaded", slog.String("event", "reload"), slog.Any("changed", live))

@@ -15,8 +15,8 @@ type measure struct {
 
 // measures are the numbers of s.
 func (s State) measures(l Limits) []measure {
-	count := func(name string, n uint64) measure {
-		return measure{name: name, value: strconv.FormatUint(n, 10), min: "0"}
+	count := func(name string, n int) measure {
+		return measure{name: name, value: strconv.Itoa(n), min: "0"}
 	}
 	return []measure{
 		{"served", decimal(s.Known.Served()), "%", decimal(l.Warning) + ":", decimal(l.Critical) + ":", "0", "100"},

@@ -49,20 +49,20 @@ type Incident struct {
 
 // Known counts what became of the logins of known users within the Window.
 type Known struct {
-	Good    uint64        `json:"good"`
-	Slow    uint64        `json:"slow"`    // accepted, but late
-	Limited uint64        `json:"limited"` // refused by postern: its own mistakes
-	Failed  uint64        `json:"failed"`  // no backend answered
+	Good    int           `json:"good"`
+	Slow    int           `json:"slow"`    // accepted, but late
+	Limited int           `json:"limited"` // refused by postern: its own mistakes
+	Failed  int           `json:"failed"`  // no backend answered
 	Greeted time.Duration `json:"greeted"` // 95 of 100 were greeted within this
 }
 
 // Logins counts logins within the Window by their results, and what is usual in
 // such a time.
 type Logins struct {
-	Accepted uint64  `json:"accepted"`
-	Denied   uint64  `json:"denied"`
-	Refused  uint64  `json:"refused"`
-	Void     uint64  `json:"void"`
+	Accepted int     `json:"accepted"`
+	Denied   int     `json:"denied"`
+	Refused  int     `json:"refused"`
+	Void     int     `json:"void"`
 	Expected float64 `json:"expected"`
 }
 
@@ -72,17 +72,17 @@ type Backends struct {
 	All int `json:"all"`
 }
 
-// Served is the per cent of known users' logins that went well; 100 if nobody
+// Served is the per cent of known users' logins that were let in; 100 if nobody
 // tried.
 func (k Known) Served() float64 {
 	all := k.all()
 	if all == 0 {
 		return 100
 	}
-	return 100 * float64(k.Good) / float64(all)
+	return 100 * float64(k.Good+k.Slow) / float64(all)
 }
 
-func (k Known) all() uint64 { return k.Good + k.Slow + k.Limited + k.Failed }
+func (k Known) all() int { return k.Good + k.Slow + k.Limited + k.Failed }
 
 // Level is how bad something is, as the exit code of a Nagios plugin.
 type Level int
@@ -139,13 +139,16 @@ func (s State) calm() string {
 // users tells how known users fare.
 func (s State) users(l Limits) (found []trouble) {
 	served := s.Known.Served()
-	text := fmt.Sprintf("only %.1f %% of known users served (%d slow, %d limited, %d failed)", served, s.Known.Slow, s.Known.Limited, s.Known.Failed)
+	text := fmt.Sprintf("only %.1f %% of known users served (%d limited, %d failed)", served, s.Known.Limited, s.Known.Failed)
 	switch {
 	case s.Known.all() < fewKnown:
 	case served < l.Critical:
 		found = append(found, trouble{Critical, text})
 	case served < l.Warning:
 		found = append(found, trouble{Warning, text})
+	}
+	if s.Known.all() >= fewKnown && 20*s.Known.Slow > s.Known.all() {
+		found = append(found, trouble{Warning, fmt.Sprintf("%d of %d known users waited too long", s.Known.Slow, s.Known.all())})
 	}
 	return found
 }

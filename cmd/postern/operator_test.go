@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/cmd/postern/monitor"
+	"postern/limiter/watch"
+)
+
+// operate runs a command of an operator against the house and returns its exit
+// code and all it prints.
+func (h *testHouse) operate(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	addr := h.admin[0].listener.Addr()
+	listen := addr.String()
+	if addr.Network() == "unix" {
+		listen = "unix:" + listen
+	}
+	var out bytes.Buffer
+	environ := append(h.environ, prefix+"ADMIN_LISTEN="+listen, "USER=anna")
+	code := run(t.Context(), args, environ, &out, &out)
+	return code, out.String()
+}
+
+// TestIncidentCommands takes an incident from its beginning to its end.
+func TestIncidentCommands(t *testing.T) {
+	h := newHouse(t, "POSTERN_STATE_DIR="+t.TempDir())
+	for _, tt := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"incident", exitOK, "no incidents\n"},
+		{"incident list -json", exitOK, "[]\n"},
+		{"incident show", exitFailure, "postern: incident: there is no such incident"},
+		{"incident ack", exitFailure, "postern: incident: ack: "},
+		{"incident dance", exitFailure, `postern: incident: "dance": takes list, show or one of `},
+		{"incident open disaster", exitFailure, "postern: incident: open: takes one of "},
+		{"incident note", exitFailure, "postern: incident: note: takes a text"},
+		{"incident open attack users call", exitOK, "(anna)\n"},
+		{"incident", exitOK, "ID"},
+		{"incident hold", exitOK, "hold"},
+		{"incident ack", exitOK, "ack"},
+		{"incident note Hotline sagt: Störung \x1b[2J", exitOK, "Hotline sagt: Störung  [2J"},
+		{"incident reclassify auth_fault", exitOK, "auth_fault"},
+		{"incident publish", exitOK, "publish"},
+		{"incident show", exitOK, "auth_fault"},
+		{"incident show -json", exitOK, `"acked_by": "anna"`},
+		{"report", exitOK, "# "},
+		{"report -public -json", exitOK, `"public":true`},
+		{"report nowhere", exitFailure, `postern: report: there is no incident "nowhere"` + "\n"},
+		{"report a b", exitFailure, "postern: report: takes one incident"},
+		{"incident resolve all well", exitOK, "resolved"},
+		{"incident resolve", exitFailure, "postern: incident: resolve: "},
+	} {
+		code, out := h.operate(t, strings.Fields(tt.args)...)
+		if code != tt.code || !strings.Contains(out, tt.says) || strings.Contains(out, "\x1b") {
+			t.Errorf("%s: exit %d, %q", tt.args, code, out)
+		}
+	}
+	h.log.await(t, "event=admin", "by=anna", "action=note")
+	h.log.await(t, "event=admin", "action=resolve", `error="resolve:`)
+	h.log.await(t, "level=WARN", "event=incident", "phase=detected")
+}
+
+// TestOperatorsNeedTheToken: what names people is shown, and what changes
+// something is done, for the token alone; pages from elsewhere get neither.
+func TestOperatorsNeedTheToken(t *testing.T) {
+	dir := t.TempDir()
+	h := newHouse(t, "POSTERN_STATE_DIR="+dir)
+	text, err := os.ReadFile(filepath.Join(dir, "admin-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "admin-token")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	token := "Bearer " + strings.TrimSpace(string(text))
+	for name, tt := range map[string]struct {
+		method, path, token, origin, host, body string
+		code                                    int
+	}{
+		"without":               {"GET", incidentsPath, "", "", "", "", 401},
+		"another":               {"GET", incidentsPath, token + "x", "", "", "", 401},
+		"not a bearer's":        {"GET", incidentsPath, "Basic " + token, "", "", "", 401},
+		"with":                  {"GET", incidentsPath, token, "", "", "", 200},
+		"one without":           {"GET", incidentsPath + "/latest", "", "", "", "", 401},
+		"one that is not there": {"GET", incidentsPath + "/latest", token, "", "", "", 404},
+		"report without":        {"GET", reportPath, "", "", "", "", 401},
+		"no report":             {"GET", reportPath, token, "", "", "", 404},
+		"write without":         {"POST", incidentsPath, "", "", "", `{"action":"open","class":"attack"}`, 401},
+		"write from elsewhere":  {"POST", incidentsPath, token, "https://evil.example", "", `{"action":"open","class":"attack"}`, 403},
+		"by a rebound name":     {"POST", incidentsPath, token, "", "evil.example", `{"action":"open","class":"attack"}`, 403},
+		"by GET":                {"PUT", incidentsPath, token, "", "", "", 405},
+		"nonsense":              {"POST", incidentsPath, token, "", "", `{"action":"open","colour":"red"}`, 400},
+		"too long":              {"POST", incidentsPath, token, "", "", `{"text":"` + strings.Repeat("x", commandMax) + `"}`, 400},
+		"impossible":            {"POST", incidentsPath, token, "", "", `{"action":"ack"}`, 409},
+		"state is for all":      {"GET", monitor.Path, "", "", "", "", 200},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://"+h.admin[0].listener.Addr().String()+tt.path, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = tt.host
+		for header, value := range map[string]string{"Authorization": tt.token, "Origin": tt.origin} {
+			if value != "" {
+				req.Header.Set(header, value)
+			}
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != tt.code || strings.Contains(string(body), strings.TrimPrefix(token, "Bearer ")) {
+			t.Errorf("%s: got %d %s", name, resp.StatusCode, body)
+		}
+	}
+}
+
+// TestTokens: where there is none nothing is done; one that is too short, or
+// that cannot be read, stops the start; a socket needs none.
+func TestTokens(t *testing.T) {
+	h := newHouse(t)
+	if code, out := h.operate(t, "incident"); code != exitFailure || !strings.Contains(out, "there is no admin token: set POSTERN_STATE_DIR") {
+		t.Errorf("without: exit %d, %q", code, out)
+	}
+	short := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(short, []byte("sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{short: "must hold one word of at least 16 octets", short + "x": "no such file"} {
+		g := &gate{config: Config{Admin: AdminSettings{TokenFile: file(path)}}}
+		if err := g.makeToken(); err == nil || !strings.HasPrefix(err.Error(), "POSTERN_ADMIN_TOKEN_FILE: read the admin token: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+	s := newHouse(t, "POSTERN_ADMIN_LISTEN=unix:"+filepath.Join(t.TempDir(), "s"))
+	if code, out := s.operate(t, "incident"); code != exitOK || out != "no incidents\n" {
+		t.Errorf("by socket: exit %d, %q", code, out)
+	}
+}
+
+// TestCheckCommand asks a gate how it does, in every form, and what a gate that
+// is not there is taken for.
+func TestCheckCommand(t *testing.T) {
+	h := newHouse(t)
+	h.dial(t, "imaps").login()
+	for args, tt := range map[string]struct {
+		code int
+		says string
+	}{
+		"check":                   {0, "POSTERN OK - known users 100.0 % served, 2 of 2 backends up"},
+		"check -format checkmk":   {0, `0 "postern" served=100|`},
+		"check -format xml":       {3, "POSTERN UNKNOWN - -format takes nagios or checkmk"},
+		"munin":                   {0, "accepted.value "},
+		"munin config":            {0, "graph_title Logins at postern\n"},
+		"munin autoconf":          {0, "yes\n"},
+		"munin suggest":           {1, `munin: "suggest" is neither config nor autoconf`},
+		"check -t 5s -w 99 -c 95": {0, "POSTERN OK"},
+	} {
+		if code, out := h.operate(t, strings.Fields(args)...); code != tt.code || !strings.Contains(out, tt.says) || strings.Count(args, "check") == 1 && strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: exit %d, %q", args, code, out)
+		}
+	}
+	h.environ = append(h.environ, "MUNIN_CAP_DIRTYCONFIG=1")
+	if _, out := h.operate(t, "munin", "config"); !strings.Contains(out, "graph_title") || !strings.Contains(out, "accepted.value") {
+		t.Errorf("dirty config: %q", out)
+	}
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	for listen, tt := range map[string]struct {
+		code int
+		says string
+	}{
+		"127.0.0.1:1":        {2, "POSTERN CRITICAL - ask 127.0.0.1:1: connect: connection refused\n"},
+		"unix:/nowhere/s":    {2, "POSTERN CRITICAL - "},
+		mute.Addr().String(): {3, "POSTERN UNKNOWN - "},
+		"off":                {3, "POSTERN UNKNOWN - POSTERN_ADMIN_LISTEN: off"},
+	} {
+		var out bytes.Buffer
+		environ := append(sane(), prefix+"ADMIN_LISTEN="+listen)
+		if code := run(t.Context(), []string{"check", "-t", "300ms"}, environ, &out, &out); code != tt.code || !strings.Contains(out.String(), tt.says) {
+			t.Errorf("%s: exit %d, %q", listen, code, &out)
+		}
+		out.Reset()
+		if code := run(t.Context(), []string{"check", "-format", "checkmk", "-t", "300ms"}, environ, &out, &out); code != 0 || !strings.HasPrefix(out.String(), string(rune('0'+tt.code))+` "postern" - `) {
+			t.Errorf("checkmk, %s: exit %d, %q", listen, code, &out)
+		}
+		if listen == mute.Addr().String() {
+			continue
+		}
+		out.Reset()
+		if code := run(t.Context(), []string{"munin"}, environ, &out, &out); code != 0 || !strings.Contains(out.String(), "accepted.value U\n") {
+			t.Errorf("munin, %s: exit %d, %q", listen, code, &out)
+		}
+	}
+}
+
+// TestMuninLink: the name of the link says who asks.
+func TestMuninLink(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"/etc/munin/plugins/postern_ config", "munin config"},
+		{"postern_imap", "munin"},
+		{"/usr/local/bin/postern serve", "serve"},
+		{"postern", ""},
+	} {
+		if got := strings.Join(arguments(strings.Fields(tt.args)), " "); got != tt.want {
+			t.Errorf("%s: got %q", tt.args, got)
+		}
+	}
+}
+
+// TestState is JSON that names nobody.
+func TestState(t *testing.T) {
+	h := newHouse(t)
+	c := h.dial(t, "imaps")
+	c.login()
+	_, body := h.ask(t, 0, "GET", monitor.Path, "localhost")
+	var s monitor.State
+	if err := json.Unmarshal([]byte(body), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Backends != (monitor.Backends{Up: 2, All: 2}) || s.MaxConnections != 5000 || s.Connections < 1 || s.Verdict == "" || s.Incident != nil {
+		t.Errorf("got %+v", s)
+	}
+	if _, err := h.lookout.Do(time.Now(), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack, By: "anna"}); err != nil {
+		t.Fatal(err)
+	}
+	if s = h.monitorState(time.Now()); s.Incident == nil || s.Incident.Class != "attack" || s.Incident.Acknowledged {
+		t.Errorf("got %+v", s.Incident)
+	}
+	if strings.Contains(body, demoAccount.Name) || strings.Contains(body, "127.0.0.1") {
+		t.Errorf("names somebody: %s", body)
+	}
+}
