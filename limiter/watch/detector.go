@@ -177,7 +177,7 @@ func (d *detector) freeze(t time.Time) bool {
 func (d *detector) relearn() {
 	now := d.recent.mean()
 	for i := range d.base.week {
-		for _, s := range []int{ofSuspects, ofNetworks} {
+		for _, s := range []int{ofLogins, ofSuspects, ofNetworks} {
 			d.base.week[i][s] = max(d.base.week[i][s], now[s])
 			d.base.day[i%daySlots][s] = max(d.base.day[i%daySlots][s], now[s])
 		}

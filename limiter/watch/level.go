@@ -10,7 +10,7 @@ import (
 const (
 	levelLeast = 0.5
 	levelMost  = 2.5
-	levelLag   = 6    // steps of 5 min that it lags behind, so that an attack does not hide its own beginning
+	levelLag   = 7    // steps of 5 min kept: it lags half an hour behind, so that an attack does not hide its own beginning
 	levelFloor = 0.05 // a tick: so little says nothing
 	levelStep  = 30   // ticks
 )

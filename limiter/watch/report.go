@@ -17,26 +17,145 @@ const (
 // A Subject is what a [Report] is about and drawn from.
 type Subject struct {
 	Incident Incident
-	Minutes  []Minute // of the incident, an hour before and one after; see History
-	Hours    []Hour
-	Location *time.Location                            // whose time is told; nil is UTC
-	Lookup   func(netip.Addr) (as uint32, name string) // of the autonomous system an address is in, 0 if unknown; may be nil
-	Service  string                                    // what its users call it; empty is "the mail service"
+	Minutes  []Minute       // of [Incident.Span]
+	Hours    []Hour         // likewise
+	Location *time.Location // whose time is told; nil is UTC
+	Service  string         // what its users call it; empty is "the mail service"
+
+	// Lookup finds the autonomous system an address is in, and 0 if that is unknown. It may be nil.
+	Lookup func(netip.Addr) (as uint32, name string)
 }
 
-// A Report is the story of one incident: what the data tell, and marks where people have to.
+// Span returns the time that a report at time t looks at: the incident, an hour before and an hour after.
+func (i *Incident) Span(t time.Time) (from, to time.Time) {
+	to = t
+	if over := i.Ended.Add(time.Hour); !i.Ended.IsZero() && over.Before(t) {
+		to = over
+	}
+	return i.Started.Add(-time.Hour), to
+}
+
+// A Report is the story of one incident: what the data tell, and marks where people have to. It is its own JSON form; what
+// the public form leaves out is empty there.
 type Report struct {
 	Form      Form      `json:"public"`
 	ID        string    `json:"incident"`
+	Class     Class     `json:"class"`
+	Phase     Phase     `json:"phase"`
+	False     bool      `json:"false,omitempty"`
+	Service   string    `json:"service"`
 	Generated time.Time `json:"generated"`
+
+	Times    Times     `json:"times"`
+	Timeline []Line    `json:"timeline"`
+	Volume   []HourRow `json:"volume"`
+	Users    UserSum   `json:"users"`
+	Sources  SourceSum `json:"sources"`
+	Checks   CheckSum  `json:"checks"`
+	Resets   ResetSum  `json:"resets"`
+	ToDo     []string  `json:"todo"` // what only people can tell
 }
 
-// NewReport draws up the report at time t.
+// Times are the moments of an incident, zero where they did not come, and what lay between, in seconds.
+type Times struct {
+	Started   time.Time `json:"started"`
+	Detected  time.Time `json:"detected,omitzero"`
+	Published time.Time `json:"published,omitzero"`
+	Mitigated time.Time `json:"mitigated,omitzero"`
+	Ended     time.Time `json:"ended,omitzero"`
+	ToDetect  int       `json:"to_detect_seconds,omitempty"`
+	ToInform  int       `json:"to_inform_seconds,omitempty"`
+	Lasted    int       `json:"lasted_seconds,omitempty"`
+}
+
+// A Line is one line of a timeline.
+type Line struct {
+	Time time.Time `json:"time"`
+	By   string    `json:"by,omitempty"`
+	Text string    `json:"text"`
+}
+
+// UserSum is what the known met during the incident.
+type UserSum struct {
+	Asked    int     `json:"asked"`
+	Served   int     `json:"served"`
+	Limited  int     `json:"limited"`
+	Fault    int     `json:"fault"`
+	Ratio    float64 `json:"ratio"`
+	Promised float64 `json:"promised"`
+	Greeting float64 `json:"greeting_p95_seconds"`
+}
+
+// toDo is what only people can tell.
+var toDo = []string{
+	"What set it off, and the cause beyond the gate",
+	"What it meant for the business: tickets, calls, users lost",
+	"What went well, what went badly, where we were lucky",
+	"What we will do: each with an owner and a date",
+	"An apology, and a last look at the wording",
+}
+
+// NewReport draws up the report of an incident at time t.
 func NewReport(t time.Time, s Subject, f Form) *Report {
-	return &Report{Form: f, ID: s.Incident.ID, Generated: t}
+	if s.Location == nil {
+		s.Location = time.UTC
+	}
+	if s.Service == "" {
+		s.Service = "the mail service"
+	}
+	i := &s.Incident
+	r := &Report{
+		Form: f, ID: i.ID, Class: i.Class, Phase: i.Phase, False: i.False, Service: s.Service,
+		Generated: t.In(s.Location), Times: s.times(t), Timeline: s.timeline(), Volume: s.volume(), Users: s.users(),
+		Sources: s.sources(), Checks: s.checks(), Resets: s.resets(), ToDo: toDo,
+	}
+	if f == Public {
+		s.publish(r)
+	}
+	return r
 }
 
-// Markdown renders it. The Report itself is the JSON form.
-func (r *Report) Markdown() []byte {
-	return []byte("# Report on incident " + r.ID + "\n")
+// times returns the moments of the incident.
+func (s *Subject) times(t time.Time) Times {
+	i := &s.Incident
+	in := func(t time.Time) time.Time {
+		if t.IsZero() {
+			return t
+		}
+		return t.In(s.Location)
+	}
+	after := func(t time.Time) int {
+		if t.IsZero() {
+			return 0
+		}
+		return int(t.Sub(i.Started).Seconds())
+	}
+	end := i.Ended
+	if end.IsZero() {
+		end = t
+	}
+	return Times{
+		Started: in(i.Started), Detected: in(i.Detected), Published: in(i.Published), Mitigated: in(i.Mitigated),
+		Ended: in(i.Ended), ToDetect: after(i.Detected), ToInform: after(i.Published), Lasted: after(end),
+	}
+}
+
+// users returns what the known met, from the first minute of the incident to its last.
+func (s *Subject) users() UserSum {
+	var u Users
+	for _, m := range s.Minutes {
+		if s.during(m.Start, time.Minute) {
+			u.add(m.Users)
+		}
+	}
+	return UserSum{
+		Asked: u.Asked(), Served: u.Good + u.Slow, Limited: u.Limited, Fault: u.Fault, Ratio: u.Served(),
+		Promised: promised, Greeting: u.Greeted.Quantile(0.95).Seconds(),
+	}
+}
+
+// during says whether what began at t and took so long overlaps the incident.
+func (s *Subject) during(t time.Time, took time.Duration) bool {
+	i := &s.Incident
+	return t.Add(took).After(i.Started) && (i.Ended.IsZero() || t.Before(i.Ended))
 }

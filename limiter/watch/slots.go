@@ -22,6 +22,7 @@ const (
 type slots struct {
 	week    [weekSlots]rates
 	weeks   [weekSlots]uint16 // how many weeks taught each slot
+	known   int               // of them, those that were taught at all
 	day     [daySlots]rates
 	dayTime [daySlots]int64 // when each of these ended, in Unix seconds; 0 if it never did
 
@@ -79,6 +80,7 @@ func (s *slots) commit(m slotMean) bool {
 	if s.weeks[m.index] < 1<<15 {
 		s.weeks[m.index]++
 	}
+	s.count()
 	return true
 }
 
@@ -121,16 +123,18 @@ func blend(a rates, aKnown bool, b rates, bKnown bool, share float64) (rates, bo
 	return b, bKnown
 }
 
-// learned is the share of the week that is known.
-func (s *slots) learned() float64 {
-	n := 0
+// count counts the slots that are known.
+func (s *slots) count() {
+	s.known = 0
 	for _, weeks := range s.weeks {
 		if weeks > 0 {
-			n++
+			s.known++
 		}
 	}
-	return float64(n) / weekSlots
 }
+
+// learned is the share of the week that is known.
+func (s *slots) learned() float64 { return float64(s.known) / weekSlots }
 
 // busy returns the logins of a tick in a busy hour, suspects not counted: of what is known of the week, the 95th per cent.
 func (s *slots) busy() float64 {

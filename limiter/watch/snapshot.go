@@ -131,6 +131,7 @@ func (d *detector) restore(m *image) {
 	d.base = slots{
 		week: m.Week, weeks: m.Weeks, day: m.Day, dayTime: m.DayTime, current: mean(m.Current), last: mean(m.Last),
 	}
+	d.base.count()
 	d.level = level{seen: m.Seen, foreseen: m.Foreseen, past: m.Past, ticks: m.Ticks}
 	d.start = coldStart{mean: m.Cold, ticks: m.ColdTick}
 	d.phi, d.weekly, d.busy = m.Phi, m.Weekly, d.base.busy()

@@ -14,13 +14,15 @@ type top[K comparable] struct {
 	room    int
 	at      map[K]int // where in entries
 	entries []topEntry[K]
+	order   []int // the entries as a heap, the rarest first
 }
 
-// A topEntry is one key. The entries are a heap, the rarest first.
+// A topEntry is one key.
 type topEntry[K comparable] struct {
 	key    K
 	n      int
 	over   int // of n, at most so many were others
+	place  int // in order
 	spread Spread
 	first  time.Time
 	last   time.Time
@@ -36,19 +38,22 @@ func (p *top[K]) count(t time.Time, key K, with uint64) {
 	switch {
 	case there:
 	case len(p.entries) < p.room:
-		heap.Push((*topHeap[K])(p), topEntry[K]{key: key, first: t})
-		i = p.at[key]
+		i = len(p.entries)
+		p.at[key] = i
+		p.entries = append(p.entries, topEntry[K]{key: key, first: t, place: i})
+		heap.Push((*topHeap[K])(p), i)
 	default:
-		rarest := &p.entries[0]
+		i = p.order[0]
+		rarest := &p.entries[i]
 		delete(p.at, rarest.key)
+		p.at[key] = i
 		*rarest = topEntry[K]{key: key, n: rarest.n, over: rarest.n, first: t}
-		p.at[key], i = 0, 0
 	}
 	e := &p.entries[i]
 	e.n++
 	e.spread |= 1 << (with >> 58)
 	e.last = t
-	heap.Fix((*topHeap[K])(p), i)
+	heap.Fix((*topHeap[K])(p), e.place)
 }
 
 // loudest returns the n keys counted most often as targets, whose names name gives.
@@ -66,27 +71,22 @@ func (p *top[K]) loudest(n int, name func(K) string) []Target {
 	return targets
 }
 
-// topHeap is a top as container/heap sees it.
+// topHeap is the order of a top as container/heap sees it. The entries stay where they are, so that the map does, too.
 type topHeap[K comparable] top[K]
 
-func (h *topHeap[K]) Len() int           { return len(h.entries) }
-func (h *topHeap[K]) Less(i, j int) bool { return h.entries[i].n < h.entries[j].n }
+func (h *topHeap[K]) Len() int           { return len(h.order) }
+func (h *topHeap[K]) Less(i, j int) bool { return h.entries[h.order[i]].n < h.entries[h.order[j]].n }
 func (h *topHeap[K]) Swap(i, j int) {
-	h.entries[i], h.entries[j] = h.entries[j], h.entries[i]
-	h.at[h.entries[i].key], h.at[h.entries[j].key] = i, j
+	h.order[i], h.order[j] = h.order[j], h.order[i]
+	h.entries[h.order[i]].place, h.entries[h.order[j]].place = i, j
 }
 
 // Push adds an entry, for container/heap.
-func (h *topHeap[K]) Push(x any) {
-	e := x.(topEntry[K])
-	h.at[e.key] = len(h.entries)
-	h.entries = append(h.entries, e)
-}
+func (h *topHeap[K]) Push(x any) { h.order = append(h.order, x.(int)) }
 
-// Pop removes the last entry, for container/heap.
+// Pop takes the last one off, for container/heap.
 func (h *topHeap[K]) Pop() any {
-	e := h.entries[len(h.entries)-1]
-	h.entries = h.entries[:len(h.entries)-1]
-	delete(h.at, e.key)
-	return e
+	i := h.order[len(h.order)-1]
+	h.order = h.order[:len(h.order)-1]
+	return i
 }

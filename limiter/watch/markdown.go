@@ -1,0 +1,170 @@
+package watch
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Markdown renders the report as GitHub's Markdown. Whatever a client sent is in code spans, without control characters.
+func (r *Report) Markdown() []byte {
+	m := &markdown{}
+	m.head(r)
+	m.timeline(r)
+	m.volume(r)
+	m.users(r)
+	m.checks(r)
+	m.sources(r)
+	m.resets(r)
+	m.toDo(r)
+	return []byte(m.String())
+}
+
+// markdown is a report being written.
+type markdown struct{ strings.Builder }
+
+func (m *markdown) line(format string, args ...any) { fmt.Fprintf(m, format+"\n", args...) }
+
+// table begins a table.
+func (m *markdown) table(columns ...string) {
+	m.line("\n| %s |\n|%s", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+}
+
+// row writes a row of it.
+func (m *markdown) row(cells ...any) {
+	for _, c := range cells {
+		fmt.Fprintf(m, "| %v ", c)
+	}
+	m.line("|")
+}
+
+// head says what happened in one paragraph.
+func (m *markdown) head(r *Report) {
+	m.line("# Report on incident %s\n", r.ID)
+	what := r.Class.Words()
+	if what == "" {
+		what = "an incident"
+	}
+	m.line("From %s on, %s saw %s.", stamp(r.Times.Started), plain(r.Service), what)
+	switch {
+	case r.False:
+		m.line("It turned out to be a false alarm.")
+	case r.Times.Ended.IsZero():
+		m.line("It goes on; this report is of %s.", stamp(r.Generated))
+	default:
+		m.line("It was over at %s, after %s.", stamp(r.Times.Ended), span(r.Times.Lasted))
+	}
+	if r.Form != Public {
+		m.line("It is %s, classed as %s.", r.Phase, r.Class)
+	}
+	m.line("Of the logins that our users asked for meanwhile, %s were served.", percent(r.Users.Ratio))
+	m.table("", "when", "after it began")
+	for _, moment := range []struct {
+		name  string
+		t     time.Time
+		after int
+	}{
+		{"began", r.Times.Started, -1},
+		{"detected", r.Times.Detected, r.Times.ToDetect},
+		{"users informed", r.Times.Published, r.Times.ToInform},
+		{"in hand, users served", r.Times.Mitigated, int(r.Times.Mitigated.Sub(r.Times.Started).Seconds())},
+		{"over", r.Times.Ended, r.Times.Lasted},
+	} {
+		switch {
+		case moment.t.IsZero():
+			m.row(moment.name, "–", "–")
+		case moment.after < 0:
+			m.row(moment.name, stamp(moment.t), "")
+		default:
+			m.row(moment.name, stamp(moment.t), span(moment.after))
+		}
+	}
+}
+
+// timeline writes the timeline.
+func (m *markdown) timeline(r *Report) {
+	m.line("\n## Timeline")
+	if r.Form == Public {
+		m.table("time", "what")
+	} else {
+		m.table("time", "who", "what")
+	}
+	for _, l := range r.Timeline {
+		if r.Form == Public {
+			m.row(stamp(l.Time), plain(l.Text))
+		} else {
+			m.row(stamp(l.Time), plain(l.By), plain(l.Text))
+		}
+	}
+}
+
+// volume writes the hourly table.
+func (m *markdown) volume(r *Report) {
+	m.line("\n## Logins by the hour")
+	m.table("hour", "logins", "expected", "above", "failed", "blocked", "users served", "greeted within")
+	for _, h := range r.Volume {
+		expected, above := "–", "–"
+		if h.Above != nil {
+			expected, above = fmt.Sprint(h.Expected), fmt.Sprintf("%+.0f %%", 100**h.Above)
+		}
+		served, greeting := "–", "–"
+		if h.Known > 0 {
+			served = percent(h.Served)
+		}
+		if h.Greeting > 0 {
+			greeting = fmt.Sprintf("%.2f s", h.Greeting)
+		}
+		m.row(stamp(h.Start), h.Logins, expected, above, fmt.Sprintf("%.0f %%", 100*h.Failed), h.Blocked, served, greeting)
+	}
+	m.line("\nLogins are attempts. Blocked are those the gate refused itself. Users are those it knows; 95 %% of them were greeted " +
+		"within the time given.")
+}
+
+// stamp writes a time.
+func stamp(t time.Time) string { return t.Format("2006-01-02 15:04 MST") }
+
+// span writes some seconds.
+func span(seconds int) string {
+	d := time.Duration(seconds) * time.Second
+	if d < time.Hour {
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	}
+	return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
+}
+
+// percent writes a share, rounded down: what is promised is not to look kept when it was not.
+func percent(share float64) string {
+	return fmt.Sprintf("%.1f %%", math.Floor(1000*share+1e-6)/10)
+}
+
+// printable returns text in one line, without what a terminal or a reader could be misled by.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return '\uFFFD'
+		}
+		return r
+	}, text)
+}
+
+// plain returns text that Markdown takes for nothing but text.
+func plain(text string) string {
+	var b strings.Builder
+	for _, r := range printable(text) {
+		if strings.ContainsRune("\\`*_[]<>|&~#!", r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// code returns a name in a code span.
+func code(name string) string {
+	return "`" + strings.NewReplacer("`", "'", "|", "\\|").Replace(printable(name)) + "`"
+}

@@ -1,0 +1,62 @@
+package watch
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// A CheckSum is what the gate did about attempts, and whom it hit by mistake.
+type CheckSum struct {
+	Waited        int         `json:"waited"`         // attempts of strangers
+	Refused       int         `json:"refused"`        // likewise
+	WelcomeWaited int         `json:"welcome_waited"` // by mistake: of strangers who turned out to have the right password
+	KnownWaited   int         `json:"known_waited"`   // by mistake
+	KnownRefused  int         `json:"known_refused"`  // by mistake
+	Rules         []RuleTally `json:"rules,omitempty"`
+}
+
+// checks returns what the gate did.
+func (s *Subject) checks() (sum CheckSum) {
+	h := s.whole()
+	for _, r := range h.Rules {
+		sum.Waited += r.StrangerWaited
+		sum.Refused += r.StrangerRefused
+		sum.WelcomeWaited += r.AcceptedWaited
+		sum.KnownWaited += r.KnownWaited
+		sum.KnownRefused += r.KnownRefused
+		r.First, r.Last = r.First.In(s.Location), r.Last.In(s.Location)
+		sum.Rules = append(sum.Rules, r)
+	}
+	slices.SortFunc(sum.Rules, func(a, b RuleTally) int { return cmp.Compare(a.Rule, b.Rule) })
+	return sum
+}
+
+// A ResetSum is the accounts whose passwords should be reset: they were accepted from a network that attacked others.
+type ResetSum struct {
+	Count    int          `json:"count"`
+	Accounts []Acceptance `json:"accounts,omitempty"` // each once, at its first time
+	Missed   int          `json:"missed,omitempty"`   // acceptances for which there was no room; the gate's log has them
+}
+
+// resets returns the accounts to reset.
+func (s *Subject) resets() (sum ResetSum) {
+	seen := map[string]bool{}
+	for _, h := range s.Hours {
+		if !s.during(h.Start, time.Hour) {
+			continue
+		}
+		sum.Missed += h.Missed
+		for _, a := range h.Accepted {
+			if seen[a.Account] {
+				continue
+			}
+			seen[a.Account] = true
+			a.Time = a.Time.In(s.Location)
+			sum.Accounts = append(sum.Accounts, a)
+		}
+	}
+	slices.SortStableFunc(sum.Accounts, func(a, b Acceptance) int { return a.Time.Compare(b.Time) })
+	sum.Count = len(sum.Accounts)
+	return sum
+}

@@ -1,0 +1,97 @@
+package watch
+
+import (
+	"fmt"
+	"math"
+)
+
+// publish takes out of r what is not for the public, and rounds what remains: nobody is to learn from it whom we know to
+// be behind it, who was hit, or what it takes to go unnoticed.
+func (s *Subject) publish(r *Report) {
+	r.Timeline = s.publicTimeline()
+	for i := range r.Volume {
+		row := &r.Volume[i]
+		row.Logins, row.Expected, row.Blocked, row.Known = round(row.Logins), round(row.Expected), round(row.Blocked), round(row.Known)
+		if row.Above != nil {
+			tenths := math.Round(*row.Above*10) / 10
+			row.Above = &tenths
+		}
+		row.Failed = math.Round(row.Failed*20) / 20
+		row.Class = ""
+	}
+	u := &r.Users
+	u.Asked, u.Served, u.Limited, u.Fault = round(u.Asked), round(u.Served), round(u.Limited), round(u.Fault)
+	r.Sources = SourceSum{
+		DistinctNetworks: round(r.Sources.DistinctNetworks),
+		DistinctAccounts: round(r.Sources.DistinctAccounts),
+		Denials:          round(r.Sources.Denials),
+	}
+	c := r.Checks
+	r.Checks = CheckSum{
+		Waited: round(c.Waited), Refused: round(c.Refused), WelcomeWaited: round(c.WelcomeWaited),
+		KnownWaited: round(c.KnownWaited), KnownRefused: round(c.KnownRefused),
+	}
+	r.Resets = ResetSum{Count: r.Resets.Count}
+}
+
+// round returns n with two digits that count.
+func round(n int) int {
+	if n < 100 {
+		return n
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(float64(n)))-1)
+	return int(math.Round(float64(n)/unit) * unit)
+}
+
+// publicTimeline tells what the public may know, in calm words. What people wrote is in it only where they wrote it for
+// the public: with publish.
+func (s *Subject) publicTimeline() (lines []Line) {
+	tell := func(e *Event, text string) {
+		if text != "" {
+			lines = append(lines, Line{Time: e.Time.In(s.Location), Text: text})
+		}
+	}
+	if i := &s.Incident; !i.Started.IsZero() {
+		lines = append(lines, Line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("It began: %s.", i.Class.Words())})
+	}
+	for k := range s.Incident.Events {
+		e := &s.Incident.Events[k]
+		switch e.Kind {
+		case KindOpen, KindPhase, KindReopen:
+			tell(e, e.To.Words())
+		case KindAttach:
+			tell(e, "At the same time: "+e.Class.Words()+".")
+		case KindPublish:
+			tell(e, e.Text)
+		case KindFalse:
+			tell(e, "It turned out that nothing was wrong.")
+		}
+	}
+	return lines
+}
+
+// Words says in a sentence for the public how far an incident has come. It is empty for phases that the public does not
+// learn of.
+func (p Phase) Words() string {
+	return map[Phase]string{
+		Detected:      "Our monitoring noticed it.",
+		Investigating: "We are looking into it.",
+		Mitigating:    "Logins of our users work. We keep protecting them.",
+		Monitoring:    "It has stopped. We keep watching.",
+		Resolved:      "It is over.",
+	}[p]
+}
+
+// Words says in plain words for the public what a class is; they fit into a sentence.
+func (c Class) Words() string {
+	return map[Class]string{
+		ClassAttack:       "an unusually large number of automated login attempts",
+		ClassAuthFault:    "trouble with the service that checks passwords",
+		ClassBackendFault: "trouble with some of our mail servers",
+		ClassStorm:        "very many mail programs connecting at once",
+		ClassImpaired:     "logins that take long or do not work",
+		ClassSingleSource: "automated login attempts from a few places",
+		ClassNotice:       "more failed logins than usual",
+		ClassGrowth:       "more logins than usual",
+	}[c]
+}

@@ -1,0 +1,137 @@
+package watch
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// reportTop is how many sources, networks, accounts and systems a report lists.
+const reportTop = 20
+
+// A SourceSum is where suspects came from, and whom they were after.
+type SourceSum struct {
+	DistinctSources  int         `json:"distinct_sources"` // about, as are all three
+	DistinctNetworks int         `json:"distinct_networks"`
+	DistinctAccounts int         `json:"distinct_accounts"`
+	Denials          int         `json:"denials"`   // attempts of suspects in all
+	TopShare         float64     `json:"top_share"` // of these, the ten loudest networks had this share
+	Systems          []SystemRow `json:"systems,omitempty"`
+	Networks         []TargetRow `json:"networks,omitempty"`
+	Sources          []TargetRow `json:"sources,omitempty"`
+	Accounts         []TargetRow `json:"accounts,omitempty"`
+}
+
+// A TargetRow is one source, network or account.
+type TargetRow struct {
+	Name    string    `json:"name"`
+	System  uint32    `json:"as,omitempty"`
+	Owner   string    `json:"as_name,omitempty"`
+	Denials int       `json:"denials"`
+	Others  int       `json:"others"` // about how many accounts it tried; for an account, networks it was tried from
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+}
+
+// A SystemRow is one autonomous system.
+type SystemRow struct {
+	System uint32  `json:"as"`
+	Owner  string  `json:"as_name"`
+	Share  float64 `json:"share"` // of the networks behind suspects, about: as some were drawn from each hour
+}
+
+// whole returns the hours of the incident together. The first and the last of them may reach beyond it.
+func (s *Subject) whole() (h Hour) {
+	for i := range s.Hours {
+		if s.during(s.Hours[i].Start, time.Hour) {
+			h = h.with(s.Hours[i])
+		}
+	}
+	return h
+}
+
+// sources returns where suspects came from.
+func (s *Subject) sources() SourceSum {
+	h := s.whole()
+	sum := SourceSum{
+		DistinctSources:  h.Distinct.Sources.Count(),
+		DistinctNetworks: h.Distinct.Networks.Count(),
+		DistinctAccounts: h.Distinct.Accounts.Count(),
+		Systems:          s.systems(),
+		Networks:         s.rows(h.Networks),
+		Sources:          s.rows(h.Sources),
+		Accounts:         s.rows(h.Accounts),
+	}
+	for _, m := range s.Minutes {
+		if s.during(m.Start, time.Minute) {
+			sum.Denials += m.Stranger.Denied + m.Stranger.Rejected
+		}
+	}
+	loudest := 0
+	for _, n := range h.Networks[:min(10, len(h.Networks))] {
+		loudest += n.Denials - n.Over
+	}
+	if sum.Denials > 0 {
+		sum.TopShare = min(1, float64(loudest)/float64(sum.Denials))
+	}
+	return sum
+}
+
+// rows returns the loudest targets, but none with a single denial: there may be very many of those.
+func (s *Subject) rows(targets []Target) []TargetRow {
+	var rows []TargetRow
+	for _, t := range targets[:min(reportTop, len(targets))] {
+		if t.Denials-t.Over < 2 {
+			continue
+		}
+		row := TargetRow{
+			Name: t.Name, Denials: t.Denials - t.Over, Others: t.Spread.Count(),
+			First: t.First.In(s.Location), Last: t.Last.In(s.Location),
+		}
+		if block, err := netip.ParsePrefix(t.Name); err == nil {
+			row.System, row.Owner = s.system(block)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// system returns the autonomous system that a block is in.
+func (s *Subject) system(block netip.Prefix) (uint32, string) {
+	if s.Lookup == nil {
+		return 0, ""
+	}
+	return s.Lookup(block.Addr())
+}
+
+// systems returns the autonomous systems with most networks. Each hour's draw stands for all of its networks.
+func (s *Subject) systems() []SystemRow {
+	rows, sum := map[uint32]*SystemRow{}, 0.0
+	for _, h := range s.Hours {
+		if s.Lookup == nil || len(h.Drawn) == 0 || !s.during(h.Start, time.Hour) {
+			continue
+		}
+		each := float64(h.Distinct.Networks.Count()) / float64(len(h.Drawn))
+		for _, block := range h.Drawn {
+			sum += each
+			number, owner := s.system(block)
+			if number == 0 {
+				continue
+			}
+			if rows[number] == nil {
+				rows[number] = &SystemRow{System: number, Owner: owner}
+			}
+			rows[number].Share += each
+		}
+	}
+	var sorted []SystemRow
+	for _, row := range rows {
+		row.Share /= sum
+		sorted = append(sorted, *row)
+	}
+	slices.SortFunc(sorted, func(a, b SystemRow) int {
+		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.System, b.System))
+	})
+	return sorted[:min(reportTop, len(sorted))]
+}

@@ -1,0 +1,58 @@
+package watch
+
+import "time"
+
+// An HourRow is one hour of the clock, as its minutes tell it.
+type HourRow struct {
+	Start    time.Time `json:"start"`
+	Logins   int       `json:"logins"`               // attempts of all
+	Expected int       `json:"expected,omitempty"`   // zero if nothing was known
+	Above    *float64  `json:"above,omitempty"`      // of what was expected, so much more; nil if nothing was known
+	Failed   float64   `json:"failed"`               // share of all attempts that were not accepted
+	Blocked  int       `json:"blocked"`              // attempts the gate refused itself
+	Known    int       `json:"known"`                // attempts of the known that count for their ratio
+	Served   float64   `json:"served"`               // share of these
+	Greeting float64   `json:"greeting_p95_seconds"` // of the known
+	Class    Class     `json:"class"`                // the gravest
+}
+
+// volume returns the hours from the one before the incident on.
+func (s *Subject) volume() []HourRow {
+	var rows []HourRow
+	var whole Minute
+	for i := range s.Minutes {
+		m := &s.Minutes[i]
+		start := hourOf(m.Start.In(s.Location))
+		if len(rows) == 0 || !start.Equal(rows[len(rows)-1].Start) {
+			rows = append(rows, HourRow{Start: start})
+			whole = Minute{Class: ClassNormal}
+		}
+		whole.add(*m)
+		rows[len(rows)-1].take(&whole)
+	}
+	return rows
+}
+
+// hourOf returns the beginning of the hour of the clock that t is in. Where the clock goes back an hour, both are told
+// apart.
+func hourOf(t time.Time) time.Time {
+	into := time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second + time.Duration(t.Nanosecond())
+	return t.Add(-into)
+}
+
+// take makes r the row of an hour in which all this happened.
+func (r *HourRow) take(m *Minute) {
+	r.Logins = m.Logins()
+	r.Expected = int(m.Expected.Logins + 0.5)
+	if r.Expected > 0 {
+		above := float64(r.Logins)/float64(r.Expected) - 1
+		r.Above = &above
+	}
+	if r.Logins > 0 {
+		r.Failed = 1 - float64(m.Known.Accepted+m.Stranger.Accepted)/float64(r.Logins)
+	}
+	r.Blocked = m.Known.Refused() + m.Stranger.Refused()
+	r.Known, r.Served = m.Users.Asked(), m.Users.Served()
+	r.Greeting = m.Users.Greeted.Quantile(0.95).Seconds()
+	r.Class = m.Class
+}
