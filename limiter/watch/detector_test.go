@@ -1,0 +1,225 @@
+package watch
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+// A bench is a detector that expects the same at any time, and what is shown to it.
+type bench struct {
+	*testing.T
+	d   *detector
+	now time.Time
+}
+
+// quiet is what it expects of a tick: 20 logins a second, 4 suspects in 10 s from as many networks.
+var quiet = sample{
+	rates: rates{200, 4, 4, 6, 190}, raw: 4, loudest: 1,
+	known: Tally{Accepted: 188, Denied: 2}, stranger: Tally{Accepted: 6, Denied: 4}, opened: 194, closed: 194,
+}
+
+func newBench(t *testing.T) *bench {
+	d := newDetector()
+	for i := range d.base.week {
+		d.base.week[i], d.base.weeks[i] = quiet.rates, 1
+	}
+	d.base.count()
+	d.gates.open = 10_000
+	b := &bench{T: t, d: d, now: monday}
+	b.show(quiet, time.Hour)
+	return b
+}
+
+// show shows the same tick for so long.
+func (b *bench) show(s sample, lasts time.Duration) State {
+	for end := b.now.Add(lasts); b.now.Before(end); {
+		b.now = b.now.Add(tick)
+		u := Users{Good: s.known.Accepted, Denied: s.known.Denied, Fault: s.known.Fault, Limited: s.known.Refused()}
+		b.d.tick(b.now, s, u)
+	}
+	return b.d.state(b.now)
+}
+
+// with returns a quiet tick changed.
+func with(change func(*sample)) sample {
+	s := quiet
+	change(&s)
+	return s
+}
+
+// strangers returns a quiet tick with n suspects more, each from a network of its own.
+func strangers(n float64) sample {
+	return with(func(s *sample) {
+		s.rates[ofLogins] += n
+		s.rates[ofSuspects] += n
+		s.rates[ofNetworks] += n
+		s.raw += n
+		s.stranger.Denied += int(n)
+	})
+}
+
+// TestClasses shows what each class is made of.
+func TestClasses(t *testing.T) {
+	fault := with(func(s *sample) { s.known = Tally{Accepted: 100, Fault: 90} })
+	wrong := with(func(s *sample) { // strangers who belong here are denied as well
+		s.known = Tally{Denied: 190}
+		s.stranger = Tally{Denied: 10}
+		s.rates[ofSuspects], s.rates[ofNetworks], s.raw = 10, 10, 10
+	})
+	one := with(func(s *sample) { s.raw, s.loudest, s.rates[ofSuspects] = 104, 100, 5 })
+	lost := with(func(s *sample) { s.closed = 5000 })
+	back := with(func(s *sample) { s.known.Accepted, s.rates[ofKnown] = 2000, 2000 })
+	limited := with(func(s *sample) { s.known = Tally{Accepted: 100, Shed: 90} })
+	more := with(func(s *sample) { s.rates[ofLogins], s.rates[ofKnown] = 300, 290 })
+	for _, c := range []struct {
+		name  string
+		s     sample
+		lasts time.Duration
+		want  Class
+		tight bool
+	}{
+		{"nothing", quiet, time.Hour, ClassNormal, false},
+		{"12 strangers a tick", strangers(12), 5 * time.Minute, ClassNotice, true},
+		{"a few less than a notice", strangers(8), time.Hour, ClassNormal, false},
+		{"30 strangers a tick", strangers(30), 5 * time.Minute, ClassAttack, true},
+		{"in two ticks nothing is sure", strangers(1000), 20 * time.Second, ClassNormal, false},
+		{"in half a minute it is", strangers(1000), 50 * time.Second, ClassAttack, true},
+		{"backends that fail", fault, time.Minute, ClassBackendFault, false},
+		{"the known denied", wrong, 10 * time.Minute, ClassAuthFault, false},
+		{"one source", one, 5 * time.Minute, ClassSingleSource, false},
+		{"sessions lost", lost, tick, ClassStorm, false},
+		{"all back at once", back, time.Minute, ClassStorm, false},
+		{"users refused by the gate", limited, 5 * time.Minute, ClassImpaired, false},
+		{"half as much more, for hours", more, 5 * time.Hour, ClassGrowth, false},
+	} {
+		s := newBench(t).show(c.s, c.lasts)
+		if s.Class != c.want || s.Tighten != c.tight {
+			t.Errorf("%s: %s, tighten %v (excess %.3f, score %.1f)", c.name, s.Class, s.Tighten, s.Excess, s.Score)
+		}
+	}
+}
+
+// TestAttackSpeaksOverFaults: backends that fail change nothing about an attack, before, after or while it goes on.
+func TestAttackSpeaksOverFaults(t *testing.T) {
+	failing := strangers(60)
+	failing.known = Tally{Accepted: 20, Fault: 170}
+	b := newBench(t)
+	b.show(strangers(60), 10*time.Minute)
+	if s := b.show(failing, time.Hour); s.Class != ClassAttack || !s.BackendFault || !s.Impaired {
+		t.Errorf("backends fail later: %+v", s)
+	}
+	if s := b.show(quiet, 29*time.Minute); s.Class != ClassAttack {
+		t.Errorf("29 min after: %s", s.Class)
+	}
+	if s := b.show(quiet, 5*time.Minute); s.Class != ClassNormal || s.Tighten {
+		t.Errorf("34 min after: %+v", s)
+	}
+	if s := newBench(t).show(failing, 2*time.Minute); s.Class != ClassAttack {
+		t.Errorf("both at once: %s", s.Class)
+	}
+}
+
+// TestOnset: the beginning is told to within a tick or two, though the alarm came later.
+func TestOnset(t *testing.T) {
+	b := newBench(t)
+	began := b.now
+	s := b.show(strangers(30), 10*time.Minute)
+	if late := s.Onset.Sub(began); late < -time.Minute || late > 20*time.Second {
+		t.Errorf("said %v after it began", late)
+	}
+}
+
+// TestFrozen: hours of an attack, of a fault or of a storm leave what is expected as it was; a notice does for a day.
+func TestFrozen(t *testing.T) {
+	fault := with(func(s *sample) { s.known, s.rates = Tally{Accepted: 10, Fault: 90}, rates{100, 0, 0, 0, 100} })
+	for _, c := range []struct {
+		name string
+		s    sample
+	}{{"attack", strangers(100)}, {"notice", strangers(12)}, {"fault", fault}} {
+		b := newBench(t)
+		before := b.d.base.week
+		s := b.show(c.s, 20*time.Hour)
+		changed := 0
+		for i, r := range b.d.base.week {
+			for k := range r {
+				if math.Abs(r[k]-before[i][k]) > 0.3 {
+					changed++
+					break
+				}
+			}
+		}
+		if changed > 1 || !s.Frozen { // the quarter-hour in which it began
+			t.Errorf("%s: %d quarter-hours changed, frozen %v", c.name, changed, s.Frozen)
+		}
+	}
+	b := newBench(t)
+	if s := b.show(strangers(12), 48*time.Hour); s.Frozen {
+		t.Error("two days of a notice are not learned from")
+	}
+	if s := b.show(strangers(100), 48*time.Hour); !s.Frozen || s.Class != ClassAttack {
+		t.Error("two days of an attack are learned from")
+	}
+}
+
+// TestRelearn: after a false alarm what goes on is usual.
+func TestRelearn(t *testing.T) {
+	b := newBench(t)
+	if s := b.show(strangers(100), time.Hour); s.Class != ClassAttack {
+		t.Fatal(s.Class)
+	}
+	b.d.relearn()
+	if s := b.show(strangers(100), time.Hour); s.Class != ClassNormal || s.Frozen {
+		t.Errorf("%+v", s)
+	}
+	if s := b.show(strangers(150), time.Hour); s.Class != ClassAttack {
+		t.Errorf("half as much again: %+v", s)
+	}
+}
+
+// TestFirstDay: a watch that knows nothing calls an attack what is one by any measure, and says that it is learning.
+func TestFirstDay(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		s    sample
+		want Class
+	}{
+		{"nothing", quiet, ClassLearning},
+		{"almost a tenth of all logins", strangers(15), ClassLearning},
+		{"half as many as all logins", strangers(100), ClassAttack},
+	} {
+		b := &bench{T: t, d: newDetector(), now: monday}
+		if s := b.show(c.s, 20*time.Minute); s.Class != ClassLearning {
+			t.Errorf("%s in the first half-hour: %s", c.name, s.Class)
+		}
+		b = &bench{T: t, d: newDetector(), now: monday}
+		if s := b.show(quiet, 3*time.Hour); s.Class != ClassLearning || s.Learned == 0 {
+			t.Errorf("after three hours: %+v", s)
+		}
+		if s := b.show(c.s, 5*time.Minute); s.Class != c.want {
+			t.Errorf("%s: %s", c.name, s.Class)
+		}
+		if s := b.show(quiet, time.Hour); s.Class != ClassLearning {
+			t.Errorf("%s, an hour after: %s", c.name, s.Class)
+		}
+	}
+	b := &bench{T: t, d: newDetector(), now: monday}
+	if s := b.show(quiet, 25*time.Hour); s.Class != ClassNormal || s.Learned > 0.2 {
+		t.Errorf("the second day: %+v", s)
+	}
+}
+
+// TestDrift: who trains the watch is seen to.
+func TestDrift(t *testing.T) {
+	b := newBench(t)
+	if b.show(quiet, 14*24*time.Hour); b.d.drift() != 0 {
+		t.Errorf("drift of %v before four weeks", b.d.drift())
+	}
+	b.show(quiet, 28*24*time.Hour)
+	if d := b.d.drift(); math.Abs(d-1) > 0.01 {
+		t.Errorf("drift of %v in quiet weeks", d)
+	}
+	if s := b.show(strangers(4), 28*24*time.Hour); s.Drift < 1.5 || s.Class != ClassNormal {
+		t.Errorf("after four weeks with twice the suspects: %+v", s)
+	}
+}

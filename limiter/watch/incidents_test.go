@@ -1,0 +1,274 @@
+package watch
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+// A desk plays states and commands to Incidents, keeps the lines that a file would have, and checks at every step that
+// they tell the same story.
+type desk struct {
+	*testing.T
+	n     *Incidents
+	now   time.Time
+	lines []byte
+}
+
+func newDesk(t *testing.T) *desk {
+	n, _ := Replay(nil, 30*time.Second)
+	return &desk{T: t, n: n, now: monday}
+}
+
+// see shows the same state each tick for so long, and returns the kinds of the events it made.
+func (d *desk) see(s State, lasts time.Duration) (made []Event) {
+	d.Helper()
+	for end := d.now.Add(lasts); d.now.Before(end); {
+		d.now = d.now.Add(tick)
+		s.Time = d.now
+		made = append(made, d.keep(d.n.Observe(s))...)
+	}
+	return made
+}
+
+// do carries out a command by somebody.
+func (d *desk) do(a Action, text string, class Class) []Event {
+	d.Helper()
+	made, err := d.n.Do(d.now, Command{Action: a, By: "kari", Text: text, Class: class})
+	if err != nil {
+		d.Fatal(err)
+	}
+	return d.keep(made)
+}
+
+// keep writes events down, and reads everything again.
+func (d *desk) keep(made []Event) []Event {
+	d.Helper()
+	for _, e := range made {
+		line, err := json.Marshal(e)
+		if err != nil {
+			d.Fatal(err)
+		}
+		d.lines = append(append(d.lines, line...), '\n')
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	again, r := Replay(d.lines, 30*time.Second)
+	if r.Torn || r.Bad != nil {
+		d.Fatalf("replay: %+v", r)
+	}
+	if a, b := again.All(), d.n.All(); !reflect.DeepEqual(a, b) {
+		d.Fatalf("replayed:\n%+v\nwere:\n%+v", a, b)
+	}
+	return made
+}
+
+// phase checks the phase of the latest incident.
+func (d *desk) phase(want Phase) Incident {
+	d.Helper()
+	all := d.n.All()
+	if len(all) == 0 || all[0].Phase != want {
+		d.Fatalf("at %s: want an incident in phase %s, have %+v", d.now.Format(time.TimeOnly), want, all)
+	}
+	return all[0]
+}
+
+// The states that the stories below are made of.
+var (
+	calm    = State{Class: ClassNormal, Users: Users{Good: 100}}
+	noticed = State{Class: ClassNotice, Tighten: true, Excess: 0.05, Users: Users{Good: 100}}
+	attack  = State{Class: ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, Users: Users{Good: 100}}
+	locked  = State{Class: ClassAttack, Tighten: true, Excess: 2, Protecting: true, Impaired: true, Users: Users{Good: 50, Limited: 50}}
+	down    = State{Class: ClassBackendFault, BackendFault: true, Users: Users{Good: 100, Fault: 5}}
+	dead    = State{Class: ClassBackendFault, BackendFault: true, Impaired: true, Users: Users{Fault: 100}}
+	refused = State{Class: ClassAuthFault, AuthFault: true, Users: Users{Good: 10, Denied: 90}}
+	both    = State{Class: ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, BackendFault: true, Users: Users{Good: 100}}
+)
+
+// TestAttackFromNoticeToEnd is the story of an attack that users hardly felt.
+func TestAttackFromNoticeToEnd(t *testing.T) {
+	d := newDesk(t)
+	if made := d.see(calm, time.Hour); made != nil {
+		t.Fatalf("of nothing: %+v", made)
+	}
+	d.see(noticed, time.Minute)
+	if i := d.phase(Suspected); i.Phase.Alarming() || i.Public() {
+		t.Errorf("told of a notice: %+v", i)
+	}
+	d.see(attack, tick)
+	d.phase(Detected)
+	d.see(attack, 30*time.Second)
+	if i := d.phase(Investigating); !i.Public() || i.Published.Sub(i.Detected) != 30*time.Second {
+		t.Errorf("not public in time: %+v", i)
+	}
+	d.see(attack, 5*time.Minute)
+	d.phase(Mitigating)
+	d.see(attack, 3*time.Hour)
+	d.see(calm, tick)
+	d.phase(Monitoring)
+	d.see(attack, time.Minute)
+	d.phase(Mitigating)
+	d.see(calm, tick)
+	d.phase(Monitoring)
+	d.see(calm, time.Hour)
+	first := d.phase(Resolved)
+	d.see(calm, time.Hour)
+	if made := d.see(attack, tick); len(made) != 1 || made[0].Kind != KindReopen || made[0].Incident != first.ID {
+		t.Fatalf("did not reopen: %+v", made)
+	}
+	d.see(calm, 2*time.Hour)
+	d.phase(Resolved)
+	d.see(calm, 3*time.Hour)
+	d.see(attack, tick)
+	if i := d.phase(Detected); i.ID == first.ID {
+		t.Errorf("an incident of hours ago is back: %+v", i)
+	}
+}
+
+// TestSuspicionComesToNothing: a notice tells nobody and is dismissed after half an hour.
+func TestSuspicionComesToNothing(t *testing.T) {
+	d := newDesk(t)
+	made := d.see(noticed, 10*time.Minute)
+	made = append(made, d.see(calm, time.Hour)...)
+	d.phase(Dismissed)
+	if len(made) != 2 {
+		t.Errorf("%d events: %+v", len(made), made)
+	}
+}
+
+// TestBackendsNeverReplaceAnAttack: what hid the attack of 2022 is attached to it. The other way round the attack leads.
+func TestBackendsNeverReplaceAnAttack(t *testing.T) {
+	d := newDesk(t)
+	d.see(attack, 10*time.Minute)
+	d.see(both, 20*time.Minute)
+	d.see(attack, 20*time.Minute)
+	i := d.phase(Mitigating)
+	if i.Class != ClassAttack || len(i.Symptoms) != 1 || i.Symptoms[0].Class != ClassBackendFault || i.Symptoms[0].To.IsZero() {
+		t.Errorf("attack, then backends: %+v", i)
+	}
+
+	d = newDesk(t)
+	d.see(dead, 20*time.Minute)
+	if i := d.phase(Investigating); i.Class != ClassBackendFault {
+		t.Errorf("backends: %+v", i)
+	}
+	d.see(both, time.Minute)
+	if i := d.phase(Investigating); i.Class != ClassAttack || len(i.Symptoms) != 1 {
+		t.Errorf("backends, then an attack: %+v", i)
+	}
+}
+
+// TestFaultsThatPeopleAreToldOf: backends whose failure users do not feel are only suspected.
+func TestFaultsThatPeopleAreToldOf(t *testing.T) {
+	d := newDesk(t)
+	d.see(down, time.Hour)
+	d.phase(Suspected)
+	d.see(dead, tick)
+	d.phase(Detected)
+	d.see(calm, 31*time.Minute)
+	d.phase(Mitigating) // served for 5 min at first, and then it must be quiet for 30
+	d.see(calm, 30*time.Minute)
+	d.phase(Monitoring)
+
+	d = newDesk(t)
+	d.see(refused, 2*time.Minute)
+	d.phase(Suspected)
+	d.see(refused, 2*time.Minute)
+	if i := d.phase(Investigating); i.Class != ClassAuthFault {
+		t.Errorf("%+v", i)
+	}
+}
+
+// TestUsersLockedOut: an attack is not mitigated as long as the known are not served.
+func TestUsersLockedOut(t *testing.T) {
+	d := newDesk(t)
+	d.see(locked, time.Hour)
+	d.phase(Investigating)
+	d.see(attack, 6*time.Minute)
+	if i := d.phase(Mitigating); i.Peak.Excess != 2 || i.Peak.Served != 0.5 {
+		t.Errorf("peak: %+v", i.Peak)
+	}
+}
+
+// TestPeopleHaveTheLastWord plays every action.
+func TestPeopleHaveTheLastWord(t *testing.T) {
+	d := newDesk(t)
+	d.see(attack, tick)
+	d.do(ActHold, "", "")
+	d.see(attack, 20*time.Minute)
+	if i := d.phase(Mitigating); i.Public() || !i.Held {
+		t.Errorf("public although held: %+v", i)
+	}
+	d.do(ActAck, "", "")
+	d.do(ActNote, "the list was made by hand", "")
+	d.do(ActPublish, "We see many logins.", "")
+	d.do(ActReclassify, "a backup program gone wild", ClassSingleSource)
+	d.see(attack, time.Minute)
+	i := d.phase(Mitigating)
+	if !i.Public() || i.Held || i.AckedBy != "kari" || i.Class != ClassSingleSource || !i.Classified || !i.has(ClassAttack) {
+		t.Errorf("%+v", i)
+	}
+	d.do(ActResolve, "", "")
+	if made := d.see(attack, time.Hour); made != nil {
+		t.Errorf("back although resolved by a person: %+v", made)
+	}
+	d.see(calm, tick)
+	if made := d.see(attack, tick); len(made) != 1 || made[0].Kind != KindReopen {
+		t.Errorf("did not come back after it had gone: %+v", made)
+	}
+	d.do(ActFalseAlarm, "load test", "")
+	if i := d.phase(Resolved); !i.False {
+		t.Errorf("%+v", i)
+	}
+	d.see(calm, time.Minute)
+	d.see(attack, tick)
+	if i := d.phase(Detected); i.False {
+		t.Errorf("a false alarm was reopened: %+v", i)
+	}
+	d.do(ActResolve, "", "")
+	d.now = d.now.Add(3 * time.Hour)
+	d.do(ActOpen, "the disks are full", ClassBackendFault)
+	d.do(ActMitigate, "", "")
+	if i := d.phase(Mitigating); i.Class != ClassBackendFault || i.Events[0].By != "kari" {
+		t.Errorf("%+v", i)
+	}
+}
+
+// TestWhatCannotBeDone: each command here is refused, and leaves no event.
+func TestWhatCannotBeDone(t *testing.T) {
+	d := newDesk(t)
+	for _, c := range []struct {
+		command Command
+		want    error
+	}{
+		{Command{Action: ActAck, By: "kari"}, ErrNoIncident},
+		{Command{Action: ActAck}, nil},
+		{Command{Action: ActAck, By: ByWatch}, nil},
+		{Command{Action: "burn", By: "kari"}, nil},
+		{Command{Action: ActNote, By: "kari"}, nil},
+		{Command{Action: ActOpen, By: "kari", Class: "weather"}, nil},
+		{Command{Action: ActNote, By: "kari", Text: string(make([]byte, 2001))}, nil},
+		{Command{Action: ActNote, By: "kari", Text: "\xff"}, nil},
+	} {
+		made, err := d.n.Do(d.now, c.command)
+		if err == nil || made != nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v, made %v", c.command, err, made)
+		}
+	}
+	d.see(attack, tick)
+	d.do(ActResolve, "", "")
+	id := d.phase(Resolved).ID
+	if _, err := d.n.Do(d.now, Command{Action: ActAck, By: "kari", Incident: id}); !errors.Is(err, ErrOver) {
+		t.Errorf("acknowledged what is over: %v", err)
+	}
+	if made, err := d.n.Do(d.now, Command{Action: ActNote, By: "kari", Incident: id, Text: "late"}); err != nil || len(made) != 1 {
+		t.Errorf("a late note: %v", err)
+	}
+	if i, ok := d.n.Find(id); !ok || !slices.ContainsFunc(i.Events, func(e Event) bool { return e.Text == "late" }) {
+		t.Errorf("the late note is not there: %+v", i)
+	}
+}

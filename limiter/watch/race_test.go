@@ -1,0 +1,90 @@
+package watch
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestConcurrentUse lets many tell at once, while others ask; nothing told is lost.
+func TestConcurrentUse(t *testing.T) {
+	w, h := New(Config{}), NewHistory()
+	n, _ := Replay(nil, 0)
+	const tellers, each = 8, 2000
+	var told, asked sync.WaitGroup
+	for teller := range tellers {
+		told.Go(func() {
+			for i := range each {
+				now := monday.Add(time.Duration(i) * 50 * time.Millisecond)
+				a := Attempt{Account: fmt.Sprint(i % 50), Outcome: Outcome(i % int(numOutcomes)), Known: i%3 == 0, Rule: "pair"}
+				a.Source, a.Network = blocks(uint32(i*teller), 1)
+				w.Attempt(now, a)
+				w.Opened(now)
+				w.Closed(now)
+			}
+		})
+	}
+	keep := func(r Reading) {
+		for _, m := range r.Minutes {
+			h.AddMinute(m)
+		}
+		n.Observe(r.State)
+		h.Minutes(monday, monday.Add(time.Hour))
+		n.All()
+	}
+	done := make(chan struct{})
+	asked.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+				keep(w.Tick(monday.Add(time.Duration(i%100) * time.Second)))
+				w.Partial(monday)
+				w.Snapshot(monday)
+				w.Relearn(monday)
+			}
+		}
+	})
+	told.Wait()
+	close(done)
+	asked.Wait()
+	end := monday.Add(time.Hour)
+	keep(w.Tick(end))
+	last, _ := w.Partial(end)
+	sum := last.Logins()
+	for _, m := range h.Minutes(monday, end) {
+		sum += m.Logins()
+	}
+	if sum != tellers*each {
+		t.Errorf("%d attempts were told, %d are in the minutes", tellers*each, sum)
+	}
+}
+
+// BenchmarkAttempt tells of one attempt of an attack: every one from a network of its own.
+func BenchmarkAttempt(b *testing.B) {
+	w := New(Config{})
+	now := monday
+	var a Attempt
+	b.ReportAllocs()
+	for i := range b.N {
+		if i%10_000 == 0 {
+			now = now.Add(time.Second)
+		}
+		a = Attempt{Account: "kari", Outcome: Denied}
+		a.Source, a.Network = blocks(uint32(i), 1)
+		w.Attempt(now, a)
+	}
+}
+
+// BenchmarkKnown tells of one attempt of a known user.
+func BenchmarkKnown(b *testing.B) {
+	w := New(Config{})
+	a := Attempt{Account: "kari", Outcome: Accepted, Known: true, Usual: true}
+	a.Source, a.Network = blocks(1, 1)
+	b.ReportAllocs()
+	for range b.N {
+		w.Attempt(monday, a)
+	}
+}

@@ -1,0 +1,119 @@
+package watch
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// story returns the lines of two incidents.
+func story(t *testing.T) []byte {
+	d := newDesk(t)
+	d.see(noticed, time.Minute)
+	d.see(attack, 10*time.Minute)
+	d.see(both, 10*time.Minute)
+	d.do(ActAck, "", "")
+	d.see(calm, 3*time.Hour)
+	d.see(calm, 3*time.Hour)
+	d.see(noticed, time.Minute)
+	return d.lines
+}
+
+// TestTornLine: a crash may cut the last line short; everything before it stands.
+func TestTornLine(t *testing.T) {
+	lines := story(t)
+	whole, r := Replay(lines, 0)
+	if r.Torn || r.Bad != nil || r.Events != bytes.Count(lines, []byte("\n")) {
+		t.Fatalf("%+v", r)
+	}
+	n, r := Replay(lines[:len(lines)-9], 0)
+	if !r.Torn || r.Bad != nil {
+		t.Errorf("torn: %+v", r)
+	}
+	if len(n.All()) != len(whole.All())-1 {
+		t.Errorf("%d incidents", len(n.All()))
+	}
+	if _, r := Replay(bytes.TrimRight(lines, "\n"), 0); r.Torn {
+		t.Error("a last line that is whole was left out for want of a line feed")
+	}
+}
+
+// TestBadLines: a line that makes no sense is told of, and the others stand.
+func TestBadLines(t *testing.T) {
+	lines := append([]byte("rubbish\n\n{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"x\",\"kind\":\"note\"}\n"), story(t)...)
+	n, r := Replay(lines, 0)
+	if !reflect.DeepEqual(r.Bad, []int{1, 3}) || r.Torn {
+		t.Errorf("%+v", r)
+	}
+	want, _ := Replay(story(t), 0)
+	if !reflect.DeepEqual(n.All(), want.All()) {
+		t.Errorf("have %+v", n.All())
+	}
+}
+
+// TestAnyStatesReplay plays states and commands at random: at every step the lines tell the same, at most one incident is
+// open, and nobody is told of less than an attack, users not served or the known denied.
+func TestAnyStatesReplay(t *testing.T) {
+	states := []State{calm, calm, noticed, attack, locked, down, dead, refused, both}
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		d := newDesk(t)
+		for range 60 {
+			s := states[r.IntN(len(states))]
+			d.see(s, time.Duration(1+r.IntN(400))*tick)
+			if r.IntN(4) == 0 {
+				a := Actions()[r.IntN(len(Actions()))]
+				made, err := d.n.Do(d.now, Command{Action: a, By: "kari", Text: "why", Class: Classes()[r.IntN(len(Classes()))]})
+				if err == nil {
+					d.keep(made)
+				}
+			}
+			open := 0
+			for _, i := range d.n.All() {
+				if i.Phase.Open() {
+					open++
+				}
+			}
+			if open > 1 {
+				t.Fatalf("%d incidents are open", open)
+			}
+		}
+	}
+}
+
+// TestIncidentsAreBounded: the oldest are forgotten.
+func TestIncidentsAreBounded(t *testing.T) {
+	n, _ := Replay(nil, 0)
+	now := monday
+	for range incidentsMost + 5 {
+		now = now.Add(3 * time.Hour)
+		for _, c := range []Command{{Action: ActOpen, By: "kari", Class: ClassStorm}, {Action: ActResolve, By: "kari"}} {
+			if _, err := n.Do(now, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if all := n.All(); len(all) != incidentsMost || !all[0].Opened.Equal(now) {
+		t.Errorf("%d incidents, the latest of %s", len(all), all[0].Opened)
+	}
+}
+
+// FuzzReplay: no lines make it panic, and whatever it understood can go on.
+func FuzzReplay(f *testing.F) {
+	f.Add([]byte("{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"20260302-0000\",\"kind\":\"open\",\"to\":\"detected\",\"class\":\"attack\",\"by\":\"postern\"}\n"))
+	f.Add([]byte("{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"a\",\"kind\":\"open\",\"to\":\"resolved\",\"class\":\"storm\"}\n{\"kind\":"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, _ := Replay(data, 0)
+		s := attack
+		for i := range 5 {
+			s.Time = monday.Add(time.Duration(i) * 20 * time.Minute)
+			n.Observe(s)
+		}
+		n.All()
+		if _, err := n.Do(monday, Command{Action: ActNote, By: "kari", Text: "x"}); err != nil && len(n.All()) == 0 {
+			t.Error(err)
+		}
+	})
+}

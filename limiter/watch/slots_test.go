@@ -1,0 +1,180 @@
+package watch
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+// fill gives the quarter-hour that begins at t the same rates in every tick.
+func fill(s *slots, t time.Time, r rates, learn bool) {
+	for i := range 90 {
+		s.add(t.Add(time.Duration(i)*tick), r, learn)
+	}
+}
+
+// all are rates that are all the same.
+func all(v float64) rates { return rates{v, v, v, v, v} }
+
+// TestSlotAt: quarter-hours are of local time, so that nine o'clock is nine o'clock before and after the clocks change.
+func TestSlotAt(t *testing.T) {
+	w := newWorld(0, 1, monday, oslo)
+	for _, c := range []struct {
+		utc  string
+		slot int
+		over float64
+	}{
+		{"2026-03-22T00:00:00Z", 4, 0},             // Sunday 01:00
+		{"2026-03-27T08:00:00Z", 5*96 + 36, 0},     // Friday 09:00
+		{"2026-03-29T00:59:50Z", 7, 890.0 / 900},   // Sunday 01:59:50, the last before
+		{"2026-03-29T01:00:00Z", 12, 0},            // 03:00
+		{"2026-04-03T07:07:30Z", 5*96 + 36, 0.5},   // Friday 09:07:30 in summer
+		{"2026-10-25T00:30:00Z", 10, 0},            // Sunday 02:30
+		{"2026-10-25T01:30:00Z", 10, 0},            // and again
+		{"2026-10-31T22:59:50Z", 671, 890.0 / 900}, // Saturday 23:59:50
+	} {
+		at, err := time.Parse(time.RFC3339, c.utc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slot, over := slotAt(at.In(w.location)); slot != c.slot || math.Abs(over-c.over) > 1e-9 {
+			t.Errorf("%s: %d, %v over; want %d, %v", c.utc, slot, over, c.slot, c.over)
+		}
+	}
+}
+
+// TestSlotsLearn: what is expected after each week that brought so much at the same time.
+func TestSlotsLearn(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		weeks []float64
+		want  float64
+	}{
+		{"the first is taken as it is", []float64{10}, 10},
+		{"the second counts three tenths", []float64{10, 12}, 10.6},
+		{"more than x1.6 counts as that", []float64{10, 100}, 11.8},
+		{"less than x0.6 counts as that", []float64{10, 0}, 8.8},
+		{"who trains it gets x1.18 a week", []float64{10, 1000, 1000, 1000, 1000}, 10 * math.Pow(1.18, 4)},
+		{"what was nothing may become something", []float64{0, 10}, 0.3 * weekMost * slotFloor},
+	} {
+		var s slots
+		for week, v := range c.weeks {
+			start := monday.AddDate(0, 0, 7*week).Add(9 * time.Hour)
+			for quarter := range 3 { // a quarter-hour is learned when the next is over
+				fill(&s, start.Add(time.Duration(quarter)*slotTime), all(v), true)
+			}
+		}
+		middle := monday.AddDate(0, 0, 7*len(c.weeks)).Add(9*time.Hour + slotTime/2)
+		if got, ok := s.expected(middle); !ok || math.Abs(got[ofLogins]-c.want) > 1e-9 {
+			t.Errorf("%s: expects %v, %v; want %v", c.name, got[ofLogins], ok, c.want)
+		}
+	}
+}
+
+// TestYesterdayCounts: yesterday is taken if it was more, up to x1.6, and alone as long as nothing else is known.
+func TestYesterdayCounts(t *testing.T) {
+	var s slots
+	week := func(day int, v float64) {
+		for quarter := range 3 {
+			fill(&s, monday.AddDate(0, 0, day).Add(time.Duration(quarter)*slotTime), all(v), true)
+		}
+	}
+	at := func(day int) float64 {
+		e, ok := s.expected(monday.AddDate(0, 0, day).Add(slotTime / 2))
+		if !ok {
+			return -1
+		}
+		return e[ofLogins]
+	}
+	if got := at(0); got != -1 {
+		t.Errorf("expects %v of nothing", got)
+	}
+	week(0, 10)
+	if got := at(1); got != 10 {
+		t.Errorf("the day after expects %v", got)
+	}
+	if got := at(2); got != -1 {
+		t.Errorf("two days after expects %v", got)
+	}
+	week(6, 14)
+	if got := at(7); got != 14 {
+		t.Errorf("after a day with 14 a week with 10 expects %v", got)
+	}
+	week(13, 14) // of Sunday: 14 as before
+	s.day[0] = all(100)
+	if got := at(14); got != 16 {
+		t.Errorf("after a day with 100 a week with 10 expects %v", got)
+	}
+}
+
+// TestFrozenTeachesNothing: ticks that are not to be learned from leave no trace, nor do quarter-hours with few others.
+func TestFrozenTeachesNothing(t *testing.T) {
+	var s slots
+	for quarter := range 3 {
+		fill(&s, monday.Add(time.Duration(quarter)*slotTime), all(50), quarter == 2)
+	}
+	if _, ok := s.expected(monday.AddDate(0, 0, 7).Add(slotTime / 2)); ok || s.learned() != 0 {
+		t.Errorf("learned %v", s.learned())
+	}
+}
+
+// TestLevel: a day with half as much is found out, half an hour late; an attack that begins now is not taken for it.
+func TestLevel(t *testing.T) {
+	l := newLevel()
+	for range 12 * 360 {
+		l.add(all(5), all(10))
+	}
+	if got := l.apply(all(10))[ofLogins]; math.Abs(got-5) > 0.1 {
+		t.Errorf("after 12 h with half: %v of 10", got)
+	}
+	l = newLevel()
+	for range 12 * 360 {
+		l.add(all(10), all(10))
+	}
+	for range 180 {
+		l.add(all(1000), all(10))
+	}
+	if got := l.apply(all(10))[ofLogins]; math.Abs(got-10) > 0.1 {
+		t.Errorf("half an hour into an attack: %v of 10", got)
+	}
+	for range 180 {
+		l.add(all(1000), all(10))
+	}
+	if got := l.apply(all(10))[ofLogins]; got != 25 {
+		t.Errorf("an hour into it: %v of 10, may be 25", got)
+	}
+}
+
+// TestAlarm plays the excess to an alarm at 0.1, one step a tick.
+func TestAlarm(t *testing.T) {
+	a := alarm{limit: 0.1}
+	now := monday
+	for i, step := range []struct {
+		m     float64
+		sure  bool
+		ticks int
+		want  bool
+	}{
+		{0.2, true, 2, false}, // 20 s are too short
+		{0.0, true, 1, false},
+		{0.2, false, 100, false}, // not significant
+		{0.2, true, 3, true},
+		{0.07, false, 1000, true},  // not quiet
+		{0.05, false, 179, true},   // almost half an hour
+		{0.07, false, 1, true},     // not quiet
+		{0.05, false, 179, true},   // again
+		{0.05, false, 1, false},    // half an hour
+		{0.2, true, 2, false},      // and again 30 s
+		{0.1, true, 1, true},       // at the limit
+		{-1, false, 180, false},    // below nothing
+		{0.0999, true, 100, false}, // below the limit
+	} {
+		for range step.ticks {
+			now = now.Add(tick)
+			a.judge(now, step.m, step.sure)
+		}
+		if a.on != step.want {
+			t.Fatalf("step %d: %v", i, a.on)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package watch
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// TestTopFindsTheLoudest: among ten times as many keys as it has room for, those that come often are found, and their
+// counts are right within what it says.
+func TestTopFindsTheLoudest(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	top, true_ := newTop[int](100), map[int]int{}
+	for i := range 100_000 {
+		key := r.IntN(1000)
+		if i%3 == 0 {
+			key = -1 - r.IntN(10) // ten keys with a third of all
+		}
+		true_[key]++
+		top.count(monday.Add(time.Duration(i)*time.Second), key, r.Uint64())
+	}
+	found := top.loudest(10, func(k int) string { return fmt.Sprint(k) })
+	for _, f := range found {
+		var key int
+		if fmt.Sscan(f.Name, &key); key >= 0 {
+			t.Errorf("%s is among the ten", f.Name)
+		}
+		if n := true_[key]; f.Denials < n || f.Denials-f.Over > n {
+			t.Errorf("%s came %d times, said %d less %d", f.Name, n, f.Denials, f.Over)
+		}
+	}
+	if len(top.entries) != 100 || len(top.at) != 100 {
+		t.Errorf("%d entries, %d places", len(top.entries), len(top.at))
+	}
+	for i, e := range top.entries {
+		if top.at[e.key] != i || top.order[e.place] != i {
+			t.Fatalf("entry %d is looked for at %d and stands at %d", i, top.at[e.key], top.order[e.place])
+		}
+	}
+}
+
+// TestSketch: few and many things are counted within 3 standard errors, and two sketches are one.
+func TestSketch(t *testing.T) {
+	seed := maphash.MakeSeed()
+	for _, n := range []int{0, 1, 10, 100, 1000, 3000, 50_000, 1_000_000} {
+		var a, b Sketch
+		for i := range n {
+			h := maphash.Comparable(seed, i)
+			if i%2 == 0 || i%10 == 1 {
+				a.see(h)
+			}
+			if i%2 == 1 {
+				b.see(h)
+			}
+		}
+		a.unite(b)
+		if got := a.Count(); math.Abs(float64(got-n)) > 3*1.04/32*float64(n)+1 {
+			t.Errorf("%d things: said %d", n, got)
+		}
+		text, err := json.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Sketch
+		if err := json.Unmarshal(text, &back); err != nil || back.Count() != a.Count() {
+			t.Errorf("%d things: %v, %d of %d came back", n, err, back.Count(), a.Count())
+		}
+	}
+	for _, text := range []string{"AAAA", "?", string(make([]byte, 1366))} {
+		var s Sketch
+		if err := s.UnmarshalText([]byte(text)); err == nil || s.registers != nil {
+			t.Errorf("took %q for a sketch", text)
+		}
+	}
+}
+
+// TestSpread: about how many.
+func TestSpread(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for _, n := range []int{0, 1, 2, 5, 20, 60} {
+		var s Spread
+		for range n {
+			s |= 1 << (r.Uint64() >> 58)
+		}
+		if got := s.Count(); math.Abs(float64(got-n)) > 0.35*float64(n) {
+			t.Errorf("%d things: said %d", n, got)
+		}
+	}
+}
+
+// TestAcceptedFromAnAttackingNetwork: whichever comes first, and never for who mistyped his own password.
+func TestAcceptedFromAnAttackingNetwork(t *testing.T) {
+	source, network := from("192.0.2.1")
+	denied := func(account string) Attempt {
+		return Attempt{Source: source, Network: network, Account: account, Outcome: Denied}
+	}
+	welcome := func(account string, usual bool) Attempt {
+		return Attempt{Source: source, Network: network, Account: account, Outcome: Accepted, Usual: usual, Known: true}
+	}
+	for _, c := range []struct {
+		name  string
+		story []Attempt
+		want  int
+	}{
+		{"denials first", []Attempt{denied("a"), denied("b"), welcome("c", false)}, 1},
+		{"denials later", []Attempt{welcome("c", false), denied("a"), denied("b"), denied("d")}, 1},
+		{"mistyped", []Attempt{denied("c"), denied("C"), welcome("c", false), denied("c")}, 0},
+		{"at home there", []Attempt{denied("a"), denied("b"), welcome("c", true)}, 0},
+		{"one other", []Attempt{denied("a"), welcome("c", false)}, 1},
+		{"two of them", []Attempt{welcome("c", false), welcome("d", false), denied("a")}, 2},
+	} {
+		w := New(Config{})
+		for i, a := range c.story {
+			w.Attempt(monday.Add(time.Duration(i)*time.Second), a)
+		}
+		if _, h := w.Partial(monday.Add(time.Minute)); len(h.Accepted) != c.want {
+			t.Errorf("%s: %+v", c.name, h.Accepted)
+		}
+	}
+}
+
+// TestMemoryIsBounded: a million networks with a million accounts leave every table within its bounds.
+func TestMemoryIsBounded(t *testing.T) {
+	w := New(Config{})
+	now := monday
+	for i := range 200_000 {
+		if i%70_000 == 69_999 {
+			now = now.Add(time.Second)
+		}
+		a := Attempt{Account: fmt.Sprint(i), Outcome: Denied, Rule: fmt.Sprint("rule", i%100), Waited: time.Second}
+		if i%3 == 0 {
+			a.Outcome = Accepted
+		}
+		a.Source, a.Network = blocks(uint32(i), 1)
+		w.Attempt(now, a)
+	}
+	k := &w.hours.attackers
+	for _, c := range []struct {
+		name     string
+		n, bound int
+	}{
+		{"networks of a tick", len(w.counts.networks), tickNetworks},
+		{"sources", len(w.hours.sources.entries), topRoom},
+		{"accounts", len(w.hours.accounts.at), topRoom},
+		{"attackers", len(k.denied.now), attackingNetworks},
+		{"accepted", len(k.accepted.now), acceptedNetworks},
+		{"rules", len(w.hours.hour.Rules), hourRules},
+	} {
+		if c.n > c.bound || c.n == 0 {
+			t.Errorf("%s: %d, may be %d", c.name, c.n, c.bound)
+		}
+	}
+	s := w.counts.sample(1)
+	if want := w.counts.stranger.Denied; s.raw != float64(want) {
+		t.Errorf("%v suspects of %d", s.raw, want)
+	}
+	_, h := w.Partial(now)
+	line, err := json.Marshal(h)
+	if err != nil || len(line) > 64<<10 {
+		t.Errorf("an hour takes %d octets: %v", len(line), err)
+	}
+}
+
+// TestFolded: names are cut within a character, and are always UTF-8.
+func TestFolded(t *testing.T) {
+	long := string(make([]byte, 63)) + "é"
+	for in, want := range map[string]string{
+		"Kari@Example.ORG": "kari@example.org", "\xff": "\uFFFD", long: long[:63], "": "",
+	} {
+		if got := folded(in); got != want {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+}
+
+// TestHistory: parts add up, and what is old is forgotten.
+func TestHistory(t *testing.T) {
+	h := NewHistory()
+	prefix := netip.MustParsePrefix("192.0.2.0/24")
+	for i := range historyDays*24*60 + 100 {
+		m := Minute{Start: monday.Add(time.Duration(i) * time.Minute), Known: Tally{Accepted: 1}}
+		h.AddMinute(m)
+		if i%2 == 0 {
+			h.AddMinute(m)
+		}
+		if i%60 == 0 {
+			h.AddHour(Hour{Start: m.Start, Networks: []Target{{Name: prefix.String(), Denials: i}}})
+			h.AddHour(Hour{Start: m.Start, Networks: []Target{{Name: prefix.String(), Denials: 1}}})
+		}
+	}
+	end := monday.AddDate(1, 0, 0)
+	minutes := h.Minutes(monday, end)
+	if len(minutes) != historyDays*24*60 || minutes[0].Known.Accepted != 2 || minutes[1].Known.Accepted != 1 {
+		t.Errorf("%d minutes, the first with %+v", len(minutes), minutes[0].Known)
+	}
+	hours := h.Hours(monday, end)
+	if len(hours) != historyDays*24 || hours[0].Networks[0].Denials != 120+1 {
+		t.Errorf("%d hours, the first with %+v", len(hours), hours[0].Networks)
+	}
+	at := monday.AddDate(0, 0, 20)
+	if got := h.Minutes(at, at.Add(5*time.Minute)); len(got) != 5 || !got[0].Start.Equal(at) {
+		t.Errorf("of five minutes: %+v", got)
+	}
+	if got := h.Hours(at.Add(30*time.Minute), at.Add(61*time.Minute)); len(got) != 2 {
+		t.Errorf("of the hours touched: %+v", got)
+	}
+	h.AddMinute(Minute{Start: monday})
+	if got := h.Minutes(monday, monday.Add(time.Hour)); got != nil {
+		t.Errorf("kept what is too old: %+v", got)
+	}
+}
