@@ -19,7 +19,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # What the tests talk to: the server behind the gate, the clients before it and
 # the gates beside it.
-PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl python3
+PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl python3 prometheus-alertmanager
 
 .PHONY: help
 help: ## list the targets
@@ -49,7 +49,7 @@ bench: ## measure postern beside its peers for ten minutes, into bench/README.md
 
 .PHONY: lint
 lint: ## check Go code, shell scripts and the files in deploy
-	@.ci/install shellcheck systemd-analyze fail2ban-regex dovecot
+	@.ci/install shellcheck systemd-analyze fail2ban-regex dovecot promtool amtool
 	go run $(GOLANGCI) run
 	@if [[ $${CI:-} = true ]] || command -v shellcheck >/dev/null; then shellcheck .ci/*; fi
 	.ci/deploy
