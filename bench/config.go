@@ -112,9 +112,17 @@ func (c *Config) Works() (works []Work, err error) {
 // elsewhere reports whether the target runs already.
 func (c *Config) elsewhere() bool { return c.IMAP+c.IMAPS+c.POP3+c.POP3S != "" }
 
+// targetNames are those that can be started.
+var targetNames = []string{"postern", "nginx", "haproxy", "dovecot", direct}
+
 // openHouse prepares targets that are started for every work, and notes which
 // are missing. end closes what stands around them.
 func (c *Config) openHouse(ctx context.Context, r *Runner, report *Report) (end func(), err error) {
+	for _, name := range c.Targets {
+		if !slices.Contains(targetNames, name) {
+			return nil, fmt.Errorf("there is no target %q; there are %s", name, strings.Join(targetNames, ", "))
+		}
+	}
 	h, err := openHouse(c.Backend, c.Announce, c.Log)
 	if err != nil {
 		return nil, err
@@ -134,12 +142,10 @@ func (c *Config) openHouse(ctx context.Context, r *Runner, report *Report) (end 
 		kinds[k.Name] = k
 	}
 	for _, name := range c.Targets {
-		k, known := kinds[name]
+		k := kinds[name]
 		switch {
 		case name == direct:
 			report.Targets = append(report.Targets, About{Name: name, About: "the mail server with nothing in front"})
-		case !known:
-			return nil, fmt.Errorf("there is no target %q; there are postern, nginx, haproxy, dovecot and direct", name)
 		case k.Missing() != nil:
 			report.Missing = append(report.Missing, k.Missing().Error())
 			continue

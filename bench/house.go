@@ -33,9 +33,16 @@ type house struct {
 	logLogins bool
 }
 
+// insideHouse is in the environment of the mail server, so that a program which
+// does not know that it was called to be one cannot start another, and so on.
+const insideHouse = "BENCH_MAIL_SERVER"
+
 // openHouse starts the mail server by calling program with the argument
 // "backend" and two files. close ends it.
 func openHouse(program string, announce, logLogins bool) (h *house, err error) {
+	if os.Getenv(insideHouse) != "" {
+		return nil, errors.New("this process is a mail server itself")
+	}
 	h = &house{announce: announce, logLogins: logLogins}
 	defer func() {
 		if err != nil {
@@ -67,6 +74,7 @@ func openHouse(program string, announce, logLogins bool) (h *house, err error) {
 func (h *house) startServer(program string) error {
 	h.server = exec.Command(program, "backend", h.cert, h.key)
 	h.server.Stderr = os.Stderr
+	h.server.Env = append(os.Environ(), insideHouse+"=yes")
 	h.server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to hear
 	in, err := h.server.StdinPipe()
 	if err != nil {

@@ -1,0 +1,225 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/bench/client"
+	"postern/bench/machine"
+)
+
+// sampleReport is a report of two works at three targets.
+func sampleReport(t *testing.T) *Report {
+	t.Helper()
+	r := &Report{
+		Begun: time.Date(2026, 11, 24, 20, 0, 0, 0, time.UTC), Took: Duration(95 * time.Second), Command: "postern-bench login",
+		Machine: machine.Info{CPU: "a CPU", Cores: 2, Memory: "24 GB", System: "Debian", Go: "go1.26"},
+		Targets: []About{{Name: "postern", About: "the gate"}, {Name: "nginx"}, {Name: "haproxy", About: "<b>tcp</b> & more"}},
+		Missing: []string{"dovecot: missing"},
+	}
+	login := newCollector(Work{Name: "login, TLS, saturation", About: "They <log> in."})
+	for round := range 3 {
+		for i, name := range []string{"postern", "nginx", "haproxy"} {
+			s := &Sample{}
+			s.Figure("CPU per login", "µs", Lower, []float64{300, 500, 400}[i]+float64(round))
+			s.Figure("accepted", "%", Higher, 100)
+			tally := NewTally(r.Begun)
+			for n := range 100 {
+				tally.Add(r.Begun, time.Duration(n+1)*time.Millisecond, client.Accepted, nil)
+			}
+			s.Latency("login", tally)
+			s.Timeline("logins", "/s", Line{"accepted", []float64{1, 5, 3}})
+			if name == "nginx" {
+				s.Problem("it coughed")
+			}
+			login.add(name, s, []float64{0.02, 0.03, 0.40}[i], nil)
+		}
+	}
+	idle := newCollector(Work{Name: "idle, TLS"})
+	idle.add("postern", &Sample{figures: []figure{{"descriptors per session", "", Lower, 2}}}, 0, nil)
+	idle.add("haproxy", &Sample{figures: []figure{{"descriptors per session", "", Lower, 2}}}, 0, nil)
+	idle.add("nginx", &Sample{}, 0, errors.Join(errors.New("nginx: idle"), ErrNotOffered))
+	r.Groups = []Group{login.finish(), idle.finish()}
+	r.Goals = judge(r)
+	return r
+}
+
+func TestTable(t *testing.T) {
+	var b bytes.Buffer
+	if err := sampleReport(t).Table(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Not measured: dovecot: missing.", "login, TLS, saturation",
+		"CPU per login, µs      301  501 (0.60)  401 (0.75)",
+		"! nginx: it coughed (3 times)", "haproxy ~", "40 % (haproxy)",
+		"descriptors per session     2.00      –  2.00 (1.00)",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "accepted") {
+		t.Errorf("a row that tells nothing:\n%s", b.String())
+	}
+}
+
+func TestGoals(t *testing.T) {
+	r := sampleReport(t)
+	if len(r.Goals) != 2 {
+		t.Fatalf("%d goals: %+v", len(r.Goals), r.Goals)
+	}
+	cpu, descriptors := r.Goals[0], r.Goals[1]
+	if !cpu.Peers["nginx"].Met || cpu.Peers["haproxy"].Met || cpu.Met || cpu.Own != 301 {
+		t.Errorf("CPU per login is 0.60 and 0.75, 0.70 and 0.65 are wanted: %+v", cpu)
+	}
+	if !descriptors.Met {
+		t.Errorf("descriptors: %+v", descriptors)
+	}
+	row := &Row{Unit: "%", Cells: map[string]*Cell{"postern": {Median: 99.8}}}
+	if g := (goal{AtLeast: 99.9}).judge(row); g.Met || g.Bound != "≥ 99.9" {
+		t.Errorf("99.8 of 99.9: %+v", g)
+	}
+	if g := (goal{AtMost: 100}).judge(row); !g.Met || g.Bound != "≤ 100" {
+		t.Errorf("99.8 of 100: %+v", g)
+	}
+}
+
+// Every goal must name works and figures that scenarios have, lest it is never
+// judged.
+func TestGoalsNameWorks(t *testing.T) {
+	o := Defaults()
+	o.Times = []float64{4.27, 10, 100}
+	names := map[string]bool{}
+	for _, s := range Scenarios {
+		works, err := s.Works(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range works {
+			names[w.Name] = true
+		}
+	}
+	for _, g := range goals {
+		if !names[g.Work] {
+			t.Errorf("goal %q is about %q, which nobody measures", g.Name, g.Work)
+		}
+	}
+}
+
+func TestReadme(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "README.md")
+	if err := os.WriteFile(path, []byte("# Head\n"+beginFigures+"old\n"+endFigures+"tail\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := sampleReport(t)
+	for range 2 { // the second time replaces the first
+		if err := r.IntoReadme(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(got)
+	if !strings.HasPrefix(text, "# Head\n"+beginFigures) || !strings.HasSuffix(text, endFigures+"tail\n") || strings.Contains(text, "old") {
+		t.Errorf("the frame has changed:\n%s", text)
+	}
+	for _, want := range []string{
+		"| CPU per login, TLS, saturation | 301 µs | 0.60 (≤ 0.70) | **0.75** (≤ 0.65) | **no** |",
+		"1 of 2 goals are met.", "| | postern | nginx | haproxy ~ |", "| CPU per login, µs | 301 | 501 (0.60) | 401 (0.75) |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if err := r.IntoReadme(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("written into a file that is not there")
+	}
+	if err := os.WriteFile(path, []byte("no markers"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.IntoReadme(path); err == nil {
+		t.Error("written into a file without markers")
+	}
+}
+
+func TestJSON(t *testing.T) {
+	var b bytes.Buffer
+	if err := sampleReport(t).JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var back struct {
+		Took   float64
+		Groups []struct {
+			Rows []struct {
+				Cells map[string]struct{ Median float64 }
+			}
+		}
+	}
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.Took != 95 || back.Groups[0].Rows[0].Cells["nginx"].Median != 501 {
+		t.Errorf("read back: %+v", back)
+	}
+}
+
+var svg = regexp.MustCompile(`(?s)<svg .*?</svg>`)
+
+// The page stands alone, escapes what it is told, and its charts are drawings.
+func TestPage(t *testing.T) {
+	var b bytes.Buffer
+	if err := sampleReport(t).Page(&b); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	for _, bad := range []string{"<script", "src=", "href=", "@import", "url(", "<b>tcp", "NaN", "Inf", "%!"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
+	charts := svg.FindAllString(page, -1)
+	if want := 2 + 1 + 3; len(charts) != want { // rows, latencies, timelines
+		t.Errorf("%d charts, want %d", len(charts), want)
+	}
+	for _, c := range charts {
+		d := xml.NewDecoder(strings.NewReader(c))
+		for {
+			_, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, c)
+			}
+		}
+	}
+}
+
+func TestAdmit(t *testing.T) {
+	for addr, own := range map[string]bool{
+		"127.0.0.1:993": true, "[::1]:993": true, "10.1.2.3:993": true, "192.168.0.1:imaps": true, "[fd00::1]:993": true,
+		"[::ffff:10.0.0.1]:993": true,
+		"8.8.8.8:993":           false, "[2001:4860:4860::8888]:993": false, "[::ffff:8.8.8.8]:993": false, "169.254.169.254:993": false, "0.0.0.0:993": false,
+	} {
+		c := &Config{}
+		if _, _, err := c.admit(t.Context(), addr); (err == nil) != own {
+			t.Errorf("%s: %v", addr, err)
+		}
+		c.MyServer = true
+		if _, _, err := c.admit(t.Context(), addr); err != nil {
+			t.Errorf("%s, my own: %v", addr, err)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"postern/bench"
+)
+
+// asBench makes the test binary behave as the program.
+const asBench = "POSTERN_BENCH_TEST_MAIN"
+
+// TestMain lets the test binary be the program, and the mail server that the
+// program starts by calling itself: tests must never start tests.
+func TestMain(m *testing.M) {
+	if os.Getenv(asBench) != "" || len(os.Args) > 1 && os.Args[1] == "backend" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// command calls the program with args.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), asBench+"=1")
+	cmd.Dir = t.TempDir() // outside of the module: nothing is built
+	return cmd
+}
+
+func TestCommandLine(t *testing.T) {
+	c, err := parse([]string{"-target", "direct, nginx", "login", "-rounds", "7", "relay", "-volume", "3", "-work", "^login"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.Scenario, []string{"login", "relay"}) || !slices.Equal(c.Targets, []string{"direct", "nginx"}) ||
+		c.Options.Rounds != 7 || c.Options.Volume != 3<<20 || c.Only == nil {
+		t.Errorf("parsed: %+v", c.Config)
+	}
+	if c, err = parse([]string{"all"}); err != nil || len(c.Scenario) != len(bench.Scenarios) {
+		t.Errorf("all: %q, %v", c.Scenario, err)
+	}
+	for _, bad := range [][]string{{}, {"-nonsense"}, {"login", "-rounds", "x"}, {"login", "-work", "("}, {"login", "-ca", "/none"}, {"login", "-password-file", "/none"}} {
+		if _, err := parse(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// What cannot be done is said in one line that tells what to do.
+func TestRefusals(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"", 2, "which scenario?"},
+		{"knock", 1, `no scenario "knock"`},
+		{"login -work nothing", 1, "-list shows them"},
+		{"login -rounds 1000", 1, "rounds must be from 1 to 100"},
+		{"login -target sendmail", 1, `no target "sendmail"`},
+		{"login -target postern -postern /none/postern", 1, "/none/postern"},
+		{"login -imaps 127.0.0.1:1", 1, "-password-file"},
+		{"login -imaps 8.8.8.8:993 -user x -password-file " + secret, 1, "-i-run-this-server"},
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), strings.Fields(test.args), &out, &errs)
+		if code != test.code || !strings.Contains(errs.String(), test.want) {
+			t.Errorf("%s: code %d, %q", test.args, code, errs.String())
+		}
+	}
+}
+
+func TestHelpAndList(t *testing.T) {
+	for args, want := range map[string]string{"-help": "idle ", "-list all": "login, POP3 STARTTLS, saturation  (only if named"} {
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), &out, &errs); code != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: code %d, %s%s", args, code, out.String(), errs.String())
+		}
+	}
+}
+
+// A short run, outside of the module, prints figures and writes both files.
+func TestShortRun(t *testing.T) {
+	dir := t.TempDir()
+	page, report := filepath.Join(dir, "r.html"), filepath.Join(dir, "r.json")
+	cmd := command(t, "-target", "postern,direct", "-rounds", "1", "-duration", "100ms", "-workers", "4", "-volume", "1",
+		"-html", page, "-json", report, "-work", "^login, TLS, sat|^relay, TLS", "login", "relay")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"Not measured: postern: missing: no program", "CPU per login, µs", "upload, MB/s"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	var r bench.Report
+	data, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found struct{ Groups []bench.Group }
+	if err := json.Unmarshal(data, &found); err != nil {
+		t.Fatal(err)
+	}
+	r.Groups = found.Groups
+	row := r.Row("login, TLS, saturation", "accepted")
+	if row == nil || row.Cells["direct"].Median != 100 {
+		t.Errorf("accepted: %+v", row)
+	}
+	if html, err := os.ReadFile(page); err != nil || !bytes.Contains(html, []byte("<svg")) {
+		t.Errorf("page: %v", err)
+	}
+}
+
+// Ctrl-C ends a run at once: it prints what it has, and no child and no folder
+// stays.
+func TestInterrupt(t *testing.T) {
+	cmd := command(t, "-target", "direct", "-rounds", "3", "-duration", "200ms", "-workers", "2", "-work", "^login, plain, sat|^idle", "login", "idle")
+	tmp := t.TempDir()
+	cmd.Env = append(cmd.Env, "TMPDIR="+tmp)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var children []string
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for len(children) == 0 && ctx.Err() == nil {
+		children = childrenOf(t, cmd.Process.Pid)
+		<-time.After(10 * time.Millisecond)
+	}
+	_ = cmd.Process.Signal(syscall.SIGINT)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ends with %v\n%s", err, out.String())
+	}
+	if !strings.Contains(out.String(), "not complete: stopped by hand") {
+		t.Errorf("it says\n%s", out.String())
+	}
+	for _, child := range children {
+		if _, err := os.Stat("/proc/" + child); err == nil {
+			t.Errorf("child %s is left", child)
+		}
+	}
+	if left, _ := os.ReadDir(tmp); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// childrenOf returns the ids of the children of a process.
+func childrenOf(t *testing.T, pid int) (ids []string) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range stats {
+		stat, _ := os.ReadFile(file)
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if f := strings.Fields(rest); len(f) > 1 && f[1] == strconv.Itoa(pid) {
+			ids = append(ids, filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return ids
+}
