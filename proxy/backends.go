@@ -84,7 +84,7 @@ type backend struct {
 // NewBackends returns the backends of p. All count as up until Watch finds
 // otherwise.
 func NewBackends(p dialogue.Protocol, c BackendConfig) *Backends {
-	dialer := net.Dialer{Timeout: dialTimeout}
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: -1} // the relay sees to that
 	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), connect: func(ctx context.Context, addr string) (net.Conn, error) {
 		return dialer.DialContext(ctx, "tcp", addr)
 	}}

@@ -29,7 +29,7 @@ func TestNoWakeUpIsLost(t *testing.T) {
 		if r.client.raw.spot = l.spot(near, &r.up); r.client.raw.spot == nil {
 			t.Fatal("no spot for a TCP connection")
 		}
-		r.going.Store(1)
+		r.going = 1
 		ended.Add(1)
 		r.end = func() { r.client.raw.Close(); ended.Done() }
 		go r.up.carry(nil)

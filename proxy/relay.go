@@ -32,11 +32,11 @@ var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 type relay struct {
 	client, backend side
 	up, down        direction
-	going           atomic.Int32 // directions that have not ended
-	end             func()       // called when both have
+	end             func() // called when both have ended
 	silence
 
 	mu    sync.Mutex
+	going int   // directions that have not ended
 	why   End   // the side that ended the session
 	err   error // nil when it did so in good order
 	known bool  // why and err are
@@ -73,7 +73,7 @@ func (s *session) relay() error {
 		return ending{s.isStopped(), errStopped}
 	}
 	early, late := s.client.Rest(), s.backend.Rest()
-	s.caller.tls = nil // told, and not small
+	s.client, s.backend.Conn, s.caller = nil, nil, caller{} // what was for the login only
 	s.server.silences.begin(r, s.server.Timeouts.Idle)
 	go r.down.carry(late)
 	r.up.carry(early)
@@ -82,10 +82,9 @@ func (s *session) relay() error {
 
 // newRelay returns a relay that has not begun.
 func newRelay(client, backend side, end func()) *relay {
-	r := &relay{client: client, backend: backend, end: end}
+	r := &relay{client: client, backend: backend, end: end, going: 2}
 	r.up.relay, r.up.dst, r.up.src = r, &r.backend, &r.client
 	r.down.relay, r.down.dst, r.down.src = r, &r.client, &r.backend
-	r.going.Store(2)
 	return r
 }
 
@@ -104,13 +103,14 @@ func (s *session) enterRelay(r *relay) bool {
 		return false
 	}
 	if s.stopped != EndClient {
-		s.stopped, s.stop = EndClient, make(chan struct{})
+		s.stopped = EndClient
 	}
-	s.relaying = r
+	s.relaying, s.stop = r, nil
 	s.raw.SetDeadline(time.Time{})
 	s.backend.raw.SetDeadline(time.Time{})
 	for _, d := range []*direction{&r.up, &r.down} {
 		d.src.raw.spot = s.server.spot(d.src.raw.Conn, d)
+		d.src.raw.keepAlive()
 	}
 	return true
 }
@@ -149,8 +149,7 @@ func (d *direction) carry(ahead []byte) {
 	if err == errResting {
 		return // another goroutine may have begun
 	}
-	d.relay.ended(d.dst, d.src, err)
-	if d.relay.going.Add(-1) == 0 {
+	if d.relay.ended(d.dst, d.src, err) {
 		d.relay.end()
 	}
 }
@@ -219,38 +218,51 @@ func (d *direction) rest() error {
 	return nil
 }
 
-// ended notes who ended the session first. In good order the other side is told,
-// and gets a little time to finish. A side that reads no more may still have
-// said something, which is on its way. Anything else cuts both off.
-func (r *relay) ended(dst, src *side, err error) {
+// ended notes that nothing more goes from src to dst, and says whether nothing
+// goes the other way either. If something does and this is in good order, dst is
+// told, and gets a little time to finish. A side that reads no more may still
+// have said something, which is on its way. Anything else cuts both off.
+func (r *relay) ended(dst, src *side, err error) (over bool) {
 	last, deaf := errors.Is(err, io.EOF), errors.Is(err, errDeaf)
 	switch {
 	case last:
-		r.blame(src.end, nil)
+		over = r.blame(src.end, nil)
 	case deaf:
-		r.blame(dst.end, err)
+		over = r.blame(dst.end, err)
 	default:
-		r.blame(src.end, err)
+		over = r.blame(src.end, err)
 	}
-	if deaf || last && dst.closeWrite() {
+	switch {
+	case over:
+	case deaf || last && dst.closeWrite():
 		patience := halfOpen
 		if dst.end == EndClient {
 			patience = linger
 		}
 		r.silences.shorten(r, patience)
-		return
+	default:
+		r.cut()
 	}
-	r.cut()
+	return over
 }
 
-// blame notes why the session ends, unless that is known already.
-func (r *relay) blame(end End, err error) {
+// blame notes why a direction has ended, and reports whether it was the last.
+func (r *relay) blame(end End, err error) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.note(end, err)
+	r.going--
+	return r.going == 0
+}
+
+// note notes why the session ends, unless that is known. A fault of the gate is
+// always told of. r.mu must be held.
+func (r *relay) note(end End, err error) {
 	var fault ending
 	if errors.As(err, &fault) {
 		r.why, r.err, r.known = fault.End, fault.err, true
-	} else if !r.known {
+	}
+	if !r.known {
 		r.why, r.err, r.known = end, err, true
 	}
 }
@@ -266,6 +278,8 @@ func (r *relay) cut() {
 // silent ends a session in which nothing has moved for too long. If one side had
 // said its last word before, it is still the one that ended the session.
 func (r *relay) silent() {
-	r.blame(EndTimeout, errors.New("session was silent for too long"))
+	r.mu.Lock()
+	r.note(EndTimeout, errors.New("session was silent for too long"))
+	r.mu.Unlock()
 	r.cut()
 }

@@ -36,7 +36,7 @@ type session struct {
 
 	mu       sync.Mutex
 	stopped  End            // why the connection must end, EndClient if it need not
-	stop     chan struct{}  // closed when stopped is set first
+	stop     chan struct{}  // closed when stopped is set first; nil in a relay
 	hard     bool           // it must end now, not when it next waits for the client
 	relaying *relay         // nil until logged in
 	upstream *wire          // to the backend, once there is one
@@ -131,10 +131,15 @@ func (s *session) close() {
 	if s.backend != nil {
 		s.backend.leave()
 	}
-	if s.client != nil {
-		s.client.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-		s.client.Close() // sends close_notify
+	client := net.Conn(s.raw)
+	switch {
+	case s.relaying != nil:
+		client = s.relaying.client.conn
+	case s.client != nil:
+		client = s.client
 	}
+	client.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
+	client.Close() // sends close_notify
 	s.raw.Close()
 	now := time.Now()
 	if s.visit != nil {
@@ -249,7 +254,7 @@ func (s *session) halt(why End) {
 
 // setStopped notes why the session must end. s.mu must be held.
 func (s *session) setStopped(why End) {
-	if s.stopped == EndClient {
+	if s.stopped == EndClient && s.stop != nil {
 		close(s.stop)
 	}
 	s.stopped = why

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net"
+	"time"
 )
 
 // wire is the TCP connection under one side of a session, as TLS sees it. Once a
@@ -41,6 +42,15 @@ func (w *wire) Read(p []byte) (int, error) {
 		return w.spot.read(p)
 	}
 	return w.Conn.Read(p)
+}
+
+// keepAlive has the kernel notice that a silent peer is gone, in about a quarter
+// of an hour. Only sessions that are logged in are worth the calls, and telephones
+// are not to be woken often.
+func (w *wire) keepAlive() {
+	if tcp, ok := w.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: -1, Count: -1})
+	}
 }
 
 // CloseWrite tells the peer that no more will come.

@@ -22,7 +22,7 @@ const (
 	maxTag      = 126   // as Dovecot
 	maxStrikes  = 3     // bad commands; an HTTP request has more lines
 	maxBudget   = 64 << 10
-	readBuffer  = 4096
+	readBuffer  = 1024 // what clients and backends say on the way to a login is rarely longer
 )
 
 // Conn is one side of a dialogue: a connection read by bounded lines. It is not
@@ -67,7 +67,7 @@ func (c *Conn) Buffered() int { return c.r.Buffered() }
 // else; from then on it reads from the inner Conn, and c must not be read again.
 func (c *Conn) Rest() []byte {
 	rest, _ := c.r.Peek(c.r.Buffered())
-	c.r = nil
+	c.r, c.long = nil, nil
 	return rest
 }
 
