@@ -76,7 +76,8 @@ func listen(addr string) (net.Listener, error) {
 			network = "tcp4"
 		}
 	}
-	ln, err := new(net.ListenConfig).Listen(context.Background(), network, addr)
+	lc := net.ListenConfig{KeepAlive: -1} // package proxy sees to that, once somebody is logged in
+	ln, err := lc.Listen(context.Background(), network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, reasonOf(err))
 	}
