@@ -28,6 +28,14 @@ var goals = []goal{
 	{Name: "relay CPU, TLS, upload", Work: "relay, TLS", Figure: "upload, CPU per GB", Most: ratios{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
 	{Name: "relay CPU, plain, download", Work: "relay, plain", Figure: "download, CPU per GB", Most: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
 	{Name: "relay CPU, plain, upload", Work: "relay, plain", Figure: "upload, CPU per GB", Most: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
+	{Name: "tarpitted attempt, TLS, memory", Work: "tarpit, TLS", Figure: "memory per attacker", Most: ratios{"haproxy": 0.50, "dovecot": 0.16}},
+	{Name: "tarpitted attempt, TLS, descriptors", Work: "tarpit, TLS", Figure: "descriptors per attacker", AtMost: 1},
+	{Name: "logins of the known accepted, attack at 4.27×", Work: "attack, wide, 4.27×", Figure: "known, accepted", AtLeast: 99.9},
+	{Name: "their 99 %, attack at 4.27×, against before", Work: "attack, wide, 4.27×", Figure: "known, 99 %, against before", AtMost: 2},
+	{Name: "logins of the known accepted, attack at 10×", Work: "attack, wide, 10×", Figure: "known, accepted", AtLeast: 99.9},
+	{Name: "their 99 %, attack at 10×, against before", Work: "attack, wide, 10×", Figure: "known, 99 %, against before", AtMost: 2},
+	{Name: "logins of the known accepted, attack at 100×", Work: "attack, wide, 100×", Figure: "known, accepted", AtLeast: 99.9},
+	{Name: "their 99 %, attack at 100×, against before", Work: "attack, wide, 100×", Figure: "known, 99 %, against before", AtMost: 2},
 }
 
 // GoalRow says how far postern has come with one goal.

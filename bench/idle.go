@@ -31,9 +31,10 @@ const (
 func idleWorks(o *Options) ([]Work, error) {
 	about := fmt.Sprintf("%d clients log in and stay silent. Memory is the proportional set size (PSS) of all the target's processes, read %v later, "+
 		"less what it was before, per session. Then single sessions are woken, %g a second.", o.Sessions, o.Settle, wakeRate)
+	rounds := (o.Rounds + 1) / 2 // for memory hardly wanders
 	return []Work{
 		{
-			Name: "idle, plain", About: about, Rounds: o.Rounds, Fresh: true,
+			Name: "idle, plain", About: about, Rounds: rounds, Fresh: true,
 			Measure: func(ctx context.Context, t *Target, s *Sample) error {
 				return holdIdle(ctx, t, s, o, client.Plain, false)
 			},
@@ -41,7 +42,7 @@ func idleWorks(o *Options) ([]Work, error) {
 		{
 			Name:   "idle, TLS",
 			About:  about + fmt.Sprintf(" Then every session fetches %d KB, later sends %d KB, and is silent again.", transfer>>10, transfer>>10),
-			Rounds: o.Rounds, Fresh: true,
+			Rounds: rounds, Fresh: true,
 			Measure: func(ctx context.Context, t *Target, s *Sample) error {
 				return holdIdle(ctx, t, s, o, client.TLS, true)
 			},

@@ -110,6 +110,9 @@ func TestGoalsNameWorks(t *testing.T) {
 		}
 	}
 	for _, g := range goals {
+		if (len(g.Most) == 0) == (g.AtLeast == 0 && g.AtMost == 0) {
+			t.Errorf("goal %q asks for nothing, or for two things", g.Name)
+		}
 		if !names[g.Work] {
 			t.Errorf("goal %q is about %q, which nobody measures", g.Name, g.Work)
 		}
