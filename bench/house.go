@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"postern/bench/backend"
 	"postern/bench/client"
@@ -158,8 +159,12 @@ func (h *house) start(ctx context.Context, k peer.Kind, w Work) (*Target, *peer.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, nil, err
 	}
+	state, err := memory(time.Now(), w.Known, h.direct(w).From)
+	if err != nil {
+		return nil, nil, err
+	}
 	p, err := k.Start(ctx, peer.Setup{
-		Dir: dir, Cert: h.cert, Key: h.key, Announce: h.announce || w.Announce, LogLogins: h.logLogins, Settings: w.Settings,
+		Dir: dir, Cert: h.cert, Key: h.key, Announce: h.announce || w.Announce, LogLogins: h.logLogins, Settings: w.Settings, State: state,
 		Backend: peer.Backend{
 			IMAP: h.addrs.IMAP, POP3: h.addrs.POP3, ProxiedIMAP: h.addrs.ProxiedIMAP, ProxiedPOP3: h.addrs.ProxiedPOP3,
 			Auth: "http://" + h.addrs.Control + "/auth",

@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"errors"
+
+	"postern/limiter/crowd"
 )
 
 // Scenario is what can be asked for on the command line by one word.
@@ -31,6 +33,8 @@ type Work struct {
 	// Settings are NAME=value of postern's environment, in place of limits that
 	// do not bind.
 	Settings []string
+	// Known is who has logged in at postern for a day before it is started.
+	Known []crowd.Login
 	// Announce lets clients say in a PROXY header where they come from, be it any
 	// address at all; targets are told to believe them.
 	Announce bool

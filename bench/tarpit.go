@@ -30,8 +30,9 @@ func tarpitWorks(o *Options) ([]Work, error) {
 		About: fmt.Sprintf("%d attackers, each with an address in a network of its own, guess wrong passwords as fast as they are answered, up to %d times, and stay connected. "+
 			"Memory is the proportional set size (PSS) of all the target's processes, read %v after the last has come, less what it was before, per connection that is still there. "+
 			"Then others log in, %g a second, from clean addresses.", o.Held, guesses, o.Settle, passersRate),
-		Rounds: o.Rounds,
-		Fresh:  true,
+		Rounds:   o.Rounds,
+		Fresh:    true,
+		Announce: true,
 		// More tries on a connection, so that attackers are there to be weighed; all limits are the default ones.
 		Settings: []string{fmt.Sprintf("TRIES=%d", guesses+1)},
 		Measure:  func(ctx context.Context, t *Target, s *Sample) error { return holdAttackers(ctx, t, s, o) },

@@ -81,14 +81,15 @@ func blackboxBare(d *proxytest.Dovecot) *blackbox {
 }
 
 // blackboxGate starts a Dovecot and a gate in front of it, which knows of it
-// what its probe has found.
+// what its probe has found. It has login slots for all players, though they are
+// strangers: who has to wait for one is gone when he has said no more.
 func blackboxGate(t *testing.T) *blackbox {
 	t.Helper()
 	b := blackboxDovecot(t)
 	b.doors = map[proxytest.Door]string{}
 	backends := map[string]*Backends{}
 	for name, addr := range map[string]string{"imap": b.dovecot.IMAPProxy, "pop3": b.dovecot.POP3Proxy} {
-		backends[name] = NewBackends(protocols[name], BackendConfig{Addrs: []string{addr}, Logins: blackboxPlayers})
+		backends[name] = NewBackends(protocols[name], BackendConfig{Addrs: []string{addr}, Logins: 2 * blackboxPlayers})
 		backends[name].probe(t.Context(), backends[name].all[0])
 	}
 	for _, cleartext := range []bool{false, true} {

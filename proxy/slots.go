@@ -9,8 +9,10 @@ import (
 // reservePart is the part of a backend's login slots that strangers cannot have:
 // one in so many. A stranger may keep a slot for as long as a backend takes to deny
 // him, or for as long as he takes over a challenge; somebody known needs it for a
-// moment, and should not wait for that.
-const reservePart = 10
+// moment, and should not wait for that. A tenth is too small where slots are few:
+// of twenty at a backend that is worth no more, one login of the known in ten found
+// none.
+const reservePart = 5
 
 // applicant is an attempt that wants a login slot.
 type applicant struct {

@@ -25,9 +25,10 @@ type Setup struct {
 	Dir       string // a folder of its own, readable by other users; it may be left in any state
 	Cert, Key string // PEM files
 	Backend   Backend
-	Announce  bool     // clients name their address in a PROXY header
-	LogLogins bool     // write a line for every login, as servers do in production
-	Settings  []string // NAME=value for postern, in place of raised limits; then HAProxy limits connections by address, too
+	Announce  bool              // clients name their address in a PROXY header
+	LogLogins bool              // write a line for every login, as servers do in production
+	State     map[string][]byte // files that postern has kept
+	Settings  []string          // NAME=value for postern, in place of raised limits; then HAProxy limits connections by address, too
 }
 
 // Kind is a program that can be a target.

@@ -2,7 +2,10 @@ package peer
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -47,6 +50,13 @@ func configurePostern(s Setup, _ string, d doors) (args, env []string, err error
 	if s.Announce {
 		settings = append(settings, "PROXY_FROM=127.0.0.0/8")
 	}
+	if s.State != nil {
+		kept := filepath.Join(s.Dir, "state")
+		if err := keep(kept, s.State); err != nil {
+			return nil, nil, err
+		}
+		settings = append(settings, "STATE_DIR="+kept)
+	}
 	limits := s.Settings
 	if limits == nil {
 		limits = raised
@@ -55,4 +65,17 @@ func configurePostern(s Setup, _ string, d doors) (args, env []string, err error
 		env = append(env, "POSTERN_"+strings.TrimPrefix(setting, "POSTERN_"))
 	}
 	return []string{"serve"}, env, nil
+}
+
+// keep writes files into a folder of their own.
+func keep(dir string, files map[string][]byte) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
