@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/bench/client"
@@ -41,7 +42,8 @@ type siege struct {
 
 // attackWorks lists the attacks asked for, each at every strength asked for.
 func attackWorks(o *Options) (works []Work, err error) {
-	for _, times := range o.Times {
+	lost := map[crowd.Kind]*hopeless{}
+	for _, times := range slices.Sorted(slices.Values(o.Times)) {
 		if times <= 1 {
 			return nil, fmt.Errorf("an attack makes logins more than once the normal ones, not %g times", times)
 		}
@@ -52,7 +54,10 @@ func attackWorks(o *Options) (works []Work, err error) {
 			}
 			v := siege{normal: o.normal(times), attack: crowd.Steady(kind, o.Peace, times), peace: o.Peace, lasts: o.Siege}
 			v.about = fmt.Sprintf("The attack, %s, makes logins %g times as many from then on.", kind, times)
-			works = append(works, v.work(o, fmt.Sprintf("attack, %s, %g×", kind, times)))
+			if lost[kind] == nil {
+				lost[kind] = newHopeless(knownAccepted)
+			}
+			works = append(works, lost[kind].unless(v.work(o, fmt.Sprintf("attack, %s, %g×", kind, times))))
 		}
 	}
 	return works, nil

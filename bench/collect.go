@@ -35,7 +35,7 @@ func (c *collector) add(target string, s *Sample, others float64, err error) {
 	}
 	r.Problems = append(r.Problems, s.problems...)
 	if err != nil {
-		r.Not = r.Not || errors.Is(err, ErrNotOffered)
+		r.Not = r.Not || errors.Is(err, ErrNotOffered) || errors.Is(err, ErrLeftOut)
 		if r.Failed = err.Error(); !r.Not {
 			r.Problems = append(r.Problems, "a round failed: "+r.Failed)
 		}

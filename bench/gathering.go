@@ -154,10 +154,13 @@ func (g *gathering) sum(of func(*Tally) int) (n int) {
 	return n
 }
 
+// knownAccepted is the share of the logins of the known that were accepted.
+const knownAccepted = "known, accepted"
+
 // report puts what became of everybody into s.
 func (g *gathering) report(s *Sample) {
 	known := g.siege[crowd.Phone]
-	s.Figure("known, accepted", "%", Higher, known.Share())
+	s.Figure(knownAccepted, "%", Higher, known.Share())
 	s.Figure("travellers, accepted", "%", Higher, g.siege[crowd.Traveller].Share())
 	s.Figure("newcomers' tries, accepted", "%", Higher, g.siege[crowd.Newcomer].Share())
 	s.Figure("known, median", "ms", Lower, known.Millis(50))

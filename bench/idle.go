@@ -53,7 +53,7 @@ func idleWorks(o *Options) ([]Work, error) {
 // holdIdle does one round at a target that has just been started.
 func holdIdle(ctx context.Context, t *Target, s *Sample, o *Options, sec client.Security, transfers bool) error {
 	if t.Name == direct {
-		return fmt.Errorf("%s: the mail server is not started afresh, its memory tells nothing: %w", t.Name, ErrNotOffered)
+		return fmt.Errorf("%s: the mail server is not started afresh, its memory tells nothing: %w", t.Name, ErrLeftOut)
 	}
 	caller, err := t.Caller(client.IMAP, sec)
 	if err != nil {

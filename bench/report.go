@@ -53,8 +53,8 @@ type Rounds struct {
 	Done     int      `json:"done"`
 	Others   float64  `json:"others"` // the part of the machine that others used, median of the rounds
 	Problems []string `json:"problems,omitempty"`
-	Failed   string   `json:"failed,omitempty"`     // why no round could be measured
-	Not      bool     `json:"not_offered,omitzero"` // the target does no such thing
+	Failed   string   `json:"failed,omitempty"`   // why no round could be measured
+	Not      bool     `json:"left_out,omitempty"` // it was not tried, for the reason in Failed
 
 	others []float64
 }

@@ -47,6 +47,10 @@ type Work struct {
 // ErrNotOffered says that a target has no such door or does no such thing.
 var ErrNotOffered = errors.New("not offered")
 
+// ErrLeftOut says that something was not measured at a target because it would
+// tell nothing; the text before it says why.
+var ErrLeftOut = errors.New("left out")
+
 // Find returns the scenario of that name, and whether there is one.
 func Find(name string) (Scenario, bool) {
 	for _, s := range Scenarios {

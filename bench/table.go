@@ -108,8 +108,6 @@ func (g *Group) mark(target string) string {
 // why says why a target has no figure.
 func (g *Group) why(target string) string {
 	switch r := g.Rounds[target]; {
-	case r != nil && r.Not:
-		return "not offered"
 	case r != nil && r.Failed != "":
 		return "failed"
 	}
