@@ -1,97 +1,68 @@
 package limiter
 
-import (
-	"math"
-	"time"
+import "time"
 
-	"golang.org/x/time/rate"
-)
-
-// dust is the part of a token that is overlooked: refilling is done in floating point, and a token that comes back
-// after a minute must be there after a minute.
-const dust = 1e-6
-
-// A bucket is what was spent of a rate's tokens, and how many of those left are held. It is told its rate at each use;
-// when that has changed, what was spent stays spent as far as the new burst goes. The zero value is full.
-//
-// Holds exist because a [rate.Reservation] cannot be handed back once its time to act has come.
-type bucket struct {
-	lim   *rate.Limiter // nil until something is spent
-	holds int
+// A limit is a Rate made ready for buckets.
+type limit struct {
+	rule   Rule
+	tokens int
+	token  time.Duration // what one token takes to come back, rounded up to a nanosecond; zero if the rule is off
 }
 
-// spent returns how many tokens are missing at t. One that is on its way back is missing until it has arrived, so a
-// token spent just now counts as one. Nothing is missing when r is off.
-func (b *bucket) spent(t time.Time, r Rate) int {
-	if b.lim == nil || r.off() {
+func (r Rate) limit(rule Rule) limit {
+	if r.off() {
+		return limit{rule: rule}
+	}
+	n := time.Duration(r.Tokens)
+	return limit{rule: rule, tokens: r.Tokens, token: (r.Per-1)/n + 1}
+}
+
+func (r *limit) off() bool {
+	return r.token == 0
+}
+
+// span is the time in which an empty bucket refills.
+func (r *limit) span() time.Duration {
+	return time.Duration(r.tokens) * r.token
+}
+
+// A bucket is the moment when all its tokens will be back. That says how many are spent, whatever was spent when, and
+// takes eight octets. It is told its limit at each use; under a new one it keeps the time it needs, at most the time an
+// empty one needs. The zero value is full.
+//
+// golang.org/x/time/rate would need ten times the memory and a lock of its own for each, and cannot hand back a token
+// whose time to act has come, which is what holds are about. Those are counted beside the bucket.
+type bucket moment
+
+// missing returns the time until b is full, at most the span of r.
+func (b bucket) missing(now moment, r *limit) time.Duration {
+	return min(max(now.until(moment(b)), 0), r.span())
+}
+
+// spent returns how many tokens are missing. One that is on its way back is missing until it has arrived, so a token
+// spent just now counts as one. Nothing is missing where the rule is off.
+func (b bucket) spent(now moment, r *limit) int {
+	if r.off() || moment(b) <= now {
 		return 0
 	}
-	b.fit(t, r)
-	return missing(b.lim, t)
+	return int((b.missing(now, r)-1)/r.token) + 1
 }
 
-// empty reports whether no token is left at t that is not held. A bucket whose rate is off is never empty.
-func (b *bucket) empty(t time.Time, r Rate) bool {
-	return !r.off() && b.spent(t, r)+b.holds >= r.Tokens
-}
-
-// idle reports whether b at t is like a new one.
-func (b *bucket) idle(t time.Time, r Rate) bool {
-	return b.holds == 0 && b.spent(t, r) == 0
-}
-
-// spend takes a token at t, held or not. It stops at zero.
-func (b *bucket) spend(t time.Time, r Rate) {
-	if !r.off() && b.spent(t, r) < r.Tokens {
-		b.fit(t, r)
-		b.lim.ReserveN(t, 1)
+// left returns the tokens that are not spent, with fractions.
+func (b bucket) left(now moment, r *limit) float64 {
+	if r.off() {
+		return 0
 	}
+	return float64(r.tokens) - float64(b.missing(now, r))/float64(r.token)
 }
 
-// reserve takes a token that is there at t or comes back within longest, and returns how long that takes. If it takes
-// longer, nothing is taken and ok is false. r must not be off.
-func (b *bucket) reserve(t time.Time, r Rate, longest time.Duration) (wait time.Duration, ok bool) {
-	b.fit(t, r)
-	reservation := b.lim.ReserveN(t, 1)
-	if wait = reservation.DelayFrom(t); wait > longest {
-		reservation.CancelAt(t)
-		return 0, false
-	}
-	return wait, true
+// spend takes a token. It stops at zero, and never refills anything: not even if now is before what others said it is.
+func (b *bucket) spend(now moment, r *limit) {
+	after := max(moment(*b), now).add(r.token)
+	*b = max(*b, bucket(min(after, now.add(r.span()))))
 }
 
-// restore puts back a token that reserve took; a full bucket stays full. It does not cancel the reservation, which
-// gives nothing back once others have reserved behind it or its time has come: then callers who reserve and leave
-// would keep everyone else out.
-func (b *bucket) restore(t time.Time, r Rate) {
-	if b.lim != nil {
-		b.fit(t, r)
-		b.lim.ReserveN(t, -1)
-	}
-}
-
-// left returns the tokens of r that are not spent at t, below zero if some are reserved that have yet to come back.
-func (b *bucket) left(t time.Time, r Rate) float64 {
-	if b.lim == nil || r.off() {
-		return float64(r.Tokens)
-	}
-	b.fit(t, r)
-	return b.lim.TokensAt(t)
-}
-
-// fit makes b.lim a limiter of rate r. While r is off it stays as it is.
-func (b *bucket) fit(t time.Time, r Rate) {
-	old := b.lim
-	if r.off() || old != nil && old.Limit() == r.limit() && old.Burst() == r.Tokens {
-		return
-	}
-	b.lim = rate.NewLimiter(r.limit(), r.Tokens)
-	if old != nil {
-		b.lim.ReserveN(t, min(missing(old, t), r.Tokens))
-	}
-}
-
-// missing returns how many tokens lim lacks at t, part of a token counting as a whole one.
-func missing(lim *rate.Limiter, t time.Time) int {
-	return max(0, int(math.Ceil(float64(lim.Burst())-lim.TokensAt(t)-dust)))
+// due returns how long it is until a token is there beside keep others, below zero if it has been there for some time.
+func (b bucket) due(now moment, r *limit, keep int) time.Duration {
+	return now.until(moment(b)) - time.Duration(r.tokens-1-keep)*r.token
 }

@@ -1,12 +1,18 @@
 package limiter
 
 import (
+	"math"
 	"testing"
 	"time"
 )
 
 // start is when every statement begins.
 var start = time.Date(2022, 3, 29, 12, 0, 0, 0, time.UTC)
+
+// now returns the moment d after start, as a limiter tells it that was first told the time at start.
+func now(d string) moment {
+	return new(origin).moment(start).add(at(d).Sub(start))
+}
 
 // at returns the time d after start, for d in the form of [time.ParseDuration].
 func at(d string) time.Time {
@@ -17,206 +23,146 @@ func at(d string) time.Time {
 	return start.Add(after)
 }
 
-// A posting is one line of a bucket's statement: what is done at a time, and what is spent and held after it.
+// A posting is one line of a bucket's statement: what is done at a time, and what is spent after it.
 type posting struct {
-	at          string
-	do          string
-	spent, held int
-	empty       bool
+	at    string
+	do    string
+	spent int
 }
 
 func play(t *testing.T, b *bucket, r Rate, postings []posting) {
 	t.Helper()
+	limit := r.limit(RuleSource)
 	for i, p := range postings {
-		switch p.do {
-		case "hold":
-			b.holds++
-		case "void":
-			b.holds--
-		case "denied":
-			b.holds--
-			b.spend(at(p.at), r)
-		case "spend":
-			b.spend(at(p.at), r)
+		if p.do == "spend" {
+			b.spend(now(p.at), &limit)
 		}
-		spent, empty := b.spent(at(p.at), r), b.empty(at(p.at), r)
-		if spent != p.spent || b.holds != p.held || empty != p.empty {
-			t.Errorf("line %d: %s %s: spent %d, held %d, empty %v; want %d, %d, %v",
-				i, p.at, p.do, spent, b.holds, empty, p.spent, p.held, p.empty)
+		if spent := b.spent(now(p.at), &limit); spent != p.spent {
+			t.Errorf("line %d: %s %s: spent %d, want %d", i, p.at, p.do, spent, p.spent)
 		}
-		if idle := b.idle(at(p.at), r); idle != (p.spent == 0 && p.held == 0) {
-			t.Errorf("line %d: %s %s: idle %v", i, p.at, p.do, idle)
+		if left := b.left(now(p.at), &limit); math.Floor(left) != float64(r.Tokens-p.spent) {
+			t.Errorf("line %d: %s %s: %v left, want %d", i, p.at, p.do, left, r.Tokens-p.spent)
 		}
 	}
 }
 
 func TestBucketSpends(t *testing.T) {
 	play(t, new(bucket), Rate{3, 3 * time.Minute}, []posting{
-		{"0s", "look", 0, 0, false},
-		{"0s", "spend", 1, 0, false},
-		{"0s", "spend", 2, 0, false},
-		{"0s", "spend", 3, 0, true},
-		{"0s", "spend", 3, 0, true}, // stops at zero
-		{"59s", "look", 3, 0, true},
-		{"60s", "look", 2, 0, false}, // back after a minute, not a rounding error later
-		{"60s", "spend", 3, 0, true},
-		{"2m", "look", 2, 0, false},
-		{"4m", "look", 0, 0, false},
-		{"9h", "look", 0, 0, false},
+		{"0s", "look", 0},
+		{"0s", "spend", 1},
+		{"0s", "spend", 2},
+		{"0s", "spend", 3},
+		{"0s", "spend", 3}, // stops at zero
+		{"59s", "look", 3},
+		{"60s", "look", 2}, // back after a minute, not a nanosecond later
+		{"60s", "spend", 3},
+		{"2m", "look", 2},
+		{"4m", "look", 0},
+		{"9h", "look", 0},
 	})
 }
 
 func TestBucketCountsPartOfATokenAsSpent(t *testing.T) {
 	play(t, new(bucket), Rate{10, 10 * time.Minute}, []posting{
-		{"0s", "spend", 1, 0, false},
-		{"1ms", "look", 1, 0, false},
-		{"30s", "look", 1, 0, false},
-		{"30s", "spend", 2, 0, false}, // 1.5
-		{"59.9s", "look", 2, 0, false},
-		{"60s", "look", 1, 0, false}, // 1.0
-		{"119.9s", "look", 1, 0, false},
-		{"120s", "look", 0, 0, false},
+		{"0s", "spend", 1},
+		{"1ms", "look", 1},
+		{"30s", "look", 1},
+		{"30s", "spend", 2}, // 1.5
+		{"59.9s", "look", 2},
+		{"60s", "look", 1}, // 1.0
+		{"119.9s", "look", 1},
+		{"120s", "look", 0},
 	})
+}
+
+// A clock that steps back refills nothing, and keeps nobody out for longer than an empty bucket does.
+func TestBucketInDisorder(t *testing.T) {
+	b := new(bucket)
+	play(t, b, Rate{3, 3 * time.Minute}, []posting{
+		{"10m", "spend", 1},
+		{"10m", "spend", 2},
+		{"1m", "look", 3}, // eleven minutes are missing: as good as empty
+		{"1m", "spend", 3},
+		{"10m", "look", 2},
+		{"12m", "look", 0},
+	})
+}
+
+func TestBucketOff(t *testing.T) {
+	play(t, new(bucket), Rate{}, []posting{{"0s", "look", 0}})
 }
 
 // Whatever the numbers: each token is back when its time has come, and none before.
 func TestBucketRefillsOnTime(t *testing.T) {
 	for tokens := 1; tokens <= 60; tokens++ {
-		for _, each := range []time.Duration{time.Millisecond, 7 * time.Second, time.Minute, time.Hour / 7} {
-			b, r := new(bucket), Rate{tokens, each * time.Duration(tokens)}
+		for _, each := range []time.Duration{time.Nanosecond, time.Millisecond, 7 * time.Second, time.Minute, time.Hour / 7} {
+			b, limit := new(bucket), Rate{tokens, each * time.Duration(tokens)}.limit(RuleSource)
 			for range tokens {
-				b.spend(start, r)
+				b.spend(now("0s"), &limit)
 			}
 			for back := 1; back <= tokens; back++ {
-				due := start.Add(each * time.Duration(back))
-				if early := b.spent(due.Add(-each/100), r); early != tokens-back+1 {
-					t.Fatalf("%v: %d spent just before token %d is due", r, early, back)
+				due := now("0s").add(each * time.Duration(back))
+				if early := b.spent(due-1, &limit); early != tokens-back+1 {
+					t.Fatalf("%v: %d spent just before token %d is due", limit, early, back)
 				}
-				if late := b.spent(due, r); late != tokens-back {
-					t.Fatalf("%v: %d spent when token %d is due", r, late, back)
+				if late := b.spent(due, &limit); late != tokens-back {
+					t.Fatalf("%v: %d spent when token %d is due", limit, late, back)
 				}
 			}
 		}
 	}
 }
 
-func TestBucketHolds(t *testing.T) {
-	play(t, new(bucket), Rate{3, 3 * time.Minute}, []posting{
-		{"0s", "hold", 0, 1, false},
-		{"0s", "hold", 0, 2, false},
-		{"0s", "hold", 0, 3, true}, // nothing spent, nothing free
-		{"1s", "void", 0, 2, false},
-		{"1s", "hold", 0, 3, true},
-		{"2s", "denied", 1, 2, true},
-		{"2s", "void", 1, 1, false},
-		{"9m", "look", 0, 1, false}, // a hold lasts until it is settled
-		{"9m", "denied", 1, 0, false},
-		{"10m", "look", 0, 0, false},
-	})
-}
-
-func TestBucketHoldsMayExceedTokens(t *testing.T) {
-	play(t, new(bucket), Rate{1, time.Minute}, []posting{
-		{"0s", "hold", 0, 1, true},
-		{"0s", "hold", 0, 2, true},
-		{"0s", "denied", 1, 1, true},
-		{"0s", "denied", 1, 0, true}, // spending stops at zero
-		{"60s", "look", 0, 0, false},
-	})
-}
-
-func TestBucketWithoutRate(t *testing.T) {
-	b := new(bucket)
-	play(t, b, Rate{}, []posting{
-		{"0s", "hold", 0, 1, false},
-		{"0s", "denied", 0, 0, false},
-		{"0s", "spend", 0, 0, false},
-	})
-	b.restore(start, Rate{})
-	if left := b.left(start, Rate{}); left != 0 {
-		t.Errorf("%v tokens left of none", left)
+// A rate that is no whole number of nanoseconds is never exceeded, and missed by a nanosecond a token.
+func TestBucketRoundsUp(t *testing.T) {
+	for _, r := range []Rate{{3, 10 * time.Second}, {7, 1}, {maxTokens, time.Nanosecond}, {maxTokens, maxPer}, {999_983, time.Hour}} {
+		limit := r.limit(RuleSource)
+		if over := limit.span() - r.Per; over < 0 || over >= time.Duration(r.Tokens) {
+			t.Errorf("%v refills in %v", r, limit.span())
+		}
 	}
 }
 
+// A bucket that gets another rate keeps the time it needs, as far as the new one needs any.
 func TestBucketChangesRate(t *testing.T) {
-	rates := []struct {
+	b := new(bucket)
+	three := Rate{10, 10 * time.Minute}.limit(RuleSource)
+	for range 3 {
+		b.spend(now("0s"), &three)
+	}
+	for i, c := range []struct {
 		at    string
 		rate  Rate
 		spent int
-		left  int
 	}{
-		{"0s", Rate{10, 10 * time.Minute}, 3, 7},
-		{"0s", Rate{20, 10 * time.Minute}, 3, 17}, // a wider bucket: the rest is free
-		{"0s", Rate{5, 10 * time.Minute}, 3, 2},
-		{"0s", Rate{2, 10 * time.Minute}, 2, 0}, // a narrower one is at worst empty
-		{"0s", Rate{}, 0, 0},
-		{"0s", Rate{2, 2 * time.Minute}, 2, 0}, // switched on again: still empty
-		{"1m", Rate{2, 2 * time.Minute}, 1, 1},
-		{"1m", Rate{2, time.Second}, 1, 1},
-		{"61s", Rate{2, time.Second}, 0, 2},
-	}
-	b := new(bucket)
-	for range 3 {
-		b.spend(start, rates[0].rate)
-	}
-	for i, c := range rates {
-		if got := b.spent(at(c.at), c.rate); got != c.spent {
+		{"0s", Rate{10, 10 * time.Minute}, 3},
+		{"0s", Rate{20, 20 * time.Minute}, 3},
+		{"0s", Rate{10, time.Hour}, 1}, // three minutes, and a token takes six
+		{"0s", Rate{2, 10 * time.Second}, 2},
+		{"0s", Rate{}, 0},
+		{"1m", Rate{10, 10 * time.Minute}, 2},
+		{"3m", Rate{10, time.Hour}, 0},
+	} {
+		limit := c.rate.limit(RuleSource)
+		if got := b.spent(now(c.at), &limit); got != c.spent {
 			t.Errorf("line %d: %s %v: spent %d, want %d", i, c.at, c.rate, got, c.spent)
 		}
-		if got := b.left(at(c.at), c.rate); got < float64(c.left)-dust || got > float64(c.left)+dust {
-			t.Errorf("line %d: %s %v: %v left, want %d", i, c.at, c.rate, got, c.left)
-		}
 	}
 }
 
-func TestBucketReserves(t *testing.T) {
-	b, r := new(bucket), Rate{2, 2 * time.Second}
-	for i, line := range []struct {
-		at      string
-		longest time.Duration
-		wait    time.Duration
-		ok      bool
-		left    float64
-	}{
-		{"0s", 2 * time.Second, 0, true, 1},
-		{"0s", 2 * time.Second, 0, true, 0},
-		{"0s", 2 * time.Second, time.Second, true, -1},
-		{"0s", 2 * time.Second, 2 * time.Second, true, -2},
-		{"0s", 2 * time.Second, 0, false, -2}, // three seconds: nothing taken
-		{"0s", 3 * time.Second, 3 * time.Second, true, -3},
-		{"3s", 0, 0, false, 0},
-		{"4s", 0, 0, true, 0},
-	} {
-		wait, ok := b.reserve(at(line.at), r, line.longest)
-		left := b.left(at(line.at), r)
-		if wait != line.wait || ok != line.ok || left != line.left {
-			t.Errorf("line %d: %s: wait %v, %v, %v left; want %v, %v, %v",
-				i, line.at, wait, ok, left, line.wait, line.ok, line.left)
+func TestBucketDue(t *testing.T) {
+	b, r := new(bucket), Rate{4, 4 * time.Second}.limit(RuleGlobal)
+	for i, c := range []struct {
+		at   string
+		keep int
+		due  time.Duration
+	}{{"0s", 0, 0}, {"0s", 0, 0}, {"0s", 1, 0}, {"0s", 1, time.Second}, {"500ms", 0, 0}, {"500ms", 3, 3500 * time.Millisecond}} {
+		due := b.due(now(c.at), &r, c.keep)
+		if max(due, 0) != c.due {
+			t.Errorf("line %d: due in %v, want %v", i, due, c.due)
 		}
-	}
-}
-
-// A reservation others have queued behind comes back whole: [rate.Reservation.CancelAt] would return nothing.
-func TestBucketRestores(t *testing.T) {
-	b, r := new(bucket), Rate{2, 2 * time.Second}
-	for range 6 {
-		b.reserve(start, r, time.Minute)
-	}
-	for i, want := range []float64{-3, -2, -1, 0, 1, 2, 2} {
-		b.restore(start, r)
-		if got := b.left(start, r); got != want {
-			t.Errorf("restored %d: %v left, want %v", i+1, got, want)
+		if due <= 0 {
+			b.spend(now(c.at), &r)
 		}
-	}
-	if wait, ok := b.reserve(start, r, 0); wait != 0 || !ok {
-		t.Errorf("reserve = %v, %v after everything was put back", wait, ok)
-	}
-}
-
-func TestRestoreToANewBucket(t *testing.T) {
-	b, r := new(bucket), Rate{2, 2 * time.Second}
-	b.restore(start, r)
-	if got := b.left(start, r); got != 2 {
-		t.Errorf("%v left of a bucket nobody used", got)
 	}
 }

@@ -3,12 +3,19 @@ package limiter
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"strings"
+	"encoding/binary"
 )
 
 // A Key is the secret of one installation: random octets that make everything a [Limiter] stores useless elsewhere and
 // its table impossible to aim at. Whoever keeps a snapshot must keep the key it was made under.
 type Key [32]byte
+
+// derive returns the key for one purpose.
+func (k Key) derive(purpose string) [sha256.Size]byte {
+	mac := hmac.New(sha256.New, k[:])
+	mac.Write([]byte("postern " + purpose))
+	return [sha256.Size]byte(mac.Sum(nil))
+}
 
 // A Credential tells an account with a secret from the same account with another. The zero value says that none was
 // shown: SCRAM, CRAM-MD5 and OAuth hide or change the secret, so such attempts are known by address alone and never
@@ -23,9 +30,9 @@ func (c Credential) shown() bool {
 // Credential returns what stands for account with secret: their HMAC-SHA-256 under the key of l, cut to 16 octets. No
 // more than 16 bits of it are ever stored. The caller wipes secret.
 func (l *Limiter) Credential(account string, secret []byte) Credential {
-	mac := hmac.New(sha256.New, l.key[:])
-	mac.Write([]byte(strings.ToLower(account)))
-	mac.Write([]byte{0}) // no account contains it
+	mac := hmac.New(sha256.New, l.secret[:])
+	name := l.hasher.account(account) // of one length, so that nothing can move between name and secret
+	mac.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, name.hi), name.lo))
 	mac.Write(secret)
 	return Credential(mac.Sum(nil)[:len(Credential{})])
 }

@@ -55,21 +55,24 @@
 package limiter
 
 import (
-	"net/netip"
-	"sync"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync/atomic"
 	"time"
 )
 
 // A Limiter gives verdicts under one [Policy] and remembers what its buckets need. It is safe for concurrent use.
-// Times should not run backwards; a time before the latest seen counts as the latest.
+// Times may arrive out of order; clocks that step back refill nothing twice.
 type Limiter struct {
-	mu     sync.Mutex
-	key    Key
-	policy Policy
-	latest time.Time
+	secret [sha256.Size]byte // makes credentials
+	seals  [sha256.Size]byte // seals snapshots
+	hasher hasher
+	rules  atomic.Pointer[rules]
+	origin origin
 	table  table
-	global bucket
-	shared uint64
+	known  known
+	lanes  lanes
+	shared atomic.Uint64
 }
 
 // New returns a Limiter with all buckets full, which knows nobody. The error names the field of p that is wrong.
@@ -78,61 +81,21 @@ func New(p Policy, k Key) (*Limiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Limiter{key: k, policy: p, table: newTable()}, nil
+	l := &Limiter{secret: k.derive("credential"), seals: k.derive("snapshot")}
+	table := k.derive("table")
+	l.hasher.k0 = binary.BigEndian.Uint64(table[:])
+	l.hasher.k1 = binary.BigEndian.Uint64(table[8:])
+	l.rules.Store(p.rules())
+	l.table.init(p.TableMax)
+	return l, nil
 }
 
-// SetPolicy replaces the policy at time t. What was spent stays spent as far as a new burst goes, what is held stays
-// held, and verdicts already given stand. A bucket takes its new rate when it is next used. If p is wrong, the error
-// names its field and nothing changes.
-func (l *Limiter) SetPolicy(t time.Time, p Policy) error {
+// SetPolicy replaces the policy. What was spent stays spent as far as a new burst goes, what is held stays held, and
+// verdicts already given stand. If p is wrong, the error names its field and nothing changes.
+func (l *Limiter) SetPolicy(_ time.Time, p Policy) error {
 	p, err := p.checked()
-	if err != nil {
-		return err
+	if err == nil {
+		l.rules.Store(p.rules())
 	}
-	l.lock(t)
-	defer l.mu.Unlock()
-	l.policy = p
-	return nil
-}
-
-// Stats is what a Limiter holds at one moment.
-type Stats struct {
-	Sources      int     // sources in the table
-	Networks     int     // networks in the table
-	Capacity     int     // how many of both the table may hold
-	Shared       uint64  // attempts since New judged without a bucket of their source, because the table was full
-	GlobalTokens float64 // tokens left in the global bucket, below zero when attempts wait for one; 0 if the rule is off
-}
-
-// Stats returns what l holds at time t.
-func (l *Limiter) Stats(t time.Time) Stats {
-	t = l.lock(t)
-	defer l.mu.Unlock()
-	return Stats{
-		Sources:      l.table.count[ofSource],
-		Networks:     l.table.count[ofNetwork],
-		Capacity:     l.policy.TableMax,
-		Shared:       l.shared,
-		GlobalTokens: l.global.left(t, l.policy.Global),
-	}
-}
-
-// lock locks l.mu and returns t, or the latest time seen if that is later. Callers read their clock before they get the
-// lock, and a bucket that saw time run backwards would refill the same moment twice.
-func (l *Limiter) lock(t time.Time) time.Time {
-	l.mu.Lock()
-	if t.After(l.latest) {
-		l.latest = t
-	}
-	return l.latest
-}
-
-// entry returns the entry of kind k that attempts from addr fall into. When the table is full, networks share one, and a
-// source has none: it is judged by its network alone. It requires l.mu.
-func (l *Limiter) entry(t time.Time, k kind, addr netip.Addr) *entry {
-	e := l.table.find(t, keyOf(k, addr), &l.policy)
-	if e == nil && k == ofNetwork {
-		return l.table.overflow(addr)
-	}
-	return e
+	return err
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// policy returns a policy with the default limits. Tests change what they are about.
+// policy returns a policy with the default limits on addresses, which knows nobody. Tests change what they are about.
 func policy() Policy {
 	return Policy{
 		Connect:      Rate{60, 12 * time.Second},
@@ -19,6 +19,14 @@ func policy() Policy {
 		WaitMax:      10 * time.Second,
 		TableMax:     1000,
 	}
+}
+
+// site returns a policy with all defaults.
+func site() Policy {
+	p := policy()
+	p.Pair, p.Account, p.KnownShare = Rate{5, 10 * time.Minute}, Rate{10, time.Hour}, 60
+	p.RepeatTTL, p.KnownTTL = time.Minute, 720*time.Hour
+	return p
 }
 
 // newLimiter returns a Limiter for p, which must be right.
@@ -98,7 +106,7 @@ func TestNewKeepsNoHandleOnExempt(t *testing.T) {
 	p.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	l := newLimiter(t, p)
 	p.Exempt[0] = netip.MustParsePrefix("0.0.0.0/0")
-	if l.policy.exempts(netip.MustParseAddr("198.51.100.1")) {
+	if l.rules.Load().exempts(netip.MustParseAddr("198.51.100.1")) {
 		t.Error("the caller's slice still changes the policy")
 	}
 }

@@ -1,8 +1,8 @@
 package limiter
 
 import (
+	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -11,7 +11,7 @@ import (
 // A deed is one thing done to a limiter: an attempt opened, or the one opened by deed number opener settled.
 type deed struct {
 	at     time.Time
-	addr   netip.Addr
+	asked  Attempt
 	opener int // -1 for an attempt opened
 	out    Outcome
 }
@@ -24,7 +24,7 @@ type life struct {
 	deeds   []deed
 	tickets map[int]*Ticket // open ones, by the deed that opened them
 	open    []int           // the same deeds, to choose from
-	denied  map[int]bool    // deeds that opened or settled what was denied
+	denied  map[int]bool    // deeds that opened or settled what was denied by a backend
 }
 
 func newLife(t *testing.T, seed uint64, p Policy) *life {
@@ -42,24 +42,34 @@ func (f *life) upTo(d time.Duration) time.Duration {
 	return time.Duration(f.rnd.Int64N(int64(d)))
 }
 
-// step lets up to pause pass and then opens or settles an attempt. Some who act read their clocks a little early.
-func (f *life) step(pause time.Duration, hosts int) {
+// step lets up to pause pass and then opens or settles an attempt, to be settled as one of outs. Some who act read
+// their clocks a little early.
+func (f *life) step(pause time.Duration, hosts int, outs ...Outcome) {
 	if f.rnd.IntN(3) > 0 {
 		f.now = f.now.Add(f.upTo(pause))
 	}
 	late := f.now.Add(-f.upTo(50 * time.Millisecond))
 	if f.rnd.IntN(5) < 3 {
-		f.ask(late, host(f.rnd.IntN(hosts)))
+		f.ask(late, f.attempt(hosts))
 	} else if len(f.open) > 0 {
-		f.settle(late, f.open[f.rnd.IntN(len(f.open))], []Outcome{Denied, Denied, Accepted, Void}[f.rnd.IntN(4)])
+		f.settle(late, f.open[f.rnd.IntN(len(f.open))], outs[f.rnd.IntN(len(outs))])
 	}
 }
 
-func (f *life) ask(t time.Time, addr netip.Addr) {
+// attempt returns one of few accounts with one of few secrets, or none, from one of hosts.
+func (f *life) attempt(hosts int) Attempt {
+	a := Attempt{Addr: host(f.rnd.IntN(hosts)), Account: fmt.Sprint("u", f.rnd.IntN(1+hosts/3))}
+	if secret := f.rnd.IntN(6); secret > 0 {
+		a.Credential = f.l.Credential(a.Account, []byte{byte(secret)})
+	}
+	return a
+}
+
+func (f *life) ask(t time.Time, a Attempt) {
 	k := new(Ticket)
-	if *k = f.l.Ask(t, Attempt{Addr: addr}); k.Verdict().Action != Refuse {
+	if *k = f.l.Ask(t, a); k.Verdict().Action < Repeat {
 		f.tickets[len(f.deeds)], f.open = k, append(f.open, len(f.deeds))
-		f.deeds = append(f.deeds, deed{at: f.l.latest, addr: addr, opener: -1})
+		f.deeds = append(f.deeds, deed{at: t, asked: a, opener: -1})
 	}
 }
 
@@ -70,7 +80,7 @@ func (f *life) settle(t time.Time, opener int, o Outcome) {
 	if o == Denied {
 		f.denied[opener], f.denied[len(f.deeds)] = true, true
 	}
-	f.deeds = append(f.deeds, deed{at: f.l.latest, addr: f.deeds[opener].addr, opener: opener, out: o})
+	f.deeds = append(f.deeds, deed{at: t, asked: f.deeds[opener].asked, opener: opener, out: o})
 }
 
 // finish settles what is still open.
@@ -80,24 +90,25 @@ func (f *life) finish(o Outcome) {
 	}
 }
 
-// left returns the tokens left in every bucket of denials. Those not listed are full.
-func (f *life) left() map[key]float64 {
-	left := map[key]float64{}
-	for k, e := range f.l.table.entries {
-		r := f.l.policy.denials(k.kind).rate
-		if e.denials.spent(f.now, r) > 0 {
-			left[k] = e.denials.left(f.now, r)
+// live returns every entry that is not like one never seen.
+func (f *life) live() map[key]entry {
+	all := map[key]entry{}
+	for i := range f.l.table.shards {
+		for _, e := range f.l.table.shards[i].slots {
+			if e.kind != nothing && !e.idle(f.l.origin.moment(f.now)) {
+				all[e.key] = e
+			}
 		}
 	}
-	return left
+	return all
 }
 
 // within reports whether no window of times holds more than a bucket of rate r gives out in it.
 func within(r Rate, times []time.Time) bool {
+	slices.SortFunc(times, time.Time.Compare)
 	for i, first := range times {
 		for j, last := range times[i:] {
-			refilled := float64(r.limit()) * last.Sub(first).Seconds()
-			if float64(j+1) > float64(r.Tokens)+refilled+2*dust {
+			if float64(j+1) > float64(r.Tokens)+float64(r.Tokens)*last.Sub(first).Seconds()/r.Per.Seconds()+1e-6 {
 				return false
 			}
 		}
@@ -105,193 +116,134 @@ func within(r Rate, times []time.Time) bool {
 	return true
 }
 
-// Whatever is asked in parallel, and in whatever order it is settled: the denials of a source never exceed its rate.
+// Whatever is asked in parallel, and in whatever order it is settled: the denials of a source, a pair and an account
+// never exceed their rate, by the time they were admitted and by the time they were settled.
 func TestDenialsNeverOutrunTheBucket(t *testing.T) {
-	most := 0
-	for seed := range uint64(200) {
-		p := policy()
-		p.Network, p.Global = Rate{}, Rate{}
-		f := newLife(t, seed, p)
-		r := Rate{1 + f.rnd.IntN(20), time.Duration(1+f.rnd.IntN(600)) * time.Second}
-		f.l.policy.Source = r
-		for range 400 {
-			f.step(r.Per/time.Duration(r.Tokens), 1)
-		}
-		f.finish(Denied)
-
-		var opened, settled []time.Time
-		for i, d := range f.deeds {
-			if f.denied[i] && d.opener < 0 {
-				opened = append(opened, d.at)
-			} else if f.denied[i] {
-				settled = append(settled, d.at)
+	for name, set := range map[string]func(*Policy, Rate){
+		"source":  func(p *Policy, r Rate) { p.Source = r },
+		"pair":    func(p *Policy, r Rate) { p.Pair = r },
+		"account": func(p *Policy, r Rate) { p.Account = r },
+	} {
+		most := 0
+		for seed := range uint64(60) {
+			rnd := rand.New(rand.NewPCG(seed, 7))
+			r := Rate{1 + rnd.IntN(20), time.Duration(1+rnd.IntN(600)) * time.Second}
+			p := policy()
+			p.Source, p.Network, p.Global = Rate{}, Rate{}, Rate{}
+			set(&p, r)
+			f := newLife(t, seed, p)
+			outs := []Outcome{Denied, Denied, Accepted, Void}
+			if name == "pair" { // which an accepted login clears
+				outs = []Outcome{Denied, Denied, Void}
 			}
+			for range 500 {
+				f.step(r.Per/time.Duration(r.Tokens), 1, outs...)
+			}
+			f.finish(Denied)
+			var opened, settled []time.Time
+			for i, d := range f.deeds {
+				if f.denied[i] && d.opener < 0 {
+					opened = append(opened, d.at)
+				} else if f.denied[i] {
+					settled = append(settled, d.at)
+				}
+			}
+			if !within(r, opened) || !within(r, settled) {
+				t.Errorf("%s, seed %d: more denials than %v", name, seed, r)
+			}
+			most = max(most, len(settled)-r.Tokens)
 		}
-		if !within(r, opened) || !within(r, settled) {
-			t.Errorf("seed %d: more denials than %v", seed, r)
+		if most < 50 {
+			t.Errorf("%s: at most %d denials beyond a burst: this tests little", name, most)
 		}
-		most = max(most, len(settled)-r.Tokens)
-	}
-	if most < 50 {
-		t.Errorf("at most %d denials beyond a burst: this tests little", most)
 	}
 }
 
-// A life from which everything is taken that was not denied ends with the same tokens.
+// A life from which everything is taken that was not denied ends with the same table.
 func TestOnlyDenialsLeaveATrace(t *testing.T) {
 	for seed := range uint64(50) {
-		p := policy()
-		p.Network, p.Global = Rate{30, 5 * time.Minute}, Rate{}
+		p := site()
+		p.Network, p.Global, p.TableMax = Rate{30, 5 * time.Minute}, Rate{}, 100_000
 		f := newLife(t, seed, p)
 		for range 1000 {
-			f.step(time.Second, 500)
+			f.step(time.Second, 300, Denied, Void)
 		}
 		f.finish(Void)
-		for k, e := range f.l.table.entries {
-			if e.denials.holds != 0 {
-				t.Fatalf("seed %d: %v still holds %d", seed, k, e.denials.holds)
-			}
-		}
 
 		again := newLife(t, seed, p)
+		again.ask(f.deeds[0].at, f.deeds[0].asked) // from when on both count the time
+		again.finish(Void)
 		openers := map[int]int{} // there to here
 		for i, d := range f.deeds {
 			switch {
 			case f.denied[i] && d.opener < 0:
 				openers[i] = len(again.deeds)
-				again.ask(d.at, d.addr)
+				again.ask(d.at, d.asked)
 			case f.denied[i]:
 				again.settle(d.at, openers[d.opener], d.out)
 			}
 		}
 		again.now = f.now
-		want, got := again.left(), f.left()
-		if len(want) < 10 || len(got) != len(want) {
-			t.Errorf("seed %d: %d buckets with denials, want %d", seed, len(got), len(want))
+		want, got := again.live(), f.live()
+		if len(want) < 100 || len(got) != len(want) {
+			t.Errorf("seed %d: %d live entries, want %d", seed, len(got), len(want))
 		}
 		for k := range want {
-			if d := got[k] - want[k]; d < -dust || d > dust {
-				t.Errorf("seed %d: %v has %v tokens left, want %v", seed, k, got[k], want[k])
+			if got[k] != want[k] || got[k].holds != 0 {
+				t.Fatalf("seed %d: %+v, want %+v", seed, got[k], want[k])
 			}
 		}
 	}
 }
 
+// Accepted and void attempts never lower the tokens of anybody, and give back what they held.
 func TestAcceptedAndVoidNeverLowerTokens(t *testing.T) {
-	f := newLife(t, 1, policy())
+	f := newLife(t, 1, site())
 	for range 5000 {
-		f.step(time.Second, 300)
+		f.step(time.Second, 300, Denied)
 		if len(f.open) == 0 {
 			continue
 		}
-		f.now = f.l.latest
-		before, global := f.left(), f.l.Stats(f.now).GlobalTokens
+		before := f.live()
 		f.settle(f.now, f.open[0], []Outcome{Accepted, Void}[f.rnd.IntN(2)])
-		for k, n := range f.left() {
-			if b, ok := before[k]; !ok || n < b {
-				t.Fatalf("%v: %v tokens left, before %v", k, n, b)
+		for k, e := range f.live() {
+			if b, ok := before[k]; !ok || e.denials > b.denials || e.holds > b.holds {
+				t.Fatalf("%+v, before %+v", e, b)
 			}
-		}
-		if n := f.l.Stats(f.now).GlobalTokens; n < global {
-			t.Fatalf("%v global tokens left, before %v", n, global)
 		}
 	}
 }
 
-// The table never grows beyond its limit, never loses what is in use, and is empty of it in the end.
-func TestTableIsBounded(t *testing.T) {
-	for _, limit := range []int{1, 2, 3, 10, 100} {
-		p := policy()
-		p.TableMax, p.Connect = limit, Rate{60, time.Hour}
+// In the end nothing is held, whatever came between, and a day later nothing is remembered.
+func TestHoldsNeverLeak(t *testing.T) {
+	for _, limit := range []int{1, 10, 100, 10_000} {
+		p := site()
+		p.TableMax = limit
 		f := newLife(t, uint64(limit), p)
-		var visits []*Visit
-		for range 1000 {
-			f.step(time.Second, 1000)
-			if v, _ := f.l.Connect(f.now, anyone(f.rnd)); v != nil {
-				visits = append(visits, v)
-			}
-			if i := f.rnd.IntN(20); i < len(visits) { // some twenty stay
-				visits[i].LoggedIn(f.now)
-				visits[i].Leave(f.now)
-				visits = slices.Delete(visits, i, i+1)
-			}
+		for range 3000 {
+			f.step(time.Second, 1000, Denied, Accepted, Void)
 			checkTable(t, &f.l.table, limit)
-			f.checkInUse(t, visits)
 		}
 		f.finish(Denied)
-		for _, v := range visits {
-			v.Leave(f.now)
+		for k, e := range f.live() {
+			if e.holds != 0 {
+				t.Errorf("TableMax %d: %v still holds %d", limit, k, e.holds)
+			}
 		}
 		f.checkAllIdle(t, f.now.Add(24*time.Hour))
-	}
-}
-
-// anyone returns an address of either family, mapped or invalid now and then.
-func anyone(rnd *rand.Rand) netip.Addr {
-	switch rnd.IntN(8) {
-	case 0:
-		return netip.Addr{}
-	case 1:
-		return netip.AddrFrom16(host(rnd.IntN(1000)).As16())
-	case 2, 3, 4:
-		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 5: byte(rnd.IntN(9)), 7: byte(rnd.IntN(99)), 15: 1})
-	}
-	return host(rnd.IntN(1000))
-}
-
-// checkInUse fails if an entry someone holds is not where it will be found.
-func (f *life) checkInUse(t *testing.T, visits []*Visit) {
-	t.Helper()
-	var held []*entry
-	for _, k := range f.tickets {
-		held = append(held, k.held[:]...)
-	}
-	for _, v := range visits {
-		held = append(held, v.entry)
-	}
-	tb := &f.l.table
-	for _, e := range held {
-		if e != nil && e != &tb.spare[0] && e != &tb.spare[1] && tb.entries[e.key] != e {
-			t.Fatalf("%v was dropped while in use", e.key)
-		}
 	}
 }
 
 // checkAllIdle fails if at t an entry still holds anything.
 func (f *life) checkAllIdle(t *testing.T, at time.Time) {
 	t.Helper()
-	tb := &f.l.table
-	for _, e := range append(tb.ring, &tb.spare[0], &tb.spare[1]) {
-		if e.prelogin != 0 || !e.idle(at, &f.l.policy) {
-			t.Errorf("%v is not idle after a day: %+v", e.key, e)
-		}
+	f.now = at
+	for _, e := range f.live() {
+		t.Errorf("not idle after a day: %+v", e)
 	}
-}
-
-// However many attempts wait and leave: those that go on are as many as the global rate allows.
-func TestGlobalIsExact(t *testing.T) {
-	for seed := range uint64(50) {
-		p := policy()
-		p.Global, p.Source, p.Network = Rate{20, 10 * time.Second}, Rate{}, Rate{}
-		f := newLife(t, seed, p)
-		goneOn, turns := 0, []time.Time{}
-		for range 2000 {
-			f.now = f.now.Add(f.upTo(400 * time.Millisecond))
-			k := f.l.Ask(f.now, Attempt{Addr: host(f.rnd.IntN(1000))})
-			switch v := k.Verdict(); {
-			case v.Action == Refuse:
-			case v.Wait > 0 && f.rnd.IntN(2) == 0:
-				k.Settle(f.now.Add(f.upTo(v.Wait)), Void)
-			default:
-				goneOn++
-				turns = append(turns, f.now.Add(v.Wait))
-			}
-			f.now = f.l.latest
-		}
-		end := turns[len(turns)-1]
-		most := float64(p.Global.Tokens) + float64(p.Global.limit())*end.Sub(start).Seconds()
-		if n := float64(goneOn); n > most+dust || n < most*0.9 {
-			t.Errorf("seed %d: %v went on by %v, the rate allows %v", seed, n, end.Sub(start), most)
+	for i := range f.l.table.spare {
+		if e := &f.l.table.spare[i].entry; e.prelogin != 0 || !e.idle(f.l.origin.moment(at)) {
+			t.Errorf("the shared one is not idle after a day: %+v", e)
 		}
 	}
 }

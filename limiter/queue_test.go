@@ -7,16 +7,19 @@ import (
 	"testing"
 )
 
-// order returns the order of a login in words: "known", or the number of its host.
-func order(known bool, i int) Order {
-	return Order{known: known, line: keyOf(ofNetwork, host(i))}
+// order returns the order of class c and line i.
+func order(c class, i int) Order {
+	return Order{class: c, line: key{1, uint64(i)}}
 }
 
 func TestQueueKnownFirstThenNetworksInTurn(t *testing.T) {
 	var q Queue[string]
 	var places = map[string]*Place[string]{}
 	for _, who := range []string{"a1", "a2", "a3", "b1", "K1", "c1", "b2", "K2", "a4", "c2"} {
-		o := order(who[0] == 'K', 256*int(who[0]))
+		o := order(ofClean, int(who[0]))
+		if who[0] == 'K' {
+			o = Order{}
+		}
 		places[who] = q.Push(o, who)
 	}
 	if !q.Remove(places["a2"]) || q.Remove(places["a2"]) || q.Len() != 9 {
@@ -29,8 +32,8 @@ func TestQueueKnownFirstThenNetworksInTurn(t *testing.T) {
 	if want := "K1 K2 a1 b1 c1 a3 b2 c2 a4"; strings.Join(got, " ") != want {
 		t.Errorf("they went %v, want %v", got, want)
 	}
-	if q.Remove(places["K1"]) || q.Len() != 0 || len(q.lines) != 0 {
-		t.Errorf("an empty queue holds %d in %d lines", q.Len(), len(q.lines))
+	if lines := len(q.ranks[ofClean].lines); q.Remove(places["K1"]) || q.Len() != 0 || lines != 0 {
+		t.Errorf("an empty queue holds %d in %d lines", q.Len(), lines)
 	}
 }
 
@@ -43,7 +46,7 @@ func TestQueueIsFair(t *testing.T) {
 		for range 200 {
 			line := rnd.IntN(10)
 			line *= rnd.IntN(2) // half of all are in one line
-			q.Push(order(false, 256*line), line)
+			q.Push(order(ofClean, line), line)
 			waiting[line]++
 		}
 		for len(waiting) > 0 {
@@ -60,6 +63,49 @@ func TestQueueIsFair(t *testing.T) {
 				if waiting[line]--; waiting[line] == 0 {
 					delete(waiting, line)
 				}
+			}
+		}
+	}
+}
+
+// Every class of strangers gets its turns, and those of a class that nobody is in go to the first that there is.
+func TestQueueTurnsOfStrangers(t *testing.T) {
+	for _, tc := range []struct{ waiting, want string }{
+		{"PPPPPPPPPPCCCCCCCCCCSSSSSSSSSS", "PPCPPCPSPPCPPCPSCCCCCCSSSSSSSS"},
+		{"CCCCCCCCSSS", "CCCCCCCSCSS"},
+		{"KSKCKP", "KKKPCS"},
+	} {
+		var q Queue[rune]
+		for i, who := range tc.waiting {
+			q.Push(order(map[rune]class{'K': ofKnown, 'P': ofPatient, 'C': ofClean, 'S': ofStained}[who], i), who)
+		}
+		var got []rune
+		for v, ok := q.Pop(); ok; v, ok = q.Pop() {
+			got = append(got, v)
+		}
+		if string(got) != tc.want {
+			t.Errorf("%s went %s, want %s", tc.waiting, string(got), tc.want)
+		}
+	}
+}
+
+// Nobody who comes when others wait goes later than it is told, if nobody comes after it.
+func TestQueueAhead(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 5))
+		var q Queue[int]
+		for range rnd.IntN(100) {
+			q.Push(order(class(rnd.IntN(int(classes))), rnd.IntN(10)), 0)
+		}
+		o := order(class(rnd.IntN(int(classes))), rnd.IntN(12))
+		ahead := q.ahead(o)
+		q.Push(o, 1)
+		for n := 0; ; n++ {
+			if v, _ := q.Pop(); v == 1 {
+				if most := ahead + ahead/2 + len(turns); n > most {
+					t.Errorf("seed %d: %d went before %+v, it was told %d", seed, n, o, ahead)
+				}
+				break
 			}
 		}
 	}

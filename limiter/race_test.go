@@ -1,7 +1,9 @@
 package limiter
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +17,8 @@ func TestParallelGuessesCannotOutrunABucket(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() {
-			if k := l.Ask(start, Attempt{Addr: host(0)}); k.Verdict().Action != Refuse {
+			k := l.Ask(start, Attempt{Addr: host(0)})
+			if k.Verdict().Action != Refuse {
 				passed.Add(1)
 				k.Settle(start, Denied)
 			}
@@ -27,15 +30,28 @@ func TestParallelGuessesCannotOutrunABucket(t *testing.T) {
 	}
 }
 
-// Everyone does everything at once; run with -race. In the end nothing is held and nothing is open.
+// anyone returns an address of either family, mapped or invalid now and then.
+func anyone(rnd *rand.Rand) netip.Addr {
+	switch rnd.IntN(8) {
+	case 0:
+		return netip.Addr{}
+	case 1:
+		return netip.AddrFrom16(host(rnd.IntN(1000)).As16())
+	case 2, 3, 4:
+		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 5: byte(rnd.IntN(9)), 7: byte(rnd.IntN(99)), 15: 1})
+	}
+	return host(rnd.IntN(1000))
+}
+
+// Everyone does everything at once; run with -race. In the end nothing is held, nobody waits and nothing is open.
 func TestConcurrentUse(t *testing.T) {
-	p := policy()
-	p.TableMax = 100
+	p := site()
+	p.TableMax = 200
 	l := newLimiter(t, p)
 	var clock atomic.Int64
 	now := func() time.Time { return start.Add(time.Duration(clock.Add(int64(time.Millisecond)))) }
 	var wg sync.WaitGroup
-	for g := range 16 {
+	for g := range 8 {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(g), 0))
 			for range 500 {
@@ -44,16 +60,24 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Go(func() {
-		for i := range 500 {
+		for i := range 300 {
 			p := p
-			p.Source.Tokens, p.TableMax = 5+i%10, 50+i%100
+			p.Source.Tokens, p.TableMax = 5+i%10, 100+i%100
 			if err := l.SetPolicy(now(), p); err != nil {
 				t.Error(err)
 			}
 			l.Stats(now())
+			l.Explain(now(), host(i), "u1")
+			if err := l.Restore(now(), l.Snapshot(now())); err != nil {
+				t.Error(err)
+			}
+			l.Turn(now())
 		}
 	})
 	wg.Wait()
+	if s := l.Stats(now()); s.WaitKnown != 0 || s.WaitStrangers != 0 || len(l.lanes.deadlines) != 0 {
+		t.Errorf("%+v when all have left", s)
+	}
 	f := life{l: l}
 	f.checkAllIdle(t, now().Add(24*time.Hour))
 }
@@ -66,12 +90,16 @@ func client(l *Limiter, now func() time.Time, rnd *rand.Rand) {
 		return
 	}
 	defer v.Leave(now())
-	v.Belongs()
-	k := l.Ask(now(), Attempt{Addr: addr})
+	a := Attempt{Addr: addr, Account: fmt.Sprint("u", rnd.IntN(50))}
+	a.Credential = l.Credential(a.Account, []byte{byte(rnd.IntN(3))})
+	l.Peek(now(), addr, a.Account)
+	k := l.Ask(now(), a)
 	defer k.Settle(now(), Void) // a second time
+	k.Enter(now(), nil)
 	o := []Outcome{Denied, Accepted, Void}[rnd.IntN(3)]
 	k.Settle(now(), o)
 	if o == Accepted {
 		v.LoggedIn(now())
 	}
+	l.KnownSource(now(), addr)
 }

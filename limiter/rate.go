@@ -5,12 +5,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
-// maxTokens is the largest burst. It keeps the rounding errors of a bucket far below the dust it overlooks.
-const maxTokens = 1_000_000
+// The largest bucket. Even with what rounding up adds to each token, its span is far from overflow.
+const (
+	maxTokens = 1_000_000
+	maxPer    = 366 * 24 * time.Hour
+)
 
 // A Rate describes a bucket: it holds Tokens when full, and an empty one refills in Per. The zero value is off: the
 // rule does not exist.
@@ -78,15 +79,12 @@ func (r Rate) check() error {
 		return fmt.Errorf("rate %v: tokens must be from 1 to %d", r, maxTokens)
 	case r.Per <= 0:
 		return fmt.Errorf("rate %v: time must be above zero", r)
+	case r.Per > maxPer:
+		return fmt.Errorf("rate %v: time must be at most a year", r)
 	}
 	return nil
 }
 
 func (r Rate) off() bool {
 	return r == Rate{}
-}
-
-// limit returns how fast a bucket of rate r refills.
-func (r Rate) limit() rate.Limit {
-	return rate.Limit(float64(r.Tokens) / r.Per.Seconds())
 }

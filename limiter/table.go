@@ -2,97 +2,144 @@ package limiter
 
 import (
 	"net/netip"
-	"time"
+	"sync"
+	"sync/atomic"
 )
 
-// sweepSteps is how many entries an insertion looks at for one to drop. More than one, so that the table shrinks again
-// after a flood.
-const sweepSteps = 4
-
-// A key finds an entry. A kind is part of it because the zero Prefix is both the source and the network of an invalid
-// address.
-type key struct {
-	kind  kind
-	block netip.Prefix
-}
-
-func keyOf(k kind, addr netip.Addr) key {
-	return key{kind: k, block: k.block(addr)}
-}
-
-// An entry is what is remembered of a source or a network. Connections are counted for sources, and for a network
-// those whose source found no room in the table.
+// An entry is what is remembered of one thing: 56 octets, of which a table that has just grown leaves as much again
+// and more unused. Connections are counted for sources, and for a network those whose source found no room.
 type entry struct {
 	key      key
-	denials  bucket
-	connects bucket
-	open     int // visits
-	prelogin int // visits that have not logged in
+	denials  bucket // of a repeat: what one denial cost, until all of it is back
+	connects bucket // of a source: its connections; of a repeat: until it may be tried again
+	stain    moment // until when it matters where not all can be served
+	holds    uint32 // attempts under way that may yet spend of denials
+	open     uint32 // visits
+	prelogin uint32 // visits that have not logged in
+	vain     uint8  // how often a source was turned away for want of a turn; denied if it was denied
+	kind     kind   // nothing in a slot that is empty
 }
 
-// idle reports whether e at t holds no information and nobody holds e.
-func (e *entry) idle(t time.Time, p *Policy) bool {
-	return e.open == 0 && e.connects.idle(t, p.Connect) && e.denials.idle(t, p.denials(e.key.kind).rate)
+// idle reports whether e holds no information and nobody holds e.
+func (e *entry) idle(now moment) bool {
+	return e.faint(now) && e.stain <= now
 }
 
-// A table finds entries by their keys. It keeps at most Policy.TableMax of them; dropping an idle one loses nothing.
+// faint reports whether all that e still holds is a stain. It goes when there is no room.
+func (e *entry) faint(now moment) bool {
+	return e.holds == 0 && e.open == 0 && moment(e.denials) <= now && moment(e.connects) <= now
+}
+
+// Tables are split so that many callers can use them at once. One with few entries is not, for its sweep must find
+// what is idle.
+const (
+	shards     = 64
+	splitAbove = 8192
+)
+
+// For each entry that is added, sweepSlots are looked at for one to drop: several, so that the table is emptied again
+// after a flood. If the table is full and none is found there, the search goes on as far as searchSlots.
+const (
+	sweepSlots  = 8
+	searchSlots = 64
+)
+
+// A table finds entries by their keys. It keeps at most as many as it is told; dropping an idle one loses nothing.
 type table struct {
-	entries map[key]*entry
-	ring    []*entry // the same entries, in the order they are swept
-	hand    int      // where in ring the next sweep begins
-	count   [kinds]int
-	spare   [2]entry // networks that found no room: IPv4, all others
+	shards []shard
+	hand   atomic.Uint32 // which shard is swept next
+	used   atomic.Int64  // entries in all shards
+	spare  [2]spare      // networks that found no room: IPv4, all others
 }
 
-func newTable() table {
-	none := entry{key: key{kind: ofNetwork}}
-	return table{entries: make(map[key]*entry), spare: [2]entry{none, none}}
+type spare struct {
+	mu sync.Mutex
+	entry
 }
 
-// find returns the entry of k, a new one if there is none, or nil if the table is full of entries in use. The caller
-// must hold or count in the entry before it calls find again, which may drop an idle one.
-func (tb *table) find(t time.Time, k key, p *Policy) *entry {
-	if e := tb.entries[k]; e != nil {
-		return e
+func (tb *table) init(limit int) {
+	n := 1
+	if limit > splitAbove {
+		n = shards
 	}
-	tb.sweep(t, p)
-	if len(tb.ring) >= p.TableMax {
-		return nil
+	tb.shards = make([]shard, n)
+	for i := range tb.spare {
+		tb.spare[i].key, tb.spare[i].kind = key{lo: uint64(i)}, ofNetwork
 	}
-	e := &entry{key: k}
-	tb.entries[k] = e
-	tb.ring = append(tb.ring, e)
-	tb.count[k.kind]++
-	return e
 }
 
-// overflow returns the entry that networks of addr's family share when there is no room for their own.
-func (tb *table) overflow(addr netip.Addr) *entry {
-	if addr.Unmap().Is4() {
-		return &tb.spare[0]
-	}
-	return &tb.spare[1]
+// shard returns the part of tb that k belongs to. Its slots are found by the other half of k.
+func (tb *table) shard(k key) *shard {
+	return &tb.shards[k.hi%uint64(len(tb.shards))]
 }
 
-// sweep looks at the next few entries and drops those that are idle.
-func (tb *table) sweep(t time.Time, p *Policy) {
-	for range min(sweepSteps, len(tb.ring)) {
-		if tb.hand >= len(tb.ring) {
-			tb.hand = 0
+// find returns the entry of key k, and the lock it is guarded by, locked. Without one, both are nil.
+func (tb *table) find(k key) (*entry, *sync.Mutex) {
+	if k.hi == 0 && k.lo < uint64(len(tb.spare)) {
+		s := &tb.spare[k.lo]
+		s.mu.Lock()
+		return &s.entry, &s.mu
+	}
+	s := tb.shard(k)
+	s.mu.Lock()
+	if e := s.find(k); e != nil {
+		return e, &s.mu
+	}
+	s.mu.Unlock()
+	return nil, nil
+}
+
+// take is find, but adds an entry of kind kd where there is none. It returns nil only when the table has limit entries
+// and meets none that can go. The caller must put something into a new entry before it unlocks: an idle one may be
+// dropped at any time.
+func (tb *table) take(now moment, k key, kd kind, limit int) (*entry, *sync.Mutex) {
+	if e, mu := tb.find(k); e != nil {
+		return e, mu
+	}
+	tb.sweep(now, limit)
+	s := tb.shard(k)
+	s.mu.Lock()
+	e := s.find(k)
+	if e == nil {
+		if tb.used.Add(1) > int64(limit) {
+			tb.used.Add(-1)
+			s.mu.Unlock()
+			return nil, nil
 		}
-		if tb.ring[tb.hand].idle(t, p) {
-			tb.drop(tb.hand)
-		} else {
-			tb.hand++
-		}
+		e = s.add(k, kd)
 	}
+	return e, &s.mu
 }
 
-// drop removes the entry at ring[i]; the last entry takes its place.
-func (tb *table) drop(i int) {
-	e, last := tb.ring[i], len(tb.ring)-1
-	tb.ring[i], tb.ring[last] = tb.ring[last], nil
-	tb.ring = tb.ring[:last]
-	delete(tb.entries, e.key)
-	tb.count[e.key.kind]--
+// overflow returns the entry that networks of addr's family share when there is no room for their own, and its lock,
+// locked.
+func (tb *table) overflow(addr netip.Addr) (*entry, *sync.Mutex) {
+	k := key{lo: 1}
+	if addr.Is4() {
+		k.lo = 0
+	}
+	return tb.find(k)
+}
+
+// sweep looks at the next few slots and drops what is idle there.
+func (tb *table) sweep(now moment, limit int) {
+	full := tb.used.Load() >= int64(limit)
+	s := &tb.shards[tb.hand.Add(1)%uint32(len(tb.shards))]
+	s.mu.Lock()
+	dropped := s.sweep(now, full)
+	s.mu.Unlock()
+	tb.used.Add(-int64(dropped))
+}
+
+// count returns how many entries there are of each kind.
+func (tb *table) count() (n [kinds]int) {
+	for i := range tb.shards {
+		s := &tb.shards[i]
+		s.mu.Lock()
+		for k, c := range s.count {
+			n[k] += c
+		}
+		s.mu.Unlock()
+	}
+	return n
 }

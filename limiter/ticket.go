@@ -1,128 +1,224 @@
 package limiter
 
 import (
-	"net/netip"
+	"sync"
 	"time"
 )
-
-// An Attempt is one login a client asks for.
-type Attempt struct {
-	Addr       netip.Addr // where the client is
-	Account    string     // the user name it gave
-	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if none was shown
-}
 
 // A Ticket is an attempt under way: the verdict on it, and what it holds until it is settled. It must not be copied and
 // is not safe for concurrent use.
 type Ticket struct {
-	_       noCopy
-	limiter *Limiter
-	verdict Verdict
-	held    [kinds]*entry // where it holds a token, nil where it does not
-	order   Order
-	acts    time.Time // when it goes on to a backend with a token of the global bucket; zero without one
+	_        noCopy
+	limiter  *Limiter
+	verdict  Verdict
+	subject  subject
+	order    Order
+	deadline moment  // when it must have had its turn
+	waiter   *waiter // once it has queued
+	holds    [4]hold
+	held     int  // how many holds
+	paid     bool // its credential was charged not long ago
+	vain     bool // it was turned away for want of a turn
+	settled  bool
 }
 
-// Ask opens an attempt at time t. Unless refused, it holds a token in each bucket of denials it falls into and has one
-// of the global bucket, so the Ticket must be settled when the attempt is over.
+// A hold is a token of the entry of key, kept from others.
+type hold struct {
+	key  key
+	kind kind
+}
+
+// Ask opens an attempt at time t. Unless refused it holds a token in each bucket of denials it falls into, so the Ticket
+// must be settled when the attempt is over.
 func (l *Limiter) Ask(t time.Time, a Attempt) (k Ticket) {
-	t = l.lock(t)
-	defer l.mu.Unlock()
-	k.limiter, k.verdict = l, pass
-	k.order = Order{line: keyOf(ofNetwork, a.Addr)}
-	if !l.policy.exempts(a.Addr) {
-		k.hold(t, a.Addr)
+	now, r := l.origin.moment(t), l.rules.Load()
+	k.limiter, k.verdict, k.deadline = l, pass, now.add(r.WaitMax)
+	k.subject = l.subject(t, a, r)
+	k.order = k.subject.order()
+	repeat := k.repeats(now)
+	k.judge(now, r, !repeat && !k.paid)
+	switch {
+	case repeat && k.verdict.Action == Refuse:
+		k.verdict = Verdict{Action: Repeat, Rule: RuleRepeat, Wait: r.WaitMax}
+	case repeat:
+		k.verdict = Verdict{Action: Repeat, Rule: RuleRepeat, Wait: k.verdict.Wait}
 	}
-	if k.verdict.Action != Refuse {
-		k.reserve(t)
-	}
-	if k.verdict.Action == Refuse {
-		k.settle(t, Void)
-	}
+	k.verdict.Wait = jittered(k.verdict.Wait, r.WaitMax, k.subject.keys[ofPair].lo^uint64(now))
+	k.verdict.Known = k.subject.standing.known()
 	return
 }
 
-// Verdict returns what was decided when the attempt was opened.
+// Verdict returns the strictest of what was decided when the attempt was opened and when it entered.
 func (k *Ticket) Verdict() Verdict {
 	return k.verdict
 }
 
-// Order returns the attempt's place among others, for whoever has to choose between them.
+// Order returns the attempt's place among others, for whoever has to choose between them. It is final once the ticket
+// has entered.
 func (k *Ticket) Order() Order {
 	return k.order
 }
 
-// Enter asks, once the wait of the verdict is over, for the attempt's turn to go to a backend. Pass says that it is now.
-// Refuse says that it will not come in time. Wait says that the ticket queues and when its turn is expected; then
-// [Limiter.Turn] will give who back when its fate is decided, unless the ticket is settled before.
-//
-// The verdict of the ticket becomes the stricter of what it was and what Enter returned. who is the caller's: whatever
-// finds the session that waits.
-func (k *Ticket) Enter(t time.Time, who any) Verdict {
-	_, _ = t, who
-	return pass
+// repeats reports whether the credential was denied from the source too recently to try it again. It finds out as well
+// whether a denial would be charged.
+func (k *Ticket) repeats(now moment) bool {
+	if k.subject.keys[ofRepeat] == (key{}) || k.subject.standing.credential { // accepted since, from elsewhere
+		return false
+	}
+	e, mu := k.limiter.table.find(k.subject.keys[ofRepeat])
+	if e == nil {
+		return false
+	}
+	defer mu.Unlock()
+	k.paid = moment(e.denials) > now
+	return moment(e.connects) > now
 }
 
-// Settle closes the attempt at time t. Denied spends its holds; Accepted and Void hand them back without trace. The
-// global token stays spent, for a login that reached a backend has used it whatever the answer; only an attempt that is
-// Void before its wait has passed, and so reached none, returns it. A refused ticket holds nothing, and settling it does
-// nothing. Neither does settling again.
+// judge judges the attempt by each bucket of denials it falls into, and with hold takes a token there.
+func (k *Ticket) judge(now moment, r *rules, hold bool) {
+	homeless := false // without room for a bucket of its own, so its network answers for it
+	for _, kd := range [...]kind{ofSource, ofPair, ofAccount, ofNetwork} {
+		applies := k.subject.applies(kd) || homeless && kd == ofNetwork
+		if !applies || r.denials(kd).off() {
+			continue
+		}
+		e, mu := k.entry(now, kd, r, hold)
+		if e == nil {
+			homeless = hold
+			continue
+		}
+		v := r.judge(now, e)
+		if !k.order.known() {
+			k.order.class = e.rank(now, k.order.class)
+		}
+		if hold && v.Action != Refuse {
+			k.hold(e)
+		}
+		mu.Unlock()
+		if k.verdict = stricter(k.verdict, v); v.Action == Refuse {
+			k.release(now, r, false)
+			return
+		}
+	}
+	if homeless {
+		k.limiter.shared.Add(1)
+	}
+}
+
+// entry returns the entry of kind kd that the attempt falls into, and its lock, locked. Unless add is set, it returns
+// nil if there is none; else if there is no room for one, which a network shares with others like it.
+func (k *Ticket) entry(now moment, kd kind, r *rules, add bool) (*entry, *sync.Mutex) {
+	l, key := k.limiter, k.subject.keys[kd]
+	switch {
+	case !add:
+		return l.table.find(key)
+	case kd == ofNetwork:
+		return l.network(now, k.subject.network, r)
+	}
+	return l.table.take(now, key, kd, r.TableMax)
+}
+
+// hold takes a token of e, which is locked.
+func (k *Ticket) hold(e *entry) {
+	e.holds++
+	k.holds[k.held] = hold{e.key, e.kind}
+	k.held++
+}
+
+// Settle closes the attempt at time t. Denied spends its holds, Accepted and Void hand them back without trace. Accepted
+// also makes credential, source and network known for the account, and forgets what the account's denials from this
+// source cost the two of them. A refused ticket holds nothing; if its caller went on all the same and was accepted, that
+// is learned. A token of the global bucket is spent with the turn, whatever the answer. Settling again does nothing.
 func (k *Ticket) Settle(t time.Time, o Outcome) {
-	t = k.limiter.lock(t)
-	defer k.limiter.mu.Unlock()
-	k.settle(t, o)
-}
-
-// settle is Settle with the limiter locked.
-func (k *Ticket) settle(t time.Time, o Outcome) {
-	l := k.limiter
-	for i, e := range k.held {
-		if e == nil {
-			continue
-		}
-		e.denials.holds--
-		if o == Denied {
-			e.denials.spend(t, l.policy.denials(kind(i)).rate)
-		}
-	}
-	if o == Void && t.Before(k.acts) {
-		l.global.restore(t, l.policy.Global)
-	}
-	k.held, k.acts = [kinds]*entry{}, time.Time{}
-}
-
-// hold judges the attempt by each bucket of denials it falls into, and takes a token in it.
-func (k *Ticket) hold(t time.Time, addr netip.Addr) {
-	l := k.limiter
-	for i := range k.held {
-		e := l.entry(t, kind(i), addr)
-		if e == nil {
-			l.shared++
-			continue
-		}
-		v := l.policy.denials(kind(i)).judge(t, &e.denials, l.policy.WaitMax)
-		k.verdict = stricter(k.verdict, v)
-		k.held[i] = e
-		e.denials.holds++
-	}
-	k.verdict.Wait = jittered(k.verdict.Wait, l.policy.WaitMax)
-}
-
-// reserve takes the attempt's token of the global bucket, or refuses it if waiting for one would take too long. This is
-// no hold: a login that reaches a backend has used the token whatever the answer, so it is spent now, and each attempt
-// waits for its turn in the order they came.
-func (k *Ticket) reserve(t time.Time) {
-	p := &k.limiter.policy
-	if p.Global.off() {
+	if k.settled || k.limiter == nil {
 		return
 	}
-	wait, ok := k.limiter.global.reserve(t, p.Global, p.WaitMax)
-	if !ok {
-		k.verdict = refusal(RuleGlobal)
-		return
+	k.settled = true
+	l := k.limiter
+	now, r := l.origin.moment(t), l.rules.Load()
+	if k.waiter != nil {
+		k.vain = l.lanes.leave(k.waiter)
 	}
-	k.verdict = stricter(k.verdict, waiting(RuleGlobal, wait))
-	k.acts = t.Add(k.verdict.Wait)
+	spend := false
+	switch {
+	case o == Denied && k.verdict.Action < Repeat:
+		spend = k.denied(now, r)
+	case o == Accepted:
+		k.accepted(t, r)
+	}
+	k.release(now, r, spend)
+}
+
+// denied notes that the credential is wrong, and reports whether that is to be charged: not if the same was charged
+// before and what it cost is not back yet. A known credential that is denied is none any more, and is charged after all.
+func (k *Ticket) denied(now moment, r *rules) bool {
+	s := &k.subject
+	if s.standing.credential {
+		k.limiter.known.forget(s.keys[ofAccount], s.marks.credential)
+		s.standing.credential = false
+		for _, kd := range [...]kind{ofSource, ofPair} {
+			if s.exempt || r.denials(kd).off() {
+				continue
+			}
+			if e, mu := k.entry(now, kd, r, true); e != nil {
+				k.hold(e)
+				mu.Unlock()
+			}
+		}
+	}
+	if s.keys[ofRepeat] == (key{}) {
+		return true
+	}
+	e, mu := k.limiter.table.take(now, s.keys[ofRepeat], ofRepeat, r.TableMax)
+	if e == nil {
+		return !k.paid
+	}
+	defer mu.Unlock()
+	charge := !k.paid && moment(e.denials) <= now
+	if charge {
+		e.denials = bucket(now.add(k.cost(r)))
+	}
+	e.connects = bucket(now.add(r.RepeatTTL))
+	return charge
+}
+
+// cost is how long it takes until every token the attempt holds would be back.
+func (k *Ticket) cost(r *rules) (longest time.Duration) {
+	for _, h := range k.holds[:k.held] {
+		longest = max(longest, r.denials(h.kind).token)
+	}
+	return longest
+}
+
+// accepted notes that the credential is right. One good account launders nothing but its own pair.
+func (k *Ticket) accepted(t time.Time, r *rules) {
+	l, s := k.limiter, &k.subject
+	l.known.learn(t, s.keys[ofAccount], s.marks, keptFor(t, r.KnownTTL), r.TableMax)
+	for _, kd := range [...]kind{ofPair, ofRepeat} {
+		if s.keys[kd] == (key{}) || kd == ofPair && s.pairOfNetwork() {
+			continue
+		}
+		if e, mu := l.table.find(s.keys[kd]); e != nil {
+			e.denials, e.connects = 0, 0
+			mu.Unlock()
+		}
+	}
+}
+
+// release hands the holds back, or spends them.
+func (k *Ticket) release(now moment, r *rules, spend bool) {
+	for _, h := range k.holds[:k.held] {
+		e, mu := k.limiter.table.find(h.key)
+		e.holds--
+		if limit := r.denials(h.kind); spend && !limit.off() {
+			e.denials.spend(now, limit)
+		}
+		if spend || k.vain {
+			e.soil(now, spend)
+		}
+		mu.Unlock()
+	}
+	k.held = 0
 }
 
 // noCopy makes vet complain where a ticket is copied: both would give back the same holds.

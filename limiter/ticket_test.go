@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// settled is what is left of a ticket's doings: source spent, source held, global tokens.
-func settled(l *Limiter, t time.Time) (spent, held int, global float64) {
-	e := l.table.entries[keyOf(ofSource, host(0))]
-	return e.denials.spent(t, l.policy.Source), e.denials.holds, l.Stats(t).GlobalTokens
+// settled is what is left of a ticket's doings in its source.
+func settled(l *Limiter, t time.Time) (spent, held int) {
+	e, limit := l.inside(ofSource, Source(host(0))), l.rules.Load().source
+	return e.denials.spent(l.origin.moment(t), &limit), int(e.holds)
 }
 
 func TestSettle(t *testing.T) {
@@ -18,12 +18,12 @@ func TestSettle(t *testing.T) {
 	}{{Denied, 1}, {Accepted, 0}, {Void, 0}} {
 		l := newLimiter(t, policy())
 		k := l.Ask(start, Attempt{Addr: host(0)})
-		if _, held, _ := settled(l, start); held != 1 {
+		if _, held := settled(l, start); held != 1 {
 			t.Errorf("%v: %d held before", tc.outcome, held)
 		}
 		k.Settle(start, tc.outcome)
-		if spent, held, global := settled(l, start); spent != tc.spent || held != 0 || global != 199 {
-			t.Errorf("%v: spent %d, held %d, global %v; want %d, 0, 199", tc.outcome, spent, held, global, tc.spent)
+		if spent, held := settled(l, start); spent != tc.spent || held != 0 {
+			t.Errorf("%v: spent %d, held %d; want %d, 0", tc.outcome, spent, held, tc.spent)
 		}
 	}
 }
@@ -31,22 +31,19 @@ func TestSettle(t *testing.T) {
 func TestSettleTwice(t *testing.T) {
 	for _, first := range []Outcome{Denied, Accepted, Void} {
 		for _, second := range []Outcome{Denied, Accepted, Void} {
-			p := policy()
-			p.Global = Rate{1, time.Second}
-			l := newLimiter(t, p)
-			l.Ask(start, Attempt{Addr: host(1)})
-			other := l.Ask(start, Attempt{Addr: host(0)}) // keeps its hold and its turn throughout
+			l := newLimiter(t, site())
+			other := l.Ask(start, Attempt{Addr: host(0)}) // keeps its hold throughout
 			k := l.Ask(start, Attempt{Addr: host(0)})
 			k.Settle(start, first)
-			spent, held, global := settled(l, start)
+			spent, held := settled(l, start)
 			k.Settle(start, second)
-			if s, h, g := settled(l, start); s != spent || h != held || g != global {
-				t.Errorf("%v then %v: spent %d, held %d, global %v; want %d, %d, %v",
-					first, second, s, h, g, spent, held, global)
+			if s, h := settled(l, start); s != spent || h != held {
+				t.Errorf("%v then %v: spent %d, held %d; want %d, %d", first, second, s, h, spent, held)
 			}
 			other.Settle(start, Void)
 		}
 	}
+	new(Ticket).Settle(start, Denied) // nobody asked with it
 }
 
 func TestSettleRefused(t *testing.T) {
@@ -54,15 +51,15 @@ func TestSettleRefused(t *testing.T) {
 	p.Source = Rate{1, time.Hour}
 	l := newLimiter(t, p)
 	k := l.Ask(start, Attempt{Addr: host(0)})
-	refused := l.Ask(start, Attempt{Addr: host(0)})
 	for _, o := range []Outcome{Denied, Accepted, Void} {
+		refused := l.Ask(start, Attempt{Addr: host(0)})
 		refused.Settle(start, o)
-		if spent, held, global := settled(l, start); spent != 0 || held != 1 || global != 199 {
-			t.Errorf("%v: spent %d, held %d, global %v; want 0, 1, 199", o, spent, held, global)
+		if spent, held := settled(l, start); spent != 0 || held != 1 {
+			t.Errorf("%v: spent %d, held %d; want 0, 1", o, spent, held)
 		}
-	}
-	if v := refused.Verdict(); v != refusal(RuleSource) {
-		t.Errorf("verdict %v after settling", v)
+		if v := refused.Verdict(); v != refusal(RuleSource) {
+			t.Errorf("verdict %v after settling", v)
+		}
 	}
 	k.Settle(start, Void)
 }
@@ -90,7 +87,7 @@ func TestSetPolicy(t *testing.T) {
 	set(func(p *Policy) { p.Source = Rate{} })
 	tl.play(t, `
 		0s  ask e 192.0.2.1   = pass none
-		0s  denied e`) // held without a rule, settled without one
+		0s  denied e`) // judged without a rule, settled without one
 	set(func(p *Policy) { p.Source, p.OpenPrelogin = Rate{3, 3 * time.Minute}, 1 })
 	tl.play(t, `
 		0s  void b
@@ -99,51 +96,118 @@ func TestSetPolicy(t *testing.T) {
 		0s  connect w 192.0.2.1  = refuse open_prelogin
 		1m  ask g 192.0.2.1      = wait 2s source
 	`)
-	before := tl.policy
+	before := tl.rules.Load()
 	p.Source.Per = 0
-	if err := tl.SetPolicy(start, p); err == nil || tl.policy.Source != before.Source {
-		t.Errorf("a wrong policy gave %v and %v", err, tl.policy.Source)
+	if err := tl.SetPolicy(start, p); err == nil || tl.rules.Load() != before {
+		t.Errorf("a wrong policy gave %v", err)
 	}
 }
 
-// A token reserved under one policy is not put back into a bucket another has made.
+// What waits when the rule is switched off goes on.
 func TestSetPolicyGlobal(t *testing.T) {
 	p := policy()
-	p.Global = Rate{1, time.Second}
-	l := newLimiter(t, p)
-	l.Ask(start, Attempt{Addr: host(0)})
-	waits := l.Ask(start, Attempt{Addr: host(1)})
+	p.Global = Rate{1, 5 * time.Second}
+	tl := statement(t, p, `
+		0s  ask a 192.0.2.1  = pass none
+		0s  enter a          = pass none
+		0s  ask b 192.0.3.1  = pass none
+		0s  enter b          = wait 5s global
+		1s  turn             =
+	`)
 	p.Global = Rate{}
-	if err := l.SetPolicy(start, p); err != nil {
+	if err := tl.SetPolicy(at("1s"), p); err != nil {
 		t.Fatal(err)
 	}
-	free := l.Ask(start, Attempt{Addr: host(2)})
-	waits.Settle(start, Void)
-	p.Global = Rate{5, time.Hour}
-	if err := l.SetPolicy(start, p); err != nil {
-		t.Fatal(err)
-	}
-	free.Settle(start, Void)
-	if left := l.Stats(start).GlobalTokens; left != 4 {
-		t.Errorf("%v global tokens left, want 4: one was spent", left)
-	}
+	tl.play(t, `
+		1s  turn             = b pass
+		1s  ask c 192.0.2.1  = pass none
+		1s  enter c          = pass none
+	`)
 }
 
 func TestSetPolicyShrinksTheTable(t *testing.T) {
 	p := policy()
+	p.TableMax = 20_000
 	l := newLimiter(t, p)
-	for i := range 100 {
+	for i := range 10_000 {
 		attempt(l, start, host(i), Denied)
 	}
-	p.TableMax = 10
+	p.TableMax = 1000
 	if err := l.SetPolicy(start, p); err != nil {
 		t.Fatal(err)
 	}
-	if s := l.Stats(start); s.Capacity != 10 || s.Sources != 100 {
+	if s := l.Stats(start); s.Capacity != 1000 || s.Sources != 10_000 {
 		t.Errorf("%+v: what is in use must stay", s)
 	}
-	for i := range 100 {
-		attempt(l, at("1h"), host(100+i), Denied)
+	for i := range 10_000 {
+		attempt(l, at("3h"), host(10_000+i), Denied)
 	}
-	checkTable(t, &l.table, 10)
+	checkTable(t, &l.table, 1000)
+}
+
+// New sources come from anywhere, fail more often than one source may, and nobody is locked out by a full table.
+func TestFullTableShares(t *testing.T) {
+	p := policy()
+	p.TableMax, p.Global = 10, Rate{}
+	l := newLimiter(t, p)
+	var visits []*Visit
+	for i := range p.TableMax {
+		v, _ := l.Connect(start, host(100_000+i*250))
+		visits = append(visits, v)
+	}
+	for i := range 400 {
+		v, verdict := l.Connect(start, host(i*250))
+		if verdict != pass {
+			t.Fatalf("connect %d: %v", i, verdict)
+		}
+		k := l.Ask(start, Attempt{Addr: host(i * 250)})
+		if k.Verdict().Action == Refuse {
+			t.Fatalf("ask %d: %v", i, k.Verdict())
+		}
+		k.Settle(start, Denied)
+		visits = append(visits, v)
+		checkTable(t, &l.table, p.TableMax)
+	}
+	k := l.Ask(start, Attempt{Addr: host(7)})
+	if want := waiting(RuleNetwork, p.WaitMax); k.Verdict() != want {
+		t.Errorf("verdict %v, want %v", k.Verdict(), want)
+	}
+	if shared := l.Stats(start).Shared; shared != 401 {
+		t.Errorf("%d attempts shared, want 401", shared)
+	}
+	// What was taken is given back to where it was taken, whatever has room by then.
+	for _, v := range visits {
+		v.Leave(at("1s"))
+	}
+	k.Settle(at("1h"), Denied)
+	four := &l.table.spare[0].entry
+	if four.open != 0 || four.prelogin != 0 || four.holds != 0 || four.denials.spent(l.origin.moment(at("1h")), &l.rules.Load().network) != 1 {
+		t.Errorf("the shared entry ends as %+v", four)
+	}
+	if later := l.Ask(at("3h"), Attempt{Addr: host(7)}); later.held != 2 {
+		t.Error("no entry for a source though there is room again")
+	}
+}
+
+// A known login with another password, whose source finds no room, is not free: its network answers for it.
+func TestKnownWithoutRoomIsCharged(t *testing.T) {
+	p := site()
+	p.TableMax = 1
+	l := newLimiter(t, p)
+	a := Attempt{Addr: host(0), Account: "u"}
+	k := l.Ask(start, a)
+	k.Settle(start, Accepted)
+	if v, _ := l.Connect(start, host(9)); v == nil {
+		t.Fatal("refused")
+	}
+	for range 10 {
+		k := l.Ask(start, a)
+		if !k.Verdict().Known || k.held != 1 {
+			t.Fatalf("%+v, %d held", k.Verdict(), k.held)
+		}
+		k.Settle(start, Denied)
+	}
+	if k := l.Ask(start, a); k.Verdict().Rule != RuleNetwork || k.Verdict().Action != Wait {
+		t.Errorf("%+v", k.Verdict())
+	}
 }

@@ -2,92 +2,102 @@ package limiter
 
 import (
 	"net/netip"
+	"sync"
 	"time"
 )
 
 // A Visit is one open connection. Whoever asked for it must call Leave once the connection has ended. It is safe for
 // concurrent use.
 type Visit struct {
-	limiter  *Limiter
-	entry    *entry // nil for an exempt address, and after Leave
+	limiter *Limiter
+	counted bool // in the entry of key; not for an exempt address
+	key     key
+
+	mu       sync.Mutex
 	loggedIn bool
+	left     bool
 }
 
 // Connect asks whether a new connection from addr, which arrived at time t, may stay. The verdict is pass or refuse, and
 // the Visit is nil exactly when it is refuse. A refused connection counts nowhere. Exempt addresses pass; so do sources
 // for which the table has no room, for a network's many customers must not be refused as if they were one.
 func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Visit, Verdict) {
-	t = l.lock(t)
-	defer l.mu.Unlock()
-	if l.policy.exempts(addr) {
+	now, r := l.origin.moment(t), l.rules.Load()
+	if r.exempts(addr) {
 		return &Visit{limiter: l}, pass
 	}
-	e := l.entry(t, ofSource, addr)
-	if e == nil {
-		return l.visit(l.entry(t, ofNetwork, addr)), pass
+	e, mu := l.table.take(now, l.hasher.block(ofSource, Source(addr)), ofSource, r.TableMax)
+	if e != nil {
+		if rule := e.crowded(now, r); rule != RuleNone {
+			mu.Unlock()
+			return nil, refusal(rule)
+		}
+		if !r.connect.off() {
+			e.connects.spend(now, &r.connect)
+		}
+	} else {
+		e, mu = l.network(now, Network(addr), r)
 	}
-	if r := e.crowded(t, &l.policy); r != RuleNone {
-		return nil, refusal(r)
-	}
-	e.connects.spend(t, l.policy.Connect)
-	return l.visit(e), pass
-}
-
-// visit counts a new visit in e. It requires l.mu.
-func (l *Limiter) visit(e *entry) *Visit {
+	defer mu.Unlock()
 	e.open++
 	e.prelogin++
-	return &Visit{limiter: l, entry: e}
+	return &Visit{limiter: l, counted: true, key: e.key}, pass
 }
 
-// crowded returns the rule that keeps another connection of source e out at t.
-func (e *entry) crowded(t time.Time, p *Policy) Rule {
+// network returns the entry of block, or the one of all networks that found no room, and its lock, locked.
+func (l *Limiter) network(now moment, block netip.Prefix, r *rules) (*entry, *sync.Mutex) {
+	e, mu := l.table.take(now, l.hasher.block(ofNetwork, block), ofNetwork, r.TableMax)
+	if e == nil {
+		return l.table.overflow(block.Addr())
+	}
+	return e, mu
+}
+
+// crowded returns the rule that keeps another connection of source e out.
+func (e *entry) crowded(now moment, r *rules) Rule {
 	switch {
-	case e.connects.empty(t, p.Connect):
+	case !r.connect.off() && e.connects.spent(now, &r.connect) >= r.connect.tokens:
 		return RuleConnect
-	case p.Open > 0 && e.open >= p.Open:
+	case r.Open > 0 && int(e.open) >= r.Open:
 		return RuleOpen
-	case p.OpenPrelogin > 0 && e.prelogin >= p.OpenPrelogin:
+	case r.OpenPrelogin > 0 && int(e.prelogin) >= r.OpenPrelogin:
 		return RuleOpenPrelogin
 	}
 	return RuleNone
 }
 
-// LoggedIn says that at time t the visit ceased to be one before login. Saying so again does nothing.
-func (v *Visit) LoggedIn(t time.Time) {
-	v.limiter.lock(t)
-	defer v.limiter.mu.Unlock()
-	if v.entry != nil && !v.loggedIn {
-		v.entry.prelogin--
+// LoggedIn says that the visit ceased to be one before login. Saying so again does nothing.
+func (v *Visit) LoggedIn(time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.loggedIn && !v.left {
+		v.change(func(e *entry) { e.prelogin-- })
 	}
 	v.loggedIn = true
 }
 
-// Leave says that the visit ended at time t. Leaving again does nothing.
-func (v *Visit) Leave(t time.Time) {
-	v.limiter.lock(t)
-	defer v.limiter.mu.Unlock()
-	if v.entry == nil {
+// Leave says that the visit ended. Leaving again does nothing.
+func (v *Visit) Leave(time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.left {
 		return
 	}
-	v.entry.open--
-	if !v.loggedIn {
-		v.entry.prelogin--
-	}
-	v.entry = nil
+	v.left = true
+	v.change(func(e *entry) {
+		e.open--
+		if !v.loggedIn {
+			e.prelogin--
+		}
+	})
 }
 
-// Belongs reports whether another connection of this visit's source is logged in right now. It helps to choose who must
-// go when there are too many. Exempt visits always belong, those whose source has no entry of its own never.
-func (v *Visit) Belongs() bool {
-	v.limiter.mu.Lock()
-	defer v.limiter.mu.Unlock()
-	if v.entry == nil {
-		return true
+// change changes the entry that v is counted in.
+func (v *Visit) change(what func(*entry)) {
+	if !v.counted {
+		return
 	}
-	others := v.entry.open - v.entry.prelogin
-	if v.loggedIn {
-		others--
-	}
-	return v.entry.key.kind == ofSource && others > 0
+	e, mu := v.limiter.table.find(v.key)
+	defer mu.Unlock()
+	what(e)
 }

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -53,36 +54,15 @@ func TestOpenConnections(t *testing.T) {
 	`)
 }
 
-func TestBelongs(t *testing.T) {
-	statement(t, policy(), `
-		0s  connect a 192.0.2.1  = pass none
-		0s  belongs a            = false
-		0s  connect b 192.0.2.1  = pass none
-		0s  belongs a            = false
-		1s  login b
-		1s  belongs a            = true
-		1s  belongs b            = false    # itself does not count
-		1s  login a
-		1s  belongs b            = true
-		2s  leave a
-		2s  belongs b            = false
-		2s  connect c 192.0.2.2  = pass none
-		2s  belongs c            = false    # a neighbour is another source
-	`)
-}
-
 func TestRefusedConnectLeavesNoTrace(t *testing.T) {
 	p := policy()
 	p.OpenPrelogin = 1
 	tl := statement(t, p, `0s  connect a 192.0.2.1  = pass none`)
-	e := tl.visits["a"].entry
-	before := *e
+	source := netip.MustParsePrefix("192.0.2.1/32")
+	before := tl.inside(ofSource, source)
 	tl.play(t, `0s  connect b 192.0.2.1  = refuse open_prelogin`)
-	if *e != before {
-		t.Errorf("entry %+v, before %+v", *e, before)
-	}
-	if spent := e.connects.spent(start, p.Connect); spent != 1 {
-		t.Errorf("%d connections spent, want 1", spent)
+	if e := tl.inside(ofSource, source); e != before || e.open != 1 {
+		t.Errorf("entry %+v, before %+v", e, before)
 	}
 }
 
@@ -95,8 +75,5 @@ func TestAVisitThatLeftIsForgotten(t *testing.T) {
 	`)
 	if s := tl.Stats(at("2s")); s.Sources != 1 {
 		t.Errorf("%+v: want the second source alone", s)
-	}
-	if tl.visits["a"].entry != nil {
-		t.Error("a visit that left still points to its entry")
 	}
 }

@@ -14,7 +14,9 @@ import (
 // crowded returns a gate that holds few connections.
 func crowded(t *testing.T, most int, j *judge) (*gate, *memListener) {
 	g := newGate(t, dialogue.IMAP{}, j.imap)
-	g.limit(strict())
+	p := strict()
+	p.KnownTTL = time.Hour
+	g.limit(p)
 	g.MaxConnections = most
 	return g, g.open(imapDoor)
 }
@@ -68,7 +70,7 @@ func TestNewcomersFindRoom(t *testing.T) {
 	})
 }
 
-// A source with somebody logged in belongs here: its others go last.
+// A source that a login was accepted from belongs here: its others go last.
 func TestWhoBelongsGoesLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, ln := crowded(t, 4, &judge{})

@@ -278,11 +278,11 @@ func (s *session) isStopped() End {
 	return s.stopped
 }
 
-// belongs says whether somebody from the same source is logged in.
+// belongs says whether a login from the same source was ever accepted.
 func (s *session) belongs() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.guest != nil && s.guest.Belongs()
+	return s.guest != nil && s.server.Limiter.KnownSource(time.Now(), s.record.Client.Addr())
 }
 
 // addrPort returns the IP address and port of a, or a zero AddrPort if it has

@@ -46,10 +46,10 @@ var homes = map[string][]string{
 	"github.com/coreos/go-systemd/v22":    {"postern/cmd/postern"},
 	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
 	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/proxytest", "postern/bench/client"},
-	"golang.org/x/time":                   {"postern/limiter"},
-	"github.com/dchest/siphash":           {"postern/limiter/watch"},
-	"github.com/emersion/go-imap/v2":      {"postern/proxy/dialogue", "postern/proxy/proxytest"},
-	"github.com/emersion/go-sasl":         {"postern/proxy/dialogue", "postern/proxy/proxytest"},
+
+	"github.com/dchest/siphash":      {"postern/limiter", "postern/limiter/watch"},
+	"github.com/emersion/go-imap/v2": {"postern/proxy/dialogue", "postern/proxy/proxytest"},
+	"github.com/emersion/go-sasl":    {"postern/proxy/dialogue", "postern/proxy/proxytest"},
 
 	"github.com/HdrHistogram/hdrhistogram-go": {"postern/bench"},
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},

@@ -41,8 +41,8 @@ func TestJitter(t *testing.T) {
 	const longest = 10 * time.Second
 	for _, d := range []time.Duration{0, 1, 2 * time.Second, 8 * time.Second, 9 * time.Second, longest} {
 		low, high := time.Hour, time.Duration(0)
-		for range 1000 {
-			got := jittered(d, longest)
+		for chance := range uint64(1000) {
+			got := jittered(d, longest, chance)
 			low, high = min(low, got), max(high, got)
 		}
 		if low < d || high > min(d+d/5, longest) {

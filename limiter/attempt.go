@@ -1,0 +1,81 @@
+package limiter
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Attempt is one login a client asks for.
+type Attempt struct {
+	Addr       netip.Addr // where the client is
+	Account    string     // the user name it gave
+	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if none was shown
+}
+
+// A subject is an attempt as the rules see it.
+type subject struct {
+	network  netip.Prefix
+	keys     [kinds]key // of what it falls into; zero where it does not
+	marks    marks
+	standing standing
+	exempt   bool
+}
+
+// subject returns a as the rules r see it at time t.
+func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
+	source := Source(a.Addr)
+	account := l.hasher.account(a.Account)
+	s := subject{network: Network(a.Addr), exempt: r.exempts(a.Addr)}
+	s.keys[ofSource] = l.hasher.block(ofSource, source)
+	s.keys[ofNetwork] = l.hasher.block(ofNetwork, s.network)
+	s.keys[ofAccount] = account
+	s.marks.credential = credentialMark(a.Credential)
+	if !s.exempt { // many share a webmail's address: it says nothing of an account
+		s.marks.source, s.marks.network = blockMark(s.keys[ofSource]), blockMark(s.keys[ofNetwork])
+	}
+	s.standing = l.known.look(account, s.marks, keptFor(t, r.KnownTTL))
+	s.keys[ofPair] = l.hasher.pair(ofPair, account, source, Credential{})
+	if s.pairOfNetwork() {
+		s.keys[ofPair] = l.hasher.pair(ofPair, account, s.network, Credential{})
+	}
+	if s.standing.known() {
+		s.keys[ofUse] = l.hasher.pair(ofUse, account, source, Credential{})
+	}
+	if a.Credential.shown() && r.RepeatTTL > 0 {
+		s.keys[ofRepeat] = l.hasher.pair(ofRepeat, account, source, a.Credential)
+	}
+	return s
+}
+
+// applies reports whether the rule about denials of kind k applies to s.
+//
+// Known by credential, there is nothing to guess. Known by address, an attempt with another credential may be the owner
+// who mistypes, or a neighbour who guesses: attacks from elsewhere must not slow it, and its own guesses count. If it is
+// the network that is known, all sources in it share one pair, so that a neighbour gains nothing by hopping through it.
+func (s *subject) applies(k kind) bool {
+	switch {
+	case s.standing.credential:
+		return false
+	case s.exempt:
+		return k == ofAccount
+	case s.standing.known():
+		return k == ofSource || k == ofPair
+	}
+	return true
+}
+
+// pairOfNetwork reports whether it does.
+func (s *subject) pairOfNetwork() bool {
+	return s.standing.network && !s.standing.source
+}
+
+// order returns the place of s among others, before anything is known of where it comes from.
+func (s *subject) order() Order {
+	if s.standing.known() {
+		return Order{class: ofKnown}
+	}
+	if s.exempt { // each account behind a webmail is one of its own
+		return Order{class: ofClean, line: s.keys[ofAccount]}
+	}
+	return Order{class: ofClean, line: s.keys[ofNetwork]}
+}

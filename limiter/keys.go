@@ -1,0 +1,86 @@
+package limiter
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dchest/siphash"
+)
+
+// A kind says what an entry of the table stands for.
+type kind uint8
+
+const (
+	nothing   kind = iota // an empty slot
+	ofSource              // denials and connections of a source
+	ofNetwork             // denials of a network
+	ofPair                // denials of a source, or of a network, on one account
+	ofAccount             // denials of strangers on one account
+	ofRepeat              // one credential denied from one source
+	ofUse                 // logins of a source to one account that was accepted from there
+	kinds                 // how many there are
+)
+
+// A key finds an entry: 128 bits of SipHash under a secret, over the kind and whatever it stands for. Without the
+// secret nobody can aim at another's entry, or at one corner of the table.
+type key struct{ hi, lo uint64 }
+
+// hasher makes keys.
+type hasher struct{ k0, k1 uint64 }
+
+func (h hasher) sum(b []byte) key {
+	hi, lo := siphash.Hash128(h.k0, h.k1, b)
+	return key{hi, lo}
+}
+
+// blockLen is the length of a block in a key: address and prefix length.
+const blockLen = 17
+
+func appendBlock(b []byte, p netip.Prefix) []byte {
+	addr := p.Addr().As16() // no block is both IPv4 and IPv6: their lengths differ
+	if !p.IsValid() {
+		addr = [16]byte{}
+	}
+	return append(append(b, addr[:]...), byte(p.Bits()))
+}
+
+// block returns the key of a source or a network.
+func (h hasher) block(k kind, p netip.Prefix) key {
+	var b [1 + blockLen]byte
+	return h.sum(appendBlock(append(b[:0], byte(k)), p))
+}
+
+// accountMax is how much of a name makes the account, in octets. No mail address is longer.
+const accountMax = 320
+
+// account returns the key of the account a client calls name: the same for capitals and small letters.
+func (h hasher) account(name string) key {
+	var b [1 + accountMax + utf8.UTFMax]byte
+	return h.sum(appendFolded(append(b[:0], byte(ofAccount)), name))
+}
+
+// appendFolded appends name in small letters, as far as accountMax.
+func appendFolded(b []byte, name string) []byte {
+	for _, r := range name {
+		if len(b) > accountMax {
+			break
+		}
+		b = utf8.AppendRune(b, unicode.ToLower(r))
+	}
+	return b
+}
+
+// pair returns the key of what is kept of an account and a block, and for a repeat of a credential.
+func (h hasher) pair(k kind, account key, p netip.Prefix, c Credential) key {
+	var b [1 + 16 + blockLen + len(c)]byte
+	s := append(b[:0], byte(k))
+	s = binary.BigEndian.AppendUint64(s, account.hi)
+	s = binary.BigEndian.AppendUint64(s, account.lo)
+	s = appendBlock(s, p)
+	if k == ofRepeat {
+		s = append(s, c[:]...)
+	}
+	return h.sum(s)
+}

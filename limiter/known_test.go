@@ -1,0 +1,149 @@
+package limiter
+
+import (
+	"testing"
+	"time"
+)
+
+// month is what counts at d after start under the default KnownTTL.
+func month(d string) kept { return keptFor(at(d), 720*time.Hour) }
+
+// accepted notes a login with m at d after start.
+func (n *known) accepted(d string, account key, m marks) {
+	n.learn(at(d), account, m, month(d), 1000)
+}
+
+func TestKnown(t *testing.T) {
+	var n known
+	alice, home := key{1, 1}, marks{credential: 7, source: 70, network: 700}
+	if s := n.look(alice, home, month("0s")); s != (standing{}) {
+		t.Errorf("known before anything was accepted: %+v", s)
+	}
+	n.accepted("0s", alice, home)
+	for _, tc := range []struct {
+		at   string
+		m    marks
+		want standing
+	}{
+		{"0s", home, standing{true, true, true, true}},
+		{"0s", marks{7, 71, 701}, standing{credential: true, secrets: true}}, // a traveller
+		{"0s", marks{8, 70, 700}, standing{source: true, network: true, secrets: true}},
+		{"0s", marks{8, 71, 700}, standing{network: true, secrets: true}},
+		{"0s", marks{}, standing{secrets: true}},
+		{"719h", home, standing{true, true, true, true}},
+		{"720h", home, standing{}},
+	} {
+		if s := n.look(alice, tc.m, month(tc.at)); s != tc.want {
+			t.Errorf("%s %v: %+v, want %+v", tc.at, tc.m, s, tc.want)
+		}
+	}
+	if s := n.look(key{1, 2}, home, month("0s")); s != (standing{}) {
+		t.Errorf("what is known of one account is known of another: %+v", s)
+	}
+	n.forget(alice, 7)
+	if s := n.look(alice, home, month("0s")); s != (standing{source: true, network: true}) {
+		t.Errorf("after its credential was denied: %+v", s)
+	}
+}
+
+// Somebody who comes from everywhere displaces his own marks, and nobody else's.
+func TestInsiderDisplacesHimself(t *testing.T) {
+	var n known
+	honest, insider := key{1, 1}, key{65, 1} // of one part
+	home := marks{credential: 7, source: 70, network: 700}
+	n.accepted("0s", honest, home)
+	for i := range 100_000 {
+		n.accepted("1h", insider, marks{uint16(i + 1), uint32(i + 1000), uint32(i + 1000)})
+	}
+	if s := n.look(honest, home, month("1h")); s != (standing{true, true, true, true}) {
+		t.Errorf("the honest one is %+v", s)
+	}
+	if s := n.look(insider, marks{1, 1000, 1000}, month("1h")); s.known() {
+		t.Errorf("the insider's first address is still %+v", s)
+	}
+	if accounts, sources := n.accounts.Load(), len(n.sources.of); accounts != 2 || sources != 1+sourcesKept {
+		t.Errorf("%d accounts, %d sources", accounts, sources)
+	}
+}
+
+func TestRenewOrdersMarks(t *testing.T) {
+	list, when := make([]uint16, 3), make([]hour, 3)
+	for i, step := range []struct {
+		m, left uint16
+		isNew   bool
+		want    [3]uint16
+	}{
+		{5, 0, true, [3]uint16{5}},
+		{6, 0, true, [3]uint16{6, 5}},
+		{5, 0, false, [3]uint16{5, 6}},
+		{7, 0, true, [3]uint16{7, 5, 6}},
+		{6, 0, false, [3]uint16{6, 7, 5}},
+		{8, 5, true, [3]uint16{8, 6, 7}},
+	} {
+		left, isNew := renew(list, when, step.m, hour(i))
+		if left != step.left || isNew != step.isNew || [3]uint16(list) != step.want || when[0] != hour(i) {
+			t.Errorf("step %d: %d left, new %v, %v at %v", i, left, isNew, list, when)
+		}
+	}
+	if remove(list, when, 6); [3]uint16(list) != [3]uint16{8, 7} {
+		t.Errorf("without 6: %v", list)
+	}
+}
+
+func TestKnownIsBounded(t *testing.T) {
+	var n known
+	for i := range 5000 {
+		n.accepted("0s", key{uint64(i), 0}, marks{source: uint32(i + 1)})
+	}
+	if got := n.accounts.Load(); got != 1000 {
+		t.Errorf("%d accounts, want 1000", got)
+	}
+	if !n.look(key{0, 0}, marks{source: 1}, month("0s")).known() {
+		t.Error("a flood of accounts pushed out one that was there")
+	}
+	// A month later all of them are forgotten, a few for each that comes.
+	for i := range 1000 {
+		n.accepted("721h", key{uint64(i), 1}, marks{source: uint32(i + 10_000)})
+	}
+	homeless := 0
+	for i := range 1000 {
+		if !n.look(key{uint64(i), 1}, marks{source: uint32(i + 10_000)}, month("721h")).known() {
+			homeless++
+		}
+	}
+	if homeless > 20 {
+		t.Errorf("%d of 1000 accounts found no room among those that are forgotten", homeless)
+	}
+	if accounts, sources := n.accounts.Load(), len(n.sources.of); accounts > 1000 || sources > 1000 {
+		t.Errorf("%d accounts, %d sources", accounts, sources)
+	}
+}
+
+func TestHourWraps(t *testing.T) {
+	for _, tc := range []struct {
+		h, now hour
+		want   int
+	}{{0, 0, 0}, {10, 15, 5}, {65_530, 4, 10}, {15, 10, 0}} { // the last: a clock was set back
+		if got := tc.h.since(tc.now); got != tc.want {
+			t.Errorf("from %d to %d are %d hours, want %d", tc.h, tc.now, got, tc.want)
+		}
+	}
+}
+
+func TestKnownSource(t *testing.T) {
+	p := site()
+	p.Exempt = append(p.Exempt, Source(host(9)))
+	l := newLimiter(t, p)
+	for i, account := range []string{"u", "v"} {
+		k := l.Ask(at("0s"), Attempt{Addr: host(i), Account: account})
+		k.Settle(at("0s"), Accepted)
+	}
+	for i, want := range map[int]bool{0: true, 1: true, 2: false, 9: true} {
+		if got := l.KnownSource(at("0s"), host(i)); got != want {
+			t.Errorf("source %d: %v, want %v", i, got, want)
+		}
+	}
+	if l.KnownSource(at("721h"), host(0)) {
+		t.Error("a source is known for ever")
+	}
+}
