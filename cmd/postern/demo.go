@@ -2,28 +2,41 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"slices"
 
+	"postern/limiter/crowd"
 	"postern/proxy/proxytest"
 )
 
 // demoAccount is who may log in at the demo. Its password is no secret.
 var demoAccount = proxytest.Account{Name: "demo", Secret: "gatekeeper", Messages: proxytest.Samples()}
 
+// prepareDemo declares the flags of `postern demo`.
+func prepareDemo(flags *flag.FlagSet) func(context.Context, surroundings) error {
+	attack := flags.Bool("attack", false, "let users come, and then attackers, and see what the watch says")
+	return func(ctx context.Context, s surroundings) error {
+		dir, err := os.MkdirTemp("", "postern-demo-")
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		defer os.RemoveAll(dir)
+		if *attack {
+			return s.demoAttack(ctx, dir)
+		}
+		return s.demo(ctx, dir)
+	}
+}
+
 // demo serves on loopback in front of a mail server in the same process, prints
 // what to try, and forgets everything at the end. Settings in the environment
 // count, so that limits can be tried out; addresses, backends and certificate
 // are the demo's own.
-func demo(ctx context.Context, s surroundings) error {
-	dir, err := os.MkdirTemp("", "postern-demo-")
-	if err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
-	defer os.RemoveAll(dir)
+func (s surroundings) demo(ctx context.Context, dir string) error {
 	own, stop, err := demoSettings(dir)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -34,8 +47,13 @@ func demo(ctx context.Context, s surroundings) error {
 }
 
 // demoSettings starts the mail servers, puts a certificate into dir and returns
-// the settings of a gate between them. stop ends the servers.
-func demoSettings(dir string) (own []string, stop func(), err error) {
+// the settings of a gate between them. stop ends the servers, at which the
+// demo's account and those of users may log in.
+func demoSettings(dir string, users ...crowd.Login) (own []string, stop func(), err error) {
+	accounts := []proxytest.Account{demoAccount}
+	for _, u := range users {
+		accounts = append(accounts, proxytest.Account{Name: u.Account, Secret: u.Secret, Messages: demoAccount.Messages})
+	}
 	cert, err := proxytest.NewCertificate("localhost", "127.0.0.1", "::1")
 	if err != nil {
 		return nil, nil, err
@@ -44,11 +62,11 @@ func demoSettings(dir string) (own []string, stop func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	imap, err := demoBackend(proxytest.ServeIMAP)
+	imap, err := demoBackend(proxytest.ServeIMAP, accounts)
 	if err != nil {
 		return nil, nil, err
 	}
-	pop3, err := demoBackend(proxytest.ServePOP3)
+	pop3, err := demoBackend(proxytest.ServePOP3, accounts)
 	if err != nil {
 		imap.Close()
 		return nil, nil, err
@@ -69,12 +87,12 @@ func demoSettings(dir string) (own []string, stop func(), err error) {
 
 // demoBackend starts a mail server that, like a Dovecot behind a gate, demands
 // a PROXY header.
-func demoBackend(serve func(net.Listener, []proxytest.Account, proxytest.Options) (*proxytest.Server, error)) (*proxytest.Server, error) {
+func demoBackend(serve func(net.Listener, []proxytest.Account, proxytest.Options) (*proxytest.Server, error), accounts []proxytest.Account) (*proxytest.Server, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	server, err := serve(ln, []proxytest.Account{demoAccount}, proxytest.Options{ProxyHeader: true})
+	server, err := serve(ln, accounts, proxytest.Options{ProxyHeader: true})
 	if err != nil {
 		ln.Close()
 	}
@@ -92,12 +110,18 @@ func freeAddr(addr string) string {
 	return addr
 }
 
+// at is the address of the demo's door.
+func (g *gate) at(door string) string {
+	for _, e := range g.entrances {
+		if e.door.Name == door {
+			return e.listener.Addr().String()
+		}
+	}
+	return ""
+}
+
 // explainDemo prints where the demo listens and what to try.
 func (g *gate) explainDemo(w io.Writer) {
-	at := map[string]string{}
-	for _, e := range g.entrances {
-		at[e.door.Name] = e.listener.Addr().String()
-	}
 	login := demoAccount.Name + ":" + demoAccount.Secret
 	fmt.Fprintf(w, `postern demo: a gate in front of a small mail server, both in this process. All is forgotten at the end.
 
@@ -116,6 +140,6 @@ Try a wrong password and see what a mail program is told; repeat it and the answ
 
 Ctrl-C ends the demo. What the gate logs follows.
 
-`, at["imaps"], at["imap"], at["pop3s"], at["pop3"], g.admin[0].listener.Addr(),
-		demoAccount.Name, demoAccount.Secret, login, at["imaps"], demoAccount.Name, at["imaps"])
+`, g.at("imaps"), g.at("imap"), g.at("pop3s"), g.at("pop3"), g.admin[0].listener.Addr(),
+		demoAccount.Name, demoAccount.Secret, login, g.at("imaps"), demoAccount.Name, g.at("imaps"))
 }

@@ -45,6 +45,12 @@ func (l *logbook) String() string {
 // written.
 func (l *logbook) await(t *testing.T, parts ...string) string {
 	t.Helper()
+	return l.awaitFor(t, patience, parts...)
+}
+
+// awaitFor is await for what takes its time.
+func (l *logbook) awaitFor(t *testing.T, patience time.Duration, parts ...string) string {
+	t.Helper()
 	timeout := time.After(patience)
 	for {
 		l.mu.Lock()
@@ -122,16 +128,6 @@ func newHouse(t *testing.T, more ...string) *testHouse {
 	t.Cleanup(h.close)
 	h.serve()
 	return h
-}
-
-// at returns the address of a door.
-func (h *testHouse) at(door string) string {
-	for _, e := range h.entrances {
-		if e.door.Name == door {
-			return e.listener.Addr().String()
-		}
-	}
-	return ""
 }
 
 // client speaks lines.

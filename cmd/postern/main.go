@@ -78,7 +78,7 @@ type command struct {
 // commands lists what `postern help` lists, in that order.
 var commands = []command{
 	{"serve", "", "open the doors and serve until SIGTERM (the default)", without(serve)},
-	{"demo", "", "serve on loopback in front of a mail server of its own, to try things out", without(demo)},
+	{"demo", "", "serve on loopback in front of a mail server of its own, to try things out", prepareDemo},
 	{"config", "", "print every setting: its value now, its default, its meaning", prepareConfig},
 	{"health", "", "ask the postern that runs here whether it is ready; exit 0 or 1", without(health)},
 	{"check", "", "ask it how it does, for Nagios, Icinga or Checkmk; exit 0 to 3", prepareCheck},

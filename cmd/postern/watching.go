@@ -18,16 +18,13 @@ import (
 
 // makeLookout makes what watches over all logins and speaks for it.
 func (g *gate) makeLookout() error {
-	w, dir := g.config.Watch, string(g.config.State.Dir)
-	if dir != "" {
-		dir = filepath.Join(dir, "watch")
-	}
+	w := g.config.Watch
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("name this gate in alerts: %w", err)
 	}
 	c := lookout.Config{
-		Dir: dir, Key: watchKey(g.installed), Location: time.Local, Host: host, Log: g.journal.Logger, Alertmanager: w.Alertmanager.parsed(),
+		Dir: watchDir(g.config), Key: watchKey(g.installed), Location: time.Local, Host: host, Log: g.journal.Logger, Alertmanager: w.Alertmanager.parsed(),
 		StatusDir: string(w.StatusDir), Name: string(w.StatusName), URL: string(w.StatusURL), Hold: w.StatusHold, Parts: g.parts,
 	}
 	for _, hook := range w.Webhooks {
@@ -37,6 +34,14 @@ func (g *gate) makeLookout() error {
 		return wrong("STATE_DIR", "%v", err)
 	}
 	return nil
+}
+
+// watchDir is the watch's own part of the state folder, empty if there is none.
+func watchDir(c Config) string {
+	if c.State.Dir == "" {
+		return ""
+	}
+	return filepath.Join(string(c.State.Dir), "watch")
 }
 
 // watchKey is the watch's own part of the installation's key.

@@ -22,6 +22,7 @@ type target struct {
 	name    string // in what was told and in the log; no secret
 	channel string // one of Channels
 	url     *url.URL
+	news    chan struct{}
 
 	pause time.Duration // after the last failure, zero if there was none
 	next  time.Time     // no delivery before
@@ -37,13 +38,16 @@ type sentKey struct {
 // targets are the receivers that c names. A webhook's address is told apart
 // from others on the same host by a hash, for the rest of it may be a secret.
 func targets(c Config) (all []*target) {
+	add := func(name, channel string, to *url.URL) {
+		all = append(all, &target{name: name, channel: channel, url: to, news: make(chan struct{}, 1), sent: map[sentKey]time.Time{}})
+	}
 	if c.Alertmanager != nil {
-		all = append(all, &target{name: "alertmanager " + c.Alertmanager.Host, channel: "alertmanager", url: c.Alertmanager, sent: map[sentKey]time.Time{}})
+		add("alertmanager "+c.Alertmanager.Host, "alertmanager", c.Alertmanager)
 	}
 	for _, hook := range c.Webhooks {
 		h := fnv.New32a()
 		fmt.Fprint(h, hook)
-		all = append(all, &target{name: fmt.Sprintf("webhook %s %08x", hook.Host, h.Sum32()), channel: "webhook", url: hook})
+		add(fmt.Sprintf("webhook %s %08x", hook.Host, h.Sum32()), "webhook", hook)
 	}
 	return all
 }

@@ -19,9 +19,12 @@ import (
 const (
 	incidentsFile = "incidents.jsonl"
 	toldFile      = "told.jsonl"
-	learnedFile   = "watch.snapshot"
 	historyDir    = "history" // one file for each day in UTC
 )
+
+// LearnedFile is the file of the state folder with what the watch has learned,
+// as [watch.Watch.Snapshot] gives it.
+const LearnedFile = "watch.snapshot"
 
 // historyDays is for how long the history is kept.
 const historyDays = 35

@@ -62,14 +62,14 @@ func TestForgetful(t *testing.T) {
 func TestReplace(t *testing.T) {
 	k := keeper{t.TempDir()}
 	for _, text := range []string{"a long text", "short"} {
-		if err := k.replace(learnedFile, []byte(text)); err != nil {
+		if err := k.replace(LearnedFile, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := k.read(learnedFile); err != nil || string(got) != text {
+		if got, err := k.read(LearnedFile); err != nil || string(got) != text {
 			t.Errorf("got %q, %v", got, err)
 		}
 	}
-	if info, err := os.Stat(filepath.Join(k.dir, learnedFile)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(k.dir, LearnedFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(k.dir, "*.new")); len(left) > 0 {

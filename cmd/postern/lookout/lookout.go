@@ -53,6 +53,7 @@ type Lookout struct {
 	history   *watch.History
 	incidents *watch.Incidents
 	targets   []*target
+	news      chan struct{} // for the page
 
 	writing sync.Mutex // orders what goes into the files
 
@@ -74,7 +75,7 @@ type fault struct {
 // without them; only a folder that cannot be used is an error.
 func New(t time.Time, c Config) (*Lookout, error) {
 	l := &Lookout{
-		config: c, keep: keeper{c.Dir}, history: watch.NewHistory(), wrong: map[string]fault{}, minute: t,
+		config: c, keep: keeper{c.Dir}, history: watch.NewHistory(), wrong: map[string]fault{}, minute: t, news: make(chan struct{}, 1),
 		watch: watch.New(watch.Config{Location: c.Location, Key: c.Key}),
 	}
 	if err := l.keep.open(); err != nil {
@@ -123,7 +124,7 @@ func (l *Lookout) recallHistory(t time.Time) error {
 // recallLearned gives the watch what it had learned. A snapshot that cannot be
 // used costs a week of learning and not the start.
 func (l *Lookout) recallLearned(t time.Time) error {
-	data, err := l.keep.read(learnedFile)
+	data, err := l.keep.read(LearnedFile)
 	if err != nil || len(data) == 0 {
 		return err
 	}

@@ -9,10 +9,6 @@ import (
 	"postern/limiter/watch"
 )
 
-// around is how much of the time before and after an incident its report
-// shows.
-const around = time.Hour
-
 // Report draws up the report on an incident at time t, the latest one if id is
 // empty. lookup may be nil; see [watch.Subject].
 func (l *Lookout) Report(t time.Time, id string, form watch.Form, lookup func(netip.Addr) (uint32, string)) (*watch.Report, error) {
@@ -23,10 +19,7 @@ func (l *Lookout) Report(t time.Time, id string, form watch.Form, lookup func(ne
 	case !found:
 		return nil, fmt.Errorf("report: there is no incident %q", id)
 	}
-	from, to := i.Started.Add(-around), t
-	if !i.Ended.IsZero() {
-		to = i.Ended.Add(around)
-	}
+	from, to := i.Span(t)
 	minutes, hours := l.history.Minutes(from, to), l.history.Hours(from, to)
 	if !to.Before(t) {
 		m, h := l.watch.Partial(t)

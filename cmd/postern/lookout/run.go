@@ -12,7 +12,7 @@ import (
 const (
 	// pulse is how often the watch is asked, which takes stock each 10 s.
 	pulse = time.Second
-	// look is how often the page and the receivers are seen to.
+	// look is how often the page and the receivers are seen to without news.
 	look = 5 * time.Second
 	// keepEvery is how often what was learned is kept.
 	keepEvery = 5 * time.Minute
@@ -23,17 +23,17 @@ const (
 // neither the watch nor the page.
 func (l *Lookout) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	all.Go(func() { every(ctx, pulse, l.tick) })
-	all.Go(func() { every(ctx, look, l.publish) })
+	all.Go(func() { every(ctx, pulse, nil, l.tick) })
+	all.Go(func() { every(ctx, look, l.news, l.publish) })
 	for _, to := range l.targets {
-		all.Go(func() { every(ctx, look, func(t time.Time) { l.deliver(ctx, t, to) }) })
+		all.Go(func() { every(ctx, look, to.news, func(t time.Time) { l.deliver(ctx, t, to) }) })
 	}
 	all.Wait()
 	l.leave(time.Now())
 }
 
-// every calls do now and then until ctx ends.
-func every(ctx context.Context, pause time.Duration, do func(time.Time)) {
+// every calls do now and then, and when there is news, until ctx ends.
+func every(ctx context.Context, pause time.Duration, news <-chan struct{}, do func(time.Time)) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	do(time.Now())
@@ -41,9 +41,26 @@ func every(ctx context.Context, pause time.Duration, do func(time.Time)) {
 		select {
 		case <-ctx.Done():
 			return
-		case t := <-tick.C:
-			do(t)
+		case <-tick.C:
+		case <-news:
 		}
+		do(time.Now())
+	}
+}
+
+// stir lets everybody know that there is news.
+func (l *Lookout) stir() {
+	knock(l.news)
+	for _, to := range l.targets {
+		knock(to.news)
+	}
+}
+
+// knock leaves word for one who may be busy.
+func knock(news chan<- struct{}) {
+	select {
+	case news <- struct{}{}:
+	default:
 	}
 }
 
@@ -65,7 +82,7 @@ func (l *Lookout) tick(t time.Time) {
 	l.happened(t, l.incidents.Observe(r.State))
 	l.writing.Unlock()
 	if due {
-		l.note(t, "keeping what was learned", l.keep.replace(learnedFile, l.watch.Snapshot(t)))
+		l.note(t, "keeping what was learned", l.keep.replace(LearnedFile, l.watch.Snapshot(t)))
 		l.keep.expire(t)
 	}
 }
@@ -95,6 +112,7 @@ func (l *Lookout) happened(t time.Time, events []watch.Event) {
 	for _, e := range events {
 		l.logEvent(e)
 	}
+	l.stir()
 }
 
 // logEvent writes one line about an event: a warning when an incident becomes
@@ -135,5 +153,5 @@ func (l *Lookout) Do(t time.Time, c watch.Command) ([]watch.Event, error) {
 func (l *Lookout) leave(t time.Time) {
 	m, h := l.watch.Partial(t)
 	l.remember(t, []watch.Minute{m}, []watch.Hour{h})
-	l.note(t, "keeping what was learned", l.keep.replace(learnedFile, l.watch.Snapshot(t)))
+	l.note(t, "keeping what was learned", l.keep.replace(LearnedFile, l.watch.Snapshot(t)))
 }

@@ -26,7 +26,7 @@ func TestJudge(t *testing.T) {
 	}{
 		"well":     {func(*State) {}, OK, "known users 100.0 % served, 4 of 4 backends up"},
 		"learning": {func(s *State) { s.Verdict, s.Learned = "learning", .25 }, OK, "known users 100.0 % served, 4 of 4 backends up, detector has learned 25 %"},
-		"nobody":   {func(s *State) { s.Known = Known{} }, OK, "known users 100.0 % served"},
+		"nobody":   {func(s *State) { s.Known = Known{} }, OK, "no known user has come, 4 of 4 backends up"},
 		"few":      {func(s *State) { s.Known = Known{Good: 2, Failed: 17} }, OK, "known users"},
 		"notice":   {func(s *State) { s.Verdict = "notice" }, OK, "known users"},
 		"an attack that users do not notice": {func(s *State) { s.Verdict = "attack" }, Warning,

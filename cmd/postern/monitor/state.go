@@ -82,6 +82,14 @@ func (k Known) Served() float64 {
 	return 100 * float64(k.Good+k.Slow) / float64(all)
 }
 
+// inWords says how known users fare.
+func (k Known) inWords() string {
+	if k.all() == 0 {
+		return "no known user has come"
+	}
+	return fmt.Sprintf("known users %.1f %% served", k.Served())
+}
+
 func (k Known) all() int { return k.Good + k.Slow + k.Limited + k.Failed }
 
 // Level is how bad something is, as the exit code of a Nagios plugin.
@@ -129,7 +137,7 @@ func (s State) Judge(l Limits) (Level, string) {
 
 // calm is what is said when all is well.
 func (s State) calm() string {
-	text := fmt.Sprintf("known users %.1f %% served, %d of %d backends up", s.Known.Served(), s.Backends.Up, s.Backends.All)
+	text := fmt.Sprintf("%s, %d of %d backends up", s.Known.inWords(), s.Backends.Up, s.Backends.All)
 	if s.Verdict == "learning" {
 		text += fmt.Sprintf(", detector has learned %.0f %%", 100*s.Learned)
 	}
@@ -171,7 +179,7 @@ func (s State) verdict() (found []trouble) {
 	case "auth_fault":
 		found = append(found, trouble{Critical, "known users are told that their passwords are wrong, " + since + ": look at the password database"})
 	case "attack":
-		found = append(found, trouble{Warning, fmt.Sprintf("attack %s, known users %.1f %% served", since, s.Known.Served())})
+		found = append(found, trouble{Warning, fmt.Sprintf("attack %s, %s", since, s.Known.inWords())})
 	case "backend_fault":
 		found = append(found, trouble{Warning, "backends fail logins, " + since})
 	case "storm":

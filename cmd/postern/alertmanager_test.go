@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// alertmanager starts a real Alertmanager that passes everything on to hook,
+// and returns its address. It ends with the test.
+func alertmanager(t *testing.T, hook string) string {
+	t.Helper()
+	program, err := exec.LookPath("prometheus-alertmanager")
+	if err != nil {
+		absent(t, "prometheus-alertmanager")
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "alertmanager.yml")
+	text := `
+route: {receiver: hook, group_by: [service], group_wait: 1s, group_interval: 1s}
+receivers: [{name: hook, webhook_configs: [{url: "` + hook + `", send_resolved: true}]}]
+`
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := newLogbook()
+	cmd := exec.CommandContext(t.Context(), program, "--config.file="+config, "--storage.path="+dir,
+		"--web.listen-address=127.0.0.1:0", "--cluster.listen-address=", "--log.level=info")
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	line := log.await(t, "Listening on", "127.0.0.1:")
+	return "http://" + regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
+}
+
+// TestAlertmanager tells a real Alertmanager of an incident from its beginning
+// to its end, which tells a receiver of webhooks twice.
+func TestAlertmanager(t *testing.T) {
+	type message struct {
+		Status       string
+		CommonLabels map[string]string
+		Alerts       []struct{ Annotations map[string]string }
+	}
+	messages := make(chan message, 100)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var m message
+		if body, err := io.ReadAll(r.Body); err == nil && json.Unmarshal(body, &m) == nil {
+			messages <- m
+		}
+	}))
+	t.Cleanup(receiver.Close)
+	h := newHouse(t, "POSTERN_STATE_DIR="+t.TempDir(), "POSTERN_ALERTMANAGER_URL="+alertmanager(t, receiver.URL))
+	if code, out := h.operate(t, "incident", "open", "attack"); code != exitOK {
+		t.Fatal(out)
+	}
+	m := <-messages
+	if m.Status != "firing" || m.CommonLabels["alertname"] != "PosternIncident" || m.CommonLabels["class"] != "attack" || m.CommonLabels["severity"] != "page" ||
+		len(m.Alerts) != 1 || m.Alerts[0].Annotations["summary"] == "" {
+		t.Errorf("got %+v", m)
+	}
+	if code, out := h.operate(t, "incident", "resolve"); code != exitOK {
+		t.Fatal(out)
+	}
+	if m := <-messages; m.Status != "resolved" || m.CommonLabels["class"] != "attack" {
+		t.Errorf("got %+v", m)
+	}
+	if len(messages) != 0 {
+		t.Errorf("and another: %+v", <-messages)
+	}
+}
