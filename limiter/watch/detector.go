@@ -15,6 +15,7 @@ const (
 	phiMost     = 10.0
 	noticeAt    = 0.045 // excess
 	attackAt    = 0.10
+	attackSure  = 0.07
 	capShare    = 0.005 // of busy, the most one network counts
 	busyFloor   = 10.0  // a tick: a smaller house is judged as if it had a login a second
 )
@@ -106,9 +107,19 @@ func (d *detector) judge(t time.Time) {
 	}
 	m := d.share(d.excess)
 	sure := d.score > significant
+	d.attack.limit = d.attackLimit()
 	d.notice.judge(t, m, sure)
 	d.attack.judge(t, m, sure)
 	d.loud.judge(t, d.share(d.raw), m < noticeAt)
+}
+
+// attackLimit returns the excess from which on people are told. In a house with few logins chance alone makes the excess
+// swing, so there the limit is as much higher as it takes for three standard deviations to stay above attackSure.
+func (d *detector) attackLimit() float64 {
+	busy := max(d.busy, busyFloor)
+	share := fading(30 * time.Second)
+	chance := math.Sqrt((d.expected[ofSuspects] + attackAt*busy) * share / (2 - share))
+	return max(attackAt, attackSure+3*chance/busy)
 }
 
 // share returns what x suspects a tick are of a busy hour.
@@ -171,6 +182,15 @@ func (d *detector) freeze(t time.Time) bool {
 	}
 	d.frozen = d.attack.on || odd && t.Sub(d.suspect) < patience || d.gates.amiss(t)
 	return d.frozen
+}
+
+// assume takes r for what every tick of a week brings.
+func (d *detector) assume(r rates) {
+	for i := range d.base.week {
+		d.base.week[i], d.base.weeks[i] = r, 1
+	}
+	d.base.count()
+	d.busy = d.base.busy()
 }
 
 // relearn raises what is expected of suspects to what comes now.

@@ -21,10 +21,7 @@ var quiet = sample{
 
 func newBench(t *testing.T) *bench {
 	d := newDetector()
-	for i := range d.base.week {
-		d.base.week[i], d.base.weeks[i] = quiet.rates, 1
-	}
-	d.base.count()
+	d.assume(quiet.rates)
 	d.gates.open = 10_000
 	b := &bench{T: t, d: d, now: monday}
 	b.show(quiet, time.Hour)
@@ -185,7 +182,7 @@ func TestFirstDay(t *testing.T) {
 		want Class
 	}{
 		{"nothing", quiet, ClassLearning},
-		{"almost a tenth of all logins", strangers(15), ClassLearning},
+		{"more than a third of all logins", strangers(70), ClassLearning},
 		{"half as many as all logins", strangers(100), ClassAttack},
 	} {
 		b := &bench{T: t, d: newDetector(), now: monday}

@@ -10,6 +10,7 @@ import (
 const (
 	levelLeast = 0.5
 	levelMost  = 2.5
+	levelFoes  = 1.5  // at most, for suspects and their networks: theirs is not a day like any other, and they may want it so
 	levelLag   = 7    // steps of 5 min kept: it lags half an hour behind, so that an attack does not hide its own beginning
 	levelFloor = 0.05 // a tick: so little says nothing
 	levelStep  = 30   // ticks
@@ -47,7 +48,11 @@ func (l *level) add(r, e rates) {
 func (l *level) now() (n rates) {
 	for i := range n {
 		ratio := (l.seen[i] + levelFloor) / (l.foreseen[i] + levelFloor)
-		n[i] = min(max(ratio, levelLeast), levelMost)
+		most := levelMost
+		if i == ofSuspects || i == ofNetworks {
+			most = levelFoes
+		}
+		n[i] = min(max(ratio, levelLeast), most)
 	}
 	return n
 }

@@ -67,7 +67,9 @@ func TestQuietWeeks(t *testing.T) {
 				}
 				w := newWorld(site, 20, begin, "Europe/Oslo")
 				for w.now.Before(begin.AddDate(0, 0, 7*learning)) {
-					w.tick()
+					if s := w.tick().State; s.Attacked() {
+						t.Fatalf("an alert while it learns, %v after it began", w.now.Sub(begin))
+					}
 				}
 				for week := range weeks {
 					tally.week(w, week)

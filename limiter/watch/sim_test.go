@@ -136,6 +136,26 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
+// TestLearnedForADay plays the incident to a watch that knows a single day.
+func TestLearnedForADay(t *testing.T) {
+	row, times := attackRows[0], []time.Duration{}
+	w := newWorld(100, 20, monday, oslo)
+	for w.now.Before(monday.AddDate(0, 0, 1)) {
+		w.tick()
+	}
+	snapshot := w.Snapshot(w.now)
+	for run := range 3 {
+		start := monday.Add(eleven + time.Duration(run)*97*time.Second).Truncate(tick)
+		s := row.run(t, uint64(run), 20, snapshot, start)
+		times = append(times, s.alert)
+		row.check(t, 20, run, s)
+	}
+	t.Logf("%s: alert %s", row.name, middle(times))
+	if median(times) > 12*time.Minute {
+		t.Errorf("told after %v", median(times))
+	}
+}
+
 // check holds one run to what must be so in all.
 func (row *attackRow) check(t *testing.T, rate float64, run int, s seen) {
 	t.Helper()

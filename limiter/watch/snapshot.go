@@ -28,6 +28,7 @@ type image struct {
 	Past     [levelLag]rates
 	Ticks    int64
 	Cold     rates
+	ColdMost float64
 	ColdTick int64
 	Phi      float64
 	Weekly   [5]float64
@@ -108,7 +109,7 @@ func (m *image) check() error {
 			return errors.New("has a slot out of range")
 		}
 	}
-	if !ok(m.Weekly[:]...) || !ok(m.Phi) || m.Phi < 1 || m.Phi > phiMost || m.Ticks < 0 || m.ColdTick < 0 {
+	if !ok(m.Weekly[:]...) || !ok(m.Phi, m.ColdMost) || m.Phi < 1 || m.Phi > phiMost || m.Ticks < 0 || m.ColdTick < 0 {
 		return errors.New("has a number out of range")
 	}
 	return nil
@@ -121,7 +122,7 @@ func (d *detector) image() *image {
 		Week: d.base.week, Weeks: d.base.weeks, Day: d.base.day, DayTime: d.base.dayTime,
 		Current: mean(d.base.current), Last: mean(d.base.last),
 		Seen: d.level.seen, Foreseen: d.level.foreseen, Past: d.level.past, Ticks: d.level.ticks,
-		Cold: d.start.mean, ColdTick: d.start.ticks, Phi: d.phi, Weekly: d.weekly,
+		Cold: d.start.mean, ColdMost: d.start.most, ColdTick: d.start.ticks, Phi: d.phi, Weekly: d.weekly,
 	}
 }
 
@@ -133,6 +134,6 @@ func (d *detector) restore(m *image) {
 	}
 	d.base.count()
 	d.level = level{seen: m.Seen, foreseen: m.Foreseen, past: m.Past, ticks: m.Ticks}
-	d.start = coldStart{mean: m.Cold, ticks: m.ColdTick}
+	d.start = coldStart{mean: m.Cold, most: m.ColdMost, ticks: m.ColdTick}
 	d.phi, d.weekly, d.busy = m.Phi, m.Weekly, d.base.busy()
 }

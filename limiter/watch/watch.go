@@ -104,6 +104,17 @@ func (w *Watch) Relearn(t time.Time) {
 	w.detector.relearn()
 }
 
+// Assume takes usual, so much a minute, for what every hour of a week brings, as if that had been learned. It is for
+// demonstrations and tests, which have no week to wait.
+func (w *Watch) Assume(t time.Time, usual Signals) {
+	w.lock(t)
+	defer w.mu.Unlock()
+	w.detector.assume(rates{
+		ofLogins: usual.Logins / 6, ofSuspects: usual.Suspects / 6, ofNetworks: usual.Networks / 6,
+		ofKnown: max(0, usual.Logins-usual.Suspects) / 6,
+	})
+}
+
 // lock locks w.mu, closes the ticks that are over at t, and returns t, or the latest time seen if that is later.
 func (w *Watch) lock(t time.Time) time.Time {
 	w.mu.Lock()
