@@ -3,6 +3,7 @@ package limiter
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -16,6 +17,7 @@ func (l *Limiter) Explain(t time.Time, addr netip.Addr, account string) string {
 	k.order = k.subject.order()
 	var b strings.Builder
 	k.explainStanding(&b)
+	k.explainVisits(&b, now, r)
 	for _, kd := range [...]kind{ofSource, ofNetwork, ofPair, ofAccount} {
 		k.explainBucket(&b, now, kd, r)
 	}
@@ -49,6 +51,25 @@ func (k *Ticket) explainStanding(b *strings.Builder) {
 	if s.standing.secrets {
 		b.WriteString("known: with a credential that was accepted lately no rule about denials applies\n")
 	}
+}
+
+// explainVisits tells what connections the source has.
+func (k *Ticket) explainVisits(b *strings.Builder, now moment, r *rules) {
+	var source entry
+	if e, mu := k.limiter.table.find(k.subject.keys[ofSource]); e != nil {
+		source = *e
+		mu.Unlock()
+	}
+	fmt.Fprintf(b, "connections: %d open of %s, %d of them before login of %s, %d new of %s\n", source.open, most(r.Open),
+		source.prelogin, most(r.OpenPrelogin), source.connects.spent(now, &r.connect), r.Connect)
+}
+
+// most says how many there may be.
+func most(n int) string {
+	if n == 0 {
+		return "any number"
+	}
+	return strconv.Itoa(n)
 }
 
 // explainBucket tells how full the bucket of kind kd is.

@@ -20,6 +20,7 @@ func TestExplain(t *testing.T) {
 		{"192.0.2.1", "u", `
 			known: the account was not accepted from here
 			known: with a credential that was accepted lately no rule about denials applies
+			connections: 0 open of 200, 0 of them before login of 30, 0 new of 60/12s
 			source: 1 of 10 denials spent, 1 held, full again in 1m0s, goes behind others
 			network: 1 of 100 denials spent, 1 held, full again in 6s
 			pair: 1 of 5 denials spent, 1 held, full again in 2m0s
@@ -30,6 +31,7 @@ func TestExplain(t *testing.T) {
 		{"198.51.100.1", "u", `
 			known: the account was accepted from this source
 			known: with a credential that was accepted lately no rule about denials applies
+			connections: 0 open of 200, 0 of them before login of 30, 0 new of 60/12s
 			source: 0 of 10 denials spent, 0 held
 			network: 0 of 100 denials spent, 0 held (does not apply)
 			pair: 0 of 5 denials spent, 0 held
@@ -40,6 +42,7 @@ func TestExplain(t *testing.T) {
 		{"192.0.9.1", "v", `
 			address: exempt from connect, source, network and pair
 			known: the account was not accepted from here
+			connections: 0 open of any number, 0 of them before login of 30, 0 new of 60/12s
 			source: 0 of 10 denials spent, 0 held (does not apply)
 			network: 0 of 100 denials spent, 0 held (does not apply)
 			pair: 0 of 5 denials spent, 0 held (does not apply)
@@ -48,6 +51,12 @@ func TestExplain(t *testing.T) {
 			global: 200 of 200 logins free, 120 of them for the known alone; 0 known and 0 strangers wait
 		`},
 	} {
+		if tc.account == "v" {
+			p.Open = 0
+			if err := tl.SetPolicy(start, p); err != nil {
+				t.Fatal(err)
+			}
+		}
 		got := tl.Explain(start, netip.MustParseAddr(tc.addr), tc.account)
 		if want := strings.ReplaceAll(strings.TrimSpace(tc.want), "\t", "") + "\n"; got != want {
 			t.Errorf("%s %s:\n%swant\n%s", tc.addr, tc.account, got, want)

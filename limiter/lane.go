@@ -98,12 +98,12 @@ func (k *Ticket) demote(now moment, r *rules) {
 	if e != nil {
 		defer mu.Unlock()
 	}
-	if e != nil && e.denials.spent(now, &useOfPair) >= useOfPair.tokens || !k.limiter.known.spend(now, s.keys[ofAccount], &useOfAccount) {
+	if e != nil && e.denials.spent(now, &r.useOfPair) >= r.useOfPair.tokens || !k.limiter.known.spend(now, s.keys[ofAccount], &r.useOfAccount) {
 		k.order = Order{class: ofClean, line: s.keys[ofAccount]}
 		return
 	}
 	if e != nil {
-		e.denials.spend(now, &useOfPair)
+		e.denials.spend(now, &r.useOfPair)
 	}
 }
 

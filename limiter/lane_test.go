@@ -163,16 +163,16 @@ func TestStainedGoLast(t *testing.T) {
 // A program run wild, or a stolen account, spends its share of the reserved lane and goes the way of strangers with the
 // rest.
 func TestNobodyMaySpendTheLane(t *testing.T) {
-	p := site()
-	tl := statement(t, p, "")
+	tl := statement(t, site(), "")
 	tl.resident(t)
+	pair, account := tl.rules.Load().useOfPair.tokens, tl.rules.Load().useOfAccount.tokens
 	for _, tc := range []struct {
 		name string
 		addr func(i int) string
 		most int
 	}{
-		{"one source", func(int) string { return "203.0.113.1" }, useOfPair.tokens},
-		{"many", func(i int) string { return host(i).String() }, useOfAccount.tokens - useOfPair.tokens},
+		{"one source", func(int) string { return "203.0.113.1" }, pair},
+		{"many", func(i int) string { return host(i).String() }, account - pair},
 	} {
 		known := 0
 		for i := range 100 {

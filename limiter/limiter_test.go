@@ -23,6 +23,23 @@ func TestExampleOfThePackage(t *testing.T) {
 	`)
 }
 
+func TestSecondExampleOfThePackage(t *testing.T) {
+	tl := statement(t, lanes4(), "")
+	tl.resident(t)
+	tl.play(t, `
+		0s  ask a 192.0.2.1 a      = pass none
+		0s  enter a                = pass none
+		0s  ask b 192.0.3.1 b      = pass none
+		0s  enter b                = pass none
+		0s  ask c 192.0.4.1 c      = pass none
+		0s  enter c                = wait 1s global
+		0s  ask k 203.0.113.1 u/x  = pass none
+		0s  enter k                = pass none
+		1s  turn                   =
+		2s  turn                   = c pass
+	`)
+}
+
 func TestSourceEmpties(t *testing.T) {
 	p := policy()
 	p.Source = Rate{4, 4 * time.Minute}

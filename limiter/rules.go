@@ -7,6 +7,7 @@ type rules struct {
 	Policy
 	connect, source, network, pair, account, global limit
 	reserve                                         int // tokens of global that strangers must leave
+	useOfPair, useOfAccount                         limit
 }
 
 func (p Policy) rules() *rules {
@@ -19,15 +20,15 @@ func (p Policy) rules() *rules {
 		account: p.Account.limit(RuleAccount),
 		global:  p.Global.limit(RuleGlobal),
 		reserve: max(min(p.Global.Tokens*p.KnownShare/100, p.Global.Tokens-1), 0),
+
+		useOfPair: p.share(10, 8), useOfAccount: p.share(15, 10),
 	}
 }
 
-// What a known client may take of the reserved lane: far more than people do, far less than the lane. Whoever wants
-// more, a program run wild or a stolen account, goes the way of strangers with it.
-var (
-	useOfPair    = Rate{20, time.Minute}.limit(RuleNone)
-	useOfAccount = Rate{30, time.Minute}.limit(RuleNone)
-)
+// share returns what may be taken of the reserved lane in a minute: far more than people do, far less than the lane.
+func (p *Policy) share(perCent, least int) limit {
+	return Rate{max(p.Global.Tokens*perCent/100, least), time.Minute}.limit(RuleNone)
+}
 
 // denials returns the limit on the denials that entries of kind k count.
 func (r *rules) denials(k kind) *limit {

@@ -193,7 +193,9 @@ func (k *Ticket) cost(r *rules) (longest time.Duration) {
 // accepted notes that the credential is right. One good account launders nothing but its own pair.
 func (k *Ticket) accepted(t time.Time, r *rules) {
 	l, s := k.limiter, &k.subject
-	l.known.learn(t, s.keys[ofAccount], s.marks, keptFor(t, r.KnownTTL), r.TableMax)
+	if r.KnownTTL > 0 {
+		l.known.learn(t, s.keys[ofAccount], s.marks, keptFor(t, r.KnownTTL), r.TableMax)
+	}
 	for _, kd := range [...]kind{ofPair, ofRepeat} {
 		if s.keys[kd] == (key{}) || kd == ofPair && s.pairOfNetwork() {
 			continue
