@@ -26,6 +26,7 @@ type gate struct {
 	certs     *tlsconf.Source // nil where no door offers TLS
 	installed limiter.Key
 	limiter   *limiter.Limiter
+	inForce   inForce
 	backends  map[string]*proxy.Backends // by the protocols that have a door
 	lookout   *lookout.Lookout
 	exempt    atomic.Pointer[networks] // as in force
@@ -59,7 +60,7 @@ func open(c Config, j *journal, b build) (*gate, error) {
 	}
 	g.makeServer()
 	g.observe(c.Limits.Mode)
-	g.metrics.registry.MustRegister(watchGauges{g.lookout}, &gauges{g.server, g.limiter, g.backends, g.certs, j.quota})
+	g.metrics.registry.MustRegister(watchGauges{g.lookout, g.isTight}, &gauges{g.server, g.limiter, g.backends, g.certs, j.quota})
 	g.metrics.reloaded(time.Now(), nil)
 
 	var err error
@@ -93,6 +94,7 @@ func (g *gate) loadCerts() (err error) {
 // before.
 func (g *gate) makeLimiter() error {
 	g.exempt.Store(&g.config.Limits.Exempt)
+	g.inForce.limits = g.config.Limits
 	key, err := g.installKey()
 	if err != nil {
 		return err

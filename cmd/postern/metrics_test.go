@@ -54,7 +54,7 @@ func testMetrics(t *testing.T) *metrics {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.registry.MustRegister(watchGauges{out}, &gauges{&proxy.Server{Limiter: lim, Backends: backends}, lim, backends, certs, &quota{}})
+	m.registry.MustRegister(watchGauges{out, func() bool { return false }}, &gauges{&proxy.Server{Limiter: lim, Backends: backends}, lim, backends, certs, &quota{}})
 	return m
 }
 

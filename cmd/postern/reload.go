@@ -10,7 +10,7 @@ import (
 // the certificates again, from the files of the start. It must not be called
 // from two goroutines at once.
 func (g *gate) reload(next Config) error {
-	err := g.limiter.SetPolicy(time.Now(), next.Limits.policy(g.config.Tarpit.Max))
+	err := g.enforce(next.Limits)
 	g.metrics.reloaded(time.Now(), err)
 	if err != nil {
 		return err

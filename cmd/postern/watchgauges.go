@@ -11,7 +11,10 @@ import (
 
 // watchGauges reads, when it is asked, what the watch sees and what was done
 // about it.
-type watchGauges struct{ *lookout.Lookout }
+type watchGauges struct {
+	*lookout.Lookout
+	tight func() bool
+}
 
 var (
 	descObserved = desc("detector_observed", "What the watch counts, a minute.", "signal")
@@ -20,6 +23,8 @@ var (
 	descExcess   = desc("detector_excess_ratio", "Denied strangers above the expected, as a share of a busy hour's logins: 0.045 is a notice, 0.1 an attack.")
 	descClass    = desc("detector_state", "What the watch takes the present for: 1 for one state, 0 for the others.", "state")
 	descLearned  = desc("detector_learned_ratio", "How much of a week the watch knows.")
+
+	descTight = desc("detector_tightened", "Whether strangers are held more tightly than the settings say, as from a notice on.")
 
 	descOpen      = desc("incident_open", "Whether there is an incident that people are told of.")
 	descPhase     = desc("incident_state", "How far the open incident has come: 1 for one state, 0 for the others.", "state")
@@ -34,7 +39,7 @@ var (
 // Describe sends all of them.
 func (watchGauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descObserved, descExpected, descScore, descExcess, descClass, descLearned, descOpen, descPhase, descStarted, descIncidents,
+		descObserved, descExpected, descScore, descExcess, descClass, descLearned, descTight, descOpen, descPhase, descStarted, descIncidents,
 		descSent, descPublished, descWritten,
 	} {
 		ch <- d
@@ -65,6 +70,7 @@ func (w watchGauges) collectDetector(send sender) {
 	send(descScore, prometheus.GaugeValue, s.Score)
 	send(descExcess, prometheus.GaugeValue, s.Excess)
 	send(descLearned, prometheus.GaugeValue, s.Learned)
+	send(descTight, prometheus.GaugeValue, oneIf(w.tight()))
 	for _, c := range watch.Classes() {
 		send(descClass, prometheus.GaugeValue, oneIf(s.Class == c), string(c))
 	}

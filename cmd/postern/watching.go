@@ -25,7 +25,7 @@ func (g *gate) makeLookout() error {
 	}
 	c := lookout.Config{
 		Dir: watchDir(g.config), Key: watchKey(g.installed), Location: time.Local, Host: host, Log: g.journal.Logger, Alertmanager: w.Alertmanager.parsed(),
-		StatusDir: string(w.StatusDir), Name: string(w.StatusName), URL: string(w.StatusURL), Hold: w.StatusHold, Parts: g.parts,
+		StatusDir: string(w.StatusDir), Name: string(w.StatusName), URL: string(w.StatusURL), Hold: w.StatusHold, Parts: g.parts, Tighten: g.tighten,
 	}
 	for _, hook := range w.Webhooks {
 		c.Webhooks = append(c.Webhooks, link(hook).parsed())

@@ -36,6 +36,10 @@ type Config struct {
 	URL       string        // where StatusDir is served
 	Hold      time.Duration // from when an incident is detected until it is published
 	Parts     func() []Part // how the parts of the service are now
+
+	// Tighten is told at each tick whether strangers are to be held more
+	// tightly; it may be nil.
+	Tighten func(bool)
 }
 
 // Part is a part of the service that users can tell apart.

@@ -78,6 +78,9 @@ func (l *Lookout) tick(t time.Time) {
 		l.minute = t
 	}
 	l.mu.Unlock()
+	if l.config.Tighten != nil {
+		l.config.Tighten(r.State.Tighten)
+	}
 	l.writing.Lock()
 	l.happened(t, l.incidents.Observe(r.State))
 	l.writing.Unlock()
