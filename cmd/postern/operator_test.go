@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -246,4 +248,30 @@ func TestState(t *testing.T) {
 	if strings.Contains(body, demoAccount.Name) || strings.Contains(body, "127.0.0.1") {
 		t.Errorf("names somebody: %s", body)
 	}
+}
+
+// TestAutonomousSystems reads testdata/asn.mmdb, which maxmind/mmdbwriter made
+// for two of the networks that are for documentation, one with an escape
+// character in its name. A file that is none costs the report its column only.
+func TestAutonomousSystems(t *testing.T) {
+	h := newHouse(t)
+	if lookup, _ := h.autonomousSystems(); lookup != nil {
+		t.Error("systems out of nowhere")
+	}
+	h.config.Watch.ASNFile = "testdata/asn.mmdb"
+	lookup, closeFile := h.autonomousSystems()
+	for addr, want := range map[string]string{
+		"198.51.100.7": "64496 Example Carrier ", "2001:db8:1::1": "64497 Beispiel Hosting Österreich", "192.0.2.1": "0 ",
+	} {
+		number, name := lookup(netip.MustParseAddr(addr))
+		if got := fmt.Sprint(number, " ", name); got != want {
+			t.Errorf("%s: got %q, want %q", addr, got, want)
+		}
+	}
+	closeFile()
+	h.config.Watch.ASNFile = "operator_test.go"
+	if lookup, _ := h.autonomousSystems(); lookup != nil {
+		t.Error("systems out of a Go file")
+	}
+	h.log.await(t, "event=admin", "report without autonomous systems")
 }
