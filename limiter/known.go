@@ -70,6 +70,12 @@ func (s standing) known() bool {
 	return s.credential || s.source || s.network
 }
 
+// near reports whether the account was accepted from here, whatever its
+// credential.
+func (s standing) near() bool {
+	return s.source || s.network
+}
+
 // marks are those of one attempt. Each may be zero, which is never known and never learned.
 type marks struct {
 	credential      uint16

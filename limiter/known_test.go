@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -145,5 +146,30 @@ func TestKnownSource(t *testing.T) {
 	}
 	if l.KnownSource(at("721h"), host(0)) {
 		t.Error("a source is known for ever")
+	}
+}
+
+// TestNear: a credential makes its bearer known wherever he is, and the account's
+// source or network says that he is where he was.
+func TestNear(t *testing.T) {
+	l := newLimiter(t, site())
+	right, wrong := l.Credential("u", []byte("right")), l.Credential("u", []byte("wrong"))
+	home, neighbour, abroad := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("198.51.100.1")
+	k := l.Ask(at("0s"), Attempt{Addr: home, Account: "u", Credential: right})
+	if v := k.Verdict(); v.Known || v.Near {
+		t.Errorf("before: %+v", v)
+	}
+	k.Settle(at("0s"), Accepted)
+	for _, tt := range []struct {
+		addr        netip.Addr
+		credential  Credential
+		known, near bool
+	}{{home, right, true, true}, {neighbour, right, true, true}, {neighbour, wrong, true, true}, {abroad, right, true, false}, {abroad, wrong, false, false}} {
+		k := l.Ask(at("1s"), Attempt{Addr: tt.addr, Account: "u", Credential: tt.credential})
+		k.Enter(at("1s"), nil)
+		if v := k.Verdict(); v.Known != tt.known || v.Near != tt.near {
+			t.Errorf("%v: %+v", tt.addr, v)
+		}
+		k.Settle(at("1s"), Void)
 	}
 }

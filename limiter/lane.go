@@ -64,7 +64,7 @@ func (k *Ticket) Enter(t time.Time, who any) Verdict {
 	}
 	k.demote(now, r)
 	v := l.lanes.enter(now, k, keep(k.order.class, l.reserve(t, r), r), &r.global, who)
-	v.Known = k.verdict.Known
+	v.Known, v.Near = k.verdict.Known, k.verdict.Near
 	k.verdict = stricter(k.verdict, v)
 	return v
 }

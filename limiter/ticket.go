@@ -44,7 +44,7 @@ func (l *Limiter) Ask(t time.Time, a Attempt) (k Ticket) {
 		k.verdict = Verdict{Action: Repeat, Rule: RuleRepeat, Wait: k.verdict.Wait}
 	}
 	k.verdict.Wait = jittered(k.verdict.Wait, r.WaitMax, k.subject.keys[ofPair].lo^uint64(now))
-	k.verdict.Known = k.subject.standing.known()
+	k.verdict.Known, k.verdict.Near = k.subject.standing.known(), k.subject.standing.near()
 	return
 }
 

@@ -56,6 +56,7 @@ type Verdict struct {
 	Rule   Rule
 	Wait   time.Duration // above zero when Action is Wait, zero or more when it is Repeat, else zero
 	Known  bool          // the attempt belongs to somebody who was accepted before
+	Near   bool          // and that from the same source or network
 }
 
 // pass is the verdict when no rule spoke.

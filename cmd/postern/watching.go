@@ -112,7 +112,7 @@ func (g *gate) seen(a proxy.Attempt) watch.Attempt {
 	addr := a.Client.Addr()
 	return watch.Attempt{
 		Source: limiter.Source(addr), Network: limiter.Network(addr), Account: a.Account,
-		Known: a.Verdict.Known, Usual: a.Verdict.Known, Outcome: g.outcomeOf(a),
+		Known: a.Verdict.Known, Usual: a.Verdict.Near, Outcome: g.outcomeOf(a),
 		Rule: ruleOf(a.Verdict), Waited: a.Waited, Greeting: a.Greeting,
 	}
 }

@@ -45,6 +45,18 @@ func TestSeen(t *testing.T) {
 	}
 }
 
+// TestUsual: a password that works is not enough to belong where one is.
+func TestUsual(t *testing.T) {
+	h := newHouse(t)
+	a := proxy.Attempt{Protocol: "imap", Outcome: limiter.Accepted, Client: netip.MustParseAddrPort("192.0.2.7:1")}
+	for _, v := range []limiter.Verdict{{}, {Known: true}, {Known: true, Near: true}} {
+		a.Verdict = v
+		if got := h.seen(a); got.Known != v.Known || got.Usual != v.Near {
+			t.Errorf("%+v: got %+v", v, got)
+		}
+	}
+}
+
 // TestNoBackendIsAFault, and not a want of room.
 func TestNoBackendIsAFault(t *testing.T) {
 	h := newHouse(t, "POSTERN_IMAP_BACKENDS=127.0.0.1:1")
