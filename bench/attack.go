@@ -37,7 +37,8 @@ type siege struct {
 	normal float64 // logins a second of the site's own people
 	attack crowd.Attack
 	peace  time.Duration // before the attack
-	lasts  time.Duration // the attack
+	onset  time.Duration // then, while nobody is counted
+	lasts  time.Duration // then, while people are counted
 }
 
 // attackWorks lists the attacks asked for, each at every strength asked for.
@@ -52,8 +53,7 @@ func attackWorks(o *Options) (works []Work, err error) {
 			if err != nil {
 				return nil, err
 			}
-			v := siege{normal: o.normal(times), attack: crowd.Steady(kind, o.Peace, times), peace: o.Peace, lasts: o.Siege}
-			v.about = fmt.Sprintf("The attack, %s, makes logins %g times as many from then on.", kind, times)
+			v := o.siege(kind, times)
 			if lost[kind] == nil {
 				lost[kind] = newHopeless(knownAccepted)
 			}
@@ -61,6 +61,21 @@ func attackWorks(o *Options) (works []Work, err error) {
 		}
 	}
 	return works, nil
+}
+
+// onset is long enough for a wave of the most logins a second there may be to make the line before a mail server of
+// [capacity] longer than anybody waits.
+const onset = 3 * time.Second
+
+// siege returns an attack that has lasted for long: it begins with a wave that makes the line as long as hours of the
+// attack would, and people are counted from then on.
+func (o *Options) siege(kind crowd.Kind, times float64) siege {
+	v := siege{normal: o.normal(times), peace: o.Peace, onset: onset, lasts: o.Siege}
+	wave := max(times, o.Most/v.normal)
+	v.attack = crowd.Attack{Kind: kind, Curve: []crowd.Step{{From: o.Peace, Times: wave}, {From: o.Peace + onset, Times: times}}}
+	v.about = fmt.Sprintf("After %v of peace the attack, %s, begins: for %v it makes logins %.3g times as many, "+
+		"so that the line before the mail server is as long as after hours of it, and nobody is counted; then %g times.", o.Peace, kind, onset, wave, times)
+	return v
 }
 
 // incidentWorks lists one work.
@@ -106,7 +121,8 @@ func (v siege) measure(ctx context.Context, t *Target, s *Sample) error {
 	}
 	defer func() { _ = t.Backend.Limit(context.WithoutCancel(ctx), 0, 0, 0) }() // if it is still there
 	begun := time.Now().Add(100 * time.Millisecond)
-	g, err := newGathering(t, begun, begun.Add(v.peace), begun.Add(v.peace+v.lasts), (v.attack.Peak()-1)*v.normal)
+	from := begun.Add(v.peace)
+	g, err := newGathering(t, begun, from, from.Add(v.onset), from.Add(v.onset+v.lasts), (v.attack.Peak()-1)*v.normal)
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,13 @@ import (
 
 // gathering is a crowd at the doors of one target, counted class by class.
 type gathering struct {
-	target             *Target
-	people, attackers  *client.Caller
-	begun, from, until time.Time // peace from begun, the attack from from; nobody is counted who was due after until
-	peace, siege       census
-	late               *Tally       // of the bench itself, which should begin what is due
-	open               atomic.Int64 // people who are counted and have no answer yet
+	target              *Target
+	people, attackers   *client.Caller
+	begun, from         time.Time // peace from begun, the attack from from
+	counted, until      time.Time // under attack, those are counted who were due between these
+	peace, onset, siege census
+	late                *Tally       // of the bench itself, which should begin what is due
+	open                atomic.Int64 // people who are counted and have no answer yet
 }
 
 // census is what became of each class.
@@ -44,9 +45,9 @@ const waitingMost = 8000
 const attackersPatience = 12 * time.Second
 
 // newGathering prepares for a crowd with so many attackers a second.
-func newGathering(t *Target, begun, from, until time.Time, attackers float64) (*gathering, error) {
-	g := &gathering{target: t, begun: begun, from: from, until: until,
-		peace: newCensus(begun), siege: newCensus(begun), late: NewTally(begun)}
+func newGathering(t *Target, begun, from, counted, until time.Time, attackers float64) (*gathering, error) {
+	g := &gathering{target: t, begun: begun, from: from, counted: counted, until: until,
+		peace: newCensus(begun), onset: newCensus(begun), siege: newCensus(begun), late: NewTally(begun)}
 	var err error
 	if g.people, err = t.Caller(client.IMAP, security); err != nil {
 		return nil, err
@@ -109,8 +110,11 @@ func (g *gathering) visit(ctx context.Context, l crowd.Login) {
 
 // of returns where l is counted.
 func (g *gathering) of(l crowd.Login) *Tally {
-	if l.At.Before(g.from) {
+	switch {
+	case l.At.Before(g.from):
 		return g.peace[l.Class]
+	case l.At.Before(g.counted):
+		return g.onset[l.Class]
 	}
 	return g.siege[l.Class]
 }
@@ -144,7 +148,7 @@ func (g *gathering) accepted() int {
 }
 
 func (g *gathering) sum(of func(*Tally) int) (n int) {
-	for _, c := range []census{g.peace, g.siege} {
+	for _, c := range []census{g.peace, g.onset, g.siege} {
 		for k, t := range c {
 			if k != crowd.Office { // it is among the phones
 				n += of(t)
@@ -189,7 +193,7 @@ func slowest(s Second) float64 { return s.Slowest.Seconds() }
 // line is one class, second by second, in peace and under attack.
 func (g *gathering) line(name string, k crowd.Class, value func(Second) float64) Line {
 	line := Line{Name: name, Values: make([]float64, int(g.until.Sub(g.begun)/time.Second))}
-	for _, c := range []census{g.peace, g.siege} {
+	for _, c := range []census{g.peace, g.onset, g.siege} {
 		for i, s := range c[k].Seconds() {
 			if i < len(line.Values) {
 				line.Values[i] += value(s)

@@ -17,7 +17,7 @@ import (
 func gather(t *testing.T, p *porter, a crowd.Attack) *gathering {
 	t.Helper()
 	begun := time.Now()
-	g, err := newGathering(p.target(), begun, begun.Add(time.Minute), begun.Add(2*time.Minute), (a.Peak()-1)*crowd.Normal)
+	g, err := newGathering(p.target(), begun, begun.Add(time.Minute), begun.Add(time.Minute), begun.Add(2*time.Minute), (a.Peak()-1)*crowd.Normal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,13 +94,40 @@ func TestNobodyWaitsForever(t *testing.T) {
 			t.Errorf("%.1f %% of %d accepted after %v ms", known.Share(), known.All(), known.Millis(50))
 		}
 	})
-	g, err := newGathering(new(porter).target(), time.Time{}, time.Time{}, time.Time{}, 6000)
+	g, err := newGathering(new(porter).target(), time.Time{}, time.Time{}, time.Time{}, time.Time{}, 6000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := 6000 * g.attackers.Patience.Seconds(); n > waitingMost {
 		t.Errorf("up to %v attackers wait at once", n)
 	}
+}
+
+// While the line forms, nobody is counted among those under attack, but all are played.
+func TestOnsetIsPlayedAndNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := Defaults()
+		v := o.siege(crowd.Wide, 4.27)
+		if peak := v.attack.Peak(); peak != 20 {
+			t.Errorf("the wave is %v times normal, 1200 a second are 20", peak)
+		}
+		p, begun := &porter{answer: right}, time.Now()
+		from := begun.Add(v.peace)
+		g, err := newGathering(p.target(), begun, from, from.Add(v.onset), from.Add(v.onset+10*time.Second), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.play(t.Context(), crowd.New(1, v.normal, begun, v.attack))
+		if n := g.onset[crowd.Attacker].All(); n < 3*1000 || n > 3*1300 {
+			t.Errorf("%d attackers in a wave of 3 seconds", n)
+		}
+		if n := g.siege[crowd.Attacker].All(); n < 10*170 || n > 10*220 {
+			t.Errorf("%d attackers in the 10 seconds that count, at 3.27 times 60", n)
+		}
+		if g.peace[crowd.Attacker].All() != 0 || g.attempts() != len(p.visits) {
+			t.Errorf("%d attackers in peace; %d of %d logins counted in all", g.peace[crowd.Attacker].All(), g.attempts(), len(p.visits))
+		}
+	})
 }
 
 // Newcomers who are told to come again do so, twice.
