@@ -139,12 +139,12 @@ func (g *Group) notes(targets []About) (notes []string) {
 	return notes
 }
 
-// Telling returns the rows that tell something: not those in which every target
-// did all there was to do.
+// Telling returns the rows that tell something: all but that of the share of
+// logins that were accepted, if every target accepted all.
 func (g *Group) Telling() (rows []Row) {
 	for _, r := range g.Rows {
 		for _, c := range r.Cells {
-			if r.Unit != "%" || c.Low != 100 {
+			if r.Figure != share || c.Low != 100 {
 				rows = append(rows, r)
 				break
 			}
