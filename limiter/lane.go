@@ -91,7 +91,7 @@ func (ln *lanes) enter(now moment, k *Ticket, keep int, r *limit, who any) Verdi
 // demote makes a known attempt a stranger if its account, or its source there, has had its share of the reserved lane.
 func (k *Ticket) demote(now moment, r *rules) {
 	s := &k.subject
-	if !k.order.known() {
+	if !k.order.Known() {
 		return
 	}
 	e, mu := k.limiter.table.take(now, s.keys[ofUse], ofUse, r.TableMax)

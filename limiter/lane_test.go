@@ -178,7 +178,7 @@ func TestNobodyMaySpendTheLane(t *testing.T) {
 		for i := range 100 {
 			k := tl.Ask(start, tl.attempt(tc.addr(i), "u/x"))
 			k.Enter(start, nil)
-			if k.Order().known() {
+			if k.Order().Known() {
 				known++
 			}
 			if !k.Verdict().Known || k.Verdict().Action == Refuse {

@@ -21,7 +21,8 @@ type Order struct {
 	line  key // strangers of one line take one turn
 }
 
-func (o Order) known() bool {
+// Known reports whether o goes before all strangers. Somebody known who has had more than a generous share does not.
+func (o Order) Known() bool {
 	return o.class == ofKnown
 }
 
@@ -152,7 +153,7 @@ func (q *Queue[T]) ahead(o Order) int {
 		own = ln.places.Len()
 	}
 	peers := min(r.size, (own+1)*len(r.lines)) // of its class
-	if o.known() {
+	if o.Known() {
 		return peers
 	}
 	var share [classes]int

@@ -13,26 +13,42 @@ const (
 	check    = 100 * time.Millisecond
 )
 
+// reserved is how many of the login slots strangers cannot have. The proxy's default is as many of as many.
+const reserved = checkers / 4
+
 // A backend checks passwords for those who have one of its login slots, of which there are as many as checkers. The
 // others wait for one in the order of the house, as long as an attempt may wait in all.
 type backend struct {
-	site    *site
-	busy    int
-	waiting limiter.Queue[*attempt]
+	site             *site
+	busy             int
+	known, strangers limiter.Queue[*attempt]
 }
 
 // ask is an attempt whose turn has come.
 func (b *backend) ask(a *attempt) {
-	if b.busy < checkers {
-		b.check(a)
-		return
+	line := &b.strangers
+	if a.ticket.Order().Known() {
+		line = &b.known
 	}
-	place := b.waiting.Push(a.ticket.Order(), a)
+	place := line.Push(a.ticket.Order(), a)
+	b.serve()
 	b.site.at(a.At.Add(policy().WaitMax), func() {
-		if b.waiting.Remove(place) {
+		if line.Remove(place) {
 			b.site.end(a, limiter.Void, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend})
 		}
 	})
+}
+
+// serve gives out free slots, to the known first.
+func (b *backend) serve() {
+	for b.busy < checkers && b.known.Len() > 0 {
+		a, _ := b.known.Pop()
+		b.check(a)
+	}
+	for b.busy < checkers-reserved && b.strangers.Len() > 0 {
+		a, _ := b.strangers.Pop()
+		b.check(a)
+	}
 }
 
 // check is an attempt that has a slot.
@@ -47,9 +63,7 @@ func (b *backend) check(a *attempt) {
 			outcome = limiter.Accepted
 		}
 		s.end(a, outcome, a.ticket.Verdict())
-		if next, ok := b.waiting.Pop(); ok {
-			b.check(next)
-		}
+		b.serve()
 	})
 }
 

@@ -88,7 +88,7 @@ func (k *Ticket) judge(now moment, r *rules, hold bool) {
 			continue
 		}
 		v := r.judge(now, e)
-		if !k.order.known() {
+		if !k.order.Known() {
 			k.order.class = e.rank(now, k.order.class)
 		}
 		if hold && v.Action != Refuse {

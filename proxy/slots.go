@@ -9,15 +9,14 @@ import (
 // reservePart is the part of a backend's login slots that strangers cannot have:
 // one in so many. A stranger may keep a slot for as long as a backend takes to deny
 // him, or for as long as he takes over a challenge; somebody known needs it for a
-// moment, and should not wait for that. A tenth is too small where slots are few:
-// of twenty at a backend that is worth no more, one login of the known in ten found
-// none.
-const reservePart = 5
+// moment, and should not wait for that. It is no smaller because slots may be few:
+// of twenty at a backend that is worth no more, with a fifth kept one login of the
+// known in a hundred found none, with a tenth one in ten.
+const reservePart = 4
 
 // applicant is an attempt that wants a login slot.
 type applicant struct {
 	order limiter.Order
-	known bool
 	tried []*backend // that it does not want again
 	bell  *bell      // rings when it has been given one
 
@@ -45,7 +44,7 @@ func (b *Backends) withdraw(a *applicant) *backend {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a.given == nil {
-		b.line(a.known).Remove(a.place)
+		b.line(a.order.Known()).Remove(a.place)
 	}
 	return a.given
 }
@@ -77,7 +76,7 @@ func (b *Backends) line(known bool) *limiter.Queue[*applicant] {
 }
 
 // push puts a at the end of its line. b.mu must be held.
-func (b *Backends) push(a *applicant) { a.place = b.line(a.known).Push(a.order, a) }
+func (b *Backends) push(a *applicant) { a.place = b.line(a.order.Known()).Push(a.order, a) }
 
 // serve gives out free slots, to the known first. b.mu must be held.
 func (b *Backends) serve() {

@@ -66,7 +66,7 @@ func (w *stay) turn() error {
 // ctx ends or the attempt has waited for as long as it may.
 func (w *stay) slot(ctx context.Context, tried []*backend) (*backend, error) {
 	house := w.backends()
-	a := &applicant{order: w.ticket.Order(), known: w.attempt.Verdict.Known, tried: tried, bell: newBell(w.session)}
+	a := &applicant{order: w.ticket.Order(), tried: tried, bell: newBell(w.session)}
 	one, err := house.apply(a)
 	if one != nil || err != nil {
 		return one, err

@@ -64,7 +64,7 @@ type BackendSettings struct {
 	TLS    proxy.BackendTLS   `env:"BACKEND_TLS" envDefault:"off" meaning:"TLS towards the backends"`
 	CA     file               `env:"BACKEND_TLS_CA" default:"the system's" meaning:"certificates that may sign the backends' certificates"`
 	Name   hostName           `env:"BACKEND_TLS_NAME" default:"the backend's host" meaning:"name the backends' certificates must bear"`
-	Logins int                `env:"BACKEND_LOGINS" envDefault:"100" meaning:"logins in flight per backend; the known go first, and a fifth is for them alone"`
+	Logins int                `env:"BACKEND_LOGINS" envDefault:"100" meaning:"logins in flight per backend; the known go first, and a quarter is for them alone"`
 }
 
 // TLSSettings says which certificates the gate shows and what it demands of a
