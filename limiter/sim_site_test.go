@@ -47,6 +47,16 @@ func (s *site) run(t time.Time) {
 	s.now = t
 }
 
+// watch counts those who come from now on for d, and lets time pass until all of them know what became of them.
+func (s *site) watch(d time.Duration) *tally {
+	s.tally.from, s.tally.until = s.now, s.now.Add(d)
+	s.run(s.tally.until)
+	for s.tally.open > 0 {
+		s.run(s.now.Add(time.Second))
+	}
+	return s.tally
+}
+
 // at has do happen at time t.
 func (s *site) at(t time.Time, do func()) {
 	heap.Push(&s.agenda, event{t, do})

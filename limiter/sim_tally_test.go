@@ -14,6 +14,7 @@ import (
 // A tally is what became of those who came between two times.
 type tally struct {
 	from, until time.Time // of those who are counted, by their first try
+	open        int       // of them, those who do not know yet what becomes of them
 	class       map[crowd.Class]*count
 	starts      []time.Time // at the backend, of everybody
 }
@@ -48,6 +49,9 @@ func (y *tally) counts(a *attempt) *count {
 func (y *tally) arrived(a *attempt) {
 	if c := y.counts(a); c != nil {
 		c.tries++
+		if a.Try == 1 {
+			y.open++
+		}
 	}
 }
 
@@ -73,6 +77,7 @@ func (y *tally) ended(a *attempt, o limiter.Outcome, v limiter.Verdict, last boo
 	}
 	if last {
 		c.people++
+		y.open--
 	}
 	if o == limiter.Accepted {
 		c.accepted++
@@ -143,7 +148,7 @@ func (y *tally) row() string {
 	known, traveller, newcomer := y.known(), y.class[crowd.Traveller], y.class[crowd.Newcomer]
 	attacker := y.class[crowd.Attacker]
 	seconds := y.until.Sub(y.from).Seconds()
-	return fmt.Sprintf("%.2f\t%v\t%v\t%.2f\t%v\t%.1f\t%v\t%.2f\t%.1f\t%.1f\t%d\t%s\t",
+	return fmt.Sprintf("%.2f\t%v\t%v\t%.2f\t%v\t%.1f\t%v\t%.3g\t%.1f\t%.1f\t%d\t%s\t",
 		known.success(), short(known.wait(50)), short(known.wait(99)),
 		traveller.success(), short(traveller.wait(99)),
 		newcomer.success(), short(newcomer.wait(99)), y.share(),
