@@ -55,8 +55,12 @@ func keep(c class, reserve int, r *rules) int {
 // Refuse says that it will not come before the ticket has waited for WaitMax in all. Wait says that the ticket queues,
 // and for how long if all goes well; then [Limiter.Turn] will give who back when its fate is decided, unless the ticket
 // is settled before. who is the caller's: whatever finds the session that waits. The verdict of the ticket becomes the
-// stricter of what it was and what Enter returned.
+// stricter of what it was and what Enter returned. A repeat, and a ticket that was refused, needs no turn: it gets its
+// verdict again, and takes nothing.
 func (k *Ticket) Enter(t time.Time, who any) Verdict {
+	if k.verdict.Action >= Repeat {
+		return k.verdict
+	}
 	l := k.limiter
 	now, r := l.origin.moment(t), l.rules.Load()
 	if r.global.off() {

@@ -113,6 +113,23 @@ func TestTurnsRunOut(t *testing.T) {
 	}
 }
 
+// Where verdicts are not enforced, what would not have come to a backend takes no token.
+func TestRefusedTicketsTakeNoTurn(t *testing.T) {
+	p := site()
+	p.Source = Rate{1, time.Hour}
+	tl := statement(t, p, `
+		0s  ask a 192.0.2.1 u/1  = pass none
+		0s  denied a
+		0s  ask b 192.0.2.1 u/2  = refuse source
+		0s  enter b              = refuse source
+		0s  ask c 192.0.2.1 u/1  = repeat 10s repeat
+		0s  enter c              = repeat 10s repeat
+	`)
+	if left := tl.Stats(start).GlobalTokens; left != 200 {
+		t.Errorf("%v tokens left", left)
+	}
+}
+
 func TestNextTurn(t *testing.T) {
 	p := lanes4()
 	p.Global, p.WaitMax = Rate{1, 4 * time.Second}, 5*time.Second

@@ -128,7 +128,8 @@ func (k *Ticket) hold(e *entry) {
 // Settle closes the attempt at time t. Denied spends its holds, Accepted and Void hand them back without trace. Accepted
 // also makes credential, source and network known for the account, and forgets what the account's denials from this
 // source cost the two of them. A refused ticket holds nothing; if its caller went on all the same and was accepted, that
-// is learned. A token of the global bucket is spent with the turn, whatever the answer. Settling again does nothing.
+// is learned. A token of the global bucket is spent with the turn, whatever the answer; that no turn came is remembered of
+// where the attempt came from, for the order of those who come again. Settling again does nothing.
 func (k *Ticket) Settle(t time.Time, o Outcome) {
 	if k.settled || k.limiter == nil {
 		return
