@@ -27,7 +27,6 @@ const (
 	demoPeace  = 10 * time.Second // before the attack
 	demoTimes  = 5                // all logins together, as a multiple of the users'
 	demoSiege  = 10 * time.Minute // how long it lasts
-	demoTaught = 50 * time.Hour   // of made-up traffic, from which the watch has learned
 )
 
 // demoCrowd is who comes to the demo from start on.
@@ -58,7 +57,6 @@ func (s surroundings) demoAttack(ctx context.Context, dir string) error {
 	} {
 		own = append(own, prefix+name+"="+value)
 	}
-	fmt.Fprintln(s.stdout, "postern demo -attack: teaching the watch what is usual ...")
 	s.environ = slices.Concat([]string{prefix + "LOG_FORMAT=text"}, s.environ, own)
 	c, err := s.settings()
 	if err != nil {
@@ -85,10 +83,11 @@ func (g *gate) explainAttack(b *board, dir string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	admin := g.admin[0].listener.Addr().String()
-	fmt.Fprintf(b.w, `
-Some thousand users come to %s as they usually do, %d logins a second; then strangers make it %d times as many, each
-from a network of its own, with wrong passwords. What is made up: the watch has been taught two days of the users' traffic, and the
-limiter knows the users; both take days in earnest. The rest is real. Watch this terminal for two minutes, and look meanwhile at
+	fmt.Fprintf(b.w, `postern demo -attack: users and attackers at a gate in front of a small mail server, all in this process.
+
+About a thousand users come to %s as they usually do, %d logins a second; then strangers make it %d times as many, each
+from a network of its own, with wrong passwords. What is made up: the watch has been told what is usual, and the
+limiter who the users are; in earnest both take days to learn. The rest is real. Watch this terminal for two minutes, and look meanwhile at
 
   the public's page   file://%s/status/index.html (or feed.atom beside it)
   metrics             http://%s/metrics
@@ -119,17 +118,16 @@ func demoUsers() (users []crowd.Login) {
 	return users
 }
 
-// teach writes down, in the state folder, what the gate would have learned from
-// two days of the users' traffic: the limiter who they are, the watch what is
-// usual. No demo lasts that long.
+// teach writes down, in the state folder, what the gate would have learned in
+// time: the limiter who the users are, the watch what is usual. No demo lasts
+// that long.
 func teach(c Config, users []crowd.Login, now time.Time) error {
 	g := &gate{config: c}
 	key, err := g.installKey()
 	if err != nil {
 		return err
 	}
-	start := now.Add(-demoTaught)
-	known, err := introduce(c, key, users, start, now)
+	known, err := introduce(c, key, users, now)
 	if err == nil {
 		err = g.stateDir().write(knownFile, known)
 	}
@@ -140,17 +138,18 @@ func teach(c Config, users []crowd.Login, now time.Time) error {
 	if err := folder.make(); err != nil {
 		return err
 	}
-	return folder.write(lookout.LearnedFile, learn(key, start, now))
+	return folder.write(lookout.LearnedFile, learned(key, now))
 }
 
-// introduce returns what a limiter knows that saw every user log in once.
-func introduce(c Config, key limiter.Key, users []crowd.Login, start, now time.Time) ([]byte, error) {
+// introduce returns what a limiter knows that saw every user log in once, two
+// days ago.
+func introduce(c Config, key limiter.Key, users []crowd.Login, now time.Time) ([]byte, error) {
 	l, err := limiter.New(c.Limits.policy(c.Tarpit.Max), key)
 	if err != nil {
 		return nil, err
 	}
 	for n, u := range users {
-		t := start.Add(time.Duration(n) * time.Second)
+		t := now.Add(-48*time.Hour + time.Duration(n)*time.Second)
 		if addr, ok := crowd.Loopback(u.Addr); ok {
 			ticket := l.Ask(t, limiter.Attempt{Addr: addr, Account: u.Account, Credential: l.Credential(u.Account, []byte(u.Secret))})
 			ticket.Settle(t, limiter.Accepted)
@@ -159,24 +158,12 @@ func introduce(c Config, key limiter.Key, users []crowd.Login, start, now time.T
 	return l.Snapshot(now), nil
 }
 
-// learn returns what a watch has learned that saw the users come and go.
-func learn(key limiter.Key, start, now time.Time) []byte {
+// learned is what a watch would have learned from such users.
+func learned(key limiter.Key, now time.Time) []byte {
+	const newcomers = .03 // of all logins; the demo's mail servers do not know them
 	w := watch.New(watch.Config{Location: time.Local, Key: watchKey(key)})
-	tick := start
-	for people := demoCrowd(start); ; {
-		l := people.Next()
-		for ; tick.Before(l.At); tick = tick.Add(time.Second) {
-			w.Tick(tick)
-		}
-		if !l.At.Before(now) {
-			return w.Snapshot(now)
-		}
-		a := watch.Attempt{Source: limiter.Source(l.Addr), Network: limiter.Network(l.Addr), Account: l.Account, Known: l.Class != crowd.Newcomer, Outcome: watch.Denied}
-		if l.Good() && a.Known {
-			a.Outcome = watch.Accepted
-		}
-		w.Attempt(l.At, a)
-	}
+	w.Assume(now, watch.Signals{Logins: 60 * demoNormal, Suspects: 60 * demoNormal * newcomers, Networks: 60 * demoNormal * newcomers})
+	return w.Snapshot(now)
 }
 
 // board is where the demo shows what happens, with the time since its begin.

@@ -14,8 +14,10 @@
 // load.go, parse.go, check.go and envfile.go behind it; gate.go and doors.go
 // the wiring; serve.go, reload.go and systemd.go its life; admin.go,
 // metrics.go, gauges.go and log.go what it tells others; words.go what they
-// call things. The packages beside it are status (the public's page), notify
-// (alerts) and monitor (Nagios, Checkmk and Munin).
+// call things. watching.go is what the watch is told of, operator.go what
+// operators may ask it. The packages beside it are lookout (who keeps the watch
+// and speaks for it), status (the public's page), notify (alerts) and monitor
+// (Nagios, Checkmk and Munin).
 package main
 
 import (
