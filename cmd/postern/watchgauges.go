@@ -24,6 +24,7 @@ var (
 	descClass    = desc("detector_state", "What the watch takes the present for: 1 for one state, 0 for the others.", "state")
 	descLearned  = desc("detector_learned_ratio", "How much of a week the watch knows.")
 
+	descDrift = desc("detector_drift_ratio", "Denied strangers that are usual in a week, now over four weeks ago: above 1 somebody may be training the watch. 0 while that is not known.")
 	descTight = desc("detector_tightened", "Whether strangers are held more tightly than the settings say, as from a notice on.")
 
 	descOpen      = desc("incident_open", "Whether there is an incident that people are told of.")
@@ -39,7 +40,7 @@ var (
 // Describe sends all of them.
 func (watchGauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descObserved, descExpected, descScore, descExcess, descClass, descLearned, descTight, descOpen, descPhase, descStarted, descIncidents,
+		descObserved, descExpected, descScore, descExcess, descClass, descLearned, descDrift, descTight, descOpen, descPhase, descStarted, descIncidents,
 		descSent, descPublished, descWritten,
 	} {
 		ch <- d
@@ -70,6 +71,7 @@ func (w watchGauges) collectDetector(send sender) {
 	send(descScore, prometheus.GaugeValue, s.Score)
 	send(descExcess, prometheus.GaugeValue, s.Excess)
 	send(descLearned, prometheus.GaugeValue, s.Learned)
+	send(descDrift, prometheus.GaugeValue, s.Drift)
 	send(descTight, prometheus.GaugeValue, oneIf(w.tight()))
 	for _, c := range watch.Classes() {
 		send(descClass, prometheus.GaugeValue, oneIf(s.Class == c), string(c))

@@ -30,7 +30,7 @@ func (s *site) until(end time.Time) {
 	s.t.Helper()
 	for {
 		next := s.crowd.Next()
-		for ; s.clock.Before(next.At) && s.clock.Before(end); s.clock = s.clock.Add(time.Second) {
+		for ; s.clock.Before(next.At) && s.clock.Before(end); s.clock = s.clock.Add(5 * time.Second) {
 			s.tick(s.clock)
 			if s.clock.Sub(s.looked) >= 30*time.Second {
 				s.looked = s.clock
