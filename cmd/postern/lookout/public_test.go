@@ -146,3 +146,16 @@ func TestPage(t *testing.T) {
 		t.Errorf("counted %+v", s)
 	}
 }
+
+// TestPublicByItself: after the hold, unless there is no page that the public
+// could read.
+func TestPublicByItself(t *testing.T) {
+	for dir, want := range map[string]bool{"": false, t.TempDir(): true} {
+		l, _ := newLookout(t, Config{StatusDir: dir})
+		do(t, l, at(0), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack})
+		l.incidents.Observe(watch.State{Time: at(5), Class: watch.ClassAttack})
+		if i, _ := l.Open(); i.Public() != want {
+			t.Errorf("in %q: %+v", dir, i)
+		}
+	}
+}
