@@ -11,7 +11,8 @@
 # only without userland proxy or NAT in front: use --network host or a load
 # balancer that sends PROXY headers (POSTERN_PROXY_FROM). The stop timeout is
 # longer than POSTERN_DRAIN. Certificate files must be readable by user 65532;
-# mount their folder rather than the files, or renewals are not seen.
+# mount their folder rather than the files, or renewals are not seen. What
+# POSTERN_STATE_DIR names must be a volume that the user may write to.
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src

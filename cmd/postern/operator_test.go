@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -15,7 +13,6 @@ import (
 	"time"
 
 	"postern/cmd/postern/monitor"
-	"postern/limiter/watch"
 )
 
 // operate runs a command of an operator against the house and returns its exit
@@ -153,103 +150,6 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestCheckCommand asks a gate how it does, in every form, and what a gate that
-// is not there is taken for.
-func TestCheckCommand(t *testing.T) {
-	h := newHouse(t)
-	h.dial(t, "imaps").login()
-	for args, tt := range map[string]struct {
-		code int
-		says string
-	}{
-		"check":                   {0, "POSTERN OK - no known user has come, 2 of 2 backends up"},
-		"check -format checkmk":   {0, `0 "postern" served=100|`},
-		"check -format xml":       {3, "POSTERN UNKNOWN - -format takes nagios or checkmk"},
-		"munin":                   {0, "accepted.value "},
-		"munin config":            {0, "graph_title Logins at postern\n"},
-		"munin autoconf":          {0, "yes\n"},
-		"munin suggest":           {1, `munin: "suggest" is neither config nor autoconf`},
-		"check -t 5s -w 99 -c 95": {0, "POSTERN OK"},
-	} {
-		if code, out := h.operate(t, strings.Fields(args)...); code != tt.code || !strings.Contains(out, tt.says) || strings.Count(args, "check") == 1 && strings.Count(out, "\n") != 1 {
-			t.Errorf("%s: exit %d, %q", args, code, out)
-		}
-	}
-	h.environ = append(h.environ, "MUNIN_CAP_DIRTYCONFIG=1")
-	if _, out := h.operate(t, "munin", "config"); !strings.Contains(out, "graph_title") || !strings.Contains(out, "accepted.value") {
-		t.Errorf("dirty config: %q", out)
-	}
-	mute, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mute.Close()
-	for listen, tt := range map[string]struct {
-		code int
-		says string
-	}{
-		"127.0.0.1:1":        {2, "POSTERN CRITICAL - ask 127.0.0.1:1: connect: connection refused\n"},
-		"unix:/nowhere/s":    {2, "POSTERN CRITICAL - "},
-		mute.Addr().String(): {3, "POSTERN UNKNOWN - "},
-		"off":                {3, "POSTERN UNKNOWN - POSTERN_ADMIN_LISTEN: off"},
-	} {
-		var out bytes.Buffer
-		environ := append(sane(), prefix+"ADMIN_LISTEN="+listen)
-		if code := run(t.Context(), []string{"check", "-t", "300ms"}, environ, &out, &out); code != tt.code || !strings.Contains(out.String(), tt.says) {
-			t.Errorf("%s: exit %d, %q", listen, code, &out)
-		}
-		out.Reset()
-		if code := run(t.Context(), []string{"check", "-format", "checkmk", "-t", "300ms"}, environ, &out, &out); code != 0 || !strings.HasPrefix(out.String(), string(rune('0'+tt.code))+` "postern" - `) {
-			t.Errorf("checkmk, %s: exit %d, %q", listen, code, &out)
-		}
-		if listen == mute.Addr().String() {
-			continue
-		}
-		out.Reset()
-		if code := run(t.Context(), []string{"munin"}, environ, &out, &out); code != 0 || !strings.Contains(out.String(), "accepted.value U\n") {
-			t.Errorf("munin, %s: exit %d, %q", listen, code, &out)
-		}
-	}
-}
-
-// TestMuninLink: the name of the link says who asks.
-func TestMuninLink(t *testing.T) {
-	for _, tt := range []struct{ args, want string }{
-		{"/etc/munin/plugins/postern_ config", "munin config"},
-		{"postern_imap", "munin"},
-		{"/usr/local/bin/postern serve", "serve"},
-		{"postern", ""},
-	} {
-		if got := strings.Join(arguments(strings.Fields(tt.args)), " "); got != tt.want {
-			t.Errorf("%s: got %q", tt.args, got)
-		}
-	}
-}
-
-// TestState is JSON that names nobody.
-func TestState(t *testing.T) {
-	h := newHouse(t)
-	c := h.dial(t, "imaps")
-	c.login()
-	_, body := h.ask(t, 0, "GET", monitor.Path, "localhost")
-	var s monitor.State
-	if err := json.Unmarshal([]byte(body), &s); err != nil {
-		t.Fatal(err)
-	}
-	if s.Backends != (monitor.Backends{Up: 2, All: 2}) || s.MaxConnections != 5000 || s.Connections < 1 || s.Verdict == "" || s.Incident != nil {
-		t.Errorf("got %+v", s)
-	}
-	if _, err := h.lookout.Do(time.Now(), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack, By: "anna"}); err != nil {
-		t.Fatal(err)
-	}
-	if s = h.monitorState(time.Now()); s.Incident == nil || s.Incident.Class != "attack" || s.Incident.Acknowledged {
-		t.Errorf("got %+v", s.Incident)
-	}
-	if strings.Contains(body, demoAccount.Name) || strings.Contains(body, "127.0.0.1") {
-		t.Errorf("names somebody: %s", body)
-	}
-}
-
 // TestAutonomousSystems reads testdata/asn.mmdb, which maxmind/mmdbwriter made
 // for two of the networks that are for documentation, one with an escape
 // character in its name. A file that is none costs the report its column only.
@@ -274,4 +174,28 @@ func TestAutonomousSystems(t *testing.T) {
 		t.Error("systems out of a Go file")
 	}
 	h.log.await(t, "event=admin", "report without autonomous systems")
+}
+
+// TestStatusPageFollows: what an operator publishes is on the public's page
+// within ten seconds.
+func TestStatusPageFollows(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "status")
+	h := newHouse(t, "POSTERN_STATE_DIR="+t.TempDir(), "POSTERN_STATUS_DIR="+dir, "POSTERN_STATUS_NAME=Example Mail")
+	for _, args := range []string{"incident open attack", "incident publish We are looking."} {
+		if code, out := h.operate(t, strings.Fields(args)...); code != exitOK {
+			t.Fatalf("%s: %s", args, out)
+		}
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); ; <-tick.C {
+		page, err := os.ReadFile(filepath.Join(dir, "index.html"))
+		feed, feedErr := os.ReadFile(filepath.Join(dir, "feed.atom"))
+		if err == nil && feedErr == nil && strings.Contains(string(page), "We are looking. Next update by") && strings.Contains(string(feed), "We are looking.") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v, %v:\n%s", err, feedErr, page)
+		}
+	}
 }
