@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 )
 
 // alertmanager starts a real Alertmanager that passes everything on to hook,
@@ -61,7 +62,17 @@ func TestAlertmanager(t *testing.T) {
 	if code, out := h.operate(t, "incident", "open", "attack"); code != exitOK {
 		t.Fatal(out)
 	}
-	m := <-messages
+	next := func() message {
+		t.Helper()
+		select {
+		case m := <-messages:
+			return m
+		case <-time.After(patience):
+			t.Fatal("Alertmanager has told nobody")
+			return message{}
+		}
+	}
+	m := next()
 	if m.Status != "firing" || m.CommonLabels["alertname"] != "PosternIncident" || m.CommonLabels["class"] != "attack" || m.CommonLabels["severity"] != "page" ||
 		len(m.Alerts) != 1 || m.Alerts[0].Annotations["summary"] == "" {
 		t.Errorf("got %+v", m)
@@ -69,7 +80,7 @@ func TestAlertmanager(t *testing.T) {
 	if code, out := h.operate(t, "incident", "resolve"); code != exitOK {
 		t.Fatal(out)
 	}
-	if m := <-messages; m.Status != "resolved" || m.CommonLabels["class"] != "attack" {
+	if m := next(); m.Status != "resolved" || m.CommonLabels["class"] != "attack" {
 		t.Errorf("got %+v", m)
 	}
 	if len(messages) != 0 {
