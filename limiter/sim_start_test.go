@@ -1,9 +1,11 @@
 package limiter_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
+	"postern/limiter"
 	"postern/limiter/crowd"
 )
 
@@ -59,5 +61,37 @@ func TestSimulationOfAnOpeningUnderAttack(t *testing.T) {
 	s.run(opening.Add(15 * time.Minute))
 	if known := s.watch(3 * time.Minute).known(); known.success() < 99 {
 		t.Errorf("after a quarter of an hour %.2f %% of those who belong are accepted, refused by %v", known.success(), known.refusals)
+	}
+}
+
+// While one account is attacked from everywhere, strangers cannot try it, and its owner does not notice, wherever he is.
+func TestSimulationOfTheOwnerOfATarget(t *testing.T) {
+	t.Parallel()
+	l, c := newLimiter(t), crowd.New(1, crowd.Normal, attacked, crowd.Steady(crowd.Target, 0, 30))
+	learn(l, c.Residents())
+	s := newSite(l, c, attacked)
+	s.run(attacked.Add(20 * time.Second))
+	owner := c.Residents()[0] // the first phone is the target
+	hotel := netip.MustParseAddr("203.0.113.5")
+	for _, tc := range []struct {
+		who    string
+		addr   netip.Addr
+		secret string
+		want   limiter.Verdict
+	}{
+		{"at home", owner.Addr, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
+		{"on a journey", hotel, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true}},
+		{"at home, mistyping", owner.Addr, "typo", limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
+		{"somebody else", hotel, "guess", limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleAccount}},
+	} {
+		k := l.Ask(s.now, limiter.Attempt{Addr: tc.addr, Account: owner.Account, Credential: l.Credential(owner.Account, []byte(tc.secret))})
+		v := k.Verdict()
+		if v.Action == limiter.Pass {
+			v = k.Enter(s.now, nil)
+		}
+		if v != tc.want {
+			t.Errorf("%s: %+v, want %+v", tc.who, v, tc.want)
+		}
+		k.Settle(s.now, limiter.Void)
 	}
 }
