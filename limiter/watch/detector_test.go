@@ -208,6 +208,9 @@ func TestFirstDay(t *testing.T) {
 
 // TestDrift: who trains the watch is seen to.
 func TestDrift(t *testing.T) {
+	if underRace {
+		t.Skip("takes months")
+	}
 	b := newBench(t)
 	if b.show(quiet, 14*24*time.Hour); b.d.drift() != 0 {
 		t.Errorf("drift of %v before four weeks", b.d.drift())

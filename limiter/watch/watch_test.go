@@ -41,3 +41,20 @@ func TestMinutesAddUp(t *testing.T) {
 		t.Errorf("handed out twice: %+v", r)
 	}
 }
+
+// TestAssume: a watch that was told what is usual need not learn it to tell of an attack within a minute.
+func TestAssume(t *testing.T) {
+	w := New(Config{})
+	w.Assume(monday, Signals{Logins: 1200, Suspects: 24, Networks: 24})
+	if s := w.Tick(monday.Add(tick)).State; s.Class != ClassNormal || s.Learned != 1 || s.Busy != 1176 {
+		t.Errorf("at first: %+v", s)
+	}
+	for i := range 60 * 10 {
+		a := Attempt{Outcome: Denied}
+		a.Source, a.Network = blocks(uint32(i), 1)
+		w.Attempt(monday.Add(tick+time.Duration(i)*100*time.Millisecond), a)
+	}
+	if s := w.Tick(monday.Add(70 * time.Second)).State; s.Class != ClassAttack {
+		t.Errorf("a minute into an attack: %+v", s)
+	}
+}
