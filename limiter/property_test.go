@@ -125,7 +125,7 @@ func TestDenialsNeverOutrunTheBucket(t *testing.T) {
 		"account": func(p *Policy, r Rate) { p.Account = r },
 	} {
 		most := 0
-		for seed := range uint64(60) {
+		for seed := range uint64(30) {
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			r := Rate{1 + rnd.IntN(20), time.Duration(1+rnd.IntN(600)) * time.Second}
 			p := policy()
@@ -161,7 +161,7 @@ func TestDenialsNeverOutrunTheBucket(t *testing.T) {
 
 // A life from which everything is taken that was not denied ends with the same table.
 func TestOnlyDenialsLeaveATrace(t *testing.T) {
-	for seed := range uint64(50) {
+	for seed := range uint64(20) {
 		p := site()
 		p.Network, p.Global, p.TableMax = Rate{30, 5 * time.Minute}, Rate{}, 100_000
 		f := newLife(t, seed, p)

@@ -64,7 +64,7 @@ func (tb *table) init(limit int) {
 	}
 	tb.shards = make([]shard, n)
 	for i := range tb.spare {
-		tb.spare[i].key, tb.spare[i].kind = key{lo: uint64(i)}, ofNetwork
+		tb.spare[i].key, tb.spare[i].kind = key{lo: uint64(i + 1)}, ofNetwork
 	}
 }
 
@@ -73,12 +73,11 @@ func (tb *table) shard(k key) *shard {
 	return &tb.shards[k.hi%uint64(len(tb.shards))]
 }
 
-// find returns the entry of key k, and the lock it is guarded by, locked. Without one, both are nil.
+// find returns the entry of key k, and the lock it is guarded by, locked. Without one, both are nil; the zero key has
+// none.
 func (tb *table) find(k key) (*entry, *sync.Mutex) {
-	if k.hi == 0 && k.lo < uint64(len(tb.spare)) {
-		s := &tb.spare[k.lo]
-		s.mu.Lock()
-		return &s.entry, &s.mu
+	if k.hi == 0 && k.lo <= uint64(len(tb.spare)) {
+		return tb.findSpare(k.lo)
 	}
 	s := tb.shard(k)
 	s.mu.Lock()
@@ -114,11 +113,20 @@ func (tb *table) take(now moment, k key, kd kind, limit int) (*entry, *sync.Mute
 // overflow returns the entry that networks of addr's family share when there is no room for their own, and its lock,
 // locked.
 func (tb *table) overflow(addr netip.Addr) (*entry, *sync.Mutex) {
-	k := key{lo: 1}
 	if addr.Is4() {
-		k.lo = 0
+		return tb.findSpare(1)
 	}
-	return tb.find(k)
+	return tb.findSpare(2)
+}
+
+// findSpare is find for key{0, n}, which no hash gives.
+func (tb *table) findSpare(n uint64) (*entry, *sync.Mutex) {
+	if n == 0 {
+		return nil, nil
+	}
+	s := &tb.spare[n-1]
+	s.mu.Lock()
+	return &s.entry, &s.mu
 }
 
 // sweep looks at the next few slots and drops what is idle there.

@@ -62,7 +62,7 @@ func (k *Ticket) Order() Order {
 // repeats reports whether the credential was denied from the source too recently to try it again. It finds out as well
 // whether a denial would be charged.
 func (k *Ticket) repeats(now moment) bool {
-	if k.subject.keys[ofRepeat] == (key{}) || k.subject.standing.credential { // accepted since, from elsewhere
+	if k.subject.standing.credential { // accepted since, from elsewhere
 		return false
 	}
 	e, mu := k.limiter.table.find(k.subject.keys[ofRepeat])
@@ -198,7 +198,7 @@ func (k *Ticket) accepted(t time.Time, r *rules) {
 		l.known.learn(t, s.keys[ofAccount], s.marks, keptFor(t, r.KnownTTL), r.TableMax)
 	}
 	for _, kd := range [...]kind{ofPair, ofRepeat} {
-		if s.keys[kd] == (key{}) || kd == ofPair && s.pairOfNetwork() {
+		if kd == ofPair && s.pairOfNetwork() {
 			continue
 		}
 		if e, mu := l.table.find(s.keys[kd]); e != nil {
