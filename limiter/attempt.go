@@ -8,7 +8,7 @@ import (
 // An Attempt is one login a client asks for.
 type Attempt struct {
 	Addr       netip.Addr // where the client is
-	Account    string     // the user name it gave
+	Account    string     // the user name it gave; empty if it has given none yet, and then no rule about accounts applies
 	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if none was shown
 }
 
@@ -24,10 +24,13 @@ type subject struct {
 // subject returns a as the rules r see it at time t.
 func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	source := Source(a.Addr)
-	account := l.hasher.account(a.Account)
 	s := subject{network: Network(a.Addr), exempt: r.exempts(a.Addr)}
 	s.keys[ofSource] = l.hasher.block(ofSource, source)
 	s.keys[ofNetwork] = l.hasher.block(ofNetwork, s.network)
+	if a.Account == "" {
+		return s
+	}
+	account := l.hasher.account(a.Account)
 	s.keys[ofAccount] = account
 	s.marks.credential = credentialMark(a.Credential)
 	if !s.exempt { // many share a webmail's address: it says nothing of an account
@@ -54,7 +57,7 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 // the network that is known, all sources in it share one pair, so that a neighbour gains nothing by hopping through it.
 func (s *subject) applies(k kind) bool {
 	switch {
-	case s.standing.credential:
+	case s.standing.credential, s.keys[k] == key{}:
 		return false
 	case s.exempt:
 		return k == ofAccount

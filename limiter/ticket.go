@@ -194,7 +194,7 @@ func (k *Ticket) cost(r *rules) (longest time.Duration) {
 // accepted notes that the credential is right. One good account launders nothing but its own pair.
 func (k *Ticket) accepted(t time.Time, r *rules) {
 	l, s := k.limiter, &k.subject
-	if r.KnownTTL > 0 {
+	if r.KnownTTL > 0 && s.keys[ofAccount] != (key{}) {
 		l.known.learn(t, s.keys[ofAccount], s.marks, keptFor(t, r.KnownTTL), r.TableMax)
 	}
 	for _, kd := range [...]kind{ofPair, ofRepeat} {
