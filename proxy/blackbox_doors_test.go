@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/limiter"
 	"postern/proxy/proxytest"
 )
 
@@ -89,7 +90,7 @@ func (b *blackbox) tlsOnly(t *testing.T) {
 // real server, without what a front cannot keep.
 func TestBlackboxCapabilities(t *testing.T) {
 	t.Parallel()
-	gate := blackboxGate(t)
+	gate := blackboxGate(t, limiter.Policy{}, "")
 	direct := blackboxBare(gate.dovecot)
 	for _, inTLS := range []bool{false, true} {
 		door := proxytest.Door{Protocol: "imap", TLS: inTLS}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/limiter"
 	"postern/proxy/proxytest"
 )
 
@@ -56,10 +57,11 @@ service pop3-login {
 }
 `
 
-// blackboxDovecot starts a Dovecot with the accounts that the cases know.
-func blackboxDovecot(t *testing.T) *blackbox {
+// blackboxDovecot starts a Dovecot with the accounts that the cases know, and with
+// more settings.
+func blackboxDovecot(t *testing.T, settings string) *blackbox {
 	t.Helper()
-	d := proxytest.StartDovecot(t, proxytest.DovecotConfig{Settings: blackboxSettings, Accounts: append(proxytest.DovecotAccounts(),
+	d := proxytest.StartDovecot(t, proxytest.DovecotConfig{Settings: blackboxSettings + settings, Accounts: append(proxytest.DovecotAccounts(),
 		proxytest.Account{Name: blackboxVictim, Secret: "victimpass"},
 		// One for each case that makes a mailbox: Dovecot may find one it is
 		// just making for somebody else.
@@ -81,19 +83,21 @@ func blackboxBare(d *proxytest.Dovecot) *blackbox {
 }
 
 // blackboxGate starts a Dovecot and a gate in front of it, which knows of it
-// what its probe has found. It has login slots for all players, though they are
-// strangers: who has to wait for one is gone when he has said no more.
-func blackboxGate(t *testing.T) *blackbox {
+// what its probe has found, and limits logins as p says. It has login slots for
+// all players, though they are strangers: who has to wait for one is gone when he
+// has said no more.
+func blackboxGate(t *testing.T, p limiter.Policy, settings string) *blackbox {
 	t.Helper()
-	b := blackboxDovecot(t)
+	b := blackboxDovecot(t, settings)
 	b.doors = map[proxytest.Door]string{}
 	backends := map[string]*Backends{}
 	for name, addr := range map[string]string{"imap": b.dovecot.IMAPProxy, "pop3": b.dovecot.POP3Proxy} {
-		backends[name] = NewBackends(protocols[name], BackendConfig{Addrs: []string{addr}, Logins: 2 * blackboxPlayers})
+		backends[name] = NewBackends(protocols[name], BackendConfig{Addrs: []string{addr}, Logins: 4 * blackboxPlayers})
 		backends[name].probe(t.Context(), backends[name].all[0])
 	}
 	for _, cleartext := range []bool{false, true} {
 		s := newTestServer(t, backends["imap"])
+		s.Limiter = newLimiter(t, p)
 		s.Backends, s.CleartextLogin, s.Settled = backends, cleartext, b.settled
 		for name, protocol := range protocols {
 			door := Door{Name: name, Protocol: protocol, Config: b.dovecot.Certificate.Server()}
@@ -165,7 +169,7 @@ func readBlackbox(t *testing.T) (both, gateOnly []proxytest.Script) {
 func TestBlackboxDovecot(t *testing.T) {
 	t.Parallel()
 	cases, _ := readBlackbox(t)
-	b := blackboxDovecot(t)
+	b := blackboxDovecot(t, "")
 	b.play(t, append(cases, blackboxSecrets(t, b.dovecot.Accounts)...))
 	t.Run("challenges", b.challenges)
 	t.Run("TLS only", b.tlsOnly)
@@ -174,7 +178,7 @@ func TestBlackboxDovecot(t *testing.T) {
 func TestBlackboxGate(t *testing.T) {
 	t.Parallel()
 	cases, gateOnly := readBlackbox(t)
-	b := blackboxGate(t)
+	b := blackboxGate(t, limiter.Policy{}, "")
 	defer b.explain(t)
 	cases = append(cases, gateOnly...)
 	cases = append(cases, blackboxSecrets(t, b.dovecot.Accounts)...)

@@ -165,9 +165,11 @@ func TestEvictedFromTheTarpit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				j := &judge{}
-				g, ln := crowded(t, 1, j)
+				g := newGate(t, dialogue.IMAP{}, j.imap)
 				g.limit(fiveSeconds())
+				g.MaxConnections = 1
 				occupy(g)
+				ln := g.open(imapDoor)
 				p := g.arrives(ln, clientAddr, "* OK …")
 				p.say("a1 LOGIN u wrong")
 				p.Write([]byte(more))

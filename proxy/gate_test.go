@@ -239,8 +239,8 @@ func (g *gate) limit(p limiter.Policy) {
 // strict as strict is.
 func (g *gate) charged(addr netip.Addr) int {
 	g.t.Helper()
-	now, alone := time.Now(), g.policy
-	alone.Global = limiter.Rate{}
+	now, alone := time.Now(), strict()
+	alone.WaitMax, alone.TableMax = g.policy.WaitMax, g.policy.TableMax
 	g.must(g.Limiter.SetPolicy(now, alone))
 	defer func() { g.must(g.Limiter.SetPolicy(now, g.policy)) }()
 	free := 0

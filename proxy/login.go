@@ -78,16 +78,25 @@ func (s *session) newAttempt(r dialogue.Request) Attempt {
 }
 
 // attempt takes one request through the limiter and on to a backend. The limiter
-// is asked once and told once, whatever happens in between. It returns an error
-// if the connection ends with the attempt. Without one, s.backend is where it
-// was accepted, or the client may try again.
+// is asked once and told once, whatever happens in between; where the account is
+// named only in the exchange, it is asked anew then, and the first time leaves no
+// trace. An error is returned if the connection ends with the attempt. Without one,
+// s.backend is where it was accepted, or the client may try again.
 func (s *session) attempt(r dialogue.Request) error {
 	defer r.Response.Wipe()
 	begun := time.Now()
 	ticket := s.server.Limiter.Ask(begun, s.subject(r))
-	defer ticket.Settle(begun, limiter.Void) // in case of a panic; it is settled below
+	settle := ticket.Settle
+	defer func() { settle(begun, limiter.Void) }() // in case of a panic; it is settled below
 	a := s.newAttempt(r)
 	a.Verdict, a.Observed = ticket.Verdict(), s.server.observing.Load()
+	r.Admits = func(account string) bool {
+		now := time.Now()
+		ticket.Settle(now, limiter.Void)
+		named := s.server.Limiter.Ask(now, limiter.Attempt{Addr: s.record.Client.Addr(), Account: account})
+		settle = named.Settle
+		return a.named(named.Verdict())
+	}
 	reply, err := s.try(r, &a, &ticket)
 	if reply.Account != "" {
 		a.Account = reply.Account
@@ -100,7 +109,7 @@ func (s *session) attempt(r dialogue.Request) error {
 		a.Err = fmt.Errorf("backend %s gave a temporary refusal: %.100q", a.Backend, reply.Raw)
 	}
 	now := time.Now()
-	ticket.Settle(now, a.Outcome)
+	settle(now, a.Outcome)
 	a.Took = now.Sub(begun)
 	s.settled(a)
 	if a.Outcome != limiter.Accepted && s.backend != nil {
@@ -114,6 +123,16 @@ func (s *session) attempt(r dialogue.Request) error {
 		return ending{EndBackend, a.Err}
 	}
 	return nil
+}
+
+// named notes the verdict on an attempt whose account has just been named, and says
+// whether it may go on. It has waited for its turn already and does not wait again.
+func (a *Attempt) named(v limiter.Verdict) bool {
+	a.Verdict.Known = v.Known
+	if v.Action == limiter.Refuse {
+		a.Verdict = v
+	}
+	return v.Action != limiter.Refuse || a.Observed
 }
 
 // subject is what the limiter is told of a request.

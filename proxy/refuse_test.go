@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -101,8 +102,8 @@ func tryLogin(c *peer, d Door, password string) {
 
 // spend takes n tokens of a client's source.
 func spend(g *gate, n int) {
-	for range n {
-		k := g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
+	for i := range n {
+		k := g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP, Account: fmt.Sprint(i)})
 		k.Settle(time.Now(), limiter.Denied)
 	}
 }
@@ -111,7 +112,7 @@ func spend(g *gate, n int) {
 func occupy(g *gate) {
 	k := g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: ap("198.51.100.1:1").Addr()})
 	k.Enter(time.Now(), nil)
-	k.Settle(time.Now(), limiter.Accepted)
+	k.Settle(time.Now(), limiter.Void)
 }
 
 // TestRefusedAtLogin has each rule refuse an attempt, at every door: one line,

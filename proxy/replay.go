@@ -87,6 +87,8 @@ func (s *session) replay(r dialogue.Request, a *Attempt) (dialogue.Reply, error)
 	switch {
 	case err != nil:
 		err = ending{EndBackend, fmt.Errorf("replay login to backend %s: %w", a.Backend, err)}
+	case reply.Result == dialogue.Refused:
+		err = refused(a.Verdict)
 	case unanswered && kept > challengeGrace:
 		reply.Result, a.Err = dialogue.Denied, errUnanswered
 	}

@@ -192,15 +192,16 @@ func (s *Server) accept(conn net.Conn, d Door) bool {
 const evictLook = 64
 
 // evict closes the connection that has waited longest before login, if possible
-// one whose source has nobody logged in, and says whether there was one. s.mu
-// must be held.
+// one whose source was never accepted, and says whether there was one. s.mu must be
+// held.
 func (s *Server) evict() bool {
 	victim := s.prelogin.Front()
 	if victim == nil {
 		return false
 	}
+	now := time.Now()
 	for e, n := victim, 0; e != nil && n < evictLook; e, n = e.Next(), n+1 {
-		if !e.Value.(*session).belongs() {
+		if !e.Value.(*session).belongs(now) {
 			victim = e
 			break
 		}

@@ -35,13 +35,13 @@ type session struct {
 	probe      bool          // a load balancer's health check
 
 	mu       sync.Mutex
-	stopped  End            // why the connection must end, EndClient if it need not
-	stop     chan struct{}  // closed when stopped is set first; nil in a relay
-	hard     bool           // it must end now, not when it next waits for the client
-	relaying *relay         // nil until logged in
-	upstream *wire          // to the backend, once there is one
-	guest    *limiter.Visit // visit, for belongs
-	bell     *bell          // that the session waits for, if it does
+	stopped  End           // why the connection must end, EndClient if it need not
+	stop     chan struct{} // closed when stopped is set first; nil in a relay
+	hard     bool          // it must end now, not when it next waits for the client
+	relaying *relay        // nil until logged in
+	upstream *wire         // to the backend, once there is one
+	source   netip.Addr    // the client's, once it is let in; for belongs
+	bell     *bell         // that the session waits for, if it does
 }
 
 func newSession(s *Server, d Door, conn net.Conn) *session {
@@ -171,7 +171,7 @@ func (s *session) connectVerdict() error {
 	s.meet(verdict)
 	if verdict.Action != limiter.Refuse || s.record.Observed {
 		s.mu.Lock()
-		s.guest = s.visit
+		s.source = s.record.Client.Addr()
 		s.mu.Unlock()
 		return nil
 	}
@@ -279,10 +279,10 @@ func (s *session) isStopped() End {
 }
 
 // belongs says whether a login from the same source was ever accepted.
-func (s *session) belongs() bool {
+func (s *session) belongs(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.guest != nil && s.server.Limiter.KnownSource(time.Now(), s.record.Client.Addr())
+	return s.source.IsValid() && s.server.Limiter.KnownSource(now, s.source)
 }
 
 // addrPort returns the IP address and port of a, or a zero AddrPort if it has

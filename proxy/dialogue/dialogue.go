@@ -86,6 +86,9 @@ type Request struct {
 	// of them, and that backends have tripped over. They must be denied without
 	// asking one.
 	Unfit bool
+	// Admits, if set, is asked for the account that a client names in the middle
+	// of an exchange, before the backend hears of it.
+	Admits func(account string) bool `json:"-"`
 }
 
 // Password returns the password in r, which Wipe overwrites with it. It is nil
@@ -149,6 +152,9 @@ const (
 	Denied
 	// Cancelled means the client broke off an exchange before it had made a guess.
 	Cancelled
+	// Refused means that the account is not admitted. The backend waits for a
+	// response that will not come.
+	Refused
 )
 
 // Reply is the backend's word on a Login.

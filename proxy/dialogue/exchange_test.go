@@ -212,3 +212,26 @@ func TestTokenNotShown(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedInAnExchange: who names an account that is not admitted has shown his
+// proof to the gate alone.
+func TestRefusedInAnExchange(t *testing.T) {
+	for _, p := range protocols {
+		for name, want := range map[string]Result{"good": Accepted, "bad": Refused} {
+			asked := ""
+			challenge := map[string]string{"imap": "+ PDFAYj4=\r\n1 OK in\r\n", "pop3": "+ PDFAYj4=\r\n+OK in\r\n"}[p.Name()]
+			up, c := said(challenge), said(b64(name+" proof")+"\r\n")
+			r := Request{Kind: Login, Tag: "a", Method: "CRAM-MD5", Mechanism: "CRAM-MD5", Admits: func(account string) bool {
+				asked += account
+				return account == "good"
+			}}
+			reply, err := p.Login(NewConn(up), NewConn(c), r)
+			if err != nil || reply.Result != want || reply.Account != name || asked != name || (reply.Raw == nil) != (want == Refused) {
+				t.Errorf("%s, %s: got %+v, %v after %q", p.Name(), name, reply, err, asked)
+			}
+			if shown := strings.Contains(up.out.String(), b64(name+" proof")); shown != (want == Accepted) {
+				t.Errorf("%s, %s: the backend heard %q", p.Name(), name, up.out.String())
+			}
+		}
+	}
+}

@@ -69,6 +69,8 @@ func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
 		return e.reply(e.verdict(Unavailable), nil), true, nil
 	case e.unfit(response):
 		return e.reply(Denied, e.denial), true, nil
+	case e.r.Account == "" && e.account != "" && e.r.Admits != nil && !e.r.Admits(e.account):
+		return e.reply(Refused, nil), true, nil
 	}
 	e.shown = true
 	return reply, false, e.up.say(base64.StdEncoding.EncodeToString(response))
