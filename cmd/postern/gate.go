@@ -104,6 +104,7 @@ func (g *gate) makeLimiter() error {
 		return err
 	}
 	g.recall()
+	g.journal.explain = g.explain
 	return nil
 }
 

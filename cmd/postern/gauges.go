@@ -36,10 +36,14 @@ var (
 	descBackendActive   = desc("backend_connections_active", "Connections open to the backend.", "backend")
 	descBackendLogins   = desc("backend_logins_active", "Logins in flight at the backend.", "backend")
 
-	descTable    = desc("table_entries", "Buckets in use.", "table")
-	descCapacity = desc("table_capacity", "Most buckets that may be in use.")
-	descShared   = desc("table_shared_total", "Attempts charged to their network because no bucket was free for their source.")
-	descGlobal   = desc("global_tokens", "Logins the backends may be given at once; below zero, attempts wait.")
+	descTable        = desc("table_entries", "Buckets in use.", "table")
+	descCapacity     = desc("table_capacity", "Most buckets that may be in use, and as many accounts may be known.")
+	descShared       = desc("table_shared_total", "Attempts charged to their network because no bucket was free for their source.")
+	descGlobal       = desc("global_tokens", "Logins the backends may be given at once.")
+	descReserved     = desc("global_reserved_tokens", "Of these, the ones that strangers must leave; none on the first day.")
+	descKnown        = desc("known_accounts", "Accounts that have been accepted and are remembered.")
+	descKnownLearned = desc("known_learned", "Whether the known have been learned for a day, so that the reserve counts.")
+	descQueue        = desc("queue_length", "Attempts that wait for their turn, or for a login slot at a backend.", "queue", "client")
 
 	descNotAfter   = desc("certificate_not_after_timestamp_seconds", "When the first of the certificates expires.")
 	descLogDropped = desc("log_dropped_total", "Log lines left out because too many came in one second.")
@@ -102,9 +106,28 @@ func (g *gauges) collectBackends(ch chan<- prometheus.Metric, send sender) {
 // collectLimiter sends how full the limiter is.
 func (g *gauges) collectLimiter(send sender) {
 	s := g.limiter.Stats(time.Now())
-	send(descTable, prometheus.GaugeValue, float64(s.Sources), "source")
-	send(descTable, prometheus.GaugeValue, float64(s.Networks), "network")
+	for table, n := range map[string]int{
+		"source": s.Sources, "network": s.Networks, "pair": s.Pairs, "account": s.Accounts, "repeat": s.Repeats,
+	} {
+		send(descTable, prometheus.GaugeValue, float64(n), table)
+	}
+	learned := 0.0
+	if s.Learned {
+		learned = 1
+	}
 	send(descCapacity, prometheus.GaugeValue, float64(s.Capacity))
 	send(descShared, prometheus.CounterValue, float64(s.Shared))
 	send(descGlobal, prometheus.GaugeValue, s.GlobalTokens)
+	send(descReserved, prometheus.GaugeValue, float64(s.ReservedTokens))
+	send(descKnown, prometheus.GaugeValue, float64(s.Known))
+	send(descKnownLearned, prometheus.GaugeValue, learned)
+	send(descQueue, prometheus.GaugeValue, float64(s.WaitKnown), "turn", "known")
+	send(descQueue, prometheus.GaugeValue, float64(s.WaitStrangers), "turn", "stranger")
+	var known, strangers int
+	for _, group := range g.backends {
+		k, s := group.Waiting()
+		known, strangers = known+k, strangers+s
+	}
+	send(descQueue, prometheus.GaugeValue, float64(known), "slot", "known")
+	send(descQueue, prometheus.GaugeValue, float64(strangers), "slot", "stranger")
 }

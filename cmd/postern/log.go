@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"postern/limiter"
@@ -26,6 +27,8 @@ type journal struct {
 	*slog.Logger
 	level *slog.LevelVar
 	quota *quota
+	// explain, if set, tells in words what the rules hold against an attempt.
+	explain func(proxy.Attempt) string
 }
 
 // newJournal returns a journal that writes lines of the format in s to w.
@@ -37,7 +40,7 @@ func newJournal(w io.Writer, s LogSettings) *journal {
 	if s.Format == "text" {
 		h = slog.NewTextHandler(w, opts)
 	}
-	return &journal{slog.New(h), level, &quota{limit: sampledPerSecond}}
+	return &journal{Logger: slog.New(h), level: level, quota: &quota{limit: sampledPerSecond}}
 }
 
 // renameTime gives the time of a line the key that log collectors expect.
@@ -53,8 +56,21 @@ func renameTime(groups []string, a slog.Attr) slog.Attr {
 func (j *journal) attempt(a proxy.Attempt) {
 	level := attemptLevel(a)
 	if j.wants(level, a.Outcome == limiter.Accepted) {
-		j.LogAttrs(context.Background(), level, "login "+loginResult(a), attemptAttrs(a)...)
+		j.LogAttrs(context.Background(), level, "login "+loginResult(a), attemptAttrs(a, j.why(a))...)
 	}
+}
+
+// why says how full the bucket is of the rule that decided on a, if one did.
+func (j *journal) why(a proxy.Attempt) string {
+	if j.explain == nil || a.Verdict.Action == limiter.Pass {
+		return ""
+	}
+	for line := range strings.Lines(j.explain(a)) {
+		if why, ok := strings.CutPrefix(line, string(a.Verdict.Rule)+": "); ok {
+			return strings.TrimSpace(why)
+		}
+	}
+	return ""
 }
 
 // wants reports whether a line of this level is to be written; unless it must
@@ -75,7 +91,7 @@ func attemptLevel(a proxy.Attempt) slog.Level {
 
 // attemptAttrs are the fields of a login line. What the client chose comes
 // last.
-func attemptAttrs(a proxy.Attempt) []slog.Attr {
+func attemptAttrs(a proxy.Attempt, why string) []slog.Attr {
 	return []slog.Attr{
 		slog.String("event", "login"),
 		slog.String("listener", a.Door),
@@ -86,6 +102,7 @@ func attemptAttrs(a proxy.Attempt) []slog.Attr {
 		slog.String("rule", string(a.Verdict.Rule)),
 		slog.String("result", loginResult(a)),
 		slog.String("client", clientOf(a.Verdict)),
+		slog.String("why", why),
 		slog.Bool("enforced", !a.Observed),
 		milliseconds("dur_ms", a.Took),
 		milliseconds("wait_ms", a.Waited),

@@ -114,7 +114,7 @@ func TestLogCannotBeForged(t *testing.T) {
 				if len(lines) != 2 {
 					t.Fatalf("got %d lines:\n%s", len(lines), &out)
 				}
-				checkUnforged(t, format, lines[0], attemptAttrs(testAttempt("x")))
+				checkUnforged(t, format, lines[0], attemptAttrs(testAttempt("x"), ""))
 				checkUnforged(t, format, lines[1], recordAttrs(testRecord("x")))
 			})
 		}
@@ -189,6 +189,9 @@ func TestLogLevels(t *testing.T) {
 		"refused":           {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Verdict: limiter.Verdict{Action: limiter.Refuse}, Err: broken}), slog.LevelInfo},
 		"backend at login":  {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Err: broken}), slog.LevelWarn},
 		"no backend":        {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Verdict: limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend}, Err: broken}), slog.LevelWarn},
+		"known, no room":    {attemptLevel(proxy.Attempt{Verdict: limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleGlobal, Known: true}}), slog.LevelWarn},
+		"known, own fault":  {attemptLevel(proxy.Attempt{Verdict: limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RulePair, Known: true}}), slog.LevelInfo},
+		"stranger, no room": {attemptLevel(proxy.Attempt{Verdict: limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleGlobal}}), slog.LevelInfo},
 		"client left early": {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Gone: true, Err: broken}), slog.LevelInfo},
 		"client left":       {recordLevel(proxy.Record{End: proxy.EndClient}), slog.LevelInfo},
 		"backend hung up":   {recordLevel(proxy.Record{End: proxy.EndBackend}), slog.LevelInfo},
@@ -266,5 +269,26 @@ func TestLogBelowLevelCostsNothing(t *testing.T) {
 	}
 	if n := j.quota.refused(); n != 0 {
 		t.Errorf("%d lines counted as left out", n)
+	}
+}
+
+// TestLogSaysWhy: of all that the limiter can tell, the line has what the rule
+// that decided is about.
+func TestLogSaysWhy(t *testing.T) {
+	for rule, want := range map[limiter.Rule]string{limiter.RuleSource: "10 of 10 denials spent, 0 held", limiter.RuleGlobal: "", limiter.RuleNone: ""} {
+		var out bytes.Buffer
+		j := newJournal(&out, LogSettings{Format: "text"})
+		j.explain = func(a proxy.Attempt) string {
+			return "known: not from here\nsource: 10 of 10 denials spent, 0 held\nnone: but " + a.Account + "\n"
+		}
+		a := testAttempt("anna")
+		a.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: rule}
+		if rule == limiter.RuleNone {
+			a.Verdict.Action = limiter.Pass
+		}
+		j.attempt(a)
+		if _, fields, err := parseLine("text", strings.TrimSuffix(out.String(), "\n")); err != nil || fields["why"] != want {
+			t.Errorf("%s: got %q, %v", rule, fields["why"], err)
+		}
 	}
 }

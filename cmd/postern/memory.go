@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/limiter"
+	"postern/proxy"
 )
 
 // The files of STATE_DIR that hold who is known. The second means nothing without
@@ -46,6 +47,11 @@ func (g *gate) installKey() (k limiter.Key, err error) {
 		return k, wrong("STATE_DIR", "%v", err)
 	}
 	return k, nil
+}
+
+// explain tells in words what the rules hold against an attempt like a.
+func (g *gate) explain(a proxy.Attempt) string {
+	return g.limiter.Explain(time.Now(), a.Client.Addr(), a.Account)
 }
 
 // recall makes the limiter know whom it knew before the restart.

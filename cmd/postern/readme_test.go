@@ -81,7 +81,7 @@ func labelsOf(f *dto.MetricFamily) string {
 // order, and no row is left over.
 func TestReadmeNamesLogFields(t *testing.T) {
 	want := []string{"ts", "level", "msg"}
-	for _, attrs := range [][]slog.Attr{recordAttrs(testRecord("")), attemptAttrs(testAttempt(""))} {
+	for _, attrs := range [][]slog.Attr{recordAttrs(testRecord("")), attemptAttrs(testAttempt(""), "")} {
 		for _, a := range attrs {
 			if !slices.Contains(want, a.Key) {
 				want = append(want, a.Key)
