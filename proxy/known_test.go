@@ -122,7 +122,7 @@ func TestNeighbourGuesses(t *testing.T) {
 		c.say("a1 LOGIN u guess6")
 		c.hear("a1 " + imapBusy)
 		synctest.Wait()
-		if a := g.settled()[5]; a.Verdict != (limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RulePair, Known: true}) || len(j.judged()) != 5 {
+		if a := g.settled()[5]; a.Verdict != (limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RulePair, Known: true, Near: true}) || len(j.judged()) != 5 {
 			t.Errorf("attempt %+v", a)
 		}
 		c = g.from(clientAddr, ln)

@@ -128,7 +128,7 @@ func (s *session) attempt(r dialogue.Request) error {
 // named notes the verdict on an attempt whose account has just been named, and says
 // whether it may go on. It has waited for its turn already and does not wait again.
 func (a *Attempt) named(v limiter.Verdict) bool {
-	a.Verdict.Known = v.Known
+	a.Verdict.Known, a.Verdict.Near = v.Known, v.Near
 	if v.Action == limiter.Refuse {
 		a.Verdict = v
 	}

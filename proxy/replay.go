@@ -37,7 +37,7 @@ func (w *stay) dial() error {
 	case a.Gone || errors.As(err, &e):
 		return err
 	case err != nil:
-		a.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend, Known: a.Verdict.Known}
+		a.Verdict.Action, a.Verdict.Rule, a.Verdict.Wait = limiter.Refuse, limiter.RuleBackend, 0
 		return ending{EndBackend, err}
 	}
 	s.backend, a.Backend = up, up.backend.addr

@@ -57,7 +57,7 @@ func TestSlotsInTurn(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", j.judged(), want)
 		}
 		for _, a := range g.settled() {
-			if want := (limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleBackend, Wait: a.Waited, Known: a.Client.String() == home}); a.Waited > 0 && a.Verdict != want {
+			if want := (limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleBackend, Wait: a.Waited, Known: a.Client.String() == home, Near: a.Client.String() == home}); a.Waited > 0 && a.Verdict != want {
 				t.Errorf("attempt %+v", a)
 			}
 		}
