@@ -172,11 +172,16 @@ func TestSlotsAreCounted(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		g := two(t, 20, nil, nil)
 		b := g.backends
+		stranger := g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
+		defer stranger.Settle(time.Now(), limiter.Void)
 		var waiting, inside []*applicant
 		for range 20_000 {
 			switch n := r.IntN(10); {
 			case n < 5:
-				a := &applicant{known: r.IntN(3) == 0, bell: newBell(&session{})}
+				a := &applicant{bell: newBell(&session{})} // whose order is that of the known
+				if r.IntN(3) > 0 {
+					a.order = stranger.Order()
+				}
 				if _, err := b.apply(a); err != nil {
 					t.Fatal(err)
 				}
