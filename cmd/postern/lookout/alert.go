@@ -39,8 +39,8 @@ func (l *Lookout) summary(i watch.Incident, class watch.Class, s watch.State) st
 	}
 	text := fmt.Sprintf("%s since %s: %.0f logins a minute where %.0f are usual, %.0f of them by strangers with wrong passwords.",
 		upper(nameOf(class)), clock(s.Time, i.Started, zone), s.Observed.Logins, s.Expected.Logins, s.Observed.Suspects)
-	if s.Users.Asked() > 0 {
-		text += fmt.Sprintf(" Known users: %.1f %% served.", 100*s.Users.Served())
+	if served, of := servedIn(class, s.Users); of > 0 {
+		text += fmt.Sprintf(" Known users: %.1f %% served.", 100*served)
 	}
 	for _, symptom := range i.Symptoms {
 		if symptom.To.IsZero() {

@@ -36,11 +36,11 @@ const fewAsked = 20
 // whether it is affected, and the attacker must not read how well he does. With
 // few users it is what trouble of this class usually does.
 func impactOf(class watch.Class, u watch.Users) status.Impact {
-	served := u.Served()
+	served, asked := servedIn(class, u)
 	switch {
-	case u.Asked() < fewAsked && class == watch.ClassAttack:
+	case asked < fewAsked && class == watch.ClassAttack:
 		return status.ImpactNone
-	case u.Asked() < fewAsked || served >= .95 && served < .99:
+	case asked < fewAsked || served >= .95 && served < .99:
 		return status.ImpactMinor
 	case served >= .99:
 		return status.ImpactNone
@@ -48,6 +48,19 @@ func impactOf(class watch.Class, u watch.Users) status.Impact {
 		return status.ImpactMajor
 	}
 	return status.ImpactCritical
+}
+
+// servedIn is the share of known users that were served, of how many. While
+// correct passwords are refused, those who were denied were not served.
+func servedIn(class watch.Class, u watch.Users) (share float64, of int) {
+	if class != watch.ClassAuthFault {
+		return u.Served(), u.Asked()
+	}
+	of = u.Asked() + u.Denied
+	if of == 0 {
+		return 1, 0
+	}
+	return float64(u.Good+u.Slow) / float64(of), of
 }
 
 // worse reports whether users notice more of a than of b.

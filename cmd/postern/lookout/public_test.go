@@ -105,6 +105,9 @@ func TestImpact(t *testing.T) {
 		{watch.ClassAttack, users(94), status.ImpactMajor},
 		{watch.ClassAttack, users(49), status.ImpactCritical},
 		{watch.ClassAttack, watch.Users{Fault: 19}, status.ImpactNone},
+		{watch.ClassAuthFault, watch.Users{Good: 60, Denied: 40}, status.ImpactMajor},
+		{watch.ClassAuthFault, watch.Users{}, status.ImpactMinor},
+		{watch.ClassAttack, watch.Users{Good: 60, Denied: 40}, status.ImpactNone},
 		{watch.ClassBackendFault, watch.Users{Fault: 19}, status.ImpactMinor},
 		{watch.ClassBackendFault, watch.Users{Fault: 20}, status.ImpactCritical},
 	} {
