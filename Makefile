@@ -11,7 +11,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 10s
 
 # What make bench does. On a quiet machine its figures can be trusted.
-BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2s -peace 5s -siege 10s -limit 15m \
+BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2s -peace 5s -siege 10s -limit 20m \
 	-readme bench/README.md -json bench-report.json -html bench-report.html login idle relay attack tarpit
 
 # Debian keeps daemons out of a user's path.
@@ -43,7 +43,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## measure postern beside its peers for ten minutes, into bench/README.md
+bench: ## measure postern beside its peers for twelve minutes, into bench/README.md
 	@.ci/install dovecot nginx haproxy
 	go run ./cmd/postern-bench $(BENCH)
 

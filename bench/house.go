@@ -174,6 +174,7 @@ func (h *house) start(ctx context.Context, k peer.Kind, w Work) (*Target, *peer.
 		return nil, nil, err
 	}
 	t := h.target(k.Name, p.Pid, h.announce || w.Announce, p.StartTLS, backend.Addrs{IMAP: p.IMAP, IMAPS: p.IMAPS, POP3: p.POP3, POP3S: p.POP3S})
+	t.tidy = p.Tidy
 	return t, p, nil
 }
 

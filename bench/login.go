@@ -86,8 +86,8 @@ func steady(o *Options, k loginKind, rate float64) Work {
 	}
 }
 
-// share is the figure that says how many of the logins were accepted.
-const share = "accepted"
+// acceptedShare is the figure that says how many of the logins were accepted.
+const acceptedShare = "accepted"
 
 // measureLogins does one round: loop decides when a login begins.
 func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop func(func(i int, due time.Time)) time.Duration) error {
@@ -119,7 +119,7 @@ func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop 
 		s.Figure("CPU per login", "µs", Lower, float64(cpu.Microseconds())/float64(n))
 	}
 	s.Figure("logins a second", "/s", Higher, float64(n)/took.Seconds())
-	s.Figure(share, "%", Higher, tally.Share())
+	s.Figure(acceptedShare, "%", Higher, tally.Share())
 	if k.Security == client.Resumed {
 		s.Figure("resumed", "%", Higher, 100*float64(resumed.Load())/float64(max(1, tally.All())))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // The markers between which a report stands in a text.
@@ -83,7 +84,23 @@ func (r *Report) markdownGoals(w io.Writer) {
 		}
 		fmt.Fprintf(w, " %s |\n", map[bool]string{true: "yes", false: "**no**"}[g.Met])
 	}
-	fmt.Fprintf(w, "\n%d of %d goals are met.\n", met, len(r.Goals))
+	fmt.Fprintf(w, "\n%d of %d goals are met.", met, len(r.Goals))
+	if behind := r.behind(peers); len(behind) > 0 {
+		fmt.Fprintf(w, " postern needs more than a peer does, by over 10 %%, for: %s.", strings.Join(behind, "; "))
+	}
+	fmt.Fprintln(w)
+}
+
+// behind says what postern needs more for than its peers do.
+func (r *Report) behind(peers []string) (said []string) {
+	for _, g := range r.Goals {
+		for _, p := range peers {
+			if ratio := g.Peers[p].Ratio; ratio > 1.1 {
+				said = append(said, fmt.Sprintf("%s (%.2f × %s)", g.Name, ratio, p))
+			}
+		}
+	}
+	return said
 }
 
 // String is the ratio and what was allowed, in bold if it is missed.

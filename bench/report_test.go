@@ -146,6 +146,10 @@ func TestReadme(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	r.Goals[0].Peers["nginx"] = GoalPeer{Ratio: 1.5, Most: 0.7}
+	if behind := r.behind(r.JudgedPeers()); len(behind) != 1 || behind[0] != "CPU per login, TLS, saturation (1.50 × nginx)" {
+		t.Errorf("behind: %q", behind)
+	}
 	if err := r.IntoReadme(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("written into a file that is not there")
 	}

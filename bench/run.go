@@ -95,6 +95,9 @@ func (r *Runner) round(ctx context.Context, w Work, name string, targets map[str
 	t.patience = r.Patience
 	s := &Sample{}
 	others, err := watched(func() error { return w.Measure(ctx, t, s) })
+	if t.tidy != nil {
+		t.tidy()
+	}
 	if ctx.Err() != nil {
 		return
 	}

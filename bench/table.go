@@ -144,7 +144,7 @@ func (g *Group) notes(targets []About) (notes []string) {
 func (g *Group) Telling() (rows []Row) {
 	for _, r := range g.Rows {
 		for _, c := range r.Cells {
-			if r.Figure != share || c.Low != 100 {
+			if r.Figure != acceptedShare || c.Low != 100 {
 				rows = append(rows, r)
 				break
 			}

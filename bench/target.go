@@ -29,6 +29,7 @@ type Target struct {
 	tls      *tls.Config
 	accounts accounts
 	patience time.Duration
+	tidy     func()                                  // after every round, nil for nothing
 	dial     func(context.Context) (net.Conn, error) // replaces the network in tests
 }
 

@@ -13,7 +13,7 @@ import (
 // dovecot is the login proxy in its high-performance mode: a process per core,
 // each with many clients.
 var dovecot = Kind{
-	Name: "dovecot", About: "login proxy, high-performance mode: sees logins", Packages: "dovecot-imapd dovecot-pop3d", StartTLS: true,
+	Name: "dovecot", About: "login proxy, high-performance mode: sees logins", StartTLS: true,
 	find:      findDovecot,
 	version:   []string{"--version"},
 	configure: configureDovecot,

@@ -7,7 +7,7 @@ import (
 
 // haproxy ends TLS and relays octets; it sees no login.
 var haproxy = Kind{
-	Name: "haproxy", About: "TCP mode: ends TLS, sees no login", Packages: "haproxy",
+	Name: "haproxy", About: "TCP mode: ends TLS, sees no login",
 	find:      func() (string, error) { return look("haproxy", "haproxy") },
 	version:   []string{"-v"},
 	configure: configureHAProxy,

@@ -35,7 +35,6 @@ type Setup struct {
 type Kind struct {
 	Name     string
 	About    string // what it does, in a few words
-	Packages string // Debian packages it comes from
 	StartTLS bool   // ends STARTTLS itself
 
 	// find returns the command without its configuration, or why there is none.
@@ -141,6 +140,7 @@ func (k Kind) Version() string {
 	}
 	out, _ := exec.Command(program, k.version...).CombinedOutput()
 	first, _, _ := strings.Cut(string(out), "\n")
+	first, _, _ = strings.Cut(first, " - ") // HAProxy's address
 	first = strings.TrimPrefix(first, "nginx version: ")
 	return strings.TrimSpace(strings.TrimPrefix(first, "postern "))
 }

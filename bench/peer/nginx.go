@@ -11,7 +11,7 @@ import (
 
 // nginx is its mail module, which asks an HTTP server where to relay a login.
 var nginx = Kind{
-	Name: "nginx", About: "mail module: sees logins, asks auth_http about each", Packages: "nginx libnginx-mod-mail", StartTLS: true,
+	Name: "nginx", About: "mail module: sees logins, asks auth_http about each", StartTLS: true,
 	find:      findNginx,
 	version:   []string{"-v"},
 	configure: configureNginx,
