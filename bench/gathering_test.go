@@ -13,11 +13,14 @@ import (
 	"postern/limiter/crowd"
 )
 
-// gather plays the crowd of seed 1 at p: peace and then the attack, a minute each unless the attack is another.
+// phase is how long there is peace, and then the attack.
+const phase = 20 * time.Second
+
+// gather plays the crowd of seed 1 at p: peace and then the attack.
 func gather(t *testing.T, p *porter, a crowd.Attack) *gathering {
 	t.Helper()
 	begun := time.Now()
-	g, err := newGathering(p.target(), begun, begun.Add(time.Minute), begun.Add(time.Minute), begun.Add(2*time.Minute), (a.Peak()-1)*crowd.Normal)
+	g, err := newGathering(p.target(), begun, begun.Add(phase), begun.Add(phase), begun.Add(2*phase), (a.Peak()-1)*crowd.Normal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +32,7 @@ func gather(t *testing.T, p *porter, a crowd.Attack) *gathering {
 func TestTheCrowdComesAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, begun := &porter{answer: right}, time.Now()
-		attack := crowd.Steady(crowd.Wide, time.Minute, 3)
+		attack := crowd.Steady(crowd.Wide, phase, 3)
 		g := gather(t, p, attack)
 		byTime := func(a, b visit) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.account, b.account)) }
 		slices.SortFunc(p.visits, byTime)
@@ -53,7 +56,7 @@ func TestTheCrowdComesAsItIs(t *testing.T) {
 
 func TestOnlyAttackersAndStalePhonesAreDenied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := gather(t, &porter{answer: right}, crowd.Steady(crowd.Few, time.Minute, 3))
+		g := gather(t, &porter{answer: right}, crowd.Steady(crowd.Few, phase, 3))
 		for k, share := range map[crowd.Class]float64{
 			crowd.Phone: 100, crowd.Traveller: 100, crowd.Newcomer: 100, crowd.Stale: 0, crowd.Attacker: 0,
 		} {
@@ -74,7 +77,7 @@ func TestOnlyAttackersAndStalePhonesAreDenied(t *testing.T) {
 // What is slow is told, and counted from the time a client was due.
 func TestWaitingIsLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := gather(t, &porter{answer: right, takes: 2 * time.Second}, crowd.Steady(crowd.Few, time.Minute, 2))
+		g := gather(t, &porter{answer: right, takes: 2 * time.Second}, crowd.Steady(crowd.Few, phase, 2))
 		if ms := g.siege[crowd.Phone].Millis(50); ms < 1990 || ms > 2010 {
 			t.Errorf("median %v ms, the target takes 2 s", ms)
 		}
@@ -85,7 +88,7 @@ func TestWaitingIsLatency(t *testing.T) {
 func TestNobodyWaitsForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		g := gather(t, &porter{answer: right, takes: time.Hour}, crowd.Steady(crowd.Few, time.Minute, 3))
+		g := gather(t, &porter{answer: right, takes: time.Hour}, crowd.Steady(crowd.Few, phase, 3))
 		if took := time.Since(begun); took > g.until.Sub(begun)+peoplePatience+time.Second {
 			t.Errorf("it took %v", took)
 		}
@@ -134,7 +137,7 @@ func TestOnsetIsPlayedAndNotCounted(t *testing.T) {
 func TestNewcomersComeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &porter{answer: func(visit) string { return "a NO [UNAVAILABLE] later\r\n" }}
-		gather(t, p, crowd.Steady(crowd.Few, time.Minute, 2))
+		gather(t, p, crowd.Steady(crowd.Few, phase, 2))
 		tries := map[string]int{}
 		for _, v := range p.visits {
 			if strings.HasPrefix(v.account, "newcomer") {
