@@ -41,18 +41,3 @@ func (p *page) CurvesByName(g Group) (sets [][]Curve) {
 
 // Notes says what has to be known about a work's figures.
 func (p *page) Notes(g Group) []string { return g.notes(p.Targets) }
-
-// Others returns how much of the machine others used in the quietest and in the
-// busiest work, as parts of it.
-func (p *page) Others() (span [2]float64) {
-	span[0] = 1
-	for _, g := range p.Groups {
-		for _, r := range g.Rounds {
-			if r.Done > 0 {
-				span[0], span[1] = min(span[0], r.Others), max(span[1], r.Others)
-			}
-		}
-	}
-	span[0] = min(span[0], span[1])
-	return span
-}

@@ -39,6 +39,8 @@ func (r *Report) markdown(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "Measured on %s in %s, on %d cores (%s), %s, %s, %s, by `%s`.\n",
 		r.Begun.Format("2 January 2006"), r.Took, m.Cores, m.CPU, m.Memory, m.System, m.Go, r.Command)
+	others := r.Others()
+	fmt.Fprintf(w, "Others used %.0f %% to %.0f %% of the machine meanwhile.\n", 100*others[0], 100*others[1])
 	for _, t := range r.Targets {
 		fmt.Fprintf(w, "\n- **%s** %s: %s", t.Name, t.Version, t.About)
 	}

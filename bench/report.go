@@ -135,3 +135,18 @@ func (r *Report) Row(work, figure string) *Row {
 	}
 	return nil
 }
+
+// Others returns how much of the machine others used in the quietest and in the
+// busiest work, as parts of it.
+func (r *Report) Others() (span [2]float64) {
+	span[0] = 1
+	for _, g := range r.Groups {
+		for _, at := range g.Rounds {
+			if at.Done > 0 {
+				span[0], span[1] = min(span[0], at.Others), max(span[1], at.Others)
+			}
+		}
+	}
+	span[0] = min(span[0], span[1])
+	return span
+}

@@ -98,6 +98,9 @@ func (r *Runner) round(ctx context.Context, w Work, name string, targets map[str
 	if t.tidy != nil {
 		t.tidy()
 	}
+	if t.pid == 0 && t.loopback {
+		others = 0 // it runs here and is not ours: it cannot be told from others
+	}
 	if ctx.Err() != nil {
 		return
 	}
