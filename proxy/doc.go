@@ -12,7 +12,8 @@
 //	connect verdict   session.go    the limiter looks at the source alone
 //	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once
 //	dialogue          login.go      package dialogue hears what the client wants: TLS, login, leave
-//	verdict           login.go      the limiter is asked, once for each attempt
+//	verdict           login.go      the limiter is asked, once for each attempt; anew in the replay, where only
+//	                                that names the account
 //	tarpit            stay.go       the attempt waits out its verdict, for its turn among all (turns.go) and
 //	                                for a login slot (slots.go), before the password is tried; tarpit.go
 //	                                bounds how many do

@@ -37,6 +37,10 @@ func (w *stay) sitOut() error {
 	return w.rest(time.Now().Add(w.attempt.Verdict.Wait), newBell(w.session))
 }
 
+// decideSlack is how long after its time an attempt waits for what the limiter
+// decides in that very moment: it might be that its turn has come.
+const decideSlack = time.Second
+
 // turn waits until the limiter lets the attempt go on to a backend. Where verdicts
 // are not enforced, it only learns what would have been.
 func (w *stay) turn() error {
@@ -50,7 +54,7 @@ func (w *stay) turn() error {
 		return nil
 	}
 	if v.Action == limiter.Wait {
-		if err := w.rest(time.Now().Add(w.patience()), called.bell); err != nil {
+		if err := w.rest(time.Now().Add(w.patience()+decideSlack), called.bell); err != nil {
 			return err
 		}
 		v = called.decided()
