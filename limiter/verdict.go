@@ -24,13 +24,14 @@ const (
 	RuleTarpit         Rule = "tarpit"          // no room left to wait in
 	RuleBackend        Rule = "backend"         // no backend, or no free login at one
 	RuleMaxConnections Rule = "max_connections" // too many connections in all
+	RuleHandshakes     Rule = "handshakes"      // TLS handshakes wait for too long to begin another
 )
 
 // Rules returns every rule there is, for those who need a fixed set of words.
 func Rules() []Rule {
 	return []Rule{
 		RuleNone, RuleConnect, RuleOpen, RuleOpenPrelogin, RuleRepeat, RuleSource, RuleNetwork, RulePair, RuleAccount, RuleGlobal,
-		RuleTarpit, RuleBackend, RuleMaxConnections,
+		RuleTarpit, RuleBackend, RuleMaxConnections, RuleHandshakes,
 	}
 }
 

@@ -83,7 +83,7 @@ func (s *session) arrive(conn net.Conn) error {
 func (s *session) beginTLS(conn net.Conn) error {
 	s.record.Room = RoomTLS
 	s.setDeadline(earlier(s.deadline, time.Now().Add(s.server.Timeouts.Handshake)))
-	turn := &inTurn{Conn: conn, slots: s.server.handshakes}
+	turn := &inTurn{Conn: conn, handshakes: s.server.handshakes}
 	defer turn.done()
 	secure := tls.Server(turn, s.door.Config)
 	if err := secure.Handshake(); err != nil {
@@ -103,6 +103,11 @@ func (s *session) beginTLS(conn net.Conn) error {
 // upgrade begins TLS at the client's wish. Octets that came in clear text
 // behind the wish end the connection.
 func (s *session) upgrade(r dialogue.Request) error {
+	if s.rushed() {
+		s.meet(inRush)
+		s.answer(r, dialogue.AnswerBusy)
+		return refused(inRush)
+	}
 	if err := s.door.Protocol.Answer(s.client, r, dialogue.AnswerTLS); err != nil {
 		return err
 	}

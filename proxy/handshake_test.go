@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -56,8 +57,8 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		if took := time.Since(begun); took != 4*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		if synctest.Wait(); len(g.handshakes) != 0 {
-			t.Errorf("%d slots are taken", len(g.handshakes))
+		if synctest.Wait(); len(g.handshakes.slots) != 0 {
+			t.Errorf("%d slots are taken", len(g.handshakes.slots))
 		}
 	})
 }
@@ -75,7 +76,7 @@ func TestSilentHandshakeHoldsNoSlot(t *testing.T) {
 					g.from(clientAddr, ln).Write([]byte(says))
 				}
 				synctest.Wait()
-				if n := len(g.handshakes); n != 0 {
+				if n := len(g.handshakes.slots); n != 0 {
 					t.Errorf("%d slots are taken", n)
 				}
 				begun := time.Now()
@@ -99,7 +100,7 @@ func TestHalfAHandshakeHoldsNoSlot(t *testing.T) {
 			go tls.Client(deaf, &tls.Config{InsecureSkipVerify: true}).Handshake()
 		}
 		synctest.Wait()
-		if n := len(g.handshakes); n != 0 {
+		if n := len(g.handshakes.slots); n != 0 {
 			t.Errorf("%d slots are taken", n)
 		}
 		g.greeted(g.from(clientAddr, ln), imapsDoor)
@@ -133,8 +134,8 @@ func TestFailedHandshakeGivesItsSlotBack(t *testing.T) {
 					fail(g.from(clientAddr, ln))
 				}
 				synctest.Wait()
-				if s := g.Stats(); s.Open != 0 || len(g.handshakes) != 0 {
-					t.Errorf("stats %+v, %d slots are taken", s, len(g.handshakes))
+				if s := g.Stats(); s.Open != 0 || len(g.handshakes.slots) != 0 {
+					t.Errorf("stats %+v, %d slots are taken", s, len(g.handshakes.slots))
 				}
 				last := g.from(clientAddr, ln)
 				g.greeted(last, imapsDoor)
@@ -152,8 +153,9 @@ func TestFailedHandshakeGivesItsSlotBack(t *testing.T) {
 // TestInTurn looks at the connection under a handshake by itself.
 func TestInTurn(t *testing.T) {
 	near, far := newMemPair(clientAddr, gateAddr)
-	slots := make(chan struct{}, 1)
-	turn := &inTurn{Conn: far, slots: slots}
+	h := newHandshakes(1)
+	slots := h.slots
+	turn := &inTurn{Conn: far, handshakes: h}
 	b := make([]byte, 10)
 	for range 3 {
 		near.Write([]byte("hello"))
@@ -183,8 +185,8 @@ func TestHandshakeTimeoutInTurn(t *testing.T) {
 		g := newGate(t, dialogue.IMAP{}, nil)
 		g.init()
 		ln := g.open(imapsDoor)
-		for range cap(g.handshakes) {
-			g.handshakes <- struct{}{}
+		for range cap(g.handshakes.slots) {
+			g.handshakes.slots <- struct{}{}
 		}
 		p := g.from(clientAddr, ln)
 		ended := make(chan error, 1)
@@ -193,14 +195,85 @@ func TestHandshakeTimeoutInTurn(t *testing.T) {
 			ended <- err
 		}()
 		<-time.After(g.Timeouts.Handshake + time.Second)
-		for range cap(g.handshakes) {
-			<-g.handshakes
+		for range cap(g.handshakes.slots) {
+			<-g.handshakes.slots
 		}
 		if err := has(t, ended); err == nil {
 			t.Error("the handshake succeeded")
 		}
 		if r := g.record(); r.End != EndTLS {
 			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// When handshakes wait for too long, newcomers are turned away before theirs, but
+// nobody who comes from where somebody is logged in. When the rush is over,
+// everybody is welcome again.
+func TestRush(t *testing.T) {
+	for _, d := range allDoors {
+		t.Run(d.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate(t, d.Protocol, (&judge{}).play(d.Protocol.Name()))
+				g.limit(strict())
+				ln := g.open(d)
+				friend := g.from("198.51.100.1:1", ln)
+				g.greeted(friend, d)
+				tryLogin(friend, d, "right")
+				friend.hear(map[string]string{"imap": "a1 OK …", "pop3": "+OK …"}[d.Protocol.Name()])
+				g.handshakes.waiting.Store(int64(100 * cap(g.handshakes.slots)))
+				g.handshakes.each.Store(int64(rushMost / 100))
+				if g.handshakes.rush() {
+					t.Errorf("a wait of %v is a rush", rushMost)
+				}
+				g.handshakes.waiting.Add(1)
+				stranger := g.from(clientAddr, ln)
+				if d.TLS == Upgrade {
+					g.greeted(stranger, d)
+					stranger.say(map[string]string{"imap": "a1 STARTTLS", "pop3": "STLS"}[d.Protocol.Name()])
+					stranger.hear(map[string]string{"imap": "a1 NO [UNAVAILABLE] …", "pop3": "-ERR [SYS/TEMP] …"}[d.Protocol.Name()])
+				}
+				stranger.seeEnd()
+				synctest.Wait()
+				g.mu.Lock()
+				r := g.records[0]
+				g.mu.Unlock()
+				if r.Verdict != inRush || r.End != EndRefused || r.Handshake != HandshakeNone {
+					t.Errorf("record %+v", r)
+				}
+				neighbour := g.from("198.51.100.1:2", ln)
+				if d.TLS == Upgrade {
+					g.greeted(neighbour, d)
+					neighbour.say(map[string]string{"imap": "a1 STARTTLS", "pop3": "STLS"}[d.Protocol.Name()])
+					neighbour.hear(map[string]string{"imap": "a1 OK …", "pop3": "+OK …"}[d.Protocol.Name()])
+				}
+				neighbour.startTLS(nil)
+				g.handshakes.waiting.Store(0)
+				g.greeted(g.from(clientAddr, ln), d)
+			})
+		})
+	}
+}
+
+// TestRushIsMeasured has handshakes that take a second wait for each other.
+func TestRushIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		g := newGate(t, dialogue.IMAP{}, nil)
+		ln := g.open(slowDoor(&now, &most))
+		for range 6 * runtime.GOMAXPROCS(0) {
+			p := g.from(clientAddr, ln)
+			go func() { _, _ = p.tryTLS(nil) }()
+		}
+		var seen []bool
+		for range 14 {
+			<-time.After(time.Second / 2)
+			if on := g.handshakes.rush(); len(seen) == 0 || seen[len(seen)-1] != on {
+				seen = append(seen, on)
+			}
+		}
+		if !slices.Equal(seen, []bool{false, true, false}) {
+			t.Errorf("it is a rush: %v", seen)
 		}
 	})
 }

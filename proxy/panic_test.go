@@ -118,10 +118,10 @@ func TestPanicInHandshake(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if n := len(g.handshakes); n != 0 {
+		if n := len(g.handshakes.slots); n != 0 {
 			t.Errorf("%d slots are taken", n)
 			for g.Stats().Open > 0 { // or they would wait for one for ever
-				<-g.handshakes
+				<-g.handshakes.slots
 				synctest.Wait()
 			}
 		}

@@ -68,7 +68,7 @@ type Server struct {
 	tarpit     tarpit
 	turns      turns
 	observing  atomic.Bool
-	handshakes chan struct{} // a slot for each handshake that computes
+	handshakes *handshakes
 	silences   *silences
 	lot        lot
 	spot       func(net.Conn, *direction) spot // in the lot; nil for a connection that cannot be left
@@ -95,7 +95,7 @@ func (s *Server) init() {
 	s.begin.Do(func() {
 		s.tarpit.limits = s.Tarpit
 		s.turns.limiter = s.Limiter
-		s.handshakes = make(chan struct{}, runtime.GOMAXPROCS(0))
+		s.handshakes = newHandshakes(runtime.GOMAXPROCS(0))
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
 		s.idle = make(chan struct{})

@@ -168,6 +168,9 @@ func (s *session) connectVerdict() error {
 		s.visit, verdict = s.server.Limiter.Connect(time.Now(), s.record.Client.Addr())
 		s.record.Observed = s.server.observing.Load()
 	}
+	if verdict.Action != limiter.Refuse && s.door.TLS == Implicit && s.rushed() {
+		verdict, s.record.Observed = inRush, false // it protects the gate, as the other does
+	}
 	s.meet(verdict)
 	if verdict.Action != limiter.Refuse || s.record.Observed {
 		s.mu.Lock()

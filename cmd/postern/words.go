@@ -27,7 +27,7 @@ func decisionAction(v limiter.Verdict) string {
 		return "repeat"
 	}
 	switch v.Rule {
-	case limiter.RuleGlobal, limiter.RuleTarpit, limiter.RuleBackend, limiter.RuleMaxConnections:
+	case limiter.RuleGlobal, limiter.RuleTarpit, limiter.RuleBackend, limiter.RuleMaxConnections, limiter.RuleHandshakes:
 		return "shed"
 	}
 	return "reject"
