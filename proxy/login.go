@@ -22,7 +22,11 @@ func (s *session) login() error {
 			peeked = s.server.Limiter.Peek(time.Now(), s.record.Client.Addr(), account)
 			return peeked.Action != limiter.Refuse || s.server.observing.Load()
 		}
-		r, err := s.door.Protocol.Hear(s.client, offer)
+		var r dialogue.Request
+		err := apart(func() (err error) {
+			r, err = s.door.Protocol.Hear(s.client, offer)
+			return err
+		})
 		switch {
 		case err != nil:
 			return heard(err)

@@ -22,8 +22,8 @@ type lot struct {
 // lotBatch is how many are woken before others get their turn.
 const lotBatch = 128
 
-// spot returns a place for conn, which d reads, or nil if conn cannot be watched.
-func (l *lot) spot(conn net.Conn, d *direction) spot {
+// spot returns a place for conn and the one who reads it, or nil if conn cannot be watched.
+func (l *lot) spot(conn net.Conn, reader sleeper) spot {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return nil
@@ -32,7 +32,7 @@ func (l *lot) spot(conn net.Conn, d *direction) spot {
 	if err != nil {
 		return nil
 	}
-	s := &tcpSpot{lot: l, raw: raw, reader: d, op: syscall.EPOLL_CTL_ADD}
+	s := &tcpSpot{lot: l, raw: raw, reader: reader, op: syscall.EPOLL_CTL_ADD}
 	if raw.Control(func(fd uintptr) { s.fd = int(fd) }) != nil {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (l *lot) close() {
 // waits it looks at epoll itself each time, and so misses nothing.
 func (l *lot) watch(raw syscall.RawConn) {
 	var events [lotBatch]syscall.EpollEvent
-	woken := make([]*direction, 0, lotBatch)
+	woken := make([]sleeper, 0, lotBatch)
 	n := 0
 	look := func(fd uintptr) bool {
 		n, _ = syscall.EpollWait(int(fd), events[:], 0)
@@ -99,8 +99,8 @@ func (l *lot) watch(raw syscall.RawConn) {
 			}
 		}
 		l.mu.Unlock()
-		for _, d := range woken {
-			d.wake()
+		for _, reader := range woken {
+			reader.wake()
 		}
 		if n == lotBatch {
 			runtime.Gosched()
@@ -114,18 +114,19 @@ func (l *lot) watch(raw syscall.RawConn) {
 type tcpSpot struct {
 	lot    *lot
 	raw    syscall.RawConn
-	reader *direction
+	reader sleeper
 	fd, op int
 }
 
 // arm has the reader woken when there is something to read, or there is already.
 func (s *tcpSpot) arm() error {
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN | epollOneshot, Fd: int32(s.fd)}
-	if err := syscall.EpollCtl(s.lot.fd, s.op, s.fd, &event); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
-	}
+	err := syscall.EpollCtl(s.lot.fd, s.op, s.fd, &event)
 	s.op = syscall.EPOLL_CTL_MOD
-	return nil
+	if err == syscall.EEXIST { // the connection was in the lot before
+		err = syscall.EpollCtl(s.lot.fd, s.op, s.fd, &event)
+	}
+	return os.NewSyscallError("epoll_ctl", err)
 }
 
 const epollOneshot = 1 << 30 // which package syscall gives as a negative number for some

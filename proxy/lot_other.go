@@ -7,5 +7,5 @@ import "net"
 // lot is empty where there is no epoll: each connection is waited for.
 type lot struct{}
 
-func (*lot) spot(net.Conn, *direction) spot { return nil }
-func (*lot) close()                         {}
+func (*lot) spot(net.Conn, sleeper) spot { return nil }
+func (*lot) close()                      {}

@@ -97,12 +97,12 @@ func (c *memConn) readNow(p []byte) (int, error) {
 // memSpot is where a memConn is left, as a TCP connection in a lot.
 type memSpot struct {
 	*memConn
-	reader *direction
+	reader sleeper
 }
 
-func newMemSpot(c net.Conn, d *direction) spot {
+func newMemSpot(c net.Conn, reader sleeper) spot {
 	if c, ok := c.(*memConn); ok {
-		return memSpot{c, d}
+		return memSpot{c, reader}
 	}
 	return nil
 }

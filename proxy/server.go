@@ -71,7 +71,7 @@ type Server struct {
 	handshakes *handshakes
 	silences   *silences
 	lot        lot
-	spot       func(net.Conn, *direction) spot // in the lot; nil for a connection that cannot be left
+	spot       func(net.Conn, sleeper) spot // in the lot; nil for a connection that cannot be left
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool

@@ -65,7 +65,7 @@ func (s *session) run() {
 		err = s.connectVerdict()
 	}
 	if err == nil {
-		err = s.arrive(conn)
+		err = apart(func() error { return s.arrive(conn) })
 	}
 	if err == nil {
 		err = s.login()

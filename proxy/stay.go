@@ -106,7 +106,7 @@ func (w *stay) rest(until time.Time, b *bell) error {
 	begun := time.Now()
 	w.listen(b)
 	w.setDeadline(until)
-	err := waitOut(w.client, until, w.stop, b.rung)
+	err := w.waitOut(until, b)
 	waited := time.Since(begun)
 	w.attempt.Waited += waited
 	w.deadline = w.deadline.Add(waited)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"os"
@@ -74,25 +75,51 @@ func (p *tarpit) size() int {
 	return p.total + p.known
 }
 
-// waitOut returns nil when the read deadline of c, which is until, has come or
-// been brought forward, and an error when the client has left before. What the
-// client sends meanwhile is kept as far as the buffer takes it; behind that, its
-// leaving goes unnoticed, and stop and rung take the place of a deadline brought
-// forward.
-func waitOut(c *dialogue.Conn, until time.Time, stop, rung <-chan struct{}) error {
+// nudge wakes one who waits for several things.
+type nudge chan struct{}
+
+func (a nudge) wake() {
+	select {
+	case a <- struct{}{}:
+	default:
+	}
+}
+
+// waitOut returns nil when until has come, or the session is told to end, or b
+// rings, and an error when the client has left before. What the client sends
+// meanwhile is kept as far as the buffer takes it; behind that, its leaving goes
+// unnoticed. Many wait here at once: none of them waits in Read, where that can
+// be helped, with the stack and the buffers that TLS needs there.
+func (w *stay) waitOut(until time.Time, b *bell) error {
+	something := make(nudge, 1)
+	w.raw.spot = w.server.spot(w.raw.Conn, something)
+	defer w.raw.leaveSpot()
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
 	for {
-		switch err := c.Fill(); {
+		switch err := apart(w.client.Fill); {
+		case err == nil:
+			continue
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
-		case errors.Is(err, dialogue.ErrFull):
-			select {
-			case <-time.After(time.Until(until)):
-			case <-stop:
-			case <-rung:
+		case err == errNothing:
+			if secure, ok := w.client.Conn.(*tls.Conn); ok {
+				dropBuffers(secure)
 			}
-			return nil
-		case err != nil:
+			if err := w.raw.spot.arm(); err != nil {
+				return err
+			}
+		case !errors.Is(err, dialogue.ErrFull):
 			return err
+		}
+		select {
+		case <-something:
+		case <-timer.C:
+			return nil
+		case <-w.stop:
+			return nil
+		case <-b.rung:
+			return nil
 		}
 	}
 }

@@ -6,20 +6,26 @@ import (
 	"time"
 )
 
-// wire is the TCP connection under one side of a session, as TLS sees it. Once a
-// relay has found a spot for it, Read no longer waits.
+// wire is the TCP connection under one side of a session, as TLS sees it. While
+// there is a spot for it, Read does not wait.
 type wire struct {
 	net.Conn
-	spot spot // nil before the relay, and where there is none for such a connection
+	spot spot // nil but in a relay and in the tarpit, and where there is none for such a connection
 }
 
-// spot is where a connection is left while nobody waits for it. All its methods
-// are for the direction that reads the connection.
+// sleeper is one who reads a connection and does not wait in Read.
+type sleeper interface {
+	// wake says that there may be something to read. It must not block.
+	wake()
+}
+
+// spot is where a connection is left while nobody waits in Read. All its methods
+// are for the sleeper.
 type spot interface {
 	// read returns what there is to read, or errNothing.
 	read(p []byte) (int, error)
-	// arm has the direction woken when there is something to read, also if there
-	// is already. It must not wait for the direction.
+	// arm has the sleeper woken when there is something to read, also if there is
+	// already.
 	arm() error
 	// leave gives the spot back. The connection is open still.
 	leave()
@@ -61,11 +67,16 @@ func (w *wire) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// Close gives up the spot and closes the connection.
-func (w *wire) Close() error {
+// leaveSpot has Read wait again.
+func (w *wire) leaveSpot() {
 	if w.spot != nil {
 		w.spot.leave()
 		w.spot = nil
 	}
+}
+
+// Close gives up the spot and closes the connection.
+func (w *wire) Close() error {
+	w.leaveSpot()
 	return w.Conn.Close()
 }
