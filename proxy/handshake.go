@@ -47,9 +47,9 @@ func (h *handshakes) rush() bool {
 var inRush = limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleHandshakes}
 
 // rushed says whether the session's handshake must not begin. Who comes from a
-// source where somebody is logged in may always.
+// source of which a login was ever accepted may always.
 func (s *session) rushed() bool {
-	return s.server.handshakes.rush() && s.visit != nil && !s.visit.Belongs()
+	return s.server.handshakes.rush() && !s.probe && !s.server.Limiter.KnownSource(time.Now(), s.record.Client.Addr())
 }
 
 // inTurn is a connection whose TLS handshake computes only while it holds a slot.

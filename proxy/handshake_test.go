@@ -208,14 +208,16 @@ func TestHandshakeTimeoutInTurn(t *testing.T) {
 }
 
 // When handshakes wait for too long, newcomers are turned away before theirs, but
-// nobody who comes from where somebody is logged in. When the rush is over,
+// nobody from a source that is known. When the rush is over,
 // everybody is welcome again.
 func TestRush(t *testing.T) {
 	for _, d := range allDoors {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate(t, d.Protocol, (&judge{}).play(d.Protocol.Name()))
-				g.limit(strict())
+				p := strict()
+				p.KnownTTL = time.Hour
+				g.limit(p)
 				ln := g.open(d)
 				friend := g.from("198.51.100.1:1", ln)
 				g.greeted(friend, d)
