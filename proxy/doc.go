@@ -10,7 +10,8 @@
 //	                                waited longest before login makes room
 //	PROXY header in   arrive.go     to a connection with the client's true address
 //	connect verdict   session.go    the limiter looks at the source alone
-//	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once
+//	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once, and
+//	                                turns newcomers away before they would wait for long
 //	dialogue          login.go      package dialogue hears what the client wants: TLS, login, leave
 //	verdict           login.go      the limiter is asked, once for each attempt; anew in the replay, where only
 //	                                that names the account
@@ -32,20 +33,23 @@
 //
 // # Who waits
 //
-// A session that waits reads on, and so sees its client leave. What it waits for
-// rings a bell, which makes the deadline of that reading pass. The limiter decides
-// whose turn it is, and one timer asks it; slots are given by whoever gives one
-// back. Both take the known first, and of strangers a network at a time.
+// A session that waits leaves its connection in the lot, as a relay does, and looks
+// at it when something comes: so it sees its client leave. What it waits for rings
+// a bell, which ends the wait. The limiter decides whose turn it is, and one timer
+// asks it; slots are given by whoever gives one back. Both take the known first,
+// and of strangers a network at a time.
 //
 // # Who owns what
 //
-// Each session has one goroutine until it is logged in. The relay then has one
-// for each direction in which something moves. When nothing more is there to
-// read, the goroutine leaves the connection in the server's lot and ends, with
-// its stack and its buffer; the lot begins another when something comes. A
-// direction belongs to whoever has set it moving: relay.go says how it is handed
-// over without a word being lost. A connection that is no TCP connection cannot
-// be left; there the goroutine waits in Read. That is the only difference.
+// Each session has one goroutine until it is logged in. What needs a deep stack on
+// the way, a handshake or the reading of a login, is done apart, on a goroutine
+// that ends with it. The relay then has one for each direction in which something
+// moves. When nothing more is there to read, the goroutine leaves the connection
+// in the server's lot and ends, with its stack and its buffer; the lot begins
+// another when something comes. A direction belongs to whoever has set it moving:
+// relay.go says how it is handed over without a word being lost. A connection that
+// is no TCP connection cannot be left; there the goroutine waits in Read. That is
+// the only difference.
 //
 // session.close closes the client's connection and upstream.leave the
 // backend's, and nobody else closes either: whoever wants a session to end makes
