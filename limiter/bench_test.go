@@ -12,7 +12,7 @@ import (
 
 // forever is a policy that decides by every rule and never refuses, so that every iteration goes all the way.
 func forever() Policy {
-	p, r := site(), Rate{maxTokens, time.Nanosecond}
+	p, r := site(), Rate{maxTokens, 100 * time.Millisecond} // callers may be some milliseconds apart
 	p.Connect, p.Open, p.OpenPrelogin = r, 1<<30, 1<<30
 	p.Source, p.Network, p.Pair, p.Account, p.Global = r, r, r, r, r
 	p.TableMax = 4_000_000
