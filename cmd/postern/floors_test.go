@@ -33,10 +33,11 @@ var floors = map[string]int{
 	"postern/bench/machine":     2,
 	"postern/bench/peer":        2,
 
-	"postern/cmd/postern/status":  1,
-	"postern/cmd/postern/notify":  1,
-	"postern/cmd/postern/monitor": 1,
-	"postern/cmd/postern/lookout": 2,
+	"postern/cmd/postern/wholefile": 0,
+	"postern/cmd/postern/status":    1,
+	"postern/cmd/postern/notify":    1,
+	"postern/cmd/postern/monitor":   1,
+	"postern/cmd/postern/lookout":   2,
 }
 
 // homes says which packages may import each third-party module.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"postern/cmd/postern/wholefile"
 )
 
 // stateDir is the folder of what survives a restart. Nobody but the gate may read
@@ -34,18 +36,9 @@ func (d stateDir) read(name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// write puts data into the file called name, as a whole or not at all: whoever
-// reads it, after a crash too, finds what was there before or all of data. A crash
-// leaves at most one file behind, which the next write takes.
+// write puts data into the file called name, as a whole or not at all.
 func (d stateDir) write(name string, data []byte) error {
-	path, draft := d.path(name), d.path(name)+".new"
-	if err := writeThrough(draft, data); err != nil {
-		return err
-	}
-	if err := os.Rename(draft, path); err != nil {
-		return err
-	}
-	return syncFolder(string(d))
+	return wholefile.Write(d.path(name), data, 0o600)
 }
 
 // setAside renames a damaged file, in the place of the one before it, so that it
@@ -55,29 +48,3 @@ func (d stateDir) setAside(name string) error {
 }
 
 func (d stateDir) path(name string) string { return filepath.Join(string(d), name) }
-
-// writeThrough makes a file that holds data and is on the disk.
-func writeThrough(path string, data []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.Chmod(0o600); err != nil { // it may have been there
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-// syncFolder makes what was renamed in a folder outlast a loss of power.
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/cmd/postern/wholefile"
 	"postern/limiter/watch"
 )
 
@@ -119,16 +120,7 @@ func (k keeper) replace(name string, data []byte) error {
 	if k.dir == "" {
 		return nil
 	}
-	path := filepath.Join(k.dir, name)
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("keep state: %w", err)
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
+	if err := wholefile.Write(filepath.Join(k.dir, name), data, 0o600); err != nil {
 		return fmt.Errorf("keep state in %s: %w", name, err)
 	}
 	return nil

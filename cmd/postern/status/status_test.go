@@ -201,7 +201,7 @@ func TestWriteReplaces(t *testing.T) {
 	if !os.SameFile(feed, stat("feed.atom")) || os.SameFile(summary, stat("summary.json")) {
 		t.Error("the feed was written anew, or the summary was not")
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".new-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.new")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
 	if err := p.Write(filepath.Join(dir, "feed.atom")); err == nil || !strings.Contains(err.Error(), "write the status") {

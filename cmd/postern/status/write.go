@@ -2,10 +2,11 @@ package status
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"postern/cmd/postern/wholefile"
 )
 
 // Write writes all files of p into dir, which it makes if need be. Each file is
@@ -32,23 +33,9 @@ func (p Page) Write(dir string) error {
 
 // replace puts text in the place of the file at path. Whoever may enter the
 // folder may read it.
-func replace(path string, text []byte) (err error) {
+func replace(path string, text []byte) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(tmp.Name())
-		}
-	}()
-	_, err = tmp.Write(text)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return wholefile.Write(path, text, 0o644)
 }
