@@ -49,7 +49,7 @@
 //				}
 //				tally := NewTally(time.Now())
 //				openLoop(ctx, o.Rate, o.Duration, func(i int, due time.Time) {
-//					session, err := caller.Call(ctx, t.Source(i)) // any address, if t.Announces()
+//					session, err := caller.Call(ctx, t.Source(i))
 //					...
 //					tally.Add(due, time.Since(due), answer, err)
 //				})

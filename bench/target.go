@@ -66,10 +66,6 @@ func (t *Target) Source(i int) netip.Addr {
 	return netip.Addr{}
 }
 
-// Announces reports whether clients may say in a PROXY header where they come
-// from, be it any address at all.
-func (t *Target) Announces() bool { return t.announce }
-
 // Caller returns a client of one door; ErrNotOffered if there is none.
 func (t *Target) Caller(p client.Protocol, s client.Security) (*client.Caller, error) {
 	addr, found := t.doors[door{p, s}]

@@ -154,6 +154,35 @@ func literal(l []byte) (size int64, waits, found bool) {
 	return size, !plus, err == nil && size >= 0
 }
 
+// What authenticate finds wrong with the client; any other error is the
+// connection's.
+var (
+	errMechanism = errors.New("mechanism is not PLAIN")
+	errResponse  = errors.New("response is not one of PLAIN")
+)
+
+// authenticate takes the arguments of AUTHENTICATE or AUTH: PLAIN, and the
+// response unless that is still to come.
+func (c *conn) authenticate(args []byte) (account, secret string, err error) {
+	mechanism, response, initial := bytes.Cut(args, []byte(" "))
+	if !bytes.EqualFold(mechanism, []byte("PLAIN")) {
+		return "", "", errMechanism
+	}
+	if !initial {
+		if err := c.say("+ "); err != nil {
+			return "", "", err
+		}
+		if response, err = c.hear(); err != nil {
+			return "", "", err
+		}
+	}
+	account, secret, ok := plain(response)
+	if !ok {
+		return "", "", errResponse
+	}
+	return account, secret, nil
+}
+
 // plain takes a SASL PLAIN response apart.
 func plain(encoded []byte) (account, secret string, ok bool) {
 	raw := make([]byte, base64.StdEncoding.DecodedLen(len(encoded)))

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"strings"
 )
@@ -109,22 +110,14 @@ func word(args []byte) (string, []byte) {
 
 // imapAuthenticate takes SASL PLAIN, with or without an initial response.
 func (c *conn) imapAuthenticate(tag string, args []byte) error {
-	mechanism, response, initial := bytes.Cut(args, []byte(" "))
-	if !bytes.EqualFold(mechanism, []byte("PLAIN")) {
+	account, secret, err := c.authenticate(args)
+	switch {
+	case errors.Is(err, errMechanism):
 		return c.say(tag, " NO Unsupported authentication mechanism.")
-	}
-	if !initial {
-		if err := c.say("+ "); err != nil {
-			return err
-		}
-		var err error
-		if response, err = c.hear(); err != nil {
-			return err
-		}
-	}
-	account, secret, ok := plain(response)
-	if !ok {
+	case errors.Is(err, errResponse):
 		return c.say(tag, " BAD Invalid response.")
+	case err != nil:
+		return err
 	}
 	return c.admit(tag, account, secret)
 }

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"strings"
 )
@@ -56,22 +57,14 @@ func stls(secure bool) string {
 
 // pop3Auth takes SASL PLAIN, with or without an initial response.
 func (c *conn) pop3Auth(args []byte) error {
-	mechanism, response, initial := bytes.Cut(args, []byte(" "))
-	if !bytes.EqualFold(mechanism, []byte("PLAIN")) {
+	account, secret, err := c.authenticate(args)
+	switch {
+	case errors.Is(err, errMechanism):
 		return c.say("-ERR Unsupported authentication mechanism.")
-	}
-	if !initial {
-		if err := c.say("+ "); err != nil {
-			return err
-		}
-		var err error
-		if response, err = c.hear(); err != nil {
-			return err
-		}
-	}
-	account, secret, ok := plain(response)
-	if !ok {
+	case errors.Is(err, errResponse):
 		return c.say("-ERR Invalid response.")
+	case err != nil:
+		return err
 	}
 	return c.pop3Admit(account, secret)
 }
