@@ -59,14 +59,11 @@ func holdIdle(ctx context.Context, t *Target, s *Sample, o *Options, sec client.
 	if err != nil {
 		return err
 	}
-	// Whatever a program sets up at the first clients is not the sessions'.
-	if err := each(ctx, warmingLogins, openAtOnce, func(i int) error {
-		return loginOnce(ctx, t, caller, i, client.Login).err
-	}); err != nil {
-		return err
-	}
 	h := &held{t: t, o: o, sessions: make([]*client.Session, o.Sessions)}
 	defer h.release()
+	if err := h.warm(ctx, caller); err != nil {
+		return err
+	}
 	if err := h.baseline(ctx); err != nil {
 		return err
 	}
@@ -98,6 +95,12 @@ type held struct {
 	sessions    []*client.Session
 	memory      int64 // before there were any
 	descriptors int64
+}
+
+// warm lets a few log in and out: whatever a program sets up at the first clients
+// is not the sessions'.
+func (h *held) warm(ctx context.Context, c *client.Caller) error {
+	return each(ctx, warmingLogins, openAtOnce, func(i int) error { return loginOnce(ctx, h.t, c, i, client.Login).err })
 }
 
 // baseline reads what the target needs without sessions.

@@ -21,7 +21,7 @@ var tarpit = Scenario{
 const (
 	guesses     = 9   // of one attacker, on one connection
 	callAtOnce  = 32  // attackers who connect at the same time
-	passersRate = 50. // a second, of those who belong
+	passersRate = 50. // a second, of the known, and as many newcomers
 )
 
 func tarpitWorks(o *Options) ([]Work, error) {
@@ -29,7 +29,7 @@ func tarpitWorks(o *Options) ([]Work, error) {
 		Name: "tarpit, TLS",
 		About: fmt.Sprintf("%d attackers, each with an address in a network of its own, guess wrong passwords as fast as they are answered, up to %d times, and stay connected. "+
 			"Memory is the proportional set size (PSS) of all the target's processes, read %v after the last has come, less what it was before, per connection that is still there. "+
-			"Then others log in, %g a second, from clean addresses.", o.Held, guesses, o.Settle, passersRate),
+			"Then others log in from clean addresses: %g a second who are known, since they have logged in before the attackers came, and as many newcomers.", o.Held, guesses, o.Settle, passersRate),
 		Rounds:   o.Rounds,
 		Fresh:    true,
 		Announce: true,
@@ -54,9 +54,7 @@ func holdAttackers(ctx context.Context, t *Target, s *Sample, o *Options) error 
 		return err
 	}
 	h := &held{t: t, o: o}
-	if err := each(ctx, warmingLogins, openAtOnce, func(i int) error {
-		return loginOnce(ctx, t, caller, i, client.Login).err
-	}); err != nil {
+	if err := h.warm(ctx, caller); err != nil {
 		return err
 	}
 	if err := h.baseline(ctx); err != nil {
@@ -133,18 +131,28 @@ func (k *stuck) weigh(t *Target, s *Sample, h *held) error {
 	return err
 }
 
-// passBy lets those who belong log in past the attackers.
+// passBy lets those who belong log in past the attackers: in turn one who is known, since he has logged in before they
+// came, and one who has not.
 func passBy(ctx context.Context, t *Target, s *Sample, c *client.Caller) error {
-	tally := NewTally(time.Now())
-	openLoop(ctx, passersRate, wakeDuration, func(i int, due time.Time) {
-		e := loginOnce(ctx, t, c, warmingLogins+i, client.Login)
+	known, newcomers := NewTally(time.Now()), NewTally(time.Now())
+	openLoop(ctx, 2*passersRate, wakeDuration, func(i int, due time.Time) {
+		tally, who := known, i/2%warmingLogins
+		if i%2 == 1 {
+			tally, who = newcomers, warmingLogins+i/2
+		}
+		e := loginOnce(ctx, t, c, who, client.Login)
 		tally.Add(due, e.answered.Sub(due), e.answer, e.err)
 	})
-	s.Figure("others, accepted", "%", Higher, tally.Share())
-	s.Figure("others, 99 %", "ms", Lower, tally.Millis(99))
-	s.Latency("login past attackers", tally)
-	if what := tally.Failures(); what != "" {
-		s.Problem("of %d logins past the attackers: %s", tally.All(), what)
+	for _, p := range []struct {
+		name string
+		*Tally
+	}{{"known", known}, {"newcomers", newcomers}} {
+		s.Figure(p.name+", accepted", "%", Higher, p.Share())
+		s.Figure(p.name+", 99 %", "ms", Lower, p.Millis(99))
+		s.Latency("login past attackers, "+p.name, p.Tally)
+		if what := p.Failures(); what != "" {
+			s.Problem("of %d logins of the %s past the attackers: %s", p.All(), p.name, what)
+		}
 	}
 	return ctx.Err()
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"crypto/tls"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,18 +23,20 @@ func (s *Sample) value(t *testing.T, name string) float64 {
 	return 0
 }
 
-// holdAt plays the scenario with ten attackers at p.
-func holdAt(t *testing.T, p *porter) *Sample {
+// serverTLS is what a porter shows clients.
+func serverTLS(t *testing.T) *tls.Config {
 	t.Helper()
 	cert, err := proxytest.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.X509KeyPair(cert.CertPEM, cert.KeyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.tls = &tls.Config{Certificates: []tls.Certificate{pair}}
+	return cert.Server()
+}
+
+// holdAt plays the scenario with ten attackers at p.
+func holdAt(t *testing.T, p *porter) *Sample {
+	t.Helper()
+	p.tls = serverTLS(t)
 	o, s := Defaults(), &Sample{}
 	o.Held = 10
 	synctest.Test(t, func(t *testing.T) {
@@ -53,8 +56,10 @@ func TestTarpitHolds(t *testing.T) {
 	if there, waiting := s.value(t, "attackers still connected"), s.value(t, "of them, made to wait"); there != 10 || waiting != 10 {
 		t.Errorf("%v attackers, %v of them wait", there, waiting)
 	}
-	if s.value(t, "others, accepted") != 100 || s.value(t, "others, 99 %") > 1000 {
-		t.Errorf("%+v", s.figures)
+	for _, who := range []string{"known", "newcomers"} {
+		if s.value(t, who+", accepted") != 100 || s.value(t, who+", 99 %") > 1000 {
+			t.Errorf("%s: %+v", who, s.figures)
+		}
 	}
 }
 
@@ -81,6 +86,26 @@ func TestTarpitOfAnObligingTarget(t *testing.T) {
 	}
 }
 
+// Those who are known have logged in before the first attacker came, newcomers have not.
+func TestTarpitTellsTheKnownFromNewcomers(t *testing.T) {
+	var mu sync.Mutex
+	known, attacked := map[string]bool{}, false
+	s := holdAt(t, &porter{answer: func(v visit) string {
+		mu.Lock()
+		defer mu.Unlock()
+		attacked = attacked || guesser(v)
+		if !attacked {
+			known[v.account] = true
+		} else if !guesser(v) && !known[v.account] {
+			return "a NO [UNAVAILABLE] later\r\n"
+		}
+		return right(v)
+	}})
+	if s.value(t, "known, accepted") != 100 || s.value(t, "newcomers, accepted") != 0 {
+		t.Errorf("%+v", s.figures)
+	}
+}
+
 // Attackers who are sent away are not there any more, and whoever does not get in past them is not said to.
 func TestTarpitOfATargetThatSendsEverybodyAway(t *testing.T) {
 	begun := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // as every bubble
@@ -93,7 +118,7 @@ func TestTarpitOfATargetThatSendsEverybodyAway(t *testing.T) {
 	if there := s.value(t, "attackers still connected"); there != 0 {
 		t.Errorf("%v attackers are still there", there)
 	}
-	if s.value(t, "others, accepted") != 0 || len(s.problems) == 0 {
+	if s.value(t, "known, accepted") != 0 || s.value(t, "newcomers, accepted") != 0 || len(s.problems) != 2 {
 		t.Errorf("%+v %q", s.figures, s.problems)
 	}
 }
