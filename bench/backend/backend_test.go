@@ -100,6 +100,65 @@ func TestMail(t *testing.T) {
 	}
 }
 
+// Those who idle are told what time it is, each in turn, until they have heard
+// enough or it is over.
+func TestIdle(t *testing.T) {
+	s, _ := open(t)
+	control := Control{s.Addrs.Control}
+	var idle []*bufio.Reader
+	var conns []net.Conn
+	for range 2 {
+		c, err := net.Dial("tcp", s.Addrs.IMAP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(c, "a IDLE\r\n")
+		r := bufio.NewReader(c)
+		hear(t, r, "* OK [")
+		hear(t, r, "+ idling")
+		idle, conns = append(idle, r), append(conns, c)
+	}
+	if rung, err := control.Ring(t.Context(), 1000); err != nil || rung != 0 {
+		t.Errorf("rung %d times before, %v", rung, err)
+	}
+	for range 3 {
+		for _, r := range idle {
+			hear(t, r, "* OK 1")
+		}
+	}
+	rung, err := control.Ring(t.Context(), 0)
+	if again, _ := control.Ring(t.Context(), 0); err != nil || rung < 6 || again != rung {
+		t.Errorf("rung %d times, then %d, %v", rung, again, err)
+	}
+	heard := int64(6)
+	for i, word := range []string{"done", "enough"} {
+		io.WriteString(conns[i], word+"\r\nb LOGOUT\r\n")
+		rest, err := io.ReadAll(idle[i])
+		if err != nil || !strings.Contains(string(rest), []string{"a OK", "a BAD"}[i]) {
+			t.Errorf("after %s it says %q, %v", word, rest, err)
+		}
+		heard += int64(strings.Count(string(rest), "is the time"))
+	}
+	if heard != rung {
+		t.Errorf("%d lines came of %d", heard, rung)
+	}
+	s.bell.once() // nobody is left
+	if err := control.ask(t.Context(), "POST", "/ring?rate=x", nil); err == nil {
+		t.Error("it rings at the rate x")
+	}
+}
+
+// hear reads a line that begins with what is wanted.
+func hear(t *testing.T, r *bufio.Reader, want string) {
+	t.Helper()
+	l, err := r.ReadString('\n')
+	if err != nil || !strings.HasPrefix(l, want) {
+		t.Fatalf("it says %q, %v; %q is wanted", l, err, want)
+	}
+}
+
 // Passwords are checked at their pace, in turn, and no more wait than may.
 func TestDeskKeepsItsPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -25,6 +25,7 @@ func (s *Server) control() http.Handler {
 	mux.HandleFunc("GET /auth", s.auth)
 	mux.HandleFunc("GET /counts", s.counts)
 	mux.HandleFunc("POST /limit", s.limit)
+	mux.HandleFunc("POST /ring", s.ring)
 	return mux
 }
 
@@ -56,6 +57,15 @@ func (s *Server) limit(w http.ResponseWriter, r *http.Request) {
 	s.desk.limit(rate, takes, queue)
 }
 
+func (s *Server) ring(w http.ResponseWriter, r *http.Request) {
+	rate, err := strconv.ParseFloat(r.FormValue("rate"), 64)
+	if err != nil || rate < 0 {
+		http.Error(w, "rate must be a number", http.StatusBadRequest)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(s.bell.ring(s.ctx, rate))
+}
+
 // Control reaches a [Server] in another process.
 type Control struct{ Addr string }
 
@@ -70,6 +80,15 @@ func (c Control) Counts(ctx context.Context) (n Counts, err error) {
 func (c Control) Limit(ctx context.Context, rate float64, takes time.Duration, queue int) error {
 	values := url.Values{"rate": {fmt.Sprint(rate)}, "takes": {takes.String()}, "queue": {fmt.Sprint(queue)}}
 	return c.ask(ctx, "POST", "/limit?"+values.Encode(), func(*http.Response) error { return nil })
+}
+
+// Ring lets the server say so many lines a second on the connections that idle,
+// each in turn, or none any more, and returns how many it has said so far.
+func (c Control) Ring(ctx context.Context, rate float64) (rung int64, err error) {
+	err = c.ask(ctx, "POST", "/ring?"+url.Values{"rate": {fmt.Sprint(rate)}}.Encode(), func(r *http.Response) error {
+		return json.NewDecoder(r.Body).Decode(&rung)
+	})
+	return rung, err
 }
 
 // ask makes one request.

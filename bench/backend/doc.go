@@ -6,6 +6,7 @@
 //     which also answers nginx where to find the mail server.
 //   - desk.go checks passwords at a limited rate, in the order they come.
 //   - conn.go reads and writes, imap.go and pop3.go speak.
+//   - idle.go says a line now and then to those who idle.
 //
 // The right password of an account is what [Secret] says. A mailbox named by a
 // number holds one message of that many octets: SELECT 262144, then FETCH 1

@@ -51,6 +51,8 @@ func (c *conn) command(tag, verb string, args []byte) (left bool, err error) {
 		return false, c.say("* ", c.capabilities(), "\r\n", tag, " OK Capability completed.")
 	case "NOOP":
 		return false, c.say(tag, " OK NOOP completed.")
+	case "IDLE":
+		return false, c.idle(tag)
 	case "SELECT", "EXAMINE":
 		return false, c.selectBox(tag, args)
 	case "FETCH":

@@ -24,6 +24,7 @@ type Server struct {
 	Addrs Addrs
 
 	desk      desk
+	bell      bell
 	open      atomic.Int64
 	tls       *tls.Config
 	listeners []net.Listener
