@@ -17,13 +17,16 @@
 //   - target.go is what a scenario sees of a target; house.go starts targets,
 //     elsewhere.go takes one that runs already.
 //   - load.go has the two loops, tally.go counts what became of attempts.
+//   - flood.go is many clients in a process of their own, wakeups.go listens on
+//     silent sessions meanwhile, strain.go looks at memory.
 //   - run.go goes the rounds; sample.go, collect.go and report.go hold figures;
 //     table.go, page.go and readme.go show them; goals.go judges postern.
 //
 // # What makes it honest
 //
 // The CPU time of a target is that of its whole tree of processes, and nobody
-// else's: clients are in this process, the mail server in another. Latency in
+// else's: clients are in this process, the mail server in another, and a flood of
+// clients in a third where their crowd would delay the measurement. Latency in
 // an open loop counts from the moment a client was due. An attempt without an
 // answer counts as slow as it was given time to be. Logins that the mail server
 // knows nothing of are reported. Every round measures how much of the machine

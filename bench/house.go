@@ -26,7 +26,9 @@ import (
 type house struct {
 	dir       string
 	cert, key string
+	pem       string      // what is in cert
 	tls       *tls.Config // of clients
+	program   string      // of which the mail server and the callers of a flood are processes
 	server    *exec.Cmd
 	stop      io.Closer
 	addrs     backend.Addrs
@@ -34,17 +36,18 @@ type house struct {
 	logLogins bool
 }
 
-// insideHouse is in the environment of the mail server, so that a program which
-// does not know that it was called to be one cannot start another, and so on.
-const insideHouse = "BENCH_MAIL_SERVER"
+// insideHouse is in the environment of every process that a house starts for
+// itself, so that a program which does not know that it was called to be one
+// cannot start another, and so on.
+const insideHouse = "BENCH_INSIDE"
 
 // openHouse starts the mail server by calling program with the argument
 // "backend" and two files. close ends it.
 func openHouse(program string, announce, logLogins bool) (h *house, err error) {
 	if os.Getenv(insideHouse) != "" {
-		return nil, errors.New("this process is a mail server itself")
+		return nil, errors.New("this process is part of a house itself")
 	}
-	h = &house{announce: announce, logLogins: logLogins}
+	h = &house{program: program, announce: announce, logLogins: logLogins}
 	defer func() {
 		if err != nil {
 			h.close()
@@ -64,16 +67,17 @@ func openHouse(program string, announce, logLogins bool) (h *house, err error) {
 	if h.cert, h.key, err = cert.Write(h.dir, "bench"); err != nil {
 		return h, err
 	}
+	h.pem = string(cert.CertPEM)
 	if h.tls, err = expect(cert.CertPEM); err != nil {
 		return h, err
 	}
-	return h, h.startServer(program)
+	return h, h.startServer()
 }
 
 // startServer runs the mail server, which says on its output where it listens
 // and ends with its input.
-func (h *house) startServer(program string) error {
-	h.server = exec.Command(program, "backend", h.cert, h.key)
+func (h *house) startServer() error {
+	h.server = exec.Command(h.program, "backend", h.cert, h.key)
 	h.server.Stderr = os.Stderr
 	h.server.Env = append(os.Environ(), insideHouse+"=yes")
 	h.server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to hear
@@ -197,6 +201,10 @@ func (h *house) target(name string, pid int, announce, startTLS bool, a backend.
 		{client.IMAP, client.Plain}: a.IMAP, {client.IMAP, client.TLS}: a.IMAPS, {client.IMAP, client.Resumed}: a.IMAPS,
 		{client.POP3, client.Plain}: a.POP3, {client.POP3, client.TLS}: a.POP3S, {client.POP3, client.Resumed}: a.POP3S,
 	}}
+	t.flood = func(ctx context.Context, f Flood) (*Flooded, error) {
+		f.Addr, f.Certificate = a.IMAPS, h.pem
+		return h.flood(ctx, f)
+	}
 	if startTLS {
 		t.doors[door{client.IMAP, client.StartTLS}] = a.IMAP
 		t.doors[door{client.POP3, client.StartTLS}] = a.POP3

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +16,19 @@ import (
 	"postern/bench/peer"
 )
 
-// TestMain lets the test binary be the mail server, as the bench's own is.
+// TestMain lets the test binary be the mail server and the callers of a flood,
+// as the bench's own is.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == "backend" {
-		if err := RunBackend(os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+	var part func() error
+	switch {
+	case len(os.Args) == 4 && os.Args[1] == "backend":
+		part = func() error { return RunBackend(os.Args[2], os.Args[3], os.Stdin, os.Stdout) }
+	case len(os.Args) == 3 && os.Args[1] == "flood":
+		part = func() error { return RunFlood(os.Args[2], os.Stdin, os.Stdout) }
+	}
+	if part != nil {
+		if err := part(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,6 +22,9 @@ const (
 	denied   = "denied"
 	busy     = "to be tried later"
 )
+
+// unanswered is what [client.Reason] says of an attempt that got no answer in time.
+const unanswered = "no answer in time"
 
 // outcome names what became of an attempt.
 func outcome(a client.Answer, err error) string {
@@ -71,7 +76,7 @@ func (t *Tally) Add(due time.Time, took time.Duration, a client.Answer, err erro
 		s.Accepted++
 		s.Slowest = max(s.Slowest, took)
 	}
-	if what == accepted || what == "no answer in time" {
+	if what == accepted || what == unanswered {
 		record(t.latency, took)
 	}
 }
@@ -93,6 +98,36 @@ func (t *Tally) Seconds() []Second {
 	return slices.Clone(t.seconds)
 }
 
+// tallyJSON is a tally on its way to another process.
+type tallyJSON struct {
+	Begun    time.Time
+	Outcomes map[string]int
+	Seconds  []Second
+	Latency  *hdrhistogram.Snapshot
+}
+
+// MarshalJSON writes everything that was counted.
+func (t *Tally) MarshalJSON() ([]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return json.Marshal(tallyJSON{t.begun, t.outcomes, t.seconds, t.latency.Export()})
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (t *Tally) UnmarshalJSON(data []byte) error {
+	var j tallyJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	if j.Outcomes == nil || j.Latency == nil {
+		return errors.New("not a tally")
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begun, t.outcomes, t.seconds, t.latency = j.Begun, j.Outcomes, j.Seconds, hdrhistogram.Import(j.Latency)
+	return nil
+}
+
 // Accepted returns how many attempts were accepted.
 func (t *Tally) Accepted() int {
 	t.mu.Lock()
@@ -108,6 +143,13 @@ func (t *Tally) All() (n int) {
 		n += c
 	}
 	return n
+}
+
+// Unanswered returns how many attempts got no answer in time.
+func (t *Tally) Unanswered() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.outcomes[unanswered]
 }
 
 // Share returns the part of the attempts that were accepted, in per cent.

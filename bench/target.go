@@ -29,7 +29,8 @@ type Target struct {
 	tls      *tls.Config
 	accounts accounts
 	patience time.Duration
-	tidy     func()                                  // after every round, nil for nothing
+	tidy     func() // after every round, nil for nothing
+	flood    func(context.Context, Flood) (*Flooded, error)
 	dial     func(context.Context) (net.Conn, error) // replaces the network in tests
 }
 

@@ -19,18 +19,21 @@ import (
 
 func main() {
 	if len(os.Args) == 4 && os.Args[1] == "backend" {
-		os.Exit(serveMail(os.Args[2], os.Args[3]))
+		os.Exit(part("stand-in mail server", bench.RunBackend(os.Args[2], os.Args[3], os.Stdin, os.Stdout)))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "flood" {
+		os.Exit(part("callers", bench.RunFlood(os.Args[2], os.Stdin, os.Stdout)))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// serveMail is the mail server behind the targets, which the bench starts as a
-// process of its own.
-func serveMail(cert, key string) int {
-	if err := bench.RunBackend(cert, key, os.Stdin, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "postern-bench: stand-in mail server:", err)
+// part returns the exit code of a process that the bench has started to be a
+// part of it: the mail server behind the targets, or the callers of a flood.
+func part(name string, err error) int {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "postern-bench: %s: %v\n", name, err)
 		return 1
 	}
 	return 0

@@ -20,10 +20,10 @@ import (
 // asBench makes the test binary behave as the program.
 const asBench = "POSTERN_BENCH_TEST_MAIN"
 
-// TestMain lets the test binary be the program, and the mail server that the
+// TestMain lets the test binary be the program, and the parts of it that the
 // program starts by calling itself: tests must never start tests.
 func TestMain(m *testing.M) {
-	if os.Getenv(asBench) != "" || len(os.Args) > 1 && os.Args[1] == "backend" {
+	if os.Getenv(asBench) != "" || len(os.Args) > 1 && slices.Contains([]string{"backend", "flood"}, os.Args[1]) {
 		main()
 		return
 	}
@@ -130,6 +130,16 @@ func TestShortRun(t *testing.T) {
 	}
 	if html, err := os.ReadFile(page); err != nil || !bytes.Contains(html, []byte("<svg")) {
 		t.Errorf("page: %v", err)
+	}
+}
+
+// A part of the program that cannot do its part says which it is.
+func TestPartThatFails(t *testing.T) {
+	for _, args := range [][]string{{"flood", "{}"}, {"flood", "nonsense"}, {"backend", "/none", "/none"}} {
+		out, err := command(t, args...).CombinedOutput()
+		if want := map[string]string{"flood": "callers: ", "backend": "mail server: "}[args[0]]; err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%q: %v, %s", args, err, out)
+		}
 	}
 }
 
