@@ -12,7 +12,7 @@ FUZZTIME ?= 10s
 
 # What make bench does. On a quiet machine its figures can be trusted.
 BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2s -peace 5s -siege 10s -limit 20m \
-	-readme bench/README.md -json bench-report.json -html bench-report.html login idle relay attack tarpit overload
+	-readme bench/README.md -json bench-report.json -html bench-report.html login idle relay attack tarpit overload capacity
 
 # Debian keeps daemons out of a user's path.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin

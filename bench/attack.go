@@ -27,7 +27,7 @@ var incident = Scenario{
 // What the mail server behind the targets is worth at a site of [crowd.Normal] logins a second: so many passwords a
 // second, each of which takes so long. A smaller site has a smaller server.
 const (
-	capacity  = 200.0
+	checkRate = 200.0
 	checkTime = 100 * time.Millisecond
 )
 
@@ -64,7 +64,7 @@ func attackWorks(o *Options) (works []Work, err error) {
 }
 
 // onset is long enough for a wave of the most logins a second there may be to make the line before a mail server of
-// [capacity] longer than anybody waits.
+// [checkRate] longer than anybody waits.
 const onset = 3 * time.Second
 
 // siege returns an attack that has lasted for long: it begins with a wave that makes the line as long as hours of the
@@ -94,7 +94,7 @@ func (o *Options) normal(times float64) float64 {
 
 // work describes v for the table and the report.
 func (v siege) work(o *Options, name string) Work {
-	checks := capacity * v.normal / crowd.Normal
+	checks := checkRate * v.normal / crowd.Normal
 	return Work{
 		Name: name,
 		About: fmt.Sprintf("The people of a site log in %.3g times a second, before a mail server that can check %.3g passwords a second, first come, first served. "+
@@ -116,7 +116,7 @@ func (v siege) measure(ctx context.Context, t *Target, s *Sample) error {
 	if t.Backend == nil {
 		return fmt.Errorf("%w: it takes the bench's own mail server, which knows everybody's password", ErrNotOffered)
 	}
-	if err := t.Backend.Limit(ctx, capacity*v.normal/crowd.Normal, checkTime, 0); err != nil {
+	if err := t.Backend.Limit(ctx, checkRate*v.normal/crowd.Normal, checkTime, 0); err != nil {
 		return err
 	}
 	defer func() { _ = t.Backend.Limit(context.WithoutCancel(ctx), 0, 0, 0) }() // if it is still there

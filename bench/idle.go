@@ -94,6 +94,7 @@ type held struct {
 	o           *Options
 	sessions    []*client.Session
 	memory      int64 // before there were any
+	weighed     int64 // memory when they were last weighed
 	descriptors int64
 }
 
@@ -148,6 +149,7 @@ func (h *held) weigh(ctx context.Context, s *Sample, name string) error {
 	if err != nil {
 		return err
 	}
+	h.weighed = memory
 	n := float64(len(h.sessions))
 	s.Figure(name, "KB", Lower, float64(memory-h.memory)/1024/n)
 	if s.has("descriptors per session") {

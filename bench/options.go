@@ -24,6 +24,7 @@ type Options struct {
 	Hour     time.Duration // stands for an hour of the incident
 	Held     int           // attackers of tarpit
 	Flood    time.Duration // an overload
+	Files    int           // descriptors that a process may have, which capacity is to fill
 }
 
 // Defaults returns the options of a run that nobody has changed.
@@ -33,7 +34,7 @@ func Defaults() Options {
 		Sessions: 2000, Settle: 3 * time.Second, Volume: 256 << 20, Patience: 20 * time.Second,
 		Attacks: []string{"wide"}, Most: 1200,
 		Peace: 10 * time.Second, Siege: time.Minute, Hour: 30 * time.Second, Held: 2000,
-		Flood: 6 * time.Second,
+		Flood: 6 * time.Second, Files: descriptorLimit(),
 	}
 }
 
@@ -56,6 +57,7 @@ func (o *Options) Check() error {
 		{"hour, in seconds,", o.Hour.Seconds(), 1, 3600},
 		{"held", float64(o.Held), 1, 100000},
 		{"flood, in seconds,", o.Flood.Seconds(), 0.1, 600},
+		{"files", float64(o.Files), filesSpare + filesEach, 1 << 30},
 		{"patience, in seconds,", o.Patience.Seconds(), 0.1, 600},
 	} {
 		if b.value < b.low || b.value > b.high {

@@ -15,6 +15,7 @@ import (
 func few() *Options {
 	o := Defaults()
 	o.Sessions, o.Workers, o.Flood, o.Settle = 4, 4, 300*time.Millisecond, 0
+	o.Files = filesSpare + 2*filesEach
 	return &o
 }
 

@@ -17,7 +17,7 @@ type Scenario struct {
 }
 
 // Scenarios lists all scenarios in the order in which they are offered.
-var Scenarios = []Scenario{login, idle, relay, attack, tarpit, overload, incident}
+var Scenarios = []Scenario{login, idle, relay, attack, tarpit, overload, capacity, incident}
 
 // Work is one thing measured at every target: a group of rows in the table.
 // Every round of it visits the targets one after the other, each round in

@@ -64,6 +64,7 @@ func newFlags() (*flag.FlagSet, *cli) {
 	f.DurationVar(&o.Hour, "hour", o.Hour, "`time` that stands for an hour of the incident")
 	f.IntVar(&o.Held, "held", o.Held, "`attackers` who are made to wait by tarpit")
 	f.DurationVar(&o.Flood, "flood", o.Flood, "`time` that an overload lasts")
+	f.IntVar(&o.Files, "files", o.Files, "`descriptors` that capacity is to fill in one process")
 	f.DurationVar(&o.Patience, "patience", o.Patience, "`time` that a client waits before it gives up")
 	f.DurationVar(&c.Limit, "limit", 30*time.Minute, "`time` of the whole run, at most")
 	f.StringVar(&c.json, "json", "", "write the report as JSON to this `file`; - is standard output")
