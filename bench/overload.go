@@ -26,10 +26,13 @@ const (
 
 // overloadWorks lists two floods. Both are measured against the machine's full
 // rate, which clients, target and mail server reach together in a closed loop.
-// Twice as many full logins overload the clients, too, on a machine that they
-// share with the target. So the second flood is logins at the full rate, and
-// besides as many handshakes that cost clients next to nothing and the target all
-// there is to compute; and those who log in are known there, as people are.
+//
+// The first is what it says: twice as many logins. It overloads the clients as
+// much as the target, with whom they share the machine: they are late by seconds,
+// and how many logins are accepted says as much about them. So the second flood is
+// logins at the full rate, and besides as many handshakes that cost clients next to
+// nothing and the target all there is to compute. Those who log in are known there,
+// as people are, and it is there that accepted logins are held to a goal.
 func overloadWorks(o *Options) ([]Work, error) {
 	about := fmt.Sprintf("%d sessions are logged in, and the mail server says a line on one of them %g times a second: a wake-up lasts until the client has it. "+
 		"%d clients log in over and over for %v: that is the full rate of the whole machine, clients and mail server included. ",
