@@ -1,0 +1,96 @@
+package dialogue
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+// tape is a wire that can be played again, and keeps nothing.
+type tape struct {
+	net.Conn
+	words strings.Reader
+}
+
+func (t *tape) Read(p []byte) (int, error)  { return t.words.Read(p) }
+func (t *tape) Write(p []byte) (int, error) { return len(p), nil }
+
+// BenchmarkHear is what a client is told and heard from its greeting to the
+// answer that its login is denied.
+func BenchmarkHear(b *testing.B) {
+	for _, bb := range []struct {
+		name     string
+		protocol Protocol
+		client   string
+	}{
+		{"imap/LOGIN", IMAP{}, "a1 LOGIN alice@example.org \"correct horse\"\r\n"},
+		{"imap/PLAIN", IMAP{}, "a1 AUTHENTICATE PLAIN " + b64("\x00alice@example.org\x00correct horse") + "\r\n"},
+		{"imap/clear", IMAP{}, "a1 CAPABILITY\r\na2 STARTTLS\r\n"},
+		{"pop3/USER", POP3{}, "CAPA\r\nUSER alice@example.org\r\nPASS correct horse\r\n"},
+		{"pop3/PLAIN", POP3{}, "AUTH PLAIN " + b64("\x00alice@example.org\x00correct horse") + "\r\n"},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			o := Offer{TLS: true, Backend: dovecot[bb.protocol.Name()]}
+			if bb.name == "imap/clear" {
+				o.TLS, o.StartTLS = false, true
+			}
+			var client tape
+			b.ReportAllocs()
+			for b.Loop() {
+				client.words.Reset(bb.client)
+				c := NewConn(&client)
+				_ = bb.protocol.Greet(c, o)
+				r, err := bb.protocol.Hear(c, o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = bb.protocol.Answer(c, r, AnswerDenied)
+				r.Response.Wipe()
+			}
+		})
+	}
+}
+
+// BenchmarkLogin is one login at a backend, from its greeting to its reply.
+func BenchmarkLogin(b *testing.B) {
+	for _, bb := range []struct {
+		name, backend string
+		protocol      Protocol
+	}{
+		{"imap/accepted", "* OK [CAPABILITY " + imapBefore + "] Dovecot ready.\r\n1 OK [CAPABILITY " + imapAfter + "] Logged in\r\n", IMAP{}},
+		{"imap/denied", "* OK [CAPABILITY " + imapBefore + "] Dovecot ready.\r\n1 NO [AUTHENTICATIONFAILED] Authentication failed.\r\n", IMAP{}},
+		{"pop3/accepted", "+OK Dovecot ready.\r\n+OK Logged in.\r\n", POP3{}},
+		{"pop3/denied", "+OK Dovecot ready.\r\n-ERR [AUTH] Authentication failed.\r\n", POP3{}},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			var backend tape
+			c, r := NewConn(said("")), asked("PLAIN")
+			b.ReportAllocs()
+			for b.Loop() {
+				backend.words.Reset(bb.backend)
+				up := NewConn(&backend)
+				if err := bb.protocol.Welcome(up, nil); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := bb.protocol.Login(up, c, r); err != nil {
+					b.Fatal(err)
+				}
+				up.Rest()
+			}
+		})
+	}
+}
+
+// What Dovecot 2.3 offers before login and after.
+const (
+	imapBefore = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN AUTH=LOGIN"
+	imapAfter  = "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS " +
+		"THREAD=ORDEREDSUBJECT MULTIAPPEND URL-PARTIAL CATENATE UNSELECT CHILDREN NAMESPACE UIDPLUS LIST-EXTENDED " +
+		"I18NLEVEL=1 CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN CONTEXT=SEARCH LIST-STATUS BINARY MOVE " +
+		"SNIPPET=FUZZY PREVIEW=FUZZY PREVIEW STATUS=SIZE SAVEDATE LITERAL+ NOTIFY"
+)
+
+var dovecot = map[string]Capabilities{
+	"imap": strings.Fields(imapBefore),
+	"pop3": {"CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE", "USER", "SASL PLAIN LOGIN"},
+}
