@@ -46,6 +46,7 @@ func BenchmarkHear(b *testing.B) {
 				}
 				_ = bb.protocol.Answer(c, r, AnswerDenied)
 				r.Response.Wipe()
+				c.Release()
 			}
 		})
 	}

@@ -29,12 +29,12 @@ func TestReadLine(t *testing.T) {
 		{"nothing", "", 9, "", io.EOF},
 		{"the middle of a line", "abc", 9, "", io.ErrUnexpectedEOF},
 		{"the middle of an end", "abc\r", 9, "", io.ErrUnexpectedEOF},
-		{"fills the read buffer", x(readBuffer-1) + "\n", maxLine, x(readBuffer - 1), nil},
-		{"its LF just beyond the read buffer", x(readBuffer) + "\n", maxLine, x(readBuffer), nil},
+		{"fills the read buffer", x(bufferSize-1) + "\n", maxLine, x(bufferSize - 1), nil},
+		{"its LF just beyond the read buffer", x(bufferSize) + "\n", maxLine, x(bufferSize), nil},
 		{"the longest command", x(maxLine-2) + "\r\n", maxLine, x(maxLine - 2), nil},
 		{"a command one too long", x(maxLine-1) + "\r\n", maxLine, "", ErrTooLong},
 		{"the longest of an exchange", x(maxSASL-2) + "\r\n", maxSASL, x(maxSASL - 2), nil},
-		{"the middle of a long one", x(readBuffer + 9), maxLine, "", io.ErrUnexpectedEOF},
+		{"the middle of a long one", x(bufferSize + 9), maxLine, "", io.ErrUnexpectedEOF},
 		{"no end in sight", x(maxLine), maxLine, "", ErrTooLong},
 	}
 	for _, tt := range tests {
@@ -52,7 +52,7 @@ func TestReadLine(t *testing.T) {
 // TestReadLineLeavesTheRest reads lines of all lengths one after the other:
 // none may lose or repeat an octet of the next.
 func TestReadLineLeavesTheRest(t *testing.T) {
-	sizes := []int{0, 1, 5000, 2, readBuffer - 2, readBuffer - 1, readBuffer, 3, 8000, 0, 7}
+	sizes := []int{0, 1, 5000, 2, bufferSize - 2, bufferSize - 1, bufferSize, 3, 8000, 0, 7}
 	var in strings.Builder
 	for i, n := range sizes {
 		in.WriteString(strings.Repeat(string(rune('a'+i)), n) + "\r\n")
@@ -83,7 +83,7 @@ func TestEndlessLineIsNotRead(t *testing.T) {
 	if _, err := c.readLine(maxLine); !errors.Is(err, ErrTooLong) {
 		t.Errorf("got %v", err)
 	}
-	if endless.n > maxLine+readBuffer {
+	if endless.n > maxLine+bufferSize {
 		t.Errorf("%d octets were read", endless.n)
 	}
 }
@@ -164,19 +164,58 @@ func TestFill(t *testing.T) {
 }
 
 func TestFillStopsWhenFull(t *testing.T) {
-	inner := said(strings.Repeat("a", readBuffer) + "b")
+	inner := said(strings.Repeat("a", bufferSize) + "b")
 	c := NewConn(inner)
-	if err := c.Fill(); err != nil || c.Buffered() != readBuffer {
+	if err := c.Fill(); err != nil || c.Buffered() != bufferSize {
 		t.Fatalf("%d octets are buffered, %v", c.Buffered(), err)
 	}
 	if err := c.Fill(); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v", err)
 	}
-	if rest := c.Rest(); string(rest) != strings.Repeat("a", readBuffer) {
+	if rest := c.Rest(); string(rest) != strings.Repeat("a", bufferSize) {
 		t.Errorf("the rest has %d octets", len(rest))
 	}
 	if beyond, _ := io.ReadAll(inner); string(beyond) != "b" {
 		t.Errorf("the inner connection holds %q", beyond)
+	}
+}
+
+// TestRelease takes the buffer away between any two lines: nothing is lost, and
+// nothing of what it held is left in it.
+func TestRelease(t *testing.T) {
+	c := NewConn(pieces("one\r\n", "two\r\nthr", "ee\r\n", strings.Repeat("x", bufferSize)+"\r\n"))
+	for _, want := range []string{"one", "two", "three", strings.Repeat("x", bufferSize)} {
+		if line, err := c.readLine(maxLine); string(line) != want || err != nil {
+			t.Errorf("got %q, %v", line, err)
+		}
+		held, ahead := c.buffer, c.Buffered()
+		c.Release()
+		switch {
+		case c.Buffered() != ahead:
+			t.Errorf("%d octets of %d are left behind %q", c.Buffered(), ahead, want)
+		case ahead > 0 && c.buffer != held:
+			t.Errorf("a buffer with %d octets is gone", ahead)
+		case ahead == 0 && (c.buffer != nil || c.long != nil || *held != buffer{}):
+			t.Errorf("behind %q the buffer is kept, or given back as it was", want)
+		}
+	}
+	c.Release()
+	if err := c.Fill(); !errors.Is(err, io.EOF) {
+		t.Errorf("behind the last line: got %v", err)
+	}
+}
+
+func TestRestIsACopy(t *testing.T) {
+	c := NewConn(said("line\r\nsession"))
+	if _, err := c.readLine(maxLine); err != nil {
+		t.Fatal(err)
+	}
+	held := c.buffer
+	if rest := c.Rest(); string(rest) != "session" || *held != (buffer{}) || c.buffer != nil {
+		t.Errorf("got %q, and the buffer was given back as it was, or not at all", rest)
+	}
+	if rest := c.Rest(); rest != nil {
+		t.Errorf("nothing is left, but %q", rest)
 	}
 }
 
@@ -215,6 +254,10 @@ func TestRestartForgets(t *testing.T) {
 func TestSayIsOneWrite(t *testing.T) {
 	w := said("")
 	c := NewConn(w)
+	if err := c.sayEncoded([]byte("user"), "a ", "", "b "); err != nil || w.out.String() != "a b "+b64("user")+"\r\n" || w.writes != 1 {
+		t.Errorf("said %q in %d writes, %v", w.out.String(), w.writes, err)
+	}
+	*w = wire{}
 	if err := c.say("a ", "", "b"); err != nil || w.out.String() != "a b\r\n" || w.writes != 1 {
 		t.Errorf("said %q in %d writes, %v", w.out.String(), w.writes, err)
 	}
@@ -227,6 +270,10 @@ func TestSayIsOneWrite(t *testing.T) {
 		t.Errorf("told too late, or not once: said %q, %v", w.out.String(), err)
 	}
 	c.Saying = nil
+	w.out.Reset()
+	if long := strings.Repeat("x", 2*bufferSize); c.say(long, "y") != nil || w.out.String() != long+"y\r\n" || w.writes != 4 {
+		t.Errorf("said %q in %d writes", w.out.String(), w.writes)
+	}
 	w.gone = 1
 	if err := c.say("a"); !errors.Is(err, errGone) {
 		t.Errorf("got %v", err)

@@ -2,6 +2,7 @@ package dialogue
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func FuzzSASL(f *testing.F) {
 		checkName(t, string(message))
 		for _, mechanism := range mechanisms {
 			c := NewConn(said(""))
-			r, err := hearSASL(c, mechanism, []byte(encodeResponse(message)))
+			r, err := hearSASL(c, mechanism, []byte(cmp.Or(b64(string(message)), "=")))
 			switch {
 			case err != nil && !errors.Is(err, errResponse):
 				t.Errorf("%s %q: %v", mechanism, message, err)

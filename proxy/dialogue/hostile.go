@@ -6,11 +6,12 @@ import "bytes"
 // client turns out to speak another protocol: it is waiting for an answer that
 // cannot be given, or is a browser that was sent here to be abused (ALPACA).
 func (c *Conn) readCommand() ([]byte, error) {
-	first, err := c.r.Peek(1)
-	if err != nil {
-		return nil, err
+	if len(c.ahead) == 0 {
+		if err := c.Fill(); err != nil {
+			return nil, err
+		}
 	}
-	if first[0] == 0x16 { // a TLS handshake record has no line end to wait for
+	if c.ahead[0] == 0x16 { // a TLS handshake record has no line end to wait for
 		return nil, ErrHostile
 	}
 	line, err := c.readLine(maxLine)

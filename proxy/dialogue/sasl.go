@@ -149,15 +149,6 @@ func decodeBase64(line []byte) (Secret, error) {
 	return b[:n], nil
 }
 
-// encodeResponse encodes an initial response: an empty one is "=" (RFC 4959
-// section 3, RFC 5034 section 4).
-func encodeResponse(response []byte) string {
-	if len(response) == 0 {
-		return "="
-	}
-	return base64.StdEncoding.EncodeToString(response)
-}
-
 // readResponse reads one line of an exchange from the client: base64, or the
 // "*" that cancels.
 func (c *Conn) readResponse() (Secret, error) {
@@ -173,7 +164,7 @@ func (c *Conn) readResponse() (Secret, error) {
 
 // ask sends a challenge and reads the response to it.
 func (c *Conn) ask(challenge string) (Secret, error) {
-	if err := c.say("+ ", base64.StdEncoding.EncodeToString([]byte(challenge))); err != nil {
+	if err := c.sayEncoded([]byte(challenge), "+ "); err != nil {
 		return nil, err
 	}
 	return c.readResponse()

@@ -224,10 +224,12 @@ func TestDecodeBase64(t *testing.T) {
 	}
 }
 
-func TestEncodeResponse(t *testing.T) {
-	for in, want := range map[string]string{"": "=", "\x00": "AA==", "\x00user\x00pass": "AHVzZXIAcGFzcw=="} {
-		if got := encodeResponse([]byte(in)); got != want {
-			t.Errorf("%q: got %q", in, got)
+func TestStart(t *testing.T) {
+	for in, want := range map[string]string{"": " =", "\x00": " AA==", "\x00user\x00pass": " AHVzZXIAcGFzcw=="} {
+		backend := said("")
+		e := exchange{up: NewConn(backend), r: Request{Mechanism: sasl.Plain, Response: Secret(in), HasResponse: true}}
+		if err := e.start("AUTH"); err != nil || backend.out.String() != "AUTH PLAIN"+want+"\r\n" {
+			t.Errorf("%q: said %q, %v", in, backend.out.String(), err)
 		}
 	}
 }

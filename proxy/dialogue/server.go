@@ -2,7 +2,6 @@ package dialogue
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,12 +36,16 @@ func newExchange(up, c *Conn, r Request, denial string) *exchange {
 	return &exchange{up: up, c: c, r: r, account: r.Account, denial: []byte(denial + "\r\n"), shown: r.HasResponse}
 }
 
-// start sends the command that begins the exchange.
+// start sends the command that begins the exchange. An initial response that is
+// empty is "=" (RFC 4959 section 3, RFC 5034 section 4).
 func (e *exchange) start(command string) error {
-	if !e.r.HasResponse {
+	switch {
+	case !e.r.HasResponse:
 		return e.up.say(command, " ", e.r.Mechanism)
+	case len(e.r.Response) == 0:
+		return e.up.say(command, " ", e.r.Mechanism, " =")
 	}
-	return e.up.say(command, " ", e.r.Mechanism, " ", encodeResponse(e.r.Response))
+	return e.up.sayEncoded(e.r.Response, command, " ", e.r.Mechanism, " ")
 }
 
 // round hands one challenge to the client and its response to the backend. It
@@ -73,7 +76,7 @@ func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
 		return e.reply(Refused, nil), true, nil
 	}
 	e.shown = true
-	return reply, false, e.up.say(base64.StdEncoding.EncodeToString(response))
+	return reply, false, e.up.sayEncoded(response)
 }
 
 // refused says whether a challenge tells that the credentials are wrong, which
