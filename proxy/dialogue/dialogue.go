@@ -98,8 +98,7 @@ func (r Request) Password() Secret {
 	if r.Mechanism != sasl.Plain {
 		return nil
 	}
-	authzid, rest, _ := bytes.Cut(r.Response, []byte{0})
-	name, password, _ := bytes.Cut(rest, []byte{0})
+	authzid, name, password, _ := plainParts(r.Response)
 	if len(authzid) > 0 && !bytes.Equal(authzid, name) {
 		return nil
 	}

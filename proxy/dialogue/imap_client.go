@@ -142,9 +142,9 @@ func imapLogin(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool,
 		return r, false, err
 	}
 	defer Secret(password).Wipe()
-	r, err = passwordRequest("LOGIN", string(user), password)
+	r = passwordRequest("LOGIN", string(user), password)
 	r.Tag = tag
-	return r, err == nil, err
+	return r, true, nil
 }
 
 // imapAuthenticate hears AUTHENTICATE (RFC 3501 section 6.2.2, RFC 4959).

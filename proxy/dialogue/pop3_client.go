@@ -109,8 +109,7 @@ func pop3Pass(c *Conn, o Offer, arg []byte, hasArg bool, user *string) (r Reques
 	case !hasArg:
 		return r, false, pop3Bad(c, "Missing password.")
 	}
-	r, err = passwordRequest(capaUser, *user, arg)
-	return r, err == nil, err
+	return passwordRequest(capaUser, *user, arg), true, nil
 }
 
 // pop3Auth hears AUTH (RFC 5034 section 4). Without a mechanism it lists them,

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -46,22 +47,27 @@ func failsInRounds(mechanism string) bool {
 	return mechanism == "XOAUTH2" || mechanism == sasl.OAuthBearer
 }
 
-// plainMessage makes the message of PLAIN (RFC 4616).
-func plainMessage(user, password string) (Secret, error) {
-	_, message, err := sasl.NewPlainClient("", user, password).Start()
-	return message, err
+// plainMessage makes the message of PLAIN (RFC 4616). This and plainParts are not
+// left to go-sasl, which leaves copies of the password behind.
+func plainMessage(user string, password []byte) Secret {
+	return slices.Concat(Secret{0}, Secret(user), Secret{0}, password)
+}
+
+// plainParts takes a PLAIN message apart. ok is false if it does not have three
+// parts.
+func plainParts(message []byte) (authzid, user, password []byte, ok bool) {
+	authzid, rest, _ := bytes.Cut(message, []byte{0})
+	user, password, ok = bytes.Cut(rest, []byte{0})
+	return authzid, user, password, ok && bytes.IndexByte(password, 0) < 0
 }
 
 // plainUser takes the user name out of a PLAIN message.
-func plainUser(message []byte) (user string, err error) {
-	_, _, err = sasl.NewPlainServer(func(_, username, _ string) error {
-		user = username
-		return nil
-	}).Next(message)
-	if err != nil {
+func plainUser(message []byte) (string, error) {
+	_, user, _, ok := plainParts(message)
+	if !ok {
 		return "", errResponse
 	}
-	return user, nil
+	return string(user), nil
 }
 
 // xoauth2User takes the user name out of user=<name>^Aauth=Bearer <token>^A^A.
@@ -202,8 +208,7 @@ func hearSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 	}
 	r.Unfit = unfitName(r.Account) || len(r.Response) > maxResponse
 	if mechanism == sasl.Plain {
-		authzid, rest, _ := bytes.Cut(r.Response, []byte{0})
-		_, password, _ := bytes.Cut(rest, []byte{0})
+		authzid, _, password, _ := plainParts(r.Response)
 		r.Unfit = r.Unfit || unfitName(string(authzid)) || unfitPassword(password)
 	}
 	return r, nil
@@ -224,16 +229,16 @@ func hearLogin(c *Conn, r Request) (Request, error) {
 		return r, err
 	}
 	defer password.Wipe()
-	return passwordRequest(loginMech, string(name), password)
+	return passwordRequest(loginMech, string(name), password), nil
 }
 
 // passwordRequest turns a name and a password, however they were sent, into a
 // request that will be replayed as PLAIN.
-func passwordRequest(method, user string, password []byte) (Request, error) {
-	message, err := plainMessage(user, string(password))
+func passwordRequest(method, user string, password []byte) Request {
+	message := plainMessage(user, password)
 	return Request{
 		Kind: Login, Account: user,
 		Method: method, Mechanism: sasl.Plain, Response: message, HasResponse: true,
 		Unfit: unfitName(user) || unfitPassword(password) || len(message) > maxResponse,
-	}, err
+	}
 }

@@ -235,9 +235,8 @@ func TestStart(t *testing.T) {
 }
 
 func TestPlainMessage(t *testing.T) {
-	message, err := plainMessage("user", "pass")
-	if string(message) != "\x00user\x00pass" || err != nil {
-		t.Errorf("got %q, %v", []byte(message), err)
+	if message := plainMessage("user", []byte("pass")); string(message) != "\x00user\x00pass" {
+		t.Errorf("got %q", []byte(message))
 	}
 }
 
