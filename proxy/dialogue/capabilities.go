@@ -38,13 +38,11 @@ func commonWords(line, theirs string) []string {
 	})
 }
 
-// mechanisms returns the SASL mechanisms the client may use now, in upper case.
-// Channel binding cannot pass the gate that ends TLS, and what shows the
-// password needs TLS unless clear text is allowed.
-func (o Offer) mechanisms(all []string) []string {
-	return slices.DeleteFunc(all, func(m string) bool {
-		return strings.HasSuffix(m, "-PLUS") || showsSecret(m) && !o.secure()
-	})
+// allows says whether the client may use a mechanism now, in upper case, if the
+// backend offers it. Channel binding cannot pass the gate that ends TLS, and what
+// shows the password needs TLS unless clear text is allowed.
+func (o Offer) allows(mechanism string) bool {
+	return !strings.HasSuffix(mechanism, "-PLUS") && (o.secure() || !showsSecret(mechanism))
 }
 
 // access is whether a client may use a mechanism.

@@ -50,9 +50,11 @@ func (o Offer) imapMechanisms() []string {
 // imapCapabilities is the capability list for a client (RFC 3501 sections 6.1.1
 // and 7.2.1): the backend's own, without what the gate decides.
 func (o Offer) imapCapabilities() string {
-	var words []string
-	for _, word := range o.imapBackend() {
-		if _, auth := cutPrefixFold(word, "AUTH="); !auth && !slices.Contains(imapOwn, strings.ToUpper(word)) {
+	all := o.imapBackend()
+	words := make([]string, 0, len(all)+2)
+	for _, word := range all {
+		own := func(w string) bool { return strings.EqualFold(w, word) }
+		if _, auth := cutPrefixFold(word, "AUTH="); !auth && !slices.ContainsFunc(imapOwn, own) {
 			words = append(words, word)
 		}
 	}
@@ -62,8 +64,10 @@ func (o Offer) imapCapabilities() string {
 	if !o.secure() {
 		words = append(words, string(imap.CapLoginDisabled))
 	}
-	for _, m := range o.mechanisms(o.imapMechanisms()) {
-		words = append(words, "AUTH="+m)
+	for _, word := range all {
+		if m, auth := cutPrefixFold(word, "AUTH="); auth && o.allows(strings.ToUpper(m)) {
+			words = append(words, strings.ToUpper(word))
+		}
 	}
 	return strings.Join(words, " ")
 }

@@ -3,6 +3,7 @@ package dialogue
 import (
 	"bytes"
 	"errors"
+	"strings"
 )
 
 // The functions of this file take the front of a line apart: each returns what
@@ -12,7 +13,7 @@ var errSyntax = errors.New("syntax error")
 
 // isAtomChar reports ATOM-CHAR, to which 8-bit octets do not belong.
 func isAtomChar(c byte) bool {
-	return c > ' ' && c < 0x7f && !bytes.ContainsRune([]byte(`(){%*"\]`), rune(c))
+	return c > ' ' && c < 0x7f && strings.IndexByte(`(){%*"\]`, c) < 0
 }
 
 // isAstringChar reports ASTRING-CHAR.
@@ -54,7 +55,7 @@ func scanWord(b []byte) (word string, args []byte, err error) {
 	if len(rest) > 0 {
 		args = rest[1:]
 	}
-	return string(bytes.ToUpper(w)), args, nil
+	return strings.ToUpper(string(w)), args, nil
 }
 
 // scanQuoted returns the value of the quoted string b begins with. Octets above

@@ -52,8 +52,8 @@ func (o Offer) pop3Mechanisms() []string {
 // use USER, where a refusal does not cost them their stored password; in AUTH
 // and PASS they take any refusal for a wrong one.
 func (o Offer) pop3Advertised() []string {
-	return slices.DeleteFunc(o.mechanisms(o.pop3Mechanisms()), func(m string) bool {
-		return m == sasl.Plain || m == loginMech
+	return slices.DeleteFunc(o.pop3Mechanisms(), func(m string) bool {
+		return m == sasl.Plain || m == loginMech || !o.allows(m)
 	})
 }
 
