@@ -2,9 +2,8 @@ package dialogue
 
 import (
 	"bytes"
+	"slices"
 	"strings"
-
-	"github.com/emersion/go-imap/v2"
 )
 
 // backendTag is the tag of the one command a backend ever gets on a connection,
@@ -91,11 +90,11 @@ func imapCode(line []byte, code string) string {
 // Login sends AUTHENTICATE and relays until the tagged reply (RFC 3501 section
 // 6.2.2). Untagged lines before it are the client's.
 func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
-	e := newExchange(up, c, r, imapDenial(r.Tag))
+	e := newExchange(up, c, r, imapDenial)
 	if err := e.start(backendTag + " AUTHENTICATE"); err != nil {
 		return Reply{}, err
 	}
-	var raw bytes.Buffer
+	var untagged []byte
 	for range maxReplies {
 		line, err := up.readLine(maxReply)
 		if err != nil {
@@ -110,10 +109,9 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 				return reply, nil
 			}
 		case string(kind) == "*" && status != "BYE" && status != "":
-			raw.Write(line)
-			raw.WriteString("\r\n")
+			untagged = append(append(untagged, line...), "\r\n"...)
 		case string(kind) == backendTag && (status == "OK" || status == "NO" || status == "BAD"):
-			return e.imapFinal(rest, &raw), nil
+			return e.imapFinal(untagged, rest), nil
 		default:
 			return e.broken(badReply("login", line))
 		}
@@ -124,29 +122,25 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 // imapFinal puts the reply under the client's tag, behind the untagged lines
 // that came before. A client that has asked for the capabilities before may
 // ignore the list inside the OK, so it gets a second one, as from Dovecot.
-func (e *exchange) imapFinal(status []byte, raw *bytes.Buffer) Reply {
+func (e *exchange) imapFinal(untagged, status []byte) Reply {
 	result := e.verdict(imapResult(status))
-	if list := imapCode(status, "CAPABILITY"); result == Accepted && e.c.asked && list != "" {
-		raw.WriteString("* CAPABILITY " + list + "\r\n")
+	if result == Accepted && e.c.asked {
+		if list := imapCode(status, "CAPABILITY"); list != "" {
+			untagged = append(untagged, "* CAPABILITY "+list+"\r\n"...)
+		}
 	}
-	raw.WriteString(e.r.Tag + " ")
-	raw.Write(status)
-	raw.WriteString("\r\n")
-	return e.reply(result, raw.Bytes())
+	return e.reply(result, slices.Concat(untagged, []byte(e.r.Tag), []byte(" "), status, []byte("\r\n")))
 }
 
 // imapStatus is the first word of a status line, in upper case.
 func imapStatus(status []byte) string {
 	word, _, _ := bytes.Cut(status, []byte{' '})
-	return string(bytes.ToUpper(word))
+	return strings.ToUpper(string(word))
 }
 
 // imapTemporary holds the response codes of a NO that says nothing about the
 // credentials (RFC 5530). A NO with another code, or none, is a denial.
-var imapTemporary = []imap.ResponseCode{
-	imap.ResponseCodeUnavailable, imap.ResponseCodeInUse, imap.ResponseCodeLimit, imap.ResponseCodeServerBug,
-	imap.ResponseCodeContactAdmin, imap.ResponseCodePrivacyRequired,
-}
+var imapTemporary = []string{"[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "[CONTACTADMIN]", "[PRIVACYREQUIRED]"}
 
 // imapResult is what a tagged status means.
 func imapResult(status []byte) Result {
@@ -160,9 +154,9 @@ func imapResult(status []byte) Result {
 	if !judged(status) {
 		return Unavailable
 	}
-	_, text, _ := bytes.Cut(status, []byte{' '})
+	_, text, _ := strings.Cut(string(status), " ")
 	for _, code := range imapTemporary {
-		if _, ok := cutPrefixFold(string(text), "["+string(code)+"]"); ok {
+		if _, ok := cutPrefixFold(text, code); ok {
 			return Unavailable
 		}
 	}

@@ -151,7 +151,7 @@ func pop3Bad(c *Conn, text string) error {
 func pop3Privacy(c *Conn) error { return c.say("-ERR Logging in needs TLS, begin with STLS.") }
 
 // pop3Denial is the line that denies a login.
-const pop3Denial = "-ERR [AUTH] " + deniedText
+func pop3Denial(string) string { return "-ERR [AUTH] " + deniedText }
 
 // Answer tells the client what became of r. The response codes are those of
 // RFC 2449 section 8 and RFC 3206.
@@ -160,7 +160,7 @@ func (POP3) Answer(c *Conn, _ Request, a Answer) error {
 	case AnswerTLS:
 		return c.say("+OK Begin TLS negotiation now.")
 	case AnswerDenied:
-		return c.say(pop3Denial)
+		return c.say(pop3Denial(""))
 	case AnswerBusy:
 		return c.say("-ERR [SYS/TEMP] ", busyText, c.ref())
 	case AnswerDelay:

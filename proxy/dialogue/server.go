@@ -22,7 +22,7 @@ type exchange struct {
 	up, c   *Conn
 	r       Request
 	account string
-	denial  []byte // the gate's own, for what the backend must not see
+	denial  func(tag string) string // the gate's own, for what the backend must not see
 	// shown says that the client has sent its token or proof.
 	shown bool
 	// failed says that the backend has found the credentials wrong, though it
@@ -32,8 +32,8 @@ type exchange struct {
 	cancelled bool
 }
 
-func newExchange(up, c *Conn, r Request, denial string) *exchange {
-	return &exchange{up: up, c: c, r: r, account: r.Account, denial: []byte(denial + "\r\n"), shown: r.HasResponse}
+func newExchange(up, c *Conn, r Request, denial func(tag string) string) *exchange {
+	return &exchange{up: up, c: c, r: r, account: r.Account, denial: denial, shown: r.HasResponse}
 }
 
 // start sends the command that begins the exchange. An initial response that is
@@ -71,7 +71,7 @@ func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
 	case err != nil:
 		return e.reply(e.verdict(Unavailable), nil), true, nil
 	case e.unfit(response):
-		return e.reply(Denied, e.denial), true, nil
+		return e.denied(), true, nil
 	case e.r.Account == "" && e.account != "" && e.r.Admits != nil && !e.r.Admits(e.account):
 		return e.reply(Refused, nil), true, nil
 	}
@@ -105,7 +105,7 @@ func (e *exchange) unfit(response []byte) bool {
 // found the credentials wrong before, that stands.
 func (e *exchange) broken(err error) (Reply, error) {
 	if e.failed {
-		return e.reply(Denied, e.denial), nil
+		return e.denied(), nil
 	}
 	return Reply{}, err
 }
@@ -113,12 +113,12 @@ func (e *exchange) broken(err error) (Reply, error) {
 // notJudged are texts with which Dovecot refuses to judge credentials under a code
 // that others use for wrong ones: without TLS ("Plaintext authentication
 // disallowed ...", in 2.4 "Cleartext ..."), and by a mechanism it does not know.
-var notJudged = []string{"text authentication dis", "unsupported authentication mechanism"}
+var notJudged = [][]byte{[]byte("text authentication dis"), []byte("unsupported authentication mechanism")}
 
 // judged says whether a refusal with this text is about the credentials.
 func judged(text []byte) bool {
-	lower := strings.ToLower(string(text))
-	return !slices.ContainsFunc(notJudged, func(s string) bool { return strings.Contains(lower, s) })
+	lower := bytes.ToLower(text)
+	return !slices.ContainsFunc(notJudged, func(words []byte) bool { return bytes.Contains(lower, words) })
 }
 
 // verdict is what the backend's reply, which by itself means found, means for
@@ -132,6 +132,9 @@ func (e *exchange) verdict(found Result) Result {
 	}
 	return found
 }
+
+// denied is the reply by which the gate itself denies the login.
+func (e *exchange) denied() Reply { return e.reply(Denied, []byte(e.denial(e.r.Tag)+"\r\n")) }
 
 func (e *exchange) reply(result Result, raw []byte) Reply {
 	return Reply{Result: result, Account: e.account, Raw: raw}
