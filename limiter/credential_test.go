@@ -1,6 +1,9 @@
 package limiter
 
-import "testing"
+import (
+	"encoding/hex"
+	"testing"
+)
 
 func TestCredential(t *testing.T) {
 	l := newLimiter(t, policy())
@@ -19,5 +22,23 @@ func TestCredential(t *testing.T) {
 	}
 	if another.Credential("alice", []byte("secret")) == of("alice", "secret") {
 		t.Error("a credential is the same under another key")
+	}
+}
+
+// TestCredentialStays: marks of credentials outlive the process and its version, so they may never change.
+func TestCredentialStays(t *testing.T) {
+	l, err := New(policy(), Key{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, tt := range []struct{ account, secret, want string }{
+			{"Alice@example.org", "correct horse", "c9ca010db2900d59288593523580f32d"},
+			{"bob", "", "f68a3fd3828b9272ffd513e81c367612"},
+		} {
+			if c := l.Credential(tt.account, []byte(tt.secret)); hex.EncodeToString(c[:]) != tt.want {
+				t.Errorf("%s: got %x, want %s", tt.account, c, tt.want)
+			}
+		}
 	}
 }

@@ -96,6 +96,7 @@ package limiter
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -103,15 +104,15 @@ import (
 // A Limiter gives verdicts under one [Policy] and remembers what its buckets need. It is safe for concurrent use.
 // Times may arrive out of order; clocks that step back refill nothing twice.
 type Limiter struct {
-	secret [sha256.Size]byte // makes credentials
-	seals  [sha256.Size]byte // seals snapshots
-	hasher hasher
-	rules  atomic.Pointer[rules]
-	origin origin
-	table  table
-	known  known
-	lanes  lanes
-	shared atomic.Uint64
+	digests sync.Pool         // of *digest, which make credentials
+	seals   [sha256.Size]byte // seals snapshots
+	hasher  hasher
+	rules   atomic.Pointer[rules]
+	origin  origin
+	table   table
+	known   known
+	lanes   lanes
+	shared  atomic.Uint64
 }
 
 // New returns a Limiter with all buckets full, which knows nobody. The error names the field of p that is wrong.
@@ -120,7 +121,9 @@ func New(p Policy, k Key) (*Limiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Limiter{secret: k.derive("credential"), seals: k.derive("snapshot")}
+	secret := k.derive("credential")
+	l := &Limiter{seals: k.derive("snapshot")}
+	l.digests.New = func() any { return newDigest(secret[:]) }
 	table := k.derive("table")
 	l.hasher.k0 = binary.BigEndian.Uint64(table[:])
 	l.hasher.k1 = binary.BigEndian.Uint64(table[8:])
