@@ -25,7 +25,7 @@ func (s *session) proxyHeader(raw net.Conn) (net.Conn, error) {
 	if !slices.ContainsFunc(s.server.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(peer) }) {
 		return raw, nil
 	}
-	s.setDeadline(earlier(s.deadline, time.Now().Add(s.server.Timeouts.Handshake)))
+	s.setDeadline(s.handshakeDeadline())
 	conn := &readAhead{Conn: raw, r: bufio.NewReaderSize(raw, headerBuffer)}
 	header, err := proxyproto.Read(conn.r)
 	if err != nil {
@@ -62,27 +62,56 @@ func (c *readAhead) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
+// enter hears who comes, and whether the source may. At an implicit door the
+// client speaks first.
+func (s *session) enter() (room, error) {
+	conn, err := s.proxyHeader(s.raw)
+	if err == nil {
+		err = s.connectVerdict()
+	}
+	if err != nil {
+		return nil, err
+	}
+	arrive := func() (room, error) { return s.arrive(conn) }
+	if s.door.TLS == Upgrade {
+		return arrive, nil
+	}
+	s.record.Room = RoomTLS
+	s.setDeadline(s.handshakeDeadline())
+	if conn != net.Conn(s.raw) { // some of what it says may have been read
+		return arrive, nil
+	}
+	return s.park(arrive)
+}
+
 // arrive begins TLS at an implicit door, and greets.
-func (s *session) arrive(conn net.Conn) error {
+func (s *session) arrive(conn net.Conn) (room, error) {
 	s.client = dialogue.NewConn(conn)
 	s.client.Ref = s.record.ID
 	if s.door.TLS == Implicit {
 		if err := s.beginTLS(conn); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	s.record.Room = RoomDialogue
 	s.setDeadline(s.deadline)
 	err := s.door.Protocol.Greet(s.client, s.offer())
 	s.record.Greeting = time.Since(s.record.Start)
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return s.await(s.hear)
+}
+
+// handshakeDeadline is when a handshake must be over, or a PROXY header read, that
+// begins now.
+func (s *session) handshakeDeadline() time.Time {
+	return earlier(s.deadline, time.Now().Add(s.server.Timeouts.Handshake))
 }
 
 // beginTLS makes the handshake on conn, on which nothing may have been read
 // ahead, and puts the client's dialogue behind it.
 func (s *session) beginTLS(conn net.Conn) error {
-	s.record.Room = RoomTLS
-	s.setDeadline(earlier(s.deadline, time.Now().Add(s.server.Timeouts.Handshake)))
 	turn := &inTurn{Conn: conn, handshakes: s.server.handshakes}
 	defer turn.done()
 	secure := tls.Server(turn, s.door.Config)
@@ -114,6 +143,8 @@ func (s *session) upgrade(r dialogue.Request) error {
 	if s.client.Buffered() > 0 {
 		return ending{EndProtocol, errors.New("clear text behind STARTTLS")}
 	}
+	s.record.Room = RoomTLS
+	s.setDeadline(s.handshakeDeadline())
 	return s.beginTLS(s.client.Conn)
 }
 

@@ -93,7 +93,7 @@ func TestProxyHeaderIsBelieved(t *testing.T) {
 					if r.Client.String() != c.client || r.Local.String() != c.local || r.End != EndClient {
 						t.Errorf("client %v, local %v, end %v", r.Client, r.Local, r.End)
 					}
-					if a := r.Attempts[0]; a.Client != r.Client {
+					if a := g.settled()[0]; a.Client != r.Client {
 						t.Errorf("the attempt was charged to %v", a.Client)
 					}
 				})

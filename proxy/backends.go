@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -9,9 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
+	"postern/proxy/socket"
 )
 
 // BackendTLS is how TLS begins towards a backend.
@@ -55,7 +56,7 @@ type Backends struct {
 	protocol dialogue.Protocol
 	config   BackendConfig
 	all      []*backend
-	connect  func(ctx context.Context, addr string) (net.Conn, error)
+	connect  func(addr string, until time.Time) (socket.Conn, error)
 	offered  atomic.Pointer[dialogue.Capabilities]
 
 	slots            int // of each backend: how many logins may be in flight
@@ -84,10 +85,7 @@ type backend struct {
 // NewBackends returns the backends of p. All count as up until Watch finds
 // otherwise.
 func NewBackends(p dialogue.Protocol, c BackendConfig) *Backends {
-	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: -1} // the relay sees to that
-	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), connect: func(ctx context.Context, addr string) (net.Conn, error) {
-		return dialer.DialContext(ctx, "tcp", addr)
-	}}
+	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), connect: socket.Dial}
 	for _, addr := range c.Addrs {
 		one := &backend{addr: addr, tls: named(c.TLSConfig, addr), fell: make(chan struct{}, 1)}
 		one.up.Store(true)
@@ -128,34 +126,19 @@ var (
 	errNoSlot    = errors.New("all backends are busy with logins")
 )
 
-// reach returns a connection to the first backend that can be reached and has
-// greeted, before ctx ends. Each is tried once, with a login slot of its own from
-// slot, which is told the ones before.
-func (b *Backends) reach(ctx context.Context, w caller, slot func(tried []*backend) (*backend, error)) (*upstream, error) {
-	var tried []*backend
-	var failure error
-	for {
-		one, err := slot(tried)
-		if err != nil {
-			return nil, errors.Join(failure, err)
-		}
-		up, err := b.enter(ctx, one, w)
-		if err == nil || timeUp(ctx) || ownFault(err) {
-			return up, err
-		}
-		b.failed(one, err)
-		tried = append(tried, one)
-		failure = err
+// blame notes that a login could not enter one, and says whether another may do
+// better: not if the gate itself is to blame, nor if the time until has come. It
+// takes the backend down if there is another, or if nobody listens there. The last
+// one stays: any other failure may be its load, which must not make an outage. A
+// probe will tell soon.
+func (b *Backends) blame(one *backend, err error, until time.Time) bool {
+	if ownFault(err) || !time.Now().Before(until) {
+		return false
 	}
-}
-
-// failed notes that a login could not reach one, which takes it down if there is
-// another, or if nobody listens there. The last one stays: any other failure may
-// be its load, which must not make an outage. A probe will tell soon.
-func (b *Backends) failed(one *backend, err error) {
 	another := slices.ContainsFunc(b.all, func(other *backend) bool { return other != one && other.up.Load() })
 	if another || errors.Is(err, syscall.ECONNREFUSED) {
 		one.set(false)
 	}
 	one.probeSoon()
+	return true
 }

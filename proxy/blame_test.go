@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/proxy/dialogue"
+	"postern/proxy/socket"
 )
 
 // A backend is not to blame for a gate without descriptors, nor for a client that
@@ -21,7 +22,7 @@ func TestBackendIsNotToBlame(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := two(t, 1, (&judge{}).imap, (&judge{}).imap)
 			connect := g.backends.connect
-			g.backends.connect = func(context.Context, string) (net.Conn, error) {
+			g.backends.connect = func(string, time.Time) (socket.Conn, error) {
 				return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", fault)}
 			}
 			ln := g.open(imapDoor)
@@ -45,10 +46,8 @@ func TestBackendIsNotToBlame(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			hang := func(b *peer) { b.readHeader(); b.seeBreak() }
 			g := two(t, 1, hang, hang)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			defer cancel()
 			begun := time.Now()
-			_, err := g.backends.reach(ctx, caller{}, g.freeSlot)
+			_, err := g.reach(begun.Add(2 * time.Second))
 			if err == nil || time.Since(begun) != 2*time.Second || !g.stats(backendAddr).Up || !g.stats(otherAddr).Up {
 				t.Errorf("%v after %v: %+v", err, time.Since(begun), g.backends.Stats())
 			}
@@ -59,12 +58,10 @@ func TestBackendIsNotToBlame(t *testing.T) {
 func TestReachWithoutDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, dialogue.IMAP{}, nil)
-		gone, cancel := context.WithCancel(t.Context())
-		cancel()
-		if _, err := g.backends.reach(gone, caller{}, g.freeSlot); err == nil || !g.backends.Healthy() {
+		if _, err := g.reach(time.Now()); err == nil || !g.backends.Healthy() {
 			t.Errorf("who is gone blames the backend: %v", err)
 		}
-		if _, err := g.backends.reach(t.Context(), caller{}, g.freeSlot); err == nil || g.backends.Healthy() {
+		if _, err := g.reach(time.Now().Add(time.Minute)); err == nil || g.backends.Healthy() {
 			t.Errorf("the backend is not to blame: %v", err)
 		}
 	})
@@ -74,7 +71,7 @@ func TestReachWithoutDeadline(t *testing.T) {
 func TestLeavingTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
-		up, err := g.backends.reach(t.Context(), caller{}, g.freeSlot)
+		up, err := g.reach(time.Now().Add(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +103,15 @@ func TestDialResults(t *testing.T) {
 	}
 }
 
-// freeSlot takes a login slot for nobody in particular, if there is one.
-func (g *gate) freeSlot(tried []*backend) (*backend, error) {
-	return g.backends.apply(&applicant{tried: tried, bell: newBell(&session{})})
+// reach enters a backend for nobody in particular, or has it blamed.
+func (g *gate) reach(until time.Time) (*upstream, error) {
+	one, err := g.backends.apply(&applicant{bell: newBell(&session{})})
+	if err != nil {
+		return nil, err
+	}
+	up, err := g.backends.enter(one, caller{}, until)
+	if err != nil {
+		g.backends.blame(one, err, until)
+	}
+	return up, err
 }

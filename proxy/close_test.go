@@ -87,7 +87,7 @@ func TestCloseMeetsAccept(t *testing.T) {
 		g.init()
 		near, far := newMemPair(clientAddr, gateAddr)
 		g.Close()
-		if g.accept(far, imapDoor) {
+		if g.accept(far, &imapDoor) {
 			t.Error("it was accepted")
 		}
 		newClient(t, near).seeEnd()
@@ -130,7 +130,7 @@ func TestPipe(t *testing.T) {
 		g := newGate(t, dialogue.IMAP{}, in(func(b *peer) { b.say("* BYE") }))
 		g.init()
 		near, far := net.Pipe()
-		if !g.accept(far, imapDoor) {
+		if !g.accept(far, &imapDoor) {
 			t.Fatal("it was not accepted")
 		}
 		p := newClient(t, near)

@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,6 +13,7 @@ import (
 	"postern/limiter"
 	"postern/proxy/dialogue"
 	"postern/proxy/proxytest"
+	"postern/proxy/socket"
 )
 
 // Where everybody is.
@@ -59,10 +58,6 @@ type gate struct {
 	records  []Record
 }
 
-// waitedFor is in the names of tests whose gate cannot leave a connection to a
-// lot, and so waits for each.
-const waitedFor = "unparked"
-
 // newGate returns a gate with one backend, which limits nothing and allows
 // passwords in clear text.
 func newGate(t *testing.T, p dialogue.Protocol, play func(*peer)) *gate {
@@ -77,9 +72,6 @@ func newGateOf(t *testing.T, p dialogue.Protocol, c BackendConfig, plays map[str
 	g.backends.offered.Store(&offer)
 	g.Server = newTestServer(t, g.backends)
 	g.CleartextLogin = true
-	if !strings.Contains(t.Name(), waitedFor) {
-		g.spot = newMemSpot
-	}
 	g.Settled = func(a Attempt) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -95,7 +87,7 @@ func newGateOf(t *testing.T, p dialogue.Protocol, c BackendConfig, plays map[str
 }
 
 // connect is how the gate dials.
-func (g *gate) connect(_ context.Context, addr string) (net.Conn, error) {
+func (g *gate) connect(addr string, _ time.Time) (socket.Conn, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.dials[addr]++
@@ -111,7 +103,7 @@ func (g *gate) connect(_ context.Context, addr string) (net.Conn, error) {
 		defer far.Close()
 		play(newBackend(g.t, far))
 	})
-	return near, nil
+	return socket.Wrap(near), nil
 }
 
 // play changes what a backend does; nil makes it refuse connections.

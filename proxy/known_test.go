@@ -87,10 +87,10 @@ func TestRefusedAtUser(t *testing.T) {
 				c.seeEnd()
 				r := g.record()
 				want := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleAccount}
-				if r.End != EndRefused || r.Room != RoomVerdict || r.Verdict != want || len(r.Attempts) != 1 {
+				if r.End != EndRefused || r.Room != RoomVerdict || r.Verdict != want || r.Attempts != 1 {
 					t.Errorf("record %+v", r)
 				}
-				if a := r.Attempts[0]; a.Verdict != want || a.Account != "u" || a.Method != "USER" || a.Outcome != limiter.Void || a.Err == nil || a.Backend != "" {
+				if a := g.settled()[0]; a.Verdict != want || a.Account != "u" || a.Method != "USER" || a.Outcome != limiter.Void || a.Err == nil || a.Backend != "" {
 					t.Errorf("attempt %+v", a)
 				}
 				if n := g.charged(clientIP); n != 0 || len(g.settled()) != 1 {

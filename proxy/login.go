@@ -10,44 +10,32 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// login holds the dialogue until an attempt is accepted; s.backend is then where.
-// There are two loops: hear again in TLS, and hear again after a denial.
-func (s *session) login() error {
-	for tries := 1; ; {
-		s.record.Room = RoomDialogue
-		s.setDeadline(s.deadline)
-		offer := s.offer()
-		var peeked limiter.Verdict
-		offer.Admits = func(account string) bool {
-			peeked = s.server.Limiter.Peek(time.Now(), s.record.Client.Addr(), account)
-			return peeked.Action != limiter.Refuse || s.server.observing.Load()
-		}
-		var r dialogue.Request
-		err := apart(func() (err error) {
-			r, err = s.door.Protocol.Hear(s.client, offer)
-			return err
-		})
-		switch {
-		case err != nil:
-			return heard(err)
-		case r.Kind == dialogue.Leave:
-			return io.EOF
-		case r.Kind == dialogue.Named:
-			return s.turnAway(r, peeked)
-		case r.Kind == dialogue.StartTLS:
-			if err := s.upgrade(r); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := s.attempt(r); err != nil || s.backend != nil {
-			return err
-		}
-		if tries++; tries > s.server.Tries {
-			s.answer(dialogue.Request{}, dialogue.AnswerTries)
-			return ending{EndTries, errors.New("too many denied attempts")}
-		}
+// hear hears what the client wants: to begin TLS, to leave, or to log in.
+func (s *session) hear() (room, error) {
+	s.raw.SetNonblock(false)
+	s.record.Room = RoomDialogue
+	s.setDeadline(s.deadline)
+	offer := s.offer()
+	var peeked limiter.Verdict
+	offer.Admits = func(account string) bool {
+		peeked = s.server.Limiter.Peek(time.Now(), s.record.Client.Addr(), account)
+		return peeked.Action != limiter.Refuse || s.server.observing.Load()
 	}
+	r, err := s.door.Protocol.Hear(s.client, offer)
+	switch {
+	case err != nil:
+		return nil, heard(err)
+	case r.Kind == dialogue.Leave:
+		return nil, io.EOF
+	case r.Kind == dialogue.Named:
+		return nil, s.turnAway(r, peeked)
+	case r.Kind == dialogue.StartTLS:
+		if err := s.upgrade(r); err != nil {
+			return nil, err
+		}
+		return s.await(s.hear)
+	}
+	return s.attempt(r)
 }
 
 // heard sorts the error that ended a dialogue.
@@ -75,33 +63,48 @@ func (s *session) newAttempt(r dialogue.Request) Attempt {
 		Session: s.record.ID, Door: s.record.Door, Protocol: s.record.Protocol, Client: s.record.Client,
 		Account: r.Account, Method: r.Method,
 	}
-	if len(s.record.Attempts) == 0 {
+	if s.record.Attempts == 0 {
 		a.Greeting = s.record.Greeting
 	}
 	return a
 }
 
-// attempt takes one request through the limiter and on to a backend. The limiter
-// is asked once and told once, whatever happens in between; where the account is
-// named only in the exchange, it is asked anew then, and the first time leaves no
-// trace. An error is returned if the connection ends with the attempt. Without one,
-// s.backend is where it was accepted, or the client may try again.
-func (s *session) attempt(r dialogue.Request) error {
-	defer r.Response.Wipe()
-	begun := time.Now()
-	ticket := s.server.Limiter.Ask(begun, s.subject(r))
-	settle := ticket.Settle
-	defer func() { settle(begun, limiter.Void) }() // in case of a panic; it is settled below
-	a := s.newAttempt(r)
-	a.Verdict, a.Observed = ticket.Verdict(), s.server.observing.Load()
-	r.Admits = func(account string) bool {
-		now := time.Now()
-		ticket.Settle(now, limiter.Void)
-		named := s.server.Limiter.Ask(now, limiter.Attempt{Addr: s.record.Client.Addr(), Account: account})
-		settle = named.Settle
-		return a.named(named.Verdict())
+// attempt takes a request to the limiter, which is asked once and told once,
+// whatever happens in between. Where the account is named only in the exchange, it
+// is asked anew then, and the first time leaves no trace.
+func (s *session) attempt(r dialogue.Request) (room, error) {
+	s.record.Room = RoomVerdict
+	w := &stay{session: s, request: r, begun: time.Now(), attempt: s.newAttempt(r)}
+	w.ticket = s.server.Limiter.Ask(w.begun, s.subject(r))
+	w.settle = w.ticket.Settle
+	w.request.Admits = w.admits
+	s.stay = w
+	a := &w.attempt
+	a.Verdict, a.Observed = w.ticket.Verdict(), s.server.observing.Load()
+	switch {
+	case a.Observed:
+	case a.Verdict.Action == limiter.Refuse:
+		return w.conclude(dialogue.Reply{}, refused(a.Verdict))
+	case a.Verdict.Wait > 0:
+		return w.rest(w.begun.Add(a.Verdict.Wait), newBell(s), w.judged)
 	}
-	reply, err := s.try(r, &a, &ticket)
+	return w.judged(nil)
+}
+
+// admits says whether an account that the exchange has named may go on.
+func (w *stay) admits(account string) bool {
+	now := time.Now()
+	w.ticket.Settle(now, limiter.Void)
+	named := w.server.Limiter.Ask(now, limiter.Attempt{Addr: w.record.Client.Addr(), Account: account})
+	w.settle = named.Settle
+	return w.attempt.named(named.Verdict())
+}
+
+// conclude settles the attempt and tells the client. The session goes on to the
+// relay, or hears again; with an error, it ends.
+func (w *stay) conclude(reply dialogue.Reply, err error) (room, error) {
+	w.leaveTarpit()
+	s, a := w.session, &w.attempt
 	if reply.Account != "" {
 		a.Account = reply.Account
 	}
@@ -113,20 +116,35 @@ func (s *session) attempt(r dialogue.Request) error {
 		a.Err = fmt.Errorf("backend %s gave a temporary refusal: %.100q", a.Backend, reply.Raw)
 	}
 	now := time.Now()
-	settle(now, a.Outcome)
-	a.Took = now.Sub(begun)
-	s.settled(a)
+	w.settle(now, a.Outcome)
+	a.Took = now.Sub(w.begun)
+	s.stay = nil
+	w.request.Response.Wipe()
+	s.settled(*a)
 	if a.Outcome != limiter.Accepted && s.backend != nil {
 		s.backend.leave()
 		s.backend = nil
 	}
-	if err := s.tell(r, &a, reply, err); err != nil {
-		return err
+	if err := s.tell(w.request, a, reply, err); err != nil {
+		return nil, err
 	}
-	if reply.Result == dialogue.Unavailable {
-		return ending{EndBackend, a.Err}
+	switch {
+	case reply.Result == dialogue.Unavailable:
+		return nil, ending{EndBackend, a.Err}
+	case s.backend != nil:
+		return s.relay, nil
+	case s.record.Attempts >= s.server.Tries:
+		s.answer(dialogue.Request{}, dialogue.AnswerTries)
+		return nil, ending{EndTries, errors.New("too many denied attempts")}
 	}
-	return nil
+	return s.await(s.hear)
+}
+
+// abandon gives back what the attempt has, after a panic.
+func (w *stay) abandon() {
+	w.leaveTarpit()
+	w.settle(time.Now(), limiter.Void)
+	w.request.Response.Wipe()
 }
 
 // named notes the verdict on an attempt whose account has just been named, and says
@@ -164,7 +182,7 @@ func outcome(reply dialogue.Reply, err error) limiter.Outcome {
 // settled notes the attempt in the record and tells the server's owner.
 func (s *session) settled(a Attempt) {
 	s.meet(a.Verdict)
-	s.record.Attempts = append(s.record.Attempts, a)
+	s.record.Attempts++
 	if a.Outcome == limiter.Accepted {
 		s.record.Account, s.record.Backend = a.Account, a.Backend
 		s.record.Login = time.Since(s.record.Start)
@@ -172,30 +190,6 @@ func (s *session) settled(a Attempt) {
 	if s.server.Settled != nil {
 		s.server.Settled(a)
 	}
-}
-
-// try waits for its turn and asks a backend: verdict, tarpit, dial, PROXY header
-// out, replay. A reply without error settles the attempt.
-func (s *session) try(r dialogue.Request, a *Attempt, ticket *limiter.Ticket) (dialogue.Reply, error) {
-	s.record.Room = RoomVerdict
-	w := &stay{session: s, attempt: a, ticket: ticket}
-	defer w.end()
-	if !a.Observed {
-		if a.Verdict.Action == limiter.Refuse {
-			return dialogue.Reply{}, refused(a.Verdict)
-		}
-		if err := w.sitOut(); err != nil {
-			return dialogue.Reply{}, err
-		}
-	}
-	if r.Unfit || a.Verdict.Action == limiter.Repeat && !a.Observed {
-		return dialogue.Reply{Result: dialogue.Denied}, nil
-	}
-	if err := w.dial(); err != nil {
-		return dialogue.Reply{}, err
-	}
-	w.end()
-	return s.replay(r, a)
 }
 
 // refused is the end of a connection that a verdict ends.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"postern/proxy/socket"
 )
 
 // memConn is one end of a connection that behaves like TCP without a kernel:
@@ -67,7 +69,7 @@ func (c *memConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if n, err := c.readNow(p); err != errNothing {
+		if n, err := c.readNow(p); err != socket.ErrNothing {
 			return n, err
 		}
 		c.moved.Wait()
@@ -91,43 +93,8 @@ func (c *memConn) readNow(p []byte) (int, error) {
 	case c.in.fin:
 		return 0, io.EOF
 	}
-	return 0, errNothing
+	return 0, socket.ErrNothing
 }
-
-// memSpot is where a memConn is left, as a TCP connection in a lot.
-type memSpot struct {
-	*memConn
-	reader sleeper
-}
-
-func newMemSpot(c net.Conn, reader sleeper) spot {
-	if c, ok := c.(*memConn); ok {
-		return memSpot{c, reader}
-	}
-	return nil
-}
-
-func (s memSpot) read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.readNow(p)
-}
-
-// arm has the reader woken as epoll would: by octets or the end, not by a
-// deadline.
-func (s memSpot) arm() error {
-	go func() {
-		s.mu.Lock()
-		for !s.closed && len(s.in.data) == 0 && !s.in.rst && !s.in.fin {
-			s.moved.Wait()
-		}
-		s.mu.Unlock()
-		s.reader.wake()
-	}()
-	return nil
-}
-
-func (memSpot) leave() {}
 
 func (c *memConn) Write(p []byte) (n int, err error) {
 	c.mu.Lock()

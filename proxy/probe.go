@@ -64,8 +64,13 @@ func (b *Backends) watch(ctx context.Context, one *backend) {
 // for health checks, Dovecot 2.3 reads no TLVs and so hides every mechanism that
 // needs TLS.
 func (b *Backends) probe(ctx context.Context, one *backend) {
+	until := time.Now().Add(dialTimeout + welcomeTimeout)
+	end, bounded := ctx.Deadline()
+	if bounded {
+		until = earlier(until, end)
+	}
 	var offer dialogue.Capabilities
-	raw, _, err := b.open(ctx, one, caller{tls: probeTLS}, func(conn *dialogue.Conn, upgrade func() error) (err error) {
+	raw, _, err := b.open(one, caller{tls: probeTLS}, until, func(conn *dialogue.Conn, upgrade func() error) (err error) {
 		offer, err = b.protocol.Probe(conn, upgrade)
 		return err
 	})
@@ -78,7 +83,7 @@ func (b *Backends) probe(ctx context.Context, one *backend) {
 		one.set(true)
 		b.cameUp()
 		b.learn()
-	case ctx.Err() != nil || ownFault(err):
+	case ctx.Err() != nil || bounded && !time.Now().Before(end) || ownFault(err):
 	default:
 		reason := err.Error()
 		one.probeError.Store(&reason)

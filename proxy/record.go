@@ -45,8 +45,8 @@ type Record struct {
 	// Verdict is the strictest the connection met: at connect, at an attempt or
 	// from a room that was full.
 	Verdict  limiter.Verdict
-	Observed bool // verdicts were told of and not acted on
-	Attempts []Attempt
+	Observed bool   // verdicts were told of and not acted on
+	Attempts int    // that were settled
 	Account  string // of the accepted attempt, empty without one
 	Backend  string // where the session was relayed to
 

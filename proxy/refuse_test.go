@@ -180,7 +180,7 @@ func TestRefusedInTheMiddle(t *testing.T) {
 		c.say(plain("u", "right"), "b LOGIN u right", "c LOGOUT")
 		c.hear("A-Tag.7 " + imapBusy)
 		c.seeBreak()
-		if r := g.record(); len(r.Attempts) != 1 || r.Attempts[0].Method != "PLAIN" {
+		if r := g.record(); r.Attempts != 1 || g.settled()[0].Method != "PLAIN" {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -216,7 +216,7 @@ func TestTemporaryRefusal(t *testing.T) {
 					t.Errorf("%d tokens charged", n)
 				}
 				r := g.record()
-				if a := r.Attempts[0]; a.Outcome != limiter.Void || a.Backend != backendAddr || r.End != EndBackend || r.Err != a.Err || a.Err == nil || !strings.Contains(a.Err.Error(), c.reply) {
+				if a := g.settled()[0]; a.Outcome != limiter.Void || a.Backend != backendAddr || r.End != EndBackend || r.Err != a.Err || a.Err == nil || !strings.Contains(a.Err.Error(), c.reply) {
 					t.Errorf("record %+v", r)
 				}
 			})

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"postern/proxy/socket"
 )
 
 // How long a session may be silent when one side has said its last word. A
@@ -27,19 +29,21 @@ var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
 // relay is what carries octets both ways, once a session is logged in, until one
 // side ends it, both are silent for too long, or the gate goes down. Its two
-// directions have a goroutine each while there is something to carry, and
-// nothing while there is not.
+// directions have a goroutine and a buffer each while there is something to
+// carry, and nothing while there is not.
 type relay struct {
 	client, backend side
 	up, down        direction
 	end             func() // called when both have ended
-	silence
 
 	mu    sync.Mutex
-	going int   // directions that have not ended
-	why   End   // the side that ended the session
-	err   error // nil when it did so in good order
-	known bool  // why and err are
+	limit time.Duration // of silence
+	last  time.Time     // when something moved
+	going int           // directions that have not ended
+	why   End           // the side that ended the session
+	err   error         // nil when it did so in good order
+	known bool          // why and err are
+	over  bool          // it must end now
 }
 
 // side is one side of a relay: what it is to blame for, the connection to read
@@ -47,7 +51,7 @@ type relay struct {
 type side struct {
 	end  End
 	conn net.Conn
-	raw  *wire
+	raw  socket.Conn
 }
 
 // direction is what is carried from src to dst.
@@ -55,29 +59,19 @@ type direction struct {
 	relay    *relay
 	dst, src *side
 	carried  int64
-	state    atomic.Uint32
 }
 
-// The states of a direction. One that rests has no goroutine.
-const (
-	moving uint32 = iota
-	resting
-	called // while it moved
-)
-
-// relay begins to relay, and returns nil; the session ends when the relay does.
-// It returns an error if the session must end at once.
-func (s *session) relay() error {
+// relay begins to relay. It returns an error if the session must end at once;
+// without one, it ends when the relay does.
+func (s *session) relay() (room, error) {
 	r := newRelay(side{EndClient, s.client.Conn, s.raw}, side{EndBackend, s.backend.Conn.Conn, s.backend.raw}, s.relayed)
 	if !s.enterRelay(r) {
-		return ending{s.isStopped(), errStopped}
+		return nil, ending{s.isStopped(), errStopped}
 	}
 	early, late := s.client.Rest(), s.backend.Rest()
 	s.client, s.backend.Conn, s.caller = nil, nil, caller{} // what was for the login only
-	s.server.silences.begin(r, s.server.Timeouts.Idle)
-	go r.down.carry(late)
-	r.up.carry(early)
-	return nil
+	r.begin(s.server.Timeouts.Idle, early, late)
+	return nil, nil
 }
 
 // newRelay returns a relay that has not begun.
@@ -88,8 +82,23 @@ func newRelay(client, backend side, end func()) *relay {
 	return r
 }
 
-// enterRelay marks the session as logged in and lifts the deadlines. It returns
-// false if the session must end at once.
+// begin sets both directions going, each with what its side has said too early.
+func (r *relay) begin(idle time.Duration, early, late []byte) {
+	r.mu.Lock()
+	r.limit, r.last = idle, time.Now()
+	for _, e := range []*side{&r.client, &r.backend} {
+		e.raw.SetNonblock(true)
+		if !r.over {
+			e.raw.SetDeadline(r.last.Add(idle))
+		}
+	}
+	r.mu.Unlock()
+	go r.down.carry(late)
+	r.up.carry(early)
+}
+
+// enterRelay marks the session as logged in. It returns false if the session must
+// end at once.
 func (s *session) enterRelay(r *relay) bool {
 	s.record.Room = RoomRelay
 	if s.visit != nil {
@@ -102,23 +111,14 @@ func (s *session) enterRelay(r *relay) bool {
 		s.server.relaying.Add(-1)
 		return false
 	}
-	if s.stopped != EndClient {
-		s.stopped = EndClient
-	}
-	s.relaying, s.stop = r, nil
-	s.raw.SetDeadline(time.Time{})
-	s.backend.raw.SetDeadline(time.Time{})
-	for _, d := range []*direction{&r.up, &r.down} {
-		d.src.raw.spot = s.server.spot(d.src.raw.Conn, d)
-		d.src.raw.keepAlive()
-	}
+	s.stopped = EndClient
+	s.relaying = r
 	return true
 }
 
 // relayed ends the session when its relay has ended.
 func (s *session) relayed() {
 	r := s.relaying
-	s.server.silences.over(r)
 	s.server.relaying.Add(-1)
 	s.record.FromClient, s.record.ToClient = r.up.carried, r.down.carried
 	s.finish(ending{r.why, r.err})
@@ -128,25 +128,20 @@ func (s *session) relayed() {
 // closeWrite tells the peer that no more will come, in TLS and below it. It
 // reports whether the connection could do so.
 func (e *side) closeWrite() bool {
-	type writeCloser interface{ CloseWrite() error }
-	if c, ok := e.conn.(writeCloser); ok && c.CloseWrite() != nil {
+	if c, ok := e.conn.(*tls.Conn); ok && c.CloseWrite() != nil {
 		return false
 	}
-	return e.conn == net.Conn(e.raw) || e.raw.CloseWrite() == nil
+	return e.raw.CloseWrite() == nil
 }
 
-// wake has the direction look whether there is something to carry.
-func (d *direction) wake() {
-	if d.state.Swap(called) == resting {
-		go d.carry(nil)
-	}
-}
+// Wake has the direction look whether there is something to carry.
+func (d *direction) Wake() { go d.carry(nil) }
 
 // carry writes ahead and then whatever src says, until src has nothing to say
 // for now, or no more at all.
 func (d *direction) carry(ahead []byte) {
 	err := d.copy(ahead)
-	if err == errResting {
+	if err == errParked {
 		return // another goroutine may have begun
 	}
 	if d.relay.ended(d.dst, d.src, err) {
@@ -154,15 +149,15 @@ func (d *direction) carry(ahead []byte) {
 	}
 }
 
-// errDeaf means that the side that is written to has gone, errResting that the
+// errDeaf means that the side that is written to has gone, errParked that the
 // direction was left until src has something to say.
 var (
-	errDeaf    = errors.New("nobody reads any more")
-	errResting = errors.New("nothing to carry")
+	errDeaf   = errors.New("nobody reads any more")
+	errParked = errors.New("nothing to carry")
 )
 
 // copy writes ahead and then whatever src has to dst. It ends with io.EOF at the
-// end of src, errDeaf when dst takes no more, and errResting.
+// end of src, errDeaf when dst takes no more, and errParked.
 func (d *direction) copy(ahead []byte) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -175,15 +170,18 @@ func (d *direction) copy(ahead []byte) (err error) {
 		return err
 	}
 	for {
-		d.state.Store(moving)
 		n, err := d.src.conn.Read(buffer[:])
 		if err := d.write(buffer[:n]); err != nil {
 			return err
 		}
-		if err == errNothing {
-			err = d.rest()
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case err == socket.ErrNothing:
+			if d.park() {
+				return errParked
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded) && d.relay.stays(d.src):
+		default:
 			return err
 		}
 	}
@@ -193,29 +191,25 @@ func (d *direction) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
+	d.relay.moves(d.dst)
 	n, err := d.dst.conn.Write(p)
 	d.carried += int64(n)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		d.relay.silent()
+	}
 	if err != nil {
 		return errors.Join(errDeaf, err)
 	}
-	d.relay.moved()
 	return nil
 }
 
-// rest leaves src in its spot, and returns errResting: from then on the direction
-// belongs to whoever wakes it. If somebody has done so already, it returns nil.
-// The spot is armed first, or what comes in between would wake nobody.
-func (d *direction) rest() error {
+// park leaves src until it has something to say. If it returns true, the direction
+// belongs to whoever wakes it from then on.
+func (d *direction) park() bool {
 	if secure, ok := d.src.conn.(*tls.Conn); ok {
 		dropBuffers(secure)
 	}
-	if err := d.src.raw.spot.arm(); err != nil {
-		return err
-	}
-	if d.state.CompareAndSwap(moving, resting) {
-		return errResting
-	}
-	return nil
+	return d.src.raw.Park(d)
 }
 
 // ended notes that nothing more goes from src to dst, and says whether nothing
@@ -239,7 +233,7 @@ func (r *relay) ended(dst, src *side, err error) (over bool) {
 		if dst.end == EndClient {
 			patience = linger
 		}
-		r.silences.shorten(r, patience)
+		r.shorten(patience, dst, src)
 	default:
 		r.cut()
 	}
@@ -265,21 +259,4 @@ func (r *relay) note(end End, err error) {
 	if !r.known {
 		r.why, r.err, r.known = end, err, true
 	}
-}
-
-// cut wakes both directions for good.
-func (r *relay) cut() {
-	r.client.raw.SetDeadline(past)
-	r.backend.raw.SetDeadline(past)
-	r.up.wake()
-	r.down.wake()
-}
-
-// silent ends a session in which nothing has moved for too long. If one side had
-// said its last word before, it is still the one that ended the session.
-func (r *relay) silent() {
-	r.mu.Lock()
-	r.note(EndTimeout, errors.New("session was silent for too long"))
-	r.mu.Unlock()
-	r.cut()
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -14,34 +13,66 @@ import (
 // mbsync gives up at 20 s.
 const answerMax = 15 * time.Second
 
-// dial waits until it is the attempt's turn and reaches a backend, within what is
-// left of the time an attempt may wait, and makes it s.backend.
-func (w *stay) dial() error {
-	if err := w.turn(); err != nil {
-		return err
+// slot waits for a login slot at a backend that is up and has not been tried, for
+// as long as the attempt may wait and a client for its answer.
+func (w *stay) slot() (room, error) {
+	if w.answerBy.IsZero() {
+		w.answerBy = time.Now().Add(answerMax - w.attempt.Waited)
 	}
-	s, a := w.session, w.attempt
-	s.record.Room = RoomDial
-	ctx, cancel := context.WithTimeout(context.Background(), answerMax-a.Waited)
-	defer cancel()
-	s.caller.client, s.caller.local = s.record.Client, s.record.Local
-	up, err := s.backends().reach(ctx, s.caller, func(tried []*backend) (*backend, error) {
-		one, err := w.slot(ctx, tried)
-		if err == nil {
-			s.record.Room = RoomDial
-		}
-		return one, err
-	})
-	var e ending
+	house := w.backends()
+	a := &applicant{order: w.ticket.Order(), tried: w.tried, bell: newBell(w.session)}
+	one, err := house.apply(a)
 	switch {
-	case a.Gone || errors.As(err, &e):
-		return err
 	case err != nil:
-		a.Verdict.Action, a.Verdict.Rule, a.Verdict.Wait = limiter.Refuse, limiter.RuleBackend, 0
-		return ending{EndBackend, err}
+		return w.unreached(err)
+	case one != nil:
+		return w.dial(one)
 	}
-	s.backend, a.Backend = up, up.backend.addr
-	return nil
+	begun := w.attempt.Waited
+	return w.rest(earlier(time.Now().Add(w.patience()), w.answerBy), a.bell, func(err error) (room, error) {
+		one := house.withdraw(a)
+		if waited := w.attempt.Waited - begun; waited > w.attempt.Verdict.Wait && err == nil && one != nil {
+			w.attempt.Verdict.Action, w.attempt.Verdict.Rule, w.attempt.Verdict.Wait = limiter.Wait, limiter.RuleBackend, waited
+		}
+		switch {
+		case err != nil:
+			house.release(one)
+			return w.unreached(err)
+		case one == nil:
+			return w.unreached(errNoSlot)
+		}
+		return w.dial(one)
+	})
+}
+
+// dial enters a backend of which the attempt has a slot. If it cannot be reached,
+// another may. Each is tried once, with a slot of its own.
+func (w *stay) dial(one *backend) (room, error) {
+	s, house := w.session, w.backends()
+	s.record.Room = RoomDial
+	s.caller.client, s.caller.local = s.record.Client, s.record.Local
+	up, err := house.enter(one, s.caller, w.answerBy)
+	switch {
+	case err == nil:
+		s.backend, w.attempt.Backend = up, one.addr
+		w.leaveTarpit()
+		return w.conclude(s.replay(w.request, &w.attempt))
+	case !house.blame(one, err, w.answerBy):
+		return w.unreached(err)
+	}
+	w.tried, w.failure = append(w.tried, one), err
+	return w.slot()
+}
+
+// unreached concludes an attempt that has come to no backend.
+func (w *stay) unreached(err error) (room, error) {
+	err = errors.Join(w.failure, err)
+	var e ending
+	if !w.attempt.Gone && !errors.As(err, &e) {
+		w.refuse(limiter.RuleBackend)
+		err = ending{EndBackend, err}
+	}
+	return w.conclude(dialogue.Reply{}, err)
 }
 
 // Limits on the time of a replay, each from the last word said to that side: a

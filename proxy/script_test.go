@@ -11,6 +11,7 @@ import (
 	"postern/limiter"
 	"postern/proxy/dialogue"
 	"postern/proxy/proxytest"
+	"postern/proxy/socket"
 )
 
 // offers is what the scripts' backends have told about themselves.
@@ -114,7 +115,10 @@ func listen(t testing.TB) net.Listener {
 // serve opens a door of s on loopback until the test ends, and returns its address.
 func serve(t testing.TB, s *Server, d Door) string {
 	t.Helper()
-	ln := listen(t)
+	ln, err := socket.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln, d) }()
 	t.Cleanup(func() {

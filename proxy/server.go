@@ -69,9 +69,6 @@ type Server struct {
 	turns      turns
 	observing  atomic.Bool
 	handshakes *handshakes
-	silences   *silences
-	lot        lot
-	spot       func(net.Conn, sleeper) spot // in the lot; nil for a connection that cannot be left
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
@@ -99,10 +96,6 @@ func (s *Server) init() {
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
 		s.idle = make(chan struct{})
-		s.silences = newSilences()
-		if s.spot == nil {
-			s.spot = s.lot.spot
-		}
 		s.life = strings.ToLower(rand.Text()[:6])
 	})
 }
@@ -113,8 +106,9 @@ func (s *Server) init() {
 func (s *Server) Observe(on bool) { s.observing.Store(on) }
 
 // Serve accepts connections on ln for door d until Shutdown or Close, and then
-// returns ErrServerClosed. It closes ln. A failing accept is tried again, for
-// ever: running out of descriptors must slow the gate down, not end it.
+// returns ErrServerClosed. It closes ln, which should be one of package socket: any
+// other costs a goroutine for each connection that waits. A failing accept is tried
+// again, for ever: running out of descriptors must slow the gate down, not end it.
 func (s *Server) Serve(ln net.Listener, d Door) error {
 	s.init()
 	defer ln.Close()
@@ -125,7 +119,7 @@ func (s *Server) Serve(ln net.Listener, d Door) error {
 	for {
 		conn, err := ln.Accept()
 		switch {
-		case err == nil && s.accept(conn, d):
+		case err == nil && s.accept(conn, &d):
 			pause = 0
 		case err == nil || s.isClosing():
 			return ErrServerClosed
@@ -167,7 +161,7 @@ func (s *Server) acceptFailed(err error) {
 // accept begins a session on conn, which the session closes. Over
 // MaxConnections it makes room for it, or, with everybody logged in, turns it
 // away. It closes conn and returns false if the server is closing.
-func (s *Server) accept(conn net.Conn, d Door) bool {
+func (s *Server) accept(conn net.Conn, d *Door) bool {
 	ss := newSession(s, d, conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +178,7 @@ func (s *Server) accept(conn net.Conn, d Door) bool {
 	if !ss.crowdedOut {
 		ss.place = s.prelogin.PushBack(ss)
 	}
-	go ss.run()
+	go ss.walk(ss.enter)
 	return true
 }
 
@@ -235,14 +229,8 @@ func (s *Server) gone(ss *session) {
 	s.leavePrelogin(ss)
 	delete(s.sessions, ss)
 	if s.closing && len(s.sessions) == 0 {
-		s.end()
+		close(s.idle)
 	}
-}
-
-// end says that no session is left and none will come. s.mu must be held.
-func (s *Server) end() {
-	s.lot.close()
-	close(s.idle)
 }
 
 // Shutdown stops accepting, takes leave of the clients that have not logged in,
@@ -277,7 +265,7 @@ func (s *Server) stop(tell func(*session)) {
 		ln.Close()
 	}
 	if !s.closing && len(s.sessions) == 0 {
-		s.end()
+		close(s.idle)
 	}
 	s.closing = true
 	for ss := range s.sessions {

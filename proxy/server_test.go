@@ -186,7 +186,7 @@ func TestEndsBeforeLogin(t *testing.T) {
 				synctest.Wait()
 				p.Close()
 				r := g.record()
-				if r.End != c.end || r.Room != RoomDialogue || r.Verdict.Action != limiter.Pass || r.Attempts != nil || (r.Err != nil) != (c.end == EndProtocol || name == "within a line") {
+				if r.End != c.end || r.Room != RoomDialogue || r.Verdict.Action != limiter.Pass || r.Attempts != 0 || (r.Err != nil) != (c.end == EndProtocol || name == "within a line") {
 					t.Errorf("record %+v", r)
 				}
 			})

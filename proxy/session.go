@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"container/list"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,40 +15,42 @@ import (
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
+	"postern/proxy/socket"
 )
 
-// session is one connection's life. Its goroutine owns all fields but those
-// under mu and those the Server owns.
+// session is one connection's life. Whoever walks owns all fields but those under
+// mu and those the Server owns.
 type session struct {
 	server *Server
-	door   Door
-	raw    *wire // as accepted; closed by close and nobody else
+	door   *Door
+	raw    socket.Conn // as accepted; closed by close and nobody else
 	record Record
 	visit  *limiter.Visit // nil until the connect verdict
 
 	client   *dialogue.Conn // on raw, or on TLS on raw
 	caller   caller         // what backends are told
+	stay     *stay          // the attempt that is being made, nil without one
 	backend  *upstream      // nil unless an attempt or the relay has one
 	deadline time.Time      // of everything before login
+	next     room           // where the walk goes on once the client has spoken
 
 	place      *list.Element // among those before login; the Server's
 	crowdedOut bool          // MaxConnections are logged in
 	probe      bool          // a load balancer's health check
 
 	mu       sync.Mutex
-	stopped  End           // why the connection must end, EndClient if it need not
-	stop     chan struct{} // closed when stopped is set first; nil in a relay
-	hard     bool          // it must end now, not when it next waits for the client
-	relaying *relay        // nil until logged in
-	upstream *wire         // to the backend, once there is one
-	source   netip.Addr    // the client's, once it is let in; for belongs
-	bell     *bell         // that the session waits for, if it does
+	stopped  End         // why the connection must end, EndClient if it need not
+	hard     bool        // it must end now, not when it next waits for the client
+	relaying *relay      // nil until logged in
+	upstream socket.Conn // to the backend, once there is one
+	source   netip.Addr  // the client's, once it is let in; for belongs
+	bell     *bell       // that the session waits for, if it does
 }
 
-func newSession(s *Server, d Door, conn net.Conn) *session {
+func newSession(s *Server, d *Door, conn net.Conn) *session {
 	now := time.Now()
 	return &session{
-		server: s, door: d, raw: &wire{Conn: conn}, deadline: now.Add(s.Timeouts.Login), stop: make(chan struct{}),
+		server: s, door: d, raw: socket.Wrap(conn), deadline: now.Add(s.Timeouts.Login),
 		record: Record{
 			Door: d.Name, Protocol: d.Protocol.Name(), Start: now,
 			Client: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
@@ -56,37 +59,67 @@ func newSession(s *Server, d Door, conn net.Conn) *session {
 	}
 }
 
-// run is the walk of a connection. Each room takes what the last one returned;
-// the walk ends in the room that returns an error, or else when the relay does.
-func (s *session) run() {
-	defer s.leave()
-	conn, err := s.proxyHeader(s.raw)
-	if err == nil {
-		err = s.connectVerdict()
-	}
-	if err == nil {
-		err = apart(func() error { return s.arrive(conn) })
-	}
-	if err == nil {
-		err = s.login()
-	}
-	if err == nil {
-		err = s.relay()
+// room is a step of the walk. It returns the next one; none once the session has
+// been parked, or is logged in, and belongs to others.
+type room func() (room, error)
+
+// walk goes from room to room. It ends in the room that returns an error, or where
+// the session waits, and begins again there.
+func (s *session) walk(in room) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.record.End = EndPanic
+			s.record.Err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+			s.close()
+		}
+	}()
+	var err error
+	for in != nil && err == nil {
+		in, err = in()
 	}
 	if err != nil {
 		s.finish(err)
+		s.close()
 	}
 }
 
-// leave ends the walk. A session that is relayed goes on without.
-func (s *session) leave() {
-	if fault := recover(); fault != nil {
-		s.record.End = EndPanic
-		s.record.Err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
-	} else if s.relaying != nil {
-		return
+// Wake walks on.
+func (s *session) Wake() { go s.walk(s.next) }
+
+// park leaves the session until its client says something or its deadline passes,
+// which next will see. Nobody waits meanwhile: the stack of a handshake does not
+// stay, nor what has been read into.
+func (s *session) park(next room) (room, error) {
+	s.next = next
+	if s.client != nil {
+		s.client.Release()
+		if secure, ok := s.client.Conn.(*tls.Conn); ok {
+			dropBuffers(secure)
+		}
 	}
-	s.close()
+	if s.raw.Park(s) {
+		return nil, nil
+	}
+	return next, nil
+}
+
+// nap is park for one whom nothing wakes but its deadline.
+func (s *session) nap(next room) (room, error) {
+	s.next = next
+	if s.raw.Nap(s) {
+		return nil, nil
+	}
+	return next, nil
+}
+
+// await goes to next once the client has said something.
+func (s *session) await(next room) (room, error) {
+	s.setDeadline(s.deadline)
+	s.raw.SetNonblock(true)
+	if s.client.Buffered() == 0 && s.client.Fill() == socket.ErrNothing {
+		return s.park(next)
+	}
+	return next, nil
 }
 
 // ending is an error that says why the connection ends.
@@ -128,6 +161,9 @@ func (s *session) finish(err error) {
 
 // close ends everything and hands over the record. It is always reached.
 func (s *session) close() {
+	if s.stay != nil {
+		s.stay.abandon()
+	}
 	if s.backend != nil {
 		s.backend.leave()
 	}
@@ -136,6 +172,7 @@ func (s *session) close() {
 	case s.relaying != nil:
 		client = s.relaying.client.conn
 	case s.client != nil:
+		s.client.Release()
 		client = s.client
 	}
 	client.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
@@ -224,7 +261,7 @@ func (s *session) takeLeave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.relaying == nil && s.stopped == EndClient {
-		s.setStopped(EndShutdown)
+		s.stopped = EndShutdown
 		s.raw.SetReadDeadline(past)
 	}
 }
@@ -246,21 +283,12 @@ func (s *session) expel() { s.halt(EndEvicted) }
 func (s *session) halt(why End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.setStopped(why)
-	s.hard = true
+	s.stopped, s.hard = why, true
 	if s.relaying != nil {
 		s.relaying.cut()
 		return
 	}
 	s.raw.SetDeadline(past)
-}
-
-// setStopped notes why the session must end. s.mu must be held.
-func (s *session) setStopped(why End) {
-	if s.stopped == EndClient && s.stop != nil {
-		close(s.stop)
-	}
-	s.stopped = why
 }
 
 // reached sets the deadline of the backend's connection, and notes it for cut.

@@ -164,7 +164,7 @@ func TestShutdownWaitsForReplay(t *testing.T) {
 		if err := has(t, ended); err != nil || g.charged(clientIP) != 1 {
 			t.Errorf("Shutdown: %v, %d tokens charged", err, g.charged(clientIP))
 		}
-		if r := g.record(); r.End != EndShutdown || r.Attempts[0].Outcome != limiter.Denied || time.Since(begun) != 3*time.Second {
+		if r := g.record(); r.End != EndShutdown || g.settled()[0].Outcome != limiter.Denied || time.Since(begun) != 3*time.Second {
 			t.Errorf("record %+v", r)
 		}
 	})

@@ -1,129 +1,66 @@
 package proxy
 
 import (
-	"container/heap"
-	"sync"
-	"sync/atomic"
+	"errors"
 	"time"
 )
 
-// silence is how long nothing has moved in a relay, and how long that may be.
-type silence struct {
-	silences *silences
-	last     atomic.Int64 // when something moved, in nanoseconds since silences began
+// Silence in a relay is told from the deadlines of its two connections. What moves
+// only leaves a note, and a deadline to the one who is written to; a direction
+// whose deadline to read has passed looks at the note.
 
-	// The rest is under the mutex of silences.
-	limit time.Duration
-	due   time.Duration // when to look next, since silences began
-	place int           // in the queue, below 0 outside
+// moves notes that something is being written to dst, which must have taken it
+// before the silence would be too long.
+func (r *relay) moves(dst *side) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last = time.Now(); !r.over {
+		dst.raw.SetWriteDeadline(r.last.Add(r.limit))
+	}
 }
 
-// moved says that something has moved.
-func (q *silence) moved() { q.last.Store(int64(q.silences.now())) }
-
-// silences ends the relays in which nothing moves for too long. One timer serves
-// all of them: what moves only leaves a note, and the relay is looked at when it
-// would have been silent for too long without.
-type silences struct {
-	begun time.Time
-
-	mu    sync.Mutex
-	queue relayQueue
-	timer *time.Timer // for the first in the queue
+// stays says whether the session may be silent for longer, and sets the time to
+// read from src anew. If it may not, it ends.
+func (r *relay) stays(src *side) bool {
+	r.mu.Lock()
+	due := r.last.Add(r.limit)
+	if !r.over && time.Now().Before(due) {
+		defer r.mu.Unlock()
+		src.raw.SetReadDeadline(due)
+		return true
+	}
+	r.mu.Unlock()
+	r.silent()
+	return false
 }
 
-func newSilences() *silences {
-	q := &silences{begun: time.Now()}
-	q.timer = time.AfterFunc(time.Hour, q.look)
-	q.timer.Stop()
-	return q
-}
-
-func (q *silences) now() time.Duration { return time.Since(q.begun) }
-
-// begin watches r, and has it end once nothing has moved in it for limit.
-func (q *silences) begin(r *relay, limit time.Duration) {
-	r.silences = q
-	r.moved()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	r.limit, r.due = limit, q.now()+limit
-	heap.Push(&q.queue, r)
-	q.set()
-}
-
-// shorten makes less silence enough, from now on.
-func (q *silences) shorten(r *relay, limit time.Duration) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if r.place < 0 || limit >= r.limit {
+// shorten makes less silence enough, from now on. What is read is still read from
+// src, and written to dst.
+func (r *relay) shorten(limit time.Duration, src, dst *side) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over || limit >= r.limit {
 		return
 	}
-	r.limit, r.due = limit, q.now()+limit
-	heap.Fix(&q.queue, r.place)
-	q.set()
+	r.limit, r.last = limit, time.Now()
+	src.raw.SetReadDeadline(r.last.Add(limit))
+	dst.raw.SetWriteDeadline(r.last.Add(limit))
 }
 
-// over forgets r.
-func (q *silences) over(r *relay) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if r.place >= 0 {
-		heap.Remove(&q.queue, r.place)
-	}
+// silent ends a session in which nothing has moved for too long. If one side had
+// said its last word before, it is still the one that ended the session.
+func (r *relay) silent() {
+	r.mu.Lock()
+	r.note(EndTimeout, errors.New("session was silent for too long"))
+	r.mu.Unlock()
+	r.cut()
 }
 
-// look ends those that have been silent for too long.
-func (q *silences) look() {
-	var silent []*relay
-	q.mu.Lock()
-	for now := q.now(); len(q.queue) > 0 && q.queue[0].due <= now; {
-		r := q.queue[0]
-		if r.due = time.Duration(r.last.Load()) + r.limit; r.due > now {
-			heap.Fix(&q.queue, 0)
-			continue
-		}
-		silent = append(silent, r)
-		heap.Remove(&q.queue, 0)
-	}
-	q.set()
-	q.mu.Unlock()
-	for _, r := range silent {
-		r.silent()
-	}
-}
-
-// set sets the timer. q.mu must be held.
-func (q *silences) set() {
-	if len(q.queue) > 0 {
-		q.timer.Reset(q.queue[0].due - q.now())
-	}
-}
-
-// relayQueue is a heap of relays by when they are due.
-type relayQueue []*relay
-
-func (q relayQueue) Len() int           { return len(q) }
-func (q relayQueue) Less(i, j int) bool { return q[i].due < q[j].due }
-
-func (q relayQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].place, q[j].place = i, j
-}
-
-// Push is for package heap.
-func (q *relayQueue) Push(x any) {
-	r := x.(*relay)
-	r.place = len(*q)
-	*q = append(*q, r)
-}
-
-// Pop is for package heap.
-func (q *relayQueue) Pop() any {
-	last := len(*q) - 1
-	r := (*q)[last]
-	(*q)[last] = nil
-	*q = (*q)[:last]
-	r.place = -1
-	return r
+// cut wakes both directions for good.
+func (r *relay) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	r.client.raw.SetDeadline(past)
+	r.backend.raw.SetDeadline(past)
 }

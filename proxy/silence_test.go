@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"errors"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -180,58 +177,5 @@ func TestSlowReader(t *testing.T) {
 			<-time.After(2 * time.Second)
 		}
 		c.seeEnd()
-	})
-}
-
-// TestSilences has the limits of silence in themselves.
-func TestSilences(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		begun := time.Now()
-		q := newSilences()
-		var watched []*relay
-		begin := func(limit time.Duration) *relay {
-			near, _ := newMemPair(clientAddr, gateAddr)
-			far, _ := newMemPair(gateAddr, backendAddr)
-			r := relayBetween(near, far)
-			watched = append(watched, r)
-			q.begin(r, limit)
-			return r
-		}
-		ended := func() (all []int) {
-			synctest.Wait()
-			for i, r := range watched {
-				if _, err := r.client.raw.Write(nil); errors.Is(err, os.ErrDeadlineExceeded) {
-					all = append(all, i)
-				}
-			}
-			return all
-		}
-		for _, step := range []struct {
-			at   time.Duration
-			do   func()
-			want []int // that have ended before
-		}{
-			{0, func() { begin(60 * time.Second) }, nil},                // 0 is never touched again
-			{10 * time.Second, func() { begin(60 * time.Second) }, nil}, // 1 moves
-			{10 * time.Second, func() { begin(60 * time.Second) }, nil}, // 2 is shortened
-			{10 * time.Second, func() { begin(60 * time.Second) }, nil}, // 3 leaves
-			{10 * time.Second, func() { begin(5 * time.Second) }, nil},  // 4 has less patience
-			{14 * time.Second, func() {}, nil},
-			{16 * time.Second, func() {}, []int{4}},
-			{50 * time.Second, func() { watched[1].moved() }, []int{4}},
-			{55 * time.Second, func() { q.over(watched[3]); q.shorten(watched[2], 3*time.Second) }, []int{4}},
-			{57 * time.Second, func() { q.shorten(watched[2], time.Hour) }, []int{4}}, // which it is not
-			{59 * time.Second, func() {}, []int{2, 4}},
-			{61 * time.Second, func() {}, []int{0, 2, 4}},
-			{109 * time.Second, func() { q.over(watched[0]); q.shorten(watched[0], time.Second) }, []int{0, 2, 4}},
-			{111 * time.Second, func() {}, []int{0, 1, 2, 4}},
-			{24 * time.Hour, func() {}, []int{0, 1, 2, 4}},
-		} {
-			<-time.After(step.at - time.Since(begun))
-			if got := ended(); !slices.Equal(got, step.want) {
-				t.Errorf("after %v %v have ended, want %v", step.at, got, step.want)
-			}
-			step.do()
-		}
 	})
 }

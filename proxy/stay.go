@@ -1,41 +1,48 @@
 package proxy
 
 import (
-	"context"
 	"errors"
+	"os"
 	"time"
 
 	"postern/limiter"
+	"postern/proxy/dialogue"
+	"postern/proxy/socket"
 )
 
-// stay is the time between an attempt's verdict and its backend: it waits out the
-// verdict, waits for its turn among all, and for a login slot. It is in the tarpit
-// from the first moment it must wait until end is called.
+// stay is an attempt from its verdict to its conclusion: it waits out the verdict,
+// waits for its turn among all and for a login slot, and is replayed to a backend.
+// It is in the tarpit from the first moment it must wait until it has reached one.
 type stay struct {
 	*session
-	attempt *Attempt
-	ticket  *limiter.Ticket
-	leave   func() // gives back the place in the tarpit, nil until there is one
+	request dialogue.Request
+	attempt Attempt
+	begun   time.Time
+	ticket  limiter.Ticket
+	settle  func(time.Time, limiter.Outcome)
+	vacate  func() // gives back the place in the tarpit, nil until there is one
+
+	since time.Time                 // when it began to rest
+	after func(error) (room, error) // where it goes on when it has rested
+
+	answerBy time.Time  // when a backend must have greeted
+	tried    []*backend // that could not be reached
+	failure  error      // of the last of them
 }
 
-// end leaves the tarpit. A stay that has not waited was never in it.
-func (w *stay) end() {
-	if w.leave != nil {
-		w.leave()
-		w.leave = nil
+// judged has waited out the verdict.
+func (w *stay) judged(err error) (room, error) {
+	switch {
+	case err != nil:
+		return w.conclude(dialogue.Reply{}, err)
+	case w.request.Unfit || w.attempt.Verdict.Action == limiter.Repeat && !w.attempt.Observed:
+		return w.conclude(dialogue.Reply{Result: dialogue.Denied}, nil)
 	}
+	return w.turn()
 }
 
 // patience is how much longer the attempt may wait.
 func (w *stay) patience() time.Duration { return w.server.TarpitMax - w.attempt.Waited }
-
-// sitOut waits out what the limiter demanded at once.
-func (w *stay) sitOut() error {
-	if w.attempt.Verdict.Wait == 0 {
-		return nil
-	}
-	return w.rest(time.Now().Add(w.attempt.Verdict.Wait), newBell(w.session))
-}
 
 // decideSlack is how long after its time an attempt waits for what the limiter
 // decides in that very moment: it might be that its turn has come.
@@ -43,87 +50,108 @@ const decideSlack = time.Second
 
 // turn waits until the limiter lets the attempt go on to a backend. Where verdicts
 // are not enforced, it only learns what would have been.
-func (w *stay) turn() error {
+func (w *stay) turn() (room, error) {
 	called := &summons{bell: newBell(w.session)}
 	v := w.ticket.Enter(time.Now(), called)
 	w.attempt.Verdict = w.ticket.Verdict()
 	if v.Action == limiter.Wait {
 		w.server.turns.decide()
 	}
-	if w.attempt.Observed {
-		return nil
+	switch {
+	case w.attempt.Observed:
+		return w.slot()
+	case v.Action == limiter.Wait:
+		return w.rest(time.Now().Add(w.patience()+decideSlack), called.bell, func(err error) (room, error) {
+			return w.turned(called.decided(), err)
+		})
 	}
-	if v.Action == limiter.Wait {
-		if err := w.rest(time.Now().Add(w.patience()+decideSlack), called.bell); err != nil {
-			return err
-		}
-		v = called.decided()
-	}
-	if v.Action == limiter.Refuse {
-		w.attempt.Verdict.Action, w.attempt.Verdict.Rule, w.attempt.Verdict.Wait = v.Action, v.Rule, 0
-		return refused(v)
-	}
-	return nil
+	return w.turned(v, nil)
 }
 
-// slot waits for a login slot at a backend that is up and not among tried, until
-// ctx ends or the attempt has waited for as long as it may.
-func (w *stay) slot(ctx context.Context, tried []*backend) (*backend, error) {
-	house := w.backends()
-	a := &applicant{order: w.ticket.Order(), tried: tried, bell: newBell(w.session)}
-	one, err := house.apply(a)
-	if one != nil || err != nil {
-		return one, err
+// turned has had its turn, or has been refused one.
+func (w *stay) turned(v limiter.Verdict, err error) (room, error) {
+	if err == nil && v.Action == limiter.Refuse {
+		w.refuse(v.Rule)
+		err = refused(v)
 	}
-	until := time.Now().Add(w.patience())
-	if end, ok := ctx.Deadline(); ok {
-		until = earlier(until, end)
+	if err != nil {
+		return w.conclude(dialogue.Reply{}, err)
 	}
-	begun := w.attempt.Waited
-	err = w.rest(until, a.bell)
-	if one = house.withdraw(a); err != nil {
-		house.release(one)
-		return nil, err
-	}
-	if one == nil {
-		return nil, errNoSlot
-	}
-	if waited := w.attempt.Waited - begun; waited > w.attempt.Verdict.Wait {
-		w.attempt.Verdict.Action, w.attempt.Verdict.Rule, w.attempt.Verdict.Wait = limiter.Wait, limiter.RuleBackend, waited
-	}
-	return one, nil
+	return w.slot()
 }
 
-// rest waits until then or until b rings. The time does not count against the
-// client's. An error means that the client has left, that the session must end,
-// or that there was no place to wait in.
-func (w *stay) rest(until time.Time, b *bell) error {
+// refuse notes that the attempt was refused after its verdict.
+func (w *stay) refuse(rule limiter.Rule) {
+	v := &w.attempt.Verdict
+	v.Action, v.Rule, v.Wait = limiter.Refuse, rule, 0
+}
+
+// rest waits until then or until b rings, and goes on to after. The time does not
+// count against the client's. An error means that the client has left, that the
+// session must end, or that there was no place to wait in.
+func (w *stay) rest(until time.Time, b *bell, after func(error) (room, error)) (room, error) {
 	w.record.Room = RoomTarpit
-	if w.leave == nil && !w.enter() {
-		w.attempt.Verdict.Action, w.attempt.Verdict.Rule, w.attempt.Verdict.Wait = limiter.Refuse, limiter.RuleTarpit, 0
-		return refused(w.attempt.Verdict)
+	if w.vacate == nil && !w.enterTarpit() {
+		w.refuse(limiter.RuleTarpit)
+		return after(refused(w.attempt.Verdict))
 	}
-	begun := time.Now()
+	w.since, w.after = time.Now(), after
 	w.listen(b)
 	w.setDeadline(until)
-	err := w.waitOut(until, b)
-	waited := time.Since(begun)
+	w.raw.SetNonblock(true)
+	return w.look()
+}
+
+// look sees whether the rest is over, and else parks the session. What the client
+// sends meanwhile is kept as far as the buffer takes it; behind that, its leaving
+// goes unnoticed.
+func (w *stay) look() (room, error) {
+	for {
+		switch err := w.client.Fill(); {
+		case err == nil:
+		case err == socket.ErrNothing:
+			return w.park(w.look)
+		case errors.Is(err, dialogue.ErrFull):
+			return w.nap(w.rested)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return w.rested()
+		default:
+			return w.wake(err)
+		}
+	}
+}
+
+// rested has waited for as long as it had to.
+func (w *stay) rested() (room, error) { return w.wake(nil) }
+
+// wake ends the rest.
+func (w *stay) wake(err error) (room, error) {
+	waited := time.Since(w.since)
 	w.attempt.Waited += waited
 	w.deadline = w.deadline.Add(waited)
 	w.listen(nil)
+	w.raw.SetNonblock(false)
 	w.setDeadline(w.deadline)
 	if err == nil && w.isStopped() != EndClient {
 		err = errStopped
 	}
 	w.attempt.Gone = err != nil
-	return err
+	return w.after(err)
 }
 
-// enter takes a place in the tarpit, if there is one.
-func (w *stay) enter() (ok bool) {
-	w.leave, ok = w.server.tarpit.enter(w.record.Client.Addr(), w.attempt.Verdict.Known)
+// enterTarpit takes a place in the tarpit, if there is one.
+func (w *stay) enterTarpit() (ok bool) {
+	w.vacate, ok = w.server.tarpit.enter(w.record.Client.Addr(), w.attempt.Verdict.Known)
 	return ok
 }
 
-// errStopped is what the tarpit ends with when the session was told to end.
+// leaveTarpit gives the place back. A stay that has not waited has none.
+func (w *stay) leaveTarpit() {
+	if w.vacate != nil {
+		w.vacate()
+		w.vacate = nil
+	}
+}
+
+// errStopped is what a rest ends with when the session was told to end.
 var errStopped = errors.New("stopped while waiting")

@@ -1,15 +1,10 @@
 package proxy
 
 import (
-	"crypto/tls"
-	"errors"
 	"net/netip"
-	"os"
 	"sync"
-	"time"
 
 	"postern/limiter"
-	"postern/proxy/dialogue"
 )
 
 // TarpitLimits say how many attempts may wait at once: of one source, of one
@@ -73,53 +68,4 @@ func (p *tarpit) size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.total + p.known
-}
-
-// nudge wakes one who waits for several things.
-type nudge chan struct{}
-
-func (a nudge) wake() {
-	select {
-	case a <- struct{}{}:
-	default:
-	}
-}
-
-// waitOut returns nil when until has come, or the session is told to end, or b
-// rings, and an error when the client has left before. What the client sends
-// meanwhile is kept as far as the buffer takes it; behind that, its leaving goes
-// unnoticed. Many wait here at once: none of them waits in Read, where that can
-// be helped, with the stack and the buffers that TLS needs there.
-func (w *stay) waitOut(until time.Time, b *bell) error {
-	something := make(nudge, 1)
-	w.raw.spot = w.server.spot(w.raw.Conn, something)
-	defer w.raw.leaveSpot()
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	for {
-		switch err := apart(w.client.Fill); {
-		case err == nil:
-			continue
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil
-		case err == errNothing:
-			if secure, ok := w.client.Conn.(*tls.Conn); ok {
-				dropBuffers(secure)
-			}
-			if err := w.raw.spot.arm(); err != nil {
-				return err
-			}
-		case !errors.Is(err, dialogue.ErrFull):
-			return err
-		}
-		select {
-		case <-something:
-		case <-timer.C:
-			return nil
-		case <-w.stop:
-			return nil
-		case <-b.rung:
-			return nil
-		}
-	}
 }

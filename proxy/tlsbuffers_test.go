@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"unsafe"
+
+	"postern/proxy/socket"
 )
 
 // What is given back is found by name in crypto/tls. If this fails with a new
@@ -22,7 +24,7 @@ func TestBuffersAreFound(t *testing.T) {
 // Buffers are given back when they are empty, and what is left in one stays.
 func TestBuffersAreDropped(t *testing.T) {
 	near, far := newMemPair(clientAddr, gateAddr)
-	end := &wire{Conn: far}
+	end := socket.Wrap(far)
 	secure := tls.Server(end, gateCert.Server())
 	mail := noise(100_000, 1)
 	go func() {
@@ -41,9 +43,9 @@ func TestBuffersAreDropped(t *testing.T) {
 	for _, offset := range tlsBuffers {
 		kept += (*bytes.Buffer)(unsafe.Add(unsafe.Pointer(secure), offset)).Cap()
 	}
-	end.spot = memSpot{memConn: far}
-	if _, err := secure.Read(got); err != errNothing {
-		t.Errorf("read %v, want %v", err, errNothing)
+	end.SetNonblock(true)
+	if _, err := secure.Read(got); err != socket.ErrNothing {
+		t.Errorf("read %v, want %v", err, socket.ErrNothing)
 	}
 	dropBuffers(secure)
 	for _, offset := range tlsBuffers {

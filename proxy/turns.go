@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/limiter"
@@ -51,39 +52,27 @@ func (s *summons) call(v limiter.Verdict) {
 // decided is what the attempt was told, or a refusal if its time has passed
 // without a word.
 func (s *summons) decided() limiter.Verdict {
-	select {
-	case <-s.bell.rung:
+	if s.bell.hasRung() {
 		return s.verdict
-	default:
-		return limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleGlobal}
 	}
+	return limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleGlobal}
 }
 
-// bell wakes a session that waits in the tarpit. It rings once.
+// bell wakes a session that rests. It rings once.
 type bell struct {
 	session *session
-	rung    chan struct{} // closed when it rings
+	rung    atomic.Bool
 }
 
-func newBell(s *session) *bell { return &bell{s, make(chan struct{})} }
+func newBell(s *session) *bell { return &bell{session: s} }
 
 func (b *bell) ring() {
-	close(b.rung)
-	b.session.wake(b)
+	b.rung.Store(true)
+	b.session.called(b)
 }
 
 // hasRung says whether b has rung; no bell never has.
-func (b *bell) hasRung() bool {
-	if b == nil {
-		return false
-	}
-	select {
-	case <-b.rung:
-		return true
-	default:
-		return false
-	}
-}
+func (b *bell) hasRung() bool { return b != nil && b.rung.Load() }
 
 // listen makes the session wake up for b, or for no bell if that is nil.
 func (s *session) listen(b *bell) {
@@ -92,8 +81,8 @@ func (s *session) listen(b *bell) {
 	s.bell = b
 }
 
-// wake makes the session stop waiting if it waits for b, which has rung.
-func (s *session) wake(b *bell) {
+// called ends the session's rest if it waits for b, which has rung.
+func (s *session) called(b *bell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bell == b {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,13 +9,14 @@ import (
 	"time"
 
 	"postern/proxy/dialogue"
+	"postern/proxy/socket"
 )
 
 // upstream is a connection to a backend that has greeted. Whoever holds it must
 // call leave.
 type upstream struct {
 	*dialogue.Conn
-	raw     *wire
+	raw     socket.Conn
 	house   *Backends
 	backend *backend
 	inLogin bool
@@ -39,30 +39,26 @@ func (u *upstream) leave() {
 	u.left = true
 	u.settled()
 	u.backend.sessions.Add(-1)
+	if u.Conn != nil {
+		u.Release()
+	}
 	u.raw.Close()
 }
 
-// enter connects to a backend of which the caller has a slot. The slot is the
-// upstream's, or given back if there is none.
-func (b *Backends) enter(ctx context.Context, one *backend, w caller) (up *upstream, err error) {
+// enter connects to a backend of which the caller has a slot, before the time
+// until. The slot is the upstream's, or given back if there is none.
+func (b *Backends) enter(one *backend, w caller, until time.Time) (up *upstream, err error) {
 	defer func() {
 		if up == nil {
 			b.release(one)
 		}
 	}()
-	raw, conn, err := b.open(ctx, one, w, b.protocol.Welcome)
+	raw, conn, err := b.open(one, w, until, b.protocol.Welcome)
 	if err != nil {
 		return nil, err
 	}
 	one.sessions.Add(1)
 	return &upstream{Conn: conn, raw: raw, house: b, backend: one, inLogin: true}, nil
-}
-
-// timeUp says whether ctx has ended. A connection's deadline that was taken from
-// it may pass a moment before it does.
-func timeUp(ctx context.Context) bool {
-	end, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
 // ownFault says whether a dial failed for want of something on this machine,
@@ -86,20 +82,15 @@ const (
 type greet func(conn *dialogue.Conn, upgrade func() error) error
 
 // open connects to one backend, announces w, begins TLS as configured and lets g
-// read the greeting, before ctx ends. The caller closes the connection.
-func (b *Backends) open(ctx context.Context, one *backend, w caller, g greet) (*wire, *dialogue.Conn, error) {
+// read the greeting, before the time until. The caller closes the connection.
+func (b *Backends) open(one *backend, w caller, until time.Time, g greet) (socket.Conn, *dialogue.Conn, error) {
 	begun := time.Now()
-	tcp, err := b.connect(ctx, one.addr)
+	raw, err := b.connect(one.addr, earlier(until, begun.Add(dialTimeout)))
 	if err != nil {
 		one.count(dialResult(err))
 		return nil, nil, fmt.Errorf("dial backend %s: %w", one.addr, err)
 	}
-	raw := &wire{Conn: tcp}
-	deadline := time.Now().Add(welcomeTimeout)
-	if end, ok := ctx.Deadline(); ok {
-		deadline = earlier(deadline, end)
-	}
-	raw.SetDeadline(deadline)
+	raw.SetDeadline(earlier(until, time.Now().Add(welcomeTimeout)))
 	var conn *dialogue.Conn
 	defer func() {
 		if conn == nil {

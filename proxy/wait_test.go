@@ -141,7 +141,7 @@ func TestLeavingTheWaitIsRecorded(t *testing.T) {
 		c.say("a1 LOGIN u wrong")
 		<-time.After(time.Second)
 		c.Close()
-		if r := g.record(); r.End != EndClient || r.Room != RoomTarpit || r.Duration != time.Second || r.Err != nil || r.Attempts[0].Err == nil || !r.Attempts[0].Gone {
+		if r := g.record(); r.End != EndClient || r.Room != RoomTarpit || r.Duration != time.Second || r.Err != nil || g.settled()[0].Err == nil || !g.settled()[0].Gone {
 			t.Errorf("record %+v", r)
 		}
 	})

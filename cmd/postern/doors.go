@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +8,7 @@ import (
 
 	"postern/proxy"
 	"postern/proxy/dialogue"
+	"postern/proxy/socket"
 	"postern/tlsconf"
 )
 
@@ -76,8 +76,7 @@ func listen(addr string) (net.Listener, error) {
 			network = "tcp4"
 		}
 	}
-	lc := net.ListenConfig{KeepAlive: -1} // package proxy sees to that, once somebody is logged in
-	ln, err := lc.Listen(context.Background(), network, addr)
+	ln, err := socket.Listen(network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, reasonOf(err))
 	}

@@ -158,7 +158,7 @@ func recordAttrs(r proxy.Record) []slog.Attr {
 		slog.String("room", r.Room.String()),
 		slog.String("tls", r.TLS),
 		slog.String("cipher", r.Cipher),
-		slog.Int("attempts", len(r.Attempts)),
+		slog.Int("attempts", r.Attempts),
 		recordReason(r),
 		slog.String("account", printable(r.Account, accountMax)),
 	}

@@ -112,7 +112,7 @@ func attack(m *metrics, n int) {
 		m.record(proxy.Record{
 			ID: garbage, Door: door, Client: client, Duration: time.Duration(random.Int64N(int64(48 * time.Hour))),
 			Handshake: proxy.Handshake(i % 3), TLS: versions[i%2], Cipher: garbage, Resumed: i%5 == 0, Verdict: verdict,
-			Attempts: []proxy.Attempt{a}, Account: garbage, Greeting: time.Duration(i%2) * time.Second,
+			Attempts: 1, Account: garbage, Greeting: time.Duration(i%2) * time.Second,
 			End: ends[i%len(ends)], Err: errors.New(garbage), FromClient: int64(i), ToClient: int64(i),
 		})
 	}
