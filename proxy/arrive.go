@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
@@ -55,11 +56,18 @@ type readAhead struct {
 }
 
 func (c *readAhead) Read(p []byte) (int, error) {
-	if c.r == nil || c.r.Buffered() == 0 {
+	if c.buffered() == 0 {
 		c.r = nil
 		return c.Conn.Read(p)
 	}
 	return c.r.Read(p)
+}
+
+func (c *readAhead) buffered() int {
+	if c.r == nil {
+		return 0
+	}
+	return c.r.Buffered()
 }
 
 // enter hears who comes, and whether the source may. At an implicit door the
@@ -72,27 +80,16 @@ func (s *session) enter() (room, error) {
 	if err != nil {
 		return nil, err
 	}
-	arrive := func() (room, error) { return s.arrive(conn) }
-	if s.door.TLS == Upgrade {
-		return arrive, nil
-	}
-	s.record.Room = RoomTLS
-	s.setDeadline(s.handshakeDeadline())
-	if conn != net.Conn(s.raw) { // some of what it says may have been read
-		return arrive, nil
-	}
-	return s.park(arrive)
-}
-
-// arrive begins TLS at an implicit door, and greets.
-func (s *session) arrive(conn net.Conn) (room, error) {
 	s.client = dialogue.NewConn(conn)
 	s.client.Ref = s.record.ID
 	if s.door.TLS == Implicit {
-		if err := s.beginTLS(conn); err != nil {
-			return nil, err
-		}
+		return s.toTLS(s.greet)
 	}
+	return s.greet, nil
+}
+
+// greet says what the client may do, and waits for what it wants.
+func (s *session) greet() (room, error) {
 	s.record.Room = RoomDialogue
 	s.setDeadline(s.deadline)
 	err := s.door.Protocol.Greet(s.client, s.offer())
@@ -109,15 +106,60 @@ func (s *session) handshakeDeadline() time.Time {
 	return earlier(s.deadline, time.Now().Add(s.server.Timeouts.Handshake))
 }
 
-// beginTLS makes the handshake on conn, on which nothing may have been read
-// ahead, and puts the client's dialogue behind it.
-func (s *session) beginTLS(conn net.Conn) error {
-	turn := &inTurn{Conn: conn, handshakes: s.server.handshakes}
+// toTLS makes a handshake and goes on to then. It waits for the client's hello, and
+// next for a slot, without a goroutine.
+func (s *session) toTLS(then room) (room, error) {
+	s.record.Room = RoomTLS
+	turn := &inTurn{Conn: s.client.Conn, raw: s.raw, handshakes: &s.server.handshakes, deadline: s.handshakeDeadline()}
+	s.setDeadline(turn.deadline)
+	queue := func() (room, error) { return s.queue(turn, then) }
+	if ahead, ok := turn.Conn.(*readAhead); ok && ahead.buffered() > 0 {
+		return queue, nil
+	}
+	return s.park(queue)
+}
+
+// queue waits for a slot.
+func (s *session) queue(turn *inTurn, then room) (room, error) {
+	secure := func() (room, error) { return s.secure(turn, then) }
+	b := newBell(s)
+	turn.turn.rank, turn.turn.call = s.rank(), b.ring
+	if turn.handshakes.take(&turn.turn) {
+		return secure, nil
+	}
+	s.listen(b)
+	s.setDeadline(turn.until())
+	return s.nap(func() (room, error) {
+		s.listen(nil)
+		if turn.handshakes.leave(&turn.turn) {
+			return nil, s.turnedAway()
+		}
+		s.setDeadline(turn.deadline)
+		return secure, nil
+	})
+}
+
+// turnedAway is how a session ends that was to wait for a slot for too long.
+func (s *session) turnedAway() error {
+	if s.isStopped() == EndClient {
+		s.meet(inRush)
+	}
+	return refused(inRush)
+}
+
+// secure makes the handshake with the slot that turn has, and puts the client's
+// dialogue behind it. Whatever else is due comes first: it computes less.
+func (s *session) secure(turn *inTurn, then room) (room, error) {
 	defer turn.done()
+	runtime.Gosched()
 	secure := tls.Server(turn, s.door.Config)
-	if err := secure.Handshake(); err != nil {
+	err := secure.Handshake()
+	switch {
+	case errors.Is(err, errRush):
+		return nil, s.turnedAway()
+	case err != nil:
 		s.record.Handshake = HandshakeFailed
-		return ending{EndTLS, fmt.Errorf("handshake with client: %w", err)}
+		return nil, ending{EndTLS, fmt.Errorf("handshake with client: %w", err)}
 	}
 	state := secure.ConnectionState()
 	s.caller.tls = &state
@@ -126,26 +168,24 @@ func (s *session) beginTLS(conn net.Conn) error {
 	s.record.Cipher = tls.CipherSuiteName(state.CipherSuite)
 	s.record.Resumed = state.DidResume
 	s.client.Restart(secure)
-	return nil
+	return then, nil
 }
 
 // upgrade begins TLS at the client's wish. Octets that came in clear text
 // behind the wish end the connection.
-func (s *session) upgrade(r dialogue.Request) error {
+func (s *session) upgrade(r dialogue.Request) (room, error) {
 	if s.rushed() {
 		s.meet(inRush)
 		s.answer(r, dialogue.AnswerBusy)
-		return refused(inRush)
+		return nil, refused(inRush)
 	}
 	if err := s.door.Protocol.Answer(s.client, r, dialogue.AnswerTLS); err != nil {
-		return err
+		return nil, err
 	}
 	if s.client.Buffered() > 0 {
-		return ending{EndProtocol, errors.New("clear text behind STARTTLS")}
+		return nil, ending{EndProtocol, errors.New("clear text behind STARTTLS")}
 	}
-	s.record.Room = RoomTLS
-	s.setDeadline(s.handshakeDeadline())
-	return s.beginTLS(s.client.Conn)
+	return s.toTLS(func() (room, error) { return s.await(s.hear) })
 }
 
 // offer is what the client may be offered now.

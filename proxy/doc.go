@@ -10,8 +10,9 @@
 //	                                waited longest before login makes room
 //	PROXY header in   arrive.go     to a connection with the client's true address
 //	connect verdict   session.go    the limiter looks at the source alone
-//	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once, and
-//	                                turns newcomers away before they would wait for long
+//	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once and says
+//	                                who is next, and newcomers who would wait for long are turned away;
+//	                                inturn.go gives a slot back while the client thinks
 //	dialogue          login.go      package dialogue hears what the client wants: TLS, login, leave
 //	verdict           login.go      the limiter is asked, once for each attempt; anew in the replay, where only
 //	                                that names the account
@@ -37,7 +38,8 @@
 // at it when something comes: so it sees its client leave. What it waits for rings
 // a bell, which ends the wait. The limiter decides whose turn it is, and one timer
 // asks it; slots are given by whoever gives one back. Both take the known first,
-// and of strangers a network at a time.
+// and of strangers a network at a time. Slots for a handshake are few and held for
+// less than a millisecond: there the newest is next, and no network is counted.
 //
 // # Who owns what
 //

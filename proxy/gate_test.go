@@ -128,7 +128,7 @@ func (g *gate) finish() {
 			g.t.Errorf("after the end: backend %s has %d logins, %d sessions", b.Addr, b.Logins, b.Sessions)
 		}
 	}
-	if n := len(g.handshakes.slots); n != 0 {
+	if n := g.handshakes.inUse(); n != 0 {
 		g.t.Errorf("after the end: %d handshakes", n)
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"os"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,8 +13,10 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// slowDoor is an IMAPS door whose handshakes compute for a second, and count how
-// many do so at once.
+// computes is how long the handshakes of a slow door compute.
+const computes = 200 * time.Millisecond
+
+// slowDoor is an IMAPS door whose handshakes count how many compute at once.
 func slowDoor(now, most *atomic.Int32) Door {
 	d := imapsDoor
 	d.Config = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -24,10 +24,33 @@ func slowDoor(now, most *atomic.Int32) Door {
 		defer now.Add(-1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 		}
-		<-time.After(time.Second)
+		<-time.After(computes)
 		return &imapsDoor.Config.Certificates[0], nil
 	}}
 	return d
+}
+
+// inUse is how many slots are taken and how many handshakes wait for one.
+func (h *handshakes) inUse() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.taken + h.waiting()
+}
+
+// hold takes all slots of g, and returns how to give them back.
+func (g *gate) hold() (give func()) {
+	g.t.Helper()
+	held := make([]turn, g.handshakes.slots())
+	for i := range held {
+		if !g.handshakes.take(&held[i]) {
+			g.t.Fatal("no slot is free")
+		}
+	}
+	return func() {
+		for i := range held {
+			g.handshakes.give(&held[i])
+		}
+	}
 }
 
 // However many handshakes come at once, no more compute than there are slots.
@@ -36,7 +59,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		var now, most atomic.Int32
 		g := newGate(t, dialogue.IMAP{}, nil)
 		ln := g.open(slowDoor(&now, &most))
-		slots := runtime.GOMAXPROCS(0)
+		slots := g.handshakes.slots()
 		ended := make(chan bool)
 		begun := time.Now()
 		for range 4 * slots {
@@ -54,11 +77,11 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		if n := int(most.Load()); n != slots {
 			t.Errorf("%d computed at once, %d may", n, slots)
 		}
-		if took := time.Since(begun); took != 4*time.Second {
+		if took := time.Since(begun); took != 4*computes {
 			t.Errorf("it took %v", took)
 		}
-		if synctest.Wait(); len(g.handshakes.slots) != 0 {
-			t.Errorf("%d slots are taken", len(g.handshakes.slots))
+		if synctest.Wait(); g.handshakes.inUse() != 0 {
+			t.Errorf("%d slots are taken", g.handshakes.inUse())
 		}
 	})
 }
@@ -76,7 +99,7 @@ func TestSilentHandshakeHoldsNoSlot(t *testing.T) {
 					g.from(clientAddr, ln).Write([]byte(says))
 				}
 				synctest.Wait()
-				if n := len(g.handshakes.slots); n != 0 {
+				if n := g.handshakes.inUse(); n != 0 {
 					t.Errorf("%d slots are taken", n)
 				}
 				begun := time.Now()
@@ -100,7 +123,7 @@ func TestHalfAHandshakeHoldsNoSlot(t *testing.T) {
 			go tls.Client(deaf, &tls.Config{InsecureSkipVerify: true}).Handshake()
 		}
 		synctest.Wait()
-		if n := len(g.handshakes.slots); n != 0 {
+		if n := g.handshakes.inUse(); n != 0 {
 			t.Errorf("%d slots are taken", n)
 		}
 		g.greeted(g.from(clientAddr, ln), imapsDoor)
@@ -134,8 +157,8 @@ func TestFailedHandshakeGivesItsSlotBack(t *testing.T) {
 					fail(g.from(clientAddr, ln))
 				}
 				synctest.Wait()
-				if s := g.Stats(); s.Open != 0 || len(g.handshakes.slots) != 0 {
-					t.Errorf("stats %+v, %d slots are taken", s, len(g.handshakes.slots))
+				if s := g.Stats(); s.Open != 0 || g.handshakes.inUse() != 0 {
+					t.Errorf("stats %+v, %d slots are taken", s, g.handshakes.inUse())
 				}
 				last := g.from(clientAddr, ln)
 				g.greeted(last, imapsDoor)
@@ -148,134 +171,4 @@ func TestFailedHandshakeGivesItsSlotBack(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestInTurn looks at the connection under a handshake by itself.
-func TestInTurn(t *testing.T) {
-	near, far := newMemPair(clientAddr, gateAddr)
-	h := newHandshakes(1)
-	slots := h.slots
-	turn := &inTurn{Conn: far, handshakes: h}
-	b := make([]byte, 10)
-	for range 3 {
-		near.Write([]byte("hello"))
-		if n, err := turn.Read(b); n != 5 || err != nil || len(slots) != 1 {
-			t.Fatalf("read %d, %v; %d slots are taken", n, err, len(slots))
-		}
-	}
-	turn.SetReadDeadline(past)
-	if _, err := turn.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) || len(slots) != 1 {
-		t.Errorf("read: %v; %d slots are taken", err, len(slots))
-	}
-	turn.SetReadDeadline(time.Time{})
-	turn.done()
-	if len(slots) != 0 {
-		t.Error("the slot was not given back")
-	}
-	turn.done()
-	near.Write([]byte("hello"))
-	if n, err := turn.Read(b); n != 5 || err != nil || len(slots) != 0 {
-		t.Errorf("after the handshake: read %d, %v; %d slots are taken", n, err, len(slots))
-	}
-}
-
-// One that waits for its turn gives in to its deadline all the same.
-func TestHandshakeTimeoutInTurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, nil)
-		g.init()
-		ln := g.open(imapsDoor)
-		for range cap(g.handshakes.slots) {
-			g.handshakes.slots <- struct{}{}
-		}
-		p := g.from(clientAddr, ln)
-		ended := make(chan error, 1)
-		go func() {
-			_, err := p.tryTLS(nil)
-			ended <- err
-		}()
-		<-time.After(g.Timeouts.Handshake + time.Second)
-		for range cap(g.handshakes.slots) {
-			<-g.handshakes.slots
-		}
-		if err := has(t, ended); err == nil {
-			t.Error("the handshake succeeded")
-		}
-		if r := g.record(); r.End != EndTLS {
-			t.Errorf("record %+v", r)
-		}
-	})
-}
-
-// When handshakes wait for too long, newcomers are turned away before theirs, but
-// nobody from a source that is known. When the rush is over,
-// everybody is welcome again.
-func TestRush(t *testing.T) {
-	for _, d := range allDoors {
-		t.Run(d.Name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGate(t, d.Protocol, (&judge{}).play(d.Protocol.Name()))
-				p := strict()
-				p.KnownTTL = time.Hour
-				g.limit(p)
-				ln := g.open(d)
-				friend := g.from("198.51.100.1:1", ln)
-				g.greeted(friend, d)
-				tryLogin(friend, d, "right")
-				friend.hear(map[string]string{"imap": "a1 OK …", "pop3": "+OK …"}[d.Protocol.Name()])
-				g.handshakes.waiting.Store(int64(100 * cap(g.handshakes.slots)))
-				g.handshakes.each.Store(int64(rushMost / 100))
-				if g.handshakes.rush() {
-					t.Errorf("a wait of %v is a rush", rushMost)
-				}
-				g.handshakes.waiting.Add(1)
-				stranger := g.from(clientAddr, ln)
-				if d.TLS == Upgrade {
-					g.greeted(stranger, d)
-					stranger.say(map[string]string{"imap": "a1 STARTTLS", "pop3": "STLS"}[d.Protocol.Name()])
-					stranger.hear(map[string]string{"imap": "a1 NO [UNAVAILABLE] …", "pop3": "-ERR [SYS/TEMP] …"}[d.Protocol.Name()])
-				}
-				stranger.seeEnd()
-				synctest.Wait()
-				g.mu.Lock()
-				r := g.records[0]
-				g.mu.Unlock()
-				if r.Verdict != inRush || r.End != EndRefused || r.Handshake != HandshakeNone {
-					t.Errorf("record %+v", r)
-				}
-				neighbour := g.from("198.51.100.1:2", ln)
-				if d.TLS == Upgrade {
-					g.greeted(neighbour, d)
-					neighbour.say(map[string]string{"imap": "a1 STARTTLS", "pop3": "STLS"}[d.Protocol.Name()])
-					neighbour.hear(map[string]string{"imap": "a1 OK …", "pop3": "+OK …"}[d.Protocol.Name()])
-				}
-				neighbour.startTLS(nil)
-				g.handshakes.waiting.Store(0)
-				g.greeted(g.from(clientAddr, ln), d)
-			})
-		})
-	}
-}
-
-// TestRushIsMeasured has handshakes that take a second wait for each other.
-func TestRushIsMeasured(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var now, most atomic.Int32
-		g := newGate(t, dialogue.IMAP{}, nil)
-		ln := g.open(slowDoor(&now, &most))
-		for range 6 * runtime.GOMAXPROCS(0) {
-			p := g.from(clientAddr, ln)
-			go func() { _, _ = p.tryTLS(nil) }()
-		}
-		var seen []bool
-		for range 14 {
-			<-time.After(time.Second / 2)
-			if on := g.handshakes.rush(); len(seen) == 0 || seen[len(seen)-1] != on {
-				seen = append(seen, on)
-			}
-		}
-		if !slices.Equal(seen, []bool{false, true, false}) {
-			t.Errorf("it is a rush: %v", seen)
-		}
-	})
 }

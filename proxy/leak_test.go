@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"crypto/tls"
+	"net"
 	"os"
 	"runtime"
 	"testing"
@@ -60,6 +62,37 @@ func (l *loopback) session(t *testing.T, kind int) {
 		c.say("a1 AUTHENTICATE CRAM-MD5")
 		c.hear("+ …")
 	}
+}
+
+// Clients that have said hello and wait for a slot have no goroutine.
+func TestQueueHasNoGoroutines(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // there is one slot
+	l := newLoopback(t, imapsDoor, (&judge{}).imap)
+	var held turn
+	l.handshakes.take(&held)
+	before, begun := census(t), time.Now()
+	for range 50 {
+		conn, err := net.Dial("tcp", l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = tls.Client(&deafConn{Conn: conn}, l.config).Handshake()
+	}
+	for l.handshakes.inUse() < 51 && time.Since(begun) < rushMost {
+		time.Sleep(time.Millisecond)
+	}
+	if n, more := l.handshakes.inUse(), census(t).goroutines-before.goroutines; n == 51 && more > 10 {
+		t.Errorf("%d goroutines for 50 that wait", more)
+	} else if n < 51 {
+		t.Skipf("only %d waited within %v", n-1, rushMost)
+	}
+	for range 50 {
+		if r := <-l.records; r.Verdict != inRush {
+			t.Errorf("record %+v", r)
+		}
+	}
+	l.handshakes.give(&held)
 }
 
 // counted is what must not be left.

@@ -30,10 +30,7 @@ func (s *session) hear() (room, error) {
 	case r.Kind == dialogue.Named:
 		return nil, s.turnAway(r, peeked)
 	case r.Kind == dialogue.StartTLS:
-		if err := s.upgrade(r); err != nil {
-			return nil, err
-		}
-		return s.await(s.hear)
+		return s.upgrade(r)
 	}
 	return s.attempt(r)
 }

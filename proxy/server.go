@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,7 +67,7 @@ type Server struct {
 	tarpit     tarpit
 	turns      turns
 	observing  atomic.Bool
-	handshakes *handshakes
+	handshakes handshakes
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
@@ -92,7 +91,6 @@ func (s *Server) init() {
 	s.begin.Do(func() {
 		s.tarpit.limits = s.Tarpit
 		s.turns.limiter = s.Limiter
-		s.handshakes = newHandshakes(runtime.GOMAXPROCS(0))
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
 		s.idle = make(chan struct{})
