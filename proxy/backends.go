@@ -59,7 +59,8 @@ type Backends struct {
 	connect  func(addr string, until time.Time) (socket.Conn, error)
 	offered  atomic.Pointer[dialogue.Capabilities]
 
-	slots            int // of each backend: how many logins may be in flight
+	slots            int          // of each backend: how many logins may be in flight
+	slotsTaken       atomic.Int64 // at all backends
 	mu               sync.Mutex
 	known, strangers limiter.Queue[*applicant] // who wait for a slot
 	turn             int                       // which backend is next to give one

@@ -105,7 +105,7 @@ func TestDialResults(t *testing.T) {
 
 // reach enters a backend for nobody in particular, or has it blamed.
 func (g *gate) reach(until time.Time) (*upstream, error) {
-	one, err := g.backends.apply(&applicant{bell: newBell(&session{})})
+	one, err := g.backends.apply(&applicant{bell: newBell(&session{server: &Server{}})})
 	if err != nil {
 		return nil, err
 	}

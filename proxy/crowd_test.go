@@ -159,6 +159,50 @@ func TestWhoHasNotArrivedMakesRoom(t *testing.T) {
 	})
 }
 
+// Connections before login take one descriptor each and sessions two, and any mix
+// that fits is let in.
+func TestDescriptorsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, ln := crowded(t, 8, &judge{})
+		g.MaxDescriptors = 8
+		var all []*peer
+		arrive := func(stays int) {
+			t.Helper()
+			all = append(all, g.arrives(ln, fmt.Sprintf("203.0.%d.1:1", len(all)), "* OK …"))
+			synctest.Wait()
+			if n := g.Stats().Open; n != stays {
+				t.Errorf("%d are open, %d fit", n, stays)
+			}
+		}
+		login := func(who, stays, most int) {
+			t.Helper()
+			all[who].login()
+			if s := g.Stats(); s.Open != stays || s.MaxConnections != most {
+				t.Errorf("%d of %d are open, %d of %d fit", s.Open, s.MaxConnections, stays, most)
+			}
+		}
+		for i := range 7 {
+			arrive(i + 1)
+		}
+		login(6, 7, 7) // with its second descriptor all are taken
+		login(5, 6, 6) // for which the first leaves
+		all[0].seeEnd()
+		arrive(6) // for which the second leaves
+		all[1].seeEnd()
+		login(4, 5, 5)
+		login(7, 4, 4) // nobody is left before login
+		all[2].seeEnd()
+		all[3].seeEnd()
+		g.arrives(ln, "198.51.100.1:1", "* BYE [UNAVAILABLE] "+busy).seeEnd()
+		all[4].Close()
+		synctest.Wait()
+		arrive(4)
+		arrive(5)
+		login(8, 4, 4)
+		all[9].seeEnd()
+	})
+}
+
 // Who is evicted from the tarpit has tried nothing, and goes at once.
 func TestEvictedFromTheTarpit(t *testing.T) {
 	for name, more := range map[string]string{"silent": "", "with a full buffer": strings.Repeat("x", 20_000)} {

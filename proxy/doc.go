@@ -6,8 +6,8 @@
 // walk; every room takes what the last one returned, and a connection that ends
 // does so in one of them:
 //
-//	accept            server.go     from a listener to a connection; over MaxConnections the one that has
-//	                                waited longest before login makes room
+//	accept            server.go     from a listener to a connection; where there are too many, crowd.go has the
+//	                                one make room that has waited longest before login
 //	PROXY header in   arrive.go     to a connection with the client's true address
 //	connect verdict   session.go    the limiter looks at the source alone
 //	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once and says

@@ -80,7 +80,7 @@ func TestQueueHasNoGoroutines(t *testing.T) {
 		_ = tls.Client(&deafConn{Conn: conn}, l.config).Handshake()
 	}
 	for l.handshakes.inUse() < 51 && time.Since(begun) < rushMost {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	if n, more := l.handshakes.inUse(), census(t).goroutines-before.goroutines; n == 51 && more > 10 {
 		t.Errorf("%d goroutines for 50 that wait", more)

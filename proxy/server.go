@@ -53,6 +53,7 @@ type Server struct {
 	CleartextLogin bool                 // allow passwords without TLS
 	Tries          int                  // denied attempts per connection
 	MaxConnections int                  // all doors together
+	MaxDescriptors int                  // of which a connection takes one, and a second to a backend
 	TarpitMax      time.Duration        // the longest an attempt waits for its turn
 	Tarpit         TarpitLimits
 	Timeouts       Timeouts
@@ -73,6 +74,7 @@ type Server struct {
 	listeners map[net.Listener]bool
 	sessions  map[*session]bool
 	prelogin  list.List // of *session, the longest-waiting first
+	leaving   int       // of the sessions, evicted and not gone yet
 	closing   bool
 	idle      chan struct{} // closed when closing and no session is left
 	life      string        // tells the IDs of one process from those of the next
@@ -149,15 +151,15 @@ func (s *Server) acceptFailed(err error) {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		s.emfile.Add(1)
 		s.mu.Lock()
-		s.evict()
+		s.evict(nil)
 		s.mu.Unlock()
 		return
 	}
 	s.otherFail.Add(1)
 }
 
-// accept begins a session on conn, which the session closes. Over
-// MaxConnections it makes room for it, or, with everybody logged in, turns it
+// accept begins a session on conn, which the session closes. Where there are as
+// many as there may be, it makes room for it, or, with everybody logged in, turns it
 // away. It closes conn and returns false if the server is closing.
 func (s *Server) accept(conn net.Conn, d *Door) bool {
 	ss := newSession(s, d, conn)
@@ -169,38 +171,14 @@ func (s *Server) accept(conn net.Conn, d *Door) bool {
 	}
 	s.serial++
 	ss.record.ID = s.life + "-" + strconv.FormatUint(s.serial, 36)
-	if s.MaxConnections > 0 && len(s.sessions) >= s.MaxConnections {
-		ss.crowdedOut = !s.evict()
+	if most := s.most(); most > 0 && len(s.sessions)-s.leaving >= most {
+		ss.crowdedOut = !s.evict(nil)
 	}
 	s.sessions[ss] = true
 	if !ss.crowdedOut {
 		ss.place = s.prelogin.PushBack(ss)
 	}
 	go ss.walk(ss.enter)
-	return true
-}
-
-// evictLook bounds the search for who is to make room.
-const evictLook = 64
-
-// evict closes the connection that has waited longest before login, if possible
-// one whose source was never accepted, and says whether there was one. s.mu must be
-// held.
-func (s *Server) evict() bool {
-	victim := s.prelogin.Front()
-	if victim == nil {
-		return false
-	}
-	now := time.Now()
-	for e, n := victim, 0; e != nil && n < evictLook; e, n = e.Next(), n+1 {
-		if !e.Value.(*session).belongs(now) {
-			victim = e
-			break
-		}
-	}
-	ss := victim.Value.(*session)
-	s.leavePrelogin(ss)
-	ss.expel()
 	return true
 }
 
@@ -215,9 +193,10 @@ func (s *Server) leavePrelogin(ss *session) {
 // loggedIn notes that ss is no longer before login.
 func (s *Server) loggedIn(ss *session) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.leavePrelogin(ss)
 	s.relaying.Add(1)
+	s.mu.Unlock()
+	s.makeRoom(ss) // what its slot had may be another's by now
 }
 
 // gone forgets ss, whose connections are closed.
@@ -226,6 +205,9 @@ func (s *Server) gone(ss *session) {
 	defer s.mu.Unlock()
 	s.leavePrelogin(ss)
 	delete(s.sessions, ss)
+	if ss.evicted {
+		s.leaving--
+	}
 	if s.closing && len(s.sessions) == 0 {
 		close(s.idle)
 	}

@@ -35,7 +35,8 @@ type session struct {
 	next     room           // where the walk goes on once the client has spoken
 
 	place      *list.Element // among those before login; the Server's
-	crowdedOut bool          // MaxConnections are logged in
+	evicted    bool          // to make room for another; the Server's
+	crowdedOut bool          // as many as there may be are logged in
 	probe      bool          // a load balancer's health check
 
 	mu       sync.Mutex

@@ -57,6 +57,7 @@ func (b *Backends) release(one *backend) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	one.logins--
+	b.slotsTaken.Add(-1)
 	b.serve()
 }
 
@@ -91,9 +92,11 @@ func (b *Backends) serve() {
 				continue
 			}
 			one.logins++
+			b.slotsTaken.Add(1)
 			b.turn++
 			a.given = one
 			a.bell.ring()
+			a.bell.session.server.makeRoom(a.bell.session)
 		}
 		for _, a := range passed {
 			b.push(a)

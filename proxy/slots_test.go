@@ -136,7 +136,7 @@ func TestSlotAtAnotherBackend(t *testing.T) {
 		g := two(t, 1, nil, nil)
 		one, other := g.backends.all[0], g.backends.all[1]
 		apply := func(tried ...*backend) *applicant {
-			a := &applicant{tried: tried, bell: newBell(&session{})}
+			a := &applicant{tried: tried, bell: newBell(&session{server: &Server{}})}
 			if _, err := g.backends.apply(a); err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestSlotAtAnotherBackend(t *testing.T) {
 		for _, a := range []*applicant{anybody, also} {
 			g.backends.release(g.backends.withdraw(a))
 		}
-		if _, err := g.backends.apply(&applicant{tried: g.backends.all, bell: newBell(&session{})}); err != errNoBackend {
+		if _, err := g.backends.apply(&applicant{tried: g.backends.all, bell: newBell(&session{server: &Server{}})}); err != errNoBackend {
 			t.Errorf("with nobody left to ask: %v", err)
 		}
 	})
@@ -178,7 +178,7 @@ func TestSlotsAreCounted(t *testing.T) {
 		for range 20_000 {
 			switch n := r.IntN(10); {
 			case n < 5:
-				a := &applicant{bell: newBell(&session{})} // whose order is that of the known
+				a := &applicant{bell: newBell(&session{server: &Server{}})} // whose order is that of the known
 				if r.IntN(3) > 0 {
 					a.order = stranger.Order()
 				}

@@ -54,7 +54,7 @@ func TestAdmin(t *testing.T) {
 		"by IPv6 without port":      {0, "GET", "/readyz", "[::1]", 200, "ready\n"},
 		"in capitals":               {0, "GET", "/readyz", "LOCALHOST", 200, "ready\n"},
 		"head":                      {0, "HEAD", "/readyz", "localhost", 200, ""},
-		"metrics":                   {0, "GET", "/metrics", "localhost", 200, "postern_connections_max 5000"},
+		"metrics":                   {0, "GET", "/metrics", "localhost", 200, "postern_connections_max 10000"},
 		"post":                      {0, "POST", "/readyz", "localhost", 405, ""},
 		"delete":                    {0, "DELETE", "/metrics", "localhost", 405, ""},
 		"elsewhere":                 {0, "GET", "/", "localhost", 404, ""},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -17,8 +18,8 @@ const (
 	knownCap  = ttl(366 * 24 * time.Hour)
 	// fdReserve is kept for listeners, log, probes and the admin page.
 	fdReserve = 100
-	// fdsEach is what one connection needs: one descriptor towards the client,
-	// one towards the backend.
+	// fdsEach is what one connection needs at most: one descriptor towards the
+	// client and, while it logs in and when it is logged in, one towards the backend.
 	fdsEach = 2
 	// connectionsCap bounds the default where descriptors are plenty: beyond it
 	// memory is what runs out.
@@ -150,12 +151,14 @@ func (c *Config) checkAdmin() error {
 }
 
 // fitConnections checks MAX_CONNECTIONS against the descriptors, or derives it
-// from them.
+// from them. There may be as many connections as there are descriptors as long as
+// few have their second one: the server counts both.
 func (c *Config) fitConnections(fdLimit uint64) error {
 	if fdLimit < fdReserve+fdsEach {
 		return wrong("MAX_CONNECTIONS", "the limit of %d file descriptors leaves no room for a connection: raise it (LimitNOFILE, ulimit -n)", fdLimit)
 	}
-	room := (fdLimit - fdReserve) / fdsEach
+	room := min(fdLimit-fdReserve, math.MaxInt)
+	c.descriptors = int(room)
 	l := &c.Limits
 	switch {
 	case l.MaxConnections == 0:

@@ -43,6 +43,8 @@ type Config struct {
 	// overridden names the settings of the dotenv file that the real
 	// environment wins over.
 	overridden []string
+	// descriptors is how many all connections may have, those to backends included.
+	descriptors int
 }
 
 // DoorSettings says where clients come in and on what terms.
@@ -94,7 +96,7 @@ type LimitSettings struct {
 	Exempt         networks     `env:"EXEMPT" live:"yes" meaning:"networks never limited (webmail, monitoring); kept apart from PROXY_FROM"`
 	TableMax       int          `env:"TABLE_MAX" envDefault:"500000" live:"yes" meaning:"buckets kept in memory"`
 	Tries          int          `env:"TRIES" envDefault:"3" meaning:"denied attempts per connection"`
-	MaxConnections int          `env:"MAX_CONNECTIONS" default:"from the fd limit" meaning:"connections of all doors together; each may need two file descriptors"`
+	MaxConnections int          `env:"MAX_CONNECTIONS" default:"from the fd limit" meaning:"connections of all doors together; each takes one file descriptor, and a second at login"`
 }
 
 // TarpitSettings bounds the room where attempts wait out their verdict.

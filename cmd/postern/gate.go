@@ -155,6 +155,7 @@ func (g *gate) makeServer() {
 		CleartextLogin: c.Doors.CleartextLogin,
 		Tries:          c.Limits.Tries,
 		MaxConnections: c.Limits.MaxConnections,
+		MaxDescriptors: c.descriptors,
 		Tarpit:         proxy.TarpitLimits{Source: c.Tarpit.Source, Network: c.Tarpit.Network, Total: c.Tarpit.Total},
 		TarpitMax:      c.Tarpit.Max,
 		Timeouts:       proxy.Timeouts{Login: c.Timeouts.Login, Handshake: c.Timeouts.Handshake, Idle: c.Timeouts.Idle},

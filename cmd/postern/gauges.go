@@ -26,7 +26,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	descActive       = desc("connections_active", "Connections open now, by where they are.", "state")
-	descMax          = desc("connections_max", "Most connections that may be open.")
+	descMax          = desc("connections_max", "Most connections that may be open, with so many logged in.")
 	descAcceptErrors = desc("accept_errors_total", "Connections that could not be accepted.", "reason")
 
 	descBackendUp       = desc("backend_up", "Whether the backend answered when it was last asked.", "backend")

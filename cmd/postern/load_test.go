@@ -36,7 +36,7 @@ func TestLoadDefaults(t *testing.T) {
 		"backends":        {c.Backend.POP3, hostPorts{"pop.example:1110"}},
 		"rate":            {c.Limits.Source, limiter.Rate{Tokens: 10, Per: 10 * time.Minute}},
 		"open":            {c.Limits.OpenPrelogin, ceiling(30)},
-		"max connections": {c.Limits.MaxConnections, 5000},
+		"max connections": {c.Limits.MaxConnections, 10000},
 		"tarpit":          {c.Tarpit.Max, 10 * time.Second},
 		"admin":           {c.Admin.Listen, httpAddr("127.0.0.1:9143")},
 		"metrics":         {c.Admin.Metrics, httpAddr("")},
@@ -102,7 +102,7 @@ func TestLoadComplaints(t *testing.T) {
 		"a tarpit longer than the stay":      {[]string{"LOGIN_TIMEOUT=10s"}, "POSTERN_TARPIT_MAX: 10s: takes less than POSTERN_LOGIN_TIMEOUT, which is 10s"},
 		"a handshake longer than the stay":   {[]string{"HANDSHAKE_TIMEOUT=2m"}, "POSTERN_HANDSHAKE_TIMEOUT: 2m0s: takes at most POSTERN_LOGIN_TIMEOUT, which is 1m0s"},
 		"metrics at the admin address":       {[]string{"METRICS_LISTEN=127.0.0.1:9143"}, "POSTERN_METRICS_LISTEN: 127.0.0.1:9143: takes an address of its own; POSTERN_ADMIN_LISTEN serves /metrics already"},
-		"more connections than descriptors":  {[]string{"MAX_CONNECTIONS=5001"}, "POSTERN_MAX_CONNECTIONS: 5001: takes at most 5000 with a limit of 10100 file descriptors"},
+		"more connections than descriptors":  {[]string{"MAX_CONNECTIONS=10001"}, "POSTERN_MAX_CONNECTIONS: 10001: takes at most 10000 with a limit of 10100 file descriptors"},
 		"an environment file that is absent": {[]string{"ENV_FILE=/no/such/file"}, "POSTERN_ENV_FILE: read settings: open /no/such/file: no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestLoadComplaints(t *testing.T) {
 }
 
 func TestLoadFewDescriptors(t *testing.T) {
-	if c, err := load(sane(), 102); err != nil || c.Limits.MaxConnections != 1 {
+	if c, err := load(sane(), 102); err != nil || c.Limits.MaxConnections != 2 || c.descriptors != 2 {
 		t.Errorf("with room for one: got %d, %v", c.Limits.MaxConnections, err)
 	}
 	if _, err := load(sane(), 101); err == nil || !strings.HasPrefix(err.Error(), "POSTERN_MAX_CONNECTIONS: the limit of 101") {

@@ -64,7 +64,7 @@ func TestConfigMarksWhatDiffers(t *testing.T) {
 	}
 	for line := range strings.Lines(out.String()) {
 		fields := strings.Fields(line)
-		for name, want := range map[string]string{"POSTERN_TRIES": "* POSTERN_TRIES 5 3", "POSTERN_DRAIN": "POSTERN_DRAIN 5m 5m", "POSTERN_EXEMPT": "POSTERN_EXEMPT - -", "POSTERN_MAX_CONNECTIONS": "POSTERN_MAX_CONNECTIONS 5000 from"} {
+		for name, want := range map[string]string{"POSTERN_TRIES": "* POSTERN_TRIES 5 3", "POSTERN_DRAIN": "POSTERN_DRAIN 5m 5m", "POSTERN_EXEMPT": "POSTERN_EXEMPT - -", "POSTERN_MAX_CONNECTIONS": "POSTERN_MAX_CONNECTIONS 10000 from"} {
 			if strings.Contains(line, name+" ") && !strings.HasPrefix(strings.Join(fields, " "), want) {
 				t.Errorf("got %q, want %q", line, want)
 			}
