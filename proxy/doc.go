@@ -2,7 +2,7 @@
 //
 // # The walk
 //
-// A Server accepts connections and starts a session for each. session.run is the
+// A Server accepts connections and starts a session for each. session.walk is the
 // walk; every room takes what the last one returned, and a connection that ends
 // does so in one of them:
 //

@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"fmt"
+	"runtime/debug"
+
+	"postern/proxy/socket"
+)
+
+// room is a step of the walk. It returns the next one; none once the session has
+// been parked, or is logged in, and belongs to others.
+type room func() (room, error)
+
+// walk goes from room to room. It ends in the room that returns an error, or where
+// the session waits, and begins again there.
+func (s *session) walk(in room) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.record.End = EndPanic
+			s.record.Err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+			s.close()
+		}
+	}()
+	var err error
+	for in != nil && err == nil {
+		in, err = in()
+	}
+	if err != nil {
+		s.finish(err)
+		s.close()
+	}
+}
+
+// Wake walks on.
+func (s *session) Wake() { go s.walk(s.next) }
+
+// park leaves the session until its client says something or its deadline passes,
+// which next will see. Nobody waits meanwhile: the stack of a handshake does not
+// stay, nor what has been read into.
+func (s *session) park(next room) (room, error) {
+	s.next = next
+	if s.client != nil {
+		s.client.Release()
+		if secure, ok := s.client.Conn.(*tls.Conn); ok {
+			dropBuffers(secure)
+		}
+	}
+	if s.raw.Park(s) {
+		return nil, nil
+	}
+	return next, nil
+}
+
+// nap is park for one whom nothing wakes but its deadline.
+func (s *session) nap(next room) (room, error) {
+	s.next = next
+	if s.raw.Nap(s) {
+		return nil, nil
+	}
+	return next, nil
+}
+
+// await goes to next once the client has said something.
+func (s *session) await(next room) (room, error) {
+	s.setDeadline(s.deadline)
+	s.raw.SetNonblock(true)
+	if s.client.Buffered() == 0 && s.client.Fill() == socket.ErrNothing {
+		return s.park(next)
+	}
+	return next, nil
+}
