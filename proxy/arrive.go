@@ -162,7 +162,7 @@ func (s *session) secure(turn *inTurn, then room) (room, error) {
 		return nil, ending{EndTLS, fmt.Errorf("handshake with client: %w", err)}
 	}
 	state := secure.ConnectionState()
-	s.caller.tls = &state
+	s.tls = &clientTLS{state.Version, state.CipherSuite, state.NegotiatedProtocol, state.ServerName}
 	s.record.Handshake = HandshakeDone
 	s.record.TLS = tls.VersionName(state.Version)
 	s.record.Cipher = tls.CipherSuiteName(state.CipherSuite)
@@ -190,7 +190,7 @@ func (s *session) upgrade(r dialogue.Request) (room, error) {
 
 // offer is what the client may be offered now.
 func (s *session) offer() dialogue.Offer {
-	inTLS := s.caller.tls != nil
+	inTLS := s.tls != nil
 	return dialogue.Offer{
 		TLS:       inTLS,
 		StartTLS:  !inTLS && s.door.Config != nil,

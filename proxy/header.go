@@ -49,7 +49,14 @@ func oneOf(text []byte, words []string) (int, error) {
 // caller is what a backend is told about the client.
 type caller struct {
 	client, local netip.AddrPort
-	tls           *tls.ConnectionState // nil in clear text
+	tls           *clientTLS // nil in clear text
+}
+
+// clientTLS is what is told about the client's TLS. A tls.ConnectionState says more,
+// and keeps alive more than that.
+type clientTLS struct {
+	Version, CipherSuite           uint16
+	NegotiatedProtocol, ServerName string
 }
 
 // header is the PROXY header that announces the caller. It carries the SSL TLV

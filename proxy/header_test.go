@@ -75,8 +75,8 @@ func read(t *testing.T, b []byte) *proxyproto.Header {
 func ap(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 // inTLS is what the gate knows of a client in TLS.
-func inTLS(change func(*tls.ConnectionState)) *tls.ConnectionState {
-	c := &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_CHACHA20_POLY1305_SHA256}
+func inTLS(change func(*clientTLS)) *clientTLS {
+	c := &clientTLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_CHACHA20_POLY1305_SHA256}
 	if change != nil {
 		change(c)
 	}
@@ -101,17 +101,17 @@ func TestHeader(t *testing.T) {
 	}{
 		"clear text": {caller{client, local, nil}, serves, plain},
 		"TLS":        {caller{client, local, inTLS(nil)}, serves, secure},
-		"TLS 1.2": {caller{client, local, inTLS(func(c *tls.ConnectionState) {
+		"TLS 1.2": {caller{client, local, inTLS(func(c *clientTLS) {
 			c.Version, c.CipherSuite = tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
 		})}, serves, with(func(a *announced) { a.version, a.cipher = "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" })},
-		"TLS of the future": {caller{client, local, inTLS(func(c *tls.ConnectionState) { c.Version = 0x0305 })}, serves,
+		"TLS of the future": {caller{client, local, inTLS(func(c *clientTLS) { c.Version = 0x0305 })}, serves,
 			with(func(a *announced) { a.version = "0x0305" })},
-		"ALPN": {caller{client, local, inTLS(func(c *tls.ConnectionState) { c.NegotiatedProtocol = "imap" })}, serves,
+		"ALPN": {caller{client, local, inTLS(func(c *clientTLS) { c.NegotiatedProtocol = "imap" })}, serves,
 			with(func(a *announced) { a.alpn = "imap" })},
-		"name": {caller{client, local, inTLS(func(c *tls.ConnectionState) { c.ServerName = "mail.example.org" })}, serves,
+		"name": {caller{client, local, inTLS(func(c *clientTLS) { c.ServerName = "mail.example.org" })}, serves,
 			with(func(a *announced) { a.authority = "mail.example.org" })},
-		"foreign name":        {caller{client, local, inTLS(func(c *tls.ConnectionState) { c.ServerName = "evil.example.org" })}, serves, secure},
-		"name, none served":   {caller{client, local, inTLS(func(c *tls.ConnectionState) { c.ServerName = "mail.example.org" })}, nil, secure},
+		"foreign name":        {caller{client, local, inTLS(func(c *clientTLS) { c.ServerName = "evil.example.org" })}, serves, secure},
+		"name, none served":   {caller{client, local, inTLS(func(c *clientTLS) { c.ServerName = "mail.example.org" })}, nil, secure},
 		"no name, all served": {caller{client, local, inTLS(nil)}, func(string) bool { return true }, secure},
 		"IPv6": {caller{ap("[2001:db8::7]:4"), ap("[2001:db8::1]:143"), nil}, serves,
 			announced{client: "[2001:db8::7]:4", local: "[2001:db8::1]:143"}},
@@ -143,7 +143,7 @@ func TestHeader(t *testing.T) {
 
 // Dovecot and others read the header at one go, and not without bound.
 func TestHeaderIsNeverLong(t *testing.T) {
-	longest := caller{ap("[2001:db8::7]:4"), ap(gateAddr), inTLS(func(c *tls.ConnectionState) {
+	longest := caller{ap("[2001:db8::7]:4"), ap(gateAddr), inTLS(func(c *clientTLS) {
 		c.NegotiatedProtocol = "imap"
 		c.ServerName = strings.Repeat(strings.Repeat("x", 63)+".", 4)[:255]
 		for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {

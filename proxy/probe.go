@@ -103,7 +103,7 @@ func (one *backend) probeSoon() {
 }
 
 // probeTLS is the TLS that a probe claims to be in.
-var probeTLS = &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}
+var probeTLS = &clientTLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}
 
 // learn offers clients what all backends that are up can do: any of them may be
 // asked next. While none is up the last offer stands.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/proxy/dormant"
 	"postern/proxy/socket"
 )
 
@@ -35,15 +36,19 @@ type relay struct {
 	client, backend side
 	up, down        direction
 	end             func() // called when both have ended
+	dozers          *dozers
 
-	mu    sync.Mutex
-	limit time.Duration // of silence
-	last  time.Time     // when something moved
-	going int           // directions that have not ended
-	why   End           // the side that ended the session
-	err   error         // nil when it did so in good order
-	known bool          // why and err are
-	over  bool          // it must end now
+	mu       sync.Mutex
+	limit    time.Duration    // of silence
+	last     time.Time        // when something moved
+	err      error            // why the session ended, nil when it did so in good order
+	asleep   *dormant.Session // the client's TLS, nil while it is awake
+	silences uint32           // how often nothing was left to do
+	going    uint8            // directions that have not ended
+	awake    uint8            // directions that do something
+	why      End              // the side that ended the session
+	known    bool             // why and err are
+	over     bool             // it must end now
 }
 
 // side is one side of a relay: what it is to blame for, the connection to read
@@ -65,11 +70,12 @@ type direction struct {
 // without one, it ends when the relay does.
 func (s *session) relay() (room, error) {
 	r := newRelay(side{EndClient, s.client.Conn, s.raw}, side{EndBackend, s.backend.Conn.Conn, s.backend.raw}, s.relayed)
+	r.dozers = &s.server.dozers
 	if !s.enterRelay(r) {
 		return nil, ending{s.isStopped(), errStopped}
 	}
 	early, late := s.client.Rest(), s.backend.Rest()
-	s.client, s.backend.Conn, s.caller = nil, nil, caller{} // what was for the login only
+	s.client, s.backend.Conn, s.tls = nil, nil, nil // what was for the login only
 	r.begin(s.server.Timeouts.Idle, early, late)
 	return nil, nil
 }
@@ -140,12 +146,15 @@ func (d *direction) Wake() { go d.carry(nil) }
 // carry writes ahead and then whatever src says, until src has nothing to say
 // for now, or no more at all.
 func (d *direction) carry(ahead []byte) {
+	d.relay.rouse()
 	err := d.copy(ahead)
 	if err == errParked {
 		return // another goroutine may have begun
 	}
 	if d.relay.ended(d.dst, d.src, err) {
 		d.relay.end()
+	} else {
+		d.relay.hush()
 	}
 }
 
@@ -170,7 +179,7 @@ func (d *direction) copy(ahead []byte) (err error) {
 		return err
 	}
 	for {
-		n, err := d.src.conn.Read(buffer[:])
+		n, err := d.gather(buffer[:])
 		if err := d.write(buffer[:n]); err != nil {
 			return err
 		}
@@ -185,6 +194,16 @@ func (d *direction) copy(ahead []byte) (err error) {
 			return err
 		}
 	}
+}
+
+// gather reads into p whatever is there: TLS hands out one record at a time.
+func (d *direction) gather(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = d.src.conn.Read(p[n:])
+		n += m
+	}
+	return n, err
 }
 
 func (d *direction) write(p []byte) error {
@@ -207,9 +226,14 @@ func (d *direction) write(p []byte) error {
 // belongs to whoever wakes it from then on.
 func (d *direction) park() bool {
 	if secure, ok := d.src.conn.(*tls.Conn); ok {
-		dropBuffers(secure)
+		dormant.Trim(secure)
 	}
-	return d.src.raw.Park(d)
+	d.relay.hush()
+	if d.src.raw.Park(d) {
+		return true
+	}
+	d.relay.rouse()
+	return false
 }
 
 // ended notes that nothing more goes from src to dst, and says whether nothing

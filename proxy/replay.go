@@ -50,8 +50,7 @@ func (w *stay) slot() (room, error) {
 func (w *stay) dial(one *backend) (room, error) {
 	s, house := w.session, w.backends()
 	s.record.Room = RoomDial
-	s.caller.client, s.caller.local = s.record.Client, s.record.Local
-	up, err := house.enter(one, s.caller, w.answerBy)
+	up, err := house.enter(one, caller{s.record.Client, s.record.Local, s.tls}, w.answerBy)
 	switch {
 	case err == nil:
 		s.backend, w.attempt.Backend = up, one.addr

@@ -69,6 +69,7 @@ type Server struct {
 	turns      turns
 	observing  atomic.Bool
 	handshakes handshakes
+	dozers     dozers
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool

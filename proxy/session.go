@@ -26,7 +26,7 @@ type session struct {
 	visit  *limiter.Visit // nil until the connect verdict
 
 	client   *dialogue.Conn // on raw, or on TLS on raw
-	caller   caller         // what backends are told
+	tls      *clientTLS     // nil in clear text
 	stay     *stay          // the attempt that is being made, nil without one
 	backend  *upstream      // nil unless an attempt or the relay has one
 	deadline time.Time      // of everything before login
@@ -42,7 +42,7 @@ type session struct {
 	hard     bool        // it must end now, not when it next waits for the client
 	relaying *relay      // nil until logged in
 	upstream socket.Conn // to the backend, once there is one
-	source   netip.Addr  // the client's, once it is let in; for belongs
+	letIn    bool        // record.Client is the client
 	bell     *bell       // that the session waits for, if it does
 }
 
@@ -147,7 +147,7 @@ func (s *session) connectVerdict() error {
 	s.meet(verdict)
 	if verdict.Action != limiter.Refuse || s.record.Observed {
 		s.mu.Lock()
-		s.source = s.record.Client.Addr()
+		s.letIn = true
 		s.mu.Unlock()
 		return nil
 	}
@@ -249,7 +249,7 @@ func (s *session) isStopped() End {
 func (s *session) belongs(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.source.IsValid() && s.server.Limiter.KnownSource(now, s.source)
+	return s.letIn && s.server.Limiter.KnownSource(now, s.record.Client.Addr())
 }
 
 // addrPort returns the IP address and port of a, or a zero AddrPort if it has

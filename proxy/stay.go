@@ -7,6 +7,7 @@ import (
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
+	"postern/proxy/dormant"
 	"postern/proxy/socket"
 )
 
@@ -22,8 +23,9 @@ type stay struct {
 	settle  func(time.Time, limiter.Outcome)
 	vacate  func() // gives back the place in the tarpit, nil until there is one
 
-	since time.Time                 // when it began to rest
-	after func(error) (room, error) // where it goes on when it has rested
+	asleep *dormant.Session          // the client's TLS, nil while it is awake
+	since  time.Time                 // when it began to rest
+	after  func(error) (room, error) // where it goes on when it has rested
 
 	answerBy time.Time  // when a backend must have greeted
 	tried    []*backend // that could not be reached
@@ -106,10 +108,12 @@ func (w *stay) rest(until time.Time, b *bell, after func(error) (room, error)) (
 // sends meanwhile is kept as far as the buffer takes it; behind that, its leaving
 // goes unnoticed.
 func (w *stay) look() (room, error) {
+	w.rouse()
 	for {
 		switch err := w.client.Fill(); {
 		case err == nil:
 		case err == socket.ErrNothing:
+			w.doze()
 			return w.park(w.look)
 		case errors.Is(err, dialogue.ErrFull):
 			return w.nap(w.rested)

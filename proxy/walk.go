@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"postern/proxy/dormant"
 	"postern/proxy/socket"
 )
 
@@ -43,7 +44,7 @@ func (s *session) park(next room) (room, error) {
 	if s.client != nil {
 		s.client.Release()
 		if secure, ok := s.client.Conn.(*tls.Conn); ok {
-			dropBuffers(secure)
+			dormant.Trim(secure)
 		}
 	}
 	if s.raw.Park(s) {

@@ -20,6 +20,8 @@ var floors = map[string]int{
 	"postern/cmd/postern":     3,
 	"postern/proxy":           2,
 	"postern/proxy/dialogue":  1,
+	"postern/proxy/dormant":   1,
+	"postern/proxy/socket":    1,
 	"postern/limiter":         1,
 	"postern/limiter/crowd":   1,
 	"postern/limiter/watch":   1,
