@@ -24,6 +24,7 @@ func serve(ctx context.Context, s surroundings) error {
 // runGate is serve; opened is called once clients are let in.
 func (s surroundings) runGate(ctx context.Context, opened func(*gate)) error {
 	defer s.tendHeap()()
+	defer s.tendProcessors()()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
