@@ -76,7 +76,7 @@ func (r *relay) hush() {
 	silent := secure && r.awake == 0
 	r.mu.Unlock()
 	if silent {
-		r.dozers.add(r, silences)
+		r.server.dozers.add(r, silences)
 	}
 }
 

@@ -115,7 +115,7 @@ func settles(t *testing.T, before counted) {
 	deadline := time.Now().Add(truePatience)
 	for now := range tick.C {
 		after := census(t)
-		if after.goroutines <= before.goroutines && after.descriptors <= before.descriptors {
+		if after.goroutines <= before.goroutines+walkersKept && after.descriptors <= before.descriptors {
 			return
 		}
 		if now.After(deadline) {

@@ -36,7 +36,7 @@ type relay struct {
 	client, backend side
 	up, down        direction
 	end             func() // called when both have ended
-	dozers          *dozers
+	server          *Server
 
 	mu       sync.Mutex
 	limit    time.Duration    // of silence
@@ -70,7 +70,7 @@ type direction struct {
 // without one, it ends when the relay does.
 func (s *session) relay() (room, error) {
 	r := newRelay(side{EndClient, s.client.Conn, s.raw}, side{EndBackend, s.backend.Conn.Conn, s.backend.raw}, s.relayed)
-	r.dozers = &s.server.dozers
+	r.server = s.server
 	if !s.enterRelay(r) {
 		return nil, ending{s.isStopped(), errStopped}
 	}
@@ -141,7 +141,9 @@ func (e *side) closeWrite() bool {
 }
 
 // Wake has the direction look whether there is something to carry.
-func (d *direction) Wake() { go d.carry(nil) }
+func (d *direction) Wake() { d.relay.server.walkers.begin(d) }
+
+func (d *direction) walk() { d.carry(nil) }
 
 // carry writes ahead and then whatever src says, until src has nothing to say
 // for now, or no more at all.

@@ -70,6 +70,7 @@ type Server struct {
 	observing  atomic.Bool
 	handshakes handshakes
 	dozers     dozers
+	walkers    walkers
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
@@ -94,6 +95,7 @@ func (s *Server) init() {
 	s.begin.Do(func() {
 		s.tarpit.limits = s.Tarpit
 		s.turns.limiter = s.Limiter
+		s.walkers = newWalkers()
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
 		s.idle = make(chan struct{})
@@ -179,7 +181,8 @@ func (s *Server) accept(conn net.Conn, d *Door) bool {
 	if !ss.crowdedOut {
 		ss.place = s.prelogin.PushBack(ss)
 	}
-	go ss.walk(ss.enter)
+	ss.next = ss.enter
+	s.walkers.begin(ss)
 	return true
 }
 
@@ -210,8 +213,14 @@ func (s *Server) gone(ss *session) {
 		s.leaving--
 	}
 	if s.closing && len(s.sessions) == 0 {
-		close(s.idle)
+		s.end()
 	}
+}
+
+// end says that no session is left and none will come.
+func (s *Server) end() {
+	s.walkers.end()
+	close(s.idle)
 }
 
 // Shutdown stops accepting, takes leave of the clients that have not logged in,
@@ -246,7 +255,7 @@ func (s *Server) stop(tell func(*session)) {
 		ln.Close()
 	}
 	if !s.closing && len(s.sessions) == 0 {
-		close(s.idle)
+		s.end()
 	}
 	s.closing = true
 	for ss := range s.sessions {

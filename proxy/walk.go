@@ -15,7 +15,7 @@ type room func() (room, error)
 
 // walk goes from room to room. It ends in the room that returns an error, or where
 // the session waits, and begins again there.
-func (s *session) walk(in room) {
+func (s *session) walk() {
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.record.End = EndPanic
@@ -23,7 +23,7 @@ func (s *session) walk(in room) {
 			s.close()
 		}
 	}()
-	var err error
+	in, err := s.next, error(nil)
 	for in != nil && err == nil {
 		in, err = in()
 	}
@@ -34,7 +34,7 @@ func (s *session) walk(in room) {
 }
 
 // Wake walks on.
-func (s *session) Wake() { go s.walk(s.next) }
+func (s *session) Wake() { s.server.walkers.begin(s) }
 
 // park leaves the session until its client says something or its deadline passes,
 // which next will see. Nobody waits meanwhile: the stack of a handshake does not
