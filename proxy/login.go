@@ -71,8 +71,9 @@ func (s *session) newAttempt(r dialogue.Request) Attempt {
 // is asked anew then, and the first time leaves no trace.
 func (s *session) attempt(r dialogue.Request) (room, error) {
 	s.record.Room = RoomVerdict
-	w := &stay{session: s, request: r, begun: time.Now(), attempt: s.newAttempt(r)}
-	w.ticket = s.server.Limiter.Ask(w.begun, s.subject(r))
+	now := time.Now()
+	w := &stay{session: s, request: r, begun: now.Sub(epoch), attempt: s.newAttempt(r)}
+	w.ticket = s.server.Limiter.Ask(now, s.subject(r))
 	w.settle = w.ticket.Settle
 	w.request.Admits = w.admits
 	s.stay = w
@@ -83,7 +84,7 @@ func (s *session) attempt(r dialogue.Request) (room, error) {
 	case a.Verdict.Action == limiter.Refuse:
 		return w.conclude(dialogue.Reply{}, refused(a.Verdict))
 	case a.Verdict.Wait > 0:
-		return w.rest(w.begun.Add(a.Verdict.Wait), newBell(s), w.judged)
+		return w.rest(now.Add(a.Verdict.Wait), newBell(s), w.judged)
 	}
 	return w.judged(nil)
 }
@@ -114,7 +115,7 @@ func (w *stay) conclude(reply dialogue.Reply, err error) (room, error) {
 	}
 	now := time.Now()
 	w.settle(now, a.Outcome)
-	a.Took = now.Sub(w.begun)
+	a.Took = now.Sub(epoch) - w.begun
 	s.stay = nil
 	w.request.Response.Wipe()
 	s.settled(*a)

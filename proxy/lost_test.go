@@ -82,7 +82,7 @@ func resting(t *testing.T, many int, config *tls.Config, server *Server, heard *
 		}
 		ended.Add(1)
 		r := newRelay(side{EndClient, conn, raw}, side{EndBackend, heard, socket.Wrap(heard)}, func() { raw.Close(); ended.Done() })
-		r.limit, r.last, r.going, r.server = time.Hour, time.Now(), 1, server
+		r.limit, r.last, r.going, r.server = time.Hour, time.Since(epoch), 1, server
 		begun.Go(func() {
 			if secure, ok := conn.(*tls.Conn); ok {
 				if err := secure.Handshake(); err != nil {

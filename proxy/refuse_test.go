@@ -130,8 +130,9 @@ func TestRefusedAtLogin(t *testing.T) {
 			occupy(g)
 			g.Tarpit.Total = 1
 			g.init()
-			leave, _ := g.tarpit.enter(ap("198.51.100.1:1").Addr(), false)
-			g.t.Cleanup(leave)
+			other := ap("198.51.100.1:1").Addr()
+			g.tarpit.enter(other, false)
+			g.t.Cleanup(func() { g.tarpit.leave(other, false) })
 		}, RoomTarpit, EndRefused},
 		limiter.RuleBackend: {limiter.Policy{}, func(g *gate) { g.play(backendAddr, nil) }, RoomDial, EndBackend},
 	} {

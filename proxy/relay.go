@@ -40,7 +40,7 @@ type relay struct {
 
 	mu       sync.Mutex
 	limit    time.Duration    // of silence
-	last     time.Time        // when something moved
+	last     time.Duration    // when something moved, since epoch
 	err      error            // why the session ended, nil when it did so in good order
 	asleep   *dormant.Session // the client's TLS, nil while it is awake
 	silences uint32           // how often nothing was left to do
@@ -91,11 +91,11 @@ func newRelay(client, backend side, end func()) *relay {
 // begin sets both directions going, each with what its side has said too early.
 func (r *relay) begin(idle time.Duration, early, late []byte) {
 	r.mu.Lock()
-	r.limit, r.last = idle, time.Now()
+	r.limit, r.last = idle, time.Since(epoch)
 	for _, e := range []*side{&r.client, &r.backend} {
 		e.raw.SetNonblock(true)
 		if !r.over {
-			e.raw.SetDeadline(r.last.Add(idle))
+			e.raw.SetDeadline(r.due())
 		}
 	}
 	r.mu.Unlock()

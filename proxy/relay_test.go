@@ -39,7 +39,7 @@ func relayedFor(t *testing.T, d Door, idle time.Duration, play func(*peer)) (*ga
 func relayBetween(client, backend net.Conn) *relay {
 	near, far := socket.Wrap(client), socket.Wrap(backend)
 	r := newRelay(side{EndClient, near, near}, side{EndBackend, far, far}, func() {})
-	r.limit, r.last, r.server = time.Hour, time.Now(), new(Server)
+	r.limit, r.last, r.server = time.Hour, time.Since(epoch), new(Server)
 	return r
 }
 

@@ -16,11 +16,11 @@ const answerMax = 15 * time.Second
 // slot waits for a login slot at a backend that is up and has not been tried, for
 // as long as the attempt may wait and a client for its answer.
 func (w *stay) slot() (room, error) {
-	if w.answerBy.IsZero() {
-		w.answerBy = time.Now().Add(answerMax - w.attempt.Waited)
+	if w.search == nil {
+		w.search = &search{until: time.Now().Add(answerMax - w.attempt.Waited)}
 	}
 	house := w.backends()
-	a := &applicant{order: w.ticket.Order(), tried: w.tried, bell: newBell(w.session)}
+	a := &applicant{order: w.ticket.Order(), tried: w.search.tried, bell: newBell(w.session)}
 	one, err := house.apply(a)
 	switch {
 	case err != nil:
@@ -29,7 +29,7 @@ func (w *stay) slot() (room, error) {
 		return w.dial(one)
 	}
 	begun := w.attempt.Waited
-	return w.rest(earlier(time.Now().Add(w.patience()), w.answerBy), a.bell, func(err error) (room, error) {
+	return w.rest(earlier(time.Now().Add(w.patience()), w.search.until), a.bell, func(err error) (room, error) {
 		one := house.withdraw(a)
 		if waited := w.attempt.Waited - begun; waited > w.attempt.Verdict.Wait && err == nil && one != nil {
 			w.attempt.Verdict.Action, w.attempt.Verdict.Rule, w.attempt.Verdict.Wait = limiter.Wait, limiter.RuleBackend, waited
@@ -50,22 +50,22 @@ func (w *stay) slot() (room, error) {
 func (w *stay) dial(one *backend) (room, error) {
 	s, house := w.session, w.backends()
 	s.record.Room = RoomDial
-	up, err := house.enter(one, caller{s.record.Client, s.record.Local, s.tls}, w.answerBy)
+	up, err := house.enter(one, caller{s.record.Client, s.record.Local, s.tls}, w.search.until)
 	switch {
 	case err == nil:
 		s.backend, w.attempt.Backend = up, one.addr
 		w.leaveTarpit()
 		return w.conclude(s.replay(w.request, &w.attempt))
-	case !house.blame(one, err, w.answerBy):
+	case !house.blame(one, err, w.search.until):
 		return w.unreached(err)
 	}
-	w.tried, w.failure = append(w.tried, one), err
+	w.search.tried, w.search.failure = append(w.search.tried, one), err
 	return w.slot()
 }
 
 // unreached concludes an attempt that has come to no backend.
 func (w *stay) unreached(err error) (room, error) {
-	err = errors.Join(w.failure, err)
+	err = errors.Join(w.search.failure, err)
 	var e ending
 	if !w.attempt.Gone && !errors.As(err, &e) {
 		w.refuse(limiter.RuleBackend)

@@ -18,18 +18,24 @@ type stay struct {
 	*session
 	request dialogue.Request
 	attempt Attempt
-	begun   time.Time
+	begun   time.Duration // since epoch
 	ticket  limiter.Ticket
 	settle  func(time.Time, limiter.Outcome)
-	vacate  func() // gives back the place in the tarpit, nil until there is one
+	inside  bool // it has a place in the tarpit
+	known   bool // it had it as somebody known
 
 	asleep *dormant.Session          // the client's TLS, nil while it is awake
-	since  time.Time                 // when it began to rest
+	since  time.Duration             // when it began to rest, since epoch
 	after  func(error) (room, error) // where it goes on when it has rested
 
-	answerBy time.Time  // when a backend must have greeted
-	tried    []*backend // that could not be reached
-	failure  error      // of the last of them
+	search *search // for a backend, nil before it has begun
+}
+
+// search is an attempt's search for a backend.
+type search struct {
+	until   time.Time  // when one must have greeted
+	tried   []*backend // that could not be reached
+	failure error      // of the last of them
 }
 
 // judged has waited out the verdict.
@@ -93,11 +99,11 @@ func (w *stay) refuse(rule limiter.Rule) {
 // session must end, or that there was no place to wait in.
 func (w *stay) rest(until time.Time, b *bell, after func(error) (room, error)) (room, error) {
 	w.record.Room = RoomTarpit
-	if w.vacate == nil && !w.enterTarpit() {
+	if !w.inside && !w.enterTarpit() {
 		w.refuse(limiter.RuleTarpit)
 		return after(refused(w.attempt.Verdict))
 	}
-	w.since, w.after = time.Now(), after
+	w.since, w.after = time.Since(epoch), after
 	w.listen(b)
 	w.setDeadline(until)
 	w.raw.SetNonblock(true)
@@ -130,7 +136,7 @@ func (w *stay) rested() (room, error) { return w.wake(nil) }
 
 // wake ends the rest.
 func (w *stay) wake(err error) (room, error) {
-	waited := time.Since(w.since)
+	waited := time.Since(epoch) - w.since
 	w.attempt.Waited += waited
 	w.deadline = w.deadline.Add(waited)
 	w.listen(nil)
@@ -144,16 +150,17 @@ func (w *stay) wake(err error) (room, error) {
 }
 
 // enterTarpit takes a place in the tarpit, if there is one.
-func (w *stay) enterTarpit() (ok bool) {
-	w.vacate, ok = w.server.tarpit.enter(w.record.Client.Addr(), w.attempt.Verdict.Known)
-	return ok
+func (w *stay) enterTarpit() bool {
+	w.known = w.attempt.Verdict.Known
+	w.inside = w.server.tarpit.enter(w.record.Client.Addr(), w.known)
+	return w.inside
 }
 
 // leaveTarpit gives the place back. A stay that has not waited has none.
 func (w *stay) leaveTarpit() {
-	if w.vacate != nil {
-		w.vacate()
-		w.vacate = nil
+	if w.inside {
+		w.inside = false
+		w.server.tarpit.leave(w.record.Client.Addr(), w.known)
 	}
 }
 

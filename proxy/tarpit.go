@@ -23,32 +23,33 @@ type tarpit struct {
 	waiting map[netip.Prefix]int // strangers by source and by network, which differ in length
 }
 
-// enter takes a place for addr and returns how to give it back, or false when
-// there is none.
-func (p *tarpit) enter(addr netip.Addr, known bool) (leave func(), ok bool) {
+// enter takes a place for addr, which leave gives back, and says whether there is one.
+func (p *tarpit) enter(addr netip.Addr, known bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known {
-		p.known++
-		return func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.known--
-		}, true
-	}
 	source, network := limiter.Source(addr), limiter.Network(addr)
-	if full(p.total, p.limits.Total) || full(p.waiting[source], p.limits.Source) || full(p.waiting[network], p.limits.Network) {
-		return nil, false
-	}
-	if p.waiting == nil {
+	switch {
+	case known:
+		p.known++
+		return true
+	case full(p.total, p.limits.Total) || full(p.waiting[source], p.limits.Source) || full(p.waiting[network], p.limits.Network):
+		return false
+	case p.waiting == nil:
 		p.waiting = map[netip.Prefix]int{}
 	}
 	p.add(source, network, 1)
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.add(source, network, -1)
-	}, true
+	return true
+}
+
+// leave gives back the place that enter gave addr.
+func (p *tarpit) leave(addr netip.Addr, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known {
+		p.known--
+		return
+	}
+	p.add(limiter.Source(addr), limiter.Network(addr), -1)
 }
 
 func full(n, limit int) bool { return limit > 0 && n >= limit }

@@ -16,14 +16,10 @@ func TestTarpitCounts(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	limits := TarpitLimits{Source: 2, Network: 4, Total: 9}
 	pit := tarpit{limits: limits}
-	type guest struct {
-		addr  netip.Addr
-		leave func()
-	}
-	var inside []guest
+	var inside []netip.Addr
 	among := func(block func(netip.Addr) netip.Prefix, addr netip.Addr) (n int) {
 		for _, g := range inside {
-			if block(g.addr) == block(addr) {
+			if block(g) == block(addr) {
 				n++
 			}
 		}
@@ -33,17 +29,17 @@ func TestTarpitCounts(t *testing.T) {
 	for range 20_000 {
 		if len(inside) > 0 && r.IntN(2) == 0 {
 			i := r.IntN(len(inside))
-			inside[i].leave()
+			pit.leave(inside[i], false)
 			inside = append(inside[:i], inside[i+1:]...)
 		}
 		addr := netip.MustParseAddr(fmt.Sprintf([]string{"203.0.%d.%d", "2001:db8:%d:%d::1"}[r.IntN(2)], r.IntN(3), r.IntN(3)))
-		leave, ok := pit.enter(addr, false)
+		ok := pit.enter(addr, false)
 		room := len(inside) < limits.Total && among(limiter.Source, addr) < limits.Source && among(limiter.Network, addr) < limits.Network
-		if refused[!ok]++; ok != room || ok != (leave != nil) {
+		if refused[!ok]++; ok != room {
 			t.Fatalf("with %d inside, enter says %t", len(inside), ok)
 		}
 		if ok {
-			inside = append(inside, guest{addr, leave})
+			inside = append(inside, addr)
 		}
 		if pit.size() != len(inside) {
 			t.Fatalf("%d inside, size is %d", len(inside), pit.size())
@@ -53,7 +49,7 @@ func TestTarpitCounts(t *testing.T) {
 		t.Errorf("refused and let in: %v", refused)
 	}
 	for _, g := range inside {
-		g.leave()
+		pit.leave(g, false)
 	}
 	if len(pit.waiting) != 0 || pit.size() != 0 {
 		t.Errorf("empty, it remembers %v", pit.waiting)
@@ -64,7 +60,7 @@ func TestTarpitCounts(t *testing.T) {
 func TestTarpitWithoutLimits(t *testing.T) {
 	var pit tarpit
 	for range 10_000 {
-		if _, ok := pit.enter(clientIP, false); !ok {
+		if !pit.enter(clientIP, false) {
 			t.Fatal("there is no place")
 		}
 	}
@@ -76,8 +72,8 @@ func TestTarpitIsSafeForMany(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 1000 {
-				if leave, ok := pit.enter(clientIP, false); ok {
-					leave()
+				if pit.enter(clientIP, false) {
+					pit.leave(clientIP, false)
 				}
 				if n := pit.size(); n > 5 {
 					t.Errorf("%d are inside", n)

@@ -19,7 +19,7 @@ func under(n int, f func()) {
 // stack grew on the way to a call.
 func TestStackGrowsOnTheWayToACall(t *testing.T) {
 	near, far := dialled(t)
-	fd, here := near.(*conn).fd, far.RemoteAddr().String()
+	fd, here := int(near.(*conn).fd), far.RemoteAddr().String()
 	for name, f := range map[string]func() (got, want string){
 		"getsockname": func() (string, string) { return localAddr(fd).String(), here },
 		"read": func() (string, string) {

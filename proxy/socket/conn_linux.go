@@ -11,17 +11,17 @@ import (
 // conn is a TCP connection that the poller watches.
 type conn struct {
 	alarm
-	fd     int
 	remote netip.AddrPort
 	in     half // to read
 	out    half // to write
 
-	mu       sync.Mutex
+	fd       int32
 	closed   bool
 	nonblock bool
 	short    bool    // a read may stop short of what is there: of the end, or at an urgent octet
 	deaf     bool    // only its deadline wakes the sleeper
 	sleeper  Sleeper // nil unless the connection is parked
+	mu       sync.Mutex
 }
 
 // half is one direction of a conn. Its fields but the first are guarded by the
@@ -38,7 +38,7 @@ var waiters = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
 
 // newConn has the poller watch fd, which the conn closes.
 func newConn(fd int, remote netip.AddrPort) (*conn, error) {
-	c := &conn{fd: fd, remote: remote}
+	c := &conn{fd: int32(fd), remote: remote}
 	c.place = -1
 	if err := watch(c); err != nil {
 		shut(fd)
@@ -69,7 +69,7 @@ func (c *conn) read(p []byte) (n int, err error) {
 	if err := c.begin(&c.in); err != nil {
 		return 0, err
 	}
-	n, err = read(c.fd, p)
+	n, err = read(int(c.fd), p)
 	if err == ErrNothing {
 		return 0, err
 	}
@@ -102,7 +102,7 @@ func (c *conn) write(p []byte) (n int, err error) {
 	if err := c.begin(&c.out); err != nil {
 		return 0, err
 	}
-	n, err = write(c.fd, p)
+	n, err = write(int(c.fd), p)
 	if n == len(p) || err != nil && err != ErrNothing {
 		c.more(&c.out)
 	}
@@ -214,7 +214,7 @@ func (c *conn) CloseWrite() error {
 	if err := c.open(); err != nil {
 		return err
 	}
-	return shutWrite(c.fd)
+	return shutWrite(int(c.fd))
 }
 
 func (c *conn) open() error {
@@ -243,7 +243,7 @@ func (c *conn) Close() error {
 	c.out.call.Lock()
 	defer c.out.call.Unlock()
 	unwatch(c)
-	shut(c.fd)
+	shut(int(c.fd))
 	if s != nil {
 		s.Wake()
 	}
@@ -257,7 +257,7 @@ func (c *conn) LocalAddr() net.Addr {
 	if c.open() != nil {
 		return nil
 	}
-	return net.TCPAddrFromAddrPort(localAddr(c.fd))
+	return net.TCPAddrFromAddrPort(localAddr(int(c.fd)))
 }
 
 // RemoteAddr is the address of the other end.

@@ -84,7 +84,7 @@ func (l *listener) accept() (fd int, from netip.AddrPort, err error) {
 	if err := c.begin(&c.in); err != nil {
 		return 0, from, err
 	}
-	fd, from, err = accept(c.fd)
+	fd, from, err = accept(int(c.fd))
 	if err != ErrNothing {
 		c.more(&c.in)
 	}
@@ -164,7 +164,7 @@ func dialFrom(fd int, to netip.AddrPort, until time.Time) (Conn, error) {
 // which tells at once where the peer is near.
 func (c *conn) connected(to *sockaddr) error {
 	for {
-		switch err := connect(c.fd, to); {
+		switch err := connect(int(c.fd), to); {
 		case err == nil || errors.Is(err, syscall.EISCONN):
 			c.more(&c.out)
 			return nil

@@ -38,7 +38,7 @@ func hasOptions(t *testing.T, c *conn) {
 		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 300},
 	} {
-		if v, err := syscall.GetsockoptInt(c.fd, o[0], o[1]); err != nil || v != o[2] {
+		if v, err := syscall.GetsockoptInt(int(c.fd), o[0], o[1]); err != nil || v != o[2] {
 			t.Errorf("option %d of level %d is %d, %v, want %d", o[1], o[0], v, err, o[2])
 		}
 	}

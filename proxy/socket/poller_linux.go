@@ -36,13 +36,13 @@ func watch(c *conn) error {
 		return poller.err
 	}
 	poller.mu.Lock()
-	for len(poller.conns) <= c.fd {
+	for len(poller.conns) <= int(c.fd) {
 		poller.conns = append(poller.conns, nil)
 	}
 	poller.conns[c.fd] = c
 	poller.mu.Unlock()
-	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | syscall.EPOLLPRI | epollET, Fd: int32(c.fd)}
-	err := epollAdd(poller.fd, c.fd, &event)
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | syscall.EPOLLPRI | epollET, Fd: c.fd}
+	err := epollAdd(poller.fd, int(c.fd), &event)
 	if err != nil {
 		unwatch(c)
 	}
