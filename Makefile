@@ -43,7 +43,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## measure postern beside its peers for twelve minutes, into bench/README.md
+bench: ## measure postern beside its peers for fifteen minutes, into bench/README.md
 	@.ci/install dovecot nginx haproxy
 	go run ./cmd/postern-bench $(BENCH)
 
