@@ -19,7 +19,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # What the tests talk to: the server behind the gate, the clients before it and
 # the gates beside it.
-PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl python3 prometheus-alertmanager
+PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 prometheus-alertmanager
 
 .PHONY: help
 help: ## list the targets
