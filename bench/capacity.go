@@ -78,16 +78,7 @@ func fill(ctx context.Context, t *Target, s *Sample, o *Options) error {
 	sessions, attempts := o.crew()
 	h := &held{t: t, o: o, sessions: make([]*client.Session, sessions)}
 	defer h.release()
-	if err := h.warm(ctx, caller); err != nil {
-		return err
-	}
-	if err := h.baseline(ctx); err != nil {
-		return err
-	}
-	if err := h.open(ctx, caller); err != nil {
-		return err
-	}
-	if err := h.weigh(ctx, s, "memory per session"); err != nil {
+	if err := h.fill(ctx, s, caller); err != nil {
 		return err
 	}
 	k := &stuck{sessions: make([]*client.Session, attempts)}

@@ -61,16 +61,7 @@ func holdIdle(ctx context.Context, t *Target, s *Sample, o *Options, sec client.
 	}
 	h := &held{t: t, o: o, sessions: make([]*client.Session, o.Sessions)}
 	defer h.release()
-	if err := h.warm(ctx, caller); err != nil {
-		return err
-	}
-	if err := h.baseline(ctx); err != nil {
-		return err
-	}
-	if err := h.open(ctx, caller); err != nil {
-		return err
-	}
-	if err := h.weigh(ctx, s, "memory per session"); err != nil {
+	if err := h.fill(ctx, s, caller); err != nil {
 		return err
 	}
 	if err := h.wake(ctx, s); err != nil || !transfers {
@@ -96,6 +87,21 @@ type held struct {
 	memory      int64 // before there were any
 	weighed     int64 // memory when they were last weighed
 	descriptors int64
+}
+
+// fill logs in all sessions, at a target that has had its first clients, and weighs
+// them.
+func (h *held) fill(ctx context.Context, s *Sample, c *client.Caller) error {
+	if err := h.warm(ctx, c); err != nil {
+		return err
+	}
+	if err := h.baseline(ctx); err != nil {
+		return err
+	}
+	if err := h.open(ctx, c); err != nil {
+		return err
+	}
+	return h.weigh(ctx, s, "memory per session")
 }
 
 // warm lets a few log in and out: whatever a program sets up at the first clients
