@@ -4,9 +4,6 @@ import (
 	"context"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -48,22 +45,11 @@ type heapUse struct {
 // tendHeap tends the heap of the process until the function that it returns is
 // called. An operator who has set GOGC or GOMEMLIMIT does so himself.
 func (s surroundings) tendHeap() (stop func()) {
-	if slices.ContainsFunc(s.environ, func(v string) bool {
-		return strings.HasPrefix(v, "GOGC=") || strings.HasPrefix(v, "GOMEMLIMIT=")
-	}) {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var tending sync.WaitGroup
-	tending.Go(func() { tend(ctx) })
-	return func() {
-		cancel()
-		tending.Wait()
-	}
+	return s.tend(tendHeap, "GOGC", "GOMEMLIMIT")
 }
 
-// tend does what a heap decides, until ctx ends.
-func tend(ctx context.Context) {
+// tendHeap does what a heap decides, until ctx ends.
+func tendHeap(ctx context.Context) {
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	h := heap{percent: 100}
 	tick := time.NewTicker(tidyEvery)

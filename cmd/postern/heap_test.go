@@ -55,7 +55,7 @@ func TestTendHeap(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(77))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	tend(ctx)
+	tendHeap(ctx)
 	surroundings{}.tendHeap()()
 	surroundings{environ: []string{"GOGC=77"}}.tendHeap()()
 	if percent := debug.SetGCPercent(77); percent != 77 {
