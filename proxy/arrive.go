@@ -74,14 +74,14 @@ func (c *readAhead) buffered() int {
 // client speaks first.
 func (s *session) enter() (room, error) {
 	conn, err := s.proxyHeader(s.raw)
-	if err == nil {
-		err = s.connectVerdict()
-	}
 	if err != nil {
 		return nil, err
 	}
 	s.client = dialogue.NewConn(conn)
 	s.client.Ref = s.record.ID
+	if err := s.connectVerdict(); err != nil {
+		return nil, err
+	}
 	if s.door.TLS == Implicit {
 		return s.toTLS(s.greet)
 	}

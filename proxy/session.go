@@ -152,8 +152,6 @@ func (s *session) connectVerdict() error {
 		return nil
 	}
 	if s.door.TLS == Upgrade {
-		s.client = dialogue.NewConn(s.raw)
-		s.client.Ref = s.record.ID
 		s.answer(dialogue.Request{}, dialogue.AnswerBusy)
 	}
 	return ending{EndRefused, fmt.Errorf("refused by rule %s", verdict.Rule)}
