@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"postern/bench/client"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // attack is the scenario: a site's own people log in while it is attacked.
@@ -24,7 +24,7 @@ var incident = Scenario{
 	Works: incidentWorks,
 }
 
-// What the mail server behind the targets is worth at a site of [crowd.Normal] logins a second: so many passwords a
+// What the mail server behind the targets is worth at a site of [traffic.Normal] logins a second: so many passwords a
 // second, each of which takes so long. A smaller site has a smaller server.
 const (
 	checkRate = 200.0
@@ -35,7 +35,7 @@ const (
 type siege struct {
 	about  string
 	normal float64 // logins a second of the site's own people
-	attack crowd.Attack
+	attack traffic.Attack
 	peace  time.Duration // before the attack
 	onset  time.Duration // then, while nobody is counted
 	lasts  time.Duration // then, while people are counted
@@ -43,13 +43,13 @@ type siege struct {
 
 // attackWorks lists the attacks asked for, each at every strength asked for.
 func attackWorks(o *Options) (works []Work, err error) {
-	lost := map[crowd.Kind]*hopeless{}
+	lost := map[traffic.Kind]*hopeless{}
 	for _, times := range slices.Sorted(slices.Values(o.Times)) {
 		if times <= 1 {
 			return nil, fmt.Errorf("an attack makes logins more than once the normal ones, not %g times", times)
 		}
 		for _, k := range o.Attacks {
-			kind, err := crowd.ParseKind(k)
+			kind, err := traffic.ParseKind(k)
 			if err != nil {
 				return nil, err
 			}
@@ -69,10 +69,10 @@ const onset = 3 * time.Second
 
 // siege returns an attack that has lasted for long: it begins with a wave that makes the line as long as hours of the
 // attack would, and people are counted from then on.
-func (o *Options) siege(kind crowd.Kind, times float64) siege {
+func (o *Options) siege(kind traffic.Kind, times float64) siege {
 	v := siege{normal: o.normal(times), peace: o.Peace, onset: onset, lasts: o.Siege}
 	wave := max(times, o.Most/v.normal)
-	v.attack = crowd.Attack{Kind: kind, Curve: []crowd.Step{{From: o.Peace, Times: wave}, {From: o.Peace + onset, Times: times}}}
+	v.attack = traffic.Attack{Kind: kind, Curve: []traffic.Step{{From: o.Peace, Times: wave}, {From: o.Peace + onset, Times: times}}}
 	v.about = fmt.Sprintf("After %v of peace the attack, %s, begins: for %v it makes logins %.3g times as many, "+
 		"so that the line before the mail server is as long as after hours of it, and nobody is counted; then %g times.", o.Peace, kind, onset, wave, times)
 	return v
@@ -81,7 +81,7 @@ func (o *Options) siege(kind crowd.Kind, times float64) siege {
 // incidentWorks lists one work.
 func incidentWorks(o *Options) ([]Work, error) {
 	const hours, most = 5, 4.27
-	v := siege{normal: o.normal(most), attack: crowd.Incident(o.Peace, o.Hour), peace: o.Peace, lasts: hours * o.Hour}
+	v := siege{normal: o.normal(most), attack: traffic.Incident(o.Peace, o.Hour), peace: o.Peace, lasts: hours * o.Hour}
 	v.about = fmt.Sprintf("Then, from 20,000 addresses with at most a try a minute each, logins rise as they did on 29 March 2022: "+
 		"to 2.35, 3.09, 4.08, %g and 3.46 times normal, hour by hour, with %v for an hour.", most, o.Hour)
 	return []Work{v.work(o, "incident")}, nil
@@ -89,12 +89,12 @@ func incidentWorks(o *Options) ([]Work, error) {
 
 // normal returns how many logins a second the site's own people make, so that all together are no more than Most.
 func (o *Options) normal(times float64) float64 {
-	return min(crowd.Normal, o.Most/times)
+	return min(traffic.Normal, o.Most/times)
 }
 
 // work describes v for the table and the report.
 func (v siege) work(o *Options, name string) Work {
-	checks := checkRate * v.normal / crowd.Normal
+	checks := checkRate * v.normal / traffic.Normal
 	return Work{
 		Name: name,
 		About: fmt.Sprintf("The people of a site log in %.3g times a second, before a mail server that can check %.3g passwords a second, first come, first served. "+
@@ -106,7 +106,7 @@ func (v siege) work(o *Options, name string) Work {
 			fmt.Sprintf("LIMIT_GLOBAL=%.0f/1s", checks),
 			fmt.Sprintf("BACKEND_LOGINS=%.0f", max(1, checks*checkTime.Seconds())),
 		},
-		Known:   crowd.New(1, v.normal, time.Time{}).Residents(),
+		Known:   traffic.New(1, v.normal, time.Time{}).KnownLogins(),
 		Measure: func(ctx context.Context, t *Target, s *Sample) error { return v.measure(ctx, t, s) },
 	}
 }
@@ -116,7 +116,7 @@ func (v siege) measure(ctx context.Context, t *Target, s *Sample) error {
 	if t.Backend == nil {
 		return fmt.Errorf("%w: it takes the bench's own mail server, which knows everybody's password", ErrNotOffered)
 	}
-	if err := t.Backend.Limit(ctx, checkRate*v.normal/crowd.Normal, checkTime, 0); err != nil {
+	if err := t.Backend.Limit(ctx, checkRate*v.normal/traffic.Normal, checkTime, 0); err != nil {
 		return err
 	}
 	defer func() { _ = t.Backend.Limit(context.WithoutCancel(ctx), 0, 0, 0) }() // if it is still there
@@ -130,7 +130,7 @@ func (v siege) measure(ctx context.Context, t *Target, s *Sample) error {
 	if err != nil {
 		return err
 	}
-	g.play(ctx, crowd.New(1, v.normal, begun, v.attack))
+	g.play(ctx, traffic.New(1, v.normal, begun, v.attack))
 	if cpu, known := meter.CPU(); known {
 		s.Figure("CPU per attempt", "µs", Lower, float64(cpu.Microseconds())/float64(g.attempts()))
 	}

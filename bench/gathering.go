@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"postern/bench/client"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // gathering is a crowd at the doors of one target, counted class by class.
@@ -24,14 +24,14 @@ type gathering struct {
 }
 
 // census is what became of each class.
-type census map[crowd.Class]*Tally
+type census map[traffic.Class]*Tally
 
 func newCensus(begun time.Time) census {
 	c := census{}
-	for _, k := range crowd.Classes() {
+	for _, k := range traffic.Classes() {
 		c[k] = NewTally(begun)
 	}
-	c[crowd.Office] = c[crowd.Phone] // both are who they always were, where they always are
+	c[traffic.Office] = c[traffic.Phone] // both are who they always were, where they always are
 	return c
 }
 
@@ -62,7 +62,7 @@ func newGathering(t *Target, begun, from, counted, until time.Time, attackers fl
 
 // play lets everybody come when they are due. It goes on, with nobody counted any more, until all who were counted know
 // what became of them.
-func (g *gathering) play(ctx context.Context, c *crowd.Crowd) {
+func (g *gathering) play(ctx context.Context, c *traffic.Generator) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -80,14 +80,14 @@ func (g *gathering) play(ctx context.Context, c *crowd.Crowd) {
 }
 
 // counts reports whether l is one of the people and counted.
-func (g *gathering) counts(l crowd.Login) bool {
-	return l.Class != crowd.Attacker && l.At.Before(g.until)
+func (g *gathering) counts(l traffic.Login) bool {
+	return l.Class != traffic.Attacker && l.At.Before(g.until)
 }
 
 // visit is one login from its beginning to its end. Newcomers who are turned away come again, while anybody is counted.
-func (g *gathering) visit(ctx context.Context, l crowd.Login) {
+func (g *gathering) visit(ctx context.Context, l traffic.Login) {
 	caller := g.people
-	if l.Class == crowd.Attacker {
+	if l.Class == traffic.Attacker {
 		caller = g.attackers
 	} else {
 		g.late.Add(l.At, time.Since(l.At), client.Accepted, nil)
@@ -109,7 +109,7 @@ func (g *gathering) visit(ctx context.Context, l crowd.Login) {
 }
 
 // of returns where l is counted.
-func (g *gathering) of(l crowd.Login) *Tally {
+func (g *gathering) of(l traffic.Login) *Tally {
 	switch {
 	case l.At.Before(g.from):
 		return g.peace[l.Class]
@@ -120,7 +120,7 @@ func (g *gathering) of(l crowd.Login) *Tally {
 }
 
 // login connects, shows the password, and leaves.
-func (g *gathering) login(ctx context.Context, c *client.Caller, l crowd.Login) (client.Answer, error) {
+func (g *gathering) login(ctx context.Context, c *client.Caller, l traffic.Login) (client.Answer, error) {
 	source, err := g.target.From(l.Addr)
 	if err != nil {
 		return 0, err
@@ -150,7 +150,7 @@ func (g *gathering) accepted() int {
 func (g *gathering) sum(of func(*Tally) int) (n int) {
 	for _, c := range []census{g.peace, g.onset, g.siege} {
 		for k, t := range c {
-			if k != crowd.Office { // it is among the phones
+			if k != traffic.Office { // it is among the phones
 				n += of(t)
 			}
 		}
@@ -163,23 +163,23 @@ const knownAccepted = "known, accepted"
 
 // report puts what became of everybody into s.
 func (g *gathering) report(s *Sample) {
-	known := g.siege[crowd.Phone]
+	known := g.siege[traffic.Phone]
 	s.Figure(knownAccepted, "%", Higher, known.Share())
-	s.Figure("travellers, accepted", "%", Higher, g.siege[crowd.Traveller].Share())
-	s.Figure("newcomers' tries, accepted", "%", Higher, g.siege[crowd.Newcomer].Share())
+	s.Figure("travellers, accepted", "%", Higher, g.siege[traffic.Traveller].Share())
+	s.Figure("newcomers' tries, accepted", "%", Higher, g.siege[traffic.Newcomer].Share())
 	s.Figure("known, median", "ms", Lower, known.Millis(50))
 	s.Figure("known, 99 %", "ms", Lower, known.Millis(99))
-	s.Figure("known, 99 %, before the attack", "ms", Neither, g.peace[crowd.Phone].Millis(99))
-	if before := g.peace[crowd.Phone].Millis(99); before > 0 {
+	s.Figure("known, 99 %, before the attack", "ms", Neither, g.peace[traffic.Phone].Millis(99))
+	if before := g.peace[traffic.Phone].Millis(99); before > 0 {
 		s.Figure("known, 99 %, against before", "×", Lower, known.Millis(99)/before)
 	}
 	s.Figure("the bench itself was late, 99 %", "ms", Neither, g.late.Millis(99))
-	s.Latency("known, before the attack", g.peace[crowd.Phone])
+	s.Latency("known, before the attack", g.peace[traffic.Phone])
 	s.Latency("known, under attack", known)
-	s.Timeline("logins", "a second", g.line("attackers come", crowd.Attacker, begins), g.line("known come", crowd.Phone, begins),
-		g.line("known accepted", crowd.Phone, accepts))
-	s.Timeline("slowest login of the known", "s", g.line("known", crowd.Phone, slowest))
-	for k, name := range map[crowd.Class]string{crowd.Phone: "known", crowd.Traveller: "travellers"} {
+	s.Timeline("logins", "a second", g.line("attackers come", traffic.Attacker, begins), g.line("known come", traffic.Phone, begins),
+		g.line("known accepted", traffic.Phone, accepts))
+	s.Timeline("slowest login of the known", "s", g.line("known", traffic.Phone, slowest))
+	for k, name := range map[traffic.Class]string{traffic.Phone: "known", traffic.Traveller: "travellers"} {
 		if what := g.siege[k].Failures(); what != "" {
 			s.Problem("of %d logins of the %s: %s", g.siege[k].All(), name, what)
 		}
@@ -191,7 +191,7 @@ func accepts(s Second) float64 { return float64(s.Accepted) }
 func slowest(s Second) float64 { return s.Slowest.Seconds() }
 
 // line is one class, second by second, in peace and under attack.
-func (g *gathering) line(name string, k crowd.Class, value func(Second) float64) Line {
+func (g *gathering) line(name string, k traffic.Class, value func(Second) float64) Line {
 	line := Line{Name: name, Values: make([]float64, int(g.until.Sub(g.begun)/time.Second))}
 	for _, c := range []census{g.peace, g.onset, g.siege} {
 		for i, s := range c[k].Seconds() {
@@ -212,7 +212,7 @@ func (t *Target) From(addr netip.Addr) (netip.Addr, error) {
 	case !t.loopback:
 		return addr, fmt.Errorf("%w: from elsewhere than this machine, addresses must be announced", ErrNotOffered)
 	}
-	if addr, ok := crowd.Loopback(addr); ok {
+	if addr, ok := traffic.Loopback(addr); ok {
 		return addr, nil
 	}
 	return addr, fmt.Errorf("%w: IPv6 prefixes have no like on the loopback network; they must be announced", ErrNotOffered)

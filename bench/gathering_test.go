@@ -10,21 +10,21 @@ import (
 	"testing/synctest"
 	"time"
 
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // phase is how long there is peace, and then the attack.
 const phase = 20 * time.Second
 
 // gather plays the crowd of seed 1 at p: peace and then the attack.
-func gather(t *testing.T, p *porter, a crowd.Attack) *gathering {
+func gather(t *testing.T, p *porter, a traffic.Attack) *gathering {
 	t.Helper()
 	begun := time.Now()
-	g, err := newGathering(p.target(), begun, begun.Add(phase), begun.Add(phase), begun.Add(2*phase), (a.Peak()-1)*crowd.Normal)
+	g, err := newGathering(p.target(), begun, begun.Add(phase), begun.Add(phase), begun.Add(2*phase), (a.Peak()-1)*traffic.Normal)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.play(t.Context(), crowd.New(1, crowd.Normal, begun, a))
+	g.play(t.Context(), traffic.New(1, traffic.Normal, begun, a))
 	return g
 }
 
@@ -32,12 +32,12 @@ func gather(t *testing.T, p *porter, a crowd.Attack) *gathering {
 func TestTheCrowdComesAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, begun := &porter{answer: right}, time.Now()
-		attack := crowd.Steady(crowd.Wide, phase, 3)
+		attack := traffic.Steady(traffic.Wide, phase, 3)
 		g := gather(t, p, attack)
 		byTime := func(a, b visit) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.account, b.account)) }
 		slices.SortFunc(p.visits, byTime)
 		var want []visit
-		for c := crowd.New(1, crowd.Normal, begun, attack); ; {
+		for c := traffic.New(1, traffic.Normal, begun, attack); ; {
 			l := c.Next()
 			if l.At.After(g.until) {
 				break
@@ -56,13 +56,13 @@ func TestTheCrowdComesAsItIs(t *testing.T) {
 
 func TestOnlyAttackersAndStalePhonesAreDenied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := gather(t, &porter{answer: right}, crowd.Steady(crowd.Few, phase, 3))
-		for k, share := range map[crowd.Class]float64{
-			crowd.Phone: 100, crowd.Traveller: 100, crowd.Newcomer: 100, crowd.Stale: 0, crowd.Attacker: 0,
+		g := gather(t, &porter{answer: right}, traffic.Steady(traffic.Few, phase, 3))
+		for k, share := range map[traffic.Class]float64{
+			traffic.Phone: 100, traffic.Traveller: 100, traffic.Newcomer: 100, traffic.Stale: 0, traffic.Attacker: 0,
 		} {
 			for name, c := range map[string]census{"peace": g.peace, "siege": g.siege} {
 				all := c[k].All()
-				if name == "peace" && k == crowd.Attacker {
+				if name == "peace" && k == traffic.Attacker {
 					if all != 0 {
 						t.Errorf("%d attackers in peace", all)
 					}
@@ -77,8 +77,8 @@ func TestOnlyAttackersAndStalePhonesAreDenied(t *testing.T) {
 // What is slow is told, and counted from the time a client was due.
 func TestWaitingIsLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := gather(t, &porter{answer: right, takes: 2 * time.Second}, crowd.Steady(crowd.Few, phase, 2))
-		if ms := g.siege[crowd.Phone].Millis(50); ms < 1990 || ms > 2010 {
+		g := gather(t, &porter{answer: right, takes: 2 * time.Second}, traffic.Steady(traffic.Few, phase, 2))
+		if ms := g.siege[traffic.Phone].Millis(50); ms < 1990 || ms > 2010 {
 			t.Errorf("median %v ms, the target takes 2 s", ms)
 		}
 	})
@@ -88,11 +88,11 @@ func TestWaitingIsLatency(t *testing.T) {
 func TestNobodyWaitsForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		g := gather(t, &porter{answer: right, takes: time.Hour}, crowd.Steady(crowd.Few, phase, 3))
+		g := gather(t, &porter{answer: right, takes: time.Hour}, traffic.Steady(traffic.Few, phase, 3))
 		if took := time.Since(begun); took > g.until.Sub(begun)+peoplePatience+time.Second {
 			t.Errorf("it took %v", took)
 		}
-		known := g.siege[crowd.Phone]
+		known := g.siege[traffic.Phone]
 		if known.Share() != 0 || known.All() == 0 || known.Millis(50) < 9900 {
 			t.Errorf("%.1f %% of %d accepted after %v ms", known.Share(), known.All(), known.Millis(50))
 		}
@@ -110,7 +110,7 @@ func TestNobodyWaitsForever(t *testing.T) {
 func TestOnsetIsPlayedAndNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Defaults()
-		v := o.siege(crowd.Wide, 4.27)
+		v := o.siege(traffic.Wide, 4.27)
 		if peak := v.attack.Peak(); peak != 20 {
 			t.Errorf("the wave is %v times normal, 1200 a second are 20", peak)
 		}
@@ -120,15 +120,15 @@ func TestOnsetIsPlayedAndNotCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.play(t.Context(), crowd.New(1, v.normal, begun, v.attack))
-		if n := g.onset[crowd.Attacker].All(); n < 3*1000 || n > 3*1300 {
+		g.play(t.Context(), traffic.New(1, v.normal, begun, v.attack))
+		if n := g.onset[traffic.Attacker].All(); n < 3*1000 || n > 3*1300 {
 			t.Errorf("%d attackers in a wave of 3 seconds", n)
 		}
-		if n := g.siege[crowd.Attacker].All(); n < 10*170 || n > 10*220 {
+		if n := g.siege[traffic.Attacker].All(); n < 10*170 || n > 10*220 {
 			t.Errorf("%d attackers in the 10 seconds that count, at 3.27 times 60", n)
 		}
-		if g.peace[crowd.Attacker].All() != 0 || g.attempts() != len(p.visits) {
-			t.Errorf("%d attackers in peace; %d of %d logins counted in all", g.peace[crowd.Attacker].All(), g.attempts(), len(p.visits))
+		if g.peace[traffic.Attacker].All() != 0 || g.attempts() != len(p.visits) {
+			t.Errorf("%d attackers in peace; %d of %d logins counted in all", g.peace[traffic.Attacker].All(), g.attempts(), len(p.visits))
 		}
 	})
 }
@@ -137,7 +137,7 @@ func TestOnsetIsPlayedAndNotCounted(t *testing.T) {
 func TestNewcomersComeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &porter{answer: func(visit) string { return "a NO [UNAVAILABLE] later\r\n" }}
-		gather(t, p, crowd.Steady(crowd.Few, phase, 2))
+		gather(t, p, traffic.Steady(traffic.Few, phase, 2))
 		tries := map[string]int{}
 		for _, v := range p.visits {
 			if strings.HasPrefix(v.account, "newcomer") {

@@ -18,7 +18,7 @@ import (
 	"postern/bench/backend"
 	"postern/bench/client"
 	"postern/bench/peer"
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // house is what stands around targets that the bench starts itself: a folder, a
@@ -60,7 +60,7 @@ func openHouse(program string, announce, logLogins bool) (h *house, err error) {
 	if err := os.Chmod(h.dir, 0o755); err != nil { // targets give up their rights
 		return h, err
 	}
-	cert, err := proxytest.NewCertificate("localhost", "127.0.0.1")
+	cert, err := standin.NewCertificate("localhost", "127.0.0.1")
 	if err != nil {
 		return h, err
 	}

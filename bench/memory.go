@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // memory returns the files that postern would have kept at time t if everybody of known had logged in a day before. from
 // says which address it takes a client's for. It is nil if there is nobody to be known.
-func memory(t time.Time, known []crowd.Login, from func(netip.Addr) (netip.Addr, error)) (map[string][]byte, error) {
+func memory(t time.Time, known []traffic.Login, from func(netip.Addr) (netip.Addr, error)) (map[string][]byte, error) {
 	if known == nil {
 		return nil, nil
 	}

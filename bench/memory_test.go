@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // The gate takes everybody for known, wherever it believes them to be, and nobody else.
 func TestMemoryOfResidents(t *testing.T) {
 	begun := time.Date(2022, 3, 29, 12, 0, 0, 0, time.UTC)
-	residents := crowd.New(1, 1, begun).Residents()
+	residents := traffic.New(1, 1, begun).KnownLogins()
 	target := &Target{loopback: true}
 	files, err := memory(begun, residents, target.From)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"postern/bench/client"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // A visit is one login as a target saw it.
@@ -85,7 +85,7 @@ func (p *porter) serve(c net.Conn) {
 
 // right says whether the password is, as a mail server would.
 func right(v visit) string {
-	if v.secret == crowd.Secret(v.account) {
+	if v.secret == traffic.Secret(v.account) {
 		return "a OK come in\r\n"
 	}
 	return "a NO [AUTHENTICATIONFAILED] no\r\n"

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // Scenario is what can be asked for on the command line by one word.
@@ -34,7 +34,7 @@ type Work struct {
 	// do not bind.
 	Settings []string
 	// Known is who has logged in at postern for a day before it is started.
-	Known []crowd.Login
+	Known []traffic.Login
 	// Announce lets clients say in a PROXY header where they come from, be it any
 	// address at all; targets are told to believe them.
 	Announce bool

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"postern/bench/client"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // tarpit is the scenario: attackers who are made to wait.
@@ -76,10 +76,10 @@ func holdAttackers(ctx context.Context, t *Target, s *Sample, o *Options) error 
 
 // come connects every attacker and lets it guess.
 func (k *stuck) come(ctx context.Context, t *Target, c *client.Caller) error {
-	wide := crowd.New(1, crowd.Normal, time.Time{}, crowd.Steady(crowd.Wide, 0, 100))
-	var who []crowd.Login
+	wide := traffic.New(1, traffic.Normal, time.Time{}, traffic.Steady(traffic.Wide, 0, 100))
+	var who []traffic.Login
 	for len(who) < len(k.sessions) {
-		if l := wide.Next(); l.Class == crowd.Attacker {
+		if l := wide.Next(); l.Class == traffic.Attacker {
 			who = append(who, l)
 		}
 	}
@@ -101,7 +101,7 @@ func (k *stuck) come(ctx context.Context, t *Target, c *client.Caller) error {
 }
 
 // guess tries one wrong password after the other and stays, unless the connection ends.
-func (k *stuck) guess(s *client.Session, l crowd.Login) {
+func (k *stuck) guess(s *client.Session, l traffic.Login) {
 	for i := range guesses {
 		k.waiting.Add(1)
 		answer, err := s.Login(l.Account, fmt.Sprint(l.Secret, i), client.Login)

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // value returns a figure of s.
@@ -26,7 +26,7 @@ func (s *Sample) value(t *testing.T, name string) float64 {
 // serverTLS is what a porter shows clients.
 func serverTLS(t *testing.T) *tls.Config {
 	t.Helper()
-	cert, err := proxytest.NewCertificate("localhost")
+	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,11 @@ type Attempt struct {
 
 // A subject is an attempt as the rules see it.
 type subject struct {
-	network  netip.Prefix
-	keys     [kinds]key // of what it falls into; zero where it does not
-	marks    marks
-	standing standing
-	exempt   bool
+	network      netip.Prefix
+	keys         [kinds]key // of what it falls into; zero where it does not
+	fingerprints fingerprints
+	trust        trust
+	exempt       bool
 }
 
 // subject returns a as the rules r see it at time t.
@@ -32,16 +32,16 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	}
 	account := l.hasher.account(a.Account)
 	s.keys[ofAccount] = account
-	s.marks.credential = credentialMark(a.Credential)
+	s.fingerprints.credential = credentialMark(a.Credential)
 	if !s.exempt { // many share a webmail's address: it says nothing of an account
-		s.marks.source, s.marks.network = blockMark(s.keys[ofSource]), blockMark(s.keys[ofNetwork])
+		s.fingerprints.source, s.fingerprints.network = blockMark(s.keys[ofSource]), blockMark(s.keys[ofNetwork])
 	}
-	s.standing = l.known.look(account, s.marks, keptFor(t, r.KnownTTL))
+	s.trust = l.known.look(account, s.fingerprints, keptFor(t, r.KnownTTL))
 	s.keys[ofPair] = l.hasher.pair(ofPair, account, source, Credential{})
 	if s.pairOfNetwork() {
 		s.keys[ofPair] = l.hasher.pair(ofPair, account, s.network, Credential{})
 	}
-	if s.standing.known() {
+	if s.trust.known() {
 		s.keys[ofUse] = l.hasher.pair(ofUse, account, source, Credential{})
 	}
 	if a.Credential.shown() && r.RepeatTTL > 0 {
@@ -57,11 +57,11 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 // the network that is known, all sources in it share one pair, so that a neighbour gains nothing by hopping through it.
 func (s *subject) applies(k kind) bool {
 	switch {
-	case s.standing.credential, s.keys[k] == key{}:
+	case s.trust.credential, s.keys[k] == key{}:
 		return false
 	case s.exempt:
 		return k == ofAccount
-	case s.standing.known():
+	case s.trust.known():
 		return k == ofSource || k == ofPair
 	}
 	return true
@@ -69,16 +69,16 @@ func (s *subject) applies(k kind) bool {
 
 // pairOfNetwork reports whether it does.
 func (s *subject) pairOfNetwork() bool {
-	return s.standing.network && !s.standing.source
+	return s.trust.network && !s.trust.source
 }
 
 // order returns the place of s among others, before anything is known of where it comes from.
-func (s *subject) order() Order {
-	if s.standing.known() {
-		return Order{class: ofKnown}
+func (s *subject) priority() Priority {
+	if s.trust.known() {
+		return Priority{class: priorityKnown}
 	}
 	if s.exempt { // each account behind a webmail is one of its own
-		return Order{class: ofClean, line: s.keys[ofAccount]}
+		return Priority{class: unpenalized, flow: s.keys[ofAccount]}
 	}
-	return Order{class: ofClean, line: s.keys[ofNetwork]}
+	return Priority{class: unpenalized, flow: s.keys[ofNetwork]}
 }

@@ -108,7 +108,7 @@ func BenchmarkConnect(b *testing.B) {
 	for b.Loop() {
 		t, i = t.Add(time.Microsecond), i+1
 		v, _ := l.Connect(t, stranger(i%10_000))
-		v.Leave(t)
+		v.Close(t)
 	}
 }
 

@@ -32,24 +32,24 @@ func (r *limit) span() time.Duration {
 //
 // golang.org/x/time/rate would need ten times the memory and a lock of its own for each, and cannot hand back a token
 // whose time to act has come, which is what holds are about. Those are counted beside the bucket.
-type bucket moment
+type bucket ticks
 
 // missing returns the time until b is full, at most the span of r.
-func (b bucket) missing(now moment, r *limit) time.Duration {
-	return min(max(now.until(moment(b)), 0), r.span())
+func (b bucket) missing(now ticks, r *limit) time.Duration {
+	return min(max(now.until(ticks(b)), 0), r.span())
 }
 
 // spent returns how many tokens are missing. One that is on its way back is missing until it has arrived, so a token
 // spent just now counts as one. Nothing is missing where the rule is off.
-func (b bucket) spent(now moment, r *limit) int {
-	if r.off() || moment(b) <= now {
+func (b bucket) spent(now ticks, r *limit) int {
+	if r.off() || ticks(b) <= now {
 		return 0
 	}
 	return int((b.missing(now, r)-1)/r.token) + 1
 }
 
 // left returns the tokens that are not spent, with fractions.
-func (b bucket) left(now moment, r *limit) float64 {
+func (b bucket) left(now ticks, r *limit) float64 {
 	if r.off() {
 		return 0
 	}
@@ -57,12 +57,12 @@ func (b bucket) left(now moment, r *limit) float64 {
 }
 
 // spend takes a token. It stops at zero, and never refills anything: not even if now is before what others said it is.
-func (b *bucket) spend(now moment, r *limit) {
-	after := max(moment(*b), now).add(r.token)
+func (b *bucket) spend(now ticks, r *limit) {
+	after := max(ticks(*b), now).add(r.token)
 	*b = max(*b, bucket(min(after, now.add(r.span()))))
 }
 
 // due returns how long it is until a token is there beside keep others, below zero if it has been there for some time.
-func (b bucket) due(now moment, r *limit, keep int) time.Duration {
-	return now.until(moment(b)) - time.Duration(r.tokens-1-keep)*r.token
+func (b bucket) due(now ticks, r *limit, keep int) time.Duration {
+	return now.until(ticks(b)) - time.Duration(r.tokens-1-keep)*r.token
 }

@@ -10,8 +10,8 @@ import (
 var start = time.Date(2022, 3, 29, 12, 0, 0, 0, time.UTC)
 
 // now returns the moment d after start, as a limiter tells it that was first told the time at start.
-func now(d string) moment {
-	return new(origin).moment(start).add(at(d).Sub(start))
+func now(d string) ticks {
+	return new(origin).ticks(start).add(at(d).Sub(start))
 }
 
 // at returns the time d after start, for d in the form of [time.ParseDuration].

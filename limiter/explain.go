@@ -12,9 +12,9 @@ import (
 // to one with a credential that is not known. It is for operators: it says who is known. The text has one line for each
 // fact and ends in a newline; it repeats neither address nor account.
 func (l *Limiter) Explain(t time.Time, addr netip.Addr, account string) string {
-	now, r := l.origin.moment(t), l.rules.Load()
+	now, r := l.origin.ticks(t), l.rules.Load()
 	k := Ticket{limiter: l, verdict: pass, subject: l.subject(t, Attempt{Addr: addr, Account: account}, r)}
-	k.order = k.subject.order()
+	k.priority = k.subject.priority()
 	var b strings.Builder
 	k.explainStanding(&b)
 	k.explainVisits(&b, now, r)
@@ -26,9 +26,9 @@ func (l *Limiter) Explain(t time.Time, addr netip.Addr, account string) string {
 	case Refuse:
 		fmt.Fprintf(&b, "now: refused by rule %s\n", v.Rule)
 	case Wait:
-		fmt.Fprintf(&b, "now: waits %v by rule %s, then for its turn %s\n", v.Wait, v.Rule, k.order)
+		fmt.Fprintf(&b, "now: waits %v by rule %s, then for its turn %s\n", v.Wait, v.Rule, k.priority)
 	default:
-		fmt.Fprintf(&b, "now: passes, to wait for its turn %s\n", k.order)
+		fmt.Fprintf(&b, "now: passes, to wait for its turn %s\n", k.priority)
 	}
 	l.explainLanes(&b, t, r)
 	return b.String()
@@ -41,20 +41,20 @@ func (k *Ticket) explainStanding(b *strings.Builder) {
 		b.WriteString("address: exempt from connect, source, network and pair\n")
 	}
 	switch {
-	case s.standing.source:
+	case s.trust.source:
 		b.WriteString("known: the account was accepted from this source\n")
-	case s.standing.network:
+	case s.trust.network:
 		b.WriteString("known: the account was accepted from this network\n")
 	default:
 		b.WriteString("known: the account was not accepted from here\n")
 	}
-	if s.standing.secrets {
+	if s.trust.secrets {
 		b.WriteString("known: with a credential that was accepted lately no rule about denials applies\n")
 	}
 }
 
 // explainVisits tells what connections the source has.
-func (k *Ticket) explainVisits(b *strings.Builder, now moment, r *rules) {
+func (k *Ticket) explainVisits(b *strings.Builder, now ticks, r *rules) {
 	var source entry
 	if e, mu := k.limiter.table.find(k.subject.keys[ofSource]); e != nil {
 		source = *e
@@ -73,7 +73,7 @@ func most(n int) string {
 }
 
 // explainBucket tells how full the bucket of kind kd is.
-func (k *Ticket) explainBucket(b *strings.Builder, now moment, kd kind, r *rules) {
+func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules) {
 	limit := r.denials(kd)
 	fmt.Fprintf(b, "%s: ", limit.rule)
 	if limit.off() {
@@ -83,7 +83,7 @@ func (k *Ticket) explainBucket(b *strings.Builder, now moment, kd kind, r *rules
 	spent, held, full, behind := 0, uint32(0), time.Duration(0), ""
 	if e, mu := k.limiter.table.find(k.subject.keys[kd]); e != nil {
 		spent, held, full = e.denials.spent(now, limit), e.holds, e.denials.missing(now, limit)
-		if e.rank(now, ofClean) == ofStained {
+		if e.rank(now, unpenalized) == penalized {
 			behind = ", goes behind others"
 		}
 		mu.Unlock()
@@ -114,6 +114,6 @@ func (l *Limiter) explainLanes(b *strings.Builder, t time.Time, r *rules) {
 }
 
 // String says where in the queue o is.
-func (o Order) String() string {
+func (o Priority) String() string {
 	return [...]string{"among the known", "before other strangers", "among strangers", "behind other strangers"}[o.class]
 }

@@ -34,7 +34,7 @@ func (p *person) fresh(k kept) bool {
 }
 
 // latest reports whether m are the first marks of p already, as of now.
-func (p *person) latest(m marks, now hour) bool {
+func (p *person) latest(m fingerprints, now hour) bool {
 	return (m.credential == 0 || p.credentials[0] == m.credential && p.credentialAt[0] == now) &&
 		(m.source == 0 || p.sources[0] == m.source && p.sourceAt[0] == now) &&
 		(m.network == 0 || p.networks[0] == m.network && p.networkAt[0] == now)
@@ -59,39 +59,39 @@ func (n *known) part(account key) *part {
 }
 
 // A standing is what is known of an attempt.
-type standing struct {
+type trust struct {
 	credential bool // it is one that last succeeded
 	source     bool // the account was accepted from its source
 	network    bool // the account was accepted from its network
 	secrets    bool // some credential of the account is known, which this attempt may or may not have
 }
 
-func (s standing) known() bool {
+func (s trust) known() bool {
 	return s.credential || s.source || s.network
 }
 
 // near reports whether the account was accepted from here, whatever its
 // credential.
-func (s standing) near() bool {
+func (s trust) near() bool {
 	return s.source || s.network
 }
 
 // marks are those of one attempt. Each may be zero, which is never known and never learned.
-type marks struct {
+type fingerprints struct {
 	credential      uint16
 	source, network uint32
 }
 
 // look returns how an attempt on account with marks m stands.
-func (n *known) look(account key, m marks, k kept) standing {
+func (n *known) look(account key, m fingerprints, k kept) trust {
 	part := n.part(account)
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	p, ok := part.persons[account]
 	if !ok {
-		return standing{}
+		return trust{}
 	}
-	return standing{
+	return trust{
 		credential: has(p.credentials[:], p.credentialAt[:], m.credential, k),
 		source:     has(p.sources[:], p.sourceAt[:], m.source, k),
 		network:    has(p.networks[:], p.networkAt[:], m.network, k),
@@ -100,7 +100,7 @@ func (n *known) look(account key, m marks, k kept) standing {
 }
 
 // learn notes that an attempt on account with marks m was accepted at time t. At most limit accounts are known.
-func (n *known) learn(t time.Time, account key, m marks, k kept, limit int) {
+func (n *known) learn(t time.Time, account key, m fingerprints, k kept, limit int) {
 	part := n.part(account)
 	part.mu.Lock()
 	defer part.mu.Unlock()
@@ -179,7 +179,7 @@ func (n *known) forget(account key, c uint16) {
 }
 
 // spend takes a login in the reserved lane from what account has of them, or reports that it has none.
-func (n *known) spend(now moment, account key, r *limit) bool {
+func (n *known) spend(now ticks, account key, r *limit) bool {
 	part := n.part(account)
 	part.mu.Lock()
 	defer part.mu.Unlock()

@@ -10,39 +10,39 @@ import (
 func month(d string) kept { return keptFor(at(d), 720*time.Hour) }
 
 // accepted notes a login with m at d after start.
-func (n *known) accepted(d string, account key, m marks) {
+func (n *known) accepted(d string, account key, m fingerprints) {
 	n.learn(at(d), account, m, month(d), 1000)
 }
 
 func TestKnown(t *testing.T) {
 	var n known
-	alice, home := key{1, 1}, marks{credential: 7, source: 70, network: 700}
-	if s := n.look(alice, home, month("0s")); s != (standing{}) {
+	alice, home := key{1, 1}, fingerprints{credential: 7, source: 70, network: 700}
+	if s := n.look(alice, home, month("0s")); s != (trust{}) {
 		t.Errorf("known before anything was accepted: %+v", s)
 	}
 	n.accepted("0s", alice, home)
 	for _, tc := range []struct {
 		at   string
-		m    marks
-		want standing
+		m    fingerprints
+		want trust
 	}{
-		{"0s", home, standing{true, true, true, true}},
-		{"0s", marks{7, 71, 701}, standing{credential: true, secrets: true}}, // a traveller
-		{"0s", marks{8, 70, 700}, standing{source: true, network: true, secrets: true}},
-		{"0s", marks{8, 71, 700}, standing{network: true, secrets: true}},
-		{"0s", marks{}, standing{secrets: true}},
-		{"719h", home, standing{true, true, true, true}},
-		{"720h", home, standing{}},
+		{"0s", home, trust{true, true, true, true}},
+		{"0s", fingerprints{7, 71, 701}, trust{credential: true, secrets: true}}, // a traveller
+		{"0s", fingerprints{8, 70, 700}, trust{source: true, network: true, secrets: true}},
+		{"0s", fingerprints{8, 71, 700}, trust{network: true, secrets: true}},
+		{"0s", fingerprints{}, trust{secrets: true}},
+		{"719h", home, trust{true, true, true, true}},
+		{"720h", home, trust{}},
 	} {
 		if s := n.look(alice, tc.m, month(tc.at)); s != tc.want {
 			t.Errorf("%s %v: %+v, want %+v", tc.at, tc.m, s, tc.want)
 		}
 	}
-	if s := n.look(key{1, 2}, home, month("0s")); s != (standing{}) {
+	if s := n.look(key{1, 2}, home, month("0s")); s != (trust{}) {
 		t.Errorf("what is known of one account is known of another: %+v", s)
 	}
 	n.forget(alice, 7)
-	if s := n.look(alice, home, month("0s")); s != (standing{source: true, network: true}) {
+	if s := n.look(alice, home, month("0s")); s != (trust{source: true, network: true}) {
 		t.Errorf("after its credential was denied: %+v", s)
 	}
 }
@@ -51,15 +51,15 @@ func TestKnown(t *testing.T) {
 func TestInsiderDisplacesHimself(t *testing.T) {
 	var n known
 	honest, insider := key{1, 1}, key{65, 1} // of one part
-	home := marks{credential: 7, source: 70, network: 700}
+	home := fingerprints{credential: 7, source: 70, network: 700}
 	n.accepted("0s", honest, home)
 	for i := range 100_000 {
-		n.accepted("1h", insider, marks{uint16(i + 1), uint32(i + 1000), uint32(i + 1000)})
+		n.accepted("1h", insider, fingerprints{uint16(i + 1), uint32(i + 1000), uint32(i + 1000)})
 	}
-	if s := n.look(honest, home, month("1h")); s != (standing{true, true, true, true}) {
+	if s := n.look(honest, home, month("1h")); s != (trust{true, true, true, true}) {
 		t.Errorf("the honest one is %+v", s)
 	}
-	if s := n.look(insider, marks{1, 1000, 1000}, month("1h")); s.known() {
+	if s := n.look(insider, fingerprints{1, 1000, 1000}, month("1h")); s.known() {
 		t.Errorf("the insider's first address is still %+v", s)
 	}
 	if accounts, sources := n.accounts.Load(), len(n.sources.of); accounts != 2 || sources != 1+sourcesKept {
@@ -94,21 +94,21 @@ func TestRenewOrdersMarks(t *testing.T) {
 func TestKnownIsBounded(t *testing.T) {
 	var n known
 	for i := range 5000 {
-		n.accepted("0s", key{uint64(i), 0}, marks{source: uint32(i + 1)})
+		n.accepted("0s", key{uint64(i), 0}, fingerprints{source: uint32(i + 1)})
 	}
 	if got := n.accounts.Load(); got != 1000 {
 		t.Errorf("%d accounts, want 1000", got)
 	}
-	if !n.look(key{0, 0}, marks{source: 1}, month("0s")).known() {
+	if !n.look(key{0, 0}, fingerprints{source: 1}, month("0s")).known() {
 		t.Error("a flood of accounts pushed out one that was there")
 	}
 	// A month later all of them are forgotten, a few for each that comes.
 	for i := range 1000 {
-		n.accepted("721h", key{uint64(i), 1}, marks{source: uint32(i + 10_000)})
+		n.accepted("721h", key{uint64(i), 1}, fingerprints{source: uint32(i + 10_000)})
 	}
 	homeless := 0
 	for i := range 1000 {
-		if !n.look(key{uint64(i), 1}, marks{source: uint32(i + 10_000)}, month("721h")).known() {
+		if !n.look(key{uint64(i), 1}, fingerprints{source: uint32(i + 10_000)}, month("721h")).known() {
 			homeless++
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // lanes are the global bucket and who waits for its tokens. Strangers must leave the reserve in it, so the known find
 // one at once however many strangers come; what comes back above the reserve goes to whoever asks. So a reserve that
 // is not used is lent, and taken back with the next token.
-type lanes struct {
+type globalQueue struct {
 	mu        sync.Mutex
 	bucket    bucket
 	queue     Queue[*waiter]
@@ -20,8 +20,8 @@ type lanes struct {
 type waiter struct {
 	who      any
 	known    bool
-	deadline moment
-	place    *Place[*waiter]
+	deadline ticks
+	place    *Entry[*waiter]
 	index    int  // in deadlines
 	refused  bool // its time ran out
 }
@@ -43,9 +43,9 @@ func margin(r *rules, reserve int) int {
 // keep returns how many tokens an attempt of class c must leave.
 func keep(c class, reserve int, r *rules) int {
 	switch c {
-	case ofKnown:
+	case priorityKnown:
 		return 0
-	case ofStained:
+	case penalized:
 		return reserve + margin(r, reserve)
 	}
 	return reserve
@@ -62,40 +62,40 @@ func (k *Ticket) Enter(t time.Time, who any) Verdict {
 		return k.verdict
 	}
 	l := k.limiter
-	now, r := l.origin.moment(t), l.rules.Load()
+	now, r := l.origin.ticks(t), l.rules.Load()
 	if r.global.off() {
 		return pass
 	}
 	k.demote(now, r)
-	v := l.lanes.enter(now, k, keep(k.order.class, l.reserve(t, r), r), &r.global, who)
+	v := l.globalQueue.enter(now, k, keep(k.priority.class, l.reserve(t, r), r), &r.global, who)
 	v.Known, v.Near = k.verdict.Known, k.verdict.Near
 	k.verdict = stricter(k.verdict, v)
 	return v
 }
 
 // enter is Enter for a ticket that must leave keep tokens.
-func (ln *lanes) enter(now moment, k *Ticket, keep int, r *limit, who any) Verdict {
+func (ln *globalQueue) enter(now ticks, k *Ticket, keep int, r *limit, who any) Verdict {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	wait := ln.bucket.due(now, r, keep)
-	if wait <= 0 && ln.queue.clear(k.order.class) {
+	if wait <= 0 && ln.queue.clear(k.priority.class) {
 		ln.bucket.spend(now, r)
 		return pass
 	}
-	wait = max(wait, 0) + time.Duration(ln.queue.ahead(k.order))*r.token
-	if k.vain = wait > now.until(k.deadline); k.vain {
+	wait = max(wait, 0) + time.Duration(ln.queue.ahead(k.priority))*r.token
+	if k.starved = wait > now.until(k.deadline); k.starved {
 		return refusal(RuleGlobal)
 	}
 	k.waiter = &waiter{who: who, known: k.verdict.Known, deadline: k.deadline}
-	k.waiter.place = ln.queue.Push(k.order, k.waiter)
+	k.waiter.place = ln.queue.Push(k.priority, k.waiter)
 	heap.Push(&ln.deadlines, k.waiter)
 	return waiting(RuleGlobal, max(wait, 1))
 }
 
 // demote makes a known attempt a stranger if its account, or its source there, has had its share of the reserved lane.
-func (k *Ticket) demote(now moment, r *rules) {
+func (k *Ticket) demote(now ticks, r *rules) {
 	s := &k.subject
-	if !k.order.Known() {
+	if !k.priority.Known() {
 		return
 	}
 	e, mu := k.limiter.table.take(now, s.keys[ofUse], ofUse, r.TableMax)
@@ -103,7 +103,7 @@ func (k *Ticket) demote(now moment, r *rules) {
 		defer mu.Unlock()
 	}
 	if e != nil && e.denials.spent(now, &r.useOfPair) >= r.useOfPair.tokens || !k.limiter.known.spend(now, s.keys[ofAccount], &r.useOfAccount) {
-		k.order = Order{class: ofClean, line: s.keys[ofAccount]}
+		k.priority = Priority{class: unpenalized, flow: s.keys[ofAccount]}
 		return
 	}
 	if e != nil {
@@ -112,17 +112,17 @@ func (k *Ticket) demote(now moment, r *rules) {
 }
 
 // A Decision is the fate of a ticket that queued for its turn.
-type Decision struct {
-	Who     any     // as given to [Ticket.Enter]
+type Dispatched struct {
+	Waiter  any     // as given to [Ticket.Enter]
 	Verdict Verdict // Pass: it is its turn now, and its token is spent. Refuse: its turn did not come in time.
 }
 
 // Turn says whose turn has come by time t and whose time has run out. next is when to ask again, or the zero Time if
 // nobody queues; a ticket that enters meanwhile may bring it forward, so ask again when [Ticket.Enter] says Wait.
-func (l *Limiter) Turn(t time.Time) (decided []Decision, next time.Time) {
-	now, r := l.origin.moment(t), l.rules.Load()
+func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
+	now, r := l.origin.ticks(t), l.rules.Load()
 	reserve := l.reserve(t, r)
-	ln := &l.lanes
+	ln := &l.globalQueue
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	for ln.queue.Len() > 0 && ln.wait(now, reserve, r) <= 0 {
@@ -147,19 +147,19 @@ func (l *Limiter) Turn(t time.Time) (decided []Decision, next time.Time) {
 }
 
 // wait returns how long it is until the first in the queue has a token. Somebody must be in it.
-func (ln *lanes) wait(now moment, reserve int, r *rules) time.Duration {
+func (ln *globalQueue) wait(now ticks, reserve int, r *rules) time.Duration {
 	if r.global.off() {
 		return 0
 	}
 	c, itsTurn := ln.queue.next()
-	if c == ofStained && itsTurn { // one in eight, whatever others need
-		c = ofClean
+	if c == penalized && itsTurn { // one in eight, whatever others need
+		c = unpenalized
 	}
 	return ln.bucket.due(now, &r.global, keep(c, reserve, r))
 }
 
 // leave takes w out of the queue if it is still there, and reports whether its turn did not come in time.
-func (ln *lanes) leave(w *waiter) bool {
+func (ln *globalQueue) leave(w *waiter) bool {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	ln.remove(w)
@@ -167,15 +167,15 @@ func (ln *lanes) leave(w *waiter) bool {
 }
 
 // remove is leave with ln locked.
-func (ln *lanes) remove(w *waiter) {
+func (ln *globalQueue) remove(w *waiter) {
 	if ln.queue.Remove(w.place) {
 		heap.Remove(&ln.deadlines, w.index)
 	}
 }
 
-func (w *waiter) decided(v Verdict) Decision {
+func (w *waiter) decided(v Verdict) Dispatched {
 	v.Known = w.known
-	return Decision{w.who, v}
+	return Dispatched{w.who, v}
 }
 
 // deadlines is a heap of who waits, by who must go first.

@@ -108,7 +108,7 @@ func TestTurnsRunOut(t *testing.T) {
 		13s  turn                    = g refuse
 		13s  denied g                                 # in observe mode it goes on all the same
 	`)
-	if _, next := tl.Turn(at("13s")); !next.IsZero() {
+	if _, next := tl.Dispatch(at("13s")); !next.IsZero() {
 		t.Errorf("nobody waits, and the next turn is at %v", next)
 	}
 }
@@ -140,7 +140,7 @@ func TestNextTurn(t *testing.T) {
 		1s  enter b            = wait 3s global
 	`)
 	for _, tc := range []struct{ at, next string }{{"1s", "4s"}, {"2500ms", "4s"}} {
-		if decided, next := tl.Turn(at(tc.at)); len(decided) > 0 || !next.Equal(at(tc.next)) {
+		if decided, next := tl.Dispatch(at(tc.at)); len(decided) > 0 || !next.Equal(at(tc.next)) {
 			t.Errorf("at %s: %v, next at %v", tc.at, decided, next)
 		}
 	}
@@ -195,7 +195,7 @@ func TestNobodyMaySpendTheLane(t *testing.T) {
 		for i := range 100 {
 			k := tl.Ask(start, tl.attempt(tc.addr(i), "u/x"))
 			k.Enter(start, nil)
-			if k.Order().Known() {
+			if k.Priority().Known() {
 				known++
 			}
 			if !k.Verdict().Known || k.Verdict().Action == Refuse {
@@ -233,11 +233,11 @@ func TestReserveIsNeverEmptyWhileStrangersPass(t *testing.T) {
 				passed = v.Action == Pass
 				waiting = append(waiting, k)
 			}
-			decided, _ := l.Turn(now)
+			decided, _ := l.Dispatch(now)
 			for _, d := range decided {
 				passed = passed || d.Verdict.Action == Pass && !d.Verdict.Known
 			}
-			if left := l.lanes.bucket.left(l.origin.moment(now), &l.rules.Load().global); passed && left < 1 {
+			if left := l.globalQueue.bucket.left(l.origin.ticks(now), &l.rules.Load().global); passed && left < 1 {
 				t.Fatalf("seed %d: a stranger passed, and %v tokens are left", seed, left)
 			}
 			if n := rnd.IntN(len(waiting) + 1); n < len(waiting) && rnd.IntN(3) == 0 {
@@ -272,14 +272,14 @@ func TestGlobalIsExact(t *testing.T) {
 				}
 				break
 			}
-			decided, _ := l.Turn(now)
+			decided, _ := l.Dispatch(now)
 			for _, d := range decided {
-				if delete(waiting, d.Who.(*Ticket)); d.Verdict.Action == Pass {
+				if delete(waiting, d.Waiter.(*Ticket)); d.Verdict.Action == Pass {
 					wentOn++
 				}
 			}
 		}
-		if s := l.Stats(now); s.WaitKnown != 0 || s.WaitStrangers != len(waiting) || len(l.lanes.deadlines) != len(waiting) {
+		if s := l.Stats(now); s.WaitKnown != 0 || s.WaitStrangers != len(waiting) || len(l.globalQueue.deadlines) != len(waiting) {
 			t.Errorf("seed %d: %+v while %d wait", seed, s, len(waiting))
 		}
 		most := 20 + 2*now.Sub(start).Seconds()

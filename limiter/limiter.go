@@ -104,15 +104,15 @@ import (
 // A Limiter gives verdicts under one [Policy] and remembers what its buckets need. It is safe for concurrent use.
 // Times may arrive out of order; clocks that step back refill nothing twice.
 type Limiter struct {
-	digests sync.Pool         // of *digest, which make credentials
-	seals   [sha256.Size]byte // seals snapshots
-	hasher  hasher
-	rules   atomic.Pointer[rules]
-	origin  origin
-	table   table
-	known   known
-	lanes   lanes
-	shared  atomic.Uint64
+	digests     sync.Pool         // of *digest, which make credentials
+	seals       [sha256.Size]byte // seals snapshots
+	hasher      hasher
+	rules       atomic.Pointer[rules]
+	origin      origin
+	table       table
+	known       known
+	globalQueue globalQueue
+	shared      atomic.Uint64
 }
 
 // New returns a Limiter with all buckets full, which knows nobody. The error names the field of p that is wrong.

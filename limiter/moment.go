@@ -7,10 +7,10 @@ import (
 
 // A moment is a time as buckets count it: nanoseconds since a day before the limiter was first told the time. It is
 // taken from the monotonic clock where a time has one, so setting the wall clock refills nothing.
-type moment int64
+type ticks int64
 
 // lifetime keeps the sum of a moment and anything a policy may ask for far from overflow.
-const lifetime = moment(100 * 365 * 24 * time.Hour)
+const lifetime = ticks(100 * 365 * 24 * time.Hour)
 
 // origin turns times into moments.
 type origin struct {
@@ -18,12 +18,12 @@ type origin struct {
 }
 
 // moment returns when t is. Times before the first day count as its beginning.
-func (o *origin) moment(t time.Time) moment {
+func (o *origin) ticks(t time.Time) ticks {
 	first := o.first.Load()
 	if first == nil {
 		first = o.begin(t)
 	}
-	return min(max(moment(t.Sub(*first)), 0), lifetime)
+	return min(max(ticks(t.Sub(*first)), 0), lifetime)
 }
 
 func (o *origin) begin(t time.Time) *time.Time {
@@ -33,12 +33,12 @@ func (o *origin) begin(t time.Time) *time.Time {
 }
 
 // add returns the moment d after m.
-func (m moment) add(d time.Duration) moment {
-	return m + moment(d)
+func (m ticks) add(d time.Duration) ticks {
+	return m + ticks(d)
 }
 
 // until returns how long it is from m to later, below zero if later is before it.
-func (m moment) until(later moment) time.Duration {
+func (m ticks) until(later ticks) time.Duration {
 	return time.Duration(later - m)
 }
 

@@ -12,9 +12,9 @@ import (
 // It does not speak for the source. One that is empty would learn of any name, for nothing, whether its owner was here
 // lately; by pair and account it learns that for the price of emptying them.
 func (l *Limiter) Peek(t time.Time, addr netip.Addr, account string) Verdict {
-	now, r := l.origin.moment(t), l.rules.Load()
+	now, r := l.origin.ticks(t), l.rules.Load()
 	k := Ticket{limiter: l, verdict: pass, subject: l.subject(t, Attempt{Addr: addr, Account: account}, r)}
-	if k.subject.standing.secrets {
+	if k.subject.trust.secrets {
 		return pass
 	}
 	for _, kd := range [...]kind{ofPair, ofAccount} {

@@ -95,7 +95,7 @@ func (f *life) live() map[key]entry {
 	all := map[key]entry{}
 	for i := range f.l.table.shards {
 		for _, e := range f.l.table.shards[i].slots {
-			if e.kind != nothing && !e.idle(f.l.origin.moment(f.now)) {
+			if e.kind != nothing && !e.idle(f.l.origin.ticks(f.now)) {
 				all[e.key] = e
 			}
 		}
@@ -242,7 +242,7 @@ func (f *life) checkAllIdle(t *testing.T, at time.Time) {
 		t.Errorf("not idle after a day: %+v", e)
 	}
 	for i := range f.l.table.spare {
-		if e := &f.l.table.spare[i].entry; e.prelogin != 0 || !e.idle(f.l.origin.moment(at)) {
+		if e := &f.l.table.spare[i].entry; e.prelogin != 0 || !e.idle(f.l.origin.ticks(at)) {
 			t.Errorf("the shared one is not idle after a day: %+v", e)
 		}
 	}

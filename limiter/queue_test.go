@@ -8,17 +8,17 @@ import (
 )
 
 // order returns the order of class c and line i.
-func order(c class, i int) Order {
-	return Order{class: c, line: key{1, uint64(i)}}
+func order(c class, i int) Priority {
+	return Priority{class: c, flow: key{1, uint64(i)}}
 }
 
 func TestQueueKnownFirstThenNetworksInTurn(t *testing.T) {
 	var q Queue[string]
-	var places = map[string]*Place[string]{}
+	var places = map[string]*Entry[string]{}
 	for _, who := range []string{"a1", "a2", "a3", "b1", "K1", "c1", "b2", "K2", "a4", "c2"} {
-		o := order(ofClean, int(who[0]))
+		o := order(unpenalized, int(who[0]))
 		if who[0] == 'K' {
-			o = Order{}
+			o = Priority{}
 		}
 		places[who] = q.Push(o, who)
 	}
@@ -32,7 +32,7 @@ func TestQueueKnownFirstThenNetworksInTurn(t *testing.T) {
 	if want := "K1 K2 a1 b1 c1 a3 b2 c2 a4"; strings.Join(got, " ") != want {
 		t.Errorf("they went %v, want %v", got, want)
 	}
-	if lines := len(q.ranks[ofClean].lines); q.Remove(places["K1"]) || q.Len() != 0 || lines != 0 {
+	if lines := len(q.ranks[unpenalized].flows); q.Remove(places["K1"]) || q.Len() != 0 || lines != 0 {
 		t.Errorf("an empty queue holds %d in %d lines", q.Len(), lines)
 	}
 }
@@ -46,7 +46,7 @@ func TestQueueIsFair(t *testing.T) {
 		for range 200 {
 			line := rnd.IntN(10)
 			line *= rnd.IntN(2) // half of all are in one line
-			q.Push(order(ofClean, line), line)
+			q.Push(order(unpenalized, line), line)
 			waiting[line]++
 		}
 		for len(waiting) > 0 {
@@ -77,7 +77,7 @@ func TestQueueTurnsOfStrangers(t *testing.T) {
 	} {
 		var q Queue[rune]
 		for i, who := range tc.waiting {
-			q.Push(order(map[rune]class{'K': ofKnown, 'P': ofPatient, 'C': ofClean, 'S': ofStained}[who], i), who)
+			q.Push(order(map[rune]class{'K': priorityKnown, 'P': returning, 'C': unpenalized, 'S': penalized}[who], i), who)
 		}
 		var got []rune
 		for v, ok := q.Pop(); ok; v, ok = q.Pop() {
@@ -102,7 +102,7 @@ func TestQueueAhead(t *testing.T) {
 		q.Push(o, 1)
 		for n := 0; ; n++ {
 			if v, _ := q.Pop(); v == 1 {
-				if most := ahead + ahead/2 + len(turns); n > most {
+				if most := ahead + ahead/2 + len(schedule); n > most {
 					t.Errorf("seed %d: %d went before %+v, it was told %d", seed, n, o, ahead)
 				}
 				break

@@ -71,11 +71,11 @@ func TestConcurrentUse(t *testing.T) {
 			if err := l.Restore(now(), l.Snapshot(now())); err != nil {
 				t.Error(err)
 			}
-			l.Turn(now())
+			l.Dispatch(now())
 		}
 	})
 	wg.Wait()
-	if s := l.Stats(now()); s.WaitKnown != 0 || s.WaitStrangers != 0 || len(l.lanes.deadlines) != 0 {
+	if s := l.Stats(now()); s.WaitKnown != 0 || s.WaitStrangers != 0 || len(l.globalQueue.deadlines) != 0 {
 		t.Errorf("%+v when all have left", s)
 	}
 	f := life{l: l}
@@ -89,7 +89,7 @@ func client(l *Limiter, now func() time.Time, rnd *rand.Rand) {
 	if v == nil {
 		return
 	}
-	defer v.Leave(now())
+	defer v.Close(now())
 	a := Attempt{Addr: addr, Account: fmt.Sprint("u", rnd.IntN(50))}
 	a.Credential = l.Credential(a.Account, []byte{byte(rnd.IntN(3))})
 	l.Peek(now(), addr, a.Account)

@@ -45,7 +45,7 @@ func (r *rules) denials(k kind) *limit {
 
 // judge says what is to become of an attempt that falls into e and does not hold a token there yet. The wait is without
 // jitter. A network may be a city: it delays and never refuses.
-func (r *rules) judge(now moment, e *entry) Verdict {
+func (r *rules) judge(now ticks, e *entry) Verdict {
 	denials := r.denials(e.kind)
 	spent := e.denials.spent(now, denials)
 	if e.kind != ofNetwork && spent+int(e.holds) >= denials.tokens {

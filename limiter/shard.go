@@ -72,7 +72,7 @@ func (s *shard) grow() {
 
 // sweep looks at the next few slots, drops the entries there that are idle, and returns how many those were. If the
 // table is full, it looks further for one to drop, and makes do with one that is faint.
-func (s *shard) sweep(now moment, full bool) (dropped int) {
+func (s *shard) sweep(now ticks, full bool) (dropped int) {
 	for n := 0; n < len(s.slots) && (n < sweepSlots || full && dropped == 0 && n < searchSlots); n++ {
 		s.hand &= len(s.slots) - 1
 		e := &s.slots[s.hand]

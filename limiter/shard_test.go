@@ -156,7 +156,7 @@ func TestLiveEntriesAreKept(t *testing.T) {
 		"connected": func(e *entry) { e.connects = bucket(now("1h")) },
 		"held":      func(e *entry) { e.holds++ },
 		"open":      func(e *entry) { e.open++ },
-		"stained":   func(e *entry) { e.stain = now("1h") },
+		"stained":   func(e *entry) { e.penaltyUntil = now("1h") },
 	}
 	for name, use := range uses {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestStainsMakeRoom(t *testing.T) {
 	tb.init(100)
 	for i := range 100 {
 		e, mu := tb.take(now("0s"), scattered(1, i), ofSource, 100)
-		e.stain = now("1h")
+		e.penaltyUntil = now("1h")
 		mu.Unlock()
 	}
 	for i := range 50 {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // policy is what the gate allows unless told otherwise.
@@ -42,10 +42,10 @@ var (
 )
 
 // learn has residents log in at l once, from opening on.
-func learn(l *limiter.Limiter, residents []crowd.Login) {
+func learn(l *limiter.Limiter, residents []traffic.Login) {
 	t := opening
 	for _, r := range residents {
-		t = t.Add(time.Second / crowd.Normal)
+		t = t.Add(time.Second / traffic.Normal)
 		k := l.Ask(t, limiter.Attempt{Addr: r.Addr, Account: r.Account, Credential: l.Credential(r.Account, []byte(r.Secret))})
 		k.Settle(t, limiter.Accepted)
 	}
@@ -55,7 +55,7 @@ func learn(l *limiter.Limiter, residents []crowd.Login) {
 type ordeal struct {
 	name    string
 	times   string
-	attacks []crowd.Attack
+	attacks []traffic.Attack
 	lasts   time.Duration
 }
 
@@ -66,30 +66,30 @@ const peace = 20 * time.Second
 // incident with minutes for hours, and peace. Under the race detector it is each attack at 10 times normal, for less long.
 func ordeals() (all []ordeal) {
 	if underRace {
-		for _, k := range crowd.Kinds() {
-			all = append(all, ordeal{k.String(), "10", []crowd.Attack{crowd.Steady(k, peace, 10)}, peace})
+		for _, k := range traffic.Kinds() {
+			all = append(all, ordeal{k.String(), "10", []traffic.Attack{traffic.Steady(k, peace, 10)}, peace})
 		}
 		return all
 	}
 	all = append(all, ordeal{"none", "1", nil, 2 * time.Minute})
-	for _, k := range crowd.Kinds() {
+	for _, k := range traffic.Kinds() {
 		for _, o := range []struct {
 			times float64
 			lasts time.Duration
 		}{{10, 2 * time.Minute}, {30, 80 * time.Second}, {100, 40 * time.Second}} {
-			all = append(all, ordeal{k.String(), fmt.Sprint(o.times), []crowd.Attack{crowd.Steady(k, peace, o.times)}, o.lasts})
+			all = append(all, ordeal{k.String(), fmt.Sprint(o.times), []traffic.Attack{traffic.Steady(k, peace, o.times)}, o.lasts})
 		}
 	}
 	return append(all,
-		ordeal{"wide", "6.6", []crowd.Attack{crowd.Steady(crowd.Wide, peace, 1+20_000./60/crowd.Normal)}, 3 * time.Minute},
-		ordeal{"incident", "4.27", []crowd.Attack{crowd.Incident(peace, time.Minute)}, 5 * time.Minute})
+		ordeal{"wide", "6.6", []traffic.Attack{traffic.Steady(traffic.Wide, peace, 1+20_000./60/traffic.Normal)}, 3 * time.Minute},
+		ordeal{"incident", "4.27", []traffic.Attack{traffic.Incident(peace, time.Minute)}, 5 * time.Minute})
 }
 
 // undergo returns what becomes of those who come to l while o lasts.
 func (o ordeal) undergo(tb testing.TB) *tally {
 	tb.Helper()
-	l, c := newLimiter(tb), crowd.New(1, crowd.Normal, attacked, o.attacks...)
-	learn(l, c.Residents())
+	l, c := newLimiter(tb), traffic.New(1, traffic.Normal, attacked, o.attacks...)
+	learn(l, c.KnownLogins())
 	s := newSite(l, c, attacked)
 	s.run(attacked.Add(peace))
 	return s.watch(o.lasts)
@@ -123,10 +123,10 @@ func (y *tally) require(t *testing.T, attack string) {
 	if known := y.known(); known.success() < 99.9 || known.wait(99) > 0 {
 		t.Errorf("known: %.2f %% accepted, p99 waits %v, refused by %v", known.success(), known.wait(99), known.refusals)
 	}
-	if traveller := y.class[crowd.Traveller]; traveller.success() < 99.9 {
+	if traveller := y.class[traffic.Traveller]; traveller.success() < 99.9 {
 		t.Errorf("travellers: %.2f %% accepted, refused by %v", traveller.success(), traveller.refusals)
 	}
-	if newcomer := y.class[crowd.Newcomer]; attack != "wide" && newcomer.success() < 95 {
+	if newcomer := y.class[traffic.Newcomer]; attack != "wide" && newcomer.success() < 95 {
 		t.Errorf("newcomers: %.2f %% accepted, refused by %v", newcomer.success(), newcomer.refusals)
 	}
 	if attack == "wide" && y.share() < 1 {

@@ -27,10 +27,10 @@ type backend struct {
 // ask is an attempt whose turn has come.
 func (b *backend) ask(a *attempt) {
 	line := &b.strangers
-	if a.ticket.Order().Known() {
+	if a.ticket.Priority().Known() {
 		line = &b.known
 	}
-	place := line.Push(a.ticket.Order(), a)
+	place := line.Push(a.ticket.Priority(), a)
 	b.serve()
 	b.site.at(a.At.Add(policy().WaitMax), func() {
 		if line.Remove(place) {

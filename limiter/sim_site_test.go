@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // A site is a mail service in miniature: a crowd at its doors, a gate that does what the limiter says, as the proxy
 // would, and a backend that can check so many passwords and no more. Time passes from one thing that happens to the next.
 type site struct {
 	limiter *limiter.Limiter
-	crowd   *crowd.Crowd
+	crowd   *traffic.Generator
 	backend *backend
 	tarpit  tarpit
 	agenda  agenda
@@ -23,14 +23,14 @@ type site struct {
 
 // An attempt is one login on its way through the gate.
 type attempt struct {
-	crowd.Login
+	traffic.Login
 	came   time.Time // with the first try
-	visit  *limiter.Visit
+	visit  *limiter.Connection
 	ticket limiter.Ticket
 }
 
 // newSite returns a site with l at its gate, to which c comes from t on.
-func newSite(l *limiter.Limiter, c *crowd.Crowd, t time.Time) *site {
+func newSite(l *limiter.Limiter, c *traffic.Generator, t time.Time) *site {
 	s := &site{limiter: l, crowd: c, now: t, tally: newTally()}
 	s.backend = &backend{site: s}
 	s.expect(c.Next())
@@ -63,7 +63,7 @@ func (s *site) at(t time.Time, do func()) {
 }
 
 // expect has l arrive, and the next of the crowd after it.
-func (s *site) expect(l crowd.Login) {
+func (s *site) expect(l traffic.Login) {
 	s.at(l.At, func() {
 		s.expect(s.crowd.Next())
 		s.arrive(&attempt{Login: l, came: l.At})
@@ -117,9 +117,9 @@ func (s *site) goOn(a *attempt, v limiter.Verdict) {
 
 // takeTurns asks the limiter whose turn has come, now and whenever it says.
 func (s *site) takeTurns() {
-	decided, next := s.limiter.Turn(s.now)
+	decided, next := s.limiter.Dispatch(s.now)
 	for _, d := range decided {
-		a := d.Who.(*attempt)
+		a := d.Waiter.(*attempt)
 		s.tarpit.leave(a.Addr)
 		if d.Verdict.Action == limiter.Refuse {
 			s.end(a, limiter.Void, d.Verdict)
@@ -143,7 +143,7 @@ func (s *site) takeTurns() {
 func (s *site) end(a *attempt, o limiter.Outcome, v limiter.Verdict) {
 	if a.visit != nil {
 		a.ticket.Settle(s.now, o)
-		a.visit.Leave(s.now)
+		a.visit.Close(s.now)
 	}
 	again, ok := a.Again(s.now)
 	ok = ok && o == limiter.Void

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // beginSlowly begins a test that takes too long under the race detector.
@@ -22,8 +22,8 @@ func beginSlowly(t *testing.T) {
 func TestSimulationOfARestart(t *testing.T) {
 	beginSlowly(t)
 	old := newLimiter(t)
-	c := crowd.New(1, crowd.Normal, attacked, crowd.Steady(crowd.Wide, 0, 10))
-	learn(old, c.Residents())
+	c := traffic.New(1, traffic.Normal, attacked, traffic.Steady(traffic.Wide, 0, 10))
+	learn(old, c.KnownLogins())
 	s := newSite(old, c, attacked)
 	s.run(attacked.Add(time.Minute))
 	snapshot := old.Snapshot(s.now)
@@ -39,14 +39,14 @@ func TestSimulationOfARestart(t *testing.T) {
 // Nobody is locked out by a gate that knows nobody.
 func TestSimulationOfTheFirstDay(t *testing.T) {
 	beginSlowly(t)
-	s := newSite(newLimiter(t), crowd.New(1, crowd.Normal, opening), opening)
+	s := newSite(newLimiter(t), traffic.New(1, traffic.Normal, opening), opening)
 	s.watch(15*time.Minute).require(t, "none")
 }
 
 // The attack comes on the first day, when everybody has been here once and the reserve does not count yet.
 func TestSimulationOfAnAttackOnTheFirstDay(t *testing.T) {
 	beginSlowly(t)
-	s := newSite(newLimiter(t), crowd.New(1, crowd.Normal, opening, crowd.Steady(crowd.Wide, 10*time.Minute, 10)), opening)
+	s := newSite(newLimiter(t), traffic.New(1, traffic.Normal, opening, traffic.Steady(traffic.Wide, 10*time.Minute, 10)), opening)
 	s.run(opening.Add(10 * time.Minute))
 	if known := s.watch(2 * time.Minute).known(); known.success() < 99.9 || known.wait(99) > time.Second {
 		t.Errorf("known: %.2f %% accepted, p99 waits %v, refused by %v", known.success(), known.wait(99), known.refusals)
@@ -57,7 +57,7 @@ func TestSimulationOfAnAttackOnTheFirstDay(t *testing.T) {
 // one by one, and once they have been in they stay.
 func TestSimulationOfAnOpeningUnderAttack(t *testing.T) {
 	beginSlowly(t)
-	s := newSite(newLimiter(t), crowd.New(1, crowd.Normal, opening, crowd.Steady(crowd.Wide, 0, 4.27)), opening)
+	s := newSite(newLimiter(t), traffic.New(1, traffic.Normal, opening, traffic.Steady(traffic.Wide, 0, 4.27)), opening)
 	s.run(opening.Add(15 * time.Minute))
 	if known := s.watch(3 * time.Minute).known(); known.success() < 99 {
 		t.Errorf("after a quarter of an hour %.2f %% of those who belong are accepted, refused by %v", known.success(), known.refusals)
@@ -67,11 +67,11 @@ func TestSimulationOfAnOpeningUnderAttack(t *testing.T) {
 // While one account is attacked from everywhere, strangers cannot try it, and its owner does not notice, wherever he is.
 func TestSimulationOfTheOwnerOfATarget(t *testing.T) {
 	t.Parallel()
-	l, c := newLimiter(t), crowd.New(1, crowd.Normal, attacked, crowd.Steady(crowd.Target, 0, 30))
-	learn(l, c.Residents())
+	l, c := newLimiter(t), traffic.New(1, traffic.Normal, attacked, traffic.Steady(traffic.Target, 0, 30))
+	learn(l, c.KnownLogins())
 	s := newSite(l, c, attacked)
 	s.run(attacked.Add(20 * time.Second))
-	owner := c.Residents()[0] // the first phone is the target
+	owner := c.KnownLogins()[0] // the first phone is the target
 	hotel := netip.MustParseAddr("203.0.113.5")
 	for _, tc := range []struct {
 		who    string

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // A tally is what became of those who came between two times.
 type tally struct {
 	from, until time.Time // of those who are counted, by their first try
 	open        int       // of them, those who do not know yet what becomes of them
-	class       map[crowd.Class]*count
+	class       map[traffic.Class]*count
 	starts      []time.Time // at the backend, of everybody
 }
 
@@ -31,8 +31,8 @@ type count struct {
 }
 
 func newTally() *tally {
-	y := &tally{class: map[crowd.Class]*count{}}
-	for _, c := range crowd.Classes() {
+	y := &tally{class: map[traffic.Class]*count{}}
+	for _, c := range traffic.Classes() {
 		y.class[c] = &count{refusals: map[limiter.Rule]int{}}
 	}
 	return y
@@ -112,7 +112,7 @@ func percent(part, all int) float64 {
 
 // known is those who are known by their address or their credential.
 func (y *tally) known() *count {
-	a, b := y.class[crowd.Phone], y.class[crowd.Office]
+	a, b := y.class[traffic.Phone], y.class[traffic.Office]
 	sum := &count{people: a.people + b.people, accepted: a.accepted + b.accepted, refusals: map[limiter.Rule]int{}}
 	sum.waits = slices.Concat(a.waits, b.waits)
 	for _, c := range []*count{a, b} {
@@ -125,7 +125,7 @@ func (y *tally) known() *count {
 
 // share compares how many of the newcomers' tries reached the backend with how many of the attackers' did. 1 is as many.
 func (y *tally) share() float64 {
-	return y.class[crowd.Newcomer].passage() / y.class[crowd.Attacker].passage()
+	return y.class[traffic.Newcomer].passage() / y.class[traffic.Attacker].passage()
 }
 
 // busiest returns the most logins that reached the backend within d.
@@ -145,14 +145,14 @@ const heading = "attack\ttimes\tknown %\tp50\tp99\ttraveller %\tp99\tnewcomer %\
 
 // row returns y as one line of the table.
 func (y *tally) row() string {
-	known, traveller, newcomer := y.known(), y.class[crowd.Traveller], y.class[crowd.Newcomer]
-	attacker := y.class[crowd.Attacker]
+	known, traveller, newcomer := y.known(), y.class[traffic.Traveller], y.class[traffic.Newcomer]
+	attacker := y.class[traffic.Attacker]
 	seconds := y.until.Sub(y.from).Seconds()
 	return fmt.Sprintf("%.2f\t%v\t%v\t%.2f\t%v\t%.1f\t%v\t%.3g\t%.1f\t%.1f\t%d\t%s\t",
 		known.success(), short(known.wait(50)), short(known.wait(99)),
 		traveller.success(), short(traveller.wait(99)),
 		newcomer.success(), short(newcomer.wait(99)), y.share(),
-		y.class[crowd.Stale].passage(), float64(attacker.reached)/seconds, y.busiest(time.Second), attacker.rules())
+		y.class[traffic.Stale].passage(), float64(attacker.reached)/seconds, y.busiest(time.Second), attacker.rules())
 }
 
 // rules says by what attempts were refused, the most frequent rule first.

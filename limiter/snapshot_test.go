@@ -33,12 +33,12 @@ func TestSnapshotOutlivesARestart(t *testing.T) {
 	for i := range 500 {
 		a := of(i)
 		a.Addr = host(100_000) // a traveller
-		if k := l.Ask(start, a); !k.subject.standing.credential {
+		if k := l.Ask(start, a); !k.subject.trust.credential {
 			t.Fatalf("user %d is not known by credential", i)
 		}
 		a = of(i)
 		a.Credential = Credential{}
-		if k := l.Ask(start, a); !k.subject.standing.source || !k.subject.standing.network || !l.KnownSource(start, a.Addr) {
+		if k := l.Ask(start, a); !k.subject.trust.source || !k.subject.trust.network || !l.KnownSource(start, a.Addr) {
 			t.Fatalf("user %d is not known by address", i)
 		}
 	}
@@ -81,7 +81,7 @@ func TestSnapshotDoesNotOverruleWhatIsKnown(t *testing.T) {
 	if err := l.Restore(start, snapshot); err != nil {
 		t.Fatal(err)
 	}
-	if k := l.Ask(start, of(0)); k.subject.standing.credential {
+	if k := l.Ask(start, of(0)); k.subject.trust.credential {
 		t.Error("a password that was changed is known again")
 	}
 }
@@ -176,7 +176,7 @@ func FuzzRestore(f *testing.F) {
 func BenchmarkSnapshot(b *testing.B) {
 	l, _ := town(b, 1)
 	for i := range 100_000 {
-		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, marks{7, uint32(i + 1), uint32(i + 1)}, keptFor(start, 720*time.Hour), 500_000)
+		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{7, uint32(i + 1), uint32(i + 1)}, keptFor(start, 720*time.Hour), 500_000)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

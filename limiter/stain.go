@@ -22,7 +22,7 @@ const denied = 255
 
 // soil marks e with a denial, or with an attempt that was turned away for want of a turn. Pairs and accounts say nothing
 // of where an attempt comes from.
-func (e *entry) soil(now moment, wasDenied bool) {
+func (e *entry) penalize(now ticks, wasDenied bool) {
 	switch e.kind {
 	case ofSource:
 		e.soilSource(now, wasDenied)
@@ -31,31 +31,31 @@ func (e *entry) soil(now moment, wasDenied bool) {
 		if wasDenied {
 			by = networkDenial
 		}
-		e.stain = min(max(e.stain, now).add(by), now.add(networkMax))
+		e.penaltyUntil = min(max(e.penaltyUntil, now).add(by), now.add(networkMax))
 	}
 }
 
-func (e *entry) soilSource(now moment, wasDenied bool) {
-	if e.stain <= now {
-		e.vain = 0
+func (e *entry) soilSource(now ticks, wasDenied bool) {
+	if e.penaltyUntil <= now {
+		e.starved = 0
 	}
 	if wasDenied {
-		e.vain, e.stain = denied, now.add(stainOfDenial)
+		e.starved, e.penaltyUntil = denied, now.add(stainOfDenial)
 		return
 	}
-	e.vain = max(e.vain, min(e.vain+1, denied-1))
-	e.stain = max(e.stain, now.add(stainOfVain))
+	e.starved = max(e.starved, min(e.starved+1, denied-1))
+	e.penaltyUntil = max(e.penaltyUntil, now.add(stainOfVain))
 }
 
 // rank returns the class of a stranger of class c who falls into e.
-func (e *entry) rank(now moment, c class) class {
+func (e *entry) rank(now ticks, c class) class {
 	switch {
-	case e.stain <= now || c == ofStained:
+	case e.penaltyUntil <= now || c == penalized:
 		return c
-	case e.kind == ofSource && e.vain > patience, e.kind == ofNetwork && now.until(e.stain) > networkShows:
-		return ofStained
+	case e.kind == ofSource && e.starved > patience, e.kind == ofNetwork && now.until(e.penaltyUntil) > networkShows:
+		return penalized
 	case e.kind == ofSource:
-		return ofPatient
+		return returning
 	}
 	return c
 }

@@ -22,13 +22,13 @@ import (
 type teller struct {
 	*Limiter
 	tickets map[string]*Ticket
-	visits  map[string]*Visit
+	visits  map[string]*Connection
 }
 
 // statement plays script to a new limiter for p, and returns the teller for more of it.
 func statement(t *testing.T, p Policy, script string) teller {
 	t.Helper()
-	tl := teller{newLimiter(t, p), map[string]*Ticket{}, map[string]*Visit{}}
+	tl := teller{newLimiter(t, p), map[string]*Ticket{}, map[string]*Connection{}}
 	tl.play(t, script)
 	return tl
 }
@@ -75,7 +75,7 @@ func (tl teller) do(t time.Time, verb, name, addr, who string) any {
 	case "login":
 		tl.visits[name].LoggedIn(t)
 	case "leave":
-		tl.visits[name].Leave(t)
+		tl.visits[name].Close(t)
 	default:
 		panic("no such verb: " + verb)
 	}
@@ -93,10 +93,10 @@ func (tl teller) attempt(addr, who string) Attempt {
 }
 
 func (tl teller) turn(t time.Time) string {
-	decided, _ := tl.Turn(t)
+	decided, _ := tl.Dispatch(t)
 	var told []string
 	for _, d := range decided {
-		told = append(told, fmt.Sprint(d.Who, " ", d.Verdict.Action))
+		told = append(told, fmt.Sprint(d.Waiter, " ", d.Verdict.Action))
 	}
 	slices.Sort(told)
 	return strings.Join(told, ", ")

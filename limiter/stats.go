@@ -29,9 +29,9 @@ func (l *Limiter) Stats(t time.Time) Stats {
 		Capacity: r.TableMax, Shared: l.shared.Load(),
 		Known: int(l.known.accounts.Load()), Learned: l.known.learned(t), ReservedTokens: l.reserve(t, r),
 	}
-	l.lanes.mu.Lock()
-	defer l.lanes.mu.Unlock()
-	s.GlobalTokens = l.lanes.bucket.left(l.origin.moment(t), &r.global)
-	s.WaitKnown, s.WaitStrangers = l.lanes.queue.counts()
+	l.globalQueue.mu.Lock()
+	defer l.globalQueue.mu.Unlock()
+	s.GlobalTokens = l.globalQueue.bucket.left(l.origin.ticks(t), &r.global)
+	s.WaitKnown, s.WaitStrangers = l.globalQueue.queue.counts()
 	return s
 }

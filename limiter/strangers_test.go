@@ -133,7 +133,7 @@ func TestStaleTelephone(t *testing.T) {
 		}
 		k.Settle(t0, Denied)
 		e, limit := l.inside(ofSource, Source(host(0))), l.rules.Load().source
-		if spent := e.denials.spent(l.origin.moment(t0), &limit); spent > 1 {
+		if spent := e.denials.spent(l.origin.ticks(t0), &limit); spent > 1 {
 			t.Fatalf("after %v: %d tokens are out", d, spent)
 		}
 	}
@@ -169,7 +169,7 @@ func TestDoubleDenialIsChargedOnce(t *testing.T) {
 	`)
 	limit := tl.rules.Load().source
 	e := tl.inside(ofSource, netip.MustParsePrefix("192.0.2.1/32"))
-	if e.denials.spent(tl.origin.moment(at("1s")), &limit) != 1 || e.holds != 0 {
+	if e.denials.spent(tl.origin.ticks(at("1s")), &limit) != 1 || e.holds != 0 {
 		t.Errorf("%+v", e)
 	}
 }

@@ -9,25 +9,25 @@ import (
 // An entry is what is remembered of one thing: 56 octets, of which a table that has just grown leaves as much again
 // and more unused. Connections are counted for sources, and for a network those whose source found no room.
 type entry struct {
-	key      key
-	denials  bucket // of a repeat: what one denial cost, until all of it is back
-	connects bucket // of a source: its connections; of a repeat: until it may be tried again
-	stain    moment // until when it matters where not all can be served
-	holds    uint32 // attempts under way that may yet spend of denials
-	open     uint32 // visits
-	prelogin uint32 // visits that have not logged in
-	vain     uint8  // how often a source was turned away for want of a turn; denied if it was denied
-	kind     kind   // nothing in a slot that is empty
+	key          key
+	denials      bucket // of a repeat: what one denial cost, until all of it is back
+	connects     bucket // of a source: its connections; of a repeat: until it may be tried again
+	penaltyUntil ticks  // until when it matters where not all can be served
+	holds        uint32 // attempts under way that may yet spend of denials
+	open         uint32 // visits
+	prelogin     uint32 // visits that have not logged in
+	starved      uint8  // how often a source was turned away for want of a turn; denied if it was denied
+	kind         kind   // nothing in a slot that is empty
 }
 
 // idle reports whether e holds no information and nobody holds e.
-func (e *entry) idle(now moment) bool {
-	return e.faint(now) && e.stain <= now
+func (e *entry) idle(now ticks) bool {
+	return e.faint(now) && e.penaltyUntil <= now
 }
 
 // faint reports whether all that e still holds is a stain. It goes when there is no room.
-func (e *entry) faint(now moment) bool {
-	return e.holds == 0 && e.open == 0 && moment(e.denials) <= now && moment(e.connects) <= now
+func (e *entry) faint(now ticks) bool {
+	return e.holds == 0 && e.open == 0 && ticks(e.denials) <= now && ticks(e.connects) <= now
 }
 
 // Tables are split so that many callers can use them at once. One with few entries is not, for its sweep must find
@@ -91,7 +91,7 @@ func (tb *table) find(k key) (*entry, *sync.Mutex) {
 // take is find, but adds an entry of kind kd where there is none. It returns nil only when the table has limit entries
 // and meets none that can go. The caller must put something into a new entry before it unlocks: an idle one may be
 // dropped at any time.
-func (tb *table) take(now moment, k key, kd kind, limit int) (*entry, *sync.Mutex) {
+func (tb *table) take(now ticks, k key, kd kind, limit int) (*entry, *sync.Mutex) {
 	if e, mu := tb.find(k); e != nil {
 		return e, mu
 	}
@@ -130,7 +130,7 @@ func (tb *table) findSpare(n uint64) (*entry, *sync.Mutex) {
 }
 
 // sweep looks at the next few slots and drops what is idle there.
-func (tb *table) sweep(now moment, limit int) {
+func (tb *table) sweep(now ticks, limit int) {
 	full := tb.used.Load() >= int64(limit)
 	s := &tb.shards[tb.hand.Add(1)%uint32(len(tb.shards))]
 	s.mu.Lock()

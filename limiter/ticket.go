@@ -12,13 +12,13 @@ type Ticket struct {
 	limiter  *Limiter
 	verdict  Verdict
 	subject  subject
-	order    Order
-	deadline moment  // when it must have had its turn
+	priority Priority
+	deadline ticks   // when it must have had its turn
 	waiter   *waiter // once it has queued
 	holds    [4]hold
 	held     int  // how many holds
 	paid     bool // its credential was charged not long ago
-	vain     bool // it was turned away for want of a turn
+	starved  bool // it was turned away for want of a turn
 	settled  bool
 }
 
@@ -31,10 +31,10 @@ type hold struct {
 // Ask opens an attempt at time t. Unless refused it holds a token in each bucket of denials it falls into, so the Ticket
 // must be settled when the attempt is over.
 func (l *Limiter) Ask(t time.Time, a Attempt) (k Ticket) {
-	now, r := l.origin.moment(t), l.rules.Load()
+	now, r := l.origin.ticks(t), l.rules.Load()
 	k.limiter, k.verdict, k.deadline = l, pass, now.add(r.WaitMax)
 	k.subject = l.subject(t, a, r)
-	k.order = k.subject.order()
+	k.priority = k.subject.priority()
 	repeat := k.repeats(now)
 	k.judge(now, r, !repeat && !k.paid)
 	switch {
@@ -44,7 +44,7 @@ func (l *Limiter) Ask(t time.Time, a Attempt) (k Ticket) {
 		k.verdict = Verdict{Action: Repeat, Rule: RuleRepeat, Wait: k.verdict.Wait}
 	}
 	k.verdict.Wait = jittered(k.verdict.Wait, r.WaitMax, k.subject.keys[ofPair].lo^uint64(now))
-	k.verdict.Known, k.verdict.Near = k.subject.standing.known(), k.subject.standing.near()
+	k.verdict.Known, k.verdict.Near = k.subject.trust.known(), k.subject.trust.near()
 	return
 }
 
@@ -55,14 +55,14 @@ func (k *Ticket) Verdict() Verdict {
 
 // Order returns the attempt's place among others, for whoever has to choose between them. It is final once the ticket
 // has entered.
-func (k *Ticket) Order() Order {
-	return k.order
+func (k *Ticket) Priority() Priority {
+	return k.priority
 }
 
 // repeats reports whether the credential was denied from the source too recently to try it again. It finds out as well
 // whether a denial would be charged.
-func (k *Ticket) repeats(now moment) bool {
-	if k.subject.standing.credential { // accepted since, from elsewhere
+func (k *Ticket) repeats(now ticks) bool {
+	if k.subject.trust.credential { // accepted since, from elsewhere
 		return false
 	}
 	e, mu := k.limiter.table.find(k.subject.keys[ofRepeat])
@@ -70,12 +70,12 @@ func (k *Ticket) repeats(now moment) bool {
 		return false
 	}
 	defer mu.Unlock()
-	k.paid = moment(e.denials) > now
-	return moment(e.connects) > now
+	k.paid = ticks(e.denials) > now
+	return ticks(e.connects) > now
 }
 
 // judge judges the attempt by each bucket of denials it falls into, and with hold takes a token there.
-func (k *Ticket) judge(now moment, r *rules, hold bool) {
+func (k *Ticket) judge(now ticks, r *rules, hold bool) {
 	homeless := false // without room for a bucket of its own, so its network answers for it
 	for _, kd := range [...]kind{ofSource, ofPair, ofAccount, ofNetwork} {
 		applies := k.subject.applies(kd) || homeless && kd == ofNetwork
@@ -88,8 +88,8 @@ func (k *Ticket) judge(now moment, r *rules, hold bool) {
 			continue
 		}
 		v := r.judge(now, e)
-		if !k.order.Known() {
-			k.order.class = e.rank(now, k.order.class)
+		if !k.priority.Known() {
+			k.priority.class = e.rank(now, k.priority.class)
 		}
 		if hold && v.Action != Refuse {
 			k.hold(e)
@@ -107,7 +107,7 @@ func (k *Ticket) judge(now moment, r *rules, hold bool) {
 
 // entry returns the entry of kind kd that the attempt falls into, and its lock, locked. Unless add is set, it returns
 // nil if there is none; else if there is no room for one, which a network shares with others like it.
-func (k *Ticket) entry(now moment, kd kind, r *rules, add bool) (*entry, *sync.Mutex) {
+func (k *Ticket) entry(now ticks, kd kind, r *rules, add bool) (*entry, *sync.Mutex) {
 	l, key := k.limiter, k.subject.keys[kd]
 	switch {
 	case !add:
@@ -136,9 +136,9 @@ func (k *Ticket) Settle(t time.Time, o Outcome) {
 	}
 	k.settled = true
 	l := k.limiter
-	now, r := l.origin.moment(t), l.rules.Load()
+	now, r := l.origin.ticks(t), l.rules.Load()
 	if k.waiter != nil {
-		k.vain = l.lanes.leave(k.waiter)
+		k.starved = l.globalQueue.leave(k.waiter)
 	}
 	spend := false
 	switch {
@@ -152,11 +152,11 @@ func (k *Ticket) Settle(t time.Time, o Outcome) {
 
 // denied notes that the credential is wrong, and reports whether that is to be charged: not if the same was charged
 // before and what it cost is not back yet. A known credential that is denied is none any more, and is charged after all.
-func (k *Ticket) denied(now moment, r *rules) bool {
+func (k *Ticket) denied(now ticks, r *rules) bool {
 	s := &k.subject
-	if s.standing.credential {
-		k.limiter.known.forget(s.keys[ofAccount], s.marks.credential)
-		s.standing.credential = false
+	if s.trust.credential {
+		k.limiter.known.forget(s.keys[ofAccount], s.fingerprints.credential)
+		s.trust.credential = false
 		for _, kd := range [...]kind{ofSource, ofPair} {
 			if s.exempt || r.denials(kd).off() {
 				continue
@@ -175,7 +175,7 @@ func (k *Ticket) denied(now moment, r *rules) bool {
 		return !k.paid
 	}
 	defer mu.Unlock()
-	charge := !k.paid && moment(e.denials) <= now
+	charge := !k.paid && ticks(e.denials) <= now
 	if charge {
 		e.denials = bucket(now.add(k.cost(r)))
 	}
@@ -195,7 +195,7 @@ func (k *Ticket) cost(r *rules) (longest time.Duration) {
 func (k *Ticket) accepted(t time.Time, r *rules) {
 	l, s := k.limiter, &k.subject
 	if r.KnownTTL > 0 && s.keys[ofAccount] != (key{}) {
-		l.known.learn(t, s.keys[ofAccount], s.marks, keptFor(t, r.KnownTTL), r.TableMax)
+		l.known.learn(t, s.keys[ofAccount], s.fingerprints, keptFor(t, r.KnownTTL), r.TableMax)
 	}
 	for _, kd := range [...]kind{ofPair, ofRepeat} {
 		if kd == ofPair && s.pairOfNetwork() {
@@ -209,15 +209,15 @@ func (k *Ticket) accepted(t time.Time, r *rules) {
 }
 
 // release hands the holds back, or spends them.
-func (k *Ticket) release(now moment, r *rules, spend bool) {
+func (k *Ticket) release(now ticks, r *rules, spend bool) {
 	for _, h := range k.holds[:k.held] {
 		e, mu := k.limiter.table.find(h.key)
 		e.holds--
 		if limit := r.denials(h.kind); spend && !limit.off() {
 			e.denials.spend(now, limit)
 		}
-		if spend || k.vain {
-			e.soil(now, spend)
+		if spend || k.starved {
+			e.penalize(now, spend)
 		}
 		mu.Unlock()
 	}

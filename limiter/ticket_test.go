@@ -8,7 +8,7 @@ import (
 // settled is what is left of a ticket's doings in its source.
 func settled(l *Limiter, t time.Time) (spent, held int) {
 	e, limit := l.inside(ofSource, Source(host(0))), l.rules.Load().source
-	return e.denials.spent(l.origin.moment(t), &limit), int(e.holds)
+	return e.denials.spent(l.origin.ticks(t), &limit), int(e.holds)
 }
 
 func TestSettle(t *testing.T) {
@@ -150,7 +150,7 @@ func TestFullTableShares(t *testing.T) {
 	p := policy()
 	p.TableMax, p.Global = 10, Rate{}
 	l := newLimiter(t, p)
-	var visits []*Visit
+	var visits []*Connection
 	for i := range p.TableMax {
 		v, _ := l.Connect(start, host(100_000+i*250))
 		visits = append(visits, v)
@@ -177,11 +177,11 @@ func TestFullTableShares(t *testing.T) {
 	}
 	// What was taken is given back to where it was taken, whatever has room by then.
 	for _, v := range visits {
-		v.Leave(at("1s"))
+		v.Close(at("1s"))
 	}
 	k.Settle(at("1h"), Denied)
 	four := &l.table.spare[0].entry
-	if four.open != 0 || four.prelogin != 0 || four.holds != 0 || four.denials.spent(l.origin.moment(at("1h")), &l.rules.Load().network) != 1 {
+	if four.open != 0 || four.prelogin != 0 || four.holds != 0 || four.denials.spent(l.origin.ticks(at("1h")), &l.rules.Load().network) != 1 {
 		t.Errorf("the shared entry ends as %+v", four)
 	}
 	if later := l.Ask(at("3h"), Attempt{Addr: host(7)}); later.held != 2 {

@@ -8,7 +8,7 @@ import (
 
 // A Visit is one open connection. Whoever asked for it must call Leave once the connection has ended. It is safe for
 // concurrent use.
-type Visit struct {
+type Connection struct {
 	limiter *Limiter
 	counted bool // in the entry of key; not for an exempt address
 	key     key
@@ -21,10 +21,10 @@ type Visit struct {
 // Connect asks whether a new connection from addr, which arrived at time t, may stay. The verdict is pass or refuse, and
 // the Visit is nil exactly when it is refuse. A refused connection counts nowhere. Exempt addresses pass; so do sources
 // for which the table has no room, for a network's many customers must not be refused as if they were one.
-func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Visit, Verdict) {
-	now, r := l.origin.moment(t), l.rules.Load()
+func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Connection, Verdict) {
+	now, r := l.origin.ticks(t), l.rules.Load()
 	if r.exempts(addr) {
-		return &Visit{limiter: l}, pass
+		return &Connection{limiter: l}, pass
 	}
 	e, mu := l.table.take(now, l.hasher.block(ofSource, Source(addr)), ofSource, r.TableMax)
 	if e != nil {
@@ -41,11 +41,11 @@ func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Visit, Verdict) {
 	defer mu.Unlock()
 	e.open++
 	e.prelogin++
-	return &Visit{limiter: l, counted: true, key: e.key}, pass
+	return &Connection{limiter: l, counted: true, key: e.key}, pass
 }
 
 // network returns the entry of block, or the one of all networks that found no room, and its lock, locked.
-func (l *Limiter) network(now moment, block netip.Prefix, r *rules) (*entry, *sync.Mutex) {
+func (l *Limiter) network(now ticks, block netip.Prefix, r *rules) (*entry, *sync.Mutex) {
 	e, mu := l.table.take(now, l.hasher.block(ofNetwork, block), ofNetwork, r.TableMax)
 	if e == nil {
 		return l.table.overflow(block.Addr())
@@ -54,7 +54,7 @@ func (l *Limiter) network(now moment, block netip.Prefix, r *rules) (*entry, *sy
 }
 
 // crowded returns the rule that keeps another connection of source e out.
-func (e *entry) crowded(now moment, r *rules) Rule {
+func (e *entry) crowded(now ticks, r *rules) Rule {
 	switch {
 	case !r.connect.off() && e.connects.spent(now, &r.connect) >= r.connect.tokens:
 		return RuleConnect
@@ -67,7 +67,7 @@ func (e *entry) crowded(now moment, r *rules) Rule {
 }
 
 // LoggedIn says that the visit ceased to be one before login. Saying so again does nothing.
-func (v *Visit) LoggedIn(time.Time) {
+func (v *Connection) LoggedIn(time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.loggedIn && !v.left {
@@ -77,7 +77,7 @@ func (v *Visit) LoggedIn(time.Time) {
 }
 
 // Leave says that the visit ended. Leaving again does nothing.
-func (v *Visit) Leave(time.Time) {
+func (v *Connection) Close(time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.left {
@@ -93,7 +93,7 @@ func (v *Visit) Leave(time.Time) {
 }
 
 // change changes the entry that v is counted in.
-func (v *Visit) change(what func(*entry)) {
+func (v *Connection) change(what func(*entry)) {
 	if !v.counted {
 		return
 	}

@@ -21,7 +21,7 @@ import (
 // there is no guessing. A LOCAL header is a health check, and keeps the
 // addresses of the socket.
 func (s *session) proxyHeader(raw net.Conn) (net.Conn, error) {
-	s.record.Room = RoomProxyHeader
+	s.record.Step = StepProxyHeader
 	peer := s.record.Client.Addr()
 	if !slices.ContainsFunc(s.server.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(peer) }) {
 		return raw, nil
@@ -72,7 +72,7 @@ func (c *readAhead) buffered() int {
 
 // enter hears who comes, and whether the source may. At an implicit door the
 // client speaks first.
-func (s *session) enter() (room, error) {
+func (s *session) enter() (step, error) {
 	conn, err := s.proxyHeader(s.raw)
 	if err != nil {
 		return nil, err
@@ -82,17 +82,17 @@ func (s *session) enter() (room, error) {
 	if err := s.connectVerdict(); err != nil {
 		return nil, err
 	}
-	if s.door.TLS == Implicit {
+	if s.listener.TLS == Implicit {
 		return s.toTLS(s.greet)
 	}
 	return s.greet, nil
 }
 
 // greet says what the client may do, and waits for what it wants.
-func (s *session) greet() (room, error) {
-	s.record.Room = RoomDialogue
+func (s *session) greet() (step, error) {
+	s.record.Step = StepDialogue
 	s.setDeadline(s.deadline)
-	err := s.door.Protocol.Greet(s.client, s.offer())
+	err := s.listener.Protocol.Greet(s.client, s.offer())
 	s.record.Greeting = time.Since(s.record.Start)
 	if err != nil {
 		return nil, err
@@ -108,11 +108,11 @@ func (s *session) handshakeDeadline() time.Time {
 
 // toTLS makes a handshake and goes on to then. It waits for the client's hello, and
 // next for a slot, without a goroutine.
-func (s *session) toTLS(then room) (room, error) {
-	s.record.Room = RoomTLS
-	turn := &inTurn{Conn: s.client.Conn, raw: s.raw, handshakes: &s.server.handshakes, deadline: s.handshakeDeadline()}
+func (s *session) toTLS(then step) (step, error) {
+	s.record.Step = StepTLS
+	turn := &handshakeConn{Conn: s.client.Conn, raw: s.raw, handshakes: &s.server.handshakes, deadline: s.handshakeDeadline()}
 	s.setDeadline(turn.deadline)
-	queue := func() (room, error) { return s.queue(turn, then) }
+	queue := func() (step, error) { return s.queue(turn, then) }
 	if ahead, ok := turn.Conn.(*readAhead); ok && ahead.buffered() > 0 {
 		return queue, nil
 	}
@@ -120,19 +120,19 @@ func (s *session) toTLS(then room) (room, error) {
 }
 
 // queue waits for a slot.
-func (s *session) queue(turn *inTurn, then room) (room, error) {
-	secure := func() (room, error) { return s.secure(turn, then) }
-	b := newBell(s)
-	turn.turn.rank, turn.turn.call = s.rank(), b.ring
-	if turn.handshakes.take(&turn.turn) {
+func (s *session) queue(turn *handshakeConn, then step) (step, error) {
+	secure := func() (step, error) { return s.secure(turn, then) }
+	b := newWaiter(s)
+	turn.slot.rank, turn.slot.granted = s.rank(), b.wake
+	if turn.handshakes.acquire(&turn.slot) {
 		return secure, nil
 	}
-	s.listen(b)
-	s.setDeadline(turn.until())
-	return s.nap(func() (room, error) {
-		s.listen(nil)
-		if turn.handshakes.leave(&turn.turn) {
-			return nil, s.turnedAway()
+	s.waitFor(b)
+	s.setDeadline(turn.waitDeadline())
+	return s.parkUntilDeadline(func() (step, error) {
+		s.waitFor(nil)
+		if turn.handshakes.cancel(&turn.slot) {
+			return nil, s.refuseHandshake()
 		}
 		s.setDeadline(turn.deadline)
 		return secure, nil
@@ -140,23 +140,23 @@ func (s *session) queue(turn *inTurn, then room) (room, error) {
 }
 
 // turnedAway is how a session ends that was to wait for a slot for too long.
-func (s *session) turnedAway() error {
+func (s *session) refuseHandshake() error {
 	if s.isStopped() == EndClient {
-		s.meet(inRush)
+		s.meet(overloadVerdict)
 	}
-	return refused(inRush)
+	return refused(overloadVerdict)
 }
 
 // secure makes the handshake with the slot that turn has, and puts the client's
 // dialogue behind it. Whatever else is due comes first: it computes less.
-func (s *session) secure(turn *inTurn, then room) (room, error) {
-	defer turn.done()
+func (s *session) secure(turn *handshakeConn, then step) (step, error) {
+	defer turn.finish()
 	runtime.Gosched()
-	secure := tls.Server(turn, s.door.Config)
+	secure := tls.Server(turn, s.listener.Config)
 	err := secure.Handshake()
 	switch {
-	case errors.Is(err, errRush):
-		return nil, s.turnedAway()
+	case errors.Is(err, errHandshakesOverloaded):
+		return nil, s.refuseHandshake()
 	case err != nil:
 		s.record.Handshake = HandshakeFailed
 		return nil, ending{EndTLS, fmt.Errorf("handshake with client: %w", err)}
@@ -173,19 +173,19 @@ func (s *session) secure(turn *inTurn, then room) (room, error) {
 
 // upgrade begins TLS at the client's wish. Octets that came in clear text
 // behind the wish end the connection.
-func (s *session) upgrade(r dialogue.Request) (room, error) {
-	if s.rushed() {
-		s.meet(inRush)
+func (s *session) upgrade(r dialogue.Request) (step, error) {
+	if s.handshakesOverloaded() {
+		s.meet(overloadVerdict)
 		s.answer(r, dialogue.AnswerBusy)
-		return nil, refused(inRush)
+		return nil, refused(overloadVerdict)
 	}
-	if err := s.door.Protocol.Answer(s.client, r, dialogue.AnswerTLS); err != nil {
+	if err := s.listener.Protocol.Answer(s.client, r, dialogue.AnswerTLS); err != nil {
 		return nil, err
 	}
 	if s.client.Buffered() > 0 {
 		return nil, ending{EndProtocol, errors.New("clear text behind STARTTLS")}
 	}
-	return s.toTLS(func() (room, error) { return s.await(s.hear) })
+	return s.toTLS(func() (step, error) { return s.await(s.hear) })
 }
 
 // offer is what the client may be offered now.
@@ -193,7 +193,7 @@ func (s *session) offer() dialogue.Offer {
 	inTLS := s.tls != nil
 	return dialogue.Offer{
 		TLS:       inTLS,
-		StartTLS:  !inTLS && s.door.Config != nil,
+		StartTLS:  !inTLS && s.listener.Config != nil,
 		Cleartext: s.server.CleartextLogin,
 		Backend:   *s.backends().offered.Load(),
 	}

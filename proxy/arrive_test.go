@@ -137,8 +137,8 @@ func TestProxyHeaderIsRequired(t *testing.T) {
 				_ = p.Conn.(*memConn).CloseWrite()
 				p.seeBreak()
 				r := g.record()
-				if r.End != EndProxyHeader || r.Room != RoomProxyHeader || r.Err == nil || r.End.String() != "proxy_header" {
-					t.Errorf("end %v in %v: %v", r.End, r.Room, r.Err)
+				if r.End != EndProxyHeader || r.Step != StepProxyHeader || r.Err == nil || r.End.String() != "proxy_header" {
+					t.Errorf("end %v in %v: %v", r.End, r.Step, r.Err)
 				}
 				if n := g.Limiter.Stats(time.Now()).Sources; n != 0 {
 					t.Errorf("%d sources were charged", n)
@@ -162,8 +162,8 @@ func TestProxyHeaderIsDue(t *testing.T) {
 				if took := time.Since(begun); took != g.Timeouts.Handshake {
 					t.Errorf("it took %v", took)
 				}
-				if r := g.record(); r.End != EndProxyHeader || r.Room != RoomProxyHeader {
-					t.Errorf("end %v in %v", r.End, r.Room)
+				if r := g.record(); r.End != EndProxyHeader || r.Step != StepProxyHeader {
+					t.Errorf("end %v in %v", r.End, r.Step)
 				}
 			})
 		})
@@ -176,7 +176,7 @@ func TestProxyHeaderIsRefused(t *testing.T) {
 		"v1": "PROXY TCP4 198.51.100.1 192.0.2.1 4711 143\r\n",
 		"v2": v2("198.51.100.1:4711", "192.0.2.1:143"), "LOCAL": string(proxyproto.SIGV2) + local2,
 	} {
-		for _, d := range []Door{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
 			t.Run(name+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := behindBalancer(t, d.Protocol)

@@ -12,7 +12,7 @@ import (
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // BackendTLS is how TLS begins towards a backend.
@@ -56,14 +56,14 @@ type Backends struct {
 	protocol dialogue.Protocol
 	config   BackendConfig
 	all      []*backend
-	connect  func(addr string, until time.Time) (socket.Conn, error)
+	connect  func(addr string, until time.Time) (netpoll.Conn, error)
 	offered  atomic.Pointer[dialogue.Capabilities]
 
 	slots            int          // of each backend: how many logins may be in flight
 	slotsTaken       atomic.Int64 // at all backends
 	mu               sync.Mutex
-	known, strangers limiter.Queue[*applicant] // who wait for a slot
-	turn             int                       // which backend is next to give one
+	known, strangers limiter.Queue[*slotRequest] // who wait for a slot
+	nextBackend      int                         // which backend is next to give one
 }
 
 // backend is one server.
@@ -72,7 +72,7 @@ type backend struct {
 	tls    *tls.Config
 	logins int // in flight; guarded by the Backends' mu
 	up     atomic.Bool
-	fell   chan struct{}                         // holds a token when it has failed since the last probe
+	failed chan struct{}                         // holds a token when it has failed since the last probe
 	offer  atomic.Pointer[dialogue.Capabilities] // from the last probe that succeeded
 
 	sessions   atomic.Int64
@@ -86,9 +86,9 @@ type backend struct {
 // NewBackends returns the backends of p. All count as up until Watch finds
 // otherwise.
 func NewBackends(p dialogue.Protocol, c BackendConfig) *Backends {
-	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), connect: socket.Dial}
+	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), connect: netpoll.Dial}
 	for _, addr := range c.Addrs {
-		one := &backend{addr: addr, tls: named(c.TLSConfig, addr), fell: make(chan struct{}, 1)}
+		one := &backend{addr: addr, tls: named(c.TLSConfig, addr), failed: make(chan struct{}, 1)}
 		one.up.Store(true)
 		b.all = append(b.all, one)
 	}
@@ -132,7 +132,7 @@ var (
 // takes the backend down if there is another, or if nobody listens there. The last
 // one stays: any other failure may be its load, which must not make an outage. A
 // probe will tell soon.
-func (b *Backends) blame(one *backend, err error, until time.Time) bool {
+func (b *Backends) markFailed(one *backend, err error, until time.Time) bool {
 	if ownFault(err) || !time.Now().Before(until) {
 		return false
 	}

@@ -234,7 +234,7 @@ func TestBackendDies(t *testing.T) {
 				}
 				p.seeEnd()
 				r := g.record()
-				if a := g.settled()[0]; a.Outcome != limiter.Void || r.End != EndBackend || r.Room != RoomReplay || a.Err == nil {
+				if a := g.settled()[0]; a.Outcome != limiter.Void || r.End != EndBackend || r.Step != StepReplay || a.Err == nil {
 					t.Errorf("record %+v", r)
 				}
 				if n := g.charged(clientIP); n != 0 || !g.stats(backendAddr).Up {

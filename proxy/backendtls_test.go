@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // The host of a backend with a name.
@@ -17,7 +17,7 @@ const namedAddr = "mail.internal:143"
 
 // secureBackend is a gate with one backend, which begins TLS in the way of mode
 // with the certificate of the other.
-func secureBackend(t *testing.T, d Door, mode BackendTLS, serve *tls.Config, trust *tls.Config) *gate {
+func secureBackend(t *testing.T, d Listener, mode BackendTLS, serve *tls.Config, trust *tls.Config) *gate {
 	j := &judge{}
 	play := func(b *peer) {
 		b.readHeader()
@@ -49,9 +49,9 @@ func beginHere(b *peer, protocol string) {
 	b.say("+OK Begin TLS negotiation now.")
 }
 
-func newBubbleCertificate(t *testing.T, names ...string) *proxytest.Certificate {
+func newBubbleCertificate(t *testing.T, names ...string) *standin.Certificate {
 	t.Helper()
-	c, err := proxytest.NewCertificate(names...) // valid now, which in a bubble is long ago
+	c, err := standin.NewCertificate(names...) // valid now, which in a bubble is long ago
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ var modes = []BackendTLS{BackendStartTLS, BackendImplicit}
 
 func TestBackendTLS(t *testing.T) {
 	for _, mode := range modes {
-		for _, d := range []Door{imapDoor, pop3Door} {
+		for _, d := range []Listener{imapDoor, pop3Door} {
 			t.Run(mode.String()+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					cert := newBubbleCertificate(t, "mail.internal")
@@ -92,11 +92,11 @@ func TestBackendIsVerified(t *testing.T) {
 	for _, mode := range modes {
 		for name, c := range map[string]struct {
 			names string // of the backend's certificate
-			trust func(mine, other *proxytest.Certificate) *tls.Config
+			trust func(mine, other *standin.Certificate) *tls.Config
 			is    func(error) bool
 		}{
-			"by another authority": {"mail.internal", func(_, other *proxytest.Certificate) *tls.Config { return other.Client() }, isError[x509.UnknownAuthorityError]},
-			"with another name": {"web.internal", func(mine, _ *proxytest.Certificate) *tls.Config {
+			"by another authority": {"mail.internal", func(_, other *standin.Certificate) *tls.Config { return other.Client() }, isError[x509.UnknownAuthorityError]},
+			"with another name": {"web.internal", func(mine, _ *standin.Certificate) *tls.Config {
 				c := mine.Client()
 				c.ServerName = "mail.internal"
 				return c
@@ -177,7 +177,7 @@ func TestNamed(t *testing.T) {
 // What a backend says in clear text behind its leave to begin TLS was put there
 // by somebody else.
 func TestClearTextBehindTheBackendsLeave(t *testing.T) {
-	for _, d := range []Door{imapDoor, pop3Door} {
+	for _, d := range []Listener{imapDoor, pop3Door} {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cert := newBubbleCertificate(t, "mail.internal")

@@ -6,14 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // newBench serves door d in front of an honest little IMAP server.
-func newBench(b *testing.B, d Door) *loopback {
+func newBench(b *testing.B, d Listener) *loopback {
 	b.Helper()
 	ln := listen(b)
-	srv, err := proxytest.ServeIMAP(ln, []proxytest.Account{{Name: "user", Secret: "right"}}, proxytest.Options{ProxyHeader: true})
+	srv, err := standin.ServeIMAP(ln, []standin.Account{{Name: "user", Secret: "right"}}, standin.Options{ProxyHeader: true})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func newBench(b *testing.B, d Door) *loopback {
 // is accepted and a goodbye. What it allocates includes the client and the mail
 // server, which are in the same process.
 func BenchmarkLogin(b *testing.B) {
-	for name, d := range map[string]Door{"clear": imapDoor, "tls": imapsDoor} {
+	for name, d := range map[string]Listener{"clear": imapDoor, "tls": imapsDoor} {
 		b.Run(name, func(b *testing.B) {
 			l := newBench(b, d)
 			b.ReportAllocs()
@@ -56,7 +56,7 @@ func BenchmarkLogin(b *testing.B) {
 
 // BenchmarkRelay carries a megabyte from the backend to the client.
 func BenchmarkRelay(b *testing.B) {
-	for name, d := range map[string]Door{"clear": imapDoor, "tls": imapsDoor} {
+	for name, d := range map[string]Listener{"clear": imapDoor, "tls": imapsDoor} {
 		b.Run(name, func(b *testing.B) {
 			mail := noise(1<<20, 3)
 			l := newLoopback(b, d, in(func(p *peer) {

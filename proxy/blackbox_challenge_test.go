@@ -16,7 +16,8 @@ import (
 	"strings"
 	"testing"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
+	"postern/proxy/standin"
 )
 
 // blackboxAsk is the command that begins an exchange, by protocol.
@@ -26,20 +27,20 @@ var blackboxAsk = map[string]string{"imap": "a AUTHENTICATE ", "pop3": "AUTH "}
 // which a script therefore cannot play: with the right password, and before that
 // on the same connection with a wrong one.
 func (b *blackbox) challenges(t *testing.T) {
-	accounts := slices.DeleteFunc(slices.Clone(b.dovecot.Accounts), func(a proxytest.Account) bool {
+	accounts := slices.DeleteFunc(slices.Clone(b.dovecot.Accounts), func(a standin.Account) bool {
 		return !slices.Contains([]string{"user", "quotes", "spaces", "utf8"}, a.Name)
 	})
-	for mechanism, exchange := range map[string]func(c *peer, ask string, a proxytest.Account) string{
+	for mechanism, exchange := range map[string]func(c *peer, ask string, a standin.Account) string{
 		"CRAM-MD5":      blackboxCRAM,
-		"SCRAM-SHA-1":   func(c *peer, ask string, a proxytest.Account) string { return blackboxSCRAM(c, sha1.New, ask, a) },
-		"SCRAM-SHA-256": func(c *peer, ask string, a proxytest.Account) string { return blackboxSCRAM(c, sha256.New, ask, a) },
+		"SCRAM-SHA-1":   func(c *peer, ask string, a standin.Account) string { return blackboxSCRAM(c, sha1.New, ask, a) },
+		"SCRAM-SHA-256": func(c *peer, ask string, a standin.Account) string { return blackboxSCRAM(c, sha256.New, ask, a) },
 	} {
-		for _, door := range []proxytest.Door{{Protocol: "imap"}, {Protocol: "imap", TLS: true}, {Protocol: "pop3"}, {Protocol: "pop3", TLS: true}} {
+		for _, door := range []mailtest.Listener{{Protocol: "imap"}, {Protocol: "imap", TLS: true}, {Protocol: "pop3"}, {Protocol: "pop3", TLS: true}} {
 			t.Run(fmt.Sprintf("%s/%s/TLS %v", mechanism, door.Protocol, door.TLS), func(t *testing.T) {
 				ask := blackboxAsk[door.Protocol] + mechanism
 				for i, a := range accounts {
 					c, _ := b.visit(t, door)
-					if wrong := (proxytest.Account{Name: a.Name, Secret: a.Secret + "x"}); i == 0 {
+					if wrong := (standin.Account{Name: a.Name, Secret: a.Secret + "x"}); i == 0 {
 						if got := exchange(c, ask, wrong); !strings.HasPrefix(got, "a NO [AUTHENTICATIONFAILED]") && !strings.HasPrefix(got, "-ERR [AUTH]") {
 							t.Errorf("%s with a wrong password: %q", a.Name, got)
 						}
@@ -69,7 +70,7 @@ func blackboxAnswer(c *peer, line string) (text string, challenge bool) {
 }
 
 // blackboxCRAM logs in as RFC 2195 says and returns the last answer.
-func blackboxCRAM(c *peer, ask string, a proxytest.Account) string {
+func blackboxCRAM(c *peer, ask string, a standin.Account) string {
 	challenge, _ := blackboxAnswer(c, ask)
 	mac := hmac.New(md5.New, []byte(a.Secret))
 	mac.Write([]byte(challenge))
@@ -79,7 +80,7 @@ func blackboxCRAM(c *peer, ask string, a proxytest.Account) string {
 
 // blackboxSCRAM logs in as RFC 5802 says, checks the server's signature and returns the
 // last answer.
-func blackboxSCRAM(c *peer, h func() hash.Hash, ask string, a proxytest.Account) string {
+func blackboxSCRAM(c *peer, h func() hash.Hash, ask string, a standin.Account) string {
 	c.t.Helper()
 	mac := func(key []byte, message string) []byte {
 		m := hmac.New(h, key)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
 )
 
 // blackboxStranger is the number of a client that plays no case; the next one
@@ -22,7 +22,7 @@ import (
 const blackboxStranger = 10_000
 
 // visit returns a client that has come to the door and heard the greeting.
-func (b *blackbox) visit(t *testing.T, door proxytest.Door) (c *peer, greeting string) {
+func (b *blackbox) visit(t *testing.T, door mailtest.Listener) (c *peer, greeting string) {
 	t.Helper()
 	number := blackboxStranger
 	if door.TLS {
@@ -60,7 +60,7 @@ var blackboxHellos = []struct {
 // tlsOnly fails t if a TLS door tells anything to a client that does not speak
 // TLS. An alert is all right.
 func (b *blackbox) tlsOnly(t *testing.T) {
-	for _, door := range []proxytest.Door{{Protocol: "imap", TLS: true}, {Protocol: "pop3", TLS: true}} {
+	for _, door := range []mailtest.Listener{{Protocol: "imap", TLS: true}, {Protocol: "pop3", TLS: true}} {
 		for _, hello := range blackboxHellos {
 			t.Run(door.Protocol+"/"+hello.name, func(t *testing.T) {
 				conn := b.dial(t, door, blackboxClient(blackboxStranger))
@@ -93,7 +93,7 @@ func TestBlackboxCapabilities(t *testing.T) {
 	gate := blackboxGate(t, limiter.Policy{}, "")
 	direct := blackboxBare(gate.dovecot)
 	for _, inTLS := range []bool{false, true} {
-		door := proxytest.Door{Protocol: "imap", TLS: inTLS}
+		door := mailtest.Listener{Protocol: "imap", TLS: inTLS}
 		want := blackboxOffer(t, direct, door)
 		want = slices.DeleteFunc(want, func(word string) bool { return word == "LOGIN-REFERRALS" })
 		if got := blackboxOffer(t, gate, door); !slices.Equal(got, want) {
@@ -110,7 +110,7 @@ func TestBlackboxCapabilities(t *testing.T) {
 
 // blackboxOffer asks for the capabilities and returns them sorted. A list of
 // mechanisms in POP3 becomes a capability each.
-func blackboxOffer(t *testing.T, b *blackbox, door proxytest.Door) (all []string) {
+func blackboxOffer(t *testing.T, b *blackbox, door mailtest.Listener) (all []string) {
 	t.Helper()
 	c, greeting := b.visit(t, door)
 	if door.Protocol == "imap" {

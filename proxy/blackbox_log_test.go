@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"postern/limiter"
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
 )
 
 // blackboxLogin is what Dovecot logs when it lets somebody in.
@@ -23,8 +23,8 @@ type blackboxEntry struct {
 }
 
 // blackboxClients returns the scripts by the address of their client.
-func blackboxClients(cases []proxytest.Script) map[netip.Addr]proxytest.Script {
-	all := map[netip.Addr]proxytest.Script{}
+func blackboxClients(cases []mailtest.Script) map[netip.Addr]mailtest.Script {
+	all := map[netip.Addr]mailtest.Script{}
 	for i, s := range cases {
 		all[blackboxClient(i)] = s
 	}
@@ -75,7 +75,7 @@ var blackboxOutcomes = []struct {
 // checkAttempts fails t if the gate has settled an attempt otherwise than
 // blackboxOutcomes says, or a name or password that no account has came to
 // Dovecot.
-func (b *blackbox) checkAttempts(t *testing.T, cases []proxytest.Script) {
+func (b *blackbox) checkAttempts(t *testing.T, cases []mailtest.Script) {
 	clients := blackboxClients(cases)
 	attempts := b.settledAttempts()
 	for _, o := range blackboxOutcomes {
@@ -104,7 +104,7 @@ func (b *blackbox) checkAttempts(t *testing.T, cases []proxytest.Script) {
 // in: the same accounts from the same addresses, the clients' own, all of them
 // secured but the ones that came by CRAM-MD5 or SCRAM in clear text, and nobody
 // as the account whose login was smuggled.
-func (b *blackbox) checkLog(t *testing.T, cases []proxytest.Script) {
+func (b *blackbox) checkLog(t *testing.T, cases []mailtest.Script) {
 	logged := b.loggedEntries(t)
 	accepted := map[blackboxEntry]bool{}
 	for _, a := range b.settledAttempts() {

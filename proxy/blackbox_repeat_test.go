@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
 )
 
 // blackboxLeaves are what a client may do right after its guess.
@@ -48,7 +48,7 @@ func TestBlackboxRepeat(t *testing.T) {
 		})
 	}
 	for _, l := range blackboxLeaves {
-		for _, door := range []proxytest.Door{{Protocol: "imap", Cleartext: true}, {Protocol: "imap", TLS: true}, {Protocol: "pop3", Cleartext: true}, {Protocol: "pop3", TLS: true}} {
+		for _, door := range []mailtest.Listener{{Protocol: "imap", Cleartext: true}, {Protocol: "imap", TLS: true}, {Protocol: "pop3", Cleartext: true}, {Protocol: "pop3", TLS: true}} {
 			from := next()
 			all.Go(func() { b.leaveAndRepeat(t, door, l.name, l.leave, from) })
 		}
@@ -59,17 +59,17 @@ func TestBlackboxRepeat(t *testing.T) {
 // twice plays a login that is denied, and plays it again on the same connection.
 func (b *blackbox) twice(t *testing.T, door, name, login string, from netip.Addr) {
 	login = strings.NewReplacer("S: a OK {any}", "S: a NO [AUTHENTICATIONFAILED] {any}", "S: +OK {any}", "S: -ERR [AUTH] {any}").Replace(login)
-	scripts, err := proxytest.ParseScripts("repeat", []byte("door "+door+" tls\nS: {any}\n"+login+login))
+	scripts, err := mailtest.ParseScripts("repeat", []byte("listener "+door+" tls\nS: {any}\n"+login+login))
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	scripts[0].Play(t, proxytest.Gate{Client: b.dial(t, scripts[0].Door, from), Patience: blackboxPatience})
+	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Patience: blackboxPatience})
 	b.askedOnce(t, name, from)
 }
 
 // leaveAndRepeat makes a guess and leaves, and comes back with the same one.
-func (b *blackbox) leaveAndRepeat(t *testing.T, door proxytest.Door, name string, leave func(*peer, *net.TCPConn, string), from netip.Addr) {
+func (b *blackbox) leaveAndRepeat(t *testing.T, door mailtest.Listener, name string, leave func(*peer, *net.TCPConn, string), from netip.Addr) {
 	for i := range 2 {
 		conn := b.dial(t, door, from)
 		c := newClient(t, conn)

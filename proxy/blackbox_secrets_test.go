@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
+	"postern/proxy/standin"
 )
 
 // blackboxSpellings are the ways to write a name and a password down, as the
@@ -46,11 +47,11 @@ func blackboxQuoted(s string) string {
 
 // blackboxSecrets returns a case for each account in each spelling: a password
 // must arrive as it was typed.
-func blackboxSecrets(t *testing.T, accounts []proxytest.Account) (all []proxytest.Script) {
+func blackboxSecrets(t *testing.T, accounts []standin.Account) (all []mailtest.Script) {
 	t.Helper()
 	for _, spelling := range blackboxSpellings {
 		var file strings.Builder
-		fmt.Fprintf(&file, "door %s tls\n", spelling.door)
+		fmt.Fprintf(&file, "listener %s tls\n", spelling.door)
 		for _, a := range accounts {
 			if a.Name == blackboxVictim {
 				continue
@@ -59,7 +60,7 @@ func blackboxSecrets(t *testing.T, accounts []proxytest.Account) (all []proxytes
 			fmt.Fprintf(&file, "=== %s\nS: {any}\n", a.Name)
 			fmt.Fprintf(&file, spelling.lines, spelling.spell(a.Name), spelling.spell(a.Secret), len(a.Name), len(a.Secret), plain)
 		}
-		scripts, err := proxytest.ParseScripts("secrets/"+spelling.name, []byte(file.String()))
+		scripts, err := mailtest.ParseScripts("secrets/"+spelling.name, []byte(file.String()))
 		if err != nil {
 			t.Fatal(err)
 		}

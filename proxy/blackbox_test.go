@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"postern/limiter"
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
+	"postern/proxy/standin"
 )
 
 // The black-box suite: a client alone, which knows nothing of what it talks to,
@@ -35,8 +36,8 @@ const (
 
 // blackbox is one of the two things that the cases are played against.
 type blackbox struct {
-	dovecot *proxytest.Dovecot
-	doors   map[proxytest.Door]string
+	dovecot *mailtest.Dovecot
+	doors   map[mailtest.Listener]string
 
 	mu       sync.Mutex
 	attempts []Attempt // that the gate has settled
@@ -61,22 +62,22 @@ service pop3-login {
 // more settings.
 func blackboxDovecot(t *testing.T, settings string) *blackbox {
 	t.Helper()
-	d := proxytest.StartDovecot(t, proxytest.DovecotConfig{Settings: blackboxSettings + settings, Accounts: append(proxytest.DovecotAccounts(),
-		proxytest.Account{Name: blackboxVictim, Secret: "victimpass"},
+	d := mailtest.StartDovecot(t, mailtest.DovecotConfig{Settings: blackboxSettings + settings, Accounts: append(mailtest.DovecotAccounts(),
+		standin.Account{Name: blackboxVictim, Secret: "victimpass"},
 		// One for each case that makes a mailbox: Dovecot may find one it is
 		// just making for somebody else.
-		proxytest.Account{Name: "piper", Secret: "pass"},
-		proxytest.Account{Name: "storer", Secret: "pass"},
-		proxytest.Account{Name: "hoarder", Secret: "pass"},
-		proxytest.Account{Name: "idler", Secret: "pass"},
-		proxytest.Account{Name: "maildrop", Secret: "pass", Messages: proxytest.Samples()},
+		standin.Account{Name: "piper", Secret: "pass"},
+		standin.Account{Name: "storer", Secret: "pass"},
+		standin.Account{Name: "hoarder", Secret: "pass"},
+		standin.Account{Name: "idler", Secret: "pass"},
+		standin.Account{Name: "maildrop", Secret: "pass", Messages: standin.Samples()},
 	)})
 	return blackboxBare(d)
 }
 
 // blackboxBare is a Dovecot with nothing in front.
-func blackboxBare(d *proxytest.Dovecot) *blackbox {
-	return &blackbox{dovecot: d, doors: map[proxytest.Door]string{
+func blackboxBare(d *mailtest.Dovecot) *blackbox {
+	return &blackbox{dovecot: d, doors: map[mailtest.Listener]string{
 		{Protocol: "imap"}: d.IMAP, {Protocol: "imap", TLS: true}: d.IMAPS,
 		{Protocol: "pop3"}: d.POP3, {Protocol: "pop3", TLS: true}: d.POP3S,
 	}}
@@ -89,7 +90,7 @@ func blackboxBare(d *proxytest.Dovecot) *blackbox {
 func blackboxGate(t *testing.T, p limiter.Policy, settings string) *blackbox {
 	t.Helper()
 	b := blackboxDovecot(t, settings)
-	b.doors = map[proxytest.Door]string{}
+	b.doors = map[mailtest.Listener]string{}
 	backends := map[string]*Backends{}
 	for name, addr := range map[string]string{"imap": b.dovecot.IMAPProxy, "pop3": b.dovecot.POP3Proxy} {
 		backends[name] = NewBackends(protocols[name], BackendConfig{Addrs: []string{addr}, Logins: 4 * blackboxPlayers})
@@ -100,10 +101,10 @@ func blackboxGate(t *testing.T, p limiter.Policy, settings string) *blackbox {
 		s.Limiter = newLimiter(t, p)
 		s.Backends, s.CleartextLogin, s.Settled = backends, cleartext, b.settled
 		for name, protocol := range protocols {
-			door := Door{Name: name, Protocol: protocol, Config: b.dovecot.Certificate.Server()}
-			b.doors[proxytest.Door{Protocol: name, Cleartext: cleartext}] = serve(t, s, door)
+			door := Listener{Name: name, Protocol: protocol, Config: b.dovecot.Certificate.Server()}
+			b.doors[mailtest.Listener{Protocol: name, Cleartext: cleartext}] = serve(t, s, door)
 			door.Name, door.TLS = name+"s", Implicit
-			b.doors[proxytest.Door{Protocol: name, TLS: true, Cleartext: cleartext}] = serve(t, s, door)
+			b.doors[mailtest.Listener{Protocol: name, TLS: true, Cleartext: cleartext}] = serve(t, s, door)
 		}
 	}
 	return b
@@ -116,7 +117,7 @@ func (b *blackbox) settled(a Attempt) {
 }
 
 // dial connects to the door from an address of the case's own.
-func (b *blackbox) dial(t *testing.T, door proxytest.Door, from netip.Addr) net.Conn {
+func (b *blackbox) dial(t *testing.T, door mailtest.Listener, from netip.Addr) net.Conn {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	conn, err := dialer.DialContext(t.Context(), "tcp", b.doors[door])
@@ -133,15 +134,15 @@ func blackboxClient(number int) netip.Addr {
 
 // play plays all scripts. The tests do not call t.Parallel because that would
 // play as many at once as there are processors, which have nothing to do.
-func (b *blackbox) play(t *testing.T, scripts []proxytest.Script) {
+func (b *blackbox) play(t *testing.T, scripts []mailtest.Script) {
 	next := make(chan int)
 	var players sync.WaitGroup
 	for range blackboxPlayers {
 		players.Go(func() {
 			for i := range next {
 				t.Run(scripts[i].Name, func(t *testing.T) {
-					client := b.dial(t, scripts[i].Door, blackboxClient(i))
-					scripts[i].Play(t, proxytest.Gate{Client: client, Patience: blackboxPatience})
+					client := b.dial(t, scripts[i].Listener, blackboxClient(i))
+					scripts[i].Play(t, mailtest.Endpoints{Client: client, Patience: blackboxPatience})
 				})
 			}
 		})
@@ -154,7 +155,7 @@ func (b *blackbox) play(t *testing.T, scripts []proxytest.Script) {
 }
 
 // readBlackbox returns the cases, and those that only the gate is to be tried with.
-func readBlackbox(t *testing.T) (both, gateOnly []proxytest.Script) {
+func readBlackbox(t *testing.T) (both, gateOnly []mailtest.Script) {
 	t.Helper()
 	for _, s := range readScripts(t, filepath.Join("testdata", "blackbox", "*.dlg")) {
 		if file, _, _ := strings.Cut(s.Name, "/"); strings.HasSuffix(file, "-gate") {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"postern/proxy/dialogue"
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // A backend is not to blame for a gate without descriptors, nor for a client that
@@ -22,7 +22,7 @@ func TestBackendIsNotToBlame(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := two(t, 1, (&judge{}).imap, (&judge{}).imap)
 			connect := g.backends.connect
-			g.backends.connect = func(string, time.Time) (socket.Conn, error) {
+			g.backends.connect = func(string, time.Time) (netpoll.Conn, error) {
 				return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", fault)}
 			}
 			ln := g.open(imapDoor)
@@ -75,8 +75,8 @@ func TestLeavingTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		up.leave()
-		up.leave()
+		up.close()
+		up.close()
 		if s := g.stats(backendAddr); s.Sessions != 0 || s.Logins != 0 {
 			t.Errorf("stats %+v", s)
 		}
@@ -104,14 +104,14 @@ func TestDialResults(t *testing.T) {
 }
 
 // reach enters a backend for nobody in particular, or has it blamed.
-func (g *gate) reach(until time.Time) (*upstream, error) {
-	one, err := g.backends.apply(&applicant{bell: newBell(&session{server: &Server{}})})
+func (g *gate) reach(until time.Time) (*backendConn, error) {
+	one, err := g.backends.requestSlot(&slotRequest{waiter: newWaiter(&session{server: &Server{}})})
 	if err != nil {
 		return nil, err
 	}
-	up, err := g.backends.enter(one, caller{}, until)
+	up, err := g.backends.login(one, clientInfo{}, until)
 	if err != nil {
-		g.backends.blame(one, err, until)
+		g.backends.markFailed(one, err, until)
 	}
 	return up, err
 }

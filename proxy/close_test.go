@@ -14,20 +14,20 @@ import (
 func TestClose(t *testing.T) {
 	hang := func(b *peer) { b.readHeader(); b.seeBreak() }
 	for name, c := range map[string]struct {
-		door   Door
+		door   Listener
 		play   func(*peer)
 		policy limiter.Policy
 		says   string
-		room   Room
+		room   Step
 		within time.Duration
 	}{
-		"TLS":      {imapsDoor, nil, limiter.Policy{}, "", RoomTLS, 0},
-		"dialogue": {imapDoor, nil, limiter.Policy{}, "", RoomDialogue, 0},
-		"tarpit":   {imapDoor, nil, fiveSeconds(), "a1 LOGIN u wrong", RoomTarpit, 0},
-		"dial":     {imapDoor, hang, limiter.Policy{}, "a1 LOGIN u wrong", RoomDial, welcomeTimeout},
-		"replay":   {imapDoor, (&judge{delay: 20 * time.Second}).imap, limiter.Policy{}, "a1 LOGIN u wrong", RoomReplay, 0},
-		"exchange": {imapDoor, (&judge{}).imap, limiter.Policy{}, "a1 AUTHENTICATE CRAM-MD5", RoomReplay, 0},
-		"relay":    {imapDoor, (&judge{}).imap, limiter.Policy{}, "a1 LOGIN u right", RoomRelay, 0},
+		"TLS":      {imapsDoor, nil, limiter.Policy{}, "", StepTLS, 0},
+		"dialogue": {imapDoor, nil, limiter.Policy{}, "", StepDialogue, 0},
+		"tarpit":   {imapDoor, nil, fiveSeconds(), "a1 LOGIN u wrong", StepTarpit, 0},
+		"dial":     {imapDoor, hang, limiter.Policy{}, "a1 LOGIN u wrong", StepDial, welcomeTimeout},
+		"replay":   {imapDoor, (&judge{delay: 20 * time.Second}).imap, limiter.Policy{}, "a1 LOGIN u wrong", StepReplay, 0},
+		"exchange": {imapDoor, (&judge{}).imap, limiter.Policy{}, "a1 AUTHENTICATE CRAM-MD5", StepReplay, 0},
+		"relay":    {imapDoor, (&judge{}).imap, limiter.Policy{}, "a1 LOGIN u right", StepRelay, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestClose(t *testing.T) {
 				for err := error(nil); err == nil; {
 					_, err = p.line()
 				}
-				if r := g.record(); r.End != EndShutdown || r.Room != c.room {
+				if r := g.record(); r.End != EndShutdown || r.Step != c.room {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -155,7 +155,7 @@ func TestServeOnSeveralListeners(t *testing.T) {
 			t.Errorf("stats %+v", s)
 		}
 		for _, r := range g.allRecords() {
-			if r.Door != "imap" && r.Door != "imaps" {
+			if r.Listener != "imap" && r.Listener != "imaps" {
 				t.Errorf("record %+v", r)
 			}
 		}

@@ -60,7 +60,7 @@ func TestNewcomersFindRoom(t *testing.T) {
 			if r.End == EndEvicted {
 				evicted++
 			}
-			if r.Verdict.Rule != limiter.RuleNone || r.Room != RoomDialogue {
+			if r.Verdict.Rule != limiter.RuleNone || r.Step != StepDialogue {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -90,10 +90,10 @@ func TestWhoBelongsGoesLast(t *testing.T) {
 // The search for a stranger is bounded: it is made with all doors waiting.
 func TestSearchIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, ln := crowded(t, evictLook+2, &judge{})
+		g, ln := crowded(t, evictScan+2, &judge{})
 		g.arrives(ln, "203.0.113.7:1", "* OK …").login()
 		oldest := g.arrives(ln, "203.0.113.7:2", "* OK …")
-		for range evictLook - 1 {
+		for range evictScan - 1 {
 			g.arrives(ln, "203.0.113.7:3", "* OK …")
 		}
 		stranger := g.arrives(ln, "198.51.100.1:1", "* OK …")
@@ -120,7 +120,7 @@ func TestNobodyMakesRoom(t *testing.T) {
 		synctest.Wait()
 		g.mu.Lock()
 		for _, r := range g.records {
-			if want := (limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}); r.Verdict != want || r.End != EndRefused || r.Room != RoomConnect {
+			if want := (limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}); r.Verdict != want || r.End != EndRefused || r.Step != StepConnect {
 				t.Errorf("record %+v", r)
 			}
 		}

@@ -31,7 +31,7 @@ func TestLeavingAnExchange(t *testing.T) {
 		"says half a line": {0, func(p *peer) { p.Write([]byte("QUJD")) }, roundTimeout},
 		"stalls":           {0, stalls, roundTimeout},
 	} {
-		for _, d := range []Door{imapDoor, imapsDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor} {
 			t.Run(name+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					j := &judge{}
@@ -48,7 +48,7 @@ func TestLeavingAnExchange(t *testing.T) {
 					if r.Duration != c.took || time.Since(begun) != c.took {
 						t.Errorf("it took %v", r.Duration)
 					}
-					if r.Room != RoomReplay || r.Err == nil || r.End != EndClient {
+					if r.Step != StepReplay || r.Err == nil || r.End != EndClient {
 						t.Errorf("record %+v", r)
 					}
 					want, charged := limiter.Void, 0
@@ -67,7 +67,7 @@ func TestLeavingAnExchange(t *testing.T) {
 // Who cancels late has kept a slot as long.
 func TestCancellingAnExchange(t *testing.T) {
 	for after, charged := range map[time.Duration]int{0: 0, challengeGrace: 0, challengeGrace + 1: 1, roundTimeout - 1: 1} {
-		for _, d := range []Door{imapDoor, pop3sDoor} {
+		for _, d := range []Listener{imapDoor, pop3sDoor} {
 			t.Run(fmt.Sprintf("after %v %s", after, d.Name), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					j := &judge{}
@@ -91,7 +91,7 @@ func TestCancellingAnExchange(t *testing.T) {
 // A backend may take its time over a challenge: Dovecot's penalty for an address
 // is up to 15 s, before the first. That is not the client's time.
 func TestSlowChallenge(t *testing.T) {
-	for _, d := range []Door{imapDoor, imapsDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate(t, d.Protocol, (&judge{opening: func() { <-time.After(15 * time.Second) }}).imap)
@@ -112,7 +112,7 @@ func TestTimeAfterADenial(t *testing.T) {
 		"LOGIN": {"a1 LOGIN u wrong"}, "unfit": {"a1 LOGIN {2+}\r\n\x00\x00 u"},
 		"CRAM-MD5": {"a1 AUTHENTICATE CRAM-MD5", b64("u wrong")},
 	} {
-		for _, d := range []Door{imapDoor, imapsDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor} {
 			t.Run(name+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, d.Protocol, (&judge{}).imap)
@@ -150,7 +150,7 @@ func TestLeavingBeforeTheAnswer(t *testing.T) {
 			p.Conn.(*memConn).reset()
 			close(slow)
 			r := g.record()
-			if r.End != EndClient || r.Room != RoomReplay || r.Err == nil || (r.Account != "") != (password == "right") || r.Attempts != 1 {
+			if r.End != EndClient || r.Step != StepReplay || r.Err == nil || (r.Account != "") != (password == "right") || r.Attempts != 1 {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -168,7 +168,7 @@ func TestEnded(t *testing.T) {
 		told   bool // the backend, of the end
 	}{
 		"last word":  {io.EOF, EndClient, false, false, true},
-		"deaf":       {errors.Join(errDeaf, io.ErrClosedPipe), EndBackend, true, false, false},
+		"deaf":       {errors.Join(errPeerGone, io.ErrClosedPipe), EndBackend, true, false, false},
 		"break":      {errors.New("connection reset"), EndClient, true, true, false},
 		"truncation": {io.ErrUnexpectedEOF, EndClient, true, true, false},
 	} {
@@ -188,8 +188,8 @@ func TestEnded(t *testing.T) {
 					t.Errorf("told: %t, %v", told, err)
 				}
 				r.ended(&r.client, &r.backend, errors.New("too late to be the reason"))
-				if r.why != c.why || (r.err != nil) != c.reason {
-					t.Errorf("ended by %v: %v", r.why, r.err)
+				if r.endBy != c.why || (r.err != nil) != c.reason {
+					t.Errorf("ended by %v: %v", r.endBy, r.err)
 				}
 			})
 		})

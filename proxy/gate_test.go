@@ -12,8 +12,8 @@ import (
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
-	"postern/proxy/proxytest"
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
+	"postern/proxy/standin"
 )
 
 // Where everybody is.
@@ -27,14 +27,14 @@ const (
 var (
 	clientIP  = netip.MustParseAddrPort(clientAddr).Addr()
 	gateCert  = newTestCertificate("mail.example.org")
-	imapDoor  = Door{Name: "imap", Protocol: dialogue.IMAP{}, Config: gateCert.Server()}
-	imapsDoor = Door{Name: "imaps", Protocol: dialogue.IMAP{}, TLS: Implicit, Config: gateCert.Server()}
-	pop3Door  = Door{Name: "pop3", Protocol: dialogue.POP3{}, Config: gateCert.Server()}
-	pop3sDoor = Door{Name: "pop3s", Protocol: dialogue.POP3{}, TLS: Implicit, Config: gateCert.Server()}
+	imapDoor  = Listener{Name: "imap", Protocol: dialogue.IMAP{}, Config: gateCert.Server()}
+	imapsDoor = Listener{Name: "imaps", Protocol: dialogue.IMAP{}, TLS: Implicit, Config: gateCert.Server()}
+	pop3Door  = Listener{Name: "pop3", Protocol: dialogue.POP3{}, Config: gateCert.Server()}
+	pop3sDoor = Listener{Name: "pop3s", Protocol: dialogue.POP3{}, TLS: Implicit, Config: gateCert.Server()}
 )
 
-func newTestCertificate(names ...string) *proxytest.Certificate {
-	c, err := proxytest.NewCertificate(names...)
+func newTestCertificate(names ...string) *standin.Certificate {
+	c, err := standin.NewCertificate(names...)
 	if err != nil {
 		panic(err)
 	}
@@ -87,7 +87,7 @@ func newGateOf(t *testing.T, p dialogue.Protocol, c BackendConfig, plays map[str
 }
 
 // connect is how the gate dials.
-func (g *gate) connect(addr string, _ time.Time) (socket.Conn, error) {
+func (g *gate) connect(addr string, _ time.Time) (netpoll.Conn, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.dials[addr]++
@@ -103,7 +103,7 @@ func (g *gate) connect(addr string, _ time.Time) (socket.Conn, error) {
 		defer far.Close()
 		play(newBackend(g.t, far))
 	})
-	return socket.Wrap(near), nil
+	return netpoll.Wrap(near), nil
 }
 
 // play changes what a backend does; nil makes it refuse connections.
@@ -134,7 +134,7 @@ func (g *gate) finish() {
 }
 
 // open serves a door until the test ends.
-func (g *gate) open(d Door) *memListener {
+func (g *gate) open(d Listener) *memListener {
 	g.t.Helper()
 	ln := newMemListener(gateAddr)
 	served := make(chan error, 1)
@@ -156,7 +156,7 @@ func (g *gate) from(addr string, ln *memListener) *peer {
 }
 
 // enter returns a client that has been greeted at door d.
-func (g *gate) enter(d Door) *peer {
+func (g *gate) enter(d Listener) *peer {
 	g.t.Helper()
 	c := g.from(clientAddr, g.open(d))
 	g.greeted(c, d)
@@ -164,7 +164,7 @@ func (g *gate) enter(d Door) *peer {
 }
 
 // greeted takes c as far as the greeting.
-func (g *gate) greeted(c *peer, d Door) {
+func (g *gate) greeted(c *peer, d Listener) {
 	g.t.Helper()
 	if d.TLS == Implicit {
 		c.startTLS(nil)

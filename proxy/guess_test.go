@@ -79,7 +79,7 @@ func (g guess) pose(p *peer) {
 func TestNoFreeGuess(t *testing.T) {
 	for way, guess := range guesses {
 		for how, escape := range escapes {
-			for _, d := range []Door{{Name: "clear", Protocol: guess.door}, {Name: "tls", Protocol: guess.door, TLS: Implicit, Config: gateCert.Server()}} {
+			for _, d := range []Listener{{Name: "clear", Protocol: guess.door}, {Name: "tls", Protocol: guess.door, TLS: Implicit, Config: gateCert.Server()}} {
 				t.Run(way+", "+how+", "+d.Name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { tryForFree(t, d, guess, escape) })
 				})
@@ -88,7 +88,7 @@ func TestNoFreeGuess(t *testing.T) {
 	}
 }
 
-func tryForFree(t *testing.T, d Door, guess guess, escape func(*peer, guess, *memConn)) {
+func tryForFree(t *testing.T, d Listener, guess guess, escape func(*peer, guess, *memConn)) {
 	j := &judge{delay: 2 * time.Second}
 	g := newGate(t, d.Protocol, j.play(d.Protocol.Name()))
 	g.limit(strict())
@@ -117,9 +117,9 @@ func TestNoFreeGuessOctetByOctet(t *testing.T) {
 				j := &judge{delay: 2 * time.Second}
 				g := newGate(t, guess.door, j.play(guess.door.Name()))
 				g.limit(strict())
-				near, _ := g.open(Door{Name: "clear", Protocol: guess.door}).dial(clientAddr)
+				near, _ := g.open(Listener{Name: "clear", Protocol: guess.door}).dial(clientAddr)
 				c := newClient(t, &slowly{near})
-				g.greeted(c, Door{Protocol: guess.door})
+				g.greeted(c, Listener{Protocol: guess.door})
 				guess.pose(c)
 				c.Close()
 				<-time.After(time.Minute)
@@ -159,7 +159,7 @@ func TestNoFreeGuessByStalling(t *testing.T) {
 					j := &judge{delay: 17 * time.Second}
 					g := newGate(t, guess.door, j.play(guess.door.Name()))
 					g.limit(strict())
-					c := g.enter(Door{Name: "clear", Protocol: guess.door})
+					c := g.enter(Listener{Name: "clear", Protocol: guess.door})
 					says := guess.says
 					if len(says) == 1 { // the guess has been made with this line, and has another round
 						says, judged = append(says, "AQ=="), 1

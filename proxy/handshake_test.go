@@ -17,7 +17,7 @@ import (
 const computes = 200 * time.Millisecond
 
 // slowDoor is an IMAPS door whose handshakes count how many compute at once.
-func slowDoor(now, most *atomic.Int32) Door {
+func slowDoor(now, most *atomic.Int32) Listener {
 	d := imapsDoor
 	d.Config = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		n := now.Add(1)
@@ -40,15 +40,15 @@ func (h *handshakes) inUse() int {
 // hold takes all slots of g, and returns how to give them back.
 func (g *gate) hold() (give func()) {
 	g.t.Helper()
-	held := make([]turn, g.handshakes.slots())
+	held := make([]handshakeSlot, g.handshakes.slots())
 	for i := range held {
-		if !g.handshakes.take(&held[i]) {
+		if !g.handshakes.acquire(&held[i]) {
 			g.t.Fatal("no slot is free")
 		}
 	}
 	return func() {
 		for i := range held {
-			g.handshakes.give(&held[i])
+			g.handshakes.release(&held[i])
 		}
 	}
 }

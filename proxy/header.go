@@ -47,7 +47,7 @@ func oneOf(text []byte, words []string) (int, error) {
 }
 
 // caller is what a backend is told about the client.
-type caller struct {
+type clientInfo struct {
 	client, local netip.AddrPort
 	tls           *clientTLS // nil in clear text
 }
@@ -63,7 +63,7 @@ type clientTLS struct {
 // exactly when the client is in TLS, so that Dovecot's own policy holds for the
 // rest. serves says which server names are safe to pass on: Dovecot looks up
 // its settings by them, and the client chose the name.
-func (w caller) header(v ProxyVersion, serves func(string) bool) ([]byte, error) {
+func (w clientInfo) header(v ProxyVersion, serves func(string) bool) ([]byte, error) {
 	h := proxyproto.HeaderProxyFromAddrs(1, net.TCPAddrFromAddrPort(w.client), net.TCPAddrFromAddrPort(w.local))
 	if v == ProxyV2 {
 		h.Version = 2
@@ -76,7 +76,7 @@ func (w caller) header(v ProxyVersion, serves func(string) bool) ([]byte, error)
 
 // tlvs describes the client's TLS. No certificate was asked for, so there is no
 // name of one to pass on, and verify is the zero that HAProxy sends then.
-func (w caller) tlvs(serves func(string) bool) []proxyproto.TLV {
+func (w clientInfo) tlvs(serves func(string) bool) []proxyproto.TLV {
 	if w.tls == nil {
 		return nil
 	}

@@ -95,31 +95,31 @@ func TestHeader(t *testing.T) {
 		return a
 	}
 	for name, c := range map[string]struct {
-		caller caller
+		caller clientInfo
 		serves func(string) bool
 		want   announced
 	}{
-		"clear text": {caller{client, local, nil}, serves, plain},
-		"TLS":        {caller{client, local, inTLS(nil)}, serves, secure},
-		"TLS 1.2": {caller{client, local, inTLS(func(c *clientTLS) {
+		"clear text": {clientInfo{client, local, nil}, serves, plain},
+		"TLS":        {clientInfo{client, local, inTLS(nil)}, serves, secure},
+		"TLS 1.2": {clientInfo{client, local, inTLS(func(c *clientTLS) {
 			c.Version, c.CipherSuite = tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
 		})}, serves, with(func(a *announced) { a.version, a.cipher = "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" })},
-		"TLS of the future": {caller{client, local, inTLS(func(c *clientTLS) { c.Version = 0x0305 })}, serves,
+		"TLS of the future": {clientInfo{client, local, inTLS(func(c *clientTLS) { c.Version = 0x0305 })}, serves,
 			with(func(a *announced) { a.version = "0x0305" })},
-		"ALPN": {caller{client, local, inTLS(func(c *clientTLS) { c.NegotiatedProtocol = "imap" })}, serves,
+		"ALPN": {clientInfo{client, local, inTLS(func(c *clientTLS) { c.NegotiatedProtocol = "imap" })}, serves,
 			with(func(a *announced) { a.alpn = "imap" })},
-		"name": {caller{client, local, inTLS(func(c *clientTLS) { c.ServerName = "mail.example.org" })}, serves,
+		"name": {clientInfo{client, local, inTLS(func(c *clientTLS) { c.ServerName = "mail.example.org" })}, serves,
 			with(func(a *announced) { a.authority = "mail.example.org" })},
-		"foreign name":        {caller{client, local, inTLS(func(c *clientTLS) { c.ServerName = "evil.example.org" })}, serves, secure},
-		"name, none served":   {caller{client, local, inTLS(func(c *clientTLS) { c.ServerName = "mail.example.org" })}, nil, secure},
-		"no name, all served": {caller{client, local, inTLS(nil)}, func(string) bool { return true }, secure},
-		"IPv6": {caller{ap("[2001:db8::7]:4"), ap("[2001:db8::1]:143"), nil}, serves,
+		"foreign name":        {clientInfo{client, local, inTLS(func(c *clientTLS) { c.ServerName = "evil.example.org" })}, serves, secure},
+		"name, none served":   {clientInfo{client, local, inTLS(func(c *clientTLS) { c.ServerName = "mail.example.org" })}, nil, secure},
+		"no name, all served": {clientInfo{client, local, inTLS(nil)}, func(string) bool { return true }, secure},
+		"IPv6": {clientInfo{ap("[2001:db8::7]:4"), ap("[2001:db8::1]:143"), nil}, serves,
 			announced{client: "[2001:db8::7]:4", local: "[2001:db8::1]:143"}},
-		"from IPv4 to IPv6": {caller{client, ap("[2001:db8::1]:143"), nil}, serves,
+		"from IPv4 to IPv6": {clientInfo{client, ap("[2001:db8::1]:143"), nil}, serves,
 			announced{client: clientAddr, local: "[2001:db8::1]:143"}},
-		"from IPv6 to IPv4": {caller{ap("[2001:db8::7]:4"), local, nil}, serves,
+		"from IPv6 to IPv4": {clientInfo{ap("[2001:db8::7]:4"), local, nil}, serves,
 			announced{client: "[2001:db8::7]:4", local: gateAddr}},
-		"link-local": {caller{ap("[fe80::7%eth0]:4"), ap("[fe80::1%eth0]:143"), nil}, serves,
+		"link-local": {clientInfo{ap("[fe80::7%eth0]:4"), ap("[fe80::1%eth0]:143"), nil}, serves,
 			announced{client: "[fe80::7]:4", local: "[fe80::1]:143"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestHeader(t *testing.T) {
 
 // Dovecot and others read the header at one go, and not without bound.
 func TestHeaderIsNeverLong(t *testing.T) {
-	longest := caller{ap("[2001:db8::7]:4"), ap(gateAddr), inTLS(func(c *clientTLS) {
+	longest := clientInfo{ap("[2001:db8::7]:4"), ap(gateAddr), inTLS(func(c *clientTLS) {
 		c.NegotiatedProtocol = "imap"
 		c.ServerName = strings.Repeat(strings.Repeat("x", 63)+".", 4)[:255]
 		for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
@@ -164,7 +164,7 @@ func TestHeaderIsNeverLong(t *testing.T) {
 // TestHeaderOut has clients come in every way TLS can begin, and looks at what
 // the backend is told.
 func TestHeaderOut(t *testing.T) {
-	withALPN := func(d Door) Door {
+	withALPN := func(d Listener) Listener {
 		d.Config = d.Config.Clone()
 		d.Config.NextProtos = []string{"imap"}
 		return d
@@ -173,7 +173,7 @@ func TestHeaderOut(t *testing.T) {
 	clientALPN := client.Clone()
 	clientALPN.NextProtos, clientALPN.MaxVersion = []string{"imap"}, tls.VersionTLS13
 	for name, c := range map[string]struct {
-		door     Door
+		door     Listener
 		version  ProxyVersion
 		starttls bool
 		client   *tls.Config
@@ -224,7 +224,7 @@ func TestHeaderOut(t *testing.T) {
 // Dovecot drops a connection whose header comes in parts, and must hear nothing
 // else before it has greeted.
 func TestHeaderIsOneWrite(t *testing.T) {
-	for _, d := range []Door{imapsDoor, pop3sDoor} {
+	for _, d := range []Listener{imapsDoor, pop3sDoor} {
 		synctest.Test(t, func(t *testing.T) {
 			arrived, looked := make(chan *memConn, 1), make(chan bool)
 			g := newGate(t, d.Protocol, func(b *peer) {

@@ -8,68 +8,68 @@ import (
 	"runtime"
 	"time"
 
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // inTurn is a connection whose TLS handshake computes only while it holds a slot.
 // One that waits for its client holds none: slow clients keep nobody out.
-type inTurn struct {
+type handshakeConn struct {
 	net.Conn
-	raw        socket.Conn // what it reads from in the end
-	handshakes *handshakes // nil when the handshake is over
-	deadline   time.Time   // of the handshake
-	turn       turn
+	raw        netpoll.Conn // what it reads from in the end
+	handshakes *handshakes  // nil when the handshake is over
+	deadline   time.Time    // of the handshake
+	slot       handshakeSlot
 }
 
 // until is when it will have waited for a slot for too long.
-func (c *inTurn) until() time.Time {
-	if c.turn.rank == strangers {
-		return earlier(c.deadline, time.Now().Add(rushMost))
+func (c *handshakeConn) waitDeadline() time.Time {
+	if c.slot.rank == strangers {
+		return earlier(c.deadline, time.Now().Add(maxStrangerWait))
 	}
 	return c.deadline
 }
 
 // Read gives the slot back if it must wait for the client.
-func (c *inTurn) Read(p []byte) (int, error) {
+func (c *handshakeConn) Read(p []byte) (int, error) {
 	if c.handshakes == nil {
 		return c.Conn.Read(p)
 	}
-	if !c.turn.since.IsZero() {
+	if !c.slot.heldSince.IsZero() {
 		c.raw.SetNonblock(true)
 		n, err := c.Conn.Read(p)
 		c.raw.SetNonblock(false)
-		if err != socket.ErrNothing {
+		if err != netpoll.ErrWouldBlock {
 			return n, err
 		}
-		c.release()
+		c.releaseSlot()
 	}
 	n, err := c.Conn.Read(p)
 	if err == nil {
-		err = c.wait()
+		err = c.waitSlot()
 		runtime.Gosched() // as in session.secure
 	}
 	return n, err
 }
 
 // errRush is what a handshake ends with that has waited for a slot for too long.
-var errRush = errors.New("too many handshakes")
+var errHandshakesOverloaded = errors.New("too many handshakes")
 
 // wait waits for a slot.
-func (c *inTurn) wait() error {
+func (c *handshakeConn) waitSlot() error {
 	called := make(chan struct{})
-	c.turn.call = func() { close(called) }
-	if c.handshakes.take(&c.turn) {
+	c.slot.granted = func() { close(called) }
+	if c.handshakes.acquire(&c.slot) {
 		return nil
 	}
-	timeout := time.NewTimer(time.Until(c.until()))
+	timeout := time.NewTimer(time.Until(c.waitDeadline()))
 	defer timeout.Stop()
 	select {
 	case <-called:
 		return nil
 	case <-timeout.C:
 	}
-	if c.handshakes.leave(&c.turn) {
-		return errRush
+	if c.handshakes.cancel(&c.slot) {
+		return errHandshakesOverloaded
 	}
 	return nil
 }
@@ -82,21 +82,21 @@ var retryRandom = sha256.Sum256([]byte("HelloRetryRequest"))
 const handshakeRecord = 22
 
 // Write notes that most of the handshake has been computed, if that is what p says.
-func (c *inTurn) Write(p []byte) (int, error) {
+func (c *handshakeConn) Write(p []byte) (int, error) {
 	if len(p) > 0 && p[0] == handshakeRecord && !bytes.Contains(p, retryRandom[:]) {
-		c.turn.rank = midway
+		c.slot.rank = halfDone
 	}
 	return c.Conn.Write(p)
 }
 
 // done gives the slot back for good.
-func (c *inTurn) done() {
-	c.release()
+func (c *handshakeConn) finish() {
+	c.releaseSlot()
 	c.handshakes = nil
 }
 
-func (c *inTurn) release() {
-	if !c.turn.since.IsZero() {
-		c.handshakes.give(&c.turn)
+func (c *handshakeConn) releaseSlot() {
+	if !c.slot.heldSince.IsZero() {
+		c.handshakes.release(&c.slot)
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // newTestTurn returns the connection under a handshake by itself, and its client's
 // end.
-func newTestTurn(h *handshakes) (near *memConn, c *inTurn) {
+func newTestTurn(h *handshakes) (near *memConn, c *handshakeConn) {
 	near, far := newMemPair(clientAddr, gateAddr)
-	raw := socket.Wrap(far)
-	return near, &inTurn{Conn: raw, raw: raw, handshakes: h, turn: turn{rank: strangers}, deadline: time.Now().Add(10 * time.Second)}
+	raw := netpoll.Wrap(far)
+	return near, &handshakeConn{Conn: raw, raw: raw, handshakes: h, slot: handshakeSlot{rank: strangers}, deadline: time.Now().Add(10 * time.Second)}
 }
 
 // A handshake holds a slot from what it reads to when it must wait for more.
@@ -36,11 +36,11 @@ func TestInTurn(t *testing.T) {
 		t.Errorf("read: %v", err)
 	}
 	c.SetReadDeadline(time.Time{})
-	c.done()
+	c.finish()
 	if h.inUse() != 0 {
 		t.Error("the slot was not given back")
 	}
-	c.done()
+	c.finish()
 	near.Write([]byte("hello"))
 	if n, err := c.Read(b); n != 5 || err != nil || h.inUse() != 0 {
 		t.Errorf("after the handshake: read %d, %v; %d slots are taken", n, err, h.inUse())
@@ -50,25 +50,25 @@ func TestInTurn(t *testing.T) {
 // One that reads its hello bit by bit waits for no longer than any other stranger;
 // one that has been answered waits until its deadline.
 func TestInTurnWaits(t *testing.T) {
-	for r, most := range map[rank]time.Duration{strangers: rushMost, known: 10 * time.Second, midway: 10 * time.Second} {
+	for r, most := range map[rank]time.Duration{strangers: maxStrangerWait, known: 10 * time.Second, halfDone: 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			var h handshakes
-			var other turn
-			h.take(&other)
+			var other handshakeSlot
+			h.acquire(&other)
 			near, c := newTestTurn(&h)
-			c.turn.rank = r
+			c.slot.rank = r
 			begun := time.Now()
 			near.Write([]byte("hello"))
-			if _, err := c.Read(make([]byte, 10)); err != errRush || time.Since(begun) != most {
+			if _, err := c.Read(make([]byte, 10)); err != errHandshakesOverloaded || time.Since(begun) != most {
 				t.Errorf("rank %v waited %v: %v", r, time.Since(begun), err)
 			}
-			time.AfterFunc(time.Second/2, func() { h.give(&other) })
+			time.AfterFunc(time.Second/2, func() { h.release(&other) })
 			near.Write([]byte("hello"))
 			c.deadline = time.Now().Add(10 * time.Second)
 			if _, err := c.Read(make([]byte, 10)); err != nil {
 				t.Errorf("rank %v: %v", r, err)
 			}
-			if c.done(); h.inUse() != 0 {
+			if c.finish(); h.inUse() != 0 {
 				t.Errorf("%d slots are taken", h.inUse())
 			}
 		})
@@ -92,13 +92,13 @@ func TestMidway(t *testing.T) {
 				go tls.Client(near, config).Handshake()
 				serving := gateCert.Server()
 				serving.CurvePreferences = []tls.CurveID{tls.CurveP256}
-				watched := &watchedTurn{inTurn: turn}
+				watched := &watchedTurn{handshakeConn: turn}
 				if err := tls.Server(watched, serving).Handshake(); err != nil {
 					t.Fatal(err)
 				}
-				turn.done()
-				if first := slices.Index(watched.ranks, midway); first < c.hellos {
-					t.Errorf("ranks %v, want %v after %d hellos", watched.ranks, midway, c.hellos)
+				turn.finish()
+				if first := slices.Index(watched.ranks, halfDone); first < c.hellos {
+					t.Errorf("ranks %v, want %v after %d hellos", watched.ranks, halfDone, c.hellos)
 				}
 			})
 		})
@@ -107,11 +107,11 @@ func TestMidway(t *testing.T) {
 
 // watchedTurn notes the rank of each read.
 type watchedTurn struct {
-	*inTurn
+	*handshakeConn
 	ranks []rank
 }
 
 func (c *watchedTurn) Read(p []byte) (int, error) {
-	c.ranks = append(c.ranks, c.turn.rank)
-	return c.inTurn.Read(p)
+	c.ranks = append(c.ranks, c.slot.rank)
+	return c.handshakeConn.Read(p)
 }

@@ -36,7 +36,7 @@ func welcome(g *gate, addr, account, password string) {
 // An account under attack is closed to strangers and nobody else: its owner comes
 // in at home with any program, and on the road with the usual password.
 func TestOwnerDoesNotNotice(t *testing.T) {
-	for _, d := range []Door{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				j := &judge{}
@@ -73,7 +73,7 @@ const pop3Delay = "-ERR [LOGIN-DELAY] " + busy
 // Where nothing can lift the refusal, POP3 hears it at USER, and no password is
 // sent. Nothing is charged.
 func TestRefusedAtUser(t *testing.T) {
-	for _, d := range []Door{pop3Door, pop3sDoor} {
+	for _, d := range []Listener{pop3Door, pop3sDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate(t, d.Protocol, nil)
@@ -87,7 +87,7 @@ func TestRefusedAtUser(t *testing.T) {
 				c.seeEnd()
 				r := g.record()
 				want := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleAccount}
-				if r.End != EndRefused || r.Room != RoomVerdict || r.Verdict != want || r.Attempts != 1 {
+				if r.End != EndRefused || r.Step != StepVerdict || r.Verdict != want || r.Attempts != 1 {
 					t.Errorf("record %+v", r)
 				}
 				if a := g.settled()[0]; a.Verdict != want || a.Account != "u" || a.Method != "USER" || a.Outcome != limiter.Void || a.Err == nil || a.Backend != "" {
@@ -143,7 +143,7 @@ func TestObserve(t *testing.T) {
 			k.Settle(time.Now(), limiter.Denied)
 		},
 	} {
-		for _, d := range []Door{imapDoor, pop3sDoor} {
+		for _, d := range []Listener{imapDoor, pop3sDoor} {
 			t.Run(string(rule)+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, d.Protocol, (&judge{}).play(d.Protocol.Name()))
@@ -198,7 +198,7 @@ func TestObserveAtConnect(t *testing.T) {
 // CRAM-MD5 names the account when the backend has been asked for a challenge. The
 // rules about accounts hold all the same, and a denial is charged to it.
 func TestAccountNamedLate(t *testing.T) {
-	for _, d := range []Door{imapDoor, pop3sDoor} {
+	for _, d := range []Listener{imapDoor, pop3sDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				j := &judge{}

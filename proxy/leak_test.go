@@ -14,7 +14,7 @@ import (
 // TestNothingIsLeft holds sessions of all kinds and looks for what they leave:
 // goroutines and descriptors.
 func TestNothingIsLeft(t *testing.T) {
-	for _, d := range []Door{imapDoor, imapsDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			l := newLoopback(t, d, (&judge{}).imap)
 			l.session(t, 0) // what is made once is made
@@ -68,8 +68,8 @@ func (l *loopback) session(t *testing.T, kind int) {
 func TestQueueHasNoGoroutines(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // there is one slot
 	l := newLoopback(t, imapsDoor, (&judge{}).imap)
-	var held turn
-	l.handshakes.take(&held)
+	var held handshakeSlot
+	l.handshakes.acquire(&held)
 	before, begun := census(t), time.Now()
 	for range 50 {
 		conn, err := net.Dial("tcp", l.addr)
@@ -79,20 +79,20 @@ func TestQueueHasNoGoroutines(t *testing.T) {
 		defer conn.Close()
 		_ = tls.Client(&deafConn{Conn: conn}, l.config).Handshake()
 	}
-	for l.handshakes.inUse() < 51 && time.Since(begun) < rushMost {
+	for l.handshakes.inUse() < 51 && time.Since(begun) < maxStrangerWait {
 		<-time.After(time.Millisecond)
 	}
 	if n, more := l.handshakes.inUse(), census(t).goroutines-before.goroutines; n == 51 && more > 10 {
 		t.Errorf("%d goroutines for 50 that wait", more)
 	} else if n < 51 {
-		t.Skipf("only %d waited within %v", n-1, rushMost)
+		t.Skipf("only %d waited within %v", n-1, maxStrangerWait)
 	}
 	for range 50 {
-		if r := <-l.records; r.Verdict != inRush {
+		if r := <-l.records; r.Verdict != overloadVerdict {
 			t.Errorf("record %+v", r)
 		}
 	}
-	l.handshakes.give(&held)
+	l.handshakes.release(&held)
 }
 
 // counted is what must not be left.
@@ -115,7 +115,7 @@ func settles(t *testing.T, before counted) {
 	deadline := time.Now().Add(truePatience)
 	for now := range tick.C {
 		after := census(t)
-		if after.goroutines <= before.goroutines+walkersKept && after.descriptors <= before.descriptors {
+		if after.goroutines <= before.goroutines+idleWorkers && after.descriptors <= before.descriptors {
 			return
 		}
 		if now.After(deadline) {

@@ -11,9 +11,9 @@ import (
 )
 
 // hear hears what the client wants: to begin TLS, to leave, or to log in.
-func (s *session) hear() (room, error) {
+func (s *session) hear() (step, error) {
 	s.raw.SetNonblock(false)
-	s.record.Room = RoomDialogue
+	s.record.Step = StepDialogue
 	s.setDeadline(s.deadline)
 	offer := s.offer()
 	var peeked limiter.Verdict
@@ -21,22 +21,22 @@ func (s *session) hear() (room, error) {
 		peeked = s.server.Limiter.Peek(time.Now(), s.record.Client.Addr(), account)
 		return peeked.Action != limiter.Refuse || s.server.observing.Load()
 	}
-	r, err := s.door.Protocol.Hear(s.client, offer)
+	r, err := s.listener.Protocol.Hear(s.client, offer)
 	switch {
 	case err != nil:
-		return nil, heard(err)
+		return nil, dialogueEnd(err)
 	case r.Kind == dialogue.Leave:
 		return nil, io.EOF
 	case r.Kind == dialogue.Named:
-		return nil, s.turnAway(r, peeked)
+		return nil, s.refuseNamed(r, peeked)
 	case r.Kind == dialogue.StartTLS:
 		return s.upgrade(r)
 	}
-	return s.attempt(r)
+	return s.startAttempt(r)
 }
 
 // heard sorts the error that ended a dialogue.
-func heard(err error) error {
+func dialogueEnd(err error) error {
 	if errors.Is(err, dialogue.ErrHostile) || errors.Is(err, dialogue.ErrTooLong) || errors.Is(err, dialogue.ErrStrikes) {
 		return ending{EndProtocol, err}
 	}
@@ -45,19 +45,19 @@ func heard(err error) error {
 
 // turnAway ends a connection whose client has named an account that it cannot
 // come into now. No password was tried and nothing is charged.
-func (s *session) turnAway(r dialogue.Request, v limiter.Verdict) error {
-	s.record.Room = RoomVerdict
+func (s *session) refuseNamed(r dialogue.Request, v limiter.Verdict) error {
+	s.record.Step = StepVerdict
 	err := refused(v)
 	a := s.newAttempt(r)
 	a.Verdict, a.Err = v, err
 	s.settled(a)
-	return s.tell(r, &a, dialogue.Reply{}, err)
+	return s.answerAttempt(r, &a, dialogue.Reply{}, err)
 }
 
 // newAttempt begins the story of an attempt.
 func (s *session) newAttempt(r dialogue.Request) Attempt {
 	a := Attempt{
-		Session: s.record.ID, Door: s.record.Door, Protocol: s.record.Protocol, Client: s.record.Client,
+		Session: s.record.ID, Listener: s.record.Listener, Protocol: s.record.Protocol, Client: s.record.Client,
 		Account: r.Account, Method: r.Method,
 	}
 	if s.record.Attempts == 0 {
@@ -69,40 +69,40 @@ func (s *session) newAttempt(r dialogue.Request) Attempt {
 // attempt takes a request to the limiter, which is asked once and told once,
 // whatever happens in between. Where the account is named only in the exchange, it
 // is asked anew then, and the first time leaves no trace.
-func (s *session) attempt(r dialogue.Request) (room, error) {
-	s.record.Room = RoomVerdict
+func (s *session) startAttempt(r dialogue.Request) (step, error) {
+	s.record.Step = StepVerdict
 	now := time.Now()
-	w := &stay{session: s, request: r, begun: now.Sub(epoch), attempt: s.newAttempt(r)}
+	w := &loginAttempt{session: s, request: r, started: now.Sub(epoch), report: s.newAttempt(r)}
 	w.ticket = s.server.Limiter.Ask(now, s.subject(r))
 	w.settle = w.ticket.Settle
 	w.request.Admits = w.admits
-	s.stay = w
-	a := &w.attempt
+	s.attempt = w
+	a := &w.report
 	a.Verdict, a.Observed = w.ticket.Verdict(), s.server.observing.Load()
 	switch {
 	case a.Observed:
 	case a.Verdict.Action == limiter.Refuse:
 		return w.conclude(dialogue.Reply{}, refused(a.Verdict))
 	case a.Verdict.Wait > 0:
-		return w.rest(now.Add(a.Verdict.Wait), newBell(s), w.judged)
+		return w.wait(now.Add(a.Verdict.Wait), newWaiter(s), w.verdictWaited)
 	}
-	return w.judged(nil)
+	return w.verdictWaited(nil)
 }
 
 // admits says whether an account that the exchange has named may go on.
-func (w *stay) admits(account string) bool {
+func (w *loginAttempt) admits(account string) bool {
 	now := time.Now()
 	w.ticket.Settle(now, limiter.Void)
 	named := w.server.Limiter.Ask(now, limiter.Attempt{Addr: w.record.Client.Addr(), Account: account})
 	w.settle = named.Settle
-	return w.attempt.named(named.Verdict())
+	return w.report.named(named.Verdict())
 }
 
 // conclude settles the attempt and tells the client. The session goes on to the
 // relay, or hears again; with an error, it ends.
-func (w *stay) conclude(reply dialogue.Reply, err error) (room, error) {
+func (w *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 	w.leaveTarpit()
-	s, a := w.session, &w.attempt
+	s, a := w.session, &w.report
 	if reply.Account != "" {
 		a.Account = reply.Account
 	}
@@ -115,22 +115,22 @@ func (w *stay) conclude(reply dialogue.Reply, err error) (room, error) {
 	}
 	now := time.Now()
 	w.settle(now, a.Outcome)
-	a.Took = now.Sub(epoch) - w.begun
-	s.stay = nil
+	a.Took = now.Sub(epoch) - w.started
+	s.attempt = nil
 	w.request.Response.Wipe()
 	s.settled(*a)
 	if a.Outcome != limiter.Accepted && s.backend != nil {
-		s.backend.leave()
+		s.backend.close()
 		s.backend = nil
 	}
-	if err := s.tell(w.request, a, reply, err); err != nil {
+	if err := s.answerAttempt(w.request, a, reply, err); err != nil {
 		return nil, err
 	}
 	switch {
 	case reply.Result == dialogue.Unavailable:
 		return nil, ending{EndBackend, a.Err}
 	case s.backend != nil:
-		return s.relay, nil
+		return s.startRelay, nil
 	case s.record.Attempts >= s.server.Tries:
 		s.answer(dialogue.Request{}, dialogue.AnswerTries)
 		return nil, ending{EndTries, errors.New("too many denied attempts")}
@@ -139,7 +139,7 @@ func (w *stay) conclude(reply dialogue.Reply, err error) (room, error) {
 }
 
 // abandon gives back what the attempt has, after a panic.
-func (w *stay) abandon() {
+func (w *loginAttempt) abandon() {
 	w.leaveTarpit()
 	w.settle(time.Now(), limiter.Void)
 	w.request.Response.Wipe()
@@ -197,11 +197,11 @@ func refused(v limiter.Verdict) error {
 
 // tell lets the client know what became of its request, and returns an error if
 // the connection ends with that.
-func (s *session) tell(r dialogue.Request, a *Attempt, reply dialogue.Reply, err error) error {
+func (s *session) answerAttempt(r dialogue.Request, a *Attempt, reply dialogue.Reply, err error) error {
 	var e ending
 	switch {
 	case errors.As(err, &e):
-		s.answer(r, turnedAway(a.Verdict.Rule))
+		s.answer(r, refusalAnswer(a.Verdict.Rule))
 		return err
 	case err != nil:
 		return err
@@ -217,7 +217,7 @@ func (s *session) tell(r dialogue.Request, a *Attempt, reply dialogue.Reply, err
 }
 
 // turnedAway is how a client is told that rule keeps it out for now.
-func turnedAway(rule limiter.Rule) dialogue.Answer {
+func refusalAnswer(rule limiter.Rule) dialogue.Answer {
 	if rule == limiter.RulePair || rule == limiter.RuleAccount {
 		return dialogue.AnswerDelay
 	}

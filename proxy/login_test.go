@@ -44,7 +44,7 @@ func TestCharge(t *testing.T) {
 		"name with line end": {(&judge{}).imap, "a1 AUTHENTICATE PLAIN " + plain("u\r\nv", "right"), "a1 NO [AUTHENTICATIONFAILED] Authentication failed.", limiter.Denied, 0, 0},
 		"password with NUL":  {(&judge{}).imap, "a1 LOGIN u {3+}\r\nx\x00x", "a1 NO [AUTHENTICATIONFAILED] Authentication failed.", limiter.Denied, 0, 0},
 	} {
-		for _, d := range []Door{imapDoor, imapsDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor} {
 			t.Run(name+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, dialogue.IMAP{}, c.play)
@@ -76,7 +76,7 @@ func TestCharge(t *testing.T) {
 // A denied client may try again, three times in all. It is told of each denial,
 // and then that it was one too many.
 func TestTries(t *testing.T) {
-	for _, d := range []Door{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
 		for _, wrong := range []string{"wrong", "w\rng"} {
 			t.Run(fmt.Sprintf("%s %q", d.Name, wrong), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestTries(t *testing.T) {
 					c.hear(map[string]string{"imap": "* BYE …", "pop3": "-ERR …"}[d.Protocol.Name()])
 					c.seeEnd()
 					r := g.record()
-					if r.End != EndTries || r.Room != RoomDialogue && r.Room != RoomReplay && r.Room != RoomVerdict || r.Attempts != 3 || r.Err == nil {
+					if r.End != EndTries || r.Step != StepDialogue && r.Step != StepReplay && r.Step != StepVerdict || r.Attempts != 3 || r.Err == nil {
 						t.Errorf("record %+v", r)
 					}
 				})

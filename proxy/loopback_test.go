@@ -21,7 +21,7 @@ type loopback struct {
 }
 
 // newLoopback serves door d in front of a backend played by play.
-func newLoopback(t testing.TB, d Door, play func(*peer)) *loopback {
+func newLoopback(t testing.TB, d Listener, play func(*peer)) *loopback {
 	t.Helper()
 	ln := listen(t)
 	var playing sync.WaitGroup
@@ -117,7 +117,7 @@ func trade(p *peer, sends, wants []byte) error {
 // TestRelayMuchBothWays sends ten million octets each way at once.
 func TestRelayMuchBothWays(t *testing.T) {
 	up, down := noise(10_000_000, 1), noise(10_000_003, 2)
-	for _, d := range []Door{imapDoor, imapsDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			l := newLoopback(t, d, in(func(b *peer) {
 				if err := trade(b, down, up); err != nil {
@@ -154,7 +154,7 @@ func TestEndsOverTCP(t *testing.T) {
 		"backend breaks off":  {func(p *peer, _ *net.TCPConn) { p.seeEnd() }, func(b *peer) { b.Conn.(*net.TCPConn).SetLinger(0) }, EndBackend},
 		"backend half-closes": {func(p *peer, _ *net.TCPConn) { p.seeEnd(); p.Close() }, func(b *peer) { b.halfClose(); b.seeBreak() }, EndBackend},
 	} {
-		for _, d := range []Door{imapDoor, imapsDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor} {
 			t.Run(name+" "+d.Name, func(t *testing.T) {
 				l := newLoopback(t, d, in(c.backend))
 				p, tcp := l.enter(t)
@@ -163,8 +163,8 @@ func TestEndsOverTCP(t *testing.T) {
 				c.client(p, tcp)
 				select {
 				case r := <-l.records:
-					if r.End != c.end || r.Room != RoomRelay {
-						t.Errorf("end %v in %v: %v", r.End, r.Room, r.Err)
+					if r.End != c.end || r.Step != StepRelay {
+						t.Errorf("end %v in %v: %v", r.End, r.Step, r.Err)
 					}
 				case <-time.After(truePatience):
 					t.Error("the session goes on")

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // TestNoWakeUpIsLost has many relays rest and wakes them all at once, over and
@@ -31,9 +31,6 @@ func wakeAll(t *testing.T, many int, config *tls.Config) {
 	speakers, ended := resting(t, affordable(t, many), config, server, heard)
 	t.Logf("%d relays after %v", len(speakers), time.Since(begun))
 	for round := range rounds {
-		if round%10 == 9 {
-			go server.dozers.turn() // and the next will see to these
-		}
 		for i := range speakers {
 			speakers[i].Write([]byte{'x'})
 			said++
@@ -56,7 +53,7 @@ func wakeAll(t *testing.T, many int, config *tls.Config) {
 // resting returns the clients of many relays, each of which carries what its client
 // says to heard, and ends with it.
 func resting(t *testing.T, many int, config *tls.Config, server *Server, heard *tally) ([]net.Conn, *sync.WaitGroup) {
-	ln, err := socket.Listen("tcp", "127.0.0.1:0")
+	ln, err := netpoll.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +70,7 @@ func resting(t *testing.T, many int, config *tls.Config, server *Server, heard *
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, conn := near.(socket.Conn), near
+		raw, conn := near.(netpoll.Conn), near
 		clients[i] = far
 		if config != nil {
 			client := tls.Client(far, config)
@@ -81,8 +78,8 @@ func resting(t *testing.T, many int, config *tls.Config, server *Server, heard *
 			begun.Go(func() { client.Handshake() })
 		}
 		ended.Add(1)
-		r := newRelay(side{EndClient, conn, raw}, side{EndBackend, heard, socket.Wrap(heard)}, func() { raw.Close(); ended.Done() })
-		r.limit, r.last, r.going, r.server = time.Hour, time.Since(epoch), 1, server
+		r := newRelay(side{EndClient, conn, raw}, side{EndBackend, heard, netpoll.Wrap(heard)}, func() { raw.Close(); ended.Done() })
+		r.idleLimit, r.lastMove, r.running, r.server = time.Hour, time.Since(epoch), 1, server
 		begun.Go(func() {
 			if secure, ok := conn.(*tls.Conn); ok {
 				if err := secure.Handshake(); err != nil {

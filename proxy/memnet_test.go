@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // memConn is one end of a connection that behaves like TCP without a kernel:
@@ -69,7 +69,7 @@ func (c *memConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if n, err := c.readNow(p); err != socket.ErrNothing {
+		if n, err := c.readNow(p); err != netpoll.ErrWouldBlock {
 			return n, err
 		}
 		c.moved.Wait()
@@ -93,7 +93,7 @@ func (c *memConn) readNow(p []byte) (int, error) {
 	case c.in.fin:
 		return 0, io.EOF
 	}
-	return 0, socket.ErrNothing
+	return 0, netpoll.ErrWouldBlock
 }
 
 func (c *memConn) Write(p []byte) (n int, err error) {

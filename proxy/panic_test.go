@@ -50,10 +50,10 @@ func (f faulty) Login(up, c *dialogue.Conn, r dialogue.Request) (dialogue.Reply,
 // TestPanic has a fault of the gate end one connection, with both its ends, and
 // no other. Nothing is left that the connection held.
 func TestPanic(t *testing.T) {
-	for method, room := range map[string]Room{
-		"Greet": RoomDialogue, "Hear": RoomDialogue, "Answer": RoomVerdict, "Welcome": RoomDial, "Login": RoomReplay,
+	for method, room := range map[string]Step{
+		"Greet": StepDialogue, "Hear": StepDialogue, "Answer": StepVerdict, "Welcome": StepDial, "Login": StepReplay,
 	} {
-		for _, d := range []Door{imapDoor, imapsDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor} {
 			t.Run(method+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, faulty{dialogue.IMAP{}, method}, func(b *peer) {
@@ -89,8 +89,8 @@ func TestPanic(t *testing.T) {
 						t.Errorf("stats %+v", s)
 					}
 					r := g.record()
-					if r.End != EndPanic || r.Room != room || !strings.Contains(r.Err.Error(), "fault in "+method) || !strings.Contains(r.Err.Error(), "panic_test.go") {
-						t.Errorf("record %v in %v: %.100v", r.End, r.Room, r.Err)
+					if r.End != EndPanic || r.Step != room || !strings.Contains(r.Err.Error(), "fault in "+method) || !strings.Contains(r.Err.Error(), "panic_test.go") {
+						t.Errorf("record %v in %v: %.100v", r.End, r.Step, r.Err)
 					}
 				})
 			})

@@ -10,7 +10,7 @@ import (
 // A session that was parked while it waited in the tarpit is parked in the relay
 // too.
 func TestParkedTwice(t *testing.T) {
-	for _, d := range []Door{imapDoor, imapsDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			l := newLoopback(t, d, (&judge{}).imap)
 			p := limiter.Policy{

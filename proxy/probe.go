@@ -49,7 +49,7 @@ func (b *Backends) watch(ctx context.Context, one *backend) {
 		select {
 		case <-time.After(probeInterval):
 			continue
-		case <-one.fell:
+		case <-one.failed:
 		case <-ctx.Done():
 		}
 		select {
@@ -70,7 +70,7 @@ func (b *Backends) probe(ctx context.Context, one *backend) {
 		until = earlier(until, end)
 	}
 	var offer dialogue.Capabilities
-	raw, _, err := b.open(one, caller{tls: probeTLS}, until, func(conn *dialogue.Conn, upgrade func() error) (err error) {
+	raw, _, err := b.dial(one, clientInfo{tls: probeTLS}, until, func(conn *dialogue.Conn, upgrade func() error) (err error) {
 		offer, err = b.protocol.Probe(conn, upgrade)
 		return err
 	})
@@ -81,8 +81,8 @@ func (b *Backends) probe(ctx context.Context, one *backend) {
 		one.probeError.Store(nil)
 		one.misses = 0
 		one.set(true)
-		b.cameUp()
-		b.learn()
+		b.backendUp()
+		b.updateOffer()
 	case ctx.Err() != nil || bounded && !time.Now().Before(end) || ownFault(err):
 	default:
 		reason := err.Error()
@@ -97,7 +97,7 @@ func (b *Backends) probe(ctx context.Context, one *backend) {
 // probeSoon makes watch look at the backend again soon.
 func (one *backend) probeSoon() {
 	select {
-	case one.fell <- struct{}{}:
+	case one.failed <- struct{}{}:
 	default:
 	}
 }
@@ -107,7 +107,7 @@ var probeTLS = &clientTLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_12
 
 // learn offers clients what all backends that are up can do: any of them may be
 // asked next. While none is up the last offer stands.
-func (b *Backends) learn() {
+func (b *Backends) updateOffer() {
 	var common dialogue.Capabilities
 	for _, one := range b.all {
 		offer := one.offer.Load()

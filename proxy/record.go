@@ -11,7 +11,7 @@ import (
 // may go on for days, and nobody should learn of its login only then.
 type Attempt struct {
 	Session  string // the ID of the connection's Record
-	Door     string
+	Listener string
 	Protocol string
 	Client   netip.AddrPort
 	Account  string // as the client sent it: unescaped and of any length up to a line
@@ -30,7 +30,7 @@ type Attempt struct {
 // Record is the whole story of one connection, made once, at its end.
 type Record struct {
 	ID       string // tells this connection from all others, those before a restart included
-	Door     string
+	Listener string
 	Protocol string
 	Start    time.Time
 	Duration time.Duration
@@ -53,7 +53,7 @@ type Record struct {
 	Greeting time.Duration // from accept to the greeting, zero if it was not reached
 	Login    time.Duration // from accept to the accepted login, zero without one
 
-	Room       Room // where the connection ended
+	Step       Step // where the connection ended
 	End        End  // why
 	Err        error
 	FromClient int64 // octets relayed after login
@@ -71,24 +71,24 @@ const (
 )
 
 // Room is a step in the walk of a connection.
-type Room uint8
+type Step uint8
 
 // The rooms, in the order of the walk.
 const (
-	RoomAccept Room = iota
-	RoomProxyHeader
-	RoomConnect
-	RoomTLS
-	RoomDialogue
-	RoomVerdict
-	RoomTarpit
-	RoomDial
-	RoomReplay
-	RoomRelay
+	StepAccept Step = iota
+	StepProxyHeader
+	StepConnect
+	StepTLS
+	StepDialogue
+	StepVerdict
+	StepTarpit
+	StepDial
+	StepReplay
+	StepRelay
 )
 
 // String is the room's name in logs.
-func (r Room) String() string {
+func (r Step) String() string {
 	return [...]string{
 		"accept", "proxy_header", "connect", "tls", "dialogue", "verdict", "tarpit", "dial", "replay", "relay",
 	}[r]

@@ -38,7 +38,7 @@ func TestRecord(t *testing.T) {
 
 		got := g.record()
 		denied := Attempt{
-			Session: got.ID, Door: "imaps", Protocol: "imap", Client: ap(clientAddr), Account: "Wrong.User", Method: "LOGIN",
+			Session: got.ID, Listener: "imaps", Protocol: "imap", Client: ap(clientAddr), Account: "Wrong.User", Method: "LOGIN",
 			Backend: backendAddr, Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Outcome: limiter.Denied, Took: 2 * time.Second,
 			Greeting: time.Second,
 		}
@@ -52,12 +52,12 @@ func TestRecord(t *testing.T) {
 		}
 		login := 3*time.Second + accepted.Waited
 		want := Record{
-			ID: got.ID, Door: "imaps", Protocol: "imap", Start: begun, Duration: login + time.Minute,
+			ID: got.ID, Listener: "imaps", Protocol: "imap", Start: begun, Duration: login + time.Minute,
 			Client: ap(clientAddr), Local: ap(gateAddr),
 			Handshake: HandshakeDone, TLS: "TLS 1.3", Cipher: got.Cipher,
 			Verdict: accepted.Verdict, Attempts: 2, Account: "u", Backend: backendAddr,
 			Greeting: time.Second, Login: login,
-			Room: RoomRelay, End: EndClient, Err: got.Err, FromClient: 7, ToClient: 12,
+			Step: StepRelay, End: EndClient, Err: got.Err, FromClient: 7, ToClient: 12,
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
@@ -205,7 +205,7 @@ func TestWordsOfRecords(t *testing.T) {
 		t.Errorf("%d ends", len(seen))
 	}
 	clear(seen)
-	for r := RoomAccept; r <= RoomRelay; r++ {
+	for r := StepAccept; r <= StepRelay; r++ {
 		if r.String() == "" || seen[r.String()] {
 			t.Errorf("room %d is %v", r, r)
 		}
@@ -220,7 +220,7 @@ func TestWordsOfRecords(t *testing.T) {
 	}
 	for want, word := range map[string]string{
 		"proxy_header": EndProxyHeader.String(), "client": EndClient.String(), "panic": EndPanic.String(), "evicted": EndEvicted.String(),
-		"relay": RoomRelay.String(), "tls": RoomTLS.String(), "dialogue": RoomDialogue.String(), "replay": RoomReplay.String(),
+		"relay": StepRelay.String(), "tls": StepTLS.String(), "dialogue": StepDialogue.String(), "replay": StepReplay.String(),
 		"greeting_timeout": DialGreetingTimeout.String(), "refused": DialRefused.String(), "reset": DialReset.String(),
 	} {
 		if word != want {

@@ -24,7 +24,7 @@ func TestRefusedAtConnect(t *testing.T) {
 		limiter.RuleOpen:         {Open: 1},
 		limiter.RuleOpenPrelogin: {OpenPrelogin: 1},
 	} {
-		for _, d := range []Door{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
 			t.Run(string(rule)+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, d.Protocol, nil)
@@ -47,7 +47,7 @@ func TestRefusedAtConnect(t *testing.T) {
 					r := g.records[0]
 					g.mu.Unlock()
 					want := limiter.Verdict{Action: limiter.Refuse, Rule: rule}
-					if r.End != EndRefused || r.Room != RoomConnect || r.Verdict != want || r.Handshake != HandshakeNone || r.Greeting != 0 {
+					if r.End != EndRefused || r.Step != StepConnect || r.Verdict != want || r.Handshake != HandshakeNone || r.Greeting != 0 {
 						t.Errorf("record %+v", r)
 					}
 					if first.Close(); g.allRecords()[1].Verdict.Rule != limiter.RuleNone {
@@ -90,7 +90,7 @@ func TestConnectionsAreCountedOnce(t *testing.T) {
 
 // tryLogin says what a client of a door says to log in, apart from the last line,
 // and what it hears for it and says at last.
-func tryLogin(c *peer, d Door, password string) {
+func tryLogin(c *peer, d Listener, password string) {
 	if d.Protocol.Name() == "imap" {
 		c.say("a1 LOGIN u " + password)
 		return
@@ -121,11 +121,11 @@ func TestRefusedAtLogin(t *testing.T) {
 	for rule, c := range map[limiter.Rule]struct {
 		policy  limiter.Policy
 		prepare func(*gate)
-		room    Room
+		room    Step
 		end     End
 	}{
-		limiter.RuleSource: {strict(), func(g *gate) { spend(g, tokens) }, RoomVerdict, EndRefused},
-		limiter.RuleGlobal: {limiter.Policy{Global: limiter.Rate{Tokens: 1, Per: time.Hour}}, occupy, RoomVerdict, EndRefused},
+		limiter.RuleSource: {strict(), func(g *gate) { spend(g, tokens) }, StepVerdict, EndRefused},
+		limiter.RuleGlobal: {limiter.Policy{Global: limiter.Rate{Tokens: 1, Per: time.Hour}}, occupy, StepVerdict, EndRefused},
 		limiter.RuleTarpit: {limiter.Policy{Global: limiter.Rate{Tokens: 1, Per: 5 * time.Second}}, func(g *gate) {
 			occupy(g)
 			g.Tarpit.Total = 1
@@ -133,10 +133,10 @@ func TestRefusedAtLogin(t *testing.T) {
 			other := ap("198.51.100.1:1").Addr()
 			g.tarpit.enter(other, false)
 			g.t.Cleanup(func() { g.tarpit.leave(other, false) })
-		}, RoomTarpit, EndRefused},
-		limiter.RuleBackend: {limiter.Policy{}, func(g *gate) { g.play(backendAddr, nil) }, RoomDial, EndBackend},
+		}, StepTarpit, EndRefused},
+		limiter.RuleBackend: {limiter.Policy{}, func(g *gate) { g.play(backendAddr, nil) }, StepDial, EndBackend},
 	} {
-		for _, d := range []Door{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
 			t.Run(string(rule)+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, d.Protocol, func(b *peer) { b.fail("the backend was dialled") })
@@ -156,7 +156,7 @@ func TestRefusedAtLogin(t *testing.T) {
 						t.Errorf("heard %q, want %q", told, want)
 					}
 					verdict := limiter.Verdict{Action: limiter.Refuse, Rule: rule}
-					if r.End != c.end || r.Room != c.room || r.Verdict != verdict || r.Account != "" || r.Login != 0 {
+					if r.End != c.end || r.Step != c.room || r.Verdict != verdict || r.Account != "" || r.Login != 0 {
 						t.Errorf("record %+v", r)
 					}
 					if len(a) != 1 || a[0].Outcome != limiter.Void || a[0].Verdict != verdict || a[0].Err == nil || a[0].Gone || a[0].Backend != "" {
@@ -190,7 +190,7 @@ func TestRefusedInTheMiddle(t *testing.T) {
 // The backend's own temporary refusal reaches the client as it is, and is void.
 func TestTemporaryRefusal(t *testing.T) {
 	for name, c := range map[string]struct {
-		door  Door
+		door  Listener
 		reply string
 	}{
 		"imap": {imapDoor, "NO [LIMIT] Too many of you."},

@@ -11,8 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"postern/proxy/dormant"
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // How long a session may be silent when one side has said its last word. A
@@ -38,17 +37,14 @@ type relay struct {
 	end             func() // called when both have ended
 	server          *Server
 
-	mu       sync.Mutex
-	limit    time.Duration    // of silence
-	last     time.Duration    // when something moved, since epoch
-	err      error            // why the session ended, nil when it did so in good order
-	asleep   *dormant.Session // the client's TLS, nil while it is awake
-	silences uint32           // how often nothing was left to do
-	going    uint8            // directions that have not ended
-	awake    uint8            // directions that do something
-	why      End              // the side that ended the session
-	known    bool             // why and err are
-	over     bool             // it must end now
+	mu        sync.Mutex
+	idleLimit time.Duration // of silence
+	lastMove  time.Duration // when something moved, since epoch
+	err       error         // why the session ended, nil when it did so in good order
+	running   uint8         // directions that have not ended
+	endBy     End           // the side that ended the session
+	endKnown  bool          // why and err are
+	aborted   bool          // it must end now
 }
 
 // side is one side of a relay: what it is to blame for, the connection to read
@@ -56,7 +52,7 @@ type relay struct {
 type side struct {
 	end  End
 	conn net.Conn
-	raw  socket.Conn
+	raw  netpoll.Conn
 }
 
 // direction is what is carried from src to dst.
@@ -68,7 +64,7 @@ type direction struct {
 
 // relay begins to relay. It returns an error if the session must end at once;
 // without one, it ends when the relay does.
-func (s *session) relay() (room, error) {
+func (s *session) startRelay() (step, error) {
 	r := newRelay(side{EndClient, s.client.Conn, s.raw}, side{EndBackend, s.backend.Conn.Conn, s.backend.raw}, s.relayed)
 	r.server = s.server
 	if !s.enterRelay(r) {
@@ -82,7 +78,7 @@ func (s *session) relay() (room, error) {
 
 // newRelay returns a relay that has not begun.
 func newRelay(client, backend side, end func()) *relay {
-	r := &relay{client: client, backend: backend, end: end, going: 2}
+	r := &relay{client: client, backend: backend, end: end, running: 2}
 	r.up.relay, r.up.dst, r.up.src = r, &r.backend, &r.client
 	r.down.relay, r.down.dst, r.down.src = r, &r.client, &r.backend
 	return r
@@ -91,10 +87,10 @@ func newRelay(client, backend side, end func()) *relay {
 // begin sets both directions going, each with what its side has said too early.
 func (r *relay) begin(idle time.Duration, early, late []byte) {
 	r.mu.Lock()
-	r.limit, r.last = idle, time.Since(epoch)
+	r.idleLimit, r.lastMove = idle, time.Since(epoch)
 	for _, e := range []*side{&r.client, &r.backend} {
 		e.raw.SetNonblock(true)
-		if !r.over {
+		if !r.aborted {
 			e.raw.SetDeadline(r.due())
 		}
 	}
@@ -106,14 +102,14 @@ func (r *relay) begin(idle time.Duration, early, late []byte) {
 // enterRelay marks the session as logged in. It returns false if the session must
 // end at once.
 func (s *session) enterRelay(r *relay) bool {
-	s.record.Room = RoomRelay
-	if s.visit != nil {
-		s.visit.LoggedIn(time.Now())
+	s.record.Step = StepRelay
+	if s.connection != nil {
+		s.connection.LoggedIn(time.Now())
 	}
 	s.server.loggedIn(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hard {
+	if s.immediate {
 		s.server.relaying.Add(-1)
 		return false
 	}
@@ -127,7 +123,7 @@ func (s *session) relayed() {
 	r := s.relaying
 	s.server.relaying.Add(-1)
 	s.record.FromClient, s.record.ToClient = r.up.carried, r.down.carried
-	s.finish(ending{r.why, r.err})
+	s.finish(ending{r.endBy, r.err})
 	s.close()
 }
 
@@ -141,30 +137,27 @@ func (e *side) closeWrite() bool {
 }
 
 // Wake has the direction look whether there is something to carry.
-func (d *direction) Wake() { d.relay.server.walkers.begin(d) }
+func (d *direction) Wake() { d.relay.server.workers.run(d) }
 
-func (d *direction) walk() { d.carry(nil) }
+func (d *direction) run() { d.carry(nil) }
 
 // carry writes ahead and then whatever src says, until src has nothing to say
 // for now, or no more at all.
 func (d *direction) carry(ahead []byte) {
-	d.relay.rouse()
 	err := d.copy(ahead)
 	if err == errParked {
 		return // another goroutine may have begun
 	}
 	if d.relay.ended(d.dst, d.src, err) {
 		d.relay.end()
-	} else {
-		d.relay.hush()
 	}
 }
 
 // errDeaf means that the side that is written to has gone, errParked that the
 // direction was left until src has something to say.
 var (
-	errDeaf   = errors.New("nobody reads any more")
-	errParked = errors.New("nothing to carry")
+	errPeerGone = errors.New("nobody reads any more")
+	errParked   = errors.New("nothing to carry")
 )
 
 // copy writes ahead and then whatever src has to dst. It ends with io.EOF at the
@@ -181,17 +174,17 @@ func (d *direction) copy(ahead []byte) (err error) {
 		return err
 	}
 	for {
-		n, err := d.gather(buffer[:])
+		n, err := d.readAvailable(buffer[:])
 		if err := d.write(buffer[:n]); err != nil {
 			return err
 		}
 		switch {
 		case err == nil:
-		case err == socket.ErrNothing:
+		case err == netpoll.ErrWouldBlock:
 			if d.park() {
 				return errParked
 			}
-		case errors.Is(err, os.ErrDeadlineExceeded) && d.relay.stays(d.src):
+		case errors.Is(err, os.ErrDeadlineExceeded) && d.relay.extendRead(d.src):
 		default:
 			return err
 		}
@@ -199,7 +192,7 @@ func (d *direction) copy(ahead []byte) (err error) {
 }
 
 // gather reads into p whatever is there: TLS hands out one record at a time.
-func (d *direction) gather(p []byte) (n int, err error) {
+func (d *direction) readAvailable(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int
 		m, err = d.src.conn.Read(p[n:])
@@ -212,14 +205,14 @@ func (d *direction) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	d.relay.moves(d.dst)
+	d.relay.noteWrite(d.dst)
 	n, err := d.dst.conn.Write(p)
 	d.carried += int64(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		d.relay.silent()
+		d.relay.timeOut()
 	}
 	if err != nil {
-		return errors.Join(errDeaf, err)
+		return errors.Join(errPeerGone, err)
 	}
 	return nil
 }
@@ -227,15 +220,8 @@ func (d *direction) write(p []byte) error {
 // park leaves src until it has something to say. If it returns true, the direction
 // belongs to whoever wakes it from then on.
 func (d *direction) park() bool {
-	if secure, ok := d.src.conn.(*tls.Conn); ok {
-		dormant.Trim(secure)
-	}
-	d.relay.hush()
-	if d.src.raw.Park(d) {
-		return true
-	}
-	d.relay.rouse()
-	return false
+	releaseInput(d.src.conn)
+	return d.src.raw.Park(d)
 }
 
 // ended notes that nothing more goes from src to dst, and says whether nothing
@@ -243,14 +229,14 @@ func (d *direction) park() bool {
 // told, and gets a little time to finish. A side that reads no more may still
 // have said something, which is on its way. Anything else cuts both off.
 func (r *relay) ended(dst, src *side, err error) (over bool) {
-	last, deaf := errors.Is(err, io.EOF), errors.Is(err, errDeaf)
+	last, deaf := errors.Is(err, io.EOF), errors.Is(err, errPeerGone)
 	switch {
 	case last:
-		over = r.blame(src.end, nil)
+		over = r.directionEnded(src.end, nil)
 	case deaf:
-		over = r.blame(dst.end, err)
+		over = r.directionEnded(dst.end, err)
 	default:
-		over = r.blame(src.end, err)
+		over = r.directionEnded(src.end, err)
 	}
 	switch {
 	case over:
@@ -259,20 +245,20 @@ func (r *relay) ended(dst, src *side, err error) (over bool) {
 		if dst.end == EndClient {
 			patience = linger
 		}
-		r.shorten(patience, dst, src)
+		r.shortenIdle(patience, dst, src)
 	default:
-		r.cut()
+		r.abort()
 	}
 	return over
 }
 
 // blame notes why a direction has ended, and reports whether it was the last.
-func (r *relay) blame(end End, err error) (last bool) {
+func (r *relay) directionEnded(end End, err error) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note(end, err)
-	r.going--
-	return r.going == 0
+	r.running--
+	return r.running == 0
 }
 
 // note notes why the session ends, unless that is known. A fault of the gate is
@@ -280,9 +266,9 @@ func (r *relay) blame(end End, err error) (last bool) {
 func (r *relay) note(end End, err error) {
 	var fault ending
 	if errors.As(err, &fault) {
-		r.why, r.err, r.known = fault.End, fault.err, true
+		r.endBy, r.err, r.endKnown = fault.End, fault.err, true
 	}
-	if !r.known {
-		r.why, r.err, r.known = end, err, true
+	if !r.endKnown {
+		r.endBy, r.err, r.endKnown = end, err, true
 	}
 }

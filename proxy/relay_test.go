@@ -8,18 +8,18 @@ import (
 	"time"
 
 	"postern/proxy/dialogue"
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // relayed returns a client of door d that is logged in at a backend which goes
 // on as play says.
-func relayed(t *testing.T, d Door, play func(*peer)) (*gate, *peer) {
+func relayed(t *testing.T, d Listener, play func(*peer)) (*gate, *peer) {
 	t.Helper()
 	return relayedFor(t, d, time.Hour, play)
 }
 
 // relayedFor is relayed with a limit of silence.
-func relayedFor(t *testing.T, d Door, idle time.Duration, play func(*peer)) (*gate, *peer) {
+func relayedFor(t *testing.T, d Listener, idle time.Duration, play func(*peer)) (*gate, *peer) {
 	t.Helper()
 	g := newGate(t, d.Protocol, func(b *peer) {
 		b.readHeader()
@@ -37,16 +37,16 @@ func relayedFor(t *testing.T, d Door, idle time.Duration, play func(*peer)) (*ga
 
 // relayBetween returns a relay without a session.
 func relayBetween(client, backend net.Conn) *relay {
-	near, far := socket.Wrap(client), socket.Wrap(backend)
+	near, far := netpoll.Wrap(client), netpoll.Wrap(backend)
 	r := newRelay(side{EndClient, near, near}, side{EndBackend, far, far}, func() {})
-	r.limit, r.last, r.server = time.Hour, time.Since(epoch), new(Server)
+	r.idleLimit, r.lastMove, r.server = time.Hour, time.Since(epoch), new(Server)
 	return r
 }
 
-var allDoors = []Door{imapDoor, imapsDoor, pop3Door, pop3sDoor}
+var allDoors = []Listener{imapDoor, imapsDoor, pop3Door, pop3sDoor}
 
 // eachDoor runs a test for each door in a bubble.
-func eachDoor(t *testing.T, test func(t *testing.T, d Door)) {
+func eachDoor(t *testing.T, test func(t *testing.T, d Listener)) {
 	for _, d := range allDoors {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test(t, d) })
@@ -56,7 +56,7 @@ func eachDoor(t *testing.T, test func(t *testing.T, d Door)) {
 
 // What both sides have said too early is the first the other hears.
 func TestRelayBeginsWithWhatWasReadAhead(t *testing.T) {
-	eachDoor(t, func(t *testing.T, d Door) {
+	eachDoor(t, func(t *testing.T, d Listener) {
 		early, late := strings.Repeat("early ", 600), strings.Repeat("late ", 700)
 		g := newGate(t, d.Protocol, func(b *peer) {
 			b.readHeader()
@@ -89,7 +89,7 @@ func TestRelayBeginsWithWhatWasReadAhead(t *testing.T) {
 
 // A client that has said its last word still hears the backend's.
 func TestHalfCloseByClient(t *testing.T) {
-	eachDoor(t, func(t *testing.T, d Door) {
+	eachDoor(t, func(t *testing.T, d Listener) {
 		answer := strings.Repeat("answer ", 30_000)
 		g, c := relayed(t, d, func(b *peer) {
 			b.hear("LAST")
@@ -101,7 +101,7 @@ func TestHalfCloseByClient(t *testing.T) {
 		c.halfClose()
 		c.hear(answer)
 		c.seeEnd()
-		if r := g.record(); r.End != EndClient || r.Err != nil || r.Room != RoomRelay || r.ToClient != int64(len(answer)+2) || r.FromClient != 6 {
+		if r := g.record(); r.End != EndClient || r.Err != nil || r.Step != StepRelay || r.ToClient != int64(len(answer)+2) || r.FromClient != 6 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -109,7 +109,7 @@ func TestHalfCloseByClient(t *testing.T) {
 
 // A backend that has said its last word may hear more.
 func TestHalfCloseByBackend(t *testing.T) {
-	for _, d := range []Door{imapDoor, pop3Door} { // in TLS, Go's client takes the end for one both ways
+	for _, d := range []Listener{imapDoor, pop3Door} { // in TLS, Go's client takes the end for one both ways
 		synctest.Test(t, func(t *testing.T) {
 			g, c := relayed(t, d, func(b *peer) {
 				b.say("LAST")
@@ -142,7 +142,7 @@ func TestBackendEnds(t *testing.T) {
 		"after a talk": {func(b *peer) { b.say("* BYE"); b.hear("hello") }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachDoor(t, func(t *testing.T, d Door) {
+			eachDoor(t, func(t *testing.T, d Listener) {
 				g, p := relayed(t, d, c.play)
 				p.hear("* BYE")
 				if name == "after a talk" {
@@ -151,7 +151,7 @@ func TestBackendEnds(t *testing.T) {
 				p.seeEnd()
 				p.Close()
 				r := g.record()
-				if r.End != EndBackend || r.Err != nil != c.err || r.Room != RoomRelay || r.ToClient != 7 {
+				if r.End != EndBackend || r.Err != nil != c.err || r.Step != StepRelay || r.ToClient != 7 {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -167,7 +167,7 @@ func TestClientEnds(t *testing.T) {
 		"resets":                func(_ *peer, tcp *memConn) { tcp.reset() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, d := range []Door{imapDoor, imapsDoor} {
+			for _, d := range []Listener{imapDoor, imapsDoor} {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, d.Protocol, func(b *peer) {
 						b.readHeader()
@@ -199,7 +199,7 @@ func TestClientEnds(t *testing.T) {
 // A client that goes on talking to a backend that has gone is let go, and hears
 // what was said before.
 func TestDeafBackend(t *testing.T) {
-	eachDoor(t, func(t *testing.T, d Door) {
+	eachDoor(t, func(t *testing.T, d Listener) {
 		_, c := relayed(t, d, func(b *peer) { b.say(strings.Repeat("bye ", 1000)) })
 		for range 10 {
 			c.say("hello?")
@@ -232,7 +232,7 @@ func TestDeafClient(t *testing.T) {
 }
 
 func TestStatsOfRelay(t *testing.T) {
-	eachDoor(t, func(t *testing.T, d Door) {
+	eachDoor(t, func(t *testing.T, d Listener) {
 		g, c := relayed(t, d, (*peer).echo)
 		synctest.Wait()
 		if s := g.Stats(); s.Relay != 1 || s.Open != 1 || s.Tarpit != 0 {

@@ -52,7 +52,7 @@ func TestRepeat(t *testing.T) {
 					j := &judge{delay: 2 * time.Second}
 					g := newGate(t, first.door, j.play(first.door.Name()))
 					g.limit(all())
-					ln := g.open(Door{Name: "clear", Protocol: first.door})
+					ln := g.open(Listener{Name: "clear", Protocol: first.door})
 					guessAt(g, ln, first)
 					for range 3 {
 						guessAt(g, ln, second)
@@ -71,8 +71,8 @@ func TestRepeat(t *testing.T) {
 						t.Errorf("after a minute: %d tokens charged, judged %q", n, j.judged())
 					}
 					c := g.from(clientAddr, ln)
-					g.greeted(c, Door{Protocol: first.door})
-					tryLogin(c, Door{Protocol: first.door}, "right")
+					g.greeted(c, Listener{Protocol: first.door})
+					tryLogin(c, Listener{Protocol: first.door}, "right")
 					c.hear(map[string]string{"imap": "a1 OK …", "pop3": "+OK …"}[first.door.Name()])
 				})
 			})
@@ -84,7 +84,7 @@ func TestRepeat(t *testing.T) {
 func guessAt(g *gate, ln *memListener, guess guess) {
 	g.t.Helper()
 	c := g.from(clientAddr, ln)
-	g.greeted(c, Door{Protocol: guess.door})
+	g.greeted(c, Listener{Protocol: guess.door})
 	guess.pose(c)
 	c.hear(denials[guess.door.Name()])
 	c.Close()

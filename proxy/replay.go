@@ -15,31 +15,31 @@ const answerMax = 15 * time.Second
 
 // slot waits for a login slot at a backend that is up and has not been tried, for
 // as long as the attempt may wait and a client for its answer.
-func (w *stay) slot() (room, error) {
-	if w.search == nil {
-		w.search = &search{until: time.Now().Add(answerMax - w.attempt.Waited)}
+func (w *loginAttempt) waitSlot() (step, error) {
+	if w.backendSearch == nil {
+		w.backendSearch = &backendSearch{until: time.Now().Add(answerMax - w.report.Waited)}
 	}
 	house := w.backends()
-	a := &applicant{order: w.ticket.Order(), tried: w.search.tried, bell: newBell(w.session)}
-	one, err := house.apply(a)
+	a := &slotRequest{priority: w.ticket.Priority(), tried: w.backendSearch.tried, waiter: newWaiter(w.session)}
+	one, err := house.requestSlot(a)
 	switch {
 	case err != nil:
-		return w.unreached(err)
+		return w.noBackend(err)
 	case one != nil:
 		return w.dial(one)
 	}
-	begun := w.attempt.Waited
-	return w.rest(earlier(time.Now().Add(w.patience()), w.search.until), a.bell, func(err error) (room, error) {
-		one := house.withdraw(a)
-		if waited := w.attempt.Waited - begun; waited > w.attempt.Verdict.Wait && err == nil && one != nil {
-			w.attempt.Verdict.Action, w.attempt.Verdict.Rule, w.attempt.Verdict.Wait = limiter.Wait, limiter.RuleBackend, waited
+	begun := w.report.Waited
+	return w.wait(earlier(time.Now().Add(w.timeLeft()), w.backendSearch.until), a.waiter, func(err error) (step, error) {
+		one := house.cancelRequest(a)
+		if waited := w.report.Waited - begun; waited > w.report.Verdict.Wait && err == nil && one != nil {
+			w.report.Verdict.Action, w.report.Verdict.Rule, w.report.Verdict.Wait = limiter.Wait, limiter.RuleBackend, waited
 		}
 		switch {
 		case err != nil:
 			house.release(one)
-			return w.unreached(err)
+			return w.noBackend(err)
 		case one == nil:
-			return w.unreached(errNoSlot)
+			return w.noBackend(errNoSlot)
 		}
 		return w.dial(one)
 	})
@@ -47,28 +47,28 @@ func (w *stay) slot() (room, error) {
 
 // dial enters a backend of which the attempt has a slot. If it cannot be reached,
 // another may. Each is tried once, with a slot of its own.
-func (w *stay) dial(one *backend) (room, error) {
+func (w *loginAttempt) dial(one *backend) (step, error) {
 	s, house := w.session, w.backends()
-	s.record.Room = RoomDial
-	up, err := house.enter(one, caller{s.record.Client, s.record.Local, s.tls}, w.search.until)
+	s.record.Step = StepDial
+	up, err := house.login(one, clientInfo{s.record.Client, s.record.Local, s.tls}, w.backendSearch.until)
 	switch {
 	case err == nil:
-		s.backend, w.attempt.Backend = up, one.addr
+		s.backend, w.report.Backend = up, one.addr
 		w.leaveTarpit()
-		return w.conclude(s.replay(w.request, &w.attempt))
-	case !house.blame(one, err, w.search.until):
-		return w.unreached(err)
+		return w.conclude(s.replay(w.request, &w.report))
+	case !house.markFailed(one, err, w.backendSearch.until):
+		return w.noBackend(err)
 	}
-	w.search.tried, w.search.failure = append(w.search.tried, one), err
-	return w.slot()
+	w.backendSearch.tried, w.backendSearch.failure = append(w.backendSearch.tried, one), err
+	return w.waitSlot()
 }
 
 // unreached concludes an attempt that has come to no backend.
-func (w *stay) unreached(err error) (room, error) {
-	err = errors.Join(w.search.failure, err)
+func (w *loginAttempt) noBackend(err error) (step, error) {
+	err = errors.Join(w.backendSearch.failure, err)
 	var e ending
-	if !w.attempt.Gone && !errors.As(err, &e) {
-		w.refuse(limiter.RuleBackend)
+	if !w.report.Gone && !errors.As(err, &e) {
+		w.refusedBy(limiter.RuleBackend)
 		err = ending{EndBackend, err}
 	}
 	return w.conclude(dialogue.Reply{}, err)
@@ -92,7 +92,7 @@ var errUnanswered = errors.New("client kept a challenge and did not answer it")
 
 // replay asks the backend.
 func (s *session) replay(r dialogue.Request, a *Attempt) (dialogue.Reply, error) {
-	s.record.Room = RoomReplay
+	s.record.Step = StepReplay
 	var asked time.Time    // when the client was given the challenge it has yet to answer
 	var kept time.Duration // how long it took over all of them
 	s.client.Saying = func() {
@@ -105,9 +105,9 @@ func (s *session) replay(r dialogue.Request, a *Attempt) (dialogue.Reply, error)
 			kept += now.Sub(asked)
 			asked = time.Time{}
 		}
-		s.reached(now.Add(replayTimeout))
+		s.setBackendDeadline(now.Add(replayTimeout))
 	}
-	reply, err := s.door.Protocol.Login(s.backend.Conn, s.client, r)
+	reply, err := s.listener.Protocol.Login(s.backend.Conn, s.client, r)
 	s.client.Saying = nil
 	s.backend.settled()
 	if !asked.IsZero() {

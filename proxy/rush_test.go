@@ -13,9 +13,9 @@ import (
 
 // queue puts a stranger in line who gives his slot back at once.
 func (h *handshakes) queue() {
-	one := &turn{rank: strangers}
-	one.call = func() { h.give(one) }
-	h.take(one)
+	one := &handshakeSlot{rank: strangers}
+	one.granted = func() { h.release(one) }
+	h.acquire(one)
 }
 
 // When handshakes wait for too long, newcomers are turned away before theirs, but
@@ -32,9 +32,9 @@ func TestRush(t *testing.T) {
 				for range 100 * h.slots() {
 					h.queue()
 				}
-				h.each = rushMost / 100
-				if h.rush() {
-					t.Errorf("a wait of %v is a rush", rushMost)
+				h.meanHold = maxStrangerWait / 100
+				if h.overloaded() {
+					t.Errorf("a wait of %v is a rush", maxStrangerWait)
 				}
 				h.queue()
 				stranger := g.from(clientAddr, ln)
@@ -44,7 +44,7 @@ func TestRush(t *testing.T) {
 					stranger.hear(map[string]string{"imap": "a1 NO [UNAVAILABLE] …", "pop3": "-ERR [SYS/TEMP] …"}[d.Protocol.Name()])
 				}
 				stranger.seeEnd()
-				if r := g.told(); r.Verdict != inRush || r.End != EndRefused || r.Handshake != HandshakeNone {
+				if r := g.told(); r.Verdict != overloadVerdict || r.End != EndRefused || r.Handshake != HandshakeNone {
 					t.Errorf("record %+v", r)
 				}
 				neighbour := g.from("198.51.100.1:2", ln)
@@ -74,7 +74,7 @@ func TestRushIsMeasured(t *testing.T) {
 		var seen []bool
 		for range 100 {
 			<-time.After(time.Second / 50)
-			if on := g.handshakes.rush(); len(seen) == 0 || seen[len(seen)-1] != on {
+			if on := g.handshakes.overloaded(); len(seen) == 0 || seen[len(seen)-1] != on {
 				seen = append(seen, on)
 			}
 		}
@@ -91,16 +91,16 @@ func TestSlotsLeaveAProcessor(t *testing.T) {
 	var h handshakes
 	for processors, want := range map[int]int{1: 1, 2: 1, 3: 2, 8: 7} {
 		runtime.GOMAXPROCS(processors)
-		turns := make([]turn, 10)
+		turns := make([]handshakeSlot, 10)
 		for i := range turns {
-			h.take(&turns[i])
+			h.acquire(&turns[i])
 		}
 		if h.taken != want {
 			t.Errorf("%d processors: %d compute at once", processors, h.taken)
 		}
 		for i := range slices.Backward(turns) {
-			if !h.leave(&turns[i]) {
-				h.give(&turns[i])
+			if !h.cancel(&turns[i]) {
+				h.release(&turns[i])
 			}
 		}
 		if h.inUse() != 0 {
@@ -114,29 +114,29 @@ func TestSlotsLeaveAProcessor(t *testing.T) {
 func TestOrderOfHandshakes(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	var h handshakes
-	var first turn
-	h.take(&first)
+	var first handshakeSlot
+	h.acquire(&first)
 	var served []string
 	for _, w := range []struct {
 		name string
 		rank rank
 	}{
-		{"old stranger", strangers}, {"old friend", known}, {"new stranger", strangers}, {"long midway", midway},
-		{"midway", midway}, {"new friend", known}, {"gone", known},
+		{"old stranger", strangers}, {"old friend", known}, {"new stranger", strangers}, {"long midway", halfDone},
+		{"midway", halfDone}, {"new friend", known}, {"gone", known},
 	} {
-		one := &turn{rank: w.rank}
-		one.call = func() {
+		one := &handshakeSlot{rank: w.rank}
+		one.granted = func() {
 			served = append(served, w.name)
-			h.give(one)
+			h.release(one)
 		}
-		if h.take(one) {
+		if h.acquire(one) {
 			t.Fatal("it took a slot that is another's")
 		}
-		if w.name == "gone" && !h.leave(one) {
+		if w.name == "gone" && !h.cancel(one) {
 			t.Error("it could not leave")
 		}
 	}
-	h.give(&first)
+	h.release(&first)
 	if want := []string{"long midway", "midway", "new friend", "old friend", "new stranger", "old stranger"}; !slices.Equal(served, want) {
 		t.Errorf("served %q, want %q", served, want)
 	}
@@ -146,7 +146,7 @@ func TestOrderOfHandshakes(t *testing.T) {
 }
 
 // befriend serves d, and has somebody log in there whose source is then known.
-func (g *gate) befriend(d Door, addr string) *memListener {
+func (g *gate) befriend(d Listener, addr string) *memListener {
 	g.t.Helper()
 	p := strict()
 	p.KnownTTL = time.Hour
@@ -193,10 +193,10 @@ func TestWaitForASlot(t *testing.T) {
 				return ended
 			}
 			stranger, friend := tries(clientAddr), tries("198.51.100.1:2")
-			if took := <-stranger; took != rushMost {
+			if took := <-stranger; took != maxStrangerWait {
 				t.Errorf("a stranger was turned away after %v", took)
 			}
-			if r := g.told(); r.Verdict != inRush || r.End != EndRefused || r.Handshake != HandshakeNone {
+			if r := g.told(); r.Verdict != overloadVerdict || r.End != EndRefused || r.Handshake != HandshakeNone {
 				t.Errorf("record %+v", r)
 			}
 			if served {
@@ -230,7 +230,7 @@ func TestStoppedBeforeHandshake(t *testing.T) {
 		if err := g.Shutdown(t.Context()); err != nil || time.Since(begun) != 0 {
 			t.Errorf("it took %v: %v", time.Since(begun), err)
 		}
-		if r := g.record(); r.End != EndShutdown || r.Verdict == inRush {
+		if r := g.record(); r.End != EndShutdown || r.Verdict == overloadVerdict {
 			t.Errorf("record %+v", r)
 		}
 	})

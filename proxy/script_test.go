@@ -10,8 +10,9 @@ import (
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
-	"postern/proxy/proxytest"
-	"postern/proxy/socket"
+	"postern/proxy/mailtest"
+	"postern/proxy/netpoll"
+	"postern/proxy/standin"
 )
 
 // offers is what the scripts' backends have told about themselves.
@@ -28,31 +29,31 @@ var offers = map[string]dialogue.Capabilities{
 
 // TestScripts plays every scripted dialogue through a whole Server over loopback.
 func TestScripts(t *testing.T) {
-	cert, err := proxytest.NewCertificate("localhost")
+	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, script := range readScripts(t, "dialogue/testdata/dlg/*.dlg") {
 		t.Run(script.Name, func(t *testing.T) {
 			t.Parallel()
-			protocol := protocols[script.Door.Protocol]
+			protocol := protocols[script.Listener.Protocol]
 			backendListener := listen(t)
-			upstream := proxytest.Upstream(t, backendListener, proxytest.Options{ProxyHeader: true})
+			upstream := mailtest.AcceptBackend(t, backendListener, standin.Options{ProxyHeader: true})
 			backends := NewBackends(protocol, BackendConfig{Addrs: []string{backendListener.Addr().String()}, Logins: 1})
 			offer := offers[protocol.Name()]
 			backends.offered.Store(&offer)
-			door := Door{Name: script.Door.Protocol, Protocol: protocol, Config: cert.Server()}
-			if script.Door.TLS {
+			door := Listener{Name: script.Listener.Protocol, Protocol: protocol, Config: cert.Server()}
+			if script.Listener.TLS {
 				door.TLS = Implicit
 			}
 			s := newTestServer(t, backends)
-			s.CleartextLogin = script.Door.Cleartext
+			s.CleartextLogin = script.Listener.Cleartext
 			addr := serve(t, s, door)
 			client, err := net.Dial("tcp", addr)
 			if err != nil {
 				t.Fatal(err)
 			}
-			script.Play(t, proxytest.Gate{Client: client, Upstream: upstream})
+			script.Play(t, mailtest.Endpoints{Client: client, Backends: upstream})
 		})
 	}
 }
@@ -60,7 +61,7 @@ func TestScripts(t *testing.T) {
 var protocols = map[string]dialogue.Protocol{"imap": dialogue.IMAP{}, "pop3": dialogue.POP3{}}
 
 // readScripts parses every script of the files that match pattern.
-func readScripts(t *testing.T, pattern string) (all []proxytest.Script) {
+func readScripts(t *testing.T, pattern string) (all []mailtest.Script) {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
@@ -71,7 +72,7 @@ func readScripts(t *testing.T, pattern string) (all []proxytest.Script) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		scripts, err := proxytest.ParseScripts(filepath.Base(file), data)
+		scripts, err := mailtest.ParseScripts(filepath.Base(file), data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,9 +114,9 @@ func listen(t testing.TB) net.Listener {
 }
 
 // serve opens a door of s on loopback until the test ends, and returns its address.
-func serve(t testing.TB, s *Server, d Door) string {
+func serve(t testing.TB, s *Server, d Listener) string {
 	t.Helper()
-	ln, err := socket.Listen("tcp", "127.0.0.1:0")
+	ln, err := netpoll.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ func (l lingering) Answer(c *dialogue.Conn, r dialogue.Request, a dialogue.Answe
 // Clear text that comes while STARTTLS is being answered is as bad as what came
 // with it.
 func TestClearTextBesideStartTLS(t *testing.T) {
-	for _, d := range []Door{imapDoor, pop3Door} {
+	for _, d := range []Listener{imapDoor, pop3Door} {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate(t, lingering{d.Protocol}, nil)

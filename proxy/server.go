@@ -30,7 +30,7 @@ const (
 
 // Door is one way in: a protocol and how TLS begins. Several listeners can
 // share a door.
-type Door struct {
+type Listener struct {
 	Name     string // the listener label of metrics and logs: imap, imaps, pop3, pop3s
 	Protocol dialogue.Protocol
 	TLS      TLSMode
@@ -66,17 +66,16 @@ type Server struct {
 
 	begin      sync.Once
 	tarpit     tarpit
-	turns      turns
+	dispatcher dispatcher
 	observing  atomic.Bool
 	handshakes handshakes
-	dozers     dozers
-	walkers    walkers
+	workers    workers
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
 	sessions  map[*session]bool
 	prelogin  list.List // of *session, the longest-waiting first
-	leaving   int       // of the sessions, evicted and not gone yet
+	evicting  int       // of the sessions, evicted and not gone yet
 	closing   bool
 	idle      chan struct{} // closed when closing and no session is left
 	life      string        // tells the IDs of one process from those of the next
@@ -94,8 +93,8 @@ var ErrServerClosed = errors.New("server closed")
 func (s *Server) init() {
 	s.begin.Do(func() {
 		s.tarpit.limits = s.Tarpit
-		s.turns.limiter = s.Limiter
-		s.walkers = newWalkers()
+		s.dispatcher.limiter = s.Limiter
+		s.workers = newWorkers()
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
 		s.idle = make(chan struct{})
@@ -112,7 +111,7 @@ func (s *Server) Observe(on bool) { s.observing.Store(on) }
 // returns ErrServerClosed. It closes ln, which should be one of package socket: any
 // other costs a goroutine for each connection that waits. A failing accept is tried
 // again, for ever: running out of descriptors must slow the gate down, not end it.
-func (s *Server) Serve(ln net.Listener, d Door) error {
+func (s *Server) Serve(ln net.Listener, d Listener) error {
 	s.init()
 	defer ln.Close()
 	if !s.listen(ln) {
@@ -164,7 +163,7 @@ func (s *Server) acceptFailed(err error) {
 // accept begins a session on conn, which the session closes. Where there are as
 // many as there may be, it makes room for it, or, with everybody logged in, turns it
 // away. It closes conn and returns false if the server is closing.
-func (s *Server) accept(conn net.Conn, d *Door) bool {
+func (s *Server) accept(conn net.Conn, d *Listener) bool {
 	ss := newSession(s, d, conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,23 +173,23 @@ func (s *Server) accept(conn net.Conn, d *Door) bool {
 	}
 	s.serial++
 	ss.record.ID = s.life + "-" + strconv.FormatUint(s.serial, 36)
-	if most := s.most(); most > 0 && len(s.sessions)-s.leaving >= most {
-		ss.crowdedOut = !s.evict(nil)
+	if most := s.connectionLimit(); most > 0 && len(s.sessions)-s.evicting >= most {
+		ss.overLimit = !s.evict(nil)
 	}
 	s.sessions[ss] = true
-	if !ss.crowdedOut {
-		ss.place = s.prelogin.PushBack(ss)
+	if !ss.overLimit {
+		ss.preloginElement = s.prelogin.PushBack(ss)
 	}
 	ss.next = ss.enter
-	s.walkers.begin(ss)
+	s.workers.run(ss)
 	return true
 }
 
 // leavePrelogin takes ss off the list of those before login. s.mu must be held.
 func (s *Server) leavePrelogin(ss *session) {
-	if ss.place != nil {
-		s.prelogin.Remove(ss.place)
-		ss.place = nil
+	if ss.preloginElement != nil {
+		s.prelogin.Remove(ss.preloginElement)
+		ss.preloginElement = nil
 	}
 }
 
@@ -204,13 +203,13 @@ func (s *Server) loggedIn(ss *session) {
 }
 
 // gone forgets ss, whose connections are closed.
-func (s *Server) gone(ss *session) {
+func (s *Server) forget(ss *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leavePrelogin(ss)
 	delete(s.sessions, ss)
 	if ss.evicted {
-		s.leaving--
+		s.evicting--
 	}
 	if s.closing && len(s.sessions) == 0 {
 		s.end()
@@ -219,7 +218,7 @@ func (s *Server) gone(ss *session) {
 
 // end says that no session is left and none will come.
 func (s *Server) end() {
-	s.walkers.end()
+	s.workers.end()
 	close(s.idle)
 }
 
@@ -228,7 +227,7 @@ func (s *Server) end() {
 // closes them too. An attempt whose password is on its way to a backend is
 // settled first. It returns ctx's error if that cut the wait short.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.stop(func(ss *session) { ss.takeLeave() })
+	s.stop(func(ss *session) { ss.shutdown() })
 	select {
 	case <-s.idle:
 		return nil
@@ -241,7 +240,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close stops accepting and closes all connections, and returns when they have
 // ended.
 func (s *Server) Close() error {
-	s.stop(func(ss *session) { ss.cut() })
+	s.stop(func(ss *session) { ss.closeNow() })
 	<-s.idle
 	return nil
 }

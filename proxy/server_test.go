@@ -97,7 +97,7 @@ func TestLoginTimeout(t *testing.T) {
 		"after a denial": {"a1 LOGIN u wrong\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachDoor(t, func(t *testing.T, d Door) {
+			eachDoor(t, func(t *testing.T, d Listener) {
 				g := newGate(t, d.Protocol, (&judge{}).play(d.Protocol.Name()))
 				begun := time.Now()
 				p := g.enter(d)
@@ -119,7 +119,7 @@ func TestLoginTimeout(t *testing.T) {
 				if took := time.Since(begun); took != g.Timeouts.Login {
 					t.Errorf("it took %v", took)
 				}
-				if r := g.record(); r.End != EndTimeout || r.Room != RoomDialogue {
+				if r := g.record(); r.End != EndTimeout || r.Step != StepDialogue {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -129,7 +129,7 @@ func TestLoginTimeout(t *testing.T) {
 
 func TestHandshakeTimeout(t *testing.T) {
 	for name, c := range map[string]struct {
-		door  Door
+		door  Listener
 		says  string
 		login time.Duration
 		want  time.Duration
@@ -155,7 +155,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					t.Errorf("it took %v", took)
 				}
 				r := g.record()
-				if r.End != EndTLS || r.Room != RoomTLS || r.Handshake != HandshakeFailed || r.TLS != "" || r.Err == nil {
+				if r.End != EndTLS || r.Step != StepTLS || r.Handshake != HandshakeFailed || r.TLS != "" || r.Err == nil {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -186,7 +186,7 @@ func TestEndsBeforeLogin(t *testing.T) {
 				synctest.Wait()
 				p.Close()
 				r := g.record()
-				if r.End != c.end || r.Room != RoomDialogue || r.Verdict.Action != limiter.Pass || r.Attempts != 0 || (r.Err != nil) != (c.end == EndProtocol || name == "within a line") {
+				if r.End != c.end || r.Step != StepDialogue || r.Verdict.Action != limiter.Pass || r.Attempts != 0 || (r.Err != nil) != (c.end == EndProtocol || name == "within a line") {
 					t.Errorf("record %+v", r)
 				}
 			})

@@ -13,45 +13,45 @@ import (
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // session is one connection's life. Whoever walks owns all fields but those under
 // mu and those the Server owns.
 type session struct {
-	server *Server
-	door   *Door
-	raw    socket.Conn // as accepted; closed by close and nobody else
-	record Record
-	visit  *limiter.Visit // nil until the connect verdict
+	server     *Server
+	listener   *Listener
+	raw        netpoll.Conn // as accepted; closed by close and nobody else
+	record     Record
+	connection *limiter.Connection // nil until the connect verdict
 
 	client   *dialogue.Conn // on raw, or on TLS on raw
 	tls      *clientTLS     // nil in clear text
-	stay     *stay          // the attempt that is being made, nil without one
-	backend  *upstream      // nil unless an attempt or the relay has one
+	attempt  *loginAttempt  // the attempt that is being made, nil without one
+	backend  *backendConn   // nil unless an attempt or the relay has one
 	deadline time.Time      // of everything before login
-	next     room           // where the walk goes on once the client has spoken
+	next     step           // where the walk goes on once the client has spoken
 
-	place      *list.Element // among those before login; the Server's
-	evicted    bool          // to make room for another; the Server's
-	crowdedOut bool          // as many as there may be are logged in
-	probe      bool          // a load balancer's health check
+	preloginElement *list.Element // among those before login; the Server's
+	evicted         bool          // to make room for another; the Server's
+	overLimit       bool          // as many as there may be are logged in
+	probe           bool          // a load balancer's health check
 
-	mu       sync.Mutex
-	stopped  End         // why the connection must end, EndClient if it need not
-	hard     bool        // it must end now, not when it next waits for the client
-	relaying *relay      // nil until logged in
-	upstream socket.Conn // to the backend, once there is one
-	letIn    bool        // record.Client is the client
-	bell     *bell       // that the session waits for, if it does
+	mu             sync.Mutex
+	stopped        End          // why the connection must end, EndClient if it need not
+	immediate      bool         // it must end now, not when it next waits for the client
+	relaying       *relay       // nil until logged in
+	backendRaw     netpoll.Conn // to the backend, once there is one
+	addressTrusted bool         // record.Client is the client
+	waiter         *waiter      // that the session waits for, if it does
 }
 
-func newSession(s *Server, d *Door, conn net.Conn) *session {
+func newSession(s *Server, d *Listener, conn net.Conn) *session {
 	now := time.Now()
 	return &session{
-		server: s, door: d, raw: socket.Wrap(conn), deadline: now.Add(s.Timeouts.Login),
+		server: s, listener: d, raw: netpoll.Wrap(conn), deadline: now.Add(s.Timeouts.Login),
 		record: Record{
-			Door: d.Name, Protocol: d.Protocol.Name(), Start: now,
+			Listener: d.Name, Protocol: d.Protocol.Name(), Start: now,
 			Client: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
 			Verdict: limiter.Verdict{Rule: limiter.RuleNone},
 		},
@@ -85,7 +85,7 @@ func (s *session) finish(err error) {
 		e.End = EndProbe
 	}
 	s.record.End, s.record.Err = e.End, e.err
-	if s.record.Room == RoomDialogue || s.record.Room == RoomTarpit {
+	if s.record.Step == StepDialogue || s.record.Step == StepTarpit {
 		switch e.End {
 		case EndTimeout:
 			s.answer(dialogue.Request{}, dialogue.AnswerTimeout)
@@ -97,11 +97,11 @@ func (s *session) finish(err error) {
 
 // close ends everything and hands over the record. It is always reached.
 func (s *session) close() {
-	if s.stay != nil {
-		s.stay.abandon()
+	if s.attempt != nil {
+		s.attempt.abandon()
 	}
 	if s.backend != nil {
-		s.backend.leave()
+		s.backend.close()
 	}
 	client := net.Conn(s.raw)
 	switch {
@@ -115,14 +115,14 @@ func (s *session) close() {
 	client.Close() // sends close_notify
 	s.raw.Close()
 	now := time.Now()
-	if s.visit != nil {
-		s.visit.Leave(now)
+	if s.connection != nil {
+		s.connection.Close(now)
 	}
 	s.record.Duration = now.Sub(s.record.Start)
 	if s.server.Done != nil {
 		s.server.Done(s.record)
 	}
-	s.server.gone(s)
+	s.server.forget(s)
 }
 
 // goodbyeTimeout bounds the writing of what nobody may be there to read.
@@ -132,26 +132,26 @@ const goodbyeTimeout = 5 * time.Second
 // clear door a refused client is told so; at a TLS door the words would cost a
 // handshake.
 func (s *session) connectVerdict() error {
-	s.record.Room = RoomConnect
+	s.record.Step = StepConnect
 	if s.probe {
 		return nil
 	}
 	verdict := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}
-	if !s.crowdedOut {
-		s.visit, verdict = s.server.Limiter.Connect(time.Now(), s.record.Client.Addr())
+	if !s.overLimit {
+		s.connection, verdict = s.server.Limiter.Connect(time.Now(), s.record.Client.Addr())
 		s.record.Observed = s.server.observing.Load()
 	}
-	if verdict.Action != limiter.Refuse && s.door.TLS == Implicit && s.rushed() {
-		verdict, s.record.Observed = inRush, false // it protects the gate, as the other does
+	if verdict.Action != limiter.Refuse && s.listener.TLS == Implicit && s.handshakesOverloaded() {
+		verdict, s.record.Observed = overloadVerdict, false // it protects the gate, as the other does
 	}
 	s.meet(verdict)
 	if verdict.Action != limiter.Refuse || s.record.Observed {
 		s.mu.Lock()
-		s.letIn = true
+		s.addressTrusted = true
 		s.mu.Unlock()
 		return nil
 	}
-	if s.door.TLS == Upgrade {
+	if s.listener.TLS == Upgrade {
 		s.answer(dialogue.Request{}, dialogue.AnswerBusy)
 	}
 	return ending{EndRefused, fmt.Errorf("refused by rule %s", verdict.Rule)}
@@ -168,7 +168,7 @@ func (s *session) meet(v limiter.Verdict) {
 // is gone, so there is no error.
 func (s *session) answer(r dialogue.Request, a dialogue.Answer) {
 	s.raw.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-	_ = s.door.Protocol.Answer(s.client, r, a)
+	_ = s.listener.Protocol.Answer(s.client, r, a)
 }
 
 // setDeadline bounds what the client may take from now on. A session that has
@@ -177,9 +177,9 @@ func (s *session) setDeadline(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.hard:
+	case s.immediate:
 		s.raw.SetDeadline(past)
-	case s.stopped != EndClient || s.bell.hasRung():
+	case s.stopped != EndClient || s.waiter.isWoken():
 		s.raw.SetReadDeadline(past)
 		s.raw.SetWriteDeadline(t)
 	default:
@@ -191,7 +191,7 @@ func (s *session) setDeadline(t time.Time) {
 var past = time.Unix(1, 0)
 
 // takeLeave makes a session before login end as soon as it waits for its client.
-func (s *session) takeLeave() {
+func (s *session) shutdown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.relaying == nil && s.stopped == EndClient {
@@ -201,39 +201,39 @@ func (s *session) takeLeave() {
 }
 
 // cut makes a session end now, wherever it is.
-func (s *session) cut() {
-	s.halt(EndShutdown)
+func (s *session) closeNow() {
+	s.stopNow(EndShutdown)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.upstream != nil {
-		s.upstream.SetDeadline(past)
+	if s.backendRaw != nil {
+		s.backendRaw.SetDeadline(past)
 	}
 }
 
 // expel makes a session before login end to make room for another. The answer
 // of a backend that is asked already still settles the attempt.
-func (s *session) expel() { s.halt(EndEvicted) }
+func (s *session) evict() { s.stopNow(EndEvicted) }
 
-func (s *session) halt(why End) {
+func (s *session) stopNow(why End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stopped, s.hard = why, true
+	s.stopped, s.immediate = why, true
 	if s.relaying != nil {
-		s.relaying.cut()
+		s.relaying.abort()
 		return
 	}
 	s.raw.SetDeadline(past)
 }
 
 // reached sets the deadline of the backend's connection, and notes it for cut.
-func (s *session) reached(deadline time.Time) {
+func (s *session) setBackendDeadline(deadline time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.upstream = s.backend.raw
-	if s.hard && s.stopped == EndShutdown {
+	s.backendRaw = s.backend.raw
+	if s.immediate && s.stopped == EndShutdown {
 		deadline = past
 	}
-	s.upstream.SetDeadline(deadline)
+	s.backendRaw.SetDeadline(deadline)
 }
 
 // isStopped says why the session was told to end, EndClient if it was not.
@@ -244,10 +244,10 @@ func (s *session) isStopped() End {
 }
 
 // belongs says whether a login from the same source was ever accepted.
-func (s *session) belongs(now time.Time) bool {
+func (s *session) fromKnownSource(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.letIn && s.server.Limiter.KnownSource(now, s.record.Client.Addr())
+	return s.addressTrusted && s.server.Limiter.KnownSource(now, s.record.Client.Addr())
 }
 
 // addrPort returns the IP address and port of a, or a zero AddrPort if it has

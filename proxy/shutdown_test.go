@@ -54,15 +54,15 @@ var goodbyes = map[string]string{
 func TestShutdownTakesLeave(t *testing.T) {
 	for name, c := range map[string]struct {
 		says string // after the greeting
-		room Room
+		room Step
 	}{
-		"in the dialogue":   {"", RoomDialogue},
-		"within a command":  {"a1 LOG", RoomDialogue},
-		"within a literal":  {"a1 LOGIN {5+}\r\nab", RoomDialogue},
-		"within a response": {"a1 AUTHENTICATE PLAIN\r\nAAA", RoomDialogue},
+		"in the dialogue":   {"", StepDialogue},
+		"within a command":  {"a1 LOG", StepDialogue},
+		"within a literal":  {"a1 LOGIN {5+}\r\nab", StepDialogue},
+		"within a response": {"a1 AUTHENTICATE PLAIN\r\nAAA", StepDialogue},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachDoor(t, func(t *testing.T, d Door) {
+			eachDoor(t, func(t *testing.T, d Listener) {
 				g := newGate(t, d.Protocol, nil)
 				p := g.enter(d)
 				if d.Protocol.Name() == "pop3" {
@@ -80,7 +80,7 @@ func TestShutdownTakesLeave(t *testing.T) {
 				if err := has(t, ended); err != nil {
 					t.Errorf("Shutdown: %v", err)
 				}
-				if r := g.record(); r.End != EndShutdown || r.Room != c.room || time.Since(begun) != 0 {
+				if r := g.record(); r.End != EndShutdown || r.Step != c.room || time.Since(begun) != 0 {
 					t.Errorf("after %v: record %+v", time.Since(begun), r)
 				}
 			})
@@ -92,7 +92,7 @@ func TestShutdownTakesLeave(t *testing.T) {
 func TestShutdownEmptiesTheTarpit(t *testing.T) {
 	for name, more := range map[string]string{"silent": "", "with a full buffer": strings.Repeat("x", 20_000)} {
 		t.Run(name, func(t *testing.T) {
-			eachDoor(t, func(t *testing.T, d Door) {
+			eachDoor(t, func(t *testing.T, d Listener) {
 				j := &judge{}
 				g := newGate(t, d.Protocol, j.play(d.Protocol.Name()))
 				g.limit(fiveSeconds())
@@ -113,7 +113,7 @@ func TestShutdownEmptiesTheTarpit(t *testing.T) {
 				if a := g.settled(); len(a) != 1 || a[0].Outcome != limiter.Void || g.charged(clientIP) != 0 || len(j.judged()) != 0 {
 					t.Errorf("attempts %+v", a)
 				}
-				if r := g.record(); r.End != EndShutdown || r.Room != RoomTarpit {
+				if r := g.record(); r.End != EndShutdown || r.Step != StepTarpit {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -148,7 +148,7 @@ func TestShutdownBeforeTheGreeting(t *testing.T) {
 
 // A password that is on its way to a backend is answered first.
 func TestShutdownWaitsForReplay(t *testing.T) {
-	eachDoor(t, func(t *testing.T, d Door) {
+	eachDoor(t, func(t *testing.T, d Listener) {
 		g := newGate(t, d.Protocol, (&judge{delay: 3 * time.Second}).play(d.Protocol.Name()))
 		g.limit(strict())
 		p := g.enter(d)
@@ -172,7 +172,7 @@ func TestShutdownWaitsForReplay(t *testing.T) {
 
 // Who logs in while the gate goes down is drained like the rest.
 func TestShutdownDrains(t *testing.T) {
-	eachDoor(t, func(t *testing.T, d Door) {
+	eachDoor(t, func(t *testing.T, d Listener) {
 		slow := make(chan bool)
 		g := newGate(t, d.Protocol, func(b *peer) {
 			if d.TLS == Implicit { // it goes down during the dial, else during the replay
@@ -196,7 +196,7 @@ func TestShutdownDrains(t *testing.T) {
 		if err := has(t, ended); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
-		if r := g.record(); r.End != EndClient || r.Room != RoomRelay {
+		if r := g.record(); r.End != EndClient || r.Step != StepRelay {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -204,7 +204,7 @@ func TestShutdownDrains(t *testing.T) {
 
 // The drain has an end. It is one in good order for a client in TLS.
 func TestShutdownCutsInTheEnd(t *testing.T) {
-	eachDoor(t, func(t *testing.T, d Door) {
+	eachDoor(t, func(t *testing.T, d Listener) {
 		cut := make(chan time.Time, 1)
 		g, p := relayed(t, d, func(b *peer) {
 			b.seeBreak()
@@ -221,7 +221,7 @@ func TestShutdownCutsInTheEnd(t *testing.T) {
 		if took := (<-cut).Sub(begun); took != time.Minute {
 			t.Errorf("it took %v", took)
 		}
-		if r := g.record(); r.End != EndShutdown || r.Room != RoomRelay {
+		if r := g.record(); r.End != EndShutdown || r.Step != StepRelay {
 			t.Errorf("record %+v", r)
 		}
 	})

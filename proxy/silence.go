@@ -14,60 +14,60 @@ import (
 var epoch = time.Now()
 
 // due is when the silence will have been too long. r.mu must be held.
-func (r *relay) due() time.Time { return epoch.Add(r.last + r.limit) }
+func (r *relay) due() time.Time { return epoch.Add(r.lastMove + r.idleLimit) }
 
 // moves notes that something is being written to dst, which must have taken it
 // before the silence would be too long.
-func (r *relay) moves(dst *side) {
+func (r *relay) noteWrite(dst *side) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.last = time.Since(epoch); !r.over {
+	if r.lastMove = time.Since(epoch); !r.aborted {
 		dst.raw.SetWriteDeadline(r.due())
 	}
 }
 
 // stays says whether the session may be silent for longer, and sets the time to
 // read from src anew. If it may not, it ends.
-func (r *relay) stays(src *side) bool {
+func (r *relay) extendRead(src *side) bool {
 	r.mu.Lock()
 	due := r.due()
-	if !r.over && time.Now().Before(due) {
+	if !r.aborted && time.Now().Before(due) {
 		defer r.mu.Unlock()
 		src.raw.SetReadDeadline(due)
 		return true
 	}
 	r.mu.Unlock()
-	r.silent()
+	r.timeOut()
 	return false
 }
 
 // shorten makes less silence enough, from now on. What is read is still read from
 // src, and written to dst.
-func (r *relay) shorten(limit time.Duration, src, dst *side) {
+func (r *relay) shortenIdle(limit time.Duration, src, dst *side) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over || limit >= r.limit {
+	if r.aborted || limit >= r.idleLimit {
 		return
 	}
-	r.limit, r.last = limit, time.Since(epoch)
+	r.idleLimit, r.lastMove = limit, time.Since(epoch)
 	src.raw.SetReadDeadline(r.due())
 	dst.raw.SetWriteDeadline(r.due())
 }
 
 // silent ends a session in which nothing has moved for too long. If one side had
 // said its last word before, it is still the one that ended the session.
-func (r *relay) silent() {
+func (r *relay) timeOut() {
 	r.mu.Lock()
 	r.note(EndTimeout, errors.New("session was silent for too long"))
 	r.mu.Unlock()
-	r.cut()
+	r.abort()
 }
 
 // cut wakes both directions for good.
-func (r *relay) cut() {
+func (r *relay) abort() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.over = true
+	r.aborted = true
 	r.client.raw.SetDeadline(past)
 	r.backend.raw.SetDeadline(past)
 }

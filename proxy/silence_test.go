@@ -9,7 +9,7 @@ import (
 
 // A session in which nothing moves ends for both sides.
 func TestSilence(t *testing.T) {
-	eachDoor(t, func(t *testing.T, d Door) {
+	eachDoor(t, func(t *testing.T, d Listener) {
 		ended := make(chan time.Time, 1)
 		g, c := relayed(t, d, func(b *peer) {
 			b.hear("hello")
@@ -28,7 +28,7 @@ func TestSilence(t *testing.T) {
 		if took := time.Since(begun); took != g.Timeouts.Idle || (<-ended).Sub(begun) != took {
 			t.Errorf("it ended after %v", took)
 		}
-		if r := g.record(); r.End != EndTimeout || r.Room != RoomRelay || r.Err == nil || r.FromClient != 7 {
+		if r := g.record(); r.End != EndTimeout || r.Step != StepRelay || r.Err == nil || r.FromClient != 7 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -77,7 +77,7 @@ func TestOneVoiceBreaksTheSilence(t *testing.T) {
 // When one side has said its last word, the other may finish, but not linger.
 func TestLastWord(t *testing.T) {
 	for name, c := range map[string]struct {
-		door            Door
+		door            Listener
 		client, backend func(*peer)
 		most            time.Duration // where the idle limit is above it
 		end             End
@@ -126,7 +126,7 @@ func TestBlockedWrite(t *testing.T) {
 			}
 		}
 	}
-	for _, d := range []Door{imapDoor, imapsDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor} {
 		t.Run("to the client "+d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g, _ := relayed(t, d, flood)

@@ -15,38 +15,38 @@ import (
 const reservePart = 4
 
 // applicant is an attempt that wants a login slot.
-type applicant struct {
-	order limiter.Order
-	tried []*backend // that it does not want again
-	bell  *bell      // rings when it has been given one
+type slotRequest struct {
+	priority limiter.Priority
+	tried    []*backend // that it does not want again
+	waiter   *waiter    // rings when it has been given one
 
-	given *backend // guarded by the Backends' mu, like place
-	place *limiter.Place[*applicant]
+	assigned *backend // guarded by the Backends' mu, like place
+	entry    *limiter.Entry[*slotRequest]
 }
 
 // apply gives a one of the free slots, at a backend in turn. It returns nil when
 // there is none: then a waits in its order, its bell will ring, and withdraw must
 // be called. With no backend up, there is nothing to wait for.
-func (b *Backends) apply(a *applicant) (*backend, error) {
+func (b *Backends) requestSlot(a *slotRequest) (*backend, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !slices.ContainsFunc(b.all, func(one *backend) bool { return one.up.Load() && !slices.Contains(a.tried, one) }) {
 		return nil, errNoBackend
 	}
 	b.push(a)
-	b.serve()
-	return a.given, nil
+	b.assignSlots()
+	return a.assigned, nil
 }
 
 // withdraw ends the wait of a and returns what it was given, if anything, which
 // the caller must release.
-func (b *Backends) withdraw(a *applicant) *backend {
+func (b *Backends) cancelRequest(a *slotRequest) *backend {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a.given == nil {
-		b.line(a.order.Known()).Remove(a.place)
+	if a.assigned == nil {
+		b.queue(a.priority.Known()).Remove(a.entry)
 	}
-	return a.given
+	return a.assigned
 }
 
 // release gives back a slot of one, if it is one.
@@ -58,18 +58,18 @@ func (b *Backends) release(one *backend) {
 	defer b.mu.Unlock()
 	one.logins--
 	b.slotsTaken.Add(-1)
-	b.serve()
+	b.assignSlots()
 }
 
 // cameUp gives those who wait the slots of a backend that is up again.
-func (b *Backends) cameUp() {
+func (b *Backends) backendUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.serve()
+	b.assignSlots()
 }
 
 // line is where the known wait, or the strangers. b.mu must be held.
-func (b *Backends) line(known bool) *limiter.Queue[*applicant] {
+func (b *Backends) queue(known bool) *limiter.Queue[*slotRequest] {
 	if known {
 		return &b.known
 	}
@@ -77,13 +77,13 @@ func (b *Backends) line(known bool) *limiter.Queue[*applicant] {
 }
 
 // push puts a at the end of its line. b.mu must be held.
-func (b *Backends) push(a *applicant) { a.place = b.line(a.order.Known()).Push(a.order, a) }
+func (b *Backends) push(a *slotRequest) { a.entry = b.queue(a.priority.Known()).Push(a.priority, a) }
 
 // serve gives out free slots, to the known first. b.mu must be held.
-func (b *Backends) serve() {
+func (b *Backends) assignSlots() {
 	for _, known := range []bool{true, false} {
-		line := b.line(known)
-		var passed []*applicant // who wait for other backends than the free ones
+		line := b.queue(known)
+		var passed []*slotRequest // who wait for other backends than the free ones
 		for line.Len() > 0 && b.free(known, nil) != nil {
 			a, _ := line.Pop()
 			one := b.free(known, a.tried)
@@ -93,10 +93,10 @@ func (b *Backends) serve() {
 			}
 			one.logins++
 			b.slotsTaken.Add(1)
-			b.turn++
-			a.given = one
-			a.bell.ring()
-			a.bell.session.server.makeRoom(a.bell.session)
+			b.nextBackend++
+			a.assigned = one
+			a.waiter.wake()
+			a.waiter.session.server.makeRoom(a.waiter.session)
 		}
 		for _, a := range passed {
 			b.push(a)
@@ -112,7 +112,7 @@ func (b *Backends) free(known bool, tried []*backend) *backend {
 		most -= b.slots / reservePart
 	}
 	for i := range b.all {
-		one := b.all[(b.turn+i)%len(b.all)]
+		one := b.all[(b.nextBackend+i)%len(b.all)]
 		if one.up.Load() && one.logins < most && !slices.Contains(tried, one) {
 			return one
 		}

@@ -135,31 +135,31 @@ func TestSlotAtAnotherBackend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := two(t, 1, nil, nil)
 		one, other := g.backends.all[0], g.backends.all[1]
-		apply := func(tried ...*backend) *applicant {
-			a := &applicant{tried: tried, bell: newBell(&session{server: &Server{}})}
-			if _, err := g.backends.apply(a); err != nil {
+		apply := func(tried ...*backend) *slotRequest {
+			a := &slotRequest{tried: tried, waiter: newWaiter(&session{server: &Server{}})}
+			if _, err := g.backends.requestSlot(a); err != nil {
 				t.Fatal(err)
 			}
 			return a
 		}
 		first := apply(other)
 		waits, also := apply(one), apply(one)
-		if first.given != one || waits.given != other || also.given != nil {
-			t.Errorf("given %v, %v, %v", first.given, waits.given, also.given)
+		if first.assigned != one || waits.assigned != other || also.assigned != nil {
+			t.Errorf("given %v, %v, %v", first.assigned, waits.assigned, also.assigned)
 		}
 		anybody := apply()
 		g.backends.release(one)
-		if anybody.given != one || also.given != nil {
-			t.Errorf("given %v, %v", anybody.given, also.given)
+		if anybody.assigned != one || also.assigned != nil {
+			t.Errorf("given %v, %v", anybody.assigned, also.assigned)
 		}
 		g.backends.release(other)
-		if also.given != other {
-			t.Errorf("given %v", also.given)
+		if also.assigned != other {
+			t.Errorf("given %v", also.assigned)
 		}
-		for _, a := range []*applicant{anybody, also} {
-			g.backends.release(g.backends.withdraw(a))
+		for _, a := range []*slotRequest{anybody, also} {
+			g.backends.release(g.backends.cancelRequest(a))
 		}
-		if _, err := g.backends.apply(&applicant{tried: g.backends.all, bell: newBell(&session{server: &Server{}})}); err != errNoBackend {
+		if _, err := g.backends.requestSlot(&slotRequest{tried: g.backends.all, waiter: newWaiter(&session{server: &Server{}})}); err != errNoBackend {
 			t.Errorf("with nobody left to ask: %v", err)
 		}
 	})
@@ -174,32 +174,32 @@ func TestSlotsAreCounted(t *testing.T) {
 		b := g.backends
 		stranger := g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
 		defer stranger.Settle(time.Now(), limiter.Void)
-		var waiting, inside []*applicant
+		var waiting, inside []*slotRequest
 		for range 20_000 {
 			switch n := r.IntN(10); {
 			case n < 5:
-				a := &applicant{bell: newBell(&session{server: &Server{}})} // whose order is that of the known
+				a := &slotRequest{waiter: newWaiter(&session{server: &Server{}})} // whose order is that of the known
 				if r.IntN(3) > 0 {
-					a.order = stranger.Order()
+					a.priority = stranger.Priority()
 				}
-				if _, err := b.apply(a); err != nil {
+				if _, err := b.requestSlot(a); err != nil {
 					t.Fatal(err)
 				}
 				waiting = append(waiting, a)
 			case n < 6 && len(waiting) > 0:
 				i := r.IntN(len(waiting))
-				b.release(b.withdraw(waiting[i]))
+				b.release(b.cancelRequest(waiting[i]))
 				waiting = slices.Delete(waiting, i, i+1)
 			case len(inside) > 0:
 				i := r.IntN(len(inside))
-				b.release(inside[i].given)
+				b.release(inside[i].assigned)
 				inside = slices.Delete(inside, i, i+1)
 			}
-			waiting = slices.DeleteFunc(waiting, func(a *applicant) bool {
-				if a.given != nil {
+			waiting = slices.DeleteFunc(waiting, func(a *slotRequest) bool {
+				if a.assigned != nil {
 					inside = append(inside, a)
 				}
-				return a.given != nil
+				return a.assigned != nil
 			})
 			known, strangers := b.Waiting()
 			logins := b.all[0].logins + b.all[1].logins
@@ -211,7 +211,7 @@ func TestSlotsAreCounted(t *testing.T) {
 			}
 		}
 		for _, a := range append(waiting, inside...) {
-			b.release(b.withdraw(a))
+			b.release(b.cancelRequest(a))
 		}
 	})
 }

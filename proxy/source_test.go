@@ -90,7 +90,7 @@ func TestProbeLogsIn(t *testing.T) {
 		if n := g.charged(ap(balancer).Addr()); n != 1 {
 			t.Errorf("%d tokens charged", n)
 		}
-		if all := g.allRecords(); len(all) != 2 || all[1].Account != "u" || all[1].End != EndProbe || all[1].Room != RoomRelay {
+		if all := g.allRecords(); len(all) != 2 || all[1].Account != "u" || all[1].End != EndProbe || all[1].Step != StepRelay {
 			t.Errorf("records %+v", all)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 )
 
 // startTLSAt takes a greeted client of a clear door into TLS.
-func startTLSAt(c *peer, d Door) {
+func startTLSAt(c *peer, d Listener) {
 	c.t.Helper()
 	c.say(map[string]string{"imap": "a0 STARTTLS", "pop3": "STLS"}[d.Protocol.Name()])
 	c.hear(map[string]string{"imap": "a0 OK …", "pop3": "+OK …"}[d.Protocol.Name()])
@@ -19,7 +19,7 @@ func startTLSAt(c *peer, d Door) {
 
 // After STARTTLS everything begins anew but for the time a client has.
 func TestStartTLS(t *testing.T) {
-	for _, d := range []Door{imapDoor, pop3Door} {
+	for _, d := range []Listener{imapDoor, pop3Door} {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate(t, d.Protocol, (&judge{}).play(d.Name))
@@ -47,7 +47,7 @@ func TestStartTLS(t *testing.T) {
 
 // A door without a certificate offers no TLS.
 func TestNoStartTLS(t *testing.T) {
-	for _, d := range []Door{{Name: "imap", Protocol: dialogue.IMAP{}}, {Name: "pop3", Protocol: dialogue.POP3{}}} {
+	for _, d := range []Listener{{Name: "imap", Protocol: dialogue.IMAP{}}, {Name: "pop3", Protocol: dialogue.POP3{}}} {
 		synctest.Test(t, func(t *testing.T) {
 			g := newGate(t, d.Protocol, nil)
 			c := g.enter(d)

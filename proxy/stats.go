@@ -17,7 +17,7 @@ func (s *Server) Stats() Stats {
 	open := len(s.sessions)
 	s.mu.Unlock()
 	return Stats{
-		Open: open, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.most(),
+		Open: open, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.connectionLimit(),
 		AcceptNoFile: s.emfile.Load(), AcceptOther: s.otherFail.Load(),
 	}
 }

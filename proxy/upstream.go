@@ -9,34 +9,34 @@ import (
 	"time"
 
 	"postern/proxy/dialogue"
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 )
 
 // upstream is a connection to a backend that has greeted. Whoever holds it must
 // call leave.
-type upstream struct {
+type backendConn struct {
 	*dialogue.Conn
-	raw     socket.Conn
-	house   *Backends
+	raw     netpoll.Conn
+	pool    *Backends
 	backend *backend
 	inLogin bool
-	left    bool
+	closed  bool
 }
 
 // settled gives the login slot back, when the login is no longer in flight.
-func (u *upstream) settled() {
+func (u *backendConn) settled() {
 	if u.inLogin {
 		u.inLogin = false
-		u.house.release(u.backend)
+		u.pool.release(u.backend)
 	}
 }
 
 // leave closes the connection. Leaving again does nothing.
-func (u *upstream) leave() {
-	if u.left {
+func (u *backendConn) close() {
+	if u.closed {
 		return
 	}
-	u.left = true
+	u.closed = true
 	u.settled()
 	u.backend.sessions.Add(-1)
 	if u.Conn != nil {
@@ -47,18 +47,18 @@ func (u *upstream) leave() {
 
 // enter connects to a backend of which the caller has a slot, before the time
 // until. The slot is the upstream's, or given back if there is none.
-func (b *Backends) enter(one *backend, w caller, until time.Time) (up *upstream, err error) {
+func (b *Backends) login(one *backend, w clientInfo, until time.Time) (up *backendConn, err error) {
 	defer func() {
 		if up == nil {
 			b.release(one)
 		}
 	}()
-	raw, conn, err := b.open(one, w, until, b.protocol.Welcome)
+	raw, conn, err := b.dial(one, w, until, b.protocol.Welcome)
 	if err != nil {
 		return nil, err
 	}
 	one.sessions.Add(1)
-	return &upstream{Conn: conn, raw: raw, house: b, backend: one, inLogin: true}, nil
+	return &backendConn{Conn: conn, raw: raw, pool: b, backend: one, inLogin: true}, nil
 }
 
 // ownFault says whether a dial failed for want of something on this machine,
@@ -79,11 +79,11 @@ const (
 )
 
 // greet reads a backend's greeting, and starts TLS by upgrade unless that is nil.
-type greet func(conn *dialogue.Conn, upgrade func() error) error
+type greetFunc func(conn *dialogue.Conn, upgrade func() error) error
 
 // open connects to one backend, announces w, begins TLS as configured and lets g
 // read the greeting, before the time until. The caller closes the connection.
-func (b *Backends) open(one *backend, w caller, until time.Time, g greet) (socket.Conn, *dialogue.Conn, error) {
+func (b *Backends) dial(one *backend, w clientInfo, until time.Time, g greetFunc) (netpoll.Conn, *dialogue.Conn, error) {
 	begun := time.Now()
 	raw, err := b.connect(one.addr, earlier(until, begun.Add(dialTimeout)))
 	if err != nil {
@@ -97,7 +97,7 @@ func (b *Backends) open(one *backend, w caller, until time.Time, g greet) (socke
 			raw.Close()
 		}
 	}()
-	conn, err = b.announce(one, raw, w, g)
+	conn, err = b.handshake(one, raw, w, g)
 	if err != nil {
 		conn = nil
 		one.count(greetResult(err))
@@ -109,7 +109,7 @@ func (b *Backends) open(one *backend, w caller, until time.Time, g greet) (socke
 }
 
 // announce sends the PROXY header and reads the greeting, in TLS as configured.
-func (b *Backends) announce(one *backend, raw net.Conn, w caller, g greet) (*dialogue.Conn, error) {
+func (b *Backends) handshake(one *backend, raw net.Conn, w clientInfo, g greetFunc) (*dialogue.Conn, error) {
 	if b.config.Proxy != ProxyOff {
 		if !w.client.IsValid() {
 			w.client, w.local = addrPort(raw.LocalAddr()), addrPort(raw.RemoteAddr())

@@ -20,7 +20,7 @@ func fiveSeconds() limiter.Policy {
 // TestWait has an attempt wait at every door: the backend is not dialled before
 // the time has passed, and the client hears nothing.
 func TestWait(t *testing.T) {
-	for _, d := range []Door{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor, pop3Door, pop3sDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var opened time.Time
@@ -70,7 +70,7 @@ func TestWaitDoesNotCountAgainstTheClient(t *testing.T) {
 		if took := time.Since(begun).Round(time.Millisecond); took != 11*time.Second {
 			t.Errorf("the client was sent away after %v", took)
 		}
-		if r := g.record(); r.End != EndTimeout || r.Room != RoomDialogue {
+		if r := g.record(); r.End != EndTimeout || r.Step != StepDialogue {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -141,7 +141,7 @@ func TestLeavingTheWaitIsRecorded(t *testing.T) {
 		c.say("a1 LOGIN u wrong")
 		<-time.After(time.Second)
 		c.Close()
-		if r := g.record(); r.End != EndClient || r.Room != RoomTarpit || r.Duration != time.Second || r.Err != nil || g.settled()[0].Err == nil || !g.settled()[0].Gone {
+		if r := g.record(); r.End != EndClient || r.Step != StepTarpit || r.Duration != time.Second || r.Err != nil || g.settled()[0].Err == nil || !g.settled()[0].Gone {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -205,7 +205,7 @@ func TestTarpitIsBounded(t *testing.T) {
 // the backend after success.
 func TestPipelinedIntoTheWait(t *testing.T) {
 	for name, size := range map[string]int{"little": 10, "a buffer full": 4096, "more than the buffer takes": 9000} {
-		for _, d := range []Door{imapDoor, imapsDoor} {
+		for _, d := range []Listener{imapDoor, imapsDoor} {
 			t.Run(name+" "+d.Name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)

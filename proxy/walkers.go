@@ -1,34 +1,34 @@
 package proxy
 
 // walkersKept is how many goroutines are kept that have nothing to do.
-const walkersKept = 8
+const idleWorkers = 8
 
 // walkers are the goroutines that walk. A few of those that have ended a walk wait
 // for the next: to grow a stack to what a handshake takes costs more than to wait.
-type walkers struct {
-	work chan walker   // nil if none are kept
+type workers struct {
+	work chan runner   // nil if none are kept
 	idle chan struct{} // has room for those who are kept
 }
 
 // walker is a session or a direction that has something to do, which takes as long
 // as walk does.
-type walker interface{ walk() }
+type runner interface{ run() }
 
-func newWalkers() walkers { return walkers{make(chan walker), make(chan struct{}, walkersKept)} }
+func newWorkers() workers { return workers{make(chan runner), make(chan struct{}, idleWorkers)} }
 
 // begin has w walk.
-func (k walkers) begin(w walker) {
+func (k workers) run(w runner) {
 	select {
 	case k.work <- w:
 	default:
-		go k.walk(w)
+		go k.run1(w)
 	}
 }
 
 // walk has w walk, and then whoever comes next.
-func (k walkers) walk(w walker) {
+func (k workers) run1(w runner) {
 	for more := true; more; {
-		w.walk()
+		w.run()
 		select {
 		case k.idle <- struct{}{}:
 		default:
@@ -40,4 +40,4 @@ func (k walkers) walk(w walker) {
 }
 
 // end sends those home who have nothing to do. Nobody will walk any more.
-func (k walkers) end() { close(k.work) }
+func (k workers) end() { close(k.work) }

@@ -8,7 +8,7 @@ import (
 // TestEverySessionIsWoken has many sessions rest on both sides, in TLS and without,
 // and wakes them all, over and over.
 func TestEverySessionIsWoken(t *testing.T) {
-	for _, d := range []Door{imapDoor, imapsDoor} {
+	for _, d := range []Listener{imapDoor, imapsDoor} {
 		t.Run(d.Name, func(t *testing.T) {
 			l := newLoopback(t, d, in((*peer).echo))
 			clients := make([]*peer, 50)

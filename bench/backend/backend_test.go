@@ -12,13 +12,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // open serves until the test ends.
 func open(t *testing.T) (*Server, *tls.Config) {
 	t.Helper()
-	cert, err := proxytest.NewCertificate("localhost")
+	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}

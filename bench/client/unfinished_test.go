@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // A server takes the ClientHello for one, does its part, and then finds the
 // client gone, as often as it is called.
 func TestUnfinished(t *testing.T) {
-	cert, err := proxytest.NewCertificate("localhost")
+	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}

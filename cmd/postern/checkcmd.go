@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"postern/cmd/postern/monitor"
+	"postern/cmd/postern/internal/monitor"
 )
 
 // checkTimeout is shorter than the ten seconds that Nagios gives a plugin.

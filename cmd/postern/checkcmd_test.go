@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/cmd/postern/monitor"
+	"postern/cmd/postern/internal/monitor"
 	"postern/limiter/watch"
 )
 

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
 )
 
 // The addresses that mail programs come from in these tests, and a load
@@ -33,7 +33,7 @@ func TestBackendProtocols(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		d          *proxytest.Dovecot
+		d          *mailtest.Dovecot
 		imap, pop3 string
 		proxy, tls string
 		ca         string
@@ -70,7 +70,7 @@ func TestBackendProtocols(t *testing.T) {
 // lenient is a Dovecot that takes passwords in clear text, and has ports for TLS
 // behind a PROXY header.
 type lenient struct {
-	*proxytest.Dovecot
+	*mailtest.Dovecot
 	imaps, pop3s string
 }
 
@@ -85,7 +85,7 @@ func lenientDovecot(t *testing.T) lenient {
 		_, ports[i], _ = net.SplitHostPort(ln.Addr().String())
 		ln.Close()
 	}
-	d := proxytest.StartDovecot(t, proxytest.DovecotConfig{Settings: dovecot.Config.Settings + fmt.Sprintf(`
+	d := mailtest.StartDovecot(t, mailtest.DovecotConfig{Settings: dovecot.Config.Settings + fmt.Sprintf(`
 disable_plaintext_auth = no
 service imap-login {
   inet_listener imaps_proxy {

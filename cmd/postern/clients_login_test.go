@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
 )
 
 // way is how a mail program logs in at a door: by a SASL mechanism, or by the
@@ -56,7 +56,7 @@ func TestMechanisms(t *testing.T) {
 					needSASL(t)
 				}
 				if w.mechanism == "XOAUTH2" || w.mechanism == "OAUTHBEARER" {
-					v.Secret = proxytest.DovecotToken(v.User)
+					v.Secret = mailtest.DovecotToken(v.User)
 				}
 				v.run(t, w.program).read(t, d.Accounts[0].Messages)
 				h.log.await(t, "event=login", "result=accepted", "method="+w.method(door)+" ", "account=user")
@@ -81,7 +81,7 @@ func needSASL(t *testing.T) {
 
 // TestPasswords: whatever stands in a password, it reaches Dovecot as it is.
 func TestPasswords(t *testing.T) {
-	for _, a := range proxytest.DovecotAccounts() {
+	for _, a := range mailtest.DovecotAccounts() {
 		t.Run(a.Name, func(t *testing.T) {
 			t.Parallel()
 			d := dovecot.Get(t)

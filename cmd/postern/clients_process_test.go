@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // process is postern as a process of its own, in front of Dovecot.
@@ -25,7 +25,7 @@ type process struct {
 	*exec.Cmd
 	log      *logbook
 	doors    map[string]string // addresses
-	cert     *proxytest.Certificate
+	cert     *standin.Certificate
 	crt, key string        // files of cert
 	file     string        // POSTERN_ENV_FILE
 	exited   chan struct{} // closed at its end
@@ -33,7 +33,7 @@ type process struct {
 
 // startProcess runs postern with cert and with the given dotenv file until the
 // test ends.
-func startProcess(t *testing.T, cert *proxytest.Certificate, settings string) *process {
+func startProcess(t *testing.T, cert *standin.Certificate, settings string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(os.Args[0]), log: newLogbook(), doors: map[string]string{}, cert: cert, file: writeFile(t, settings), exited: make(chan struct{})}
 	dir := t.TempDir()
@@ -63,7 +63,7 @@ func startProcess(t *testing.T, cert *proxytest.Certificate, settings string) *p
 }
 
 // install puts cert into the place of the one before.
-func (p *process) install(t *testing.T, cert *proxytest.Certificate) {
+func (p *process) install(t *testing.T, cert *standin.Certificate) {
 	t.Helper()
 	p.cert = cert
 	for file, text := range map[string][]byte{p.crt: cert.CertPEM, p.key: cert.KeyPEM} {
@@ -148,11 +148,11 @@ func TestReloadUnderLoad(t *testing.T) {
 }
 
 // newCertificates makes n certificates, and a file with all of them.
-func newCertificates(t *testing.T, n int) (certs []*proxytest.Certificate, bundle string) {
+func newCertificates(t *testing.T, n int) (certs []*standin.Certificate, bundle string) {
 	t.Helper()
 	var all []byte
 	for range n {
-		cert, err := proxytest.NewCertificate("localhost")
+		cert, err := standin.NewCertificate("localhost")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,12 +9,12 @@ import (
 	"os"
 	"slices"
 
-	"postern/limiter/crowd"
-	"postern/proxy/proxytest"
+	"postern/limiter/traffic"
+	"postern/proxy/standin"
 )
 
 // demoAccount is who may log in at the demo. Its password is no secret.
-var demoAccount = proxytest.Account{Name: "demo", Secret: "gatekeeper", Messages: proxytest.Samples()}
+var demoAccount = standin.Account{Name: "demo", Secret: "gatekeeper", Messages: standin.Samples()}
 
 // prepareDemo declares the flags of `postern demo`.
 func prepareDemo(flags *flag.FlagSet) func(context.Context, surroundings) error {
@@ -49,12 +49,12 @@ func (s surroundings) demo(ctx context.Context, dir string) error {
 // demoSettings starts the mail servers, puts a certificate into dir and returns
 // the settings of a gate between them. stop ends the servers, at which the
 // demo's account and those of users may log in.
-func demoSettings(dir string, users ...crowd.Login) (own []string, stop func(), err error) {
-	accounts := []proxytest.Account{demoAccount}
+func demoSettings(dir string, users ...traffic.Login) (own []string, stop func(), err error) {
+	accounts := []standin.Account{demoAccount}
 	for _, u := range users {
-		accounts = append(accounts, proxytest.Account{Name: u.Account, Secret: u.Secret, Messages: demoAccount.Messages})
+		accounts = append(accounts, standin.Account{Name: u.Account, Secret: u.Secret, Messages: demoAccount.Messages})
 	}
-	cert, err := proxytest.NewCertificate("localhost", "127.0.0.1", "::1")
+	cert, err := standin.NewCertificate("localhost", "127.0.0.1", "::1")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -62,11 +62,11 @@ func demoSettings(dir string, users ...crowd.Login) (own []string, stop func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	imap, err := demoBackend(proxytest.ServeIMAP, accounts)
+	imap, err := demoBackend(standin.ServeIMAP, accounts)
 	if err != nil {
 		return nil, nil, err
 	}
-	pop3, err := demoBackend(proxytest.ServePOP3, accounts)
+	pop3, err := demoBackend(standin.ServePOP3, accounts)
 	if err != nil {
 		imap.Close()
 		return nil, nil, err
@@ -87,12 +87,12 @@ func demoSettings(dir string, users ...crowd.Login) (own []string, stop func(), 
 
 // demoBackend starts a mail server that, like a Dovecot behind a gate, demands
 // a PROXY header.
-func demoBackend(serve func(net.Listener, []proxytest.Account, proxytest.Options) (*proxytest.Server, error), accounts []proxytest.Account) (*proxytest.Server, error) {
+func demoBackend(serve func(net.Listener, []standin.Account, standin.Options) (*standin.Server, error), accounts []standin.Account) (*standin.Server, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	server, err := serve(ln, accounts, proxytest.Options{ProxyHeader: true})
+	server, err := serve(ln, accounts, standin.Options{ProxyHeader: true})
 	if err != nil {
 		ln.Close()
 	}

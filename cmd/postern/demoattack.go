@@ -15,9 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"postern/cmd/postern/lookout"
+	"postern/cmd/postern/internal/incidents"
 	"postern/limiter"
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 	"postern/limiter/watch"
 )
 
@@ -30,8 +30,8 @@ const (
 )
 
 // demoCrowd is who comes to the demo from start on.
-func demoCrowd(start time.Time, attacks ...crowd.Attack) *crowd.Crowd {
-	return crowd.New(1, demoNormal, start, attacks...)
+func demoCrowd(start time.Time, attacks ...traffic.Attack) *traffic.Generator {
+	return traffic.New(1, demoNormal, start, attacks...)
 }
 
 // demoAttack is a demo in which users come, and then attackers, each from a
@@ -72,7 +72,7 @@ func (s surroundings) demoAttack(ctx context.Context, dir string) error {
 	return s.runGate(ctx, func(g *gate) {
 		g.explainAttack(board, dir)
 		start := time.Now()
-		attack := crowd.Attack{Kind: crowd.Wide, Curve: []crowd.Step{{From: demoPeace, Times: demoTimes}, {From: demoPeace + demoSiege, Times: 1}}}
+		attack := traffic.Attack{Kind: traffic.Wide, Curve: []traffic.Step{{From: demoPeace, Times: demoTimes}, {From: demoPeace + demoSiege, Times: 1}}}
 		playing.Go(func() { play(ctx, g.at("imaps"), demoCrowd(start, attack)) })
 		playing.Go(func() { board.follow(ctx, start, filepath.Join(statusDir, "summary.json")) })
 	})
@@ -107,9 +107,9 @@ Ctrl-C ends the demo, and then all is forgotten.
 
 // demoUsers are the users who have been at the demo's site before, one login
 // each.
-func demoUsers() (users []crowd.Login) {
+func demoUsers() (users []traffic.Login) {
 	seen := map[string]bool{}
-	for _, u := range demoCrowd(time.Time{}).Residents() {
+	for _, u := range demoCrowd(time.Time{}).KnownLogins() {
 		if u.Good() && !seen[u.Account] {
 			seen[u.Account] = true
 			users = append(users, u)
@@ -121,7 +121,7 @@ func demoUsers() (users []crowd.Login) {
 // teach writes down, in the state folder, what the gate would have learned in
 // time: the limiter who the users are, the watch what is usual. No demo lasts
 // that long.
-func teach(c Config, users []crowd.Login, now time.Time) error {
+func teach(c Config, users []traffic.Login, now time.Time) error {
 	g := &gate{config: c}
 	key, err := g.installKey()
 	if err != nil {
@@ -138,19 +138,19 @@ func teach(c Config, users []crowd.Login, now time.Time) error {
 	if err := folder.make(); err != nil {
 		return err
 	}
-	return folder.write(lookout.LearnedFile, learned(key, now))
+	return folder.write(incidents.LearnedFile, learned(key, now))
 }
 
 // introduce returns what a limiter knows that saw every user log in once, two
 // days ago.
-func introduce(c Config, key limiter.Key, users []crowd.Login, now time.Time) ([]byte, error) {
+func introduce(c Config, key limiter.Key, users []traffic.Login, now time.Time) ([]byte, error) {
 	l, err := limiter.New(c.Limits.policy(c.Tarpit.Max), key)
 	if err != nil {
 		return nil, err
 	}
 	for n, u := range users {
 		t := now.Add(-48*time.Hour + time.Duration(n)*time.Second)
-		if addr, ok := crowd.Loopback(u.Addr); ok {
+		if addr, ok := traffic.Loopback(u.Addr); ok {
 			ticket := l.Ask(t, limiter.Attempt{Addr: addr, Account: u.Account, Credential: l.Credential(u.Account, []byte(u.Secret))})
 			ticket.Settle(t, limiter.Accepted)
 		}

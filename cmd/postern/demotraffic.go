@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"postern/limiter/crowd"
+	"postern/limiter/traffic"
 )
 
 // visitorsMax is how many of the demo's clients may be at the gate at once.
@@ -21,7 +21,7 @@ const visitMax = 30 * time.Second
 
 // play lets the people of c come to an IMAPS door when it is their time, until
 // ctx ends. Those who find no room stay away.
-func play(ctx context.Context, door string, c *crowd.Crowd) {
+func play(ctx context.Context, door string, c *traffic.Generator) {
 	var inside sync.WaitGroup
 	defer inside.Wait()
 	room := make(chan struct{}, visitorsMax)
@@ -47,8 +47,8 @@ func play(ctx context.Context, door string, c *crowd.Crowd) {
 
 // loginOnce logs in, from a loopback address that stands for the visitor's
 // own, and leaves. What comes of it, the gate tells.
-func loginOnce(ctx context.Context, door string, l crowd.Login) {
-	from, ok := crowd.Loopback(l.Addr)
+func loginOnce(ctx context.Context, door string, l traffic.Login) {
+	from, ok := traffic.Loopback(l.Addr)
 	if !ok {
 		return
 	}

@@ -8,13 +8,13 @@ import (
 
 	"postern/proxy"
 	"postern/proxy/dialogue"
-	"postern/proxy/socket"
+	"postern/proxy/netpoll"
 	"postern/tlsconf"
 )
 
 // entrance is a door with one of its listeners.
 type entrance struct {
-	door     proxy.Door
+	door     proxy.Listener
 	listener net.Listener
 }
 
@@ -40,7 +40,7 @@ func openDoors(s DoorSettings, certs *tlsconf.Source) (entrances []entrance, err
 		{"POP3_LISTEN", s.POP3, "pop3", dialogue.POP3{}, proxy.Upgrade},
 		{"POP3S_LISTEN", s.POP3S, "pop3s", dialogue.POP3{}, proxy.Implicit},
 	} {
-		door := proxy.Door{Name: d.name, Protocol: d.protocol, TLS: d.tls}
+		door := proxy.Listener{Name: d.name, Protocol: d.protocol, TLS: d.tls}
 		if certs != nil {
 			door.Config = certs.Server(d.protocol.Name())
 		}
@@ -76,7 +76,7 @@ func listen(addr string) (net.Listener, error) {
 			network = "tcp4"
 		}
 	}
-	ln, err := socket.Listen(network, addr)
+	ln, err := netpoll.Listen(network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, reasonOf(err))
 	}

@@ -12,14 +12,15 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
+	"postern/proxy/standin"
 )
 
 // dovecot is the mail server behind the gates of the tests with real mail
 // programs. Every test that changes mail has an account of its own. The port a
 // client came to is logged, to tell the tests apart.
-var dovecot = proxytest.SharedDovecot{Config: proxytest.DovecotConfig{
-	Accounts: slices.Concat(proxytest.DovecotAccounts(), []proxytest.Account{
+var dovecot = mailtest.SharedDovecot{Config: mailtest.DovecotConfig{
+	Accounts: slices.Concat(mailtest.DovecotAccounts(), []standin.Account{
 		{Name: "filer", Secret: "pass"}, {Name: "idler", Secret: "pass"}, {Name: "stayer", Secret: "pass"}, {Name: "waiter", Secret: "pass"},
 	}),
 	Settings: `login_log_format_elements = user=<%u> method=%m rip=%r lip=%l lport=%a %c
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 
 // newHouseBefore opens a gate in front of d, lets clients in and waits until it
 // knows what d offers.
-func newHouseBefore(t *testing.T, d *proxytest.Dovecot, more ...string) *testHouse {
+func newHouseBefore(t *testing.T, d *mailtest.Dovecot, more ...string) *testHouse {
 	t.Helper()
 	h := newHouse(t, append(behind(d), more...)...)
 	awaitOffer(t, h.at("imap"), h.at("pop3"))
@@ -52,7 +53,7 @@ func newHouseBefore(t *testing.T, d *proxytest.Dovecot, more ...string) *testHou
 }
 
 // behind returns the settings that put d behind a gate.
-func behind(d *proxytest.Dovecot) []string {
+func behind(d *mailtest.Dovecot) []string {
 	return []string{prefix + "IMAP_BACKENDS=" + d.IMAPProxy, prefix + "POP3_BACKENDS=" + d.POP3Proxy}
 }
 

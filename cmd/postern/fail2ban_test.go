@@ -45,7 +45,7 @@ func TestFail2banFilter(t *testing.T) {
 	patterns := failregex(t)
 	refused := func(rule limiter.Rule) proxy.Record {
 		r := testRecord("")
-		r.End, r.Room, r.Backend, r.Verdict = proxy.EndRefused, proxy.RoomConnect, "", limiter.Verdict{Action: limiter.Refuse, Rule: rule}
+		r.End, r.Step, r.Backend, r.Verdict = proxy.EndRefused, proxy.StepConnect, "", limiter.Verdict{Action: limiter.Refuse, Rule: rule}
 		r.Err = errors.New("refused")
 		return r
 	}

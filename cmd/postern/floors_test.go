@@ -20,13 +20,13 @@ var floors = map[string]int{
 	"postern/cmd/postern":     3,
 	"postern/proxy":           2,
 	"postern/proxy/dialogue":  1,
-	"postern/proxy/dormant":   1,
-	"postern/proxy/socket":    1,
+	"postern/proxy/netpoll":   1,
 	"postern/limiter":         1,
-	"postern/limiter/crowd":   1,
+	"postern/limiter/traffic": 1,
 	"postern/limiter/watch":   1,
 	"postern/tlsconf":         1,
-	"postern/proxy/proxytest": 2,
+	"postern/proxy/standin":   1,
+	"postern/proxy/mailtest":  2,
 
 	"postern/cmd/postern-bench": 4, // beside postern, on top of its own floors
 	"postern/bench":             3,
@@ -35,11 +35,11 @@ var floors = map[string]int{
 	"postern/bench/machine":     2,
 	"postern/bench/peer":        2,
 
-	"postern/cmd/postern/wholefile": 0,
-	"postern/cmd/postern/status":    1,
-	"postern/cmd/postern/notify":    1,
-	"postern/cmd/postern/monitor":   1,
-	"postern/cmd/postern/lookout":   2,
+	"postern/cmd/postern/internal/atomicfile": 0,
+	"postern/cmd/postern/internal/statuspage": 1,
+	"postern/cmd/postern/internal/notify":     1,
+	"postern/cmd/postern/internal/monitor":    1,
+	"postern/cmd/postern/internal/incidents":  2,
 }
 
 // homes says which packages may import each third-party module.
@@ -48,18 +48,18 @@ var homes = map[string][]string{
 	"github.com/joho/godotenv":            {"postern/cmd/postern"},
 	"github.com/coreos/go-systemd/v22":    {"postern/cmd/postern"},
 	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
-	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/proxytest", "postern/bench/client"},
+	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/standin", "postern/bench/client"},
 
 	"github.com/dchest/siphash":      {"postern/limiter", "postern/limiter/watch"},
-	"github.com/emersion/go-imap/v2": {"postern/proxy/dialogue", "postern/proxy/proxytest"},
-	"github.com/emersion/go-sasl":    {"postern/proxy/dialogue", "postern/proxy/proxytest"},
+	"github.com/emersion/go-imap/v2": {"postern/proxy/dialogue", "postern/proxy/standin"},
+	"github.com/emersion/go-sasl":    {"postern/proxy/dialogue", "postern/proxy/standin"},
 
 	"github.com/HdrHistogram/hdrhistogram-go": {"postern/bench"},
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench"},
 	"golang.org/x/term":                       {"postern/cmd/postern-bench"},
 
-	"github.com/gorilla/feeds":                {"postern/cmd/postern/status"},
+	"github.com/gorilla/feeds":                {"postern/cmd/postern/internal/statuspage"},
 	"github.com/oschwald/maxminddb-golang/v2": {"postern/cmd/postern"},
 }
 
@@ -115,7 +115,9 @@ func TestFloors(t *testing.T) {
 			case to.Standard || to.Module == nil:
 			case to.Module.Main && floors[imported] >= floor:
 				t.Errorf("%s imports %s, which is not below it", path, imported)
-			case imported == "postern/proxy/proxytest" && path != "postern/cmd/postern" && path != "postern/bench":
+			case imported == "postern/proxy/mailtest" || imported == "testing":
+				t.Errorf("%s imports %s, which is for tests", path, imported)
+			case imported == "postern/proxy/standin" && path != "postern/cmd/postern" && path != "postern/bench" && path != "postern/proxy/mailtest":
 				t.Errorf("%s imports %s", path, imported)
 			case !to.Module.Main && !slices.Contains(homes[to.Module.Path], path):
 				t.Errorf("%s imports %s, whose home is %q", path, imported, homes[to.Module.Path])
@@ -124,15 +126,15 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-// TestProxytestIsForTheDemoAlone: of this package's files, only the demo may
+// TestStandinIsForTheDemoAlone: of this package's files, only the demo may
 // use what is made for tests.
-func TestProxytestIsForTheDemoAlone(t *testing.T) {
+func TestStandinIsForTheDemoAlone(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .GoFiles "\n"}}`, ".").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range strings.Fields(string(out)) {
-		if uses := importsOf(t, file); slices.Contains(uses, "postern/proxy/proxytest") != (file == "demo.go") {
+		if uses := importsOf(t, file); slices.Contains(uses, "postern/proxy/standin") != (file == "demo.go") {
 			t.Errorf("%s imports %q", file, uses)
 		}
 	}

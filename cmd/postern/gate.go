@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/cmd/postern/lookout"
+	"postern/cmd/postern/internal/incidents"
 	"postern/limiter"
 	"postern/proxy"
 	"postern/proxy/dialogue"
@@ -28,7 +28,7 @@ type gate struct {
 	limiter   *limiter.Limiter
 	inForce   inForce
 	backends  map[string]*proxy.Backends // by the protocols that have a door
-	lookout   *lookout.Lookout
+	lookout   *incidents.Lookout
 	exempt    atomic.Pointer[networks] // as in force
 	server    *proxy.Server
 	entrances []entrance     // closed by the server once it serves them

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"postern/cmd/postern/monitor"
+	"postern/cmd/postern/internal/monitor"
 )
 
 // answerState says how the gate does, for monitoring systems. It names nobody,

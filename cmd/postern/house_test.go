@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // patience bounds every wait of a test for something that happens at once
@@ -82,7 +82,7 @@ func holdsAll(s string, parts []string) bool {
 type testHouse struct {
 	*gate
 	log     *logbook
-	cert    *proxytest.Certificate
+	cert    *standin.Certificate
 	dir     string // holds the certificate
 	environ []string
 }
@@ -92,7 +92,7 @@ func (h *testHouse) read() (Config, error) { return load(h.environ, testFDs) }
 
 // houseSettings starts stand-in mail servers and returns the settings of a gate
 // before them, with every door on loopback.
-func houseSettings(t *testing.T) (dir string, cert *proxytest.Certificate, environ []string) {
+func houseSettings(t *testing.T) (dir string, cert *standin.Certificate, environ []string) {
 	t.Helper()
 	dir = t.TempDir()
 	own, stop, err := demoSettings(dir)
@@ -104,7 +104,7 @@ func houseSettings(t *testing.T) (dir string, cert *proxytest.Certificate, envir
 		own = append(own, prefix+name+"_LISTEN=127.0.0.1:0")
 	}
 	own = append(own, prefix+"LOG_FORMAT=text")
-	if cert, err = proxytest.NewCertificate("localhost", "127.0.0.1"); err != nil {
+	if cert, err = standin.NewCertificate("localhost", "127.0.0.1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := cert.Write(dir, "demo"); err != nil {

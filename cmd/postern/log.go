@@ -94,7 +94,7 @@ func attemptLevel(a proxy.Attempt) slog.Level {
 func attemptAttrs(a proxy.Attempt, why string) []slog.Attr {
 	return []slog.Attr{
 		slog.String("event", "login"),
-		slog.String("listener", a.Door),
+		slog.String("listener", a.Listener),
 		slog.String("rip", a.Client.Addr().String()),
 		slog.Int("rport", int(a.Client.Port())),
 		slog.String("backend", a.Backend),
@@ -141,7 +141,7 @@ func recordLevel(r proxy.Record) slog.Level {
 func recordAttrs(r proxy.Record) []slog.Attr {
 	return []slog.Attr{
 		slog.String("event", "connection"),
-		slog.String("listener", r.Door),
+		slog.String("listener", r.Listener),
 		slog.String("rip", r.Client.Addr().String()),
 		slog.Int("rport", int(r.Client.Port())),
 		slog.String("backend", r.Backend),
@@ -155,7 +155,7 @@ func recordAttrs(r proxy.Record) []slog.Attr {
 		slog.String("session", r.ID),
 		slog.String("lip", r.Local.Addr().String()),
 		slog.Int("lport", int(r.Local.Port())),
-		slog.String("room", r.Room.String()),
+		slog.String("room", r.Step.String()),
 		slog.String("tls", r.TLS),
 		slog.String("cipher", r.Cipher),
 		slog.Int("attempts", r.Attempts),

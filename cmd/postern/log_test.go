@@ -23,7 +23,7 @@ var testClient = netip.MustParseAddrPort("192.0.2.7:50001")
 
 func testAttempt(account string) proxy.Attempt {
 	return proxy.Attempt{
-		Session: "s1", Door: "imaps", Protocol: "imap", Client: testClient, Account: account, Method: "PLAIN",
+		Session: "s1", Listener: "imaps", Protocol: "imap", Client: testClient, Account: account, Method: "PLAIN",
 		Backend: "imap.example:1143", Verdict: limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleSource, Wait: 2 * time.Second},
 		Outcome: limiter.Denied, Waited: 2 * time.Second, Took: 2345 * time.Millisecond,
 	}
@@ -31,10 +31,10 @@ func testAttempt(account string) proxy.Attempt {
 
 func testRecord(account string) proxy.Record {
 	return proxy.Record{
-		ID: "s1", Door: "imaps", Protocol: "imap", Client: testClient, Local: netip.MustParseAddrPort("[2001:db8::1]:993"),
+		ID: "s1", Listener: "imaps", Protocol: "imap", Client: testClient, Local: netip.MustParseAddrPort("[2001:db8::1]:993"),
 		Duration: time.Minute, Handshake: proxy.HandshakeDone, TLS: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256",
 		Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Account: account, Backend: "imap.example:1143",
-		Room: proxy.RoomRelay, End: proxy.EndClient, FromClient: 100, ToClient: 2000,
+		Step: proxy.StepRelay, End: proxy.EndClient, FromClient: 100, ToClient: 2000,
 	}
 }
 

@@ -209,34 +209,34 @@ func (m *metrics) saved(t time.Time, err error) {
 
 // attempt counts one settled attempt.
 func (m *metrics) attempt(a proxy.Attempt) {
-	m.logins.WithLabelValues(a.Door, loginResult(a), clientOf(a.Verdict)).Inc()
+	m.logins.WithLabelValues(a.Listener, loginResult(a), clientOf(a.Verdict)).Inc()
 	if action := decisionAction(a.Verdict); a.Verdict.Known && slices.Contains(hindrances, action) {
-		m.hindered.WithLabelValues(a.Door, action, string(a.Verdict.Rule)).Inc()
+		m.hindered.WithLabelValues(a.Listener, action, string(a.Verdict.Rule)).Inc()
 	}
 	if a.Gone {
-		m.abandoned.WithLabelValues(a.Door).Inc()
+		m.abandoned.WithLabelValues(a.Listener).Inc()
 	}
 	if a.Waited > 0 {
-		m.tarpit.WithLabelValues(a.Door).Observe(a.Waited.Seconds())
+		m.tarpit.WithLabelValues(a.Listener).Observe(a.Waited.Seconds())
 	}
 	if a.Outcome != limiter.Void {
-		m.login.WithLabelValues(a.Door).Observe(a.Took.Seconds())
+		m.login.WithLabelValues(a.Listener).Observe(a.Took.Seconds())
 	}
 }
 
 // record counts one connection that has ended.
 func (m *metrics) record(r proxy.Record) {
-	m.connections.WithLabelValues(r.Door).Inc()
-	m.ends.WithLabelValues(r.Door, r.End.String()).Inc()
-	m.decisions.WithLabelValues(r.Door, decisionAction(r.Verdict), string(r.Verdict.Rule)).Inc()
-	m.session.WithLabelValues(r.Door).Observe(r.Duration.Seconds())
-	m.bytes.WithLabelValues(r.Door, "in").Add(float64(r.FromClient))
-	m.bytes.WithLabelValues(r.Door, "out").Add(float64(r.ToClient))
+	m.connections.WithLabelValues(r.Listener).Inc()
+	m.ends.WithLabelValues(r.Listener, r.End.String()).Inc()
+	m.decisions.WithLabelValues(r.Listener, decisionAction(r.Verdict), string(r.Verdict.Rule)).Inc()
+	m.session.WithLabelValues(r.Listener).Observe(r.Duration.Seconds())
+	m.bytes.WithLabelValues(r.Listener, "in").Add(float64(r.FromClient))
+	m.bytes.WithLabelValues(r.Listener, "out").Add(float64(r.ToClient))
 	if r.Greeting > 0 {
-		m.greeting.WithLabelValues(r.Door).Observe(r.Greeting.Seconds())
+		m.greeting.WithLabelValues(r.Listener).Observe(r.Greeting.Seconds())
 	}
 	if r.End == proxy.EndProxyHeader {
-		m.headerErrors.WithLabelValues(r.Door).Inc()
+		m.headerErrors.WithLabelValues(r.Listener).Inc()
 	}
 	m.handshake(r)
 }
@@ -245,12 +245,12 @@ func (m *metrics) record(r proxy.Record) {
 func (m *metrics) handshake(r proxy.Record) {
 	switch r.Handshake {
 	case proxy.HandshakeFailed:
-		m.handshakes.WithLabelValues(r.Door, "none", "failed").Inc()
+		m.handshakes.WithLabelValues(r.Listener, "none", "failed").Inc()
 	case proxy.HandshakeDone:
 		result := "full"
 		if r.Resumed {
 			result = "resumed"
 		}
-		m.handshakes.WithLabelValues(r.Door, r.TLS, result).Inc()
+		m.handshakes.WithLabelValues(r.Listener, r.TLS, result).Inc()
 	}
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 
-	"postern/cmd/postern/lookout"
+	"postern/cmd/postern/internal/incidents"
 	"postern/limiter"
 	"postern/proxy"
 	"postern/proxy/dialogue"
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 	"postern/tlsconf"
 )
 
@@ -37,7 +37,7 @@ func testMetrics(t *testing.T) *metrics {
 		"imap": proxy.NewBackends(dialogue.IMAP{}, proxy.BackendConfig{Addrs: []string{"a:1", "b:1"}, Logins: 1}),
 		"pop3": proxy.NewBackends(dialogue.POP3{}, proxy.BackendConfig{Addrs: []string{"a:2", "b:2"}, Logins: 1}),
 	}
-	cert, err := proxytest.NewCertificate("localhost")
+	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func testMetrics(t *testing.T) *metrics {
 		t.Fatal(err)
 	}
 	m := newMetrics(build{Version: "v1.2.3", Revision: "abc"})
-	out, err := lookout.New(time.Now(), lookout.Config{Location: time.UTC})
+	out, err := incidents.New(time.Now(), incidents.Config{Location: time.UTC})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,12 +105,12 @@ func attack(m *metrics, n int) {
 		garbage := fmt.Sprintf("victim%d\n\xff%q", i, addr)
 		door := doorNames[i%len(doorNames)]
 		a := proxy.Attempt{
-			Session: garbage, Door: door, Client: client, Account: garbage, Method: garbage, Backend: "a:1", Verdict: verdict,
+			Session: garbage, Listener: door, Client: client, Account: garbage, Method: garbage, Backend: "a:1", Verdict: verdict,
 			Outcome: limiter.Outcome(i % 3), Waited: time.Duration(i) * time.Microsecond, Gone: i%7 == 0, Took: time.Second, Err: errors.New(garbage),
 		}
 		m.attempt(a)
 		m.record(proxy.Record{
-			ID: garbage, Door: door, Client: client, Duration: time.Duration(random.Int64N(int64(48 * time.Hour))),
+			ID: garbage, Listener: door, Client: client, Duration: time.Duration(random.Int64N(int64(48 * time.Hour))),
 			Handshake: proxy.Handshake(i % 3), TLS: versions[i%2], Cipher: garbage, Resumed: i%5 == 0, Verdict: verdict,
 			Attempts: 1, Account: garbage, Greeting: time.Duration(i%2) * time.Second,
 			End: ends[i%len(ends)], Err: errors.New(garbage), FromClient: int64(i), ToClient: int64(i),
@@ -217,7 +217,7 @@ func TestRecordMetrics(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := testMetrics(t)
-			tt.record.Door = "pop3"
+			tt.record.Listener = "pop3"
 			if tt.record.Verdict.Rule == "" {
 				tt.record.Verdict.Rule = limiter.RuleNone
 			}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/oschwald/maxminddb-golang/v2"
 
-	"postern/cmd/postern/monitor"
+	"postern/cmd/postern/internal/monitor"
 	"postern/limiter/watch"
 )
 

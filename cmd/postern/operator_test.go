@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/cmd/postern/monitor"
+	"postern/cmd/postern/internal/monitor"
 )
 
 // operate runs a command of an operator against the house and returns its exit

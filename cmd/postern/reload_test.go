@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // TestReload changes limits under a running connection and names what has to
@@ -76,7 +76,7 @@ func TestReloadCertificates(t *testing.T) {
 	before.login()
 	signals := make(chan os.Signal, 2)
 
-	renewed, err := proxytest.NewCertificate("localhost")
+	renewed, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}

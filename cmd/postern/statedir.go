@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"postern/cmd/postern/wholefile"
+	"postern/cmd/postern/internal/atomicfile"
 )
 
 // stateDir is the folder of what survives a restart. Nobody but the gate may read
@@ -38,7 +38,7 @@ func (d stateDir) read(name string, limit int64) ([]byte, error) {
 
 // write puts data into the file called name, as a whole or not at all.
 func (d stateDir) write(name string, data []byte) error {
-	return wholefile.Write(d.path(name), data, 0o600)
+	return atomicfile.Write(d.path(name), data, 0o600)
 }
 
 // setAside renames a damaged file, in the place of the one before it, so that it

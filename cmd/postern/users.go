@@ -60,7 +60,7 @@ func (u *userMetrics) seen(door string, a watch.Attempt) {
 
 // probe counts one attempt of an exempt address.
 func (u *userMetrics) probe(a proxy.Attempt) {
-	u.probes.WithLabelValues(a.Door, loginResult(a)).Inc()
+	u.probes.WithLabelValues(a.Listener, loginResult(a)).Inc()
 }
 
 // promptly is how long a known user may have to wait for the greeting, and in

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/proxy/proxytest"
+	"postern/proxy/standin"
 )
 
 // Walks through a whole gate, to see that each setting reaches the room it is
@@ -117,7 +117,7 @@ func TestIPv6Door(t *testing.T) {
 // TestBackendTLS puts the mail server behind TLS. The certificate must be that
 // of the name, or of the backend's host when no name is set.
 func TestBackendTLS(t *testing.T) {
-	cert, err := proxytest.NewCertificate("localhost")
+	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,13 +141,13 @@ func TestBackendTLS(t *testing.T) {
 
 // tlsBackend starts an IMAP server behind TLS and returns its address, with
 // host for its IP address.
-func tlsBackend(t *testing.T, cert *proxytest.Certificate, host string) string {
+func tlsBackend(t *testing.T, cert *standin.Certificate, host string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := proxytest.ServeIMAP(tls.NewListener(ln, cert.Server()), []proxytest.Account{demoAccount}, proxytest.Options{})
+	server, err := standin.ServeIMAP(tls.NewListener(ln, cert.Server()), []standin.Account{demoAccount}, standin.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,14 +5,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"postern/cmd/postern/lookout"
+	"postern/cmd/postern/internal/incidents"
 	"postern/limiter/watch"
 )
 
 // watchGauges reads, when it is asked, what the watch sees and what was done
 // about it.
 type watchGauges struct {
-	*lookout.Lookout
+	*incidents.Lookout
 	tight func() bool
 }
 
@@ -100,11 +100,11 @@ func (w watchGauges) collectTold(send sender) {
 	for _, c := range watch.Classes() {
 		send(descIncidents, prometheus.CounterValue, float64(s.Incidents[c]), string(c))
 	}
-	deliveries := func(d *prometheus.Desc, n lookout.Deliveries, labels ...string) {
+	deliveries := func(d *prometheus.Desc, n incidents.Deliveries, labels ...string) {
 		send(d, prometheus.CounterValue, float64(n.OK), append(labels, "ok")...)
 		send(d, prometheus.CounterValue, float64(n.Failed), append(labels, "failed")...)
 	}
-	for _, channel := range lookout.Channels {
+	for _, channel := range incidents.Channels {
 		deliveries(descSent, s.Sent[channel], channel)
 	}
 	deliveries(descPublished, s.Published)

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"postern/cmd/postern/lookout"
+	"postern/cmd/postern/internal/incidents"
 	"postern/limiter"
 	"postern/limiter/watch"
 	"postern/proxy"
@@ -23,14 +23,14 @@ func (g *gate) makeLookout() error {
 	if err != nil {
 		return fmt.Errorf("name this gate in alerts: %w", err)
 	}
-	c := lookout.Config{
+	c := incidents.Config{
 		Dir: watchDir(g.config), Key: watchKey(g.installed), Location: time.Local, Host: host, Log: g.journal.Logger, Alertmanager: w.Alertmanager.parsed(),
 		StatusDir: string(w.StatusDir), Name: string(w.StatusName), URL: string(w.StatusURL), Hold: w.StatusHold, Parts: g.parts, Tighten: g.tighten,
 	}
 	for _, hook := range w.Webhooks {
 		c.Webhooks = append(c.Webhooks, link(hook).parsed())
 	}
-	if g.lookout, err = lookout.New(time.Now(), c); err != nil {
+	if g.lookout, err = incidents.New(time.Now(), c); err != nil {
 		return wrong("STATE_DIR", "%v", err)
 	}
 	return nil
@@ -65,10 +65,10 @@ func (l link) parsed() *url.URL {
 
 // parts are the parts of the service as the public knows them: one for each
 // protocol.
-func (g *gate) parts() (all []lookout.Part) {
+func (g *gate) parts() (all []incidents.Part) {
 	for _, p := range []struct{ protocol, name string }{{"imap", "IMAP"}, {"pop3", "POP3"}} {
 		if b := g.backends[p.protocol]; b != nil {
-			all = append(all, lookout.Part{Name: p.name, Down: !b.Healthy()})
+			all = append(all, incidents.Part{Name: p.name, Down: !b.Healthy()})
 		}
 	}
 	return all
@@ -83,7 +83,7 @@ func (g *gate) settled(a proxy.Attempt) {
 		return
 	}
 	seen := g.seen(a)
-	g.metrics.users.seen(a.Door, seen)
+	g.metrics.users.seen(a.Listener, seen)
 	now := time.Now()
 	g.lookout.Attempt(now, seen)
 	if a.Outcome == limiter.Accepted {

@@ -125,7 +125,7 @@ func TestExempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := testutil.ToFloat64(h.metrics.users.latest)
-	h.settled(proxy.Attempt{Door: "imaps", Protocol: "imap", Outcome: limiter.Denied, Client: netip.MustParseAddrPort("127.0.0.1:1"), Verdict: limiter.Verdict{Known: true}})
+	h.settled(proxy.Attempt{Listener: "imaps", Protocol: "imap", Outcome: limiter.Denied, Client: netip.MustParseAddrPort("127.0.0.1:1"), Verdict: limiter.Verdict{Known: true}})
 	if probes() != 1 || total(gather(t, h.metrics.registry)["postern_known_logins_total"], "listener", "imaps") != 0 || testutil.ToFloat64(h.metrics.users.latest) != before {
 		t.Error("a probe was not counted as one, or as something else too")
 	}

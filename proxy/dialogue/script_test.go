@@ -9,7 +9,8 @@ import (
 	"testing"
 
 	"postern/proxy/dialogue"
-	"postern/proxy/proxytest"
+	"postern/proxy/mailtest"
+	"postern/proxy/standin"
 )
 
 // offers is what the scripts' backends have told about themselves.
@@ -115,7 +116,7 @@ func relay(c, up *dialogue.Conn) {
 // TestScripts plays every scripted dialogue through the parser and the replay
 // alone. Package proxy plays the same ones through the whole gate.
 func TestScripts(t *testing.T) {
-	cert, err := proxytest.NewCertificate("localhost")
+	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,14 +130,14 @@ func TestScripts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		scripts, err := proxytest.ParseScripts(filepath.Base(file), data)
+		scripts, err := mailtest.ParseScripts(filepath.Base(file), data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, script := range scripts {
 			t.Run(script.Name, func(t *testing.T) {
 				t.Parallel()
-				door := script.Door
+				door := script.Listener
 				backend := listen(t)
 				g := gate{
 					protocol: protocols[door.Protocol],
@@ -159,9 +160,9 @@ func TestScripts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				script.Play(t, proxytest.Gate{
+				script.Play(t, mailtest.Endpoints{
 					Client:   client,
-					Upstream: proxytest.Upstream(t, backend, proxytest.Options{}),
+					Backends: mailtest.AcceptBackend(t, backend, standin.Options{}),
 				})
 				if err := <-ended; errors.Is(err, dialogue.ErrFull) {
 					t.Error(err)

@@ -47,7 +47,7 @@ func readSeed(script string) (s seed) {
 	for line := range strings.SplitSeq(script, "\n") {
 		act, text, _ := strings.Cut(line, " ")
 		switch act {
-		case "door":
+		case "listener":
 			protocol, state, _ := strings.Cut(text, " ")
 			s.protocol, s.offer = protocol, doors[state]
 		case "U<":
@@ -66,7 +66,7 @@ func readSeed(script string) (s seed) {
 
 var brace = regexp.MustCompile(`\{(plain|b64|repeat):([^}]*)\}`)
 
-// octets makes a text of a script into what is said: nearly as proxytest does,
+// octets makes a text of a script into what is said: nearly as mailtest does,
 // which is enough for a seed.
 func octets(text string) string {
 	text, open := strings.CutSuffix(text, `\c`)
