@@ -35,8 +35,8 @@ test: ## run all tests with the race detector; install what they need if possibl
 	go test -race -count=1 ./... # never from the cache, which knows nothing of other programs
 
 .PHONY: cover
-cover: ## check that limiter, its watch and proxy/dialogue are covered above 90 %
-	@.ci/cover 90 ./limiter ./limiter/watch ./proxy/dialogue
+cover: ## check that limiter, what is below it and proxy/dialogue are covered above 90 %
+	@.ci/cover 90 ./limiter ./limiter/watch ./limiter/watch/incident ./limiter/watch/report ./proxy/dialogue
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)

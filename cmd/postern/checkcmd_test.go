@@ -10,6 +10,7 @@ import (
 
 	"postern/cmd/postern/internal/monitor"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // TestCheckCommand asks a gate how it does, in every form, and what a gate that
@@ -99,7 +100,7 @@ func TestState(t *testing.T) {
 	if s.Backends != (monitor.Backends{Up: 2, All: 2}) || !left || s.Connections < 1 || s.Verdict == "" || s.Incident != nil {
 		t.Errorf("got %+v", s)
 	}
-	if _, err := h.lookout.Do(time.Now(), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack, By: "anna"}); err != nil {
+	if _, err := h.lookout.Do(time.Now(), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack, By: "anna"}); err != nil {
 		t.Fatal(err)
 	}
 	if s = h.monitorState(time.Now()); s.Incident == nil || s.Incident.Class != "attack" || s.Incident.Acknowledged {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // operatorTimeout is how long the running gate may take to do what an operator
@@ -78,7 +79,7 @@ func (s surroundings) incident(ctx context.Context, admin *adminClient, id strin
 	if err != nil {
 		return err
 	}
-	var events []watch.Event
+	var events []incident.Event
 	if err := json.Unmarshal(answer, &events); err != nil {
 		return fmt.Errorf("ask %s: %w", admin.addr, err)
 	}
@@ -89,19 +90,19 @@ func (s surroundings) incident(ctx context.Context, admin *adminClient, id strin
 }
 
 // commandOf makes a command of a verb and what follows it.
-func commandOf(verb string, rest []string) (c watch.Command, err error) {
-	c.Action = watch.Action(verb)
-	if !slices.Contains(watch.Actions(), c.Action) {
-		return c, fmt.Errorf("%q: takes list, show or one of %q", verb, watch.Actions())
+func commandOf(verb string, rest []string) (c incident.Command, err error) {
+	c.Action = incident.Action(verb)
+	if !slices.Contains(incident.Actions(), c.Action) {
+		return c, fmt.Errorf("%q: takes list, show or one of %q", verb, incident.Actions())
 	}
-	if c.Action == watch.ActReclassify || c.Action == watch.ActOpen {
+	if c.Action == incident.ActReclassify || c.Action == incident.ActOpen {
 		if len(rest) == 0 || !slices.Contains(watch.Classes(), watch.Class(rest[0])) {
 			return c, fmt.Errorf("%s: takes one of %q", verb, watch.Classes())
 		}
 		c.Class, rest = watch.Class(rest[0]), rest[1:]
 	}
 	c.Text = strings.Join(rest, " ")
-	if c.Action == watch.ActNote && c.Text == "" {
+	if c.Action == incident.ActNote && c.Text == "" {
 		return c, errors.New("note: takes a text")
 	}
 	return c, nil

@@ -10,12 +10,12 @@ import (
 	"time"
 	"unicode"
 
-	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // listIncidents prints those that are remembered, one a line.
 func (s surroundings) listIncidents(ctx context.Context, admin *adminClient, asJSON bool) error {
-	var all []watch.Incident
+	var all []incident.Incident
 	if err := admin.getJSON(ctx, incidentsPath, &all); err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (s surroundings) showIncident(ctx context.Context, admin *adminClient, id s
 	if id == "" {
 		id = latest
 	}
-	var i watch.Incident
+	var i incident.Incident
 	if err := admin.getJSON(ctx, incidentsPath+"/"+url.PathEscape(id), &i); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (s surroundings) showIncident(ctx context.Context, admin *adminClient, id s
 }
 
 // printEvent prints one line about an event.
-func (s surroundings) printEvent(e watch.Event) {
+func (s surroundings) printEvent(e incident.Event) {
 	line := fmt.Sprintf("%s  %-8s", moment(e.Time), e.Kind)
 	for _, part := range []string{string(e.Class), string(e.To), harmless(e.Text)} {
 		if part != "" {

@@ -13,7 +13,8 @@ import (
 	"github.com/oschwald/maxminddb-golang/v2"
 
 	"postern/cmd/postern/internal/monitor"
-	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
+	"postern/limiter/watch/report"
 )
 
 // Where the running gate answers what `postern incident` and `postern report`
@@ -42,7 +43,7 @@ func (g *gate) handleOperators(mux *http.ServeMux) {
 func (g *gate) answerIncidents(w http.ResponseWriter, _ *http.Request) {
 	all := g.lookout.All()
 	if all == nil {
-		all = []watch.Incident{}
+		all = []incident.Incident{}
 	}
 	answerJSON(w, all)
 }
@@ -62,7 +63,7 @@ const latest = "latest"
 
 // takeCommand does what an operator asks for, and writes down who did.
 func (g *gate) takeCommand(w http.ResponseWriter, r *http.Request) {
-	var c watch.Command
+	var c incident.Command
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, commandMax))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&c); err != nil {
@@ -82,9 +83,9 @@ func (g *gate) takeCommand(w http.ResponseWriter, r *http.Request) {
 
 // answerReport draws up a report.
 func (g *gate) answerReport(w http.ResponseWriter, r *http.Request) {
-	form := watch.Internal
+	form := report.Internal
 	if r.FormValue("public") == "true" {
-		form = watch.Public
+		form = report.Public
 	}
 	lookup, closeFile := g.autonomousSystems()
 	defer closeFile()

@@ -7,6 +7,7 @@ import (
 
 	"postern/cmd/postern/internal/incidents"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // watchGauges reads, when it is asked, what the watch sees and what was done
@@ -87,7 +88,7 @@ func (w watchGauges) collectIncident(send sender) {
 	}
 	send(descOpen, prometheus.GaugeValue, oneIf(open && i.Phase.Alarming()))
 	send(descStarted, prometheus.GaugeValue, started)
-	for _, p := range watch.Phases() {
+	for _, p := range incident.Phases() {
 		if p.Open() {
 			send(descPhase, prometheus.GaugeValue, oneIf(open && i.Phase == p), string(p))
 		}

@@ -48,7 +48,7 @@ func (a *adversary) week() (daily float64, notice, attack int) {
 
 // usual is how many suspects are expected, over a week, as a share of a busy hour.
 func (a *adversary) usual() (sum float64) {
-	for _, r := range a.detector.base.week {
+	for _, r := range a.detector.baseline.week {
 		sum += r[ofSuspects] / weekSlots
 	}
 	return sum / a.detector.busy

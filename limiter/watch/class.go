@@ -28,7 +28,7 @@ func Classes() []Class {
 }
 
 // graver returns the graver of two classes.
-func graver(a, b Class) Class {
+func Graver(a, b Class) Class {
 	if slices.Index(Classes(), b) > slices.Index(Classes(), a) {
 		return b
 	}

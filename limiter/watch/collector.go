@@ -23,7 +23,7 @@ type collector struct {
 	sources   *top[netip.Prefix]
 	networks  *top[netip.Prefix]
 	accounts  *top[string]
-	draw      draw
+	sample    sample
 	attackers attackers
 }
 
@@ -36,7 +36,7 @@ func newCollector(key [16]byte) *collector {
 
 // begin begins an hour.
 func (c *collector) begin(start time.Time) {
-	c.hour, c.draw = Hour{Start: start}, draw{room: hourDrawn}
+	c.hour, c.sample = Hour{Start: start}, sample{room: hourSample}
 	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topRoom), newTop[netip.Prefix](topRoom), newTop[string](topRoom)
 }
 
@@ -61,7 +61,7 @@ func (c *collector) suspect(t time.Time, a *Attempt) {
 	c.hour.Distinct.Accounts.see(account)
 	c.hour.Distinct.Networks.see(network)
 	c.hour.Distinct.Sources.see(source)
-	c.draw.see(a.Network, network)
+	c.sample.see(a.Network, network)
 	c.sources.count(t, a.Source, account)
 	c.networks.count(t, a.Network, account)
 	c.accounts.count(t, name, network)
@@ -118,7 +118,7 @@ func (c *collector) end() Hour {
 	h.Sources = c.sources.loudest(hourTop, prefix)
 	h.Networks = c.networks.loudest(hourTop, prefix)
 	h.Accounts = c.accounts.loudest(hourTop, func(name string) string { return name })
-	h.Drawn = c.draw.networks()
+	h.Sampled = c.sample.networks()
 	return h.clone()
 }
 

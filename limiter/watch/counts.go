@@ -50,7 +50,7 @@ func (c *counts) attempt(a *Attempt) {
 }
 
 // A sample is what the detector is told of one tick.
-type sample struct {
+type observation struct {
 	rates
 	raw      float64 // suspects, however many from one network
 	loudest  float64 // the most of them from one network
@@ -62,25 +62,25 @@ type sample struct {
 }
 
 // sample sums up the tick. No network counts for more than most suspects.
-func (c *counts) sample(most float64) sample {
-	s := sample{
+func (c *counts) observation(most float64) observation {
+	o := observation{
 		known: c.known, stranger: c.stranger, checked: c.waited + c.stranger.Refused(), opened: c.opened, closed: c.closed,
 	}
 	capped := float64(c.beyond)
-	s.raw = capped
+	o.raw = capped
 	for _, n := range c.networks {
-		s.raw += float64(n)
-		s.loudest = max(s.loudest, float64(n))
+		o.raw += float64(n)
+		o.loudest = max(o.loudest, float64(n))
 		capped += min(float64(n), most)
 	}
-	s.rates = rates{
+	o.rates = rates{
 		ofLogins:   float64(c.known.All() + c.stranger.All()),
 		ofSuspects: capped,
 		ofNetworks: float64(len(c.networks)),
 		ofAccepted: float64(c.stranger.Accepted),
 		ofKnown:    float64(c.known.All()),
 	}
-	return s
+	return o
 }
 
 // minute returns the tick as a part of its minute.

@@ -30,7 +30,7 @@ func (d *Delays) add(e Delays) {
 }
 
 // Count is how many times were counted.
-func (d *Delays) Count() (n int) {
+func (d *Delays) total() (n int) {
 	for _, in := range d {
 		n += in
 	}
@@ -40,7 +40,7 @@ func (d *Delays) Count() (n int) {
 // Quantile returns the time that a share q of them did not exceed, between the bounds as if they were spread evenly. It
 // is zero if there are none, and 30 s at most.
 func (d *Delays) Quantile(q float64) time.Duration {
-	left := q * float64(d.Count())
+	left := q * float64(d.total())
 	if left <= 0 {
 		return 0
 	}

@@ -22,34 +22,34 @@ const (
 
 // A detector takes one sample after the other and says what it sees. It is not safe for concurrent use.
 type detector struct {
-	base     slots
-	level    level
-	start    coldStart
-	recent   recent
-	gates    gates
-	phi      float64    // how much more than by chance networks vary, at least 1
-	busy     float64    // logins a tick, suspects not counted
-	weekly   [5]float64 // suspects expected in a week, latest first, one a week
-	score    float64
-	rising   time.Time // since when the score was not zero
-	excess   float64   // suspects a tick above what was expected, capped
-	raw      float64   // and not capped
-	notice   alarm
-	attack   alarm
-	loud     alarm     // by raw, where excess is no notice
-	suspect  time.Time // since when without a break something has been suspicious
-	frozen   bool
-	class    Class
-	since    time.Time
-	latest   sample
-	met      Users // what the known met in 5 min
-	expected rates
-	knows    bool // what to expect
+	baseline    baseline
+	dayFactor   dayFactor
+	start       coldStart
+	recent      recent
+	suppressors suppressors
+	phi         float64    // how much more than by chance networks vary, at least 1
+	busy        float64    // logins a tick, suspects not counted
+	weekly      [5]float64 // suspects expected in a week, latest first, one a week
+	score       float64
+	rising      time.Time // since when the score was not zero
+	excess      float64   // suspects a tick above what was expected, capped
+	raw         float64   // and not capped
+	notice      alarm
+	attack      alarm
+	loud        alarm     // by raw, where excess is no notice
+	suspect     time.Time // since when without a break something has been suspicious
+	frozen      bool
+	class       Class
+	since       time.Time
+	latest      observation
+	met         Users // what the known met in 5 min
+	expected    rates
+	knows       bool // what to expect
 }
 
 func newDetector() *detector {
 	return &detector{
-		level: newLevel(), phi: 1, class: ClassLearning,
+		dayFactor: newDayFactor(), phi: 1, class: ClassLearning,
 		notice: alarm{limit: noticeAt}, attack: alarm{limit: attackAt}, loud: alarm{limit: noticeAt},
 	}
 }
@@ -58,36 +58,36 @@ func newDetector() *detector {
 func (d *detector) most() float64 { return math.Floor(max(1, capShare*d.busy)) }
 
 // tick takes the sample of the tick that ended at t, local time.
-func (d *detector) tick(t time.Time, s sample, u Users) {
-	d.latest = s
-	d.recent.add(s, u)
+func (d *detector) tick(t time.Time, o observation, u Users) {
+	d.latest = o
+	d.recent.add(o, u)
 	d.met = d.recent.met()
 	d.expect(t)
-	d.gates.tick(t, &d.recent, s, d.expected, d.knows)
-	d.weigh(t, s)
+	d.suppressors.tick(t, &d.recent, o, d.expected, d.knows)
+	d.weigh(t, o)
 	d.judge(t)
-	d.learn(t, s)
+	d.learn(t, o)
 	d.classify(t)
 }
 
 // expect finds what the tick should bring, and what a busy hour does.
 func (d *detector) expect(t time.Time) {
-	d.expected, d.knows = d.base.expected(t)
+	d.expected, d.knows = d.baseline.expected(t)
 	if d.knows {
-		d.expected = d.level.apply(d.expected)
+		d.expected = d.dayFactor.apply(d.expected)
 	} else {
 		d.expected = d.start.usual()
 	}
 	if d.busy == 0 {
-		d.busy = d.base.busy()
+		d.busy = d.baseline.busy()
 	}
 }
 
 // weigh finds score and excess. What a fault of the password database denies to strangers who belong here is taken off
 // first.
-func (d *detector) weigh(t time.Time, s sample) {
-	excused := d.gates.excused(&d.recent, d.expected)
-	over := s.rates[ofNetworks] - excused - usualMore*d.expected[ofNetworks]
+func (d *detector) weigh(t time.Time, o observation) {
+	excused := d.suppressors.excused(&d.recent, d.expected)
+	over := o.rates[ofNetworks] - excused - usualMore*d.expected[ofNetworks]
 	z := over / math.Sqrt(d.phi*(d.expected[ofNetworks]+1))
 	if d.score == 0 {
 		d.rising = t.Add(-tick)
@@ -95,8 +95,8 @@ func (d *detector) weigh(t time.Time, s sample) {
 	d.score = min(max(0, d.score+min(z, zMost)-scoreDrift), scoreMost)
 
 	share := fading(30 * time.Second)
-	d.excess += (s.rates[ofSuspects] - excused - d.expected[ofSuspects] - d.excess) * share
-	d.raw += (s.raw - excused - d.expected[ofSuspects] - d.raw) * share
+	d.excess += (o.rates[ofSuspects] - excused - d.expected[ofSuspects] - d.excess) * share
+	d.raw += (o.raw - excused - d.expected[ofSuspects] - d.raw) * share
 }
 
 // judge raises and lowers the alarms.
@@ -131,24 +131,24 @@ func (d *detector) share(x float64) float64 {
 }
 
 // learn takes the sample for usual, unless something is amiss.
-func (d *detector) learn(t time.Time, s sample) {
+func (d *detector) learn(t time.Time, o observation) {
 	frozen := d.freeze(t)
 	if d.knows && !frozen {
-		e, _ := d.base.expected(t)
-		d.level.add(s.rates, e)
-		deviation := s.rates[ofNetworks] - d.expected[ofNetworks]
+		e, _ := d.baseline.expected(t)
+		d.dayFactor.add(o.rates, e)
+		deviation := o.rates[ofNetworks] - d.expected[ofNetworks]
 		ratio := deviation * deviation / (d.expected[ofNetworks] + 1)
 		d.phi += (min(ratio, 2*phiMost) - d.phi) * fading(24*time.Hour)
 		d.phi = min(max(d.phi, 1), phiMost)
 	}
 	if !frozen {
-		d.start.add(s.rates)
+		d.start.add(o.rates)
 	}
-	slot := d.base.current.index
-	if d.base.add(t, s.rates, !frozen) {
-		d.busy = d.base.busy()
+	slot := d.baseline.current.index
+	if d.baseline.add(t, o.rates, !frozen) {
+		d.busy = d.baseline.busy()
 	}
-	if d.base.current.index < slot {
+	if d.baseline.current.index < slot {
 		d.newWeek()
 	}
 }
@@ -157,7 +157,7 @@ func (d *detector) learn(t time.Time, s sample) {
 func (d *detector) newWeek() {
 	copy(d.weekly[1:], d.weekly[:len(d.weekly)-1])
 	d.weekly[0] = 0
-	for _, r := range d.base.week {
+	for _, r := range d.baseline.week {
 		d.weekly[0] += r[ofSuspects]
 	}
 }
@@ -180,29 +180,29 @@ func (d *detector) freeze(t time.Time) bool {
 	if !odd {
 		d.suspect = t
 	}
-	d.frozen = d.attack.on || odd && t.Sub(d.suspect) < patience || d.gates.amiss(t)
+	d.frozen = d.attack.on || odd && t.Sub(d.suspect) < patience || d.suppressors.amiss(t)
 	return d.frozen
 }
 
 // assume takes r for what every tick of a week brings.
 func (d *detector) assume(r rates) {
-	for i := range d.base.week {
-		d.base.week[i], d.base.weeks[i] = r, 1
+	for i := range d.baseline.week {
+		d.baseline.week[i], d.baseline.weeks[i] = r, 1
 	}
-	d.base.count()
-	d.busy = d.base.busy()
+	d.baseline.count()
+	d.busy = d.baseline.busy()
 }
 
 // relearn raises what is expected of suspects to what comes now.
 func (d *detector) relearn() {
 	now := d.recent.mean()
-	for i := range d.base.week {
+	for i := range d.baseline.week {
 		for _, s := range []int{ofLogins, ofSuspects, ofNetworks} {
-			d.base.week[i][s] = max(d.base.week[i][s], now[s])
-			d.base.day[i%daySlots][s] = max(d.base.day[i%daySlots][s], now[s])
+			d.baseline.week[i][s] = max(d.baseline.week[i][s], now[s])
+			d.baseline.day[i%daySlots][s] = max(d.baseline.day[i%daySlots][s], now[s])
 		}
 	}
-	d.level = newLevel()
+	d.dayFactor = newDayFactor()
 	d.score, d.excess, d.raw = 0, 0, 0
 	d.notice, d.attack, d.loud = alarm{limit: noticeAt}, alarm{limit: attackAt}, alarm{limit: noticeAt}
 }

@@ -14,7 +14,7 @@ type bench struct {
 }
 
 // quiet is what it expects of a tick: 20 logins a second, 4 suspects in 10 s from as many networks.
-var quiet = sample{
+var quiet = observation{
 	rates: rates{200, 4, 4, 6, 190}, raw: 4, loudest: 1,
 	known: Tally{Accepted: 188, Denied: 2}, stranger: Tally{Accepted: 6, Denied: 4}, opened: 194, closed: 194,
 }
@@ -22,56 +22,56 @@ var quiet = sample{
 func newBench(t *testing.T) *bench {
 	d := newDetector()
 	d.assume(quiet.rates)
-	d.gates.open = 10_000
+	d.suppressors.open = 10_000
 	b := &bench{T: t, d: d, now: monday}
 	b.show(quiet, time.Hour)
 	return b
 }
 
 // show shows the same tick for so long.
-func (b *bench) show(s sample, lasts time.Duration) State {
+func (b *bench) show(o observation, lasts time.Duration) State {
 	for end := b.now.Add(lasts); b.now.Before(end); {
 		b.now = b.now.Add(tick)
-		u := Users{Good: s.known.Accepted, Denied: s.known.Denied, Fault: s.known.Fault, Limited: s.known.Refused()}
-		b.d.tick(b.now, s, u)
+		u := Users{Good: o.known.Accepted, Denied: o.known.Denied, Fault: o.known.Fault, Limited: o.known.Refused()}
+		b.d.tick(b.now, o, u)
 	}
 	return b.d.state(b.now)
 }
 
 // with returns a quiet tick changed.
-func with(change func(*sample)) sample {
-	s := quiet
-	change(&s)
-	return s
+func with(change func(*observation)) observation {
+	o := quiet
+	change(&o)
+	return o
 }
 
 // strangers returns a quiet tick with n suspects more, each from a network of its own.
-func strangers(n float64) sample {
-	return with(func(s *sample) {
-		s.rates[ofLogins] += n
-		s.rates[ofSuspects] += n
-		s.rates[ofNetworks] += n
-		s.raw += n
-		s.stranger.Denied += int(n)
+func strangers(n float64) observation {
+	return with(func(o *observation) {
+		o.rates[ofLogins] += n
+		o.rates[ofSuspects] += n
+		o.rates[ofNetworks] += n
+		o.raw += n
+		o.stranger.Denied += int(n)
 	})
 }
 
 // TestClasses shows what each class is made of.
 func TestClasses(t *testing.T) {
-	fault := with(func(s *sample) { s.known = Tally{Accepted: 100, Fault: 90} })
-	wrong := with(func(s *sample) { // strangers who belong here are denied as well
-		s.known = Tally{Denied: 190}
-		s.stranger = Tally{Denied: 10}
-		s.rates[ofSuspects], s.rates[ofNetworks], s.raw = 10, 10, 10
+	fault := with(func(o *observation) { o.known = Tally{Accepted: 100, Fault: 90} })
+	wrong := with(func(o *observation) { // strangers who belong here are denied as well
+		o.known = Tally{Denied: 190}
+		o.stranger = Tally{Denied: 10}
+		o.rates[ofSuspects], o.rates[ofNetworks], o.raw = 10, 10, 10
 	})
-	one := with(func(s *sample) { s.raw, s.loudest, s.rates[ofSuspects] = 104, 100, 5 })
-	lost := with(func(s *sample) { s.closed = 5000 })
-	back := with(func(s *sample) { s.known.Accepted, s.rates[ofKnown] = 2000, 2000 })
-	limited := with(func(s *sample) { s.known = Tally{Accepted: 100, Shed: 90} })
-	more := with(func(s *sample) { s.rates[ofLogins], s.rates[ofKnown] = 300, 290 })
+	one := with(func(o *observation) { o.raw, o.loudest, o.rates[ofSuspects] = 104, 100, 5 })
+	lost := with(func(o *observation) { o.closed = 5000 })
+	back := with(func(o *observation) { o.known.Accepted, o.rates[ofKnown] = 2000, 2000 })
+	limited := with(func(o *observation) { o.known = Tally{Accepted: 100, Shed: 90} })
+	more := with(func(o *observation) { o.rates[ofLogins], o.rates[ofKnown] = 300, 290 })
 	for _, c := range []struct {
 		name  string
-		s     sample
+		s     observation
 		lasts time.Duration
 		want  Class
 		tight bool
@@ -129,16 +129,16 @@ func TestOnset(t *testing.T) {
 
 // TestFrozen: hours of an attack, of a fault or of a storm leave what is expected as it was; a notice does for a day.
 func TestFrozen(t *testing.T) {
-	fault := with(func(s *sample) { s.known, s.rates = Tally{Accepted: 10, Fault: 90}, rates{100, 0, 0, 0, 100} })
+	fault := with(func(o *observation) { o.known, o.rates = Tally{Accepted: 10, Fault: 90}, rates{100, 0, 0, 0, 100} })
 	for _, c := range []struct {
 		name string
-		s    sample
+		s    observation
 	}{{"attack", strangers(100)}, {"notice", strangers(12)}, {"fault", fault}} {
 		b := newBench(t)
-		before := b.d.base.week
+		before := b.d.baseline.week
 		s := b.show(c.s, 20*time.Hour)
 		changed := 0
-		for i, r := range b.d.base.week {
+		for i, r := range b.d.baseline.week {
 			for k := range r {
 				if math.Abs(r[k]-before[i][k]) > 0.3 {
 					changed++
@@ -178,7 +178,7 @@ func TestRelearn(t *testing.T) {
 func TestFirstDay(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		s    sample
+		s    observation
 		want Class
 	}{
 		{"nothing", quiet, ClassLearning},

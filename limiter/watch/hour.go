@@ -12,7 +12,7 @@ const (
 	hourTop      = 50  // sources, networks and accounts each
 	hourAccepted = 200 // accounts to reset
 	hourRules    = 32  // rules
-	hourDrawn    = 200 // networks drawn from all
+	hourSample   = 200 // networks drawn from all
 )
 
 // An Hour is who was behind the suspects of one hour. Its JSON form is one line of at most 64 KB. It has addresses and
@@ -22,7 +22,7 @@ type Hour struct {
 	Sources  []Target       `json:"sources,omitempty"` // the loudest 50, most denials first, by address block
 	Networks []Target       `json:"networks,omitempty"`
 	Accounts []Target       `json:"accounts,omitempty"`
-	Drawn    []netip.Prefix `json:"drawn,omitempty"` // 200 networks drawn evenly from all, or all if there were fewer
+	Sampled  []netip.Prefix `json:"drawn,omitempty"` // 200 networks drawn evenly from all, or all if there were fewer
 	Distinct Distinct       `json:"distinct"`        // all of them, not only the loudest
 	Accepted []Acceptance   `json:"accepted,omitempty"`
 	Missed   int            `json:"missed,omitempty"` // acceptances beyond the first 200
@@ -94,7 +94,7 @@ func (r *RuleTally) count(t time.Time, a *Attempt, refused bool) {
 func (h *Hour) clone() Hour {
 	c := *h
 	c.Sources, c.Networks, c.Accounts = slices.Clone(h.Sources), slices.Clone(h.Networks), slices.Clone(h.Accounts)
-	c.Accepted, c.Rules, c.Drawn = slices.Clone(h.Accepted), slices.Clone(h.Rules), slices.Clone(h.Drawn)
+	c.Accepted, c.Rules, c.Sampled = slices.Clone(h.Accepted), slices.Clone(h.Rules), slices.Clone(h.Sampled)
 	c.Distinct = Distinct{}
 	c.Distinct.unite(h.Distinct)
 	return c
@@ -108,14 +108,14 @@ func (d *Distinct) unite(e Distinct) {
 }
 
 // with returns h and e, another part of the same hour, together.
-func (h *Hour) with(e Hour) Hour {
+func (h *Hour) Merge(e Hour) Hour {
 	sum := h.clone()
 	sum.Sources = united(sum.Sources, e.Sources, hourTop)
 	sum.Networks = united(sum.Networks, e.Networks, hourTop)
 	sum.Accounts = united(sum.Accounts, e.Accounts, hourTop)
 	sum.Distinct.unite(e.Distinct)
-	if len(e.Drawn) > len(sum.Drawn) { // of two parts of an hour, the larger speaks for both
-		sum.Drawn = slices.Clone(e.Drawn)
+	if len(e.Sampled) > len(sum.Sampled) { // of two parts of an hour, the larger speaks for both
+		sum.Sampled = slices.Clone(e.Sampled)
 	}
 	sum.Missed += e.Missed
 	for _, a := range e.Accepted {

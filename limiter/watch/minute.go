@@ -21,11 +21,11 @@ type Minute struct {
 func (m *Minute) Logins() int { return m.Known.All() + m.Stranger.All() }
 
 // add adds another part of the same minute.
-func (m *Minute) add(n Minute) {
-	m.Class = graver(m.Class, n.Class)
+func (m *Minute) Add(n Minute) {
+	m.Class = Graver(m.Class, n.Class)
 	m.Known.add(n.Known)
 	m.Stranger.add(n.Stranger)
-	m.Users.add(n.Users)
+	m.Users.Add(n.Users)
 	m.Networks += n.Networks
 	m.Opened += n.Opened
 	m.Closed += n.Closed

@@ -5,19 +5,19 @@ const recentTicks = 30
 
 // recent is the last samples.
 type recent struct {
-	ring  [recentTicks]sample
+	ring  [recentTicks]observation
 	users [recentTicks]Users
 	n     int // added in all
 }
 
 // add adds the latest.
-func (r *recent) add(s sample, u Users) {
-	r.ring[r.n%recentTicks], r.users[r.n%recentTicks] = s, u
+func (r *recent) add(o observation, u Users) {
+	r.ring[r.n%recentTicks], r.users[r.n%recentTicks] = o, u
 	r.n++
 }
 
 // last calls f for the latest n samples.
-func (r *recent) last(n int, f func(*sample)) {
+func (r *recent) last(n int, f func(*observation)) {
 	for i := max(0, r.n-n); i < r.n; i++ {
 		f(&r.ring[i%recentTicks])
 	}
@@ -25,10 +25,10 @@ func (r *recent) last(n int, f func(*sample)) {
 
 // tallies returns what became of the known and of all, in the last n samples.
 func (r *recent) tallies(n int) (known, all Tally) {
-	r.last(n, func(s *sample) {
-		known.add(s.known)
-		all.add(s.known)
-		all.add(s.stranger)
+	r.last(n, func(o *observation) {
+		known.add(o.known)
+		all.add(o.known)
+		all.add(o.stranger)
 	})
 	return known, all
 }
@@ -39,7 +39,7 @@ func (r *recent) meanOf(n int) (sum rates) {
 	if n == 0 {
 		return sum
 	}
-	r.last(n, func(s *sample) { sum.add(s.rates) })
+	r.last(n, func(o *observation) { sum.add(o.rates) })
 	return sum.times(1 / float64(n))
 }
 
@@ -49,7 +49,7 @@ func (r *recent) mean() rates { return r.meanOf(recentTicks) }
 // met returns what the known met.
 func (r *recent) met() (u Users) {
 	for i := range min(r.n, recentTicks) {
-		u.add(r.users[i])
+		u.Add(r.users[i])
 	}
 	return u
 }
@@ -57,6 +57,6 @@ func (r *recent) met() (u Users) {
 // checked says whether strangers were made to wait or refused.
 func (r *recent) checked() bool {
 	n := 0
-	r.last(recentTicks, func(s *sample) { n += s.checked })
+	r.last(recentTicks, func(o *observation) { n += o.checked })
 	return n > 0
 }

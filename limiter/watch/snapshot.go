@@ -25,7 +25,7 @@ type image struct {
 	Last     imageMean
 	Seen     rates
 	Foreseen rates
-	Past     [levelLag]rates
+	Past     [factorLag]rates
 	Ticks    int64
 	Cold     rates
 	ColdMost float64
@@ -119,9 +119,9 @@ func (m *image) check() error {
 func (d *detector) image() *image {
 	mean := func(m slotMean) imageMean { return imageMean{Index: m.index, Sum: m.sum, Ticks: m.ticks, At: m.at} }
 	return &image{
-		Week: d.base.week, Weeks: d.base.weeks, Day: d.base.day, DayTime: d.base.dayTime,
-		Current: mean(d.base.current), Last: mean(d.base.last),
-		Seen: d.level.seen, Foreseen: d.level.foreseen, Past: d.level.past, Ticks: d.level.ticks,
+		Week: d.baseline.week, Weeks: d.baseline.weeks, Day: d.baseline.day, DayTime: d.baseline.dayTime,
+		Current: mean(d.baseline.current), Last: mean(d.baseline.last),
+		Seen: d.dayFactor.seen, Foreseen: d.dayFactor.foreseen, Past: d.dayFactor.past, Ticks: d.dayFactor.ticks,
 		Cold: d.start.mean, ColdMost: d.start.most, ColdTick: d.start.ticks, Phi: d.phi, Weekly: d.weekly,
 	}
 }
@@ -129,11 +129,11 @@ func (d *detector) image() *image {
 // restore makes d know what m holds.
 func (d *detector) restore(m *image) {
 	mean := func(m imageMean) slotMean { return slotMean{index: m.Index, sum: m.Sum, ticks: m.Ticks, at: m.At} }
-	d.base = slots{
+	d.baseline = baseline{
 		week: m.Week, weeks: m.Weeks, day: m.Day, dayTime: m.DayTime, current: mean(m.Current), last: mean(m.Last),
 	}
-	d.base.count()
-	d.level = level{seen: m.Seen, foreseen: m.Foreseen, past: m.Past, ticks: m.Ticks}
+	d.baseline.count()
+	d.dayFactor = dayFactor{seen: m.Seen, foreseen: m.Foreseen, past: m.Past, ticks: m.Ticks}
 	d.start = coldStart{mean: m.Cold, most: m.ColdMost, ticks: m.ColdTick}
-	d.phi, d.weekly, d.busy = m.Phi, m.Weekly, d.base.busy()
+	d.phi, d.weekly, d.busy = m.Phi, m.Weekly, d.baseline.busy()
 }

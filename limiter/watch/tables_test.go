@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"math"
 	"math/rand/v2"
-	"net/netip"
 	"testing"
 	"time"
 )
@@ -155,9 +154,9 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Errorf("%s: %d, may be %d", c.name, c.n, c.bound)
 		}
 	}
-	s := w.counts.sample(1)
-	if want := w.counts.stranger.Denied; s.raw != float64(want) {
-		t.Errorf("%v suspects of %d", s.raw, want)
+	o := w.counts.observation(1)
+	if want := w.counts.stranger.Denied; o.raw != float64(want) {
+		t.Errorf("%v suspects of %d", o.raw, want)
 	}
 	_, h := w.Partial(now)
 	line, err := json.Marshal(h)
@@ -175,42 +174,5 @@ func TestFolded(t *testing.T) {
 		if got := folded(in); got != want {
 			t.Errorf("%q: %q", in, got)
 		}
-	}
-}
-
-// TestHistory: parts add up, and what is old is forgotten.
-func TestHistory(t *testing.T) {
-	h := NewHistory()
-	prefix := netip.MustParsePrefix("192.0.2.0/24")
-	for i := range historyDays*24*60 + 100 {
-		m := Minute{Start: monday.Add(time.Duration(i) * time.Minute), Known: Tally{Accepted: 1}}
-		h.AddMinute(m)
-		if i%2 == 0 {
-			h.AddMinute(m)
-		}
-		if i%60 == 0 {
-			h.AddHour(Hour{Start: m.Start, Networks: []Target{{Name: prefix.String(), Denials: i}}})
-			h.AddHour(Hour{Start: m.Start, Networks: []Target{{Name: prefix.String(), Denials: 1}}})
-		}
-	}
-	end := monday.AddDate(1, 0, 0)
-	minutes := h.Minutes(monday, end)
-	if len(minutes) != historyDays*24*60 || minutes[0].Known.Accepted != 2 || minutes[1].Known.Accepted != 1 {
-		t.Errorf("%d minutes, the first with %+v", len(minutes), minutes[0].Known)
-	}
-	hours := h.Hours(monday, end)
-	if len(hours) != historyDays*24 || hours[0].Networks[0].Denials != 120+1 {
-		t.Errorf("%d hours, the first with %+v", len(hours), hours[0].Networks)
-	}
-	at := monday.AddDate(0, 0, 20)
-	if got := h.Minutes(at, at.Add(5*time.Minute)); len(got) != 5 || !got[0].Start.Equal(at) {
-		t.Errorf("of five minutes: %+v", got)
-	}
-	if got := h.Hours(at.Add(30*time.Minute), at.Add(61*time.Minute)); len(got) != 2 {
-		t.Errorf("of the hours touched: %+v", got)
-	}
-	h.AddMinute(Minute{Start: monday})
-	if got := h.Minutes(monday, monday.Add(time.Hour)); got != nil {
-		t.Errorf("kept what is too old: %+v", got)
 	}
 }

@@ -6,7 +6,7 @@ import "time"
 const promptly = 2500 * time.Millisecond
 
 // promised is the share of logins of the known that are to be served.
-const promised = 0.995
+const Promised = 0.995
 
 // Users is what the known met: the service's promise to its users, apart from everything strangers do. Attempts whose
 // client left, and those that were denied, are kept out of it: a wrong password is nobody's failure, unless so many are
@@ -42,7 +42,7 @@ func (u *Users) count(a *Attempt) {
 }
 
 // add adds what v counted.
-func (u *Users) add(v Users) {
+func (u *Users) Add(v Users) {
 	u.Good += v.Good
 	u.Slow += v.Slow
 	u.Limited += v.Limited
@@ -64,5 +64,5 @@ func (u *Users) Served() float64 {
 
 // impaired says whether so many were not served that what is promised for a month would be used up in two days.
 func (u *Users) impaired() bool {
-	return u.Asked() >= 20 && 1-u.Served() > 14.4*(1-promised)
+	return u.Asked() >= 20 && 1-u.Served() > 14.4*(1-Promised)
 }

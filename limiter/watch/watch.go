@@ -92,7 +92,7 @@ func (w *Watch) Partial(t time.Time) (Minute, Hour) {
 	w.lock(t)
 	defer w.mu.Unlock()
 	m := w.minute
-	m.add(w.counts.minute())
+	m.Add(w.counts.minute())
 	return m, w.hours.end()
 }
 
@@ -136,7 +136,7 @@ func (w *Watch) lock(t time.Time) time.Time {
 // be said about it.
 func (w *Watch) skip(t time.Time) {
 	w.begun = t.Truncate(tick)
-	w.minute.add(w.counts.minute())
+	w.minute.Add(w.counts.minute())
 	w.counts.reset()
 	w.turn(w.begun)
 }
@@ -144,10 +144,10 @@ func (w *Watch) skip(t time.Time) {
 // close judges the tick that ends at end.
 func (w *Watch) close(end time.Time) {
 	d := w.detector
-	d.tick(end.In(w.location), w.counts.sample(d.most()), w.counts.users)
+	d.tick(end.In(w.location), w.counts.observation(d.most()), w.counts.users)
 	w.out.State, w.out.Ticked = d.state(end), true
-	w.minute.add(w.counts.minute())
-	w.minute.Class = graver(w.minute.Class, w.out.State.Class)
+	w.minute.Add(w.counts.minute())
+	w.minute.Class = Graver(w.minute.Class, w.out.State.Class)
 	w.minute.Expected.add(d.expected)
 	w.counts.reset()
 	w.turn(end)

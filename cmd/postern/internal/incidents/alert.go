@@ -6,6 +6,7 @@ import (
 
 	"postern/cmd/postern/internal/notify"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // AlertName is what every alert of a Lookout is called. The label class says
@@ -15,7 +16,7 @@ const AlertName = "PosternIncident"
 
 // alertOf is what people are told of an incident at time t: labels that stay
 // the same while the class does, and words about now.
-func (l *Lookout) alertOf(i watch.Incident, class watch.Class, s watch.State) notify.Alert {
+func (l *Lookout) alertOf(i incident.Incident, class watch.Class, s watch.State) notify.Alert {
 	return notify.Alert{
 		Labels: map[string]string{
 			"alertname": AlertName, "service": "postern", "instance": l.config.Host, "severity": "page",
@@ -32,7 +33,7 @@ func (l *Lookout) alertOf(i watch.Incident, class watch.Class, s watch.State) no
 
 // summary is one line about an incident: what it is, since when, how great,
 // and how the users fare.
-func (l *Lookout) summary(i watch.Incident, class watch.Class, s watch.State) string {
+func (l *Lookout) summary(i incident.Incident, class watch.Class, s watch.State) string {
 	zone := l.config.Location
 	if !i.Phase.Open() {
 		return fmt.Sprintf("%s is over. It began at %s and ended at %s.", upper(nameOf(class)), clock(i.Ended, i.Started, zone), clock(i.Ended, i.Ended, zone))
@@ -95,7 +96,7 @@ type message struct {
 // pending is what a receiver of webhooks is to be told of an incident at time
 // t, after what it was told before: that it began, that it turned out to be
 // something else, that nobody has acknowledged it, and that it is over.
-func pending(t time.Time, i watch.Incident, before []told) (messages []message) {
+func pending(t time.Time, i incident.Incident, before []told) (messages []message) {
 	var last told
 	if len(before) > 0 {
 		last = before[len(before)-1]

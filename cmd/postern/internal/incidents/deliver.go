@@ -9,6 +9,7 @@ import (
 
 	"postern/cmd/postern/internal/notify"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // resend is how often Alertmanager hears of an incident that goes on.
@@ -130,7 +131,7 @@ func (l *Lookout) tellAlertmanager(ctx context.Context, t time.Time, to *target)
 }
 
 // due is what Alertmanager is to be sent of an incident at time t.
-func (l *Lookout) due(t time.Time, i watch.Incident, to *target) (messages []message) {
+func (l *Lookout) due(t time.Time, i incident.Incident, to *target) (messages []message) {
 	for key := range to.sent {
 		if key.incident == i.ID && (key.class != i.Class || !i.Phase.Alarming()) {
 			messages = append(messages, message{key.class, true})

@@ -17,6 +17,8 @@ import (
 
 	"postern/cmd/postern/internal/statuspage"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
+	"postern/limiter/watch/report"
 )
 
 // Config is what a Lookout must know. Only Location, Log and Parts are
@@ -54,8 +56,8 @@ type Lookout struct {
 	config    Config
 	keep      keeper
 	watch     *watch.Watch
-	history   *watch.History
-	incidents *watch.Incidents
+	history   *report.History
+	incidents *incident.Log
 	targets   []*target
 	news      chan struct{} // for the page
 
@@ -79,7 +81,7 @@ type fault struct {
 // without them; only a folder that cannot be used is an error.
 func New(t time.Time, c Config) (*Lookout, error) {
 	l := &Lookout{
-		config: c, keep: keeper{c.Dir}, history: watch.NewHistory(), wrong: map[string]fault{}, minute: t, news: make(chan struct{}, 1),
+		config: c, keep: keeper{c.Dir}, history: report.NewHistory(), wrong: map[string]fault{}, minute: t, news: make(chan struct{}, 1),
 		watch: watch.New(watch.Config{Location: c.Location, Key: c.Key}),
 	}
 	if err := l.keep.open(); err != nil {
@@ -104,12 +106,12 @@ func (l *Lookout) recallIncidents(time.Time) error {
 	if err != nil {
 		return err
 	}
-	var found watch.Replayed
+	var found incident.Replayed
 	hold := l.config.Hold
 	if l.config.StatusDir == "" {
 		hold = never // nobody would read it, and the report must not say so
 	}
-	l.incidents, found = watch.Replay(data, hold)
+	l.incidents, found = incident.Replay(data, hold)
 	l.complain(incidentsFile, len(found.Bad))
 	return nil
 }
@@ -169,13 +171,13 @@ func (l *Lookout) State() watch.State {
 }
 
 // Open returns the incident that goes on, if one does.
-func (l *Lookout) Open() (watch.Incident, bool) { return l.incidents.Open() }
+func (l *Lookout) Open() (incident.Incident, bool) { return l.incidents.Open() }
 
 // All returns the incidents that are remembered, the latest first.
-func (l *Lookout) All() []watch.Incident { return l.incidents.All() }
+func (l *Lookout) All() []incident.Incident { return l.incidents.All() }
 
 // Find returns the incident with this ID; the latest one if id is empty.
-func (l *Lookout) Find(id string) (watch.Incident, bool) { return l.incidents.Find(id) }
+func (l *Lookout) Find(id string) (incident.Incident, bool) { return l.incidents.Find(id) }
 
 // Recent counts attempts of late.
 type Recent struct {

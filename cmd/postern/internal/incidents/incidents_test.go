@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
+	"postern/limiter/watch/report"
 )
 
 var (
@@ -41,7 +43,7 @@ func newLookout(t *testing.T, c Config) (*Lookout, *strings.Builder) {
 }
 
 // do carries out a command that must succeed.
-func do(t *testing.T, l *Lookout, when time.Time, c watch.Command) {
+func do(t *testing.T, l *Lookout, when time.Time, c incident.Command) {
 	t.Helper()
 	c.By = "anna"
 	if _, err := l.Do(when, c); err != nil {
@@ -102,10 +104,10 @@ func TestWebhook(t *testing.T) {
 	r := newReceiver(t)
 	c := Config{Dir: t.TempDir(), Webhooks: []*url.URL{r.url(t)}}
 	l, _ := newLookout(t, c)
-	open := watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack}
+	open := incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack}
 	for _, step := range []struct {
 		minute  float64
-		do      watch.Command
+		do      incident.Command
 		code    int
 		restart bool
 		want    string // all that was told so far
@@ -117,10 +119,10 @@ func TestWebhook(t *testing.T) {
 		{minute: 30, want: "firing attack"},
 		{minute: 31, restart: true, want: "firing attack"},
 		{minute: 70, want: "firing attack, firing attack"},
-		{minute: 71, do: watch.Command{Action: watch.ActAck}, want: "firing attack, firing attack"},
+		{minute: 71, do: incident.Command{Action: incident.ActAck}, want: "firing attack, firing attack"},
 		{minute: 200, want: "firing attack, firing attack"},
-		{minute: 201, do: watch.Command{Action: watch.ActReclassify, Class: watch.ClassAuthFault}, want: "firing attack, firing attack, resolved attack, firing auth_fault"},
-		{minute: 210, do: watch.Command{Action: watch.ActResolve}, want: "firing attack, firing attack, resolved attack, firing auth_fault, resolved auth_fault"},
+		{minute: 201, do: incident.Command{Action: incident.ActReclassify, Class: watch.ClassAuthFault}, want: "firing attack, firing attack, resolved attack, firing auth_fault"},
+		{minute: 210, do: incident.Command{Action: incident.ActResolve}, want: "firing attack, firing attack, resolved attack, firing auth_fault, resolved auth_fault"},
 		{minute: 999, restart: true, want: "firing attack, firing attack, resolved attack, firing auth_fault, resolved auth_fault"},
 	} {
 		if step.restart {
@@ -146,14 +148,14 @@ func TestWebhook(t *testing.T) {
 func TestAlertmanager(t *testing.T) {
 	r := newReceiver(t)
 	l, _ := newLookout(t, Config{Alertmanager: r.url(t)})
-	do(t, l, at(0), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack})
+	do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack})
 	for _, step := range []struct {
 		minute float64
 		sent   int
 		end    bool
 	}{{0, 1, false}, {.5, 1, false}, {1, 2, false}, {2, 3, false}, {3, 4, true}, {4, 4, false}} {
 		if step.end {
-			do(t, l, at(step.minute), watch.Command{Action: watch.ActResolve})
+			do(t, l, at(step.minute), incident.Command{Action: incident.ActResolve})
 		}
 		l.deliver(t.Context(), at(step.minute), l.targets[0])
 		if len(r.bodies) != step.sent {
@@ -176,7 +178,7 @@ func TestUntold(t *testing.T) {
 	hook := r.url(t)
 	hook.Path = "/secret"
 	l, log := newLookout(t, Config{Webhooks: []*url.URL{hook}})
-	do(t, l, at(0), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack})
+	do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack})
 	l.deliver(t.Context(), at(0), l.targets[0])
 	if got := l.Untold(at(1)); len(got) != 0 {
 		t.Errorf("after a minute: %q", got)
@@ -185,7 +187,7 @@ func TestUntold(t *testing.T) {
 	if len(got) != 1 || !strings.HasPrefix(got[0], "webhook "+hook.Host) || !strings.Contains(got[0], "502") || strings.Contains(got[0], "secret") {
 		t.Errorf("after two: %q", got)
 	}
-	do(t, l, at(3), watch.Command{Action: watch.ActResolve})
+	do(t, l, at(3), incident.Command{Action: incident.ActResolve})
 	l.deliver(t.Context(), at(4), l.targets[0])
 	if got := l.Untold(at(9)); len(got) != 0 {
 		t.Errorf("nothing is to be told any more: %q", got)
@@ -200,11 +202,11 @@ func TestUntold(t *testing.T) {
 func TestRestart(t *testing.T) {
 	c := Config{Dir: t.TempDir(), StatusDir: t.TempDir()}
 	l, log := newLookout(t, c)
-	do(t, l, at(0), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack, Text: "seen in the log"})
+	do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack, Text: "seen in the log"})
 	if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "Attack on logins since 14:00 CEST") {
 		t.Errorf("log:\n%s", log)
 	}
-	do(t, l, at(0), watch.Command{Action: watch.ActPublish})
+	do(t, l, at(0), incident.Command{Action: incident.ActPublish})
 	l.publish(at(0))
 	before, err := os.ReadFile(filepath.Join(c.StatusDir, "incidents.json"))
 	if err != nil || !strings.Contains(string(before), "automated login attempts") {
@@ -227,7 +229,7 @@ func TestRestart(t *testing.T) {
 	if err != nil || string(after) != string(before) {
 		t.Errorf("after the restart: %s, %v", after, err)
 	}
-	do(t, l, at(1), watch.Command{Action: watch.ActNote, Text: "still here"})
+	do(t, l, at(1), incident.Command{Action: incident.ActNote, Text: "still here"})
 	l, _ = newLookout(t, c)
 	if i, open := l.Open(); !open || len(i.Events) < 3 || i.Events[len(i.Events)-1].Text != "still here" {
 		t.Errorf("got %+v", i)
@@ -245,7 +247,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	do(t, l, at(0), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack})
+	do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack})
 	for minute := range 3 {
 		l.deliver(t.Context(), at(float64(minute)), l.targets[0])
 	}
@@ -272,16 +274,16 @@ func TestNewComplains(t *testing.T) {
 func TestReport(t *testing.T) {
 	l, _ := newLookout(t, Config{})
 	for id, want := range map[string]string{"": "report: there has been no incident", "x": `report: there is no incident "x"`} {
-		if _, err := l.Report(noon, id, watch.Internal, nil); err == nil || err.Error() != want {
+		if _, err := l.Report(noon, id, report.Internal, nil); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v", id, err)
 		}
 	}
-	do(t, l, at(0), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack})
-	r, err := l.Report(at(1), "", watch.Public, nil)
-	if i, _ := l.Open(); err != nil || r.ID != i.ID || r.Form != watch.Public {
+	do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack})
+	r, err := l.Report(at(1), "", report.Public, nil)
+	if i, _ := l.Open(); err != nil || r.ID != i.ID || r.Form != report.Public {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	if _, err := l.Do(at(1), watch.Command{Action: "nonsense"}); err == nil || errors.Is(err, os.ErrNotExist) {
+	if _, err := l.Do(at(1), incident.Command{Action: "nonsense"}); err == nil || errors.Is(err, os.ErrNotExist) {
 		t.Errorf("nonsense: %v", err)
 	}
 }

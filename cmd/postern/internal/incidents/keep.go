@@ -13,6 +13,7 @@ import (
 
 	"postern/cmd/postern/internal/atomicfile"
 	"postern/limiter/watch"
+	"postern/limiter/watch/report"
 )
 
 // The files of the state folder. All are for the operators' eyes alone: the
@@ -139,7 +140,7 @@ func day(t time.Time) string {
 
 // history reads into h what is kept of the days before t, and deletes what is
 // too old.
-func (k keeper) history(t time.Time, h *watch.History) (bad int, err error) {
+func (k keeper) history(t time.Time, h *report.History) (bad int, err error) {
 	k.expire(t)
 	paths, err := filepath.Glob(filepath.Join(k.dir, historyDir, "*.jsonl"))
 	if k.dir == "" || err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/limiter/watch"
+	"postern/limiter/watch/report"
 )
 
 // TestHistoryIsKept for 35 days, in one file a day, whatever some lines look
@@ -33,7 +34,7 @@ func TestHistoryIsKept(t *testing.T) {
 	if err := add(k, day(noon), false, past{Minute: &minute}); err != nil {
 		t.Fatal(err)
 	}
-	h := watch.NewHistory()
+	h := report.NewHistory()
 	bad, err := k.history(noon, h)
 	if err != nil || bad != 2 {
 		t.Errorf("%d bad lines, %v", bad, err)
@@ -51,7 +52,7 @@ func TestHistoryIsKept(t *testing.T) {
 func TestForgetful(t *testing.T) {
 	var k keeper
 	data, err := k.read(toldFile)
-	bad, err2 := k.history(noon, watch.NewHistory())
+	bad, err2 := k.history(noon, report.NewHistory())
 	if k.open() != nil || data != nil || err != nil || err2 != nil || bad != 0 || add(k, toldFile, true, 1) != nil || k.replace(toldFile, nil) != nil {
 		t.Error("something was kept, or failed")
 	}

@@ -13,6 +13,7 @@ import (
 	"postern/limiter"
 	"postern/limiter/traffic"
 	"postern/limiter/watch"
+	"postern/limiter/watch/report"
 )
 
 // site tells a Lookout of the logins of a crowd, and counts them.
@@ -113,7 +114,7 @@ func keptPromises(t *testing.T, l *Lookout, id string) {
 // checkReport compares the report's table with what was told.
 func (s *site) checkReport(id string) {
 	s.t.Helper()
-	r, err := s.Report(s.clock, id, watch.Internal, nil)
+	r, err := s.Report(s.clock, id, report.Internal, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/statuspage"
-	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // incidentsShown is how many incidents the public's page goes back.
@@ -56,7 +56,7 @@ func (l *Lookout) page(t time.Time) statuspage.Page {
 
 // shownAs gives an incident the public's form: how bad it is now, or, once it
 // is over, how bad it was.
-func shownAs(i watch.Incident, said []told) statuspage.Incident {
+func shownAs(i incident.Incident, said []told) statuspage.Incident {
 	last := said[len(said)-1]
 	shown := statuspage.Incident{ID: i.ID, Title: last.Title, Impact: last.Impact, Started: i.Started, Promised: last.Promised}
 	for _, s := range said {

@@ -6,6 +6,7 @@ import (
 
 	"postern/cmd/postern/internal/statuspage"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // cadence is how often the public hears of an incident at least. What is
@@ -16,13 +17,13 @@ const (
 )
 
 // stageOf is how far an incident has come, in the public's words.
-func stageOf(p watch.Phase) statuspage.Stage {
+func stageOf(p incident.Phase) statuspage.Stage {
 	switch p {
-	case watch.Mitigating:
+	case incident.Mitigating:
 		return statuspage.Identified
-	case watch.Monitoring:
+	case incident.Monitoring:
 		return statuspage.Monitoring
-	case watch.Resolved, watch.Dismissed:
+	case incident.Resolved, incident.Dismissed:
 		return statuspage.Resolved
 	}
 	return statuspage.Investigating
@@ -74,7 +75,7 @@ func worse(a, b statuspage.Impact) bool {
 // becomes public, when it reaches another stage, turns out to be something
 // else or gets worse, when an operator says something, and when an update was
 // promised.
-func nextUpdate(t time.Time, i watch.Incident, u watch.Users, before []told, zone *time.Location) (told, bool) {
+func nextUpdate(t time.Time, i incident.Incident, u watch.Users, before []told, zone *time.Location) (told, bool) {
 	next := told{Time: t, Incident: i.ID, To: public, Class: i.Class, Stage: stageOf(i.Phase), Impact: impactOf(i.Class, u)}
 	if next.Stage == statuspage.Monitoring || next.Stage == statuspage.Resolved {
 		next.Impact = statuspage.ImpactNone
@@ -107,9 +108,9 @@ func nextUpdate(t time.Time, i watch.Incident, u watch.Users, before []told, zon
 }
 
 // operatorsWords are the texts that operators published after a time.
-func operatorsWords(i watch.Incident, after time.Time) (texts []string) {
+func operatorsWords(i incident.Incident, after time.Time) (texts []string) {
 	for _, e := range i.Events {
-		if e.Kind == watch.KindPublish && e.Text != "" && e.Time.After(after) {
+		if e.Kind == incident.KindPublish && e.Text != "" && e.Time.After(after) {
 			texts = append(texts, strings.TrimSpace(e.Text))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"postern/cmd/postern/internal/statuspage"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // users is what a hundred known users met.
@@ -16,7 +17,7 @@ func users(good int) watch.Users { return watch.Users{Good: good, Limited: 100 -
 
 // TestNextUpdate follows one incident as the public hears of it.
 func TestNextUpdate(t *testing.T) {
-	i := watch.Incident{ID: "i1", Class: watch.ClassAttack, Phase: watch.Detected, Started: at(-5)}
+	i := incident.Incident{ID: "i1", Class: watch.ClassAttack, Phase: incident.Detected, Started: at(-5)}
 	var before []told
 	for _, step := range []struct {
 		name   string
@@ -28,21 +29,21 @@ func TestNextUpdate(t *testing.T) {
 		says   string
 	}{
 		{"not public yet", 0, func() {}, 100, "", "", ""},
-		{"public", 1, func() { i.Phase, i.Published = watch.Investigating, at(1) }, 100, statuspage.Investigating, statuspage.ImpactNone,
+		{"public", 1, func() { i.Phase, i.Published = incident.Investigating, at(1) }, 100, statuspage.Investigating, statuspage.ImpactNone,
 			"Since 13:55 CEST we see an unusually large number of automated login attempts on IMAP and POP. Logging in works as usual for everybody, as far as we can see. No mail is lost. We are working on it. Next update by 14:31 CEST."},
 		{"no news", 2, func() {}, 99, "", "", ""},
 		{"worse", 3, func() {}, 96, statuspage.Investigating, statuspage.ImpactMinor, "Some logins may be slow or need a second try."},
 		{"better is no news", 4, func() {}, 100, "", "", ""},
 		{"the promise is kept early", 32, func() {}, 100, statuspage.Investigating, statuspage.ImpactNone, "We are still working on"},
-		{"served again", 40, func() { i.Phase = watch.Mitigating }, 100, statuspage.Identified, statuspage.ImpactNone, "go on. Protection is active."},
+		{"served again", 40, func() { i.Phase = incident.Mitigating }, 100, statuspage.Identified, statuspage.ImpactNone, "go on. Protection is active."},
 		{"the promise is kept late", 400, func() {}, 100, statuspage.Identified, statuspage.ImpactNone, "Protection is active."},
 		{"words of an operator", 401, func() {
-			i.Events = append(i.Events, watch.Event{Time: at(400.5), Kind: watch.KindPublish, Text: "We have called <help>. "})
+			i.Events = append(i.Events, incident.Event{Time: at(400.5), Kind: incident.KindPublish, Text: "We have called <help>. "})
 		}, 100, statuspage.Identified, statuspage.ImpactNone, "We have called <help>. Next update by 21:11 CEST."},
 		{"said once", 402, func() {}, 100, "", "", ""},
-		{"over for now", 410, func() { i.Phase = watch.Monitoring }, 100, statuspage.Monitoring, statuspage.ImpactNone, "over for now"},
-		{"backends fail later", 420, func() { i.Phase = watch.Investigating }, 40, statuspage.Investigating, statuspage.ImpactCritical, "Most logins fail at the moment."},
-		{"over", 500, func() { i.Phase, i.Ended = watch.Resolved, at(500) }, 50, statuspage.Resolved, statuspage.ImpactNone,
+		{"over for now", 410, func() { i.Phase = incident.Monitoring }, 100, statuspage.Monitoring, statuspage.ImpactNone, "over for now"},
+		{"backends fail later", 420, func() { i.Phase = incident.Investigating }, 40, statuspage.Investigating, statuspage.ImpactCritical, "Most logins fail at the moment."},
+		{"over", 500, func() { i.Phase, i.Ended = incident.Resolved, at(500) }, 50, statuspage.Resolved, statuspage.ImpactNone,
 			"The automated login attempts that began at 13:55 CEST are over. Logging in works as usual."},
 		{"nothing after that", 900, func() {}, 10, "", "", ""},
 	} {
@@ -69,10 +70,10 @@ func TestNextUpdate(t *testing.T) {
 func TestWords(t *testing.T) {
 	clockTime := regexp.MustCompile(`\d\d:\d\d CEST( on \d+ [A-Z][a-z]+)?`)
 	for _, class := range watch.Classes() {
-		for _, phase := range watch.Phases() {
+		for _, phase := range incident.Phases() {
 			for _, good := range []int{0, 60, 97, 100} {
 				for _, again := range []bool{false, true} {
-					i := watch.Incident{ID: "i1", Class: class, Phase: phase, Started: at(-2000), Published: at(0), Peak: watch.Evidence{Excess: 3.27}}
+					i := incident.Incident{ID: "i1", Class: class, Phase: phase, Started: at(-2000), Published: at(0), Peak: incident.Evidence{Excess: 3.27}}
 					var before []told
 					if again {
 						before = []told{{Class: class, Stage: stageOf(phase), Promised: at(0), Impact: statuspage.ImpactCritical}}
@@ -122,14 +123,14 @@ func TestImpact(t *testing.T) {
 func TestPage(t *testing.T) {
 	dir := t.TempDir()
 	l, _ := newLookout(t, Config{StatusDir: dir})
-	do(t, l, at(0), watch.Command{Action: watch.ActOpen, Class: watch.ClassAuthFault, Text: "secret"})
+	do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAuthFault, Text: "secret"})
 	l.publish(at(0))
 	if p := l.page(at(0)); len(p.Incidents) != 0 || p.Components[0].State != statuspage.Operational || p.Components[1].State != statuspage.Major {
 		t.Errorf("before it is public: %+v", p)
 	}
-	do(t, l, at(1), watch.Command{Action: watch.ActPublish, Text: "We look."})
+	do(t, l, at(1), incident.Command{Action: incident.ActPublish, Text: "We look."})
 	l.publish(at(1))
-	do(t, l, at(2), watch.Command{Action: watch.ActResolve})
+	do(t, l, at(2), incident.Command{Action: incident.ActResolve})
 	p := l.page(at(2.5))
 	if len(p.Incidents) != 1 || p.Components[0].State != statuspage.Degraded || p.Checked != at(2) {
 		t.Fatalf("got %+v", p)
@@ -155,7 +156,7 @@ func TestPage(t *testing.T) {
 func TestPublicByItself(t *testing.T) {
 	for dir, want := range map[string]bool{"": false, t.TempDir(): true} {
 		l, _ := newLookout(t, Config{StatusDir: dir})
-		do(t, l, at(0), watch.Command{Action: watch.ActOpen, Class: watch.ClassAttack})
+		do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack})
 		l.incidents.Observe(watch.State{Time: at(5), Class: watch.ClassAttack})
 		if i, _ := l.Open(); i.Public() != want {
 			t.Errorf("in %q: %+v", dir, i)

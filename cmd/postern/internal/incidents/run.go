@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 const (
@@ -107,7 +108,7 @@ func (l *Lookout) remember(t time.Time, minutes []watch.Minute, hours []watch.Ho
 }
 
 // happened writes events down, then tells the log. The caller holds writing.
-func (l *Lookout) happened(t time.Time, events []watch.Event) {
+func (l *Lookout) happened(t time.Time, events []incident.Event) {
 	if len(events) == 0 {
 		return
 	}
@@ -120,9 +121,9 @@ func (l *Lookout) happened(t time.Time, events []watch.Event) {
 
 // logEvent writes one line about an event: a warning when an incident becomes
 // one to tell people of.
-func (l *Lookout) logEvent(e watch.Event) {
+func (l *Lookout) logEvent(e incident.Event) {
 	level, text := slog.LevelInfo, "incident "+string(e.Kind)
-	if i, found := l.incidents.Find(e.Incident); found && e.To == watch.Detected {
+	if i, found := l.incidents.Find(e.Incident); found && e.To == incident.Detected {
 		level, text = slog.LevelWarn, l.summary(i, i.Class, l.State())
 		l.mu.Lock()
 		if l.stats.Incidents == nil {
@@ -138,7 +139,7 @@ func (l *Lookout) logEvent(e watch.Event) {
 
 // Do carries out what an operator asks for at time t and keeps it. The error
 // says why it cannot be done.
-func (l *Lookout) Do(t time.Time, c watch.Command) ([]watch.Event, error) {
+func (l *Lookout) Do(t time.Time, c incident.Command) ([]incident.Event, error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	events, err := l.incidents.Do(t, c)
@@ -146,7 +147,7 @@ func (l *Lookout) Do(t time.Time, c watch.Command) ([]watch.Event, error) {
 		return nil, err
 	}
 	l.happened(t, events)
-	if c.Action == watch.ActFalseAlarm {
+	if c.Action == incident.ActFalseAlarm {
 		l.watch.Relearn(t)
 	}
 	return events, nil

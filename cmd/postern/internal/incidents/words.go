@@ -6,6 +6,7 @@ import (
 
 	"postern/cmd/postern/internal/statuspage"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // voice is how one class of trouble is spoken of in public. No text says how
@@ -43,7 +44,7 @@ var noticed = map[statuspage.Impact]string{
 
 // body is the text of an update that no person has written. again says that
 // the stage was told before.
-func body(t time.Time, i watch.Incident, next told, again bool, zone *time.Location) string {
+func body(t time.Time, i incident.Incident, next told, again bool, zone *time.Location) string {
 	v, began := voiceOf(i.Class), clock(t, i.Started, zone)
 	switch {
 	case next.Stage == statuspage.Resolved && i.False:

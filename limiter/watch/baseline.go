@@ -19,7 +19,7 @@ const (
 )
 
 // slots is what each quarter-hour of the week brings, in means of a tick, and what the last day brought.
-type slots struct {
+type baseline struct {
 	week    [weekSlots]rates
 	weeks   [weekSlots]uint16 // how many weeks taught each slot
 	known   int               // of them, those that were taught at all
@@ -45,31 +45,31 @@ func slotAt(t time.Time) (slot int, over float64) {
 }
 
 // add adds the tick that ended at t, local time, if it may be learned from. It reports whether a quarter-hour was learned.
-func (s *slots) add(t time.Time, r rates, learn bool) (learned bool) {
+func (b *baseline) add(t time.Time, r rates, learn bool) (learned bool) {
 	slot, _ := slotAt(t)
-	if s.current.index != int64(slot) {
-		learned = s.commit(s.last)
-		s.last = s.current
-		s.current = slotMean{index: int64(slot)}
+	if b.current.index != int64(slot) {
+		learned = b.commit(b.last)
+		b.last = b.current
+		b.current = slotMean{index: int64(slot)}
 	}
 	if learn {
-		s.current.sum.add(r)
-		s.current.ticks++
-		s.current.at = t.Unix()
+		b.current.sum.add(r)
+		b.current.ticks++
+		b.current.at = t.Unix()
 	}
 	return learned
 }
 
 // commit learns a quarter-hour that is over.
-func (s *slots) commit(m slotMean) bool {
+func (b *baseline) commit(m slotMean) bool {
 	if m.ticks < slotTicks {
 		return false
 	}
 	mean := m.sum.times(1 / float64(m.ticks))
-	s.day[m.index%daySlots] = mean
-	s.dayTime[m.index%daySlots] = m.at
-	week := &s.week[m.index]
-	if s.weeks[m.index] == 0 {
+	b.day[m.index%daySlots] = mean
+	b.dayTime[m.index%daySlots] = m.at
+	week := &b.week[m.index]
+	if b.weeks[m.index] == 0 {
 		*week = mean
 	} else {
 		for i, old := range week {
@@ -77,26 +77,26 @@ func (s *slots) commit(m slotMean) bool {
 			week[i] += (x - old) * weekShare
 		}
 	}
-	if s.weeks[m.index] < 1<<15 {
-		s.weeks[m.index]++
+	if b.weeks[m.index] < 1<<15 {
+		b.weeks[m.index]++
 	}
-	s.count()
+	b.count()
 	return true
 }
 
 // expected returns what a tick at t, local time, is expected to bring: what the same time of former weeks did, or
 // yesterday if that is more, though not without bound. Between the middles of two slots it is in between. It reports
 // whether anything is known.
-func (s *slots) expected(t time.Time) (rates, bool) {
+func (b *baseline) expected(t time.Time) (rates, bool) {
 	slot, over := slotAt(t)
 	first, share := slot, over-0.5
 	if share < 0 {
 		first, share = (slot+weekSlots-1)%weekSlots, share+1
 	}
 	second := (first + 1) % weekSlots
-	week, ok := blend(s.week[first], s.weeks[first] > 0, s.week[second], s.weeks[second] > 0, share)
+	week, ok := blend(b.week[first], b.weeks[first] > 0, b.week[second], b.weeks[second] > 0, share)
 	day, fresh := blend(
-		s.day[first%daySlots], s.fresh(t, first), s.day[second%daySlots], s.fresh(t, second), share)
+		b.day[first%daySlots], b.fresh(t, first), b.day[second%daySlots], b.fresh(t, second), share)
 	switch {
 	case ok && fresh:
 		bound := week.larger(rates{slotFloor, slotFloor, slotFloor, slotFloor, slotFloor}).times(weekMost)
@@ -108,8 +108,8 @@ func (s *slots) expected(t time.Time) (rates, bool) {
 }
 
 // fresh says whether the quarter-hour of the day that slot is was learned at most 26 h before t.
-func (s *slots) fresh(t time.Time, slot int) bool {
-	return t.Unix()-s.dayTime[slot%daySlots] < 26*3600
+func (b *baseline) fresh(t time.Time, slot int) bool {
+	return t.Unix()-b.dayTime[slot%daySlots] < 26*3600
 }
 
 // blend returns what lies between a and b, or the one that is known.
@@ -124,24 +124,24 @@ func blend(a rates, aKnown bool, b rates, bKnown bool, share float64) (rates, bo
 }
 
 // count counts the slots that are known.
-func (s *slots) count() {
-	s.known = 0
-	for _, weeks := range s.weeks {
+func (b *baseline) count() {
+	b.known = 0
+	for _, weeks := range b.weeks {
 		if weeks > 0 {
-			s.known++
+			b.known++
 		}
 	}
 }
 
 // learned is the share of the week that is known.
-func (s *slots) learned() float64 { return float64(s.known) / weekSlots }
+func (b *baseline) learned() float64 { return float64(b.known) / weekSlots }
 
 // busy returns the logins of a tick in a busy hour, suspects not counted: of what is known of the week, the 95th per cent.
-func (s *slots) busy() float64 {
+func (b *baseline) busy() float64 {
 	var wanted []float64
-	for i, weeks := range s.weeks {
+	for i, weeks := range b.weeks {
 		if weeks > 0 {
-			wanted = append(wanted, s.week[i][ofLogins]-s.week[i][ofSuspects])
+			wanted = append(wanted, b.week[i][ofLogins]-b.week[i][ofSuspects])
 		}
 	}
 	return quantile(wanted, 0.95)

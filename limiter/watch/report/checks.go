@@ -1,19 +1,21 @@
-package watch
+package report
 
 import (
 	"cmp"
 	"slices"
 	"time"
+
+	"postern/limiter/watch"
 )
 
 // A CheckSum is what the gate did about attempts, and whom it hit by mistake.
 type CheckSum struct {
-	Waited        int         `json:"waited"`         // attempts of strangers
-	Refused       int         `json:"refused"`        // likewise
-	WelcomeWaited int         `json:"welcome_waited"` // by mistake: of strangers who turned out to have the right password
-	KnownWaited   int         `json:"known_waited"`   // by mistake
-	KnownRefused  int         `json:"known_refused"`  // by mistake
-	Rules         []RuleTally `json:"rules,omitempty"`
+	Waited        int               `json:"waited"`         // attempts of strangers
+	Refused       int               `json:"refused"`        // likewise
+	WelcomeWaited int               `json:"welcome_waited"` // by mistake: of strangers who turned out to have the right password
+	KnownWaited   int               `json:"known_waited"`   // by mistake
+	KnownRefused  int               `json:"known_refused"`  // by mistake
+	Rules         []watch.RuleTally `json:"rules,omitempty"`
 }
 
 // checks returns what the gate did.
@@ -28,15 +30,15 @@ func (s *Subject) checks() (sum CheckSum) {
 		r.First, r.Last = r.First.In(s.Location), r.Last.In(s.Location)
 		sum.Rules = append(sum.Rules, r)
 	}
-	slices.SortFunc(sum.Rules, func(a, b RuleTally) int { return cmp.Compare(a.Rule, b.Rule) })
+	slices.SortFunc(sum.Rules, func(a, b watch.RuleTally) int { return cmp.Compare(a.Rule, b.Rule) })
 	return sum
 }
 
 // A ResetSum is the accounts whose passwords should be reset: they were accepted from a network that attacked others.
 type ResetSum struct {
-	Count    int          `json:"count"`
-	Accounts []Acceptance `json:"accounts,omitempty"` // each once, at its first time
-	Missed   int          `json:"missed,omitempty"`   // acceptances for which there was no room; the gate's log has them
+	Count    int                `json:"count"`
+	Accounts []watch.Acceptance `json:"accounts,omitempty"` // each once, at its first time
+	Missed   int                `json:"missed,omitempty"`   // acceptances for which there was no room; the gate's log has them
 }
 
 // resets returns the accounts to reset.
@@ -56,7 +58,7 @@ func (s *Subject) resets() (sum ResetSum) {
 			sum.Accounts = append(sum.Accounts, a)
 		}
 	}
-	slices.SortStableFunc(sum.Accounts, func(a, b Acceptance) int { return a.Time.Compare(b.Time) })
+	slices.SortStableFunc(sum.Accounts, func(a, b watch.Acceptance) int { return a.Time.Compare(b.Time) })
 	sum.Count = len(sum.Accounts)
 	return sum
 }

@@ -8,58 +8,58 @@ import (
 
 // How the level of a day is found.
 const (
-	levelLeast = 0.5
-	levelMost  = 2.5
-	levelFoes  = 1.5  // at most, for suspects and their networks: theirs is not a day like any other, and they may want it so
-	levelLag   = 7    // steps of 5 min kept: it lags half an hour behind, so that an attack does not hide its own beginning
-	levelFloor = 0.05 // a tick: so little says nothing
-	levelStep  = 30   // ticks
+	factorLeast    = 0.5
+	factorMost     = 2.5
+	factorSuspects = 1.5  // at most, for suspects and their networks: theirs is not a day like any other, and they may want it so
+	factorLag      = 7    // steps of 5 min kept: it lags half an hour behind, so that an attack does not hide its own beginning
+	factorFloor    = 0.05 // a tick: so little says nothing
+	factorStep     = 30   // ticks
 )
 
 // A level is how much more or less than expected today brings, in each signal: a holiday has few logins all day long.
 // It forgets with a half-life of 4 h.
-type level struct {
+type dayFactor struct {
 	seen     rates // mean of what came
 	foreseen rates // mean of what was expected, without the level
-	past     [levelLag]rates
+	past     [factorLag]rates
 	ticks    int64
 }
 
-func newLevel() level {
-	l := level{}
-	for i := range l.past {
-		l.past[i] = rates{1, 1, 1, 1, 1}
+func newDayFactor() dayFactor {
+	f := dayFactor{}
+	for i := range f.past {
+		f.past[i] = rates{1, 1, 1, 1, 1}
 	}
-	return l
+	return f
 }
 
 // add learns from a tick that brought r where e was expected.
-func (l *level) add(r, e rates) {
+func (f *dayFactor) add(r, e rates) {
 	share := fading(4 * time.Hour)
-	l.seen = l.seen.between(r, share)
-	l.foreseen = l.foreseen.between(e, share)
-	if l.ticks++; l.ticks%levelStep == 0 {
-		copy(l.past[1:], l.past[:levelLag-1])
-		l.past[0] = l.now()
+	f.seen = f.seen.between(r, share)
+	f.foreseen = f.foreseen.between(e, share)
+	if f.ticks++; f.ticks%factorStep == 0 {
+		copy(f.past[1:], f.past[:factorLag-1])
+		f.past[0] = f.now()
 	}
 }
 
 // now returns the level that was reached just now.
-func (l *level) now() (n rates) {
+func (f *dayFactor) now() (n rates) {
 	for i := range n {
-		ratio := (l.seen[i] + levelFloor) / (l.foreseen[i] + levelFloor)
-		most := levelMost
+		ratio := (f.seen[i] + factorFloor) / (f.foreseen[i] + factorFloor)
+		most := factorMost
 		if i == ofSuspects || i == ofNetworks {
-			most = levelFoes
+			most = factorSuspects
 		}
-		n[i] = min(max(ratio, levelLeast), most)
+		n[i] = min(max(ratio, factorLeast), most)
 	}
 	return n
 }
 
 // apply returns e as half an hour ago would have it for today.
-func (l *level) apply(e rates) rates {
-	for i, factor := range l.past[levelLag-1] {
+func (f *dayFactor) apply(e rates) rates {
+	for i, factor := range f.past[factorLag-1] {
 		e[i] *= factor
 	}
 	return e

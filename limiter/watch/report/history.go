@@ -1,59 +1,61 @@
-package watch
+package report
 
 import (
 	"sync"
 	"time"
+
+	"postern/limiter/watch"
 )
 
 // historyDays is how long a [History] remembers.
 const historyDays = 35
 
-// A History keeps the minutes and hours of 35 days, some 30 MB at most. It is filled with what [Watch.Tick] hands out and,
+// A History keeps the minutes and hours of 35 days, some 30 MB at most. It is filled with what [watch.Watch.Tick] hands out and,
 // after a restart, with the lines the caller wrote. It is safe for concurrent use.
 type History struct {
 	mu      sync.Mutex
-	minutes record[Minute]
-	hours   record[Hour]
+	minutes record[watch.Minute]
+	hours   record[watch.Hour]
 }
 
 // NewHistory returns an empty History.
 func NewHistory() *History {
 	return &History{
-		minutes: record[Minute]{each: time.Minute, at: map[int64]Minute{}},
-		hours:   record[Hour]{each: time.Hour, at: map[int64]Hour{}},
+		minutes: record[watch.Minute]{each: time.Minute, at: map[int64]watch.Minute{}},
+		hours:   record[watch.Hour]{each: time.Hour, at: map[int64]watch.Hour{}},
 	}
 }
 
 // AddMinute adds a minute, or another part of one that is there. What is older than 35 days before the latest is
 // forgotten.
-func (h *History) AddMinute(m Minute) {
+func (h *History) AddMinute(m watch.Minute) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if there, ok := h.minutes.find(m.Start); ok {
-		m.add(there)
+		m.Add(there)
 	}
 	h.minutes.put(m.Start, m)
 }
 
 // AddHour adds an hour, or another part of one that is there.
-func (h *History) AddHour(r Hour) {
+func (h *History) AddHour(r watch.Hour) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if there, ok := h.hours.find(r.Start); ok {
-		r = there.with(r)
+		r = there.Merge(r)
 	}
 	h.hours.put(r.Start, r)
 }
 
 // Minutes returns the minutes that begin from from on and before to. Minutes in which nothing happened are left out.
-func (h *History) Minutes(from, to time.Time) []Minute {
+func (h *History) Minutes(from, to time.Time) []watch.Minute {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.minutes.between(from, to)
 }
 
 // Hours returns the hours that overlap the time from from to to.
-func (h *History) Hours(from, to time.Time) []Hour {
+func (h *History) Hours(from, to time.Time) []watch.Hour {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.hours.between(from.Truncate(time.Hour), to)

@@ -1,33 +1,37 @@
-package watch
+package report
 
-import "time"
+import (
+	"time"
+
+	"postern/limiter/watch"
+)
 
 // An HourRow is one hour of the clock, as its minutes tell it.
 type HourRow struct {
-	Start    time.Time `json:"start"`
-	Logins   int       `json:"logins"`               // attempts of all
-	Expected int       `json:"expected,omitempty"`   // zero if nothing was known
-	Above    *float64  `json:"above,omitempty"`      // of what was expected, so much more; nil if nothing was known
-	Failed   float64   `json:"failed"`               // share of all attempts that were not accepted
-	Blocked  int       `json:"blocked"`              // attempts the gate refused itself
-	Known    int       `json:"known"`                // attempts of the known that count for their ratio
-	Served   float64   `json:"served"`               // share of these
-	Greeting float64   `json:"greeting_p95_seconds"` // of the known
-	Class    Class     `json:"class"`                // the gravest
+	Start    time.Time   `json:"start"`
+	Logins   int         `json:"logins"`               // attempts of all
+	Expected int         `json:"expected,omitempty"`   // zero if nothing was known
+	Above    *float64    `json:"above,omitempty"`      // of what was expected, so much more; nil if nothing was known
+	Failed   float64     `json:"failed"`               // share of all attempts that were not accepted
+	Blocked  int         `json:"blocked"`              // attempts the gate refused itself
+	Known    int         `json:"known"`                // attempts of the known that count for their ratio
+	Served   float64     `json:"served"`               // share of these
+	Greeting float64     `json:"greeting_p95_seconds"` // of the known
+	Class    watch.Class `json:"class"`                // the gravest
 }
 
 // volume returns the hours from the one before the incident on.
 func (s *Subject) volume() []HourRow {
 	var rows []HourRow
-	var whole Minute
+	var whole watch.Minute
 	for i := range s.Minutes {
 		m := &s.Minutes[i]
 		start := hourOf(m.Start.In(s.Location))
 		if len(rows) == 0 || !start.Equal(rows[len(rows)-1].Start) {
 			rows = append(rows, HourRow{Start: start})
-			whole = Minute{Class: ClassNormal}
+			whole = watch.Minute{Class: watch.ClassNormal}
 		}
-		whole.add(*m)
+		whole.Add(*m)
 		rows[len(rows)-1].take(&whole)
 	}
 	return rows
@@ -41,7 +45,7 @@ func hourOf(t time.Time) time.Time {
 }
 
 // take makes r the row of an hour in which all this happened.
-func (r *HourRow) take(m *Minute) {
+func (r *HourRow) take(m *watch.Minute) {
 	r.Logins = m.Logins()
 	r.Expected = int(m.Expected.Logins + 0.5)
 	if r.Expected > 0 {

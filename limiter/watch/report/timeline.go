@@ -1,55 +1,59 @@
-package watch
+package report
 
-import "fmt"
+import (
+	"fmt"
+
+	"postern/limiter/watch/incident"
+)
 
 // timeline tells the incident's events in words.
 func (s *Subject) timeline() (lines []Line) {
 	for _, e := range s.Incident.Events {
-		lines = append(lines, Line{Time: e.Time.In(s.Location), By: e.By, Text: e.words()})
+		lines = append(lines, Line{Time: e.Time.In(s.Location), By: e.By, Text: eventWords(&e)})
 	}
 	return lines
 }
 
-// words tells e to operators.
-func (e *Event) words() string {
+// eventWords tells e to operators.
+func eventWords(e *incident.Event) string {
 	var text string
 	switch e.Kind {
-	case KindOpen:
+	case incident.KindOpen:
 		text = fmt.Sprintf("%s: %s", e.To, e.Class)
-	case KindPhase:
+	case incident.KindPhase:
 		text = fmt.Sprintf("%s, after %s", e.To, e.From)
-	case KindReopen:
+	case incident.KindReopen:
 		text = fmt.Sprintf("it is back: %s", e.To)
-	case KindClass:
+	case incident.KindClass:
 		text = fmt.Sprintf("it is %s", e.Class)
-	case KindAttach:
+	case incident.KindAttach:
 		text = fmt.Sprintf("%s came along", e.Class)
-	case KindDetach:
+	case incident.KindDetach:
 		text = fmt.Sprintf("%s is gone", e.Class)
-	case KindPublish:
+	case incident.KindPublish:
 		text = "public"
-	case KindEvidence:
+	case incident.KindEvidence:
 		text = "it has grown"
-	case KindAck:
+	case incident.KindAck:
 		text = "taken on"
-	case KindNote:
+	case incident.KindNote:
 		text = "note"
-	case KindHold:
+	case incident.KindHold:
 		text = "held back from the public"
-	case KindFalse:
+	case incident.KindFalse:
 		text = "false alarm"
 	}
 	if e.Text != "" {
 		text += ": " + e.Text
 	}
 	if e.Evidence != nil {
-		text += " (" + e.Evidence.words() + ")"
+		text += " (" + evidenceWords(e.Evidence) + ")"
 	}
 	return text
 }
 
-// words tells v to operators.
-func (v *Evidence) words() string {
+// evidenceWords tells v to operators.
+func evidenceWords(v *incident.Evidence) string {
 	return fmt.Sprintf(
 		"%.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+
 			"%.1f %% of the known served",

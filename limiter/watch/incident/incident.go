@@ -1,8 +1,10 @@
-package watch
+package incident
 
 import (
 	"slices"
 	"time"
+
+	"postern/limiter/watch"
 )
 
 // A Phase is how far an incident has come. Its text is the word used everywhere.
@@ -49,38 +51,38 @@ const (
 	KindFalse    Kind = "false"    // By says that it was none
 )
 
-// ByWatch is who did what came about by itself.
-const ByWatch = "postern"
+// byWatch is who did what came about by itself.
+const byWatch = "postern"
 
 // An Event is one thing that happened to an incident. All that is known of incidents follows from their events: the
 // caller appends each as a line of JSON and syncs it, and [Replay] makes them what they were.
 type Event struct {
-	Time     time.Time `json:"time"`
-	Incident string    `json:"incident"` // its ID
-	Kind     Kind      `json:"kind"`
-	From     Phase     `json:"from,omitempty"`
-	To       Phase     `json:"to,omitempty"`
-	Class    Class     `json:"class,omitempty"`
-	By       string    `json:"by"` // who did it: [ByWatch] or a person
-	Text     string    `json:"text,omitempty"`
-	Evidence *Evidence `json:"evidence,omitempty"`
+	Time     time.Time   `json:"time"`
+	Incident string      `json:"incident"` // its ID
+	Kind     Kind        `json:"kind"`
+	From     Phase       `json:"from,omitempty"`
+	To       Phase       `json:"to,omitempty"`
+	Class    watch.Class `json:"class,omitempty"`
+	By       string      `json:"by"` // who did it: postern or a person
+	Text     string      `json:"text,omitempty"`
+	Evidence *Evidence   `json:"evidence,omitempty"`
 }
 
 // Evidence is what the watch saw at the time of an event.
 type Evidence struct {
-	Onset    time.Time `json:"onset,omitzero"`
-	Excess   float64   `json:"excess"`
-	Score    float64   `json:"score"`
-	Observed Signals   `json:"observed"` // a minute
-	Expected Signals   `json:"expected"`
-	Served   float64   `json:"served"` // share of the known, over 5 min
+	Onset    time.Time     `json:"onset,omitzero"`
+	Excess   float64       `json:"excess"`
+	Score    float64       `json:"score"`
+	Observed watch.Signals `json:"observed"` // a minute
+	Expected watch.Signals `json:"expected"`
+	Served   float64       `json:"served"` // share of the known, over 5 min
 }
 
 // An Incident is what its events tell. It is a copy: changing it changes nothing.
 type Incident struct {
-	ID    string `json:"id"` // when it was opened, in UTC, such as 20220329-0905
-	Phase Phase  `json:"phase"`
-	Class Class  `json:"class"` // of the gravest trouble that was seen in it, or what a person said it is
+	ID    string      `json:"id"` // when it was opened, in UTC, such as 20220329-0905
+	Phase Phase       `json:"phase"`
+	Class watch.Class `json:"class"` // of the gravest trouble that was seen in it, or what a person said it is
 
 	Started   time.Time `json:"started"`            // when the trouble began, as far as can be told
 	Opened    time.Time `json:"opened"`             // when it was suspected
@@ -103,9 +105,9 @@ type Incident struct {
 
 // A Symptom is trouble attached to an incident that another class leads.
 type Symptom struct {
-	Class Class     `json:"class"`
-	From  time.Time `json:"from"`
-	To    time.Time `json:"to,omitzero"` // zero as long as it goes on
+	Class watch.Class `json:"class"`
+	From  time.Time   `json:"from"`
+	To    time.Time   `json:"to,omitzero"` // zero as long as it goes on
 }
 
 // Public says whether the public may know of the incident now.

@@ -1,8 +1,11 @@
-package watch
+package report
 
 import (
 	"fmt"
 	"math"
+
+	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // publish takes out of r what is not for the public, and rounds what remains: nobody is to learn from it whom we know to
@@ -46,52 +49,52 @@ func round(n int) int {
 // publicTimeline tells what the public may know, in calm words. What people wrote is in it only where they wrote it for
 // the public: with publish.
 func (s *Subject) publicTimeline() (lines []Line) {
-	tell := func(e *Event, text string) {
+	tell := func(e *incident.Event, text string) {
 		if text != "" {
 			lines = append(lines, Line{Time: e.Time.In(s.Location), Text: text})
 		}
 	}
 	if i := &s.Incident; !i.Started.IsZero() {
-		lines = append(lines, Line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("It began: %s.", i.Class.Words())})
+		lines = append(lines, Line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("It began: %s.", classWords(i.Class))})
 	}
 	for k := range s.Incident.Events {
 		e := &s.Incident.Events[k]
 		switch e.Kind {
-		case KindOpen, KindPhase, KindReopen:
-			tell(e, e.To.Words())
-		case KindAttach:
-			tell(e, "At the same time: "+e.Class.Words()+".")
-		case KindPublish:
+		case incident.KindOpen, incident.KindPhase, incident.KindReopen:
+			tell(e, phaseWords(e.To))
+		case incident.KindAttach:
+			tell(e, "At the same time: "+classWords(e.Class)+".")
+		case incident.KindPublish:
 			tell(e, e.Text)
-		case KindFalse:
+		case incident.KindFalse:
 			tell(e, "It turned out that nothing was wrong.")
 		}
 	}
 	return lines
 }
 
-// Words says in a sentence for the public how far an incident has come. It is empty for phases that the public does not
+// phaseWords says in a sentence for the public how far an incident has come. It is empty for phases that the public does not
 // learn of.
-func (p Phase) Words() string {
-	return map[Phase]string{
-		Detected:      "Our monitoring noticed it.",
-		Investigating: "We are looking into it.",
-		Mitigating:    "Logins of our users work. We keep protecting them.",
-		Monitoring:    "It has stopped. We keep watching.",
-		Resolved:      "It is over.",
+func phaseWords(p incident.Phase) string {
+	return map[incident.Phase]string{
+		incident.Detected:      "Our monitoring noticed it.",
+		incident.Investigating: "We are looking into it.",
+		incident.Mitigating:    "Logins of our users work. We keep protecting them.",
+		incident.Monitoring:    "It has stopped. We keep watching.",
+		incident.Resolved:      "It is over.",
 	}[p]
 }
 
-// Words says in plain words for the public what a class is; they fit into a sentence.
-func (c Class) Words() string {
-	return map[Class]string{
-		ClassAttack:       "an unusually large number of automated login attempts",
-		ClassAuthFault:    "trouble with the service that checks passwords",
-		ClassBackendFault: "trouble with some of our mail servers",
-		ClassStorm:        "very many mail programs connecting at once",
-		ClassImpaired:     "logins that take long or do not work",
-		ClassSingleSource: "automated login attempts from a few places",
-		ClassNotice:       "more failed logins than usual",
-		ClassGrowth:       "more logins than usual",
+// classWords says in plain words for the public what a class is; they fit into a sentence.
+func classWords(c watch.Class) string {
+	return map[watch.Class]string{
+		watch.ClassAttack:       "an unusually large number of automated login attempts",
+		watch.ClassAuthFault:    "trouble with the service that checks passwords",
+		watch.ClassBackendFault: "trouble with some of our mail servers",
+		watch.ClassStorm:        "very many mail programs connecting at once",
+		watch.ClassImpaired:     "logins that take long or do not work",
+		watch.ClassSingleSource: "automated login attempts from a few places",
+		watch.ClassNotice:       "more failed logins than usual",
+		watch.ClassGrowth:       "more logins than usual",
 	}[c]
 }

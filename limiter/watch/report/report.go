@@ -1,8 +1,11 @@
-package watch
+package report
 
 import (
 	"net/netip"
 	"time"
+
+	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // A Form says for whose eyes a [Report] is.
@@ -16,9 +19,9 @@ const (
 
 // A Subject is what a [Report] is about and drawn from.
 type Subject struct {
-	Incident Incident
-	Minutes  []Minute       // of [Incident.Span]
-	Hours    []Hour         // likewise
+	Incident incident.Incident
+	Minutes  []watch.Minute // of [Span]
+	Hours    []watch.Hour   // likewise
 	Location *time.Location // whose time is told; nil is UTC
 	Service  string         // what its users call it; empty is "the mail service"
 
@@ -26,8 +29,8 @@ type Subject struct {
 	Lookup func(netip.Addr) (as uint32, name string)
 }
 
-// Span returns the time that a report at time t looks at: the incident, an hour before and an hour after.
-func (i *Incident) Span(t time.Time) (from, to time.Time) {
+// Span returns the time that a report on i made at time t looks at: the incident, an hour before and an hour after.
+func Span(t time.Time, i *incident.Incident) (from, to time.Time) {
 	to = t
 	if over := i.Ended.Add(time.Hour); !i.Ended.IsZero() && over.Before(t) {
 		to = over
@@ -38,13 +41,13 @@ func (i *Incident) Span(t time.Time) (from, to time.Time) {
 // A Report is the story of one incident: what the data tell, and marks where people have to. It is its own JSON form; what
 // the public form leaves out is empty there.
 type Report struct {
-	Form      Form      `json:"public"`
-	ID        string    `json:"incident"`
-	Class     Class     `json:"class"`
-	Phase     Phase     `json:"phase"`
-	False     bool      `json:"false,omitempty"`
-	Service   string    `json:"service"`
-	Generated time.Time `json:"generated"`
+	Form      Form           `json:"public"`
+	ID        string         `json:"incident"`
+	Class     watch.Class    `json:"class"`
+	Phase     incident.Phase `json:"phase"`
+	False     bool           `json:"false,omitempty"`
+	Service   string         `json:"service"`
+	Generated time.Time      `json:"generated"`
 
 	Times    Times     `json:"times"`
 	Timeline []Line    `json:"timeline"`
@@ -95,8 +98,8 @@ var toDo = []string{
 	"An apology, and a last look at the wording",
 }
 
-// NewReport draws up the report of an incident at time t.
-func NewReport(t time.Time, s Subject, f Form) *Report {
+// New draws up the report of an incident at time t.
+func New(t time.Time, s Subject, f Form) *Report {
 	if s.Location == nil {
 		s.Location = time.UTC
 	}
@@ -142,15 +145,15 @@ func (s *Subject) times(t time.Time) Times {
 
 // users returns what the known met, from the first minute of the incident to its last.
 func (s *Subject) users() UserSum {
-	var u Users
+	var u watch.Users
 	for _, m := range s.Minutes {
 		if s.during(m.Start, time.Minute) {
-			u.add(m.Users)
+			u.Add(m.Users)
 		}
 	}
 	return UserSum{
 		Asked: u.Asked(), Served: u.Good + u.Slow, Limited: u.Limited, Fault: u.Fault, Ratio: u.Served(),
-		Promised: promised, Greeting: u.Greeted.Quantile(0.95).Seconds(),
+		Promised: watch.Promised, Greeting: u.Greeted.Quantile(0.95).Seconds(),
 	}
 }
 

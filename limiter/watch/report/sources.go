@@ -1,14 +1,16 @@
-package watch
+package report
 
 import (
 	"cmp"
 	"net/netip"
 	"slices"
 	"time"
+
+	"postern/limiter/watch"
 )
 
 // reportTop is how many sources, networks, accounts and systems a report lists.
-const reportTop = 20
+const topRows = 20
 
 // A SourceSum is where suspects came from, and whom they were after.
 type SourceSum struct {
@@ -42,10 +44,10 @@ type SystemRow struct {
 }
 
 // whole returns the hours of the incident together. The first and the last of them may reach beyond it.
-func (s *Subject) whole() (h Hour) {
+func (s *Subject) whole() (h watch.Hour) {
 	for i := range s.Hours {
 		if s.during(s.Hours[i].Start, time.Hour) {
-			h = h.with(s.Hours[i])
+			h = h.Merge(s.Hours[i])
 		}
 	}
 	return h
@@ -79,9 +81,9 @@ func (s *Subject) sources() SourceSum {
 }
 
 // rows returns the loudest targets, but none with a single denial: there may be very many of those.
-func (s *Subject) rows(targets []Target) []TargetRow {
+func (s *Subject) rows(targets []watch.Target) []TargetRow {
 	var rows []TargetRow
-	for _, t := range targets[:min(reportTop, len(targets))] {
+	for _, t := range targets[:min(topRows, len(targets))] {
 		if t.Denials-t.Over < 2 {
 			continue
 		}
@@ -109,11 +111,11 @@ func (s *Subject) system(block netip.Prefix) (uint32, string) {
 func (s *Subject) systems() []SystemRow {
 	rows, sum := map[uint32]*SystemRow{}, 0.0
 	for _, h := range s.Hours {
-		if s.Lookup == nil || len(h.Drawn) == 0 || !s.during(h.Start, time.Hour) {
+		if s.Lookup == nil || len(h.Sampled) == 0 || !s.during(h.Start, time.Hour) {
 			continue
 		}
-		each := float64(h.Distinct.Networks.Count()) / float64(len(h.Drawn))
-		for _, block := range h.Drawn {
+		each := float64(h.Distinct.Networks.Count()) / float64(len(h.Sampled))
+		for _, block := range h.Sampled {
 			sum += each
 			number, owner := s.system(block)
 			if number == 0 {
@@ -133,5 +135,5 @@ func (s *Subject) systems() []SystemRow {
 	slices.SortFunc(sorted, func(a, b SystemRow) int {
 		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.System, b.System))
 	})
-	return sorted[:min(reportTop, len(sorted))]
+	return sorted[:min(topRows, len(sorted))]
 }

@@ -4,7 +4,7 @@ import "time"
 
 // When more logins are growth.
 const (
-	growthLevel   = 1.25 // times the logins expected
+	growthFactor  = 1.25 // times the logins expected
 	growthLearned = 0.99 // of the week
 )
 
@@ -18,15 +18,15 @@ func (d *detector) classify(t time.Time) {
 
 // present returns the gravest class that applies at t.
 func (d *detector) present(t time.Time) Class {
-	level := d.level.now()
+	factor := d.dayFactor.now()
 	switch {
 	case d.attack.on:
 		return ClassAttack
-	case t.Before(d.gates.refusal):
+	case t.Before(d.suppressors.refusal):
 		return ClassAuthFault
-	case t.Before(d.gates.sick):
+	case t.Before(d.suppressors.sick):
 		return ClassBackendFault
-	case t.Before(d.gates.storm):
+	case t.Before(d.suppressors.storm):
 		return ClassStorm
 	case d.met.impaired():
 		return ClassImpaired
@@ -36,7 +36,7 @@ func (d *detector) present(t time.Time) Class {
 		return ClassNotice
 	case !d.knows:
 		return ClassLearning
-	case level[ofLogins] >= growthLevel && level[ofSuspects] < growthLevel && d.base.learned() >= growthLearned:
+	case factor[ofLogins] >= growthFactor && factor[ofSuspects] < growthFactor && d.baseline.learned() >= growthLearned:
 		return ClassGrowth
 	}
 	return ClassNormal
@@ -48,9 +48,9 @@ func (d *detector) state(t time.Time) State {
 		Time: t, Class: d.class, Since: d.since,
 		Tighten:      d.notice.on || d.attack.on,
 		SingleSource: d.loud.on,
-		Storm:        t.Before(d.gates.storm),
-		BackendFault: t.Before(d.gates.sick),
-		AuthFault:    t.Before(d.gates.refusal),
+		Storm:        t.Before(d.suppressors.storm),
+		BackendFault: t.Before(d.suppressors.sick),
+		AuthFault:    t.Before(d.suppressors.refusal),
 		Observed:     d.latest.signals(),
 		Expected:     d.expected.signals(),
 		Busy:         d.busy * 6,
@@ -59,7 +59,7 @@ func (d *detector) state(t time.Time) State {
 		Users:        d.met,
 		Impaired:     d.met.impaired(),
 		Protecting:   d.recent.checked(),
-		Learned:      d.base.learned(),
+		Learned:      d.baseline.learned(),
 		Frozen:       d.frozen,
 		Drift:        d.drift(),
 	}

@@ -1,4 +1,4 @@
-package watch
+package incident
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"postern/limiter/watch"
 )
 
 // An Action is something people do about incidents.
@@ -33,48 +35,48 @@ func Actions() []Action {
 
 // A Command is one action by one person.
 type Command struct {
-	Action   Action `json:"action"`
-	Incident string `json:"incident,omitempty"` // its ID; empty is the open one
-	By       string `json:"by"`                 // at most 64 octets
-	Text     string `json:"text,omitempty"`     // at most 2,000 octets
-	Class    Class  `json:"class,omitempty"`
+	Action   Action      `json:"action"`
+	Incident string      `json:"incident,omitempty"` // its ID; empty is the open one
+	By       string      `json:"by"`                 // at most 64 octets
+	Text     string      `json:"text,omitempty"`     // at most 2,000 octets
+	Class    watch.Class `json:"class,omitempty"`
 }
 
 // What is wrong with a [Command].
 var (
-	ErrNoIncident = errors.New("there is no such incident")
-	ErrOver       = errors.New("the incident is over")
-	ErrOpen       = errors.New("an incident is open already")
+	errNotFound = errors.New("there is no such incident")
+	errOver     = errors.New("the incident is over")
+	errOpen     = errors.New("an incident is open already")
 )
 
 // Do carries out c at time t and returns the events it makes. The error says why it cannot be done; then nothing has
 // changed. Notes can also be added to an incident that is over.
-func (n *Incidents) Do(t time.Time, c Command) ([]Event, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (l *Log) Do(t time.Time, c Command) ([]Event, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err := c.check(t); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Action, err)
 	}
 	if c.Action == ActOpen {
-		if n.open() != nil {
-			return nil, fmt.Errorf("%s: %w", c.Action, ErrOpen)
+		if l.open() != nil {
+			return nil, fmt.Errorf("%s: %w", c.Action, errOpen)
 		}
-		n.emit(Event{Time: t, Incident: n.newID(t), Kind: KindOpen, To: Detected, Class: c.Class, By: c.By, Text: c.Text})
-		n.alarm = t
-		return n.flush(), nil
+		l.emit(Event{Time: t, Incident: l.newID(t), Kind: KindOpen, To: Detected, Class: c.Class, By: c.By, Text: c.Text})
+		l.alarm = t
+		return l.flush(), nil
 	}
-	i := n.open()
+	i := l.open()
 	if c.Incident != "" {
-		i = n.find(c.Incident)
+		i = l.find(c.Incident)
 	}
 	if i == nil {
-		return nil, fmt.Errorf("%s: %w", c.Action, ErrNoIncident)
+		return nil, fmt.Errorf("%s: %w", c.Action, errNotFound)
 	}
 	if !i.Phase.Open() && c.Action != ActNote {
-		return nil, fmt.Errorf("%s %s: %w", c.Action, i.ID, ErrOver)
+		return nil, fmt.Errorf("%s %s: %w", c.Action, i.ID, errOver)
 	}
-	n.do(t, c, i)
-	return n.flush(), nil
+	l.do(t, c, i)
+	return l.flush(), nil
 }
 
 // check says what is wrong with c by itself.
@@ -84,56 +86,56 @@ func (c *Command) check(t time.Time) error {
 		return errors.New("at no time")
 	case !slices.Contains(Actions(), c.Action):
 		return fmt.Errorf("is none of the actions %q", Actions())
-	case c.By == "" || len(c.By) > 64 || !utf8.ValidString(c.By) || c.By == ByWatch:
+	case c.By == "" || len(c.By) > 64 || !utf8.ValidString(c.By) || c.By == byWatch:
 		return errors.New("say who does it, in at most 64 octets")
 	case len(c.Text) > 2000 || !utf8.ValidString(c.Text):
 		return errors.New("the text must be UTF-8 and at most 2,000 octets long")
 	case c.Action == ActNote && c.Text == "":
 		return errors.New("a note needs a text")
-	case (c.Action == ActOpen || c.Action == ActReclassify) && !slices.Contains(Classes(), c.Class):
-		return fmt.Errorf("needs one of the classes %q", Classes())
+	case (c.Action == ActOpen || c.Action == ActReclassify) && !slices.Contains(watch.Classes(), c.Class):
+		return fmt.Errorf("needs one of the classes %q", watch.Classes())
 	}
 	return nil
 }
 
 // do carries out c on i.
-func (n *Incidents) do(t time.Time, c Command, i *Incident) {
+func (l *Log) do(t time.Time, c Command, i *Incident) {
 	e := Event{Time: t, Incident: i.ID, By: c.By, Text: c.Text}
 	with := func(kind Kind) Event { e.Kind = kind; return e }
-	enter := func(p Phase) { n.emit(Event{Time: t, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: p, By: c.By}) }
+	enter := func(p Phase) { l.emit(Event{Time: t, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: p, By: c.By}) }
 	switch c.Action {
 	case ActAck:
-		n.emit(with(KindAck))
+		l.emit(with(KindAck))
 	case ActNote:
-		n.emit(with(KindNote))
+		l.emit(with(KindNote))
 	case ActHold:
-		n.emit(with(KindHold))
+		l.emit(with(KindHold))
 	case ActPublish:
-		n.emit(with(KindPublish))
+		l.emit(with(KindPublish))
 		if i.Phase == Suspected || i.Phase == Detected {
 			enter(Investigating)
 		}
 	case ActMitigate:
-		n.remark(with(KindNote))
+		l.remark(with(KindNote))
 		enter(Mitigating)
 	case ActReclassify:
 		e.Class = c.Class
-		n.emit(with(KindClass))
+		l.emit(with(KindClass))
 	case ActFalseAlarm:
-		n.spoken = true
-		n.emit(with(KindFalse))
+		l.spoken = true
+		l.emit(with(KindFalse))
 		enter(ended(i.Phase))
 	case ActResolve:
-		n.spoken = true
-		n.remark(with(KindNote))
+		l.spoken = true
+		l.remark(with(KindNote))
 		enter(ended(i.Phase))
 	}
 }
 
 // remark notes e, if it says anything.
-func (n *Incidents) remark(e Event) {
+func (l *Log) remark(e Event) {
 	if e.Text != "" {
-		n.emit(e)
+		l.emit(e)
 	}
 }
 

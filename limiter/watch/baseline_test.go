@@ -7,9 +7,9 @@ import (
 )
 
 // fill gives the quarter-hour that begins at t the same rates in every tick.
-func fill(s *slots, t time.Time, r rates, learn bool) {
+func fill(b *baseline, t time.Time, r rates, learn bool) {
 	for i := range 90 {
-		s.add(t.Add(time.Duration(i)*tick), r, learn)
+		b.add(t.Add(time.Duration(i)*tick), r, learn)
 	}
 }
 
@@ -44,7 +44,7 @@ func TestSlotAt(t *testing.T) {
 }
 
 // TestSlotsLearn: what is expected after each week that brought so much at the same time.
-func TestSlotsLearn(t *testing.T) {
+func TestBaselineLearns(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		weeks []float64
@@ -57,15 +57,15 @@ func TestSlotsLearn(t *testing.T) {
 		{"who trains it gets x1.18 a week", []float64{10, 1000, 1000, 1000, 1000}, 10 * math.Pow(1.18, 4)},
 		{"what was nothing may become something", []float64{0, 10}, 0.3 * weekMost * slotFloor},
 	} {
-		var s slots
+		var b baseline
 		for week, v := range c.weeks {
 			start := monday.AddDate(0, 0, 7*week).Add(9 * time.Hour)
 			for quarter := range 3 { // a quarter-hour is learned when the next is over
-				fill(&s, start.Add(time.Duration(quarter)*slotTime), all(v), true)
+				fill(&b, start.Add(time.Duration(quarter)*slotTime), all(v), true)
 			}
 		}
 		middle := monday.AddDate(0, 0, 7*len(c.weeks)).Add(9*time.Hour + slotTime/2)
-		if got, ok := s.expected(middle); !ok || math.Abs(got[ofLogins]-c.want) > 1e-9 {
+		if got, ok := b.expected(middle); !ok || math.Abs(got[ofLogins]-c.want) > 1e-9 {
 			t.Errorf("%s: expects %v, %v; want %v", c.name, got[ofLogins], ok, c.want)
 		}
 	}
@@ -73,14 +73,14 @@ func TestSlotsLearn(t *testing.T) {
 
 // TestYesterdayCounts: yesterday is taken if it was more, up to x1.6, and alone as long as nothing else is known.
 func TestYesterdayCounts(t *testing.T) {
-	var s slots
+	var b baseline
 	week := func(day int, v float64) {
 		for quarter := range 3 {
-			fill(&s, monday.AddDate(0, 0, day).Add(time.Duration(quarter)*slotTime), all(v), true)
+			fill(&b, monday.AddDate(0, 0, day).Add(time.Duration(quarter)*slotTime), all(v), true)
 		}
 	}
 	at := func(day int) float64 {
-		e, ok := s.expected(monday.AddDate(0, 0, day).Add(slotTime / 2))
+		e, ok := b.expected(monday.AddDate(0, 0, day).Add(slotTime / 2))
 		if !ok {
 			return -1
 		}
@@ -101,7 +101,7 @@ func TestYesterdayCounts(t *testing.T) {
 		t.Errorf("after a day with 14 a week with 10 expects %v", got)
 	}
 	week(13, 14) // of Sunday: 14 as before
-	s.day[0] = all(100)
+	b.day[0] = all(100)
 	if got := at(14); got != 16 {
 		t.Errorf("after a day with 100 a week with 10 expects %v", got)
 	}
@@ -109,38 +109,38 @@ func TestYesterdayCounts(t *testing.T) {
 
 // TestFrozenTeachesNothing: ticks that are not to be learned from leave no trace, nor do quarter-hours with few others.
 func TestFrozenTeachesNothing(t *testing.T) {
-	var s slots
+	var b baseline
 	for quarter := range 3 {
-		fill(&s, monday.Add(time.Duration(quarter)*slotTime), all(50), quarter == 2)
+		fill(&b, monday.Add(time.Duration(quarter)*slotTime), all(50), quarter == 2)
 	}
-	if _, ok := s.expected(monday.AddDate(0, 0, 7).Add(slotTime / 2)); ok || s.learned() != 0 {
-		t.Errorf("learned %v", s.learned())
+	if _, ok := b.expected(monday.AddDate(0, 0, 7).Add(slotTime / 2)); ok || b.learned() != 0 {
+		t.Errorf("learned %v", b.learned())
 	}
 }
 
 // TestLevel: a day with half as much is found out, half an hour late; an attack that begins now is not taken for it.
-func TestLevel(t *testing.T) {
-	l := newLevel()
+func TestDayFactor(t *testing.T) {
+	f := newDayFactor()
 	for range 12 * 360 {
-		l.add(all(5), all(10))
+		f.add(all(5), all(10))
 	}
-	if got := l.apply(all(10))[ofLogins]; math.Abs(got-5) > 0.1 {
+	if got := f.apply(all(10))[ofLogins]; math.Abs(got-5) > 0.1 {
 		t.Errorf("after 12 h with half: %v of 10", got)
 	}
-	l = newLevel()
+	f = newDayFactor()
 	for range 12 * 360 {
-		l.add(all(10), all(10))
+		f.add(all(10), all(10))
 	}
 	for range 180 {
-		l.add(all(1000), all(10))
+		f.add(all(1000), all(10))
 	}
-	if got := l.apply(all(10))[ofLogins]; math.Abs(got-10) > 0.1 {
+	if got := f.apply(all(10))[ofLogins]; math.Abs(got-10) > 0.1 {
 		t.Errorf("half an hour into an attack: %v of 10", got)
 	}
 	for range 180 {
-		l.add(all(1000), all(10))
+		f.add(all(1000), all(10))
 	}
-	if got := l.apply(all(10))[ofLogins]; got != 25 {
+	if got := f.apply(all(10))[ofLogins]; got != 25 {
 		t.Errorf("an hour into it: %v of 10, may be 25", got)
 	}
 }

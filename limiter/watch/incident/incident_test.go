@@ -1,4 +1,4 @@
-package watch
+package incident
 
 import (
 	"encoding/json"
@@ -7,37 +7,45 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"postern/limiter/watch"
 )
 
-// A desk plays states and commands to Incidents, keeps the lines that a file would have, and checks at every step that
+// monday is the first moment of a Monday.
+var monday = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+
+// tick is how often a watch reports a state.
+const tick = 10 * time.Second
+
+// A desk plays states and commands to a Log, keeps the lines that a file would have, and checks at every step that
 // they tell the same story.
 type desk struct {
 	*testing.T
-	n     *Incidents
+	log   *Log
 	now   time.Time
 	lines []byte
 }
 
 func newDesk(t *testing.T) *desk {
-	n, _ := Replay(nil, 30*time.Second)
-	return &desk{T: t, n: n, now: monday}
+	l, _ := Replay(nil, 30*time.Second)
+	return &desk{T: t, log: l, now: monday}
 }
 
 // see shows the same state each tick for so long, and returns the kinds of the events it made.
-func (d *desk) see(s State, lasts time.Duration) (made []Event) {
+func (d *desk) see(s watch.State, lasts time.Duration) (made []Event) {
 	d.Helper()
 	for end := d.now.Add(lasts); d.now.Before(end); {
 		d.now = d.now.Add(tick)
 		s.Time = d.now
-		made = append(made, d.keep(d.n.Observe(s))...)
+		made = append(made, d.keep(d.log.Observe(s))...)
 	}
 	return made
 }
 
 // do carries out a command by somebody.
-func (d *desk) do(a Action, text string, class Class) []Event {
+func (d *desk) do(a Action, text string, class watch.Class) []Event {
 	d.Helper()
-	made, err := d.n.Do(d.now, Command{Action: a, By: "kari", Text: text, Class: class})
+	made, err := d.log.Do(d.now, Command{Action: a, By: "kari", Text: text, Class: class})
 	if err != nil {
 		d.Fatal(err)
 	}
@@ -61,7 +69,7 @@ func (d *desk) keep(made []Event) []Event {
 	if r.Torn || r.Bad != nil {
 		d.Fatalf("replay: %+v", r)
 	}
-	if a, b := again.All(), d.n.All(); !reflect.DeepEqual(a, b) {
+	if a, b := again.All(), d.log.All(); !reflect.DeepEqual(a, b) {
 		d.Fatalf("replayed:\n%+v\nwere:\n%+v", a, b)
 	}
 	return made
@@ -70,7 +78,7 @@ func (d *desk) keep(made []Event) []Event {
 // phase checks the phase of the latest incident.
 func (d *desk) phase(want Phase) Incident {
 	d.Helper()
-	all := d.n.All()
+	all := d.log.All()
 	if len(all) == 0 || all[0].Phase != want {
 		d.Fatalf("at %s: want an incident in phase %s, have %+v", d.now.Format(time.TimeOnly), want, all)
 	}
@@ -79,14 +87,14 @@ func (d *desk) phase(want Phase) Incident {
 
 // The states that the stories below are made of.
 var (
-	calm    = State{Class: ClassNormal, Users: Users{Good: 100}}
-	noticed = State{Class: ClassNotice, Tighten: true, Excess: 0.05, Users: Users{Good: 100}}
-	attack  = State{Class: ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, Users: Users{Good: 100}}
-	locked  = State{Class: ClassAttack, Tighten: true, Excess: 2, Protecting: true, Impaired: true, Users: Users{Good: 50, Limited: 50}}
-	down    = State{Class: ClassBackendFault, BackendFault: true, Users: Users{Good: 100, Fault: 5}}
-	dead    = State{Class: ClassBackendFault, BackendFault: true, Impaired: true, Users: Users{Fault: 100}}
-	refused = State{Class: ClassAuthFault, AuthFault: true, Users: Users{Good: 10, Denied: 90}}
-	both    = State{Class: ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, BackendFault: true, Users: Users{Good: 100}}
+	calm    = watch.State{Class: watch.ClassNormal, Users: watch.Users{Good: 100}}
+	noticed = watch.State{Class: watch.ClassNotice, Tighten: true, Excess: 0.05, Users: watch.Users{Good: 100}}
+	attack  = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, Users: watch.Users{Good: 100}}
+	locked  = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 2, Protecting: true, Impaired: true, Users: watch.Users{Good: 50, Limited: 50}}
+	down    = watch.State{Class: watch.ClassBackendFault, BackendFault: true, Users: watch.Users{Good: 100, Fault: 5}}
+	dead    = watch.State{Class: watch.ClassBackendFault, BackendFault: true, Impaired: true, Users: watch.Users{Fault: 100}}
+	refused = watch.State{Class: watch.ClassAuthFault, AuthFault: true, Users: watch.Users{Good: 10, Denied: 90}}
+	both    = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, BackendFault: true, Users: watch.Users{Good: 100}}
 )
 
 // TestAttackFromNoticeToEnd is the story of an attack that users hardly felt.
@@ -147,17 +155,17 @@ func TestBackendsNeverReplaceAnAttack(t *testing.T) {
 	d.see(both, 20*time.Minute)
 	d.see(attack, 20*time.Minute)
 	i := d.phase(Mitigating)
-	if i.Class != ClassAttack || len(i.Symptoms) != 1 || i.Symptoms[0].Class != ClassBackendFault || i.Symptoms[0].To.IsZero() {
+	if i.Class != watch.ClassAttack || len(i.Symptoms) != 1 || i.Symptoms[0].Class != watch.ClassBackendFault || i.Symptoms[0].To.IsZero() {
 		t.Errorf("attack, then backends: %+v", i)
 	}
 
 	d = newDesk(t)
 	d.see(dead, 20*time.Minute)
-	if i := d.phase(Investigating); i.Class != ClassBackendFault {
+	if i := d.phase(Investigating); i.Class != watch.ClassBackendFault {
 		t.Errorf("backends: %+v", i)
 	}
 	d.see(both, time.Minute)
-	if i := d.phase(Investigating); i.Class != ClassAttack || len(i.Symptoms) != 1 {
+	if i := d.phase(Investigating); i.Class != watch.ClassAttack || len(i.Symptoms) != 1 {
 		t.Errorf("backends, then an attack: %+v", i)
 	}
 }
@@ -178,7 +186,7 @@ func TestFaultsThatPeopleAreToldOf(t *testing.T) {
 	d.see(refused, 2*time.Minute)
 	d.phase(Suspected)
 	d.see(refused, 2*time.Minute)
-	if i := d.phase(Investigating); i.Class != ClassAuthFault {
+	if i := d.phase(Investigating); i.Class != watch.ClassAuthFault {
 		t.Errorf("%+v", i)
 	}
 }
@@ -206,10 +214,10 @@ func TestPeopleHaveTheLastWord(t *testing.T) {
 	d.do(ActAck, "", "")
 	d.do(ActNote, "the list was made by hand", "")
 	d.do(ActPublish, "We see many logins.", "")
-	d.do(ActReclassify, "a backup program gone wild", ClassSingleSource)
+	d.do(ActReclassify, "a backup program gone wild", watch.ClassSingleSource)
 	d.see(attack, time.Minute)
 	i := d.phase(Mitigating)
-	if !i.Public() || i.Held || i.AckedBy != "kari" || i.Class != ClassSingleSource || !i.Classified || !i.has(ClassAttack) {
+	if !i.Public() || i.Held || i.AckedBy != "kari" || i.Class != watch.ClassSingleSource || !i.Classified || !i.has(watch.ClassAttack) {
 		t.Errorf("%+v", i)
 	}
 	d.do(ActResolve, "", "")
@@ -231,9 +239,9 @@ func TestPeopleHaveTheLastWord(t *testing.T) {
 	}
 	d.do(ActResolve, "", "")
 	d.now = d.now.Add(3 * time.Hour)
-	d.do(ActOpen, "the disks are full", ClassBackendFault)
+	d.do(ActOpen, "the disks are full", watch.ClassBackendFault)
 	d.do(ActMitigate, "", "")
-	if i := d.phase(Mitigating); i.Class != ClassBackendFault || i.Events[0].By != "kari" {
+	if i := d.phase(Mitigating); i.Class != watch.ClassBackendFault || i.Events[0].By != "kari" {
 		t.Errorf("%+v", i)
 	}
 }
@@ -245,16 +253,16 @@ func TestWhatCannotBeDone(t *testing.T) {
 		command Command
 		want    error
 	}{
-		{Command{Action: ActAck, By: "kari"}, ErrNoIncident},
+		{Command{Action: ActAck, By: "kari"}, errNotFound},
 		{Command{Action: ActAck}, nil},
-		{Command{Action: ActAck, By: ByWatch}, nil},
+		{Command{Action: ActAck, By: byWatch}, nil},
 		{Command{Action: "burn", By: "kari"}, nil},
 		{Command{Action: ActNote, By: "kari"}, nil},
 		{Command{Action: ActOpen, By: "kari", Class: "weather"}, nil},
 		{Command{Action: ActNote, By: "kari", Text: string(make([]byte, 2001))}, nil},
 		{Command{Action: ActNote, By: "kari", Text: "\xff"}, nil},
 	} {
-		made, err := d.n.Do(d.now, c.command)
+		made, err := d.log.Do(d.now, c.command)
 		if err == nil || made != nil || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v, made %v", c.command, err, made)
 		}
@@ -262,13 +270,13 @@ func TestWhatCannotBeDone(t *testing.T) {
 	d.see(attack, tick)
 	d.do(ActResolve, "", "")
 	id := d.phase(Resolved).ID
-	if _, err := d.n.Do(d.now, Command{Action: ActAck, By: "kari", Incident: id}); !errors.Is(err, ErrOver) {
+	if _, err := d.log.Do(d.now, Command{Action: ActAck, By: "kari", Incident: id}); !errors.Is(err, errOver) {
 		t.Errorf("acknowledged what is over: %v", err)
 	}
-	if made, err := d.n.Do(d.now, Command{Action: ActNote, By: "kari", Incident: id, Text: "late"}); err != nil || len(made) != 1 {
+	if made, err := d.log.Do(d.now, Command{Action: ActNote, By: "kari", Incident: id, Text: "late"}); err != nil || len(made) != 1 {
 		t.Errorf("a late note: %v", err)
 	}
-	if i, ok := d.n.Find(id); !ok || !slices.ContainsFunc(i.Events, func(e Event) bool { return e.Text == "late" }) {
+	if i, ok := d.log.Find(id); !ok || !slices.ContainsFunc(i.Events, func(e Event) bool { return e.Text == "late" }) {
 		t.Errorf("the late note is not there: %+v", i)
 	}
 }

@@ -20,7 +20,7 @@ const (
 )
 
 // gates tell faults of the house and storms from attacks. Each stays shut for a while: clients come back late.
-type gates struct {
+type suppressors struct {
 	sick    time.Time // until when backends are at fault
 	refusal time.Time // until when the password database is
 	storm   time.Time // until when clients come back all at once
@@ -28,22 +28,22 @@ type gates struct {
 }
 
 // tick takes the latest sample, where e was expected, if that is known.
-func (g *gates) tick(t time.Time, r *recent, s sample, e rates, knows bool) {
+func (p *suppressors) tick(t time.Time, r *recent, o observation, e rates, knows bool) {
 	users, all := r.tallies(6)
 	if asked := all.Accepted + all.Denied + all.Fault; all.Fault >= sickLeast && exceeds(all.Fault, asked, sickShare) {
-		g.sick = t.Add(faultLasts)
+		p.sick = t.Add(faultLasts)
 	}
 	if users.Denied >= deniedLeast && exceeds(users.Denied, users.Accepted+users.Denied, deniedShare) {
-		g.refusal = t.Add(faultLasts)
+		p.refusal = t.Add(faultLasts)
 	}
-	lost := s.closed - s.opened
-	chance := 6 * math.Sqrt(float64(s.closed+s.opened))
-	if lost >= lostLeast && exceeds(lost, g.open, lostShare) && float64(lost) > chance {
-		g.storm = t.Add(stormLasts)
+	lost := o.closed - o.opened
+	chance := 6 * math.Sqrt(float64(o.closed+o.opened))
+	if lost >= lostLeast && exceeds(lost, p.open, lostShare) && float64(lost) > chance {
+		p.storm = t.Add(stormLasts)
 	}
-	g.open = max(0, g.open+s.opened-s.closed)
+	p.open = max(0, p.open+o.opened-o.closed)
 	if m := r.meanOf(3)[ofKnown]; knows && m > max(surgeTimes*e[ofKnown], e[ofKnown]+surgeLeast) && users.Accepted > users.Fault {
-		g.storm = t.Add(stormLasts)
+		p.storm = t.Add(stormLasts)
 	}
 }
 
@@ -51,13 +51,13 @@ func (g *gates) tick(t time.Time, r *recent, s sample, e rates, knows bool) {
 func exceeds(part, whole int, share float64) bool { return float64(part) > share*float64(whole) }
 
 // amiss says whether anything is, at t.
-func (g *gates) amiss(t time.Time) bool {
-	return t.Before(g.sick) || t.Before(g.refusal) || t.Before(g.storm)
+func (p *suppressors) amiss(t time.Time) bool {
+	return t.Before(p.sick) || t.Before(p.refusal) || t.Before(p.storm)
 }
 
 // excused returns how many suspects a tick are not to be held against strangers. While the known are denied, strangers
 // who belong here are denied as well: as many of those expected as of the known, and as often as these try again.
-func (g *gates) excused(r *recent, e rates) float64 {
+func (p *suppressors) excused(r *recent, e rates) float64 {
 	users, _ := r.tallies(3)
 	heard := users.Accepted + users.Denied
 	if users.Denied < 3 || !exceeds(users.Denied, heard, deniedShare) {

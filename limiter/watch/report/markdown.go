@@ -1,4 +1,4 @@
-package watch
+package report
 
 import (
 	"fmt"
@@ -43,7 +43,7 @@ func (m *markdown) row(cells ...any) {
 // head says what happened in one paragraph.
 func (m *markdown) head(r *Report) {
 	m.line("# Report on incident %s\n", r.ID)
-	what := r.Class.Words()
+	what := classWords(r.Class)
 	if what == "" {
 		what = "an incident"
 	}

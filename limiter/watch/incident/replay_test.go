@@ -1,4 +1,4 @@
-package watch
+package incident
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"postern/limiter/watch"
 )
 
 // story returns the lines of two incidents.
@@ -28,12 +30,12 @@ func TestTornLine(t *testing.T) {
 	if r.Torn || r.Bad != nil || r.Events != bytes.Count(lines, []byte("\n")) {
 		t.Fatalf("%+v", r)
 	}
-	n, r := Replay(lines[:len(lines)-9], 0)
+	l, r := Replay(lines[:len(lines)-9], 0)
 	if !r.Torn || r.Bad != nil {
 		t.Errorf("torn: %+v", r)
 	}
-	if len(n.All()) != len(whole.All())-1 {
-		t.Errorf("%d incidents", len(n.All()))
+	if len(l.All()) != len(whole.All())-1 {
+		t.Errorf("%d incidents", len(l.All()))
 	}
 	if _, r := Replay(bytes.TrimRight(lines, "\n"), 0); r.Torn {
 		t.Error("a last line that is whole was left out for want of a line feed")
@@ -43,20 +45,20 @@ func TestTornLine(t *testing.T) {
 // TestBadLines: a line that makes no sense is told of, and the others stand.
 func TestBadLines(t *testing.T) {
 	lines := append([]byte("rubbish\n\n{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"x\",\"kind\":\"note\"}\n"), story(t)...)
-	n, r := Replay(lines, 0)
+	l, r := Replay(lines, 0)
 	if !reflect.DeepEqual(r.Bad, []int{1, 3}) || r.Torn {
 		t.Errorf("%+v", r)
 	}
 	want, _ := Replay(story(t), 0)
-	if !reflect.DeepEqual(n.All(), want.All()) {
-		t.Errorf("have %+v", n.All())
+	if !reflect.DeepEqual(l.All(), want.All()) {
+		t.Errorf("have %+v", l.All())
 	}
 }
 
 // TestAnyStatesReplay plays states and commands at random: at every step the lines tell the same, at most one incident is
 // open, and nobody is told of less than an attack, users not served or the known denied.
 func TestAnyStatesReplay(t *testing.T) {
-	states := []State{calm, calm, noticed, attack, locked, down, dead, refused, both}
+	states := []watch.State{calm, calm, noticed, attack, locked, down, dead, refused, both}
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		d := newDesk(t)
@@ -65,13 +67,13 @@ func TestAnyStatesReplay(t *testing.T) {
 			d.see(s, time.Duration(1+r.IntN(400))*tick)
 			if r.IntN(4) == 0 {
 				a := Actions()[r.IntN(len(Actions()))]
-				made, err := d.n.Do(d.now, Command{Action: a, By: "kari", Text: "why", Class: Classes()[r.IntN(len(Classes()))]})
+				made, err := d.log.Do(d.now, Command{Action: a, By: "kari", Text: "why", Class: watch.Classes()[r.IntN(len(watch.Classes()))]})
 				if err == nil {
 					d.keep(made)
 				}
 			}
 			open := 0
-			for _, i := range d.n.All() {
+			for _, i := range d.log.All() {
 				if i.Phase.Open() {
 					open++
 				}
@@ -84,18 +86,18 @@ func TestAnyStatesReplay(t *testing.T) {
 }
 
 // TestIncidentsAreBounded: the oldest are forgotten.
-func TestIncidentsAreBounded(t *testing.T) {
-	n, _ := Replay(nil, 0)
+func TestLogIsBounded(t *testing.T) {
+	l, _ := Replay(nil, 0)
 	now := monday
-	for range incidentsMost + 5 {
+	for range maxIncidents + 5 {
 		now = now.Add(3 * time.Hour)
-		for _, c := range []Command{{Action: ActOpen, By: "kari", Class: ClassStorm}, {Action: ActResolve, By: "kari"}} {
-			if _, err := n.Do(now, c); err != nil {
+		for _, c := range []Command{{Action: ActOpen, By: "kari", Class: watch.ClassStorm}, {Action: ActResolve, By: "kari"}} {
+			if _, err := l.Do(now, c); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if all := n.All(); len(all) != incidentsMost || !all[0].Opened.Equal(now) {
+	if all := l.All(); len(all) != maxIncidents || !all[0].Opened.Equal(now) {
 		t.Errorf("%d incidents, the latest of %s", len(all), all[0].Opened)
 	}
 }
@@ -105,14 +107,14 @@ func FuzzReplay(f *testing.F) {
 	f.Add([]byte("{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"20260302-0000\",\"kind\":\"open\",\"to\":\"detected\",\"class\":\"attack\",\"by\":\"postern\"}\n"))
 	f.Add([]byte("{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"a\",\"kind\":\"open\",\"to\":\"resolved\",\"class\":\"storm\"}\n{\"kind\":"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		n, _ := Replay(data, 0)
+		l, _ := Replay(data, 0)
 		s := attack
 		for i := range 5 {
 			s.Time = monday.Add(time.Duration(i) * 20 * time.Minute)
-			n.Observe(s)
+			l.Observe(s)
 		}
-		n.All()
-		if _, err := n.Do(monday, Command{Action: ActNote, By: "kari", Text: "x"}); err != nil && len(n.All()) == 0 {
+		l.All()
+		if _, err := l.Do(monday, Command{Action: ActNote, By: "kari", Text: "x"}); err != nil && len(l.All()) == 0 {
 			t.Error(err)
 		}
 	})

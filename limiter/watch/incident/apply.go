@@ -1,22 +1,24 @@
-package watch
+package incident
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"postern/limiter/watch"
 )
 
 // apply makes e part of what is known. All that incidents are comes about here, whether e was just made or is read
 // again after a restart.
-func (n *Incidents) apply(e Event) error {
+func (l *Log) apply(e Event) error {
 	if e.Time.IsZero() || e.Incident == "" {
 		return errors.New("event without time or incident")
 	}
 	if e.Kind == KindOpen {
-		return n.applyOpen(e)
+		return l.applyOpen(e)
 	}
-	i := n.find(e.Incident)
+	i := l.find(e.Incident)
 	if i == nil {
 		return fmt.Errorf("event of an unknown incident %q", e.Incident)
 	}
@@ -29,14 +31,14 @@ func (n *Incidents) apply(e Event) error {
 }
 
 // applyOpen begins an incident.
-func (n *Incidents) applyOpen(e Event) error {
-	if n.find(e.Incident) != nil {
+func (l *Log) applyOpen(e Event) error {
+	if l.find(e.Incident) != nil {
 		return fmt.Errorf("incident %q opened twice", e.Incident)
 	}
-	if !slices.Contains(Phases(), e.To) || !slices.Contains(Classes(), e.Class) {
+	if !slices.Contains(Phases(), e.To) || !slices.Contains(watch.Classes(), e.Class) {
 		return fmt.Errorf("incident %q opened in phase %q with class %q", e.Incident, e.To, e.Class)
 	}
-	if still := n.open(); still != nil { // its end was lost
+	if still := l.open(); still != nil { // its end was lost
 		still.Phase, still.Ended = Resolved, e.Time
 	}
 	i := &Incident{ID: e.Incident, Class: e.Class, Started: e.Time, Opened: e.Time, Changed: e.Time, Events: []Event{e}}
@@ -47,9 +49,9 @@ func (n *Incidents) applyOpen(e Event) error {
 		}
 	}
 	i.enter(e)
-	n.all = append(n.all, i)
-	if len(n.all) > incidentsMost {
-		n.all = slices.Delete(n.all, 0, 1)
+	l.all = append(l.all, i)
+	if len(l.all) > maxIncidents {
+		l.all = slices.Delete(l.all, 0, 1)
 	}
 	return nil
 }
@@ -66,7 +68,7 @@ func (i *Incident) apply(e Event) error {
 		}
 		i.enter(e)
 	case KindClass, KindAttach, KindDetach:
-		if !slices.Contains(Classes(), e.Class) {
+		if !slices.Contains(watch.Classes(), e.Class) {
 			return fmt.Errorf("class %q is none", e.Class)
 		}
 		i.classify(e)
@@ -116,7 +118,7 @@ func (i *Incident) classify(e Event) {
 	switch {
 	case e.Kind == KindClass:
 		i.Class = e.Class
-		i.Classified = i.Classified || e.By != ByWatch
+		i.Classified = i.Classified || e.By != byWatch
 	case e.Kind == KindAttach && running < 0:
 		i.Symptoms = append(i.Symptoms, Symptom{Class: e.Class, From: e.Time})
 	case e.Kind == KindDetach && running >= 0:

@@ -1,4 +1,4 @@
-package watch
+package incident
 
 import (
 	"bytes"
@@ -13,10 +13,10 @@ type Replayed struct {
 	Bad    []int // numbers of other lines that could not be understood, from 1; at most 100
 }
 
-// Replay returns the Incidents whose events the lines of data tell, one in JSON each, in the order they were made. No
-// data is no incidents. An incident becomes public hold after it is detected, unless somebody holds it.
-func Replay(data []byte, hold time.Duration) (*Incidents, Replayed) {
-	n, r := newIncidents(hold), Replayed{}
+// Replay returns the Log whose events the lines of data tell, one in JSON each, in the order they were made. No
+// data means no incidents. An incident becomes public hold after it is detected, unless somebody holds it.
+func Replay(data []byte, hold time.Duration) (*Log, Replayed) {
+	l, r := newLog(hold), Replayed{}
 	for number := 1; len(data) > 0; number++ {
 		line, rest, whole := bytes.Cut(data, []byte("\n"))
 		data = rest
@@ -26,7 +26,7 @@ func Replay(data []byte, hold time.Duration) (*Incidents, Replayed) {
 		var e Event
 		err := json.Unmarshal(line, &e)
 		if err == nil {
-			err = n.apply(e)
+			err = l.apply(e)
 		}
 		switch {
 		case err == nil:
@@ -37,5 +37,5 @@ func Replay(data []byte, hold time.Duration) (*Incidents, Replayed) {
 			r.Bad = append(r.Bad, number)
 		}
 	}
-	return n, r
+	return l, r
 }

@@ -1,0 +1,229 @@
+package incident
+
+import (
+	"slices"
+	"time"
+
+	"postern/limiter/watch"
+)
+
+// How incidents go on by themselves.
+const (
+	deniedFor    = 3 * time.Minute  // that the known are denied before people are told
+	servedFor    = 5 * time.Minute  // that users are served before it counts as mitigated
+	servedWell   = 0.99             // of the known
+	quietFor     = 30 * time.Minute // before a suspicion is dismissed, or trouble other than an attack is only monitored
+	cleanFor     = 60 * time.Minute // before what is monitored is resolved
+	reopenFor    = 2 * time.Hour    // after it was resolved
+	symptomFor   = 10 * time.Minute // that a symptom must be gone
+	evidenceEach = 10 * time.Minute
+	evidenceMore = 1.25 // times the peak, to be noted
+)
+
+// Observe tells of the state at the end of a tick, each once, and returns the events that it makes, mostly none. The caller writes
+// them down before it tells anybody.
+func (l *Log) Observe(s watch.State) []Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.Time.IsZero() || !slices.Contains(watch.Classes(), s.Class) { // of no tick
+		return nil
+	}
+	l.mark(s)
+	i := l.open()
+	switch {
+	case i == nil:
+		l.begin(s)
+	case i.Phase == Suspected:
+		l.lead(s, i)
+		l.suspect(s, i)
+	default:
+		l.lead(s, i)
+		l.attach(s, i)
+		l.follow(s, i)
+	}
+	return l.flush()
+}
+
+// mark notes when there was trouble of each degree.
+func (l *Log) mark(s watch.State) {
+	t := s.Time
+	if !s.AuthFault {
+		l.denied = time.Time{}
+	} else if l.denied.IsZero() {
+		l.denied = t
+	}
+	if l.unwell.IsZero() || s.Users.Served() < servedWell || s.AuthFault {
+		l.unwell = t
+	}
+	if s.Tighten || s.BackendFault || s.AuthFault || s.Impaired {
+		l.bad = t
+	}
+	if l.alarming(s) {
+		l.alarm = t
+	} else {
+		l.spoken = false
+	}
+}
+
+// alarming says whether people are to be told of s.
+func (l *Log) alarming(s watch.State) bool {
+	return s.Attacked() || s.Impaired || s.AuthFault && s.Time.Sub(l.denied) >= deniedFor
+}
+
+// begin opens an incident if there is reason to, or the latest one again.
+func (l *Log) begin(s watch.State) {
+	ended := l.latest(func(i *Incident) bool { return i.Phase == Resolved && !i.False && s.Time.Sub(i.Ended) < reopenFor })
+	alarming := l.alarm.Equal(s.Time)
+	switch {
+	case l.spoken:
+	case alarming && ended != nil:
+		l.emit(Event{
+			Time: s.Time, Incident: ended.ID, Kind: KindReopen, From: Resolved, To: Investigating, By: byWatch, Evidence: evidence(s),
+		})
+	case alarming:
+		l.emit(l.opening(s, Detected))
+	case l.bad.Equal(s.Time) && ended == nil:
+		l.emit(l.opening(s, Suspected))
+	}
+}
+
+// opening returns the event of an incident that begins in phase p.
+func (l *Log) opening(s watch.State, p Phase) Event {
+	return Event{
+		Time: s.Time, Incident: l.newID(s.Time), Kind: KindOpen, To: p, Class: s.Class, By: byWatch, Evidence: evidence(s),
+	}
+}
+
+// lead lets graver trouble lead i, unless a person has said what i is. Milder trouble never does: it hid the attack once.
+func (l *Log) lead(s watch.State, i *Incident) {
+	if i.Classified || watch.Graver(i.Class, s.Class) == i.Class {
+		return
+	}
+	if !l.bad.Equal(s.Time) { // a storm alone is no trouble
+		return
+	}
+	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindClass, Class: s.Class, By: byWatch, Evidence: evidence(s)})
+}
+
+// suspect decides about a suspicion.
+func (l *Log) suspect(s watch.State, i *Incident) {
+	switch {
+	case l.alarm.Equal(s.Time):
+		l.enter(s, i, Detected)
+	case s.Time.Sub(later(l.bad, i.Opened)) >= quietFor:
+		l.enter(s, i, Dismissed)
+	}
+}
+
+// follow takes an incident that people know of further.
+func (l *Log) follow(s watch.State, i *Incident) {
+	t := s.Time
+	if !i.Public() && !i.Held && t.Sub(i.Detected) >= l.hold {
+		l.emit(Event{Time: t, Incident: i.ID, Kind: KindPublish, By: byWatch})
+		if i.Phase == Detected {
+			l.enter(s, i, Investigating)
+		}
+	}
+	if t.Sub(i.Changed) >= evidenceEach && s.Excess > evidenceMore*i.Peak.Excess {
+		l.emit(Event{Time: t, Incident: i.ID, Kind: KindEvidence, By: byWatch, Evidence: evidence(s)})
+	}
+	switch i.Phase {
+	case Detected, Investigating:
+		if l.over(s, i) {
+			l.enter(s, i, Monitoring)
+		} else if l.mitigated(s, i) {
+			l.enter(s, i, Mitigating)
+		}
+	case Mitigating:
+		if l.over(s, i) {
+			l.enter(s, i, Monitoring)
+		}
+	case Monitoring:
+		if l.alarm.Equal(t) {
+			l.enter(s, i, Mitigating)
+		} else if t.Sub(later(l.alarm, i.entered())) >= cleanFor {
+			l.enter(s, i, Resolved)
+		}
+	}
+}
+
+// mitigated says whether users have been served for a while, in spite of the trouble.
+func (l *Log) mitigated(s watch.State, i *Incident) bool {
+	return (s.Protecting || i.Class != watch.ClassAttack) && s.Time.Sub(later(l.unwell, i.entered())) >= servedFor
+}
+
+// over says whether the trouble is. The watch itself waits for half an hour until it calls an attack over.
+func (l *Log) over(s watch.State, i *Incident) bool {
+	if l.alarm.Equal(s.Time) || s.BackendFault || s.AuthFault {
+		return false
+	}
+	return i.Class == watch.ClassAttack && !l.alarm.IsZero() || s.Time.Sub(later(l.bad, i.entered())) >= quietFor
+}
+
+// entered is when i came to its phase.
+func (i *Incident) entered() time.Time {
+	for k := len(i.Events) - 1; k > 0; k-- {
+		if e := &i.Events[k]; e.Kind == KindPhase || e.Kind == KindReopen {
+			return e.Time
+		}
+	}
+	return i.Opened
+}
+
+// enter takes i to phase p.
+func (l *Log) enter(s watch.State, i *Incident, p Phase) {
+	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: p, By: byWatch, Evidence: evidence(s)})
+}
+
+// attach notes what comes along with i, and when it is gone.
+func (l *Log) attach(s watch.State, i *Incident) {
+	for _, symptom := range []struct {
+		class watch.Class
+		there bool
+	}{
+		{watch.ClassAttack, s.Attacked()},
+		{watch.ClassAuthFault, s.AuthFault},
+		{watch.ClassBackendFault, s.BackendFault},
+		{watch.ClassStorm, s.Storm},
+	} {
+		if symptom.there {
+			l.seen[symptom.class] = s.Time
+		}
+		running := i.has(symptom.class)
+		e := Event{Time: s.Time, Incident: i.ID, Kind: KindAttach, Class: symptom.class, By: byWatch}
+		switch {
+		case symptom.class == i.Class:
+		case symptom.there && !running:
+			e.Evidence = evidence(s)
+			l.emit(e)
+		case running && s.Time.Sub(l.seen[symptom.class]) >= symptomFor:
+			e.Kind = KindDetach
+			l.emit(e)
+		}
+	}
+}
+
+// has says whether a symptom of this class goes on.
+func (i *Incident) has(class watch.Class) bool {
+	for _, s := range i.Symptoms {
+		if s.Class == class && s.To.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// evidence is what s shows.
+func evidence(s watch.State) *Evidence {
+	return &Evidence{
+		Onset: s.Onset, Excess: s.Excess, Score: s.Score, Observed: s.Observed, Expected: s.Expected, Served: s.Users.Served(),
+	}
+}
+
+// later returns the later of a and b.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

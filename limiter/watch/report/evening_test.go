@@ -1,0 +1,144 @@
+package report
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+	_ "time/tzdata" // people live by it on machines without time zones too
+
+	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
+)
+
+// monday is the first moment of a Monday.
+var monday = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+
+// tick is how often a watch takes stock.
+const tick = 10 * time.Second
+
+// usual is what the evening's service has in a minute on a common day: 3 users and now and then a stranger each second.
+var usual = watch.Signals{Logins: 110, Suspects: 1, Networks: 1}
+
+// An evening is a small service that is attacked from 11:00 to 13:00, with what a caller would have kept of it.
+type evening struct {
+	*watch.Watch
+	rand     *rand.Rand
+	location *time.Location
+	now      time.Time
+	log      *incident.Log
+	history  *History
+	start    time.Time         // when the attack begins
+	sent     map[time.Time]int // attempts by the hour
+	denied   int               // attempts of strangers from 11:00 to 13:00
+	stolen   []string          // accounts the attack got in with
+}
+
+// playEvening plays a Tuesday from 09:00 to 17:00 to a watch that knows what is usual.
+func playEvening(t *testing.T) *evening {
+	t.Helper()
+	location, err := time.LoadLocation("Europe/Oslo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 3, 24, 11, 0, 0, 0, location)
+	e := &evening{
+		Watch: watch.New(watch.Config{Location: location}), rand: rand.New(rand.NewPCG(43, 1)), location: location,
+		now: start.Add(-2 * time.Hour), history: NewHistory(), start: start, sent: map[time.Time]int{},
+	}
+	e.log, _ = incident.Replay(nil, 30*time.Second)
+	e.Assume(e.now, usual)
+	for e.now.Before(start.Add(6 * time.Hour)) {
+		e.tick()
+	}
+	return e
+}
+
+// tick plays 10 s, and keeps what the watch hands out.
+func (e *evening) tick() {
+	since := e.now.Sub(e.start)
+	if since == 90*time.Minute {
+		e.breakIn()
+	}
+	for range 15 + e.rand.IntN(7) {
+		e.tell(attempt("192.0.2.1", e.account(), watch.Attempt{Outcome: watch.Accepted, Known: true, Usual: true}))
+	}
+	suspects := e.rand.IntN(6) / 5
+	if since >= 0 && since < 2*time.Hour {
+		suspects += 50 + e.rand.IntN(9)
+	}
+	for range suspects {
+		var at [4]byte
+		binary.BigEndian.PutUint32(at[:], e.rand.Uint32())
+		e.tell(attempt(netip.AddrFrom4(at).String(), e.account(), watch.Attempt{Outcome: watch.Denied}))
+	}
+	e.now = e.now.Add(tick)
+	r := e.Tick(e.now)
+	for _, m := range r.Minutes {
+		e.history.AddMinute(m)
+	}
+	for _, h := range r.Hours {
+		e.history.AddHour(h)
+	}
+	if r.Ticked {
+		e.log.Observe(r.State)
+	}
+}
+
+// account returns the name of some account.
+func (e *evening) account() string { return fmt.Sprintf("user%05d", e.rand.IntN(50_000)) }
+
+// tell tells the watch of an attempt, and counts it.
+func (e *evening) tell(a watch.Attempt) {
+	e.Attempt(e.now, a)
+	e.sent[hourOf(e.now).UTC()]++
+	if since := e.now.Sub(e.start); a.Outcome == watch.Denied && since >= 0 && since < 2*time.Hour {
+		e.denied++
+	}
+}
+
+// breakIn lets the attack in with three passwords, and tells of waits and refusals.
+func (e *evening) breakIn() {
+	const from = "198.51.100.77"
+	for n := range 5 {
+		e.tell(attempt(from, fmt.Sprintf("victim%d", n), watch.Attempt{Outcome: watch.Denied}))
+	}
+	for n := range 3 {
+		name := fmt.Sprintf("Stolen|%d`\x1b[31m", n)
+		e.stolen = append(e.stolen, fmt.Sprintf("stolen|%d`\x1b[31m", n))
+		e.tell(attempt(from, name, watch.Attempt{Outcome: watch.Accepted, Known: true}))
+	}
+	for n := range 40 {
+		a := watch.Attempt{Outcome: watch.Rejected, Rule: "pair"}
+		if n%10 == 0 {
+			a = watch.Attempt{
+				Outcome: watch.Accepted, Usual: true, Known: true, Rule: "global", Waited: time.Second, Greeting: time.Second,
+			}
+		}
+		e.tell(attempt(from, "x", a))
+	}
+}
+
+// attempt returns a as one from this address on this account.
+func attempt(from, account string, a watch.Attempt) watch.Attempt {
+	a.Source = netip.MustParsePrefix(from + "/32")
+	a.Network = netip.PrefixFrom(a.Source.Addr(), 24).Masked()
+	a.Account = account
+	return a
+}
+
+// report returns the report of the one incident.
+func (e *evening) report(t *testing.T, f Form) *Report {
+	t.Helper()
+	i, ok := e.log.Find("")
+	if !ok || len(e.log.All()) != 1 {
+		t.Fatalf("%d incidents", len(e.log.All()))
+	}
+	from, to := Span(e.now, &i)
+	return New(e.now, Subject{
+		Incident: i, Minutes: e.history.Minutes(from, to), Hours: e.history.Hours(from, to), Location: e.location,
+		Lookup: func(netip.Addr) (uint32, string) { return 64500, "Example | Net" },
+	}, f)
+}

@@ -1,0 +1,130 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
+)
+
+// TestReport draws up the report of an attack and holds it to what was sent.
+func TestReport(t *testing.T) {
+	e := playEvening(t)
+	r := e.report(t, Internal)
+	if r.Phase != incident.Resolved || r.Class != watch.ClassAttack || r.Times.ToDetect <= 0 || r.Times.ToDetect > 120 || r.Times.ToInform != r.Times.ToDetect+30 {
+		t.Errorf("%s, %s, times %+v", r.Phase, r.Class, r.Times)
+	}
+	whole := 0
+	for _, h := range r.Volume[1 : len(r.Volume)-1] {
+		whole++
+		sent := e.sent[h.Start.UTC()]
+		if math.Abs(float64(h.Logins-sent)) > 0.02*float64(sent) {
+			t.Errorf("%s: %d logins, %d were sent", h.Start, h.Logins, sent)
+		}
+		if h.Above == nil || h.Start.Hour() == 12 && (*h.Above < 2.5 || *h.Above > 3.5 || h.Failed < 0.7) {
+			t.Errorf("%s: %+v", h.Start, h)
+		}
+	}
+	if whole < 3 {
+		t.Errorf("only %d whole hours", whole)
+	}
+	s := r.Sources
+	if math.Abs(float64(s.Denials-e.denied)) > 0.1*float64(e.denied) {
+		t.Errorf("%d denials, %d were made from 11:00 to 13:00", s.Denials, e.denied)
+	}
+	if near := float64(s.DistinctNetworks) / float64(s.Denials); near < 0.8 || near > 1.1 {
+		t.Errorf("%d networks behind %d denials", s.DistinctNetworks, s.Denials)
+	}
+	if len(s.Systems) != 1 || s.Systems[0].Share != 1 || s.Networks[0].Name != "198.51.100.0/24" || s.Networks[0].System != 64500 || len(s.Accounts) != topRows {
+		t.Errorf("sources: %+v", s)
+	}
+	if r.Resets.Count != 3 || r.Resets.Accounts[0].Account != e.stolen[0] {
+		t.Errorf("to reset: %+v", r.Resets)
+	}
+	if c := r.Checks; c.Refused != 36 || c.KnownWaited != 4 || len(c.Rules) != 2 {
+		t.Errorf("checks: %+v", c)
+	}
+	if r.Users.Ratio != 1 || r.Users.Asked < 5000 || r.Users.Greeting == 0 {
+		t.Errorf("users: %+v", r.Users)
+	}
+	text := string(r.Markdown())
+	for _, want := range []string{
+		e.start.Format("2006-01-02") + " 12:00 CET", "`stolen\\|1'", "AS64500 Example \\| Net", "- TODO: ", "detected: attack", "`198.51.100.0/24` | 41",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Error("a control character came through")
+	}
+}
+
+// TestPublicReport: nothing in it tells who, whom or from what limit on.
+func TestPublicReport(t *testing.T) {
+	e := playEvening(t)
+	if _, err := e.log.Do(e.now, incident.Command{Action: incident.ActNote, By: "kari", Text: "kari called the bank about 192.0.2.7"}); err == nil {
+		t.Fatal("the incident should be over")
+	}
+	i, _ := e.log.Find("")
+	if _, err := e.log.Do(e.now, incident.Command{Action: incident.ActNote, By: "kari", Text: "called 192.0.2.7", Incident: i.ID}); err != nil {
+		t.Fatal(err)
+	}
+	r := e.report(t, Public)
+	line, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"markdown": r.Markdown(), "JSON": line} {
+		for _, secret := range []string{
+			`\d+\.\d+\.\d+\.\d+`, "victim", "stolen", "kari", "AS64500", "excess", "score", "pair", "4\\.5 %", "suspect", "threshold",
+		} {
+			if found := regexp.MustCompile("(?i)" + secret).Find(text); found != nil {
+				t.Errorf("%s tells %q", name, found)
+			}
+		}
+		if !bytes.Contains(text, []byte("automated login attempts")) || !bytes.Contains(text, []byte("TODO")) && name == "markdown" {
+			t.Errorf("%s says nothing:\n%s", name, text)
+		}
+	}
+	for _, h := range r.Volume {
+		if h.Logins != round(h.Logins) || h.Class != "" {
+			t.Errorf("not rounded: %+v", h)
+		}
+	}
+}
+
+// TestReportOfNothing: an incident that people opened, with nothing in the history, and one that goes on.
+func TestReportOfNothing(t *testing.T) {
+	l, _ := incident.Replay(nil, 0)
+	if _, err := l.Do(monday, incident.Command{Action: incident.ActOpen, By: "kari", Class: watch.ClassBackendFault, Text: "disks"}); err != nil {
+		t.Fatal(err)
+	}
+	i, _ := l.Open()
+	for _, f := range []Form{Internal, Public} {
+		text := string(New(monday.Add(time.Hour), Subject{Incident: i}, f).Markdown())
+		if !strings.Contains(text, "It goes on") || strings.Contains(text, "NaN") || strings.Contains(text, "%!") {
+			t.Errorf("%s", text)
+		}
+	}
+}
+
+// TestPlainAndCode: what a client sent cannot become markup.
+func TestPlainAndCode(t *testing.T) {
+	for in, want := range map[string][2]string{
+		"a|b":                   {`a\|b`, "`a\\|b`"},
+		"`x` <b>\n# y":          {"\\`x\\` \\<b\\> \\# y", "`'x' <b> # y`"},
+		"\u202egnp\x00":         {"\uFFFDgnp\uFFFD", "`\uFFFDgnp\uFFFD`"},
+		"[a](http://x) ![i](j)": {`\[a\](http://x) \!\[i\](j)`, "`[a](http://x) ![i](j)`"},
+	} {
+		if got := [2]string{plain(in), code(in)}; got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
