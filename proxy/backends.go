@@ -3,7 +3,9 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,7 +20,7 @@ import (
 // BackendTLS is how TLS begins towards a backend.
 type BackendTLS uint8
 
-// The ways.
+// The modes of TLS towards a backend.
 const (
 	BackendClear    BackendTLS = iota // never
 	BackendStartTLS                   // by STARTTLS or STLS
@@ -30,7 +32,7 @@ var backendTLS = []string{"off", "starttls", "tls"}
 // String returns "off", "starttls" or "tls".
 func (m BackendTLS) String() string { return backendTLS[m] }
 
-// MarshalText returns the way as String does.
+// MarshalText returns the mode as String does.
 func (m BackendTLS) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // UnmarshalText reads what MarshalText writes.
@@ -45,12 +47,12 @@ type BackendConfig struct {
 	Addrs     []string // host:port
 	Proxy     ProxyVersion
 	TLS       BackendTLS
-	TLSConfig *tls.Config            // required unless TLS is BackendClear; without a ServerName the host of each is demanded
+	TLSConfig *tls.Config            // required unless TLS is BackendClear; without a ServerName each backend's host is verified
 	Logins    int                    // in flight per backend
 	Serves    func(name string) bool // server names that may be passed on; nil for none
 }
 
-// Backends are the servers of one protocol that logins are replayed to. It is
+// Backends is the pool of servers of one protocol that logins are replayed to. It is
 // safe for concurrent use.
 type Backends struct {
 	protocol dialogue.Protocol
@@ -62,42 +64,43 @@ type Backends struct {
 	slots            int          // of each backend: how many logins may be in flight
 	slotsTaken       atomic.Int64 // at all backends
 	mu               sync.Mutex
-	known, strangers limiter.Queue[*slotRequest] // who wait for a slot
-	nextBackend      int                         // which backend is next to give one
+	known, strangers limiter.Queue[*slotRequest]
+	nextBackend      int // index of the backend that gives the next slot
 }
 
 // backend is one server.
 type backend struct {
 	addr   string
 	tls    *tls.Config
-	logins int // in flight; guarded by the Backends' mu
+	logins int // in flight; guarded by the pool's mu
 	up     atomic.Bool
-	failed chan struct{}                         // holds a token when it has failed since the last probe
+	failed chan struct{}                         // holds a token if a login failed to reach it since the last probe
 	offer  atomic.Pointer[dialogue.Capabilities] // from the last probe that succeeded
 
 	sessions   atomic.Int64
 	dials      [numDialResults]atomic.Uint64
-	dialTime   atomic.Int64 // nanoseconds, in sum over the dials that succeeded
+	dialTime   atomic.Int64 // nanoseconds, the sum over dials that succeeded
 	changes    atomic.Uint64
 	probeError atomic.Pointer[string]
-	misses     int // probes that failed in a row; watch's
+	misses     int // probes that failed in a row; belongs to watch
 }
 
-// NewBackends returns the backends of p. All count as up until Watch finds
+// NewBackends returns the pool of backends of p. All count as up until Watch finds
 // otherwise.
 func NewBackends(p dialogue.Protocol, c BackendConfig) *Backends {
 	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), connect: netpoll.Dial}
 	for _, addr := range c.Addrs {
-		one := &backend{addr: addr, tls: named(c.TLSConfig, addr), failed: make(chan struct{}, 1)}
-		one.up.Store(true)
-		b.all = append(b.all, one)
+		s := &backend{addr: addr, tls: withServerName(c.TLSConfig, addr), failed: make(chan struct{}, 1)}
+		s.up.Store(true)
+		b.all = append(b.all, s)
 	}
 	b.offered.Store(new(dialogue.Capabilities))
 	return b
 }
 
-// named returns c, or with no ServerName in it a copy that demands the host of addr.
-func named(c *tls.Config, addr string) *tls.Config {
+// withServerName returns c, or a copy that verifies the host of addr if c has no
+// ServerName.
+func withServerName(c *tls.Config, addr string) *tls.Config {
 	if c == nil || c.ServerName != "" {
 		return c
 	}
@@ -110,36 +113,166 @@ func named(c *tls.Config, addr string) *tls.Config {
 	return c
 }
 
-// Healthy says whether at least one backend is up.
+// Healthy reports whether at least one backend is up.
 func (b *Backends) Healthy() bool {
-	for _, one := range b.all {
-		if one.up.Load() {
+	return slices.ContainsFunc(b.all, func(s *backend) bool { return s.up.Load() })
+}
+
+// errNoBackend says that no backend is up, errNoSlot that those which are up have as
+// many logins in flight as they may have.
+var (
+	errNoBackend = errors.New("no backend is up")
+	errNoSlot    = errors.New("all backends are busy with logins")
+)
+
+// markFailed notes that a login could not reach s, and reports whether another backend
+// should be tried: not if the cause is on this machine, nor once the time until has
+// come. It takes s down if another is up, or if the connection was refused. The last
+// backend stays up after any other failure, which may be due to load: a probe will tell
+// soon.
+func (b *Backends) markFailed(s *backend, err error, until time.Time) bool {
+	if isLocalFault(err) || !time.Now().Before(until) {
+		return false
+	}
+	another := slices.ContainsFunc(b.all, func(other *backend) bool { return other != s && other.up.Load() })
+	if another || errors.Is(err, syscall.ECONNREFUSED) {
+		s.set(false)
+	}
+	s.probeSoon()
+	return true
+}
+
+// isLocalFault reports whether a dial failed because this machine ran out of something,
+// which says nothing about the backend.
+func isLocalFault(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, e) {
 			return true
 		}
 	}
 	return false
 }
 
-// errNoBackend is what login gets when no backend is up, errNoSlot when those
-// that are up have as many logins in flight as they may.
-var (
-	errNoBackend = errors.New("no backend is up")
-	errNoSlot    = errors.New("all backends are busy with logins")
+// Limits on how long a backend may take to accept a connection, and to greet.
+const (
+	dialTimeout    = 3 * time.Second
+	welcomeTimeout = 5 * time.Second
 )
 
-// blame notes that a login could not enter one, and says whether another may do
-// better: not if the gate itself is to blame, nor if the time until has come. It
-// takes the backend down if there is another, or if nobody listens there. The last
-// one stays: any other failure may be its load, which must not make an outage. A
-// probe will tell soon.
-func (b *Backends) markFailed(one *backend, err error, until time.Time) bool {
-	if ownFault(err) || !time.Now().Before(until) {
-		return false
+// login connects to a backend at which the caller has a slot, before the time until.
+// The slot passes to the connection, or is given back if there is an error.
+func (b *Backends) login(s *backend, client clientInfo, until time.Time) (c *backendConn, err error) {
+	defer func() {
+		if c == nil { // after an error or a panic
+			b.release(s)
+		}
+	}()
+	raw, conn, err := b.dial(s, client, until, b.protocol.Welcome)
+	if err != nil {
+		return nil, err
 	}
-	another := slices.ContainsFunc(b.all, func(other *backend) bool { return other != one && other.up.Load() })
-	if another || errors.Is(err, syscall.ECONNREFUSED) {
-		one.set(false)
-	}
-	one.probeSoon()
-	return true
+	s.sessions.Add(1)
+	return &backendConn{Conn: conn, raw: raw, pool: b, backend: s, inLogin: true}, nil
 }
+
+// greetFunc reads a backend's greeting. It starts TLS by upgrade unless that is nil.
+type greetFunc func(conn *dialogue.Conn, upgrade func() error) error
+
+// dial connects to one backend, announces the client, begins TLS as configured and has
+// greet read the greeting, before the time until. The caller closes the connection.
+func (b *Backends) dial(s *backend, client clientInfo, until time.Time, greet greetFunc) (netpoll.Conn, *dialogue.Conn, error) {
+	started := time.Now()
+	raw, err := b.connect(s.addr, earlier(until, started.Add(dialTimeout)))
+	if err != nil {
+		s.count(dialResult(err))
+		return nil, nil, fmt.Errorf("dial backend %s: %w", s.addr, err)
+	}
+	welcomed := false
+	defer func() {
+		if !welcomed { // after an error or a panic
+			raw.Close()
+		}
+	}()
+	raw.SetDeadline(earlier(until, time.Now().Add(welcomeTimeout)))
+	conn, err := b.welcome(s, raw, client, greet)
+	if err != nil {
+		s.count(greetResult(err))
+		return nil, nil, fmt.Errorf("greet backend %s: %w", s.addr, err)
+	}
+	s.count(DialOK)
+	s.dialTime.Add(int64(time.Since(started)))
+	welcomed = true
+	return raw, conn, nil
+}
+
+// welcome sends the PROXY header and reads the greeting, in TLS as configured.
+func (b *Backends) welcome(s *backend, raw net.Conn, client clientInfo, greet greetFunc) (*dialogue.Conn, error) {
+	if b.config.Proxy != ProxyOff {
+		if !client.client.IsValid() {
+			client.client, client.local = addrPort(raw.LocalAddr()), addrPort(raw.RemoteAddr())
+		}
+		header, err := client.header(b.config.Proxy, b.config.Serves)
+		if err != nil {
+			return nil, fmt.Errorf("make PROXY header: %w", err)
+		}
+		if _, err := raw.Write(header); err != nil { // one write: Dovecot drops a split header
+			return nil, fmt.Errorf("send PROXY header: %w", err)
+		}
+	}
+	conn := dialogue.NewConn(raw)
+	switch b.config.TLS {
+	case BackendImplicit:
+		conn.Restart(tls.Client(raw, s.tls))
+	case BackendStartTLS:
+		return conn, greet(conn, func() error {
+			if conn.Buffered() > 0 {
+				return errors.New("backend sent clear text after its reply to STARTTLS")
+			}
+			secure := tls.Client(raw, s.tls)
+			conn.Restart(secure)
+			return secure.Handshake()
+		})
+	}
+	return conn, greet(conn, nil)
+}
+
+// DialResult is the result of a dial.
+type DialResult uint8
+
+// The results.
+const (
+	DialOK DialResult = iota
+	DialRefused
+	DialUnreachable
+	DialTimeout         // no connection in time
+	DialGreetingTimeout // no greeting in time
+	DialReset           // closed, or a wrong greeting
+	numDialResults
+)
+
+// String is the result's name in metrics.
+func (r DialResult) String() string {
+	return [...]string{"ok", "refused", "unreachable", "timeout", "greeting_timeout", "reset"}[r]
+}
+
+// dialResult sorts the error of a connect.
+func dialResult(err error) DialResult {
+	var ne net.Error
+	switch {
+	case errors.As(err, &ne) && ne.Timeout():
+		return DialTimeout
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return DialRefused
+	}
+	return DialUnreachable
+}
+
+// greetResult sorts the error of a greeting.
+func greetResult(err error) DialResult {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return DialGreetingTimeout
+	}
+	return DialReset
+}
+
+func (s *backend) count(r DialResult) { s.dials[r].Add(1) }

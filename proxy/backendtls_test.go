@@ -161,15 +161,15 @@ func TestNamed(t *testing.T) {
 		{&tls.Config{}, "[2001:db8::1]:143", "2001:db8::1"},
 		{&tls.Config{}, "no port", ""}, // and no connection either
 	} {
-		if got := named(c.config, c.addr); got.ServerName != c.want {
+		if got := withServerName(c.config, c.addr); got.ServerName != c.want {
 			t.Errorf("%s is named %q, want %q", c.addr, got.ServerName, c.want)
 		}
 	}
 	shared := &tls.Config{}
-	if named(shared, namedAddr); shared.ServerName != "" {
+	if withServerName(shared, namedAddr); shared.ServerName != "" {
 		t.Error("the config of all backends was changed for one")
 	}
-	if named(nil, namedAddr) != nil || named(given, namedAddr) != given {
+	if withServerName(nil, namedAddr) != nil || withServerName(given, namedAddr) != given {
 		t.Error("what has a name already, or none to have, was copied")
 	}
 }

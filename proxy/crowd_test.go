@@ -116,7 +116,7 @@ func TestNobodyMakesRoom(t *testing.T) {
 		last := g.arrives(ln, "203.0.113.7:2", "* OK …")
 		last.login()
 		g.arrives(ln, "198.51.100.1:1", "* BYE [UNAVAILABLE] "+busy).seeEnd()
-		g.from("198.51.100.1:2", secure).seeEnd()
+		g.from("198.51.100.1:2", secure).seeAlert()
 		synctest.Wait()
 		g.mu.Lock()
 		for _, r := range g.records {

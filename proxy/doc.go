@@ -1,73 +1,62 @@
-// Package proxy leads one connection from the door to a backend, room by room.
+// Package proxy takes a mail client's connection from accept to close: it ends TLS,
+// speaks the dialogue before login, asks the limiter, and only then dials a backend,
+// replays the login and relays data.
 //
-// # The walk
+// # The life of a connection
 //
-// A Server accepts connections and starts a session for each. A room is a step of
-// the walk and returns the next; walk.go goes from one to the other. A connection
-// that ends does so in one of them:
+// A [Server] accepts connections and starts a session for each. A session runs from step
+// to step (park.go has the loop); each step returns the next. A connection ends in one
+// of them:
 //
-//	accept            server.go     from a listener to a connection; where there are too many, crowd.go has the
-//	                                one make room that has waited longest before login
-//	PROXY header in   arrive.go     to a connection with the client's true address
-//	connect verdict   session.go    the limiter looks at the source alone
-//	TLS               arrive.go     at implicit doors; handshake.go bounds how many compute at once and says
-//	                                who is next, and newcomers who would wait for long are turned away;
-//	                                inturn.go gives a slot back while the client thinks
-//	dialogue          login.go      package dialogue hears what the client wants: TLS, login, leave
-//	verdict           login.go      the limiter is asked, once for each attempt; anew in the replay, where only
-//	                                that names the account
-//	tarpit            stay.go       the attempt waits out its verdict, for its turn among all (turns.go) and
-//	                                for a login slot (slots.go), before the password is tried; tarpit.go
-//	                                bounds how many do
-//	dial              replay.go     the first backend that is up, has a login slot and greets: backends.go says
-//	                                which, upstream.go connects, probe.go watches
-//	PROXY header out  header.go     client address and TLS facts, in one write
-//	replay            replay.go     package dialogue asks the backend
-//	settle            login.go      the limiter is told, once for each attempt
-//	relay             relay.go      octets both ways; nothing of the above is left but two connections, until
-//	                                one side ends it or silence.go does
-//	close             session.go    both ends are closed and the Record handed over; always reached
+//	accept            server.go          from a listener; over the limit of connections, evict.go closes
+//	                                     the one that has waited longest before login
+//	PROXY header in   proxyheader.go     the client's address, from load balancers only
+//	connect verdict   session.go         the limiter looks at the source alone
+//	TLS               tls.go             on implicit TLS listeners; few handshakes compute at once, others queue
+//	dialogue          session.go         package dialogue reads commands until the client wants TLS, login or logout
+//	verdict           attempt.go         the limiter is asked, once for each attempt
+//	tarpit            attempt.go         the attempt waits, before its password is tried: as the verdict says, for
+//	                                     the global bucket and for a login slot; tarpit.go bounds how many wait
+//	dial              backend_login.go   a backend that is up and has a login slot (slots.go) is connected to
+//	                                     (backends.go); probe.go finds out which are up
+//	PROXY header out  proxyheader.go     client address and TLS facts, in one write
+//	replay            backend_login.go   package dialogue sends the login to the backend
+//	settle            attempt.go         the limiter is told the outcome, once for each attempt
+//	relay             relay.go           data both ways, until one side closes or both are idle for too long
+//	close             session.go         both connections are closed and the [Record] is handed over; always reached
 //
-// There are two loops, both from what follows back to the dialogue: to hear again in
-// TLS, and after a denial. A backend is never dialled before the limiter has said
-// yes: its login slots are what the gate protects.
+// There are two loops, both back to the dialogue: after STARTTLS and after a denial. A
+// backend is never dialled before the limiter has said yes, for its login slots are what
+// postern protects.
 //
-// # Who waits
+// # Waiting
 //
-// Wherever a session waits for its client it is parked: nobody waits in Read, its
-// goroutine ends with its stack and its buffers, and package socket has another
-// begin in the next room when something comes. So it is before a handshake, before
-// each command, in the tarpit, and in each direction of a relay. Only within a
-// handshake, a command or an exchange a goroutine waits, and for a backend.
+// A session that waits for its client is parked: its goroutine ends, its buffers are
+// given back, and package netpoll starts the next step when there is something to read
+// or a deadline has passed. That is so before a handshake, before each command, in the
+// tarpit, and in each direction of a relay. A goroutine waits only within a handshake, a
+// command or a SASL exchange, and for a backend. So an idle session is two sockets, a
+// struct and its TLS state.
 //
-// What an attempt waits for in the tarpit rings a bell, which ends the wait as a
-// deadline would. The limiter decides whose turn it is, and one timer asks it; slots
-// are given by whoever gives one back. Both take the known first, and of strangers a
-// network at a time. Slots for a handshake are few and held for less than a
-// millisecond: there the newest is next, and no network is counted.
+// What an attempt waits for in the tarpit wakes its session by making the read deadline
+// pass. The limiter decides whose token is next; login slots go to the next in the queue
+// when one is given back. Both serve the known first, and strangers one network after
+// the other.
 //
-// TLS that is silent for a second is put to sleep (doze.go): package dormant keeps
-// two keys of it. So a silent session is two sockets and a struct.
+// # Ownership
 //
-// # Who owns what
+// A session belongs to the goroutine that runs it; while it is parked, to none. A relay
+// has two directions, each run by one goroutine at a time. A connection is parked by one
+// call that reports whether there is something to read already, so no data is missed.
 //
-// A session belongs to the goroutine that walks; parked, to nobody until it is
-// woken. The relay has two directions, with a goroutine each while they have
-// something to carry. A connection is parked in one call that says whether there is
-// anything to wait for: a word that comes meanwhile either keeps the goroutine or
-// begins the next, and none is lost.
-//
-// session.close closes the client's connection and upstream.leave the
-// backend's, and nobody else closes either: whoever wants a session to end makes
-// its deadlines pass, which wakes it. Nothing in a room logs or counts. An Attempt
-// is told when it is settled and a Record when the connection has ended, and the
-// logs and metrics are made of these; Stats reads the rest.
+// Only session.close closes the client's connection, and only backendConn.close the
+// backend's. To end a session from outside, its deadlines are made to pass, which wakes
+// it. No step logs or counts: [Server.Settled] gets each [Attempt] and [Server.Done]
+// each [Record], and logs and metrics are made from these. [Server.Stats] has the rest.
 //
 // # Deadlines
 //
-// Everything before login has one deadline, LOGIN_TIMEOUT from accept; the time
-// in the tarpit is added to it. A handshake and a PROXY header have their own
-// within that. A backend has dialTimeout, welcomeTimeout and replayTimeout, and
-// a relay ends when both sides are silent for too long. Package socket has one
-// timer for all of them.
+// Everything before login has one deadline, Timeouts.Login from accept; time in the
+// tarpit is added to it. A handshake and a PROXY header have their own within that. A
+// backend has dialTimeout, welcomeTimeout and replayTimeout.
 package proxy

@@ -168,7 +168,7 @@ func TestEnded(t *testing.T) {
 		told   bool // the backend, of the end
 	}{
 		"last word":  {io.EOF, EndClient, false, false, true},
-		"deaf":       {errors.Join(errPeerGone, io.ErrClosedPipe), EndBackend, true, false, false},
+		"deaf":       {errors.Join(errNotRead, io.ErrClosedPipe), EndBackend, true, false, false},
 		"break":      {errors.New("connection reset"), EndClient, true, true, false},
 		"truncation": {io.ErrUnexpectedEOF, EndClient, true, true, false},
 	} {

@@ -31,10 +31,14 @@ func slowDoor(now, most *atomic.Int32) Listener {
 }
 
 // inUse is how many slots are taken and how many handshakes wait for one.
-func (h *handshakes) inUse() int {
+func (h *handshakeQueue) inUse() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.taken + h.waiting()
+	n := h.taken
+	for r := range h.queues {
+		n += h.queues[r].Len()
+	}
+	return n
 }
 
 // hold takes all slots of g, and returns how to give them back.

@@ -14,15 +14,15 @@ import (
 
 // newTestTurn returns the connection under a handshake by itself, and its client's
 // end.
-func newTestTurn(h *handshakes) (near *memConn, c *handshakeConn) {
+func newTestTurn(h *handshakeQueue) (near *memConn, c *handshakeConn) {
 	near, far := newMemPair(clientAddr, gateAddr)
 	raw := netpoll.Wrap(far)
-	return near, &handshakeConn{Conn: raw, raw: raw, handshakes: h, slot: handshakeSlot{rank: strangers}, deadline: time.Now().Add(10 * time.Second)}
+	return near, &handshakeConn{Conn: raw, raw: raw, queue: h, slot: handshakeSlot{rank: rankStranger}, deadline: time.Now().Add(10 * time.Second)}
 }
 
 // A handshake holds a slot from what it reads to when it must wait for more.
 func TestInTurn(t *testing.T) {
-	var h handshakes
+	var h handshakeQueue
 	near, c := newTestTurn(&h)
 	b := make([]byte, 10)
 	for range 3 {
@@ -50,16 +50,16 @@ func TestInTurn(t *testing.T) {
 // One that reads its hello bit by bit waits for no longer than any other stranger;
 // one that has been answered waits until its deadline.
 func TestInTurnWaits(t *testing.T) {
-	for r, most := range map[rank]time.Duration{strangers: maxStrangerWait, known: 10 * time.Second, halfDone: 10 * time.Second} {
+	for r, most := range map[rank]time.Duration{rankStranger: maxStrangerWait, rankKnown: 10 * time.Second, rankStarted: 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			var h handshakes
+			var h handshakeQueue
 			var other handshakeSlot
 			h.acquire(&other)
 			near, c := newTestTurn(&h)
 			c.slot.rank = r
 			begun := time.Now()
 			near.Write([]byte("hello"))
-			if _, err := c.Read(make([]byte, 10)); err != errHandshakesOverloaded || time.Since(begun) != most {
+			if _, err := c.Read(make([]byte, 10)); err != errNoSlotInTime || time.Since(begun) != most {
 				t.Errorf("rank %v waited %v: %v", r, time.Since(begun), err)
 			}
 			time.AfterFunc(time.Second/2, func() { h.release(&other) })
@@ -87,7 +87,7 @@ func TestMidway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				near, turn := newTestTurn(new(handshakes))
+				near, turn := newTestTurn(new(handshakeQueue))
 				config := &tls.Config{InsecureSkipVerify: true, CurvePreferences: c.curves}
 				go tls.Client(near, config).Handshake()
 				serving := gateCert.Server()
@@ -97,8 +97,8 @@ func TestMidway(t *testing.T) {
 					t.Fatal(err)
 				}
 				turn.finish()
-				if first := slices.Index(watched.ranks, halfDone); first < c.hellos {
-					t.Errorf("ranks %v, want %v after %d hellos", watched.ranks, halfDone, c.hellos)
+				if first := slices.Index(watched.ranks, rankStarted); first < c.hellos {
+					t.Errorf("ranks %v, want %v after %d hellos", watched.ranks, rankStarted, c.hellos)
 				}
 			})
 		})

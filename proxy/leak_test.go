@@ -88,7 +88,7 @@ func TestQueueHasNoGoroutines(t *testing.T) {
 		t.Skipf("only %d waited within %v", n-1, maxStrangerWait)
 	}
 	for range 50 {
-		if r := <-l.records; r.Verdict != overloadVerdict {
+		if r := <-l.records; r.Verdict != overloaded {
 			t.Errorf("record %+v", r)
 		}
 	}
@@ -115,7 +115,7 @@ func settles(t *testing.T, before counted) {
 	deadline := time.Now().Add(truePatience)
 	for now := range tick.C {
 		after := census(t)
-		if after.goroutines <= before.goroutines+idleWorkers && after.descriptors <= before.descriptors {
+		if after.goroutines <= before.goroutines+maxIdleWorkers && after.descriptors <= before.descriptors {
 			return
 		}
 		if now.After(deadline) {

@@ -79,7 +79,7 @@ func resting(t *testing.T, many int, config *tls.Config, server *Server, heard *
 		}
 		ended.Add(1)
 		r := newRelay(side{EndClient, conn, raw}, side{EndBackend, heard, netpoll.Wrap(heard)}, func() { raw.Close(); ended.Done() })
-		r.idleLimit, r.lastMove, r.running, r.server = time.Hour, time.Since(epoch), 1, server
+		r.idleLimit, r.lastMove, r.running, r.workers = time.Hour, time.Since(epoch), 1, server.workers
 		begun.Go(func() {
 			if secure, ok := conn.(*tls.Conn); ok {
 				if err := secure.Handshake(); err != nil {

@@ -136,6 +136,19 @@ func (p *peer) tryTLS(c *tls.Config) (*tls.Conn, error) {
 	return secure, nil
 }
 
+// seeAlert begins a handshake and demands that the server ends it by an alert, and not by
+// a reset.
+func (p *peer) seeAlert() {
+	p.t.Helper()
+	var alert *net.OpError
+	if _, err := p.tryTLS(nil); !errors.As(err, &alert) || alert.Op != "remote error" {
+		p.fail("%s: handshake: got %v, want an alert", p.name, err)
+	}
+	if n, err := p.Conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		p.fail("%s: after the alert got %d bytes, %v; want the end", p.name, n, err)
+	}
+}
+
 // serveTLS makes the handshake of a backend.
 func (p *peer) serveTLS(c *tls.Config) error {
 	secure := tls.Server(&readAhead{Conn: p.Conn, r: p.r}, c) // the hello may have come with the header

@@ -7,34 +7,34 @@ import (
 	"postern/limiter"
 )
 
-// Attempt is one login a client asked for, told when it is settled: a session
-// may go on for days, and nobody should learn of its login only then.
+// Attempt is one login that a client asked for. It is reported when it is settled and not
+// with the Record, for a session may last for days.
 type Attempt struct {
 	Session  string // the ID of the connection's Record
 	Listener string
 	Protocol string
 	Client   netip.AddrPort
-	Account  string // as the client sent it: unescaped and of any length up to a line
+	Account  string // as the client sent it: not escaped, up to a line long
 	Method   string // how the client logged in: LOGIN, USER or a SASL mechanism
 	Backend  string // address of the backend that was asked, empty if none was
 	Verdict  limiter.Verdict
-	Observed bool // Verdict was told of and not acted on
+	Observed bool // Verdict was not enforced
 	Outcome  limiter.Outcome
 	Waited   time.Duration // in the tarpit
-	Gone     bool          // the client left while it waited
-	Took     time.Duration // from the request to its answer, the wait included
+	Gone     bool          // the client closed while it waited
+	Took     time.Duration // from the request to its answer, including the wait
 	Greeting time.Duration // from accept to the greeting; of a connection's first attempt only, else zero
-	Err      error         // why no backend settled it, nil if one did
+	Err      error         // why no backend settled it, nil if a backend did
 }
 
-// Record is the whole story of one connection, made once, at its end.
+// Record is everything about one connection, made once, at its end.
 type Record struct {
-	ID       string // tells this connection from all others, those before a restart included
+	ID       string // unique, also over restarts
 	Listener string
 	Protocol string
 	Start    time.Time
 	Duration time.Duration
-	Client   netip.AddrPort // from the PROXY header, where one is believed
+	Client   netip.AddrPort // from the PROXY header, where one is accepted
 	Local    netip.AddrPort // the address the client connected to, likewise
 
 	Handshake Handshake
@@ -42,10 +42,10 @@ type Record struct {
 	Cipher    string
 	Resumed   bool
 
-	// Verdict is the strictest the connection met: at connect, at an attempt or
-	// from a room that was full.
+	// Verdict is the strictest that the connection met: at connect, at an attempt or
+	// where a queue was full.
 	Verdict  limiter.Verdict
-	Observed bool   // verdicts were told of and not acted on
+	Observed bool   // verdicts were not enforced
 	Attempts int    // that were settled
 	Account  string // of the accepted attempt, empty without one
 	Backend  string // where the session was relayed to
@@ -56,24 +56,24 @@ type Record struct {
 	Step       Step // where the connection ended
 	End        End  // why
 	Err        error
-	FromClient int64 // octets relayed after login
+	FromClient int64 // bytes relayed after login
 	ToClient   int64
 }
 
-// Handshake is what became of the TLS handshake.
+// Handshake is the result of the TLS handshake.
 type Handshake uint8
 
-// The handshakes.
+// The results of the handshake.
 const (
 	HandshakeNone   Handshake = iota // none was begun
 	HandshakeDone                    // the connection is in TLS
-	HandshakeFailed                  // it broke off
+	HandshakeFailed                  // it failed
 )
 
-// Room is a step in the walk of a connection.
+// Step is a stage of a connection's life.
 type Step uint8
 
-// The rooms, in the order of the walk.
+// The steps, in their order.
 const (
 	StepAccept Step = iota
 	StepProxyHeader
@@ -87,7 +87,7 @@ const (
 	StepRelay
 )
 
-// String is the room's name in logs.
+// String is the step's name in logs.
 func (r Step) String() string {
 	return [...]string{
 		"accept", "proxy_header", "connect", "tls", "dialogue", "verdict", "tarpit", "dial", "replay", "relay",
@@ -99,18 +99,18 @@ type End uint8
 
 // The ends.
 const (
-	EndClient      End = iota // the client left or was lost
+	EndClient      End = iota // the client closed or was lost
 	EndBackend                // the backend closed a session, as after LOGOUT, or failed a login
 	EndRefused                // by a verdict
 	EndTries                  // too many denied attempts
-	EndTimeout                // took too long before login, or was silent for too long after
-	EndProtocol               // the client broke the protocol, or spoke another
+	EndTimeout                // took too long before login, or was idle for too long after it
+	EndProtocol               // the client violated the protocol, or spoke another
 	EndTLS                    // the handshake failed
 	EndProxyHeader            // a PROXY header was missing or malformed
 	EndProbe                  // a health check by a load balancer
 	EndEvicted                // made room for another connection
-	EndShutdown               // the gate went down
-	EndPanic                  // a fault of the gate
+	EndShutdown               // the server closed
+	EndPanic                  // a fault in postern
 	numEnds
 )
 
@@ -122,7 +122,7 @@ func (e End) String() string {
 	}[e]
 }
 
-// Ends returns every End there is, for metrics that start at zero.
+// Ends returns every End, for metrics that start at zero.
 func Ends() []End {
 	ends := make([]End, numEnds)
 	for i := range ends {

@@ -36,10 +36,13 @@ func TestRefusedAtConnect(t *testing.T) {
 					switch d.Name {
 					case "imap":
 						c.hear("* BYE [UNAVAILABLE] " + busy)
+						c.seeEnd()
 					case "pop3":
 						c.hear(pop3Busy)
+						c.seeEnd()
+					default:
+						c.seeAlert()
 					}
-					c.seeEnd()
 					g.greeted(g.from("203.0.113.8:40000", ln), d)
 
 					synctest.Wait()
@@ -223,4 +226,26 @@ func TestTemporaryRefusal(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A refused client that sends no hello does not stay, and only so many may stay at once.
+func TestRefusedConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, imapsDoor.Protocol, nil)
+		g.limit(limiter.Policy{Open: 1})
+		ln := g.open(imapsDoor)
+		g.greeted(g.from(clientAddr, ln), imapsDoor)
+		for range maxRefused + 10 {
+			g.from(clientAddr, ln)
+		}
+		synctest.Wait()
+		if n := g.Stats().Open; n != 1+maxRefused {
+			t.Errorf("%d connections are open, want %d", n, 1+maxRefused)
+		}
+		<-time.After(helloTimeout)
+		synctest.Wait()
+		if n := g.Stats().Open; n != 1 {
+			t.Errorf("%d connections are open, want 1", n)
+		}
+	})
 }

@@ -14,12 +14,12 @@ import (
 	"postern/proxy/netpoll"
 )
 
-// How long a session may be silent when one side has said its last word. A
-// backend may still be at work for a client that will say no more; a client has
-// nothing left to wait for.
+// How long a session may be idle once one side has closed its sending direction. A
+// backend may still be at work for a client that sends no more. A client has nothing
+// left to wait for.
 const (
-	halfOpen = 30 * time.Second
-	linger   = 5 * time.Second
+	halfOpenBackend = 30 * time.Second
+	halfOpenClient  = 5 * time.Second
 )
 
 // relayBuffer holds two TLS records.
@@ -27,52 +27,54 @@ const relayBuffer = 32 << 10
 
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
-// relay is what carries octets both ways, once a session is logged in, until one
-// side ends it, both are silent for too long, or the gate goes down. Its two
-// directions have a goroutine and a buffer each while there is something to
-// carry, and nothing while there is not.
+// relay carries data both ways once a session is logged in, until one side closes, both
+// are idle for too long, or the server closes. Each of its two directions has a
+// goroutine and a buffer while there is data, and is parked while there is none.
+//
+// Idle time is measured by the deadlines of the two connections. Data that moves only
+// sets lastMove and the write deadline; a direction whose read deadline has passed looks
+// at lastMove before it ends the session.
 type relay struct {
 	client, backend side
 	up, down        direction
-	end             func() // called when both have ended
-	server          *Server
+	end             func() // called when both directions have ended
+	workers         workers
 
 	mu        sync.Mutex
-	idleLimit time.Duration // of silence
-	lastMove  time.Duration // when something moved, since epoch
-	err       error         // why the session ended, nil when it did so in good order
+	idleLimit time.Duration
+	lastMove  time.Duration // since epoch
 	running   uint8         // directions that have not ended
-	endBy     End           // the side that ended the session
-	endKnown  bool          // why and err are
+	endBy     End           // why the session ended
+	err       error         // likewise; nil after an orderly end
+	endKnown  bool          // endBy and err are set
 	aborted   bool          // it must end now
 }
 
-// side is one side of a relay: what it is to blame for, the connection to read
-// and write, and the TCP connection under it.
+// side is one side of a relay.
 type side struct {
-	end  End
-	conn net.Conn
-	raw  netpoll.Conn
+	end  End          // of a session that this side ends
+	conn net.Conn     // to read and write
+	raw  netpoll.Conn // under conn
 }
 
-// direction is what is carried from src to dst.
+// direction carries data from src to dst.
 type direction struct {
 	relay    *relay
 	dst, src *side
-	carried  int64
+	carried  int64 // bytes
 }
 
-// relay begins to relay. It returns an error if the session must end at once;
-// without one, it ends when the relay does.
+// startRelay is the last step of a session. It returns an error if the session must end
+// at once; otherwise the session ends when the relay does.
 func (s *session) startRelay() (step, error) {
 	r := newRelay(side{EndClient, s.client.Conn, s.raw}, side{EndBackend, s.backend.Conn.Conn, s.backend.raw}, s.relayed)
-	r.server = s.server
+	r.workers = s.server.workers
 	if !s.enterRelay(r) {
 		return nil, ending{s.isStopped(), errStopped}
 	}
-	early, late := s.client.Rest(), s.backend.Rest()
-	s.client, s.backend.Conn, s.tls = nil, nil, nil // what was for the login only
-	r.begin(s.server.Timeouts.Idle, early, late)
+	fromClient, fromBackend := s.client.Rest(), s.backend.Rest()
+	s.client, s.backend.Conn, s.tls = nil, nil, nil // only the login needs them
+	r.begin(s.server.Timeouts.Idle, fromClient, fromBackend)
 	return nil, nil
 }
 
@@ -84,23 +86,23 @@ func newRelay(client, backend side, end func()) *relay {
 	return r
 }
 
-// begin sets both directions going, each with what its side has said too early.
-func (r *relay) begin(idle time.Duration, early, late []byte) {
+// begin starts both directions, each with what was read ahead from its side.
+func (r *relay) begin(idle time.Duration, fromClient, fromBackend []byte) {
 	r.mu.Lock()
 	r.idleLimit, r.lastMove = idle, time.Since(epoch)
 	for _, e := range []*side{&r.client, &r.backend} {
 		e.raw.SetNonblock(true)
 		if !r.aborted {
-			e.raw.SetDeadline(r.due())
+			e.raw.SetDeadline(r.idleDeadline())
 		}
 	}
 	r.mu.Unlock()
-	go r.down.carry(late)
-	r.up.carry(early)
+	go r.down.carry(fromBackend)
+	r.up.carry(fromClient)
 }
 
-// enterRelay marks the session as logged in. It returns false if the session must
-// end at once.
+// enterRelay marks the session as logged in. It returns false if the session must end at
+// once.
 func (s *session) enterRelay(r *relay) bool {
 	s.record.Step = StepRelay
 	if s.connection != nil {
@@ -127,41 +129,31 @@ func (s *session) relayed() {
 	s.close()
 }
 
-// closeWrite tells the peer that no more will come, in TLS and below it. It
-// reports whether the connection could do so.
-func (e *side) closeWrite() bool {
-	if c, ok := e.conn.(*tls.Conn); ok && c.CloseWrite() != nil {
-		return false
-	}
-	return e.raw.CloseWrite() == nil
-}
-
-// Wake has the direction look whether there is something to carry.
-func (d *direction) Wake() { d.relay.server.workers.run(d) }
+// Wake runs the direction when there is something to read or its deadline has passed.
+func (d *direction) Wake() { d.relay.workers.start(d) }
 
 func (d *direction) run() { d.carry(nil) }
 
-// carry writes ahead and then whatever src says, until src has nothing to say
-// for now, or no more at all.
+// carry writes ahead and then what src sends, until the direction is parked or ends.
 func (d *direction) carry(ahead []byte) {
 	err := d.copy(ahead)
 	if err == errParked {
-		return // another goroutine may have begun
+		return // another goroutine may run the direction already
 	}
 	if d.relay.ended(d.dst, d.src, err) {
 		d.relay.end()
 	}
 }
 
-// errDeaf means that the side that is written to has gone, errParked that the
-// direction was left until src has something to say.
+// errNotRead says that the side that is written to does not read any more, errParked that
+// the direction is parked until src sends something.
 var (
-	errPeerGone = errors.New("nobody reads any more")
-	errParked   = errors.New("nothing to carry")
+	errNotRead = errors.New("peer does not read any more")
+	errParked  = errors.New("parked")
 )
 
-// copy writes ahead and then whatever src has to dst. It ends with io.EOF at the
-// end of src, errDeaf when dst takes no more, and errParked.
+// copy writes ahead and then what src sends to dst. It returns io.EOF at the end of src,
+// errNotRead if dst does not take the data, and errParked.
 func (d *direction) copy(ahead []byte) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -181,7 +173,8 @@ func (d *direction) copy(ahead []byte) (err error) {
 		switch {
 		case err == nil:
 		case err == netpoll.ErrWouldBlock:
-			if d.park() {
+			releaseInput(d.src.conn)
+			if d.src.raw.Park(d) {
 				return errParked
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded) && d.relay.extendRead(d.src):
@@ -191,7 +184,7 @@ func (d *direction) copy(ahead []byte) (err error) {
 	}
 }
 
-// gather reads into p whatever is there: TLS hands out one record at a time.
+// readAvailable reads into p what there is: TLS returns one record at a time.
 func (d *direction) readAvailable(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int
@@ -212,47 +205,49 @@ func (d *direction) write(p []byte) error {
 		d.relay.timeOut()
 	}
 	if err != nil {
-		return errors.Join(errPeerGone, err)
+		return errors.Join(errNotRead, err)
 	}
 	return nil
 }
 
-// park leaves src until it has something to say. If it returns true, the direction
-// belongs to whoever wakes it from then on.
-func (d *direction) park() bool {
-	releaseInput(d.src.conn)
-	return d.src.raw.Park(d)
-}
-
-// ended notes that nothing more goes from src to dst, and says whether nothing
-// goes the other way either. If something does and this is in good order, dst is
-// told, and gets a little time to finish. A side that reads no more may still
-// have said something, which is on its way. Anything else cuts both off.
+// ended notes that the direction from src to dst has ended, and reports whether the other
+// has ended too. If not and if the end was orderly, dst is told by closing the sending
+// direction, and gets a little time to finish; a side that reads no more may have sent
+// something that is still on its way. Any other end aborts both directions.
 func (r *relay) ended(dst, src *side, err error) (over bool) {
-	last, deaf := errors.Is(err, io.EOF), errors.Is(err, errPeerGone)
+	last, notRead := errors.Is(err, io.EOF), errors.Is(err, errNotRead)
 	switch {
 	case last:
 		over = r.directionEnded(src.end, nil)
-	case deaf:
+	case notRead:
 		over = r.directionEnded(dst.end, err)
 	default:
 		over = r.directionEnded(src.end, err)
 	}
 	switch {
 	case over:
-	case deaf || last && dst.closeWrite():
-		patience := halfOpen
+	case notRead || last && dst.closeWrite():
+		limit := halfOpenBackend
 		if dst.end == EndClient {
-			patience = linger
+			limit = halfOpenClient
 		}
-		r.shortenIdle(patience, dst, src)
+		r.shortenIdle(limit, dst, src)
 	default:
 		r.abort()
 	}
 	return over
 }
 
-// blame notes why a direction has ended, and reports whether it was the last.
+// closeWrite closes the sending direction, in TLS and below it. It reports whether the
+// connection could do so.
+func (e *side) closeWrite() bool {
+	if c, ok := e.conn.(*tls.Conn); ok && c.CloseWrite() != nil {
+		return false
+	}
+	return e.raw.CloseWrite() == nil
+}
+
+// directionEnded notes why a direction has ended, and reports whether it was the last.
 func (r *relay) directionEnded(end End, err error) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -261,8 +256,8 @@ func (r *relay) directionEnded(end End, err error) (last bool) {
 	return r.running == 0
 }
 
-// note notes why the session ends, unless that is known. A fault of the gate is
-// always told of. r.mu must be held.
+// note notes why the session ends. The first reason stays, except that a panic replaces
+// it. r.mu must be held.
 func (r *relay) note(end End, err error) {
 	var fault ending
 	if errors.As(err, &fault) {
@@ -271,4 +266,63 @@ func (r *relay) note(end End, err error) {
 	if !r.endKnown {
 		r.endBy, r.err, r.endKnown = end, err, true
 	}
+}
+
+// idleDeadline is when the session will have been idle for too long. r.mu must be held.
+func (r *relay) idleDeadline() time.Time { return epoch.Add(r.lastMove + r.idleLimit) }
+
+// noteWrite notes that data is being written to dst, which must take it before the
+// session is idle for too long.
+func (r *relay) noteWrite(dst *side) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lastMove = time.Since(epoch); !r.aborted {
+		dst.raw.SetWriteDeadline(r.idleDeadline())
+	}
+}
+
+// extendRead sets the read deadline of src anew and returns true, unless the session has
+// been idle for too long: then it ends the session.
+func (r *relay) extendRead(src *side) bool {
+	r.mu.Lock()
+	deadline := r.idleDeadline()
+	if !r.aborted && time.Now().Before(deadline) {
+		defer r.mu.Unlock()
+		src.raw.SetReadDeadline(deadline)
+		return true
+	}
+	r.mu.Unlock()
+	r.timeOut()
+	return false
+}
+
+// shortenIdle lowers the idle limit, counted from now, for what is still read from src
+// and written to dst.
+func (r *relay) shortenIdle(limit time.Duration, src, dst *side) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.aborted || limit >= r.idleLimit {
+		return
+	}
+	r.idleLimit, r.lastMove = limit, time.Since(epoch)
+	src.raw.SetReadDeadline(r.idleDeadline())
+	dst.raw.SetWriteDeadline(r.idleDeadline())
+}
+
+// timeOut ends a session that was idle for too long. If one side has closed before, that
+// stays the reason.
+func (r *relay) timeOut() {
+	r.mu.Lock()
+	r.note(EndTimeout, errors.New("session was idle for too long"))
+	r.mu.Unlock()
+	r.abort()
+}
+
+// abort wakes both directions and has them end.
+func (r *relay) abort() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.aborted = true
+	r.client.raw.SetDeadline(past)
+	r.backend.raw.SetDeadline(past)
 }

@@ -39,7 +39,7 @@ func relayedFor(t *testing.T, d Listener, idle time.Duration, play func(*peer)) 
 func relayBetween(client, backend net.Conn) *relay {
 	near, far := netpoll.Wrap(client), netpoll.Wrap(backend)
 	r := newRelay(side{EndClient, near, near}, side{EndBackend, far, far}, func() {})
-	r.idleLimit, r.lastMove, r.server = time.Hour, time.Since(epoch), new(Server)
+	r.idleLimit, r.lastMove, r.workers = time.Hour, time.Since(epoch), newWorkers()
 	return r
 }
 
@@ -119,7 +119,7 @@ func TestHalfCloseByBackend(t *testing.T) {
 			})
 			c.hear("LAST")
 			c.seeEnd()
-			<-time.After(linger - time.Second)
+			<-time.After(halfOpenClient - time.Second)
 			c.say("thanks")
 			c.Close()
 			if r := g.record(); r.End != EndBackend || r.Err != nil || r.FromClient != 8 || r.ToClient != 6 {

@@ -19,7 +19,7 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// TLSMode is how TLS begins at a door.
+// TLSMode is how TLS begins on a listener.
 type TLSMode uint8
 
 // The modes.
@@ -28,38 +28,38 @@ const (
 	Implicit                // at once
 )
 
-// Door is one way in: a protocol and how TLS begins. Several listeners can
-// share a door.
+// Listener is one kind of listener: a protocol and how TLS begins. Several sockets can
+// share it.
 type Listener struct {
 	Name     string // the listener label of metrics and logs: imap, imaps, pop3, pop3s
 	Protocol dialogue.Protocol
 	TLS      TLSMode
-	Config   *tls.Config // nil at an Upgrade door that cannot begin TLS
+	Config   *tls.Config // nil on an Upgrade listener that cannot begin TLS
 }
 
-// Timeouts bound a connection's stay.
+// Timeouts bound the time that a connection may take.
 type Timeouts struct {
 	Login     time.Duration // from accept to login, time in the tarpit excluded
 	Handshake time.Duration // one TLS handshake, and one PROXY header
-	Idle      time.Duration // silence after login
+	Idle      time.Duration // without data in either direction, after login
 }
 
-// Server relays mail sessions to backends. Its fields must not change once Serve
-// is called; a Server cannot be used again after Shutdown or Close.
+// Server relays mail sessions to backends. Its fields must not change once Serve is
+// called; a Server cannot be used again after Shutdown or Close.
 type Server struct {
 	Limiter        *limiter.Limiter
 	Backends       map[string]*Backends // by the protocol's name
-	ProxyFrom      []netip.Prefix       // who must begin with a PROXY header; nobody else may
+	ProxyFrom      []netip.Prefix       // must begin with a PROXY header; no other address may
 	CleartextLogin bool                 // allow passwords without TLS
 	Tries          int                  // denied attempts per connection
-	MaxConnections int                  // all doors together
-	MaxDescriptors int                  // of which a connection takes one, and a second to a backend
-	TarpitMax      time.Duration        // the longest an attempt waits for its turn
+	MaxConnections int                  // all listeners together
+	MaxDescriptors int                  // a connection takes one, and a second one to a backend
+	TarpitMax      time.Duration        // the longest wait of an attempt for the global bucket and a login slot
 	Tarpit         TarpitLimits
 	Timeouts       Timeouts
 
-	// Settled is told of each attempt when it is settled, Done of each
-	// connection when both its ends are closed. They are called from many
+	// Settled is called with each attempt when it is settled, Done with the Record of
+	// each connection when both its ends are closed. They are called from many
 	// goroutines and must not block.
 	Settled func(Attempt)
 	Done    func(Record)
@@ -68,20 +68,21 @@ type Server struct {
 	tarpit     tarpit
 	dispatcher dispatcher
 	observing  atomic.Bool
-	handshakes handshakes
+	handshakes handshakeQueue
 	workers    workers
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
 	sessions  map[*session]bool
 	prelogin  list.List // of *session, the longest-waiting first
-	evicting  int       // of the sessions, evicted and not gone yet
+	evicting  int       // of the sessions, evicted and not closed yet
 	closing   bool
 	idle      chan struct{} // closed when closing and no session is left
-	life      string        // tells the IDs of one process from those of the next
+	idPrefix  string        // of session IDs; differs from process to process
 	serial    uint64
 
 	relaying  atomic.Int64
+	refused   atomic.Int64 // sessions that wait for a hello before they are refused
 	emfile    atomic.Uint64
 	otherFail atomic.Uint64
 }
@@ -98,20 +99,19 @@ func (s *Server) init() {
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
 		s.idle = make(chan struct{})
-		s.life = strings.ToLower(rand.Text()[:6])
+		s.idPrefix = strings.ToLower(rand.Text()[:6])
 	})
 }
 
-// Observe says whether verdicts are only told of and not acted on: everybody
-// passes who would pass without a Limiter. It may be called at any time, and is
-// off at first.
+// Observe sets observe mode: verdicts are reported and not enforced. It may be called at
+// any time. Verdicts are enforced at first.
 func (s *Server) Observe(on bool) { s.observing.Store(on) }
 
-// Serve accepts connections on ln for door d until Shutdown or Close, and then
-// returns ErrServerClosed. It closes ln, which should be one of package socket: any
-// other costs a goroutine for each connection that waits. A failing accept is tried
-// again, for ever: running out of descriptors must slow the gate down, not end it.
-func (s *Server) Serve(ln net.Listener, d Listener) error {
+// Serve accepts connections on ln until Shutdown or Close, and then returns
+// ErrServerClosed. It closes ln, which should be one of package netpoll: with any other,
+// each parked connection costs a goroutine. Accepting goes on after an error, for
+// running out of descriptors must slow the service down and not end it.
+func (s *Server) Serve(ln net.Listener, l Listener) error {
 	s.init()
 	defer ln.Close()
 	if !s.listen(ln) {
@@ -121,7 +121,7 @@ func (s *Server) Serve(ln net.Listener, d Listener) error {
 	for {
 		conn, err := ln.Accept()
 		switch {
-		case err == nil && s.accept(conn, &d):
+		case err == nil && s.accept(conn, &l):
 			pause = 0
 		case err == nil || s.isClosing():
 			return ErrServerClosed
@@ -133,7 +133,7 @@ func (s *Server) Serve(ln net.Listener, d Listener) error {
 	}
 }
 
-// listen notes ln, unless the server is closing.
+// listen adds ln to the listeners, and returns false if the server is closing.
 func (s *Server) listen(ln net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,8 +147,8 @@ func (s *Server) isClosing() bool {
 	return s.closing
 }
 
-// acceptFailed counts a failed accept. Where descriptors ran out, a connection
-// that waits for nothing good makes room.
+// acceptFailed counts a failed accept. If descriptors ran out, it closes a connection
+// before login.
 func (s *Server) acceptFailed(err error) {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		s.emfile.Add(1)
@@ -160,11 +160,11 @@ func (s *Server) acceptFailed(err error) {
 	s.otherFail.Add(1)
 }
 
-// accept begins a session on conn, which the session closes. Where there are as
-// many as there may be, it makes room for it, or, with everybody logged in, turns it
-// away. It closes conn and returns false if the server is closing.
-func (s *Server) accept(conn net.Conn, d *Listener) bool {
-	ss := newSession(s, d, conn)
+// accept begins a session on conn, which the session closes. At the limit of connections
+// it evicts another before login, or, if all are logged in, has the new session refused.
+// It closes conn and returns false if the server is closing.
+func (s *Server) accept(conn net.Conn, l *Listener) bool {
+	ss := newSession(s, l, conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -172,24 +172,24 @@ func (s *Server) accept(conn net.Conn, d *Listener) bool {
 		return false
 	}
 	s.serial++
-	ss.record.ID = s.life + "-" + strconv.FormatUint(s.serial, 36)
-	if most := s.connectionLimit(); most > 0 && len(s.sessions)-s.evicting >= most {
+	ss.record.ID = s.idPrefix + "-" + strconv.FormatUint(s.serial, 36)
+	if limit := s.connectionLimit(); limit > 0 && len(s.sessions)-s.evicting >= limit {
 		ss.overLimit = !s.evict(nil)
 	}
 	s.sessions[ss] = true
 	if !ss.overLimit {
-		ss.preloginElement = s.prelogin.PushBack(ss)
+		ss.prelogin = s.prelogin.PushBack(ss)
 	}
 	ss.next = ss.enter
-	s.workers.run(ss)
+	s.workers.start(ss)
 	return true
 }
 
 // leavePrelogin takes ss off the list of those before login. s.mu must be held.
 func (s *Server) leavePrelogin(ss *session) {
-	if ss.preloginElement != nil {
-		s.prelogin.Remove(ss.preloginElement)
-		ss.preloginElement = nil
+	if ss.prelogin != nil {
+		s.prelogin.Remove(ss.prelogin)
+		ss.prelogin = nil
 	}
 }
 
@@ -199,10 +199,10 @@ func (s *Server) loggedIn(ss *session) {
 	s.leavePrelogin(ss)
 	s.relaying.Add(1)
 	s.mu.Unlock()
-	s.makeRoom(ss) // what its slot had may be another's by now
+	s.makeRoom(ss) // its login slot may be in use again
 }
 
-// gone forgets ss, whose connections are closed.
+// forget forgets ss, whose connections are closed.
 func (s *Server) forget(ss *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,18 +216,18 @@ func (s *Server) forget(ss *session) {
 	}
 }
 
-// end says that no session is left and none will come.
+// end is called when no session is left and none will come.
 func (s *Server) end() {
 	s.workers.end()
 	close(s.idle)
 }
 
-// Shutdown stops accepting, takes leave of the clients that have not logged in,
-// and waits until the others have left by themselves or ctx ends, when it
-// closes them too. An attempt whose password is on its way to a backend is
-// settled first. It returns ctx's error if that cut the wait short.
+// Shutdown stops accepting, ends the sessions that have not logged in with an answer, and
+// waits until the others end by themselves or ctx ends, when it closes them. An attempt
+// whose password is on its way to a backend is settled first. It returns ctx's error if
+// that ended the wait.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.stop(func(ss *session) { ss.shutdown() })
+	s.stop((*session).shutdown)
 	select {
 	case <-s.idle:
 		return nil
@@ -237,16 +237,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close stops accepting and closes all connections, and returns when they have
-// ended.
+// Close stops accepting and closes all connections, and returns when they have ended.
 func (s *Server) Close() error {
-	s.stop(func(ss *session) { ss.closeNow() })
+	s.stop((*session).closeNow)
 	<-s.idle
 	return nil
 }
 
-// stop closes the listeners and tells every session.
-func (s *Server) stop(tell func(*session)) {
+// stop closes the listeners and calls end for every session.
+func (s *Server) stop(end func(*session)) {
 	s.init()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,6 +257,28 @@ func (s *Server) stop(tell func(*session)) {
 	}
 	s.closing = true
 	for ss := range s.sessions {
-		tell(ss)
+		end(ss)
+	}
+}
+
+// Stats is the state of a Server. Counters begin at the start of the process.
+type Stats struct {
+	Open           int    // connections, in any state
+	Tarpit         int    // attempts that wait
+	Relay          int    // sessions logged in
+	MaxConnections int    // how many may be open, with so many logged in
+	AcceptNoFile   uint64 // accepts that failed for want of descriptors
+	AcceptOther    uint64 // accepts that failed for another reason
+}
+
+// Stats returns the state of s.
+func (s *Server) Stats() Stats {
+	s.init()
+	s.mu.Lock()
+	open := len(s.sessions)
+	s.mu.Unlock()
+	return Stats{
+		Open: open, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.connectionLimit(),
+		AcceptNoFile: s.emfile.Load(), AcceptOther: s.otherFail.Load(),
 	}
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"container/list"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,42 +17,42 @@ import (
 	"postern/proxy/netpoll"
 )
 
-// session is one connection's life. Whoever walks owns all fields but those under
-// mu and those the Server owns.
+// session is one connection's life. The goroutine that runs it owns all fields but those
+// under mu and those of the Server.
 type session struct {
 	server     *Server
 	listener   *Listener
-	raw        netpoll.Conn // as accepted; closed by close and nobody else
+	raw        netpoll.Conn // as accepted; only close closes it
 	record     Record
-	connection *limiter.Connection // nil until the connect verdict
+	connection *limiter.Connection // nil before the connect verdict
 
 	client   *dialogue.Conn // on raw, or on TLS on raw
 	tls      *clientTLS     // nil in clear text
-	attempt  *loginAttempt  // the attempt that is being made, nil without one
+	attempt  *loginAttempt  // under way, nil without one
 	backend  *backendConn   // nil unless an attempt or the relay has one
 	deadline time.Time      // of everything before login
-	next     step           // where the walk goes on once the client has spoken
+	next     step           // after the session was parked
+	probe    bool           // a load balancer's health check
 
-	preloginElement *list.Element // among those before login; the Server's
-	evicted         bool          // to make room for another; the Server's
-	overLimit       bool          // as many as there may be are logged in
-	probe           bool          // a load balancer's health check
+	prelogin  *list.Element // in the list of those before login; the Server's
+	evicted   bool          // to make room for another; the Server's
+	overLimit bool          // as many as may be open are logged in; the Server's
 
-	mu             sync.Mutex
-	stopped        End          // why the connection must end, EndClient if it need not
-	immediate      bool         // it must end now, not when it next waits for the client
-	relaying       *relay       // nil until logged in
-	backendRaw     netpoll.Conn // to the backend, once there is one
-	addressTrusted bool         // record.Client is the client
-	waiter         *waiter      // that the session waits for, if it does
+	mu          sync.Mutex
+	stopped     End          // why the session must end, EndClient if it need not
+	immediate   bool         // it must end now, not when it next waits for the client
+	relaying    *relay       // nil until logged in
+	backendRaw  netpoll.Conn // to the backend, once there is one
+	addressRead bool         // record.Client is the client, not a load balancer
+	waiter      *waiter      // that the session waits for, if it does
 }
 
-func newSession(s *Server, d *Listener, conn net.Conn) *session {
+func newSession(s *Server, l *Listener, conn net.Conn) *session {
 	now := time.Now()
 	return &session{
-		server: s, listener: d, raw: netpoll.Wrap(conn), deadline: now.Add(s.Timeouts.Login),
+		server: s, listener: l, raw: netpoll.Wrap(conn), deadline: now.Add(s.Timeouts.Login),
 		record: Record{
-			Listener: d.Name, Protocol: d.Protocol.Name(), Start: now,
+			Listener: l.Name, Protocol: l.Protocol.Name(), Start: now,
 			Client: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()),
 			Verdict: limiter.Verdict{Rule: limiter.RuleNone},
 		},
@@ -67,7 +68,142 @@ type ending struct {
 func (e ending) Error() string { return fmt.Sprint(e.err) } // err may be nil
 func (e ending) Unwrap() error { return e.err }
 
-// finish writes the end into the record, and says goodbye where one is due.
+// enter is the first step: the client's address and the connect verdict. Behind it the
+// client speaks first on an implicit TLS listener, postern on any other.
+func (s *session) enter() (step, error) {
+	conn, err := s.readProxyHeader(s.raw)
+	if err != nil {
+		return nil, err
+	}
+	s.client = dialogue.NewConn(conn)
+	s.client.Ref = s.record.ID
+	refusal := s.connectVerdict()
+	switch {
+	case refusal != nil && s.listener.TLS == Implicit:
+		return s.awaitHello(refusal)
+	case refusal != nil:
+		s.answer(dialogue.Request{}, dialogue.AnswerBusy)
+		return nil, refusal
+	case s.listener.TLS == Implicit:
+		return s.startTLS(s.greet)
+	}
+	return s.greet, nil
+}
+
+// connectVerdict asks the limiter whether the source may open another connection, and
+// returns how the session ends if it may not.
+func (s *session) connectVerdict() error {
+	s.record.Step = StepConnect
+	if s.probe {
+		return nil
+	}
+	verdict := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}
+	if !s.overLimit {
+		s.connection, verdict = s.server.Limiter.Connect(time.Now(), s.record.Client.Addr())
+		s.record.Observed = s.server.observing.Load()
+	}
+	s.meet(verdict)
+	if verdict.Action == limiter.Refuse && !s.record.Observed {
+		return refused(verdict)
+	}
+	s.mu.Lock()
+	s.addressRead = true
+	s.mu.Unlock()
+	return nil
+}
+
+// A refused TLS client is sent an alert. To read it, it must have sent its hello first,
+// which is waited for until helloTimeout, in at most maxRefused sessions at once.
+const (
+	helloTimeout = time.Second
+	maxRefused   = 1000
+)
+
+// awaitHello ends the session with refusal once the client's hello has come.
+func (s *session) awaitHello(refusal error) (step, error) {
+	if s.server.refused.Add(1) > maxRefused {
+		s.server.refused.Add(-1)
+		return nil, refusal
+	}
+	s.setDeadline(earlier(s.deadline, time.Now().Add(helloTimeout)))
+	return s.park(func() (step, error) {
+		s.server.refused.Add(-1)
+		return nil, refusal
+	})
+}
+
+// greet sends the greeting and waits for the client's first command.
+func (s *session) greet() (step, error) {
+	s.record.Step = StepDialogue
+	s.setDeadline(s.deadline)
+	err := s.listener.Protocol.Greet(s.client, s.offer())
+	s.record.Greeting = time.Since(s.record.Start)
+	if err != nil {
+		return nil, err
+	}
+	return s.await(s.hear)
+}
+
+// hear reads commands until the client wants to begin TLS, to log in or to log out.
+func (s *session) hear() (step, error) {
+	s.raw.SetNonblock(false)
+	s.record.Step = StepDialogue
+	s.setDeadline(s.deadline)
+	offer := s.offer()
+	var peeked limiter.Verdict
+	offer.Admits = func(account string) bool {
+		peeked = s.server.Limiter.Peek(time.Now(), s.record.Client.Addr(), account)
+		return peeked.Action != limiter.Refuse || s.server.observing.Load()
+	}
+	r, err := s.listener.Protocol.Hear(s.client, offer)
+	switch {
+	case errors.Is(err, dialogue.ErrHostile) || errors.Is(err, dialogue.ErrTooLong) || errors.Is(err, dialogue.ErrStrikes):
+		return nil, ending{EndProtocol, err}
+	case err != nil:
+		return nil, err
+	case r.Kind == dialogue.Leave:
+		return nil, io.EOF
+	case r.Kind == dialogue.Named:
+		return nil, s.refuseNamed(r, peeked)
+	case r.Kind == dialogue.StartTLS:
+		return s.upgrade(r)
+	}
+	return s.startAttempt(r)
+}
+
+// offer is what the client may be offered now.
+func (s *session) offer() dialogue.Offer {
+	inTLS := s.tls != nil
+	return dialogue.Offer{
+		TLS:       inTLS,
+		StartTLS:  !inTLS && s.listener.Config != nil,
+		Cleartext: s.server.CleartextLogin,
+		Backend:   *s.backends().offered.Load(),
+	}
+}
+
+// backends is the pool of the listener's protocol.
+func (s *session) backends() *Backends { return s.server.Backends[s.record.Protocol] }
+
+// meet adds a verdict to the record, which keeps the strictest.
+func (s *session) meet(v limiter.Verdict) {
+	if v.Action > s.record.Verdict.Action || v.Action == s.record.Verdict.Action && v.Wait > s.record.Verdict.Wait {
+		s.record.Verdict = v
+	}
+}
+
+// answer sends the client one of our own answers. A client that does not take it loses
+// nothing but the answer, so there is no error.
+func (s *session) answer(r dialogue.Request, a dialogue.Answer) {
+	s.raw.SetWriteDeadline(time.Now().Add(lastWriteTimeout))
+	_ = s.listener.Protocol.Answer(s.client, r, a)
+}
+
+// lastWriteTimeout bounds the writing of an answer that the client may not read.
+const lastWriteTimeout = 5 * time.Second
+
+// finish writes into the record why the session ends, and answers the client where that
+// is due.
 func (s *session) finish(err error) {
 	var e ending
 	if !errors.As(err, &e) {
@@ -75,7 +211,7 @@ func (s *session) finish(err error) {
 	}
 	switch stopped := s.isStopped(); {
 	case stopped != EndClient:
-		e = ending{stopped, nil} // whatever was going on was broken off
+		e = ending{stopped, nil} // err is only what that has interrupted
 	case e.End == EndClient && errors.Is(err, io.EOF):
 		e.err = nil
 	case e.End == EndClient && errors.Is(err, os.ErrDeadlineExceeded):
@@ -95,7 +231,7 @@ func (s *session) finish(err error) {
 	}
 }
 
-// close ends everything and hands over the record. It is always reached.
+// close closes both connections and hands over the record. Every session comes here.
 func (s *session) close() {
 	if s.attempt != nil {
 		s.attempt.abandon()
@@ -103,16 +239,13 @@ func (s *session) close() {
 	if s.backend != nil {
 		s.backend.close()
 	}
-	client := net.Conn(s.raw)
-	switch {
-	case s.relaying != nil:
-		client = s.relaying.client.conn
-	case s.client != nil:
-		s.client.Release()
-		client = s.client
+	if s.relaying != nil {
+		client := s.relaying.client.conn
+		client.SetWriteDeadline(time.Now().Add(lastWriteTimeout))
+		client.Close() // sends close_notify in TLS
+	} else {
+		s.closeBeforeLogin()
 	}
-	client.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-	client.Close() // sends close_notify
 	s.raw.Close()
 	now := time.Now()
 	if s.connection != nil {
@@ -125,54 +258,39 @@ func (s *session) close() {
 	s.server.forget(s)
 }
 
-// goodbyeTimeout bounds the writing of what nobody may be there to read.
-const goodbyeTimeout = 5 * time.Second
+// internalError is a TLS alert record: fatal, internal_error (RFC 8446 section 6.2).
+var internalError = []byte{21, 3, 3, 0, 2, 2, 80}
 
-// connectVerdict asks whether the source may open another connection. At a
-// clear door a refused client is told so; at a TLS door the words would cost a
-// handshake.
-func (s *session) connectVerdict() error {
-	s.record.Step = StepConnect
-	if s.probe {
-		return nil
+// closeBeforeLogin ends what is sent to the client: in TLS by close_notify, before a
+// refused handshake by an alert. Then it discards what the client has sent: a socket
+// that is closed with unread data resets the connection, and the client may never read
+// our last answer. It waits for nothing and discards 64 KB at most.
+func (s *session) closeBeforeLogin() {
+	s.raw.SetNonblock(true)
+	s.raw.SetReadDeadline(time.Time{})
+	s.raw.SetWriteDeadline(time.Now().Add(lastWriteTimeout))
+	if s.client != nil {
+		s.client.Release()
+		secure, inTLS := s.client.Conn.(*tls.Conn)
+		switch {
+		case inTLS:
+			_ = secure.CloseWrite() // fails where the connection is lost
+		case s.record.End == EndRefused && (s.record.Step == StepTLS || s.record.Step == StepConnect && s.listener.TLS == Implicit):
+			_, _ = s.raw.Write(internalError)
+		}
 	}
-	verdict := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}
-	if !s.overLimit {
-		s.connection, verdict = s.server.Limiter.Connect(time.Now(), s.record.Client.Addr())
-		s.record.Observed = s.server.observing.Load()
+	buffer := relayBuffers.Get().(*[relayBuffer]byte)
+	defer relayBuffers.Put(buffer)
+	for range 2 {
+		if n, err := s.raw.Read(buffer[:]); n == 0 || err != nil {
+			break
+		}
 	}
-	if verdict.Action != limiter.Refuse && s.listener.TLS == Implicit && s.handshakesOverloaded() {
-		verdict, s.record.Observed = overloadVerdict, false // it protects the gate, as the other does
-	}
-	s.meet(verdict)
-	if verdict.Action != limiter.Refuse || s.record.Observed {
-		s.mu.Lock()
-		s.addressTrusted = true
-		s.mu.Unlock()
-		return nil
-	}
-	if s.listener.TLS == Upgrade {
-		s.answer(dialogue.Request{}, dialogue.AnswerBusy)
-	}
-	return ending{EndRefused, fmt.Errorf("refused by rule %s", verdict.Rule)}
+	_ = s.raw.CloseWrite()
 }
 
-// meet notes the strictest verdict met.
-func (s *session) meet(v limiter.Verdict) {
-	if v.Action > s.record.Verdict.Action || v.Action == s.record.Verdict.Action && v.Wait > s.record.Verdict.Wait {
-		s.record.Verdict = v
-	}
-}
-
-// answer tells the client. Whoever answers has nothing left to do if the client
-// is gone, so there is no error.
-func (s *session) answer(r dialogue.Request, a dialogue.Answer) {
-	s.raw.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-	_ = s.listener.Protocol.Answer(s.client, r, a)
-}
-
-// setDeadline bounds what the client may take from now on. A session that has
-// been told to stop does not wait for its client again.
+// setDeadline bounds how long the client may take from now on. A session that was told
+// to stop does not wait for its client again.
 func (s *session) setDeadline(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,10 +305,26 @@ func (s *session) setDeadline(t time.Time) {
 	}
 }
 
-// past is a deadline that wakes whoever waits.
+// past is a deadline that wakes a waiting session.
 var past = time.Unix(1, 0)
 
-// takeLeave makes a session before login end as soon as it waits for its client.
+// epoch is the zero of times that many sessions keep: as a Duration they need a third of
+// the memory of a Time.
+var epoch = time.Now()
+
+// setBackendDeadline sets the deadline of the backend's connection, and has stop and
+// closeNow know the connection.
+func (s *session) setBackendDeadline(deadline time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backendRaw = s.backend.raw
+	if s.immediate && s.stopped == EndShutdown {
+		deadline = past
+	}
+	s.backendRaw.SetDeadline(deadline)
+}
+
+// shutdown ends a session before login as soon as it waits for its client.
 func (s *session) shutdown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,7 +334,7 @@ func (s *session) shutdown() {
 	}
 }
 
-// cut makes a session end now, wherever it is.
+// closeNow ends the session now, wherever it is.
 func (s *session) closeNow() {
 	s.stopNow(EndShutdown)
 	s.mu.Lock()
@@ -210,10 +344,8 @@ func (s *session) closeNow() {
 	}
 }
 
-// expel makes a session before login end to make room for another. The answer
-// of a backend that is asked already still settles the attempt.
-func (s *session) evict() { s.stopNow(EndEvicted) }
-
+// stopNow ends the session now. If a backend is being asked, its answer still settles
+// the attempt.
 func (s *session) stopNow(why End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,17 +357,6 @@ func (s *session) stopNow(why End) {
 	s.raw.SetDeadline(past)
 }
 
-// reached sets the deadline of the backend's connection, and notes it for cut.
-func (s *session) setBackendDeadline(deadline time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.backendRaw = s.backend.raw
-	if s.immediate && s.stopped == EndShutdown {
-		deadline = past
-	}
-	s.backendRaw.SetDeadline(deadline)
-}
-
 // isStopped says why the session was told to end, EndClient if it was not.
 func (s *session) isStopped() End {
 	s.mu.Lock()
@@ -243,15 +364,14 @@ func (s *session) isStopped() End {
 	return s.stopped
 }
 
-// belongs says whether a login from the same source was ever accepted.
-func (s *session) fromKnownSource(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.addressTrusted && s.server.Limiter.KnownSource(now, s.record.Client.Addr())
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
-// addrPort returns the IP address and port of a, or a zero AddrPort if it has
-// none.
+// addrPort returns the IP address and port of a, or a zero AddrPort if it has none.
 func addrPort(a net.Addr) netip.AddrPort {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {

@@ -74,7 +74,7 @@ func TestOneVoiceBreaksTheSilence(t *testing.T) {
 	})
 }
 
-// When one side has said its last word, the other may finish, but not linger.
+// When one side has said its last word, the other may finish, but not halfOpenClient.
 func TestLastWord(t *testing.T) {
 	for name, c := range map[string]struct {
 		door            Listener
@@ -82,10 +82,10 @@ func TestLastWord(t *testing.T) {
 		most            time.Duration // where the idle limit is above it
 		end             End
 	}{
-		"of the backend in TLS": {imapsDoor, func(*peer) {}, func(b *peer) { b.halfClose(); b.seeBreak() }, linger, EndBackend},
-		"of the client in TLS":  {imapsDoor, (*peer).halfClose, func(b *peer) { b.seeEnd(); <-time.After(time.Hour) }, halfOpen, EndClient},
-		"of the client":         {imapDoor, (*peer).halfClose, func(b *peer) { b.seeEnd(); <-time.After(time.Hour) }, halfOpen, EndClient},
-		"of the backend":        {imapDoor, func(*peer) {}, func(b *peer) { b.halfClose(); b.seeBreak() }, linger, EndBackend},
+		"of the backend in TLS": {imapsDoor, func(*peer) {}, func(b *peer) { b.halfClose(); b.seeBreak() }, halfOpenClient, EndBackend},
+		"of the client in TLS":  {imapsDoor, (*peer).halfClose, func(b *peer) { b.seeEnd(); <-time.After(time.Hour) }, halfOpenBackend, EndClient},
+		"of the client":         {imapDoor, (*peer).halfClose, func(b *peer) { b.seeEnd(); <-time.After(time.Hour) }, halfOpenBackend, EndClient},
+		"of the backend":        {imapDoor, func(*peer) {}, func(b *peer) { b.halfClose(); b.seeBreak() }, halfOpenClient, EndBackend},
 	} {
 		for idle, want := range map[time.Duration]time.Duration{time.Hour: c.most, 3 * time.Second: 3 * time.Second} {
 			t.Run(name+" with "+idle.String(), func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestBlockedWrite(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g, _ := relayed(t, d, flood)
 				begun := time.Now()
-				<-time.After(g.Timeouts.Idle + goodbyeTimeout + time.Second)
+				<-time.After(g.Timeouts.Idle + lastWriteTimeout + time.Second)
 				if s := g.Stats(); s.Open != 0 {
 					t.Errorf("after %v: %+v", time.Since(begun), s)
 				}
@@ -145,7 +145,7 @@ func TestBlockedWrite(t *testing.T) {
 				done := make(chan bool)
 				g, c := relayed(t, d, func(*peer) { <-done })
 				go flood(c)
-				<-time.After(g.Timeouts.Idle + goodbyeTimeout + time.Second)
+				<-time.After(g.Timeouts.Idle + lastWriteTimeout + time.Second)
 				if s := g.Stats(); s.Open != 0 {
 					t.Errorf("stats %+v", s)
 				}

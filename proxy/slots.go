@@ -6,69 +6,69 @@ import (
 	"postern/limiter"
 )
 
-// reservePart is the part of a backend's login slots that strangers cannot have:
-// one in so many. A stranger may keep a slot for as long as a backend takes to deny
-// him, or for as long as he takes over a challenge; somebody known needs it for a
-// moment, and should not wait for that. It is no smaller because slots may be few:
-// of twenty at a backend that is worth no more, with a fifth kept one login of the
-// known in a hundred found none, with a tenth one in ten.
-const reservePart = 4
+// reservedSlots is the part of a backend's login slots that strangers cannot have: one
+// in so many. A stranger may hold a slot for as long as a backend delays a denial, or
+// for as long as they take to answer a challenge; the known need one for a moment and
+// should not wait for that. In simulations of a backend with twenty slots, one login of
+// the known in a hundred found no slot with a fifth reserved, and one in ten with a
+// tenth.
+const reservedSlots = 4
 
-// applicant is an attempt that wants a login slot.
+// slotRequest is an attempt that wants a login slot.
 type slotRequest struct {
 	priority limiter.Priority
 	tried    []*backend // that it does not want again
-	waiter   *waiter    // rings when it has been given one
+	waiter   *waiter    // woken when a slot is assigned
 
-	assigned *backend // guarded by the Backends' mu, like place
+	assigned *backend // guarded by the pool's mu, like entry
 	entry    *limiter.Entry[*slotRequest]
 }
 
-// apply gives a one of the free slots, at a backend in turn. It returns nil when
-// there is none: then a waits in its order, its bell will ring, and withdraw must
-// be called. With no backend up, there is nothing to wait for.
-func (b *Backends) requestSlot(a *slotRequest) (*backend, error) {
+// requestSlot assigns a free slot to r, at each backend in turn. It returns nil if none
+// is free: then r is queued, its waiter is woken once a slot is assigned, and
+// cancelRequest must be called. The error is errNoBackend if no backend is up.
+func (b *Backends) requestSlot(r *slotRequest) (*backend, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !slices.ContainsFunc(b.all, func(one *backend) bool { return one.up.Load() && !slices.Contains(a.tried, one) }) {
+	if !slices.ContainsFunc(b.all, func(s *backend) bool { return s.up.Load() && !slices.Contains(r.tried, s) }) {
 		return nil, errNoBackend
 	}
-	b.push(a)
+	b.push(r)
 	b.assignSlots()
-	return a.assigned, nil
+	return r.assigned, nil
 }
 
-// withdraw ends the wait of a and returns what it was given, if anything, which
-// the caller must release.
-func (b *Backends) cancelRequest(a *slotRequest) *backend {
+// cancelRequest ends the wait of r. It returns the backend at which r was assigned a
+// slot, if any; the caller must release it.
+func (b *Backends) cancelRequest(r *slotRequest) *backend {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a.assigned == nil {
-		b.queue(a.priority.Known()).Remove(a.entry)
+	if r.assigned == nil {
+		b.queue(r.priority.Known()).Remove(r.entry)
 	}
-	return a.assigned
+	return r.assigned
 }
 
-// release gives back a slot of one, if it is one.
-func (b *Backends) release(one *backend) {
-	if one == nil {
+// release gives back a slot of s. It does nothing if s is nil.
+func (b *Backends) release(s *backend) {
+	if s == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	one.logins--
+	s.logins--
 	b.slotsTaken.Add(-1)
 	b.assignSlots()
 }
 
-// cameUp gives those who wait the slots of a backend that is up again.
+// backendUp assigns the slots of a backend that is up again.
 func (b *Backends) backendUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.assignSlots()
 }
 
-// line is where the known wait, or the strangers. b.mu must be held.
+// queue is the queue of the known, or of strangers. b.mu must be held.
 func (b *Backends) queue(known bool) *limiter.Queue[*slotRequest] {
 	if known {
 		return &b.known
@@ -76,45 +76,45 @@ func (b *Backends) queue(known bool) *limiter.Queue[*slotRequest] {
 	return &b.strangers
 }
 
-// push puts a at the end of its line. b.mu must be held.
-func (b *Backends) push(a *slotRequest) { a.entry = b.queue(a.priority.Known()).Push(a.priority, a) }
+// push queues r. b.mu must be held.
+func (b *Backends) push(r *slotRequest) { r.entry = b.queue(r.priority.Known()).Push(r.priority, r) }
 
-// serve gives out free slots, to the known first. b.mu must be held.
+// assignSlots assigns free slots, to the known first. b.mu must be held.
 func (b *Backends) assignSlots() {
 	for _, known := range []bool{true, false} {
-		line := b.queue(known)
-		var passed []*slotRequest // who wait for other backends than the free ones
-		for line.Len() > 0 && b.free(known, nil) != nil {
-			a, _ := line.Pop()
-			one := b.free(known, a.tried)
-			if one == nil {
-				passed = append(passed, a)
+		queue := b.queue(known)
+		var passed []*slotRequest // which have tried the backends with free slots
+		for queue.Len() > 0 && b.free(known, nil) != nil {
+			r, _ := queue.Pop()
+			s := b.free(known, r.tried)
+			if s == nil {
+				passed = append(passed, r)
 				continue
 			}
-			one.logins++
+			s.logins++
 			b.slotsTaken.Add(1)
 			b.nextBackend++
-			a.assigned = one
-			a.waiter.wake()
-			a.waiter.session.server.makeRoom(a.waiter.session)
+			r.assigned = s
+			r.waiter.wake()
+			r.waiter.session.server.makeRoom(r.waiter.session)
 		}
-		for _, a := range passed {
-			b.push(a)
+		for _, r := range passed {
+			b.push(r)
 		}
 	}
 }
 
-// free returns a backend that is up, not among tried and has a free slot for the
-// known, or for strangers. b.mu must be held.
+// free returns a backend that is up, not among tried, and has a free slot for the known
+// or for strangers. b.mu must be held.
 func (b *Backends) free(known bool, tried []*backend) *backend {
-	most := b.slots
+	limit := b.slots
 	if !known {
-		most -= b.slots / reservePart
+		limit -= b.slots / reservedSlots
 	}
 	for i := range b.all {
-		one := b.all[(b.nextBackend+i)%len(b.all)]
-		if one.up.Load() && one.logins < most && !slices.Contains(tried, one) {
-			return one
+		s := b.all[(b.nextBackend+i)%len(b.all)]
+		if s.up.Load() && s.logins < limit && !slices.Contains(tried, s) {
+			return s
 		}
 	}
 	return nil
@@ -127,9 +127,9 @@ func (b *Backends) Waiting() (known, strangers int) {
 	return b.known.Len(), b.strangers.Len()
 }
 
-// inFlight is how many logins are in flight at one.
-func (b *Backends) inFlight(one *backend) int {
+// inFlight is how many logins are in flight at s.
+func (b *Backends) inFlight(s *backend) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return one.logins
+	return s.logins
 }

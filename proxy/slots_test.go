@@ -67,12 +67,12 @@ func TestSlotsInTurn(t *testing.T) {
 // A part of the slots is never a stranger's, so somebody known finds one at once.
 func TestSlotsOfTheKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, _, ln := few(t, 2*reservePart)
+		g, _, ln := few(t, 2*reservedSlots)
 		welcome(g, home, "u", "right")
-		for i := range 2 * reservePart {
+		for i := range 2 * reservedSlots {
 			g.ask(ln, fmt.Sprintf("198.51.%d.1:1", i), "wrong")
 		}
-		if s := g.stats(backendAddr); s.Logins != 2*reservePart-2 {
+		if s := g.stats(backendAddr); s.Logins != 2*reservedSlots-2 {
 			t.Errorf("strangers have %d slots", s.Logins)
 		}
 		begun := time.Now()
@@ -206,7 +206,7 @@ func TestSlotsAreCounted(t *testing.T) {
 			if logins != len(inside) || known+strangers != len(waiting) || max(b.all[0].logins, b.all[1].logins) > 20 {
 				t.Fatalf("%d are inside and %d wait: %d logins, %d and %d wait", len(inside), len(waiting), logins, known, strangers)
 			}
-			if known > 0 && logins < 40 || strangers > 0 && min(b.all[0].logins, b.all[1].logins) < 20-20/reservePart {
+			if known > 0 && logins < 40 || strangers > 0 && min(b.all[0].logins, b.all[1].logins) < 20-20/reservedSlots {
 				t.Fatalf("%d known and %d strangers wait with %d logins", known, strangers, logins)
 			}
 		}

@@ -3,17 +3,18 @@ package proxy
 import (
 	"net/netip"
 	"sync"
+	"time"
 
 	"postern/limiter"
 )
 
-// TarpitLimits say how many attempts may wait at once: of one source, of one
-// network, and in all. Zero means no limit of that kind.
+// TarpitLimits says how many attempts may wait at once: of one source, of one network,
+// and in all. Zero means no limit of that kind.
 type TarpitLimits struct{ Source, Network, Total int }
 
-// tarpit is the bounded room where an attempt waits. When it is full a stranger is
-// refused at once: waiting must never cost the gate more than the one who is made
-// to wait. For the known there is always a place: no crowd may keep them out.
+// tarpit bounds how many attempts wait at once. When it is full, strangers are refused
+// at once, so that a flood of attempts cannot use up memory. The known always get a
+// place: no number of strangers may keep them out.
 type tarpit struct {
 	limits TarpitLimits
 
@@ -23,7 +24,7 @@ type tarpit struct {
 	waiting map[netip.Prefix]int // strangers by source and by network, which differ in length
 }
 
-// enter takes a place for addr, which leave gives back, and says whether there is one.
+// enter takes a place for addr and reports whether there was one. leave gives it back.
 func (p *tarpit) enter(addr netip.Addr, known bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +42,7 @@ func (p *tarpit) enter(addr netip.Addr, known bool) bool {
 	return true
 }
 
-// leave gives back the place that enter gave addr.
+// leave gives back a place that enter gave addr.
 func (p *tarpit) leave(addr netip.Addr, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -54,7 +55,7 @@ func (p *tarpit) leave(addr netip.Addr, known bool) {
 
 func full(n, limit int) bool { return limit > 0 && n >= limit }
 
-// add counts n places; those that reach zero leave the map.
+// add adds n places. Counts that reach zero leave the map.
 func (p *tarpit) add(source, network netip.Prefix, n int) {
 	p.total += n
 	for _, block := range []netip.Prefix{source, network} {
@@ -69,4 +70,53 @@ func (p *tarpit) size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.total + p.known
+}
+
+// dispatcher passes the limiter's decisions to the attempts that wait for a token of
+// the global bucket. One timer serves them all.
+type dispatcher struct {
+	limiter *limiter.Limiter
+
+	mu    sync.Mutex
+	timer *time.Timer // until the next decision; nil until an attempt has waited
+}
+
+// dispatch asks the limiter for the decisions that are due, wakes the attempts they
+// concern, and sets the timer to the next. It must be called whenever an attempt begins
+// to wait.
+func (d *dispatcher) dispatch() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	decided, next := d.limiter.Dispatch(now)
+	for _, e := range decided {
+		e.Waiter.(*queuedAttempt).decide(e.Verdict)
+	}
+	switch {
+	case next.IsZero():
+	case d.timer == nil:
+		d.timer = time.AfterFunc(next.Sub(now), d.dispatch)
+	default:
+		d.timer.Reset(next.Sub(now))
+	}
+}
+
+// queuedAttempt is what the limiter's queue holds of an attempt.
+type queuedAttempt struct {
+	waiter  *waiter
+	verdict limiter.Verdict // set before the waiter is woken
+}
+
+// decide wakes the attempt with the limiter's decision.
+func (q *queuedAttempt) decide(v limiter.Verdict) {
+	q.verdict = v
+	q.waiter.wake()
+}
+
+// decided is the limiter's decision, or a refusal if it came too late.
+func (q *queuedAttempt) decided() limiter.Verdict {
+	if q.waiter.isWoken() {
+		return q.verdict
+	}
+	return limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleGlobal}
 }

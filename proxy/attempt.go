@@ -1,0 +1,333 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy/dialogue"
+	"postern/proxy/netpoll"
+)
+
+// loginAttempt is one attempt from the limiter's verdict until it is settled: it waits
+// as the verdict says, then for a token of the global bucket, then for a login slot,
+// and is replayed to a backend (backend_login.go). It is in the tarpit from the first
+// time it has to wait until it has reached a backend.
+type loginAttempt struct {
+	*session
+	request dialogue.Request
+	report  Attempt
+	started time.Duration // since epoch
+	ticket  limiter.Ticket
+	settle  func(time.Time, limiter.Outcome)
+
+	inTarpit    bool                      // it has a place in the tarpit
+	tarpitKnown bool                      // that place is one of the known
+	waitStart   time.Duration             // since epoch
+	afterWait   func(error) (step, error) // what follows the wait
+
+	search *backendSearch // nil before the first login slot is asked for
+}
+
+// newReport begins what is reported of an attempt when it is settled.
+func (s *session) newReport(r dialogue.Request) Attempt {
+	a := Attempt{
+		Session: s.record.ID, Listener: s.record.Listener, Protocol: s.record.Protocol, Client: s.record.Client,
+		Account: r.Account, Method: r.Method,
+	}
+	if s.record.Attempts == 0 {
+		a.Greeting = s.record.Greeting
+	}
+	return a
+}
+
+// refuseNamed ends a connection whose client has named an account that it may not log
+// in to now (POP3 USER). No password was shown and nothing is charged.
+func (s *session) refuseNamed(r dialogue.Request, v limiter.Verdict) error {
+	s.record.Step = StepVerdict
+	err := refused(v)
+	report := s.newReport(r)
+	report.Verdict, report.Err = v, err
+	s.settled(report)
+	return s.answerAttempt(r, &report, dialogue.Reply{}, err)
+}
+
+// startAttempt asks the limiter about a request. The limiter is asked once and told the
+// outcome once. Where only the exchange with a backend names the account, it is asked
+// anew then (admits), and the first question leaves no trace.
+func (s *session) startAttempt(r dialogue.Request) (step, error) {
+	s.record.Step = StepVerdict
+	now := time.Now()
+	a := &loginAttempt{session: s, request: r, started: now.Sub(epoch), report: s.newReport(r)}
+	a.ticket = s.server.Limiter.Ask(now, s.subject(r))
+	a.settle = a.ticket.Settle
+	a.request.Admits = a.admits
+	s.attempt = a
+	a.report.Verdict, a.report.Observed = a.ticket.Verdict(), s.server.observing.Load()
+	switch v := a.report.Verdict; {
+	case a.report.Observed:
+	case v.Action == limiter.Refuse:
+		return a.conclude(dialogue.Reply{}, refused(v))
+	case v.Wait > 0:
+		return a.wait(now.Add(v.Wait), newWaiter(s), a.verdictWaited)
+	}
+	return a.verdictWaited(nil)
+}
+
+// subject is what the limiter is asked about a request.
+func (s *session) subject(r dialogue.Request) limiter.Attempt {
+	a := limiter.Attempt{Addr: s.record.Client.Addr(), Account: r.Account}
+	if password := r.Password(); password != nil {
+		a.Credential = s.server.Limiter.Credential(r.Account, password)
+	}
+	return a
+}
+
+// admits reports whether the attempt may go on for an account that the exchange with a
+// backend has named. It has waited already and does not wait again.
+func (a *loginAttempt) admits(account string) bool {
+	now := time.Now()
+	a.ticket.Settle(now, limiter.Void)
+	named := a.server.Limiter.Ask(now, limiter.Attempt{Addr: a.record.Client.Addr(), Account: account})
+	a.settle = named.Settle
+	v := named.Verdict()
+	a.report.Verdict.Known, a.report.Verdict.Near = v.Known, v.Near
+	if v.Action == limiter.Refuse {
+		a.report.Verdict = v
+	}
+	return v.Action != limiter.Refuse || a.report.Observed
+}
+
+// verdictWaited follows the wait that the verdict asked for.
+func (a *loginAttempt) verdictWaited(err error) (step, error) {
+	switch {
+	case err != nil:
+		return a.conclude(dialogue.Reply{}, err)
+	case a.request.Unfit || a.report.Verdict.Action == limiter.Repeat && !a.report.Observed:
+		return a.conclude(dialogue.Reply{Result: dialogue.Denied}, nil)
+	}
+	return a.enterQueue()
+}
+
+// enterQueue waits for a token of the global bucket. In observe mode it only learns
+// what would have happened.
+func (a *loginAttempt) enterQueue() (step, error) {
+	queued := &queuedAttempt{waiter: newWaiter(a.session)}
+	v := a.ticket.Enter(time.Now(), queued)
+	a.report.Verdict = a.ticket.Verdict()
+	if v.Action == limiter.Wait {
+		a.server.dispatcher.dispatch()
+	}
+	switch {
+	case a.report.Observed:
+		return a.waitSlot()
+	case v.Action == limiter.Wait:
+		return a.wait(time.Now().Add(a.waitLeft()+dispatchSlack), queued.waiter, func(err error) (step, error) {
+			return a.dispatched(queued.decided(), err)
+		})
+	}
+	return a.dispatched(v, nil)
+}
+
+// dispatchSlack is how long an attempt waits for the limiter's decision after its time
+// is up: the decision may be under way in that moment.
+const dispatchSlack = time.Second
+
+// dispatched follows the limiter's decision about the token.
+func (a *loginAttempt) dispatched(v limiter.Verdict, err error) (step, error) {
+	if err == nil && v.Action == limiter.Refuse {
+		a.refuseBy(v.Rule)
+		err = refused(v)
+	}
+	if err != nil {
+		return a.conclude(dialogue.Reply{}, err)
+	}
+	return a.waitSlot()
+}
+
+// waitLeft is how much longer the attempt may wait.
+func (a *loginAttempt) waitLeft() time.Duration { return a.server.TarpitMax - a.report.Waited }
+
+// wait waits in the tarpit until a time or until w is woken, and then calls after. Its
+// error says that the client has closed, that the session must end, or that the tarpit
+// is full. The wait does not count against the client's time before login.
+func (a *loginAttempt) wait(until time.Time, w *waiter, after func(error) (step, error)) (step, error) {
+	a.record.Step = StepTarpit
+	if !a.inTarpit && !a.enterTarpit() {
+		a.refuseBy(limiter.RuleTarpit)
+		return after(refused(a.report.Verdict))
+	}
+	a.waitStart, a.afterWait = time.Since(epoch), after
+	a.waitFor(w)
+	a.setDeadline(until)
+	a.raw.SetNonblock(true)
+	return a.checkWait()
+}
+
+// checkWait parks the session unless the wait is over. What the client sends meanwhile
+// is buffered as far as the buffer goes; once that is full, a client that closes is
+// not noticed until the wait is over.
+func (a *loginAttempt) checkWait() (step, error) {
+	for {
+		switch err := a.client.Fill(); {
+		case err == nil:
+		case err == netpoll.ErrWouldBlock:
+			return a.park(a.checkWait)
+		case errors.Is(err, dialogue.ErrFull):
+			return a.parkUntilDeadline(a.waitOver)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return a.waitOver()
+		default:
+			return a.endWait(err)
+		}
+	}
+}
+
+func (a *loginAttempt) waitOver() (step, error) { return a.endWait(nil) }
+
+func (a *loginAttempt) endWait(err error) (step, error) {
+	waited := time.Since(epoch) - a.waitStart
+	a.report.Waited += waited
+	a.deadline = a.deadline.Add(waited)
+	a.waitFor(nil)
+	a.raw.SetNonblock(false)
+	a.setDeadline(a.deadline)
+	if err == nil && a.isStopped() != EndClient {
+		err = errStopped
+	}
+	a.report.Gone = err != nil
+	return a.afterWait(err)
+}
+
+// errStopped ends a wait because the session was told to end.
+var errStopped = errors.New("session stopped while waiting")
+
+// enterTarpit takes a place in the tarpit and reports whether there was one.
+func (a *loginAttempt) enterTarpit() bool {
+	a.tarpitKnown = a.report.Verdict.Known
+	a.inTarpit = a.server.tarpit.enter(a.record.Client.Addr(), a.tarpitKnown)
+	return a.inTarpit
+}
+
+// leaveTarpit gives the place back, if the attempt has one.
+func (a *loginAttempt) leaveTarpit() {
+	if a.inTarpit {
+		a.inTarpit = false
+		a.server.tarpit.leave(a.record.Client.Addr(), a.tarpitKnown)
+	}
+}
+
+// refuseBy turns the verdict into a refusal by a rule that was met after it.
+func (a *loginAttempt) refuseBy(rule limiter.Rule) {
+	v := &a.report.Verdict
+	v.Action, v.Rule, v.Wait = limiter.Refuse, rule, 0
+}
+
+// conclude settles the attempt and answers the client. Then the session goes on with
+// the relay, or with the dialogue after a denial; an error ends it.
+func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
+	a.leaveTarpit()
+	s, report := a.session, &a.report
+	if reply.Account != "" {
+		report.Account = reply.Account
+	}
+	report.Outcome = outcome(reply, err)
+	switch {
+	case err != nil:
+		report.Err = err
+	case reply.Result == dialogue.Unavailable && reply.Raw != nil:
+		report.Err = fmt.Errorf("backend %s gave a temporary refusal: %.100q", report.Backend, reply.Raw)
+	}
+	now := time.Now()
+	a.settle(now, report.Outcome)
+	report.Took = now.Sub(epoch) - a.started
+	s.attempt = nil
+	a.request.Response.Wipe()
+	s.settled(*report)
+	if report.Outcome != limiter.Accepted && s.backend != nil {
+		s.backend.close()
+		s.backend = nil
+	}
+	if err := s.answerAttempt(a.request, report, reply, err); err != nil {
+		return nil, err
+	}
+	switch {
+	case reply.Result == dialogue.Unavailable:
+		return nil, ending{EndBackend, report.Err}
+	case s.backend != nil:
+		return s.startRelay, nil
+	case s.record.Attempts >= s.server.Tries:
+		s.answer(dialogue.Request{}, dialogue.AnswerTries)
+		return nil, ending{EndTries, errors.New("too many denied attempts")}
+	}
+	return s.await(s.hear)
+}
+
+// abandon gives back what the attempt holds, after a panic.
+func (a *loginAttempt) abandon() {
+	a.leaveTarpit()
+	a.settle(time.Now(), limiter.Void)
+	a.request.Response.Wipe()
+}
+
+// outcome translates a backend's reply into an outcome for the limiter.
+func outcome(reply dialogue.Reply, err error) limiter.Outcome {
+	switch {
+	case err != nil:
+		return limiter.Void
+	case reply.Result == dialogue.Accepted:
+		return limiter.Accepted
+	case reply.Result == dialogue.Denied:
+		return limiter.Denied
+	}
+	return limiter.Void
+}
+
+// settled adds a settled attempt to the record and reports it.
+func (s *session) settled(a Attempt) {
+	s.meet(a.Verdict)
+	s.record.Attempts++
+	if a.Outcome == limiter.Accepted {
+		s.record.Account, s.record.Backend = a.Account, a.Backend
+		s.record.Login = time.Since(s.record.Start)
+	}
+	if s.server.Settled != nil {
+		s.server.Settled(a)
+	}
+}
+
+// answerAttempt tells the client the result of its request. It returns an error if the
+// connection ends with that.
+func (s *session) answerAttempt(r dialogue.Request, a *Attempt, reply dialogue.Reply, err error) error {
+	var e ending
+	switch {
+	case errors.As(err, &e):
+		s.answer(r, refusalAnswer(a.Verdict.Rule))
+		return err
+	case err != nil:
+		return err
+	case reply.Result == dialogue.Denied && a.Backend == "":
+		s.answer(r, dialogue.AnswerDenied)
+		return nil
+	case reply.Raw == nil:
+		return ending{EndClient, errors.New("client closed during the SASL exchange")}
+	}
+	s.raw.SetWriteDeadline(time.Now().Add(lastWriteTimeout))
+	_, err = s.client.Write(reply.Raw)
+	return err
+}
+
+// refused is how a connection ends that a verdict refuses.
+func refused(v limiter.Verdict) error {
+	return ending{EndRefused, fmt.Errorf("refused by rule %s", v.Rule)}
+}
+
+// refusalAnswer is what a client is told that a rule refuses for now.
+func refusalAnswer(rule limiter.Rule) dialogue.Answer {
+	if rule == limiter.RulePair || rule == limiter.RuleAccount {
+		return dialogue.AnswerDelay
+	}
+	return dialogue.AnswerBusy
+}

@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy/dialogue"
+	"postern/proxy/netpoll"
+)
+
+// This file takes an attempt that the limiter has passed to a backend: it waits for a
+// login slot, dials, and replays the login. backends.go has the pool of backends.
+
+// answerMax bounds all the time that a client waits before a backend has its password.
+// Some mail programs give up after 20 s (mbsync).
+const answerMax = 15 * time.Second
+
+// backendSearch is an attempt's search for a backend.
+type backendSearch struct {
+	until   time.Time  // when a backend must have greeted
+	tried   []*backend // that could not be reached
+	failure error      // of the last of them
+}
+
+// waitSlot takes a login slot at a backend that is up and has not been tried, or waits
+// for one in the tarpit.
+func (a *loginAttempt) waitSlot() (step, error) {
+	if a.search == nil {
+		a.search = &backendSearch{until: time.Now().Add(answerMax - a.report.Waited)}
+	}
+	pool := a.backends()
+	request := &slotRequest{priority: a.ticket.Priority(), tried: a.search.tried, waiter: newWaiter(a.session)}
+	server, err := pool.requestSlot(request)
+	switch {
+	case err != nil:
+		return a.noBackend(err)
+	case server != nil:
+		return a.dial(server)
+	}
+	before := a.report.Waited
+	return a.wait(earlier(time.Now().Add(a.waitLeft()), a.search.until), request.waiter, func(err error) (step, error) {
+		server := pool.cancelRequest(request)
+		if waited := a.report.Waited - before; waited > a.report.Verdict.Wait && err == nil && server != nil {
+			v := &a.report.Verdict
+			v.Action, v.Rule, v.Wait = limiter.Wait, limiter.RuleBackend, waited
+		}
+		switch {
+		case err != nil:
+			pool.release(server)
+			return a.noBackend(err)
+		case server == nil:
+			return a.noBackend(errNoSlot)
+		}
+		return a.dial(server)
+	})
+}
+
+// dial connects to a backend at which the attempt has a slot, and replays the login. If
+// the backend cannot be reached, another is tried, each once and with its own slot.
+func (a *loginAttempt) dial(server *backend) (step, error) {
+	s, pool := a.session, a.backends()
+	s.record.Step = StepDial
+	conn, err := pool.login(server, clientInfo{s.record.Client, s.record.Local, s.tls}, a.search.until)
+	switch {
+	case err == nil:
+		s.backend, a.report.Backend = conn, server.addr
+		a.leaveTarpit()
+		return a.conclude(a.replay())
+	case !pool.markFailed(server, err, a.search.until):
+		return a.noBackend(err)
+	}
+	a.search.tried, a.search.failure = append(a.search.tried, server), err
+	return a.waitSlot()
+}
+
+// noBackend concludes an attempt that reached no backend.
+func (a *loginAttempt) noBackend(err error) (step, error) {
+	err = errors.Join(a.search.failure, err)
+	var e ending
+	if !a.report.Gone && !errors.As(err, &e) {
+		a.refuseBy(limiter.RuleBackend)
+		err = ending{EndBackend, err}
+	}
+	return a.conclude(dialogue.Reply{}, err)
+}
+
+// Limits on the time of a replay, each from the last line sent to that side. Dovecot
+// delays the reply to a denied login by up to 17 s, which replayTimeout must outlast.
+const (
+	replayTimeout = 30 * time.Second
+	roundTimeout  = 10 * time.Second
+)
+
+// challengeGrace is how long a client may hold back its answer to a backend's challenge
+// and then not answer at all without being charged. Meanwhile it takes a login slot
+// from others, so longer is charged like a wrong answer.
+const challengeGrace = 2 * time.Second
+
+// errUnanswered is why an attempt is charged that no backend denied.
+var errUnanswered = errors.New("client did not answer the backend's challenge")
+
+// replay sends the login to the backend, relays the challenges of a SASL exchange if
+// there are any, and returns the backend's reply.
+func (a *loginAttempt) replay() (dialogue.Reply, error) {
+	s := a.session
+	s.record.Step = StepReplay
+	var asked time.Time    // when the client got the challenge that it has not answered yet
+	var held time.Duration // how long it took to answer, over all challenges
+	s.client.Saying = func() {
+		asked = time.Now()
+		s.setDeadline(earlier(s.deadline, asked.Add(roundTimeout)))
+	}
+	s.backend.Saying = func() {
+		now := time.Now()
+		if !asked.IsZero() {
+			held += now.Sub(asked)
+			asked = time.Time{}
+		}
+		s.setBackendDeadline(now.Add(replayTimeout))
+	}
+	reply, err := s.listener.Protocol.Login(s.backend.Conn, s.client, a.request)
+	s.client.Saying = nil
+	s.backend.releaseSlot()
+	if !asked.IsZero() {
+		held += time.Since(asked)
+	}
+	unanswered := reply.Result == dialogue.Cancelled || reply.Result == dialogue.Unavailable && reply.Raw == nil
+	switch {
+	case err != nil:
+		err = ending{EndBackend, fmt.Errorf("replay login to backend %s: %w", a.report.Backend, err)}
+	case reply.Result == dialogue.Refused:
+		err = refused(a.report.Verdict)
+	case unanswered && held > challengeGrace:
+		reply.Result, a.report.Err = dialogue.Denied, errUnanswered
+	}
+	return reply, err
+}
+
+// backendConn is a connection to a backend that has greeted. Its owner must close it.
+type backendConn struct {
+	*dialogue.Conn
+	raw     netpoll.Conn
+	pool    *Backends
+	backend *backend
+	inLogin bool // it has a login slot
+	closed  bool
+}
+
+// releaseSlot gives the login slot back, once the login is no longer in flight.
+func (c *backendConn) releaseSlot() {
+	if c.inLogin {
+		c.inLogin = false
+		c.pool.release(c.backend)
+	}
+}
+
+// close closes the connection. Closing again does nothing.
+func (c *backendConn) close() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.releaseSlot()
+	c.backend.sessions.Add(-1)
+	if c.Conn != nil {
+		c.Release()
+	}
+	c.raw.Close()
+}

@@ -1,0 +1,167 @@
+package proxy
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/pires/go-proxyproto"
+	"github.com/pires/go-proxyproto/tlvparse"
+)
+
+// ProxyVersion is the version of the PROXY header sent to a backend.
+type ProxyVersion uint8
+
+// The versions. Only v2 can say that the client is in TLS; without that, Dovecot
+// refuses passwords on a connection that announces a client.
+const (
+	ProxyV2 ProxyVersion = iota
+	ProxyV1
+	ProxyOff
+)
+
+var proxyVersions = []string{"v2", "v1", "off"}
+
+// String returns "v2", "v1" or "off".
+func (v ProxyVersion) String() string { return proxyVersions[v] }
+
+// MarshalText returns the version as String does.
+func (v ProxyVersion) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (v *ProxyVersion) UnmarshalText(text []byte) error {
+	i, err := oneOf(text, proxyVersions)
+	*v = ProxyVersion(i)
+	return err
+}
+
+// oneOf returns the index of text among words.
+func oneOf(text []byte, words []string) (int, error) {
+	for i, word := range words {
+		if string(text) == word {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not one of %q", text, words)
+}
+
+// readProxyHeader reads the PROXY header of a connection from one of the ProxyFrom
+// networks, and takes the client's address from it. There the header is required; it is
+// not accepted from anywhere else. A LOCAL header is a health check: the addresses of
+// the socket stay.
+func (s *session) readProxyHeader(raw net.Conn) (net.Conn, error) {
+	s.record.Step = StepProxyHeader
+	peer := s.record.Client.Addr()
+	if !slices.ContainsFunc(s.server.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+		return raw, nil
+	}
+	s.setDeadline(s.handshakeDeadline())
+	conn := &readAhead{Conn: raw, r: bufio.NewReaderSize(raw, headerBuffer)}
+	header, err := proxyproto.Read(conn.r)
+	if err != nil {
+		return nil, ending{EndProxyHeader, fmt.Errorf("read PROXY header from %v: %w", s.record.Client, err)}
+	}
+	if header.Command.IsLocal() {
+		s.probe = true
+		return conn, nil
+	}
+	client, local, ok := header.TCPAddrs()
+	if !ok {
+		return nil, ending{EndProxyHeader, fmt.Errorf("PROXY header from %v has no TCP address", s.record.Client)}
+	}
+	s.record.Client, s.record.Local = addrPort(client), addrPort(local)
+	return conn, nil
+}
+
+// headerBuffer holds the longest header that carries what proxies send (536 octets), and
+// not much that follows.
+const headerBuffer = 1024
+
+// readAhead is a connection from which r has read ahead. r is dropped once it is empty.
+type readAhead struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c *readAhead) Read(p []byte) (int, error) {
+	if c.buffered() == 0 {
+		c.r = nil
+		return c.Conn.Read(p)
+	}
+	return c.r.Read(p)
+}
+
+func (c *readAhead) buffered() int {
+	if c.r == nil {
+		return 0
+	}
+	return c.r.Buffered()
+}
+
+// clientInfo is what a backend is told about the client.
+type clientInfo struct {
+	client, local netip.AddrPort
+	tls           *clientTLS // nil in clear text
+}
+
+// clientTLS is what a backend is told about the client's TLS. A tls.ConnectionState would
+// keep the certificates and the handshake in memory.
+type clientTLS struct {
+	Version, CipherSuite           uint16
+	NegotiatedProtocol, ServerName string
+}
+
+// header is the PROXY header that announces the client. It carries the SSL TLV exactly
+// when the client is in TLS, so that Dovecot can apply its own policy to clear text.
+// serves says which server names are safe to pass on: the client chose the name, and
+// Dovecot looks up settings by it.
+func (i clientInfo) header(v ProxyVersion, serves func(string) bool) ([]byte, error) {
+	h := proxyproto.HeaderProxyFromAddrs(1, net.TCPAddrFromAddrPort(i.client), net.TCPAddrFromAddrPort(i.local))
+	if v == ProxyV2 {
+		h.Version = 2
+		if err := h.SetTLVs(i.tlvs(serves)); err != nil {
+			return nil, err
+		}
+	}
+	return h.Format()
+}
+
+// tlvs describes the client's TLS. No client certificate is requested, so there is no
+// name of one to pass on, and verify is zero as HAProxy sends it then.
+func (i clientInfo) tlvs(serves func(string) bool) []proxyproto.TLV {
+	if i.tls == nil {
+		return nil
+	}
+	ssl, err := tlvparse.PP2SSL{
+		Client: tlvparse.PP2_BITFIELD_CLIENT_SSL,
+		TLV: []proxyproto.TLV{
+			{Type: proxyproto.PP2_SUBTYPE_SSL_VERSION, Value: []byte(tlsVersion(i.tls.Version))},
+			{Type: proxyproto.PP2_SUBTYPE_SSL_CIPHER, Value: []byte(tls.CipherSuiteName(i.tls.CipherSuite))},
+		},
+	}.Marshal()
+	if err != nil {
+		panic("marshal the SSL TLV: " + err.Error()) // only for values above 64 KB
+	}
+	tlvs := []proxyproto.TLV{ssl}
+	if i.tls.NegotiatedProtocol != "" {
+		tlvs = append(tlvs, proxyproto.TLV{Type: proxyproto.PP2_TYPE_ALPN, Value: []byte(i.tls.NegotiatedProtocol)})
+	}
+	if i.tls.ServerName != "" && serves != nil && serves(i.tls.ServerName) {
+		tlvs = append(tlvs, proxyproto.TLV{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte(i.tls.ServerName)})
+	}
+	return tlvs
+}
+
+// tlsVersion names a TLS version as OpenSSL does: "TLSv1.3".
+func tlsVersion(v uint16) string {
+	switch v {
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	}
+	return tls.VersionName(v)
+}
