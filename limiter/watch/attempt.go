@@ -75,8 +75,8 @@ func (c *Tally) add(d Tally) {
 	c.Fault += d.Fault
 }
 
-// All is how many attempts were counted.
-func (c Tally) All() int {
+// all is how many attempts were counted.
+func (c Tally) all() int {
 	return c.Gone + c.Accepted + c.Denied + c.Repeat + c.Rejected + c.Shed + c.Fault
 }
 

@@ -74,11 +74,11 @@ func (c *counts) observation(most float64) observation {
 		capped += min(float64(n), most)
 	}
 	o.rates = rates{
-		ofLogins:   float64(c.known.All() + c.stranger.All()),
+		ofLogins:   float64(c.known.all() + c.stranger.all()),
 		ofSuspects: capped,
 		ofNetworks: float64(len(c.networks)),
 		ofAccepted: float64(c.stranger.Accepted),
-		ofKnown:    float64(c.known.All()),
+		ofKnown:    float64(c.known.all()),
 	}
 	return o
 }

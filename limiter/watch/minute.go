@@ -18,7 +18,7 @@ type Minute struct {
 }
 
 // Logins is how many attempts were settled.
-func (m *Minute) Logins() int { return m.Known.All() + m.Stranger.All() }
+func (m *Minute) Logins() int { return m.Known.all() + m.Stranger.all() }
 
 // add adds another part of the same minute.
 func (m *Minute) Add(n Minute) {

@@ -8,8 +8,8 @@ import (
 	"postern/limiter/watch"
 )
 
-// A CheckSum is what the gate did about attempts, and whom it hit by mistake.
-type CheckSum struct {
+// A checkSum is what the gate did about attempts, and whom it hit by mistake.
+type checkSum struct {
 	Waited        int               `json:"waited"`         // attempts of strangers
 	Refused       int               `json:"refused"`        // likewise
 	WelcomeWaited int               `json:"welcome_waited"` // by mistake: of strangers who turned out to have the right password
@@ -19,7 +19,7 @@ type CheckSum struct {
 }
 
 // checks returns what the gate did.
-func (s *Subject) checks() (sum CheckSum) {
+func (s *Subject) checks() (sum checkSum) {
 	h := s.whole()
 	for _, r := range h.Rules {
 		sum.Waited += r.StrangerWaited
@@ -34,15 +34,15 @@ func (s *Subject) checks() (sum CheckSum) {
 	return sum
 }
 
-// A ResetSum is the accounts whose passwords should be reset: they were accepted from a network that attacked others.
-type ResetSum struct {
+// A resetSum is the accounts whose passwords should be reset: they were accepted from a network that attacked others.
+type resetSum struct {
 	Count    int                `json:"count"`
 	Accounts []watch.Acceptance `json:"accounts,omitempty"` // each once, at its first time
 	Missed   int                `json:"missed,omitempty"`   // acceptances for which there was no room; the gate's log has them
 }
 
 // resets returns the accounts to reset.
-func (s *Subject) resets() (sum ResetSum) {
+func (s *Subject) resets() (sum resetSum) {
 	seen := map[string]bool{}
 	for _, h := range s.Hours {
 		if !s.during(h.Start, time.Hour) {

@@ -51,7 +51,7 @@ func (m *markdown) sources(r *Report) {
 }
 
 // targets writes a table of the loudest.
-func (m *markdown) targets(name, others string, rows []TargetRow) {
+func (m *markdown) targets(name, others string, rows []targetRow) {
 	if len(rows) == 0 {
 		m.line("\nNo %s stands out: none came twice.", name)
 		return

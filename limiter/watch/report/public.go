@@ -24,17 +24,17 @@ func (s *Subject) publish(r *Report) {
 	}
 	u := &r.Users
 	u.Asked, u.Served, u.Limited, u.Fault = round(u.Asked), round(u.Served), round(u.Limited), round(u.Fault)
-	r.Sources = SourceSum{
+	r.Sources = sourceSum{
 		DistinctNetworks: round(r.Sources.DistinctNetworks),
 		DistinctAccounts: round(r.Sources.DistinctAccounts),
 		Denials:          round(r.Sources.Denials),
 	}
 	c := r.Checks
-	r.Checks = CheckSum{
+	r.Checks = checkSum{
 		Waited: round(c.Waited), Refused: round(c.Refused), WelcomeWaited: round(c.WelcomeWaited),
 		KnownWaited: round(c.KnownWaited), KnownRefused: round(c.KnownRefused),
 	}
-	r.Resets = ResetSum{Count: r.Resets.Count}
+	r.Resets = resetSum{Count: r.Resets.Count}
 }
 
 // round returns n with two digits that count.
@@ -48,14 +48,14 @@ func round(n int) int {
 
 // publicTimeline tells what the public may know, in calm words. What people wrote is in it only where they wrote it for
 // the public: with publish.
-func (s *Subject) publicTimeline() (lines []Line) {
+func (s *Subject) publicTimeline() (lines []line) {
 	tell := func(e *incident.Event, text string) {
 		if text != "" {
-			lines = append(lines, Line{Time: e.Time.In(s.Location), Text: text})
+			lines = append(lines, line{Time: e.Time.In(s.Location), Text: text})
 		}
 	}
 	if i := &s.Incident; !i.Started.IsZero() {
-		lines = append(lines, Line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("It began: %s.", classWords(i.Class))})
+		lines = append(lines, line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("It began: %s.", classWords(i.Class))})
 	}
 	for k := range s.Incident.Events {
 		e := &s.Incident.Events[k]

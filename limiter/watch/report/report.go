@@ -49,18 +49,18 @@ type Report struct {
 	Service   string         `json:"service"`
 	Generated time.Time      `json:"generated"`
 
-	Times    Times     `json:"times"`
-	Timeline []Line    `json:"timeline"`
+	Times    times     `json:"times"`
+	Timeline []line    `json:"timeline"`
 	Volume   []HourRow `json:"volume"`
-	Users    UserSum   `json:"users"`
-	Sources  SourceSum `json:"sources"`
-	Checks   CheckSum  `json:"checks"`
-	Resets   ResetSum  `json:"resets"`
+	Users    userSum   `json:"users"`
+	Sources  sourceSum `json:"sources"`
+	Checks   checkSum  `json:"checks"`
+	Resets   resetSum  `json:"resets"`
 	ToDo     []string  `json:"todo"` // what only people can tell
 }
 
-// Times are the moments of an incident, zero where they did not come, and what lay between, in seconds.
-type Times struct {
+// times are the moments of an incident, zero where they did not come, and what lay between, in seconds.
+type times struct {
 	Started   time.Time `json:"started"`
 	Detected  time.Time `json:"detected,omitzero"`
 	Published time.Time `json:"published,omitzero"`
@@ -71,15 +71,15 @@ type Times struct {
 	Lasted    int       `json:"lasted_seconds,omitempty"`
 }
 
-// A Line is one line of a timeline.
-type Line struct {
+// A line is one line of a timeline.
+type line struct {
 	Time time.Time `json:"time"`
 	By   string    `json:"by,omitempty"`
 	Text string    `json:"text"`
 }
 
-// UserSum is what the known met during the incident.
-type UserSum struct {
+// userSum is what the known met during the incident.
+type userSum struct {
 	Asked    int     `json:"asked"`
 	Served   int     `json:"served"`
 	Limited  int     `json:"limited"`
@@ -119,7 +119,7 @@ func New(t time.Time, s Subject, f Form) *Report {
 }
 
 // times returns the moments of the incident.
-func (s *Subject) times(t time.Time) Times {
+func (s *Subject) times(t time.Time) times {
 	i := &s.Incident
 	in := func(t time.Time) time.Time {
 		if t.IsZero() {
@@ -137,21 +137,21 @@ func (s *Subject) times(t time.Time) Times {
 	if end.IsZero() {
 		end = t
 	}
-	return Times{
+	return times{
 		Started: in(i.Started), Detected: in(i.Detected), Published: in(i.Published), Mitigated: in(i.Mitigated),
 		Ended: in(i.Ended), ToDetect: after(i.Detected), ToInform: after(i.Published), Lasted: after(end),
 	}
 }
 
 // users returns what the known met, from the first minute of the incident to its last.
-func (s *Subject) users() UserSum {
+func (s *Subject) users() userSum {
 	var u watch.Users
 	for _, m := range s.Minutes {
 		if s.during(m.Start, time.Minute) {
 			u.Add(m.Users)
 		}
 	}
-	return UserSum{
+	return userSum{
 		Asked: u.Asked(), Served: u.Good + u.Slow, Limited: u.Limited, Fault: u.Fault, Ratio: u.Served(),
 		Promised: watch.Promised, Greeting: u.Greeted.Quantile(0.95).Seconds(),
 	}

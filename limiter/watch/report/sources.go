@@ -12,21 +12,21 @@ import (
 // reportTop is how many sources, networks, accounts and systems a report lists.
 const topRows = 20
 
-// A SourceSum is where suspects came from, and whom they were after.
-type SourceSum struct {
+// A sourceSum is where suspects came from, and whom they were after.
+type sourceSum struct {
 	DistinctSources  int         `json:"distinct_sources"` // about, as are all three
 	DistinctNetworks int         `json:"distinct_networks"`
 	DistinctAccounts int         `json:"distinct_accounts"`
 	Denials          int         `json:"denials"`   // attempts of suspects in all
 	TopShare         float64     `json:"top_share"` // of these, the ten loudest networks had this share
-	Systems          []SystemRow `json:"systems,omitempty"`
-	Networks         []TargetRow `json:"networks,omitempty"`
-	Sources          []TargetRow `json:"sources,omitempty"`
-	Accounts         []TargetRow `json:"accounts,omitempty"`
+	Systems          []systemRow `json:"systems,omitempty"`
+	Networks         []targetRow `json:"networks,omitempty"`
+	Sources          []targetRow `json:"sources,omitempty"`
+	Accounts         []targetRow `json:"accounts,omitempty"`
 }
 
-// A TargetRow is one source, network or account.
-type TargetRow struct {
+// A targetRow is one source, network or account.
+type targetRow struct {
 	Name    string    `json:"name"`
 	System  uint32    `json:"as,omitempty"`
 	Owner   string    `json:"as_name,omitempty"`
@@ -36,8 +36,8 @@ type TargetRow struct {
 	Last    time.Time `json:"last"`
 }
 
-// A SystemRow is one autonomous system.
-type SystemRow struct {
+// A systemRow is one autonomous system.
+type systemRow struct {
 	System uint32  `json:"as"`
 	Owner  string  `json:"as_name"`
 	Share  float64 `json:"share"` // of the networks behind suspects, about: as some were drawn from each hour
@@ -54,9 +54,9 @@ func (s *Subject) whole() (h watch.Hour) {
 }
 
 // sources returns where suspects came from.
-func (s *Subject) sources() SourceSum {
+func (s *Subject) sources() sourceSum {
 	h := s.whole()
-	sum := SourceSum{
+	sum := sourceSum{
 		DistinctSources:  h.Distinct.Sources.Count(),
 		DistinctNetworks: h.Distinct.Networks.Count(),
 		DistinctAccounts: h.Distinct.Accounts.Count(),
@@ -81,13 +81,13 @@ func (s *Subject) sources() SourceSum {
 }
 
 // rows returns the loudest targets, but none with a single denial: there may be very many of those.
-func (s *Subject) rows(targets []watch.Target) []TargetRow {
-	var rows []TargetRow
+func (s *Subject) rows(targets []watch.Target) []targetRow {
+	var rows []targetRow
 	for _, t := range targets[:min(topRows, len(targets))] {
 		if t.Denials-t.Over < 2 {
 			continue
 		}
-		row := TargetRow{
+		row := targetRow{
 			Name: t.Name, Denials: t.Denials - t.Over, Others: t.Spread.Count(),
 			First: t.First.In(s.Location), Last: t.Last.In(s.Location),
 		}
@@ -108,8 +108,8 @@ func (s *Subject) system(block netip.Prefix) (uint32, string) {
 }
 
 // systems returns the autonomous systems with most networks. Each hour's draw stands for all of its networks.
-func (s *Subject) systems() []SystemRow {
-	rows, sum := map[uint32]*SystemRow{}, 0.0
+func (s *Subject) systems() []systemRow {
+	rows, sum := map[uint32]*systemRow{}, 0.0
 	for _, h := range s.Hours {
 		if s.Lookup == nil || len(h.Sampled) == 0 || !s.during(h.Start, time.Hour) {
 			continue
@@ -122,17 +122,17 @@ func (s *Subject) systems() []SystemRow {
 				continue
 			}
 			if rows[number] == nil {
-				rows[number] = &SystemRow{System: number, Owner: owner}
+				rows[number] = &systemRow{System: number, Owner: owner}
 			}
 			rows[number].Share += each
 		}
 	}
-	var sorted []SystemRow
+	var sorted []systemRow
 	for _, row := range rows {
 		row.Share /= sum
 		sorted = append(sorted, *row)
 	}
-	slices.SortFunc(sorted, func(a, b SystemRow) int {
+	slices.SortFunc(sorted, func(a, b systemRow) int {
 		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.System, b.System))
 	})
 	return sorted[:min(topRows, len(sorted))]

@@ -7,9 +7,9 @@ import (
 )
 
 // timeline tells the incident's events in words.
-func (s *Subject) timeline() (lines []Line) {
+func (s *Subject) timeline() (lines []line) {
 	for _, e := range s.Incident.Events {
-		lines = append(lines, Line{Time: e.Time.In(s.Location), By: e.By, Text: eventWords(&e)})
+		lines = append(lines, line{Time: e.Time.In(s.Location), By: e.By, Text: eventWords(&e)})
 	}
 	return lines
 }
