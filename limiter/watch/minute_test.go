@@ -1,0 +1,53 @@
+package watch
+
+import (
+	"testing"
+	"time"
+)
+
+// TestPartsOfAMinute: two parts of one minute add up, as after a restart.
+func TestPartsOfAMinute(t *testing.T) {
+	m := Minute{Start: monday, Class: ClassNotice, Known: Tally{Accepted: 1}, Networks: 2, Expected: Signals{Logins: 3}}
+	m.Add(Minute{Start: monday, Class: ClassNormal, Known: Tally{Denied: 1}, Networks: 1, Opened: 4, Expected: Signals{Logins: 2}})
+	if m.Class != ClassNotice || m.Logins() != 2 || m.Networks != 3 || m.Opened != 4 || m.Expected.Logins != 5 {
+		t.Errorf("%+v", m)
+	}
+}
+
+// TestUsers: each outcome counts where it belongs, and times to the greeting are kept.
+func TestUsers(t *testing.T) {
+	var u Users
+	if u.Served() != 1 {
+		t.Errorf("nobody asked: %v were served", u.Served())
+	}
+	for _, a := range []Attempt{
+		{Outcome: Accepted, Greeting: 40 * time.Millisecond},
+		{Outcome: Accepted, Greeting: 3 * time.Second},
+		{Outcome: Accepted, Waited: 4 * time.Second},
+		{Outcome: Denied}, {Outcome: Repeat}, {Outcome: Rejected}, {Outcome: Shed}, {Outcome: Fault}, {Outcome: Gone},
+	} {
+		u.count(&a)
+	}
+	want := Users{Good: 1, Slow: 2, Denied: 2, Limited: 2, Fault: 1, Greeted: u.Greeted}
+	if u != want || u.Asked() != 6 || u.Served() != 0.5 || u.Greeted.total() != 2 {
+		t.Errorf("%+v", u)
+	}
+}
+
+// TestQuantile: between two bounds times are taken to be spread evenly.
+func TestQuantile(t *testing.T) {
+	var d Delays
+	if d.Quantile(0.95) != 0 {
+		t.Errorf("of nothing: %v", d.Quantile(0.95))
+	}
+	for range 10 {
+		d.count(200 * time.Millisecond)
+	}
+	if got := d.Quantile(0.5); got != 175*time.Millisecond {
+		t.Errorf("the half: %v", got)
+	}
+	d.count(time.Hour)
+	if got := d.Quantile(1); got != 30*time.Second {
+		t.Errorf("the longest: %v", got)
+	}
+}
