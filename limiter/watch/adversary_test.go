@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// An adversary knows everything: the formulas, the limits, and what the watch expects at every moment. He sends as much
-// as he wants to be above that, at all hours. Package documentation has what he gets.
+// An adversary knows everything: the formulas, the limits, and what the watch expects at every moment. They send as much
+// as they want to be above that, at all hours. The package documentation has the results.
 type adversary struct {
 	*world
 	margin float64 // above what is expected, as a share of a busy hour
@@ -31,7 +31,7 @@ func newAdversary(margin float64, hides bool) *adversary {
 	return a
 }
 
-// week plays a week. It returns how many attempts a day he had, and in how many ticks there was a notice or an attack.
+// week plays a week. It returns how many attempts a day they had, and in how many ticks there was a notice or an attack.
 func (a *adversary) week() (daily float64, notice, attack int) {
 	a.sent = 0
 	for end := a.now.AddDate(0, 0, 7); a.now.Before(end); {
@@ -54,7 +54,8 @@ func (a *adversary) usual() (sum float64) {
 	return sum / a.detector.busy
 }
 
-// TestAdversary prints what he gets who stays below the limits and who trains the watch, and holds it to bounds.
+// TestAdversary prints how many attempts are left to those who stay below the limits or train the baseline, and checks
+// bounds.
 func TestAdversary(t *testing.T) {
 	if underRace {
 		t.Skip("is about figures, which the race detector does not change")

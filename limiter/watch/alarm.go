@@ -2,14 +2,14 @@ package watch
 
 import "time"
 
-// How alarms are raised and lowered.
+// When alarms are raised and lowered.
 const (
-	alarmHold  = 3                // ticks that it must hold to be raised
-	alarmLeave = 0.6              // of the limit, below which it is quiet
-	alarmQuiet = 30 * time.Minute // that it must be quiet to be lowered
+	alarmHold  = 3                // ticks that the condition must hold
+	alarmLeave = 0.6              // below this share of the limit it is quiet
+	alarmQuiet = 30 * time.Minute // how long it must be quiet
 )
 
-// An alarm is raised at once and lowered late.
+// An alarm is raised after 30 s and lowered after half an hour.
 type alarm struct {
 	limit float64
 	held  int
@@ -17,12 +17,12 @@ type alarm struct {
 	loud  time.Time // when it was last not quiet
 }
 
-// judge takes the excess m at t, and whether it is significant.
+// judge takes the excess m at t. sure says whether it is significant.
 func (a *alarm) judge(t time.Time, m float64, sure bool) {
 	a.set(t, sure && m >= a.limit, m < alarmLeave*a.limit)
 }
 
-// set takes whether the alarm should be raised, and whether all is quiet.
+// set takes whether the condition holds at t, and whether it is quiet.
 func (a *alarm) set(t time.Time, raise, quiet bool) {
 	if !raise {
 		a.held = 0

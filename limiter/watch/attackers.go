@@ -12,7 +12,7 @@ const (
 	acceptedEach      = 8 // accounts from one network
 )
 
-// attackers finds accounts that were accepted from a network which attacked others, whichever came first.
+// attackers finds accounts that were accepted from a network which attacked other accounts. Either may come first.
 type attackers struct {
 	denied   generations[netip.Prefix, attacker]
 	accepted generations[netip.Prefix, []acceptance]
@@ -25,14 +25,14 @@ type attacker struct {
 	denials int
 }
 
-// An acceptance is an Acceptance that may turn out to be one.
+// An acceptance is a candidate: its network may attack later.
 type acceptance struct {
 	Acceptance
 	account uint64
 	told    bool
 }
 
-// against says whether a attacked others than account.
+// against reports whether a attacked accounts other than this one.
 func (a attacker) against(account uint64) bool {
 	return a.denials > 0 && (a.several || a.account != account)
 }
@@ -44,7 +44,7 @@ func newAttackers() attackers {
 	}
 }
 
-// suspect takes a suspect and returns the acceptances that it puts in a new light.
+// suspect takes a suspect and returns the earlier acceptances that become reportable by it.
 func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
 	seen, _ := k.denied.get(a.Network)
 	if seen.denials == 0 {
@@ -78,7 +78,7 @@ func (k *attackers) accept(t time.Time, a *Attempt, name string, account uint64)
 	return found, told
 }
 
-// generations is a bounded map. When it is full, what was not put since it was last full is forgotten.
+// generations is a bounded map of two generations. When the newer one is full, the older one is dropped.
 type generations[K comparable, V any] struct {
 	room int
 	now  map[K]V

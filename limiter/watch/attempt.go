@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// An Attempt is one login a client asked for, told once, when it is settled. Those from exempt addresses, such as a
-// webmail or a monitoring probe, are not told at all.
+// An Attempt is one login a client asked for, reported once, when it is settled. Attempts from exempt addresses, such as a
+// webmail or a monitoring probe, are not reported at all.
 type Attempt struct {
 	Source  netip.Prefix // the block it is charged to
 	Network netip.Prefix // the wider block around that
@@ -22,8 +22,8 @@ type Attempt struct {
 	Greeting time.Duration
 }
 
-// An Outcome is how an attempt ended. It is finer than the limiter's: what that calls void has several causes, which
-// must not be taken for one another.
+// An Outcome is how an attempt ended. It is finer than the outcome of the limiter: what that calls void has several causes,
+// which mean different things here.
 type Outcome uint8
 
 // The outcomes.
@@ -33,17 +33,17 @@ const (
 	Denied                  // a backend said that the credentials are wrong
 	Repeat                  // the same credential was denied to the same source moments ago, and was answered without a backend
 	Rejected                // refused by a rule about denials: source, network, pair or account
-	Shed                    // refused for want of room: lane, tarpit, connections, a backend's logins
-	Fault                   // no backend could be asked, or the one asked said that it is unwell
+	Shed                    // refused because something was full: lane, tarpit, connections, logins of a backend
+	Fault                   // no backend could be asked, or the one asked reported a fault of its own
 	numOutcomes
 )
 
-// String returns the outcome's word.
+// String returns the outcome as one word.
 func (o Outcome) String() string {
 	return [...]string{"gone", "accepted", "denied", "repeat", "rejected", "shed", "fault"}[o]
 }
 
-// suspect says whether a is what attacks consist of.
+// suspect reports whether a is an attempt by a stranger that was denied, or rejected for earlier denials.
 func (a *Attempt) suspect() bool {
 	return !a.Known && (a.Outcome == Denied || a.Outcome == Rejected)
 }
@@ -75,10 +75,10 @@ func (c *Tally) add(d Tally) {
 	c.Fault += d.Fault
 }
 
-// all is how many attempts were counted.
+// all returns how many attempts were counted.
 func (c Tally) all() int {
 	return c.Gone + c.Accepted + c.Denied + c.Repeat + c.Rejected + c.Shed + c.Fault
 }
 
-// Refused is how many of them the gate refused itself.
+// Refused returns how many attempts postern refused itself.
 func (c Tally) Refused() int { return c.Rejected + c.Shed }

@@ -2,32 +2,32 @@ package watch
 
 import "time"
 
-// A baseline is kept by the quarter-hour of the week.
+// A baseline is kept for each quarter-hour of the week, called a slot.
 const (
 	daySlots  = 96
 	weekSlots = 7 * daySlots
 	slotTime  = 15 * time.Minute
 )
 
-// How a slot learns.
+// How fast a slot changes.
 const (
-	weekShare = 0.3  // of a slot, what the latest week is worth
-	weekLeast = 0.6  // a week's value counts as at least this many times the slot's
-	weekMost  = 1.6  // and as at most this many times
-	slotFloor = 0.05 // a slot below this much a tick may grow as if it were this
-	slotTicks = 30   // fewer ticks than this, of 90, teach nothing
+	weekShare = 0.3  // the weight of the latest week
+	weekLeast = 0.6  // a week counts as at least this many times the slot
+	weekMost  = 1.6  // and as at most this many times the slot
+	slotFloor = 0.05 // per tick: a slot below this may grow as if it were this
+	slotTicks = 30   // a slot with fewer of its 90 ticks than this is not learned
 )
 
-// slots is what each quarter-hour of the week brings, in means of a tick, and what the last day brought.
+// A baseline is the mean of a tick in each quarter-hour of the week, and in each quarter-hour of the last day.
 type baseline struct {
 	week    [weekSlots]rates
 	weeks   [weekSlots]uint16 // how many weeks taught each slot
-	known   int               // of them, those that were taught at all
+	known   int               // slots taught by at least one week
 	day     [daySlots]rates
 	dayTime [daySlots]int64 // when each of these ended, in Unix seconds; 0 if it never did
 
 	current slotMean // under way
-	last    slotMean // over, but not learned yet: what is expected now must not come from just now
+	last    slotMean // over, but not learned yet: what is expected must not depend on the last minutes
 }
 
 // A slotMean is the sum of the ticks of one quarter-hour.
@@ -38,13 +38,13 @@ type slotMean struct {
 	at    int64 // when the latest of them ended, in Unix seconds
 }
 
-// slotAt returns the quarter-hour of the week that t is in by local time, and which share of it is over.
+// slotAt returns the slot of t, which is local time, and which share of the slot is over.
 func slotAt(t time.Time) (slot int, over float64) {
 	into := time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second
 	return int(t.Weekday())*daySlots + int(into/slotTime), float64(into%slotTime) / float64(slotTime)
 }
 
-// add adds the tick that ended at t, local time, if it may be learned from. It reports whether a quarter-hour was learned.
+// add adds the tick that ended at t, local time, if learn is true. It reports whether a slot was learned.
 func (b *baseline) add(t time.Time, r rates, learn bool) (learned bool) {
 	slot, _ := slotAt(t)
 	if b.current.index != int64(slot) {
@@ -60,7 +60,7 @@ func (b *baseline) add(t time.Time, r rates, learn bool) (learned bool) {
 	return learned
 }
 
-// commit learns a quarter-hour that is over.
+// commit learns a slot that is over. It reports whether there were enough ticks for that.
 func (b *baseline) commit(m slotMean) bool {
 	if m.ticks < slotTicks {
 		return false
@@ -84,9 +84,9 @@ func (b *baseline) commit(m slotMean) bool {
 	return true
 }
 
-// expected returns what a tick at t, local time, is expected to bring: what the same time of former weeks did, or
-// yesterday if that is more, though not without bound. Between the middles of two slots it is in between. It reports
-// whether anything is known.
+// expected returns what a tick at t, local time, is expected to bring: the mean of former weeks, or of yesterday if that
+// is more, but at most weekMost times the former. Between the middles of two slots it interpolates. It reports whether
+// anything is known.
 func (b *baseline) expected(t time.Time) (rates, bool) {
 	slot, over := slotAt(t)
 	first, share := slot, over-0.5
@@ -107,12 +107,12 @@ func (b *baseline) expected(t time.Time) (rates, bool) {
 	return day, fresh
 }
 
-// fresh says whether the quarter-hour of the day that slot is was learned at most 26 h before t.
+// fresh reports whether the time of day of this slot was learned at most 26 h before t.
 func (b *baseline) fresh(t time.Time, slot int) bool {
 	return t.Unix()-b.dayTime[slot%daySlots] < 26*3600
 }
 
-// blend returns what lies between a and b, or the one that is known.
+// blend interpolates between a and b, or returns the one that is known. It reports whether one is.
 func blend(a rates, aKnown bool, b rates, bKnown bool, share float64) (rates, bool) {
 	switch {
 	case aKnown && bKnown:
@@ -133,10 +133,10 @@ func (b *baseline) count() {
 	}
 }
 
-// learned is the share of the week that is known.
+// learned returns the share of the week that is known.
 func (b *baseline) learned() float64 { return float64(b.known) / weekSlots }
 
-// busy returns the logins of a tick in a busy hour, suspects not counted: of what is known of the week, the 95th per cent.
+// busy returns the logins of a tick in a busy hour, without suspects: the 95th percentile of the known slots.
 func (b *baseline) busy() float64 {
 	var wanted []float64
 	for i, weeks := range b.weeks {

@@ -2,13 +2,13 @@ package watch
 
 import "time"
 
-// When more logins are growth.
+// When a rise of logins is growth.
 const (
 	growthFactor  = 1.25 // times the logins expected
 	growthLearned = 0.99 // of the week
 )
 
-// classify finds the one word for the present.
+// classify finds the class of the tick that ended at t.
 func (d *detector) classify(t time.Time) {
 	class := d.present(t)
 	if class != d.class || d.since.IsZero() {
@@ -42,7 +42,7 @@ func (d *detector) present(t time.Time) Class {
 	return ClassNormal
 }
 
-// state is what the detector saw in the tick that ended at t.
+// state returns what the detector saw in the tick that ended at t.
 func (d *detector) state(t time.Time) State {
 	s := State{
 		Time: t, Class: d.class, Since: d.since,

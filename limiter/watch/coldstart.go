@@ -2,15 +2,15 @@ package watch
 
 import "time"
 
-// A coldStart is what is known of suspects before the first quarter-hour of the day comes round again: what the last
+// A coldStart is used on the first day, before the baseline has an entry for the same time of day: it knows what the last
 // hours brought.
 type coldStart struct {
 	mean  rates   // with a half-life of an hour
-	most  float64 // the most logins that were no suspects, by that mean
+	most  float64 // the greatest mean of logins without suspects
 	ticks int64
 }
 
-// coldTicks are the fewest it judges by: half an hour.
+// coldTicks is how many ticks it needs before it can raise an alarm: half an hour.
 const coldTicks = 180
 
 // add adds a tick with nothing amiss.
@@ -20,18 +20,18 @@ func (c *coldStart) add(r rates) {
 	c.most = max(c.most, c.mean[ofLogins]-c.mean[ofSuspects])
 }
 
-// usual returns what is expected.
+// usual returns the mean.
 func (c *coldStart) usual() rates { return c.mean }
 
-// alarming says whether the last minute was an attack by any measure: suspects are 40 % of the most logins an hour has had
-// so far and one a second, and three times as many networks are behind them as usual. A tenth, which is enough later,
-// would be of the logins of a busy hour; in the first night it is not known how many these are.
+// alarming reports whether the last minute was an attack by any measure: suspects are above 40 % of the most logins an
+// hour has had so far and above one a second, and come from three times as many networks as usual. The later limit, 10 % of
+// a busy hour, cannot be used here: on the first day nobody knows what a busy hour brings.
 func (c *coldStart) alarming(r *recent) bool {
 	m := r.meanOf(6)
 	return c.ticks >= coldTicks && m[ofSuspects] > max(0.4*c.most, 10) && m[ofNetworks] > 3*max(c.mean[ofNetworks], 1)
 }
 
-// quiet says whether the last minute was far from one.
+// quiet reports whether the last minute was far from that.
 func (c *coldStart) quiet(r *recent) bool {
 	m := r.meanOf(6)
 	return m[ofNetworks] < alarmLeave*3*max(c.mean[ofNetworks], 1)

@@ -13,10 +13,10 @@ import (
 // topRoom is how many sources, networks and accounts are counted at once to find the loudest.
 const topRoom = 4096
 
-// accountMost is how much of an account's name is kept, in octets.
+// accountMost is how many octets of an account name are kept.
 const accountMost = 64
 
-// A collector gathers an [Hour].
+// A collector collects an [Hour].
 type collector struct {
 	key       [2]uint64
 	hour      Hour
@@ -70,7 +70,7 @@ func (c *collector) suspect(t time.Time, a *Attempt) {
 	}
 }
 
-// accepted adds an account to reset.
+// accepted adds an account whose password should be reset.
 func (c *collector) accepted(a Acceptance) {
 	if len(c.hour.Accepted) < hourAccepted {
 		c.hour.Accepted = append(c.hour.Accepted, a)
@@ -79,7 +79,7 @@ func (c *collector) accepted(a Acceptance) {
 	}
 }
 
-// rule notes whom a rule met.
+// rule counts the attempt for the rule that refused it or made it wait.
 func (c *collector) rule(t time.Time, a *Attempt) {
 	refused := a.Outcome == Rejected || a.Outcome == Shed
 	if a.Rule == "" || !refused && a.Waited <= 0 {
@@ -106,12 +106,12 @@ func (c *collector) ruleTally(rule string) *RuleTally {
 	return &c.hour.Rules[len(c.hour.Rules)-1]
 }
 
-// empty says whether the hour has nothing to tell.
+// empty reports whether the hour has no content.
 func (c *collector) empty() bool {
 	return len(c.sources.entries)+len(c.hour.Rules)+len(c.hour.Accepted) == 0
 }
 
-// end returns the hour as it is.
+// end returns the hour as it is now.
 func (c *collector) end() Hour {
 	h := c.hour
 	prefix := func(p netip.Prefix) string { return p.String() }
@@ -133,7 +133,7 @@ func (c *collector) hashPrefix(p netip.Prefix) uint64 {
 	return siphash.Hash(c.key[0], c.key[1], append(a[:], byte(p.Bits())))
 }
 
-// folded returns an account's name in lower case, at most accountMost octets of it and valid UTF-8.
+// folded returns the name in lower case, cut to accountMost octets and made valid UTF-8.
 func folded(account string) string {
 	if len(account) > accountMost {
 		account = account[:accountMost]

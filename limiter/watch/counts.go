@@ -2,7 +2,7 @@ package watch
 
 import "net/netip"
 
-// tickNetworks bounds the networks told apart in one tick. Where there are more it is an attack, however many.
+// tickNetworks is the most networks counted apart in one tick. More than that is an attack anyway.
 const tickNetworks = 1 << 16
 
 // counts is what one tick brought so far.
@@ -49,7 +49,7 @@ func (c *counts) attempt(a *Attempt) {
 	}
 }
 
-// A sample is what the detector is told of one tick.
+// An observation is what the detector gets of one tick.
 type observation struct {
 	rates
 	raw      float64 // suspects, however many from one network
@@ -61,7 +61,7 @@ type observation struct {
 	closed   int
 }
 
-// sample sums up the tick. No network counts for more than most suspects.
+// observation sums up the tick. A network counts for at most this many suspects.
 func (c *counts) observation(most float64) observation {
 	o := observation{
 		known: c.known, stranger: c.stranger, checked: c.waited + c.stranger.Refused(), opened: c.opened, closed: c.closed,

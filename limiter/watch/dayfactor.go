@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// How the level of a day is found.
+// The bounds and speeds of a dayFactor.
 const (
 	factorLeast    = 0.5
 	factorMost     = 2.5
-	factorSuspects = 1.5  // at most, for suspects and their networks: theirs is not a day like any other, and they may want it so
-	factorLag      = 7    // steps of 5 min kept: it lags half an hour behind, so that an attack does not hide its own beginning
-	factorFloor    = 0.05 // a tick: so little says nothing
-	factorStep     = 30   // ticks
+	factorSuspects = 1.5  // the most for suspects and their networks, because attackers can drive these signals up
+	factorLag      = 7    // steps of 5 min kept: the factor in use is half an hour old, so that an attack does not hide itself
+	factorFloor    = 0.05 // added to both rates, so that small ones do not give extreme factors
+	factorStep     = 30   // ticks in a step
 )
 
-// A level is how much more or less than expected today brings, in each signal: a holiday has few logins all day long.
-// It forgets with a half-life of 4 h.
+// A dayFactor is by how much today differs from what was expected, in each signal: a holiday has few logins all day long.
+// Its means have a half-life of 4 h.
 type dayFactor struct {
 	seen     rates // mean of what came
-	foreseen rates // mean of what was expected, without the level
+	foreseen rates // mean of what was expected, without the factor
 	past     [factorLag]rates
 	ticks    int64
 }
@@ -33,7 +33,7 @@ func newDayFactor() dayFactor {
 	return f
 }
 
-// add learns from a tick that brought r where e was expected.
+// add takes a tick that brought r where e was expected.
 func (f *dayFactor) add(r, e rates) {
 	share := fading(4 * time.Hour)
 	f.seen = f.seen.between(r, share)
@@ -44,7 +44,7 @@ func (f *dayFactor) add(r, e rates) {
 	}
 }
 
-// now returns the level that was reached just now.
+// now returns the factors of this moment.
 func (f *dayFactor) now() (n rates) {
 	for i := range n {
 		ratio := (f.seen[i] + factorFloor) / (f.foreseen[i] + factorFloor)
@@ -57,7 +57,7 @@ func (f *dayFactor) now() (n rates) {
 	return n
 }
 
-// apply returns e as half an hour ago would have it for today.
+// apply returns e times the factors of half an hour ago.
 func (f *dayFactor) apply(e rates) rates {
 	for i, factor := range f.past[factorLag-1] {
 		e[i] *= factor
@@ -65,12 +65,12 @@ func (f *dayFactor) apply(e rates) rates {
 	return e
 }
 
-// fading returns the share that one tick has in a mean whose memory halves in half.
+// fading returns the weight of one tick in a running mean with this half-life.
 func fading(half time.Duration) float64 {
 	return 1 - math.Exp2(-float64(tick)/float64(half))
 }
 
-// quantile returns the value that a share q of values does not exceed, and 0 if there are none. It sorts them.
+// quantile returns the value that a share q of values does not exceed, or 0 if there are none. It sorts values.
 func quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return 0

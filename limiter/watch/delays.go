@@ -2,7 +2,7 @@ package watch
 
 import "time"
 
-// delayBounds are the upper ends of what Delays tells apart; beyond the last there is one more.
+// delayBounds are the upper bounds of the classes of Delays. Longer times have a class of their own.
 var delayBounds = [...]time.Duration{
 	50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second,
 	2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second,
@@ -29,7 +29,7 @@ func (d *Delays) add(e Delays) {
 	}
 }
 
-// Count is how many times were counted.
+// total returns how many times were counted.
 func (d *Delays) total() (n int) {
 	for _, in := range d {
 		n += in

@@ -8,26 +8,26 @@ import (
 // How the detector decides. Package documentation has the formulas.
 const (
 	significant = 8.0  // score
-	scoreMost   = 40.0 // so that it falls soon after an attack
+	scoreMost   = 40.0 // the score stays below this, so that it falls soon after an attack
 	scoreDrift  = 0.5
 	zMost       = 4.0
-	usualMore   = 1.25 // times the networks expected are still usual
+	usualMore   = 1.25 // times the expected networks is still usual
 	phiMost     = 10.0
 	noticeAt    = 0.045 // excess
 	attackAt    = 0.10
 	attackSure  = 0.07
-	capShare    = 0.005 // of busy, the most one network counts
-	busyFloor   = 10.0  // a tick: a smaller house is judged as if it had a login a second
+	capShare    = 0.005 // of busy: the most that one network counts
+	busyFloor   = 10.0  // per tick: a smaller site is treated as if it had one login a second
 )
 
-// A detector takes one sample after the other and says what it sees. It is not safe for concurrent use.
+// A detector takes one observation after the other and says what it sees. It is not safe for concurrent use.
 type detector struct {
 	baseline    baseline
 	dayFactor   dayFactor
 	start       coldStart
 	recent      recent
 	suppressors suppressors
-	phi         float64    // how much more than by chance networks vary, at least 1
+	phi         float64    // the variance of networks over the variance by chance, at least 1
 	busy        float64    // logins a tick, suspects not counted
 	weekly      [5]float64 // suspects expected in a week, latest first, one a week
 	score       float64
@@ -42,9 +42,9 @@ type detector struct {
 	class       Class
 	since       time.Time
 	latest      observation
-	met         Users // what the known met in 5 min
+	met         Users // how the known were served in 5 min
 	expected    rates
-	knows       bool // what to expect
+	knows       bool // what is expected is known
 }
 
 func newDetector() *detector {
@@ -57,7 +57,7 @@ func newDetector() *detector {
 // most returns how many suspects of one network count in one tick.
 func (d *detector) most() float64 { return math.Floor(max(1, capShare*d.busy)) }
 
-// tick takes the sample of the tick that ended at t, local time.
+// tick takes the observation of the tick that ended at t, local time.
 func (d *detector) tick(t time.Time, o observation, u Users) {
 	d.latest = o
 	d.recent.add(o, u)
@@ -83,8 +83,7 @@ func (d *detector) expect(t time.Time) {
 	}
 }
 
-// weigh finds score and excess. What a fault of the password database denies to strangers who belong here is taken off
-// first.
+// weigh updates score and excess. Suspects that a broken password database explains are subtracted first.
 func (d *detector) weigh(t time.Time, o observation) {
 	excused := d.suppressors.excused(&d.recent, d.expected)
 	over := o.rates[ofNetworks] - excused - usualMore*d.expected[ofNetworks]
@@ -113,8 +112,8 @@ func (d *detector) judge(t time.Time) {
 	d.loud.judge(t, d.share(d.raw), m < noticeAt)
 }
 
-// attackLimit returns the excess from which on people are told. In a house with few logins chance alone makes the excess
-// swing, so there the limit is as much higher as it takes for three standard deviations to stay above attackSure.
+// attackLimit returns the excess that counts as an attack. At a site with few logins the excess varies by chance alone. So
+// the limit there is attackSure plus three standard deviations, if that is higher.
 func (d *detector) attackLimit() float64 {
 	busy := max(d.busy, busyFloor)
 	share := fading(30 * time.Second)
@@ -122,7 +121,7 @@ func (d *detector) attackLimit() float64 {
 	return max(attackAt, attackSure+3*chance/busy)
 }
 
-// share returns what x suspects a tick are of a busy hour.
+// share returns x suspects a tick as a share of a busy hour.
 func (d *detector) share(x float64) float64 {
 	if d.busy <= 0 {
 		return 0
@@ -130,7 +129,7 @@ func (d *detector) share(x float64) float64 {
 	return x / max(d.busy, busyFloor)
 }
 
-// learn takes the sample for usual, unless something is amiss.
+// learn takes the observation for usual, unless something is amiss.
 func (d *detector) learn(t time.Time, o observation) {
 	frozen := d.freeze(t)
 	if d.knows && !frozen {
@@ -153,7 +152,7 @@ func (d *detector) learn(t time.Time, o observation) {
 	}
 }
 
-// newWeek notes what a week is expected to bring, to tell who trains the watch slowly.
+// newWeek notes what a week is expected to bring, to detect attackers who train the baseline slowly.
 func (d *detector) newWeek() {
 	copy(d.weekly[1:], d.weekly[:len(d.weekly)-1])
 	d.weekly[0] = 0
@@ -162,7 +161,7 @@ func (d *detector) newWeek() {
 	}
 }
 
-// drift is what suspects are expected in a week, now over four weeks ago.
+// drift returns the suspects expected in a week, now over four weeks ago, or 0 as long as that is not known.
 func (d *detector) drift() float64 {
 	then := d.weekly[len(d.weekly)-1]
 	if then <= 0 {
@@ -171,10 +170,10 @@ func (d *detector) drift() float64 {
 	return d.weekly[0] / then
 }
 
-// patience is how long something short of an attack keeps the watch from learning. What lasts longer is how things are.
+// patience is how long something less than an attack stops learning. What lasts longer is taken for usual.
 const patience = 24 * time.Hour
 
-// freeze says whether the tick that ended at t is not to be learned from.
+// freeze reports whether the tick that ended at t must not be learned.
 func (d *detector) freeze(t time.Time) bool {
 	odd := d.notice.on || d.loud.on || d.knows && d.score > significant && d.share(d.excess) > noticeAt/2
 	if !odd {

@@ -25,8 +25,8 @@
 // # How it decides
 //
 // A rise in volume comes late in an attack, and often has harmless reasons. But nearly all logins that an attack adds are
-// denied, come from strangers, and each of them comes from another network. So in each tick it counts the networks behind suspects,
-// D, and the suspects, F, where each network counts at most max(1, 0.5 % of busy):
+// denied, come from strangers, and each of them comes from another network. So in each tick it counts the networks behind
+// suspects, D, and the suspects, F, where each network counts at most max(1, 0.5 % of busy):
 //
 //  1. E_D and E_F are expected: the mean of the same quarter-hour in former weeks, or of yesterday if that is larger.
 //  2. z = (D - 1.25 E_D) / sqrt(phi (E_D + 1)); score = max(0, score + min(z, 4) - 0.5). The score must be above 8. As z is

@@ -12,17 +12,17 @@ const (
 	hourTop      = 50  // sources, networks and accounts each
 	hourAccepted = 200 // accounts to reset
 	hourRules    = 32  // rules
-	hourSample   = 200 // networks drawn from all
+	hourSample   = 200 // networks sampled from all
 )
 
-// An Hour is who was behind the suspects of one hour. Its JSON form is one line of at most 64 KB. It has addresses and
-// account names, so the file it goes to is for the operators' eyes only. Two parts of one hour add up.
+// An Hour says who was behind the suspects of one hour. Its JSON form is one line of at most 64 KB. It has addresses and
+// account names, so the file it goes to must be readable by operators only. Two parts of one hour add up.
 type Hour struct {
 	Start    time.Time      `json:"start"`
 	Sources  []Target       `json:"sources,omitempty"` // the loudest 50, most denials first, by address block
 	Networks []Target       `json:"networks,omitempty"`
 	Accounts []Target       `json:"accounts,omitempty"`
-	Sampled  []netip.Prefix `json:"drawn,omitempty"` // 200 networks drawn evenly from all, or all if there were fewer
+	Sampled  []netip.Prefix `json:"drawn,omitempty"` // 200 networks sampled evenly from all, or all if there were fewer
 	Distinct Distinct       `json:"distinct"`        // all of them, not only the loudest
 	Accepted []Acceptance   `json:"accepted,omitempty"`
 	Missed   int            `json:"missed,omitempty"` // acceptances beyond the first 200
@@ -56,7 +56,7 @@ type Acceptance struct {
 	Network netip.Prefix `json:"network"`
 }
 
-// A RuleTally is whom one rule of the limiter met.
+// A RuleTally counts the attempts that one rule of the limiter refused or made to wait.
 type RuleTally struct {
 	Rule            string        `json:"rule"`
 	KnownWaited     int           `json:"known_waited,omitempty"`    // by mistake
@@ -90,7 +90,7 @@ func (r *RuleTally) count(t time.Time, a *Attempt, refused bool) {
 	}
 }
 
-// clone returns a copy that shares nothing.
+// clone returns a deep copy.
 func (h *Hour) clone() Hour {
 	c := *h
 	c.Sources, c.Networks, c.Accounts = slices.Clone(h.Sources), slices.Clone(h.Networks), slices.Clone(h.Accounts)
@@ -100,21 +100,21 @@ func (h *Hour) clone() Hour {
 	return c
 }
 
-// unite adds what e has seen.
+// unite adds what e was shown.
 func (d *Distinct) unite(e Distinct) {
 	d.Sources.unite(e.Sources)
 	d.Networks.unite(e.Networks)
 	d.Accounts.unite(e.Accounts)
 }
 
-// with returns h and e, another part of the same hour, together.
+// Merge returns h together with e, another part of the same hour.
 func (h *Hour) Merge(e Hour) Hour {
 	sum := h.clone()
 	sum.Sources = united(sum.Sources, e.Sources, hourTop)
 	sum.Networks = united(sum.Networks, e.Networks, hourTop)
 	sum.Accounts = united(sum.Accounts, e.Accounts, hourTop)
 	sum.Distinct.unite(e.Distinct)
-	if len(e.Sampled) > len(sum.Sampled) { // of two parts of an hour, the larger speaks for both
+	if len(e.Sampled) > len(sum.Sampled) { // the larger sample of two parts stands for both
 		sum.Sampled = slices.Clone(e.Sampled)
 	}
 	sum.Missed += e.Missed
@@ -131,7 +131,7 @@ func (h *Hour) Merge(e Hour) Hour {
 	return sum
 }
 
-// united returns the most loudest targets of a and b together.
+// united returns the targets of a and b together, the loudest first, and no more than most of them.
 func united(a, b []Target, most int) []Target {
 	at := map[string]int{}
 	var all []Target
@@ -148,7 +148,7 @@ func united(a, b []Target, most int) []Target {
 	return all[:min(most, len(all))]
 }
 
-// add adds what another part of the time tells of the same target.
+// add adds what another part of the hour has of the same target.
 func (t *Target) add(u Target) {
 	t.Denials += u.Denials
 	t.Over += u.Over
@@ -175,7 +175,7 @@ func unitedRule(rules []RuleTally, r RuleTally) []RuleTally {
 	return append(rules, r)
 }
 
-// add adds what another part of the time tells of the same rule.
+// add adds what another part of the hour has of the same rule.
 func (r *RuleTally) add(s RuleTally) {
 	r.KnownWaited += s.KnownWaited
 	r.KnownRefused += s.KnownRefused

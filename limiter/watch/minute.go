@@ -2,14 +2,14 @@ package watch
 
 import "time"
 
-// A Minute is what happened in one minute. Its JSON form is one line of at most 1 KB, for the caller to append to a
+// A Minute counts what happened in one minute. Its JSON form is one line of at most 1 KB, for the caller to append to a
 // file; 35 days of them are 50,400. Two parts of one minute, as around a restart, add up.
 type Minute struct {
 	Start    time.Time `json:"start"`
 	Class    Class     `json:"class"`     // the gravest in it
 	Known    Tally     `json:"known"`     // attempts of the known
 	Stranger Tally     `json:"strangers"` // and of all others
-	Users    Users     `json:"users"`     // the known again, as the service's promise sees them
+	Users    Users     `json:"users"`     // the known again, in terms of what the service promises them
 	Networks int       `json:"networks"`  // distinct networks behind suspects, counted anew every 10 s
 	Opened   int       `json:"opened"`    // sessions
 	Closed   int       `json:"closed"`
@@ -17,10 +17,10 @@ type Minute struct {
 	Expected Signals `json:"expected"` // in it; zero while nothing is known
 }
 
-// Logins is how many attempts were settled.
+// Logins returns how many attempts were settled.
 func (m *Minute) Logins() int { return m.Known.all() + m.Stranger.all() }
 
-// add adds another part of the same minute.
+// Add adds another part of the same minute.
 func (m *Minute) Add(n Minute) {
 	m.Class = Graver(m.Class, n.Class)
 	m.Known.add(n.Known)

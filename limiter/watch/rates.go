@@ -44,7 +44,7 @@ func (r rates) smaller(s rates) rates {
 	return r
 }
 
-// between returns the way from r to s, of which the share f lies behind.
+// between interpolates: it returns r for f = 0 and s for f = 1.
 func (r rates) between(s rates, f float64) rates {
 	for i := range r {
 		r[i] += (s[i] - r[i]) * f
@@ -52,7 +52,7 @@ func (r rates) between(s rates, f float64) rates {
 	return r
 }
 
-// signals returns what r is a minute.
+// signals returns r per minute.
 func (r rates) signals() Signals {
 	return Signals{Logins: r[ofLogins] * 6, Suspects: r[ofSuspects] * 6, Networks: r[ofNetworks] * 6}
 }

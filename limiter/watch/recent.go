@@ -1,9 +1,9 @@
 package watch
 
-// recentTicks is how far back the watch looks for what is amiss: 5 min.
+// recentTicks is how many ticks are kept: 5 min.
 const recentTicks = 30
 
-// recent is the last samples.
+// recent keeps the last observations.
 type recent struct {
 	ring  [recentTicks]observation
 	users [recentTicks]Users
@@ -16,14 +16,14 @@ func (r *recent) add(o observation, u Users) {
 	r.n++
 }
 
-// last calls f for the latest n samples.
+// last calls f for the latest n observations.
 func (r *recent) last(n int, f func(*observation)) {
 	for i := max(0, r.n-n); i < r.n; i++ {
 		f(&r.ring[i%recentTicks])
 	}
 }
 
-// tallies returns what became of the known and of all, in the last n samples.
+// tallies returns the outcomes of the known and of all, in the last n observations.
 func (r *recent) tallies(n int) (known, all Tally) {
 	r.last(n, func(o *observation) {
 		known.add(o.known)
@@ -33,7 +33,7 @@ func (r *recent) tallies(n int) (known, all Tally) {
 	return known, all
 }
 
-// meanOf returns the mean of the last n samples.
+// meanOf returns the mean of the last n observations.
 func (r *recent) meanOf(n int) (sum rates) {
 	n = min(n, r.n, recentTicks)
 	if n == 0 {
@@ -46,7 +46,7 @@ func (r *recent) meanOf(n int) (sum rates) {
 // mean returns the mean of all of them.
 func (r *recent) mean() rates { return r.meanOf(recentTicks) }
 
-// met returns what the known met.
+// met returns how the known were served.
 func (r *recent) met() (u Users) {
 	for i := range min(r.n, recentTicks) {
 		u.Add(r.users[i])
@@ -54,7 +54,7 @@ func (r *recent) met() (u Users) {
 	return u
 }
 
-// checked says whether strangers were made to wait or refused.
+// checked reports whether strangers were made to wait or refused.
 func (r *recent) checked() bool {
 	n := 0
 	r.last(recentTicks, func(o *observation) { n += o.checked })

@@ -6,20 +6,20 @@ import (
 	"slices"
 )
 
-// A draw is a few of the distinct networks it was shown, each as likely to be in it as any other, however often it came:
-// those with the smallest hashes (bottom-k sampling).
+// A sample keeps a few of the distinct networks it was shown: those with the smallest hashes (bottom-k sampling). Each
+// network is as likely to be in it as any other, however often it came.
 type sample struct {
 	room int
 	kept []sampledNetwork // smallest hash first
 }
 
-// A drawn is one of them.
+// A sampledNetwork is one of them.
 type sampledNetwork struct {
 	hash    uint64
 	network netip.Prefix
 }
 
-// see shows it a network with this hash.
+// see shows s a network that has this hash.
 func (s *sample) see(network netip.Prefix, hash uint64) {
 	at, there := slices.BinarySearchFunc(s.kept, hash, func(in sampledNetwork, h uint64) int { return cmp.Compare(in.hash, h) })
 	if there || at >= s.room {
@@ -31,7 +31,7 @@ func (s *sample) see(network netip.Prefix, hash uint64) {
 	s.kept = slices.Insert(s.kept, at, sampledNetwork{hash, network})
 }
 
-// networks returns what was drawn.
+// networks returns the networks in s.
 func (s *sample) networks() (networks []netip.Prefix) {
 	for _, in := range s.kept {
 		networks = append(networks, in.network)

@@ -11,13 +11,13 @@ import (
 const sketchBits = 10
 
 // A Sketch estimates how many distinct things it was shown (HyperLogLog, Flajolet et al. 2007). The zero Sketch has seen
-// none. Its own forty lines: the libraries bring sparse forms and hash functions of their own, and what an Hour needs is
-// small, of fixed size and hashed under a secret.
+// none. No library is used: those available have sparse forms and hash functions of their own, while an Hour needs a small
+// form of fixed size with a keyed hash.
 type Sketch struct {
 	registers *[1 << sketchBits]uint8 // nil as long as nothing was seen
 }
 
-// see shows it a thing with this hash.
+// see shows s a thing that has this hash.
 func (s *Sketch) see(hash uint64) {
 	if s.registers == nil {
 		s.registers = new([1 << sketchBits]uint8)
@@ -27,7 +27,7 @@ func (s *Sketch) see(hash uint64) {
 	*register = max(*register, rank)
 }
 
-// unite adds what o has seen.
+// unite adds what o was shown.
 func (s *Sketch) unite(o Sketch) {
 	if o.registers == nil {
 		return
@@ -55,12 +55,12 @@ func (s Sketch) Count() int {
 	}
 	estimate := 0.7213 / (1 + 1.079/m) * m * m / sum
 	if estimate <= 2.5*m && empty > 0 {
-		estimate = m * math.Log(m/empty) // few things: how many registers are empty tells more
+		estimate = m * math.Log(m/empty) // for few things, the number of empty registers is the better estimate
 	}
 	return int(estimate + 0.5)
 }
 
-// MarshalText returns it in base64, and nothing if it has seen nothing.
+// MarshalText returns s in base64, or nothing if s was shown nothing.
 func (s Sketch) MarshalText() ([]byte, error) {
 	if s.registers == nil {
 		return nil, nil

@@ -15,7 +15,7 @@ const snapshotMagic = "postern watch 1\n"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// An image is what a snapshot holds, all of fixed size.
+// An image is the content of a snapshot. All of it is of fixed size.
 type image struct {
 	Week     [weekSlots]rates
 	Weeks    [weekSlots]uint16
@@ -34,7 +34,7 @@ type image struct {
 	Weekly   [5]float64
 }
 
-// An imageMean is a slotMean.
+// An imageMean is the form of a slotMean in a snapshot.
 type imageMean struct {
 	Index int64
 	Sum   rates
@@ -43,7 +43,7 @@ type imageMean struct {
 }
 
 // Snapshot returns what w has learned, for [Watch.Restore] after a restart: always the same number of octets, some 34 KB.
-// Alarms are not in it: they are raised again within two minutes if there is reason to.
+// Alarms are not in it: after a restart they are raised again within two minutes if the cause persists.
 func (w *Watch) Snapshot(t time.Time) []byte {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -85,7 +85,7 @@ func readImage(data []byte) (*image, error) {
 	return m, m.check()
 }
 
-// check says whether m is what no detector would have learned.
+// check returns an error if m has values that no detector can have learned.
 func (m *image) check() error {
 	ok := func(values ...float64) bool {
 		for _, v := range values {
@@ -115,7 +115,7 @@ func (m *image) check() error {
 	return nil
 }
 
-// image returns what d has learned.
+// image returns what d has learned as an image.
 func (d *detector) image() *image {
 	mean := func(m slotMean) imageMean { return imageMean{Index: m.index, Sum: m.sum, Ticks: m.ticks, At: m.at} }
 	return &image{
@@ -126,7 +126,7 @@ func (d *detector) image() *image {
 	}
 }
 
-// restore makes d know what m holds.
+// restore sets what d has learned to the content of m.
 func (d *detector) restore(m *image) {
 	mean := func(m imageMean) slotMean { return slotMean{index: m.Index, sum: m.Sum, ticks: m.Ticks, at: m.At} }
 	d.baseline = baseline{

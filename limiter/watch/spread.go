@@ -6,11 +6,11 @@ import (
 	"strconv"
 )
 
-// A Spread tells about how many distinct things were seen, by which of 64 bits their hashes set (linear counting, Whang et
-// al. 1990). It is good to a few per cent up to 60, and says 266 for any more than some 200.
+// A Spread estimates how many distinct things were seen, from which of 64 bits their hashes set (linear counting, Whang et
+// al. 1990). It errs by a few per cent up to 60. The largest estimate is 266, for anything above about 200.
 type Spread uint64
 
-// Count returns about how many.
+// Count returns the estimate.
 func (s Spread) Count() int {
 	empty := max(1, 64-bits.OnesCount64(uint64(s)))
 	return int(64*math.Log(64/float64(empty)) + 0.5)

@@ -2,7 +2,7 @@ package watch
 
 import "time"
 
-// State is what the watch sees at the end of a tick.
+// A State is what the watch sees at the end of a tick.
 type State struct {
 	Time  time.Time `json:"time"`
 	Class Class     `json:"class"`
@@ -12,7 +12,7 @@ type State struct {
 	// Tighten asks for tighter limits for strangers: from a notice on, until it has been quiet for half an hour.
 	Tighten bool `json:"tighten"`
 
-	// What else is amiss, whatever Class says.
+	// What else is amiss, independent of Class.
 	SingleSource bool `json:"single_source"`
 	Storm        bool `json:"storm"`
 	BackendFault bool `json:"backend_fault"`
@@ -28,8 +28,8 @@ type State struct {
 
 	Users Users `json:"users"` // the known, over 5 min
 
-	Learned float64 `json:"learned"` // how much of a week is known, from 0 to 1
-	Frozen  bool    `json:"frozen"`  // nothing is learned just now
+	Learned float64 `json:"learned"` // share of the week that is known
+	Frozen  bool    `json:"frozen"`  // nothing is being learned
 	Drift   float64 `json:"drift"`   // suspects expected in a week, now over four weeks ago; 0 as long as that is not known
 }
 
@@ -40,7 +40,7 @@ type Signals struct {
 	Networks float64 `json:"networks"` // distinct ones behind suspects, counted anew every 10 s
 }
 
-// Attacked says whether people are to be told of an attack.
+// Attacked reports whether people must be told of an attack.
 func (s *State) Attacked() bool { return s.Class == ClassAttack }
 
 // add adds what a tick was expected to bring.

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// When something other than an attack is amiss.
+// The thresholds for causes other than an attack.
 const (
-	sickShare   = 0.10 // of what was asked of backends in a minute failed
+	sickShare   = 0.10 // of the attempts that backends were asked about in a minute failed
 	sickLeast   = 5    // at least so many
-	deniedShare = 0.25 // of the known who were heard in a minute were denied
+	deniedShare = 0.25 // of the attempts of the known that were answered in a minute were denied
 	deniedLeast = 8
 	lostShare   = 0.20 // of the sessions were lost within a tick
 	lostLeast   = 30
@@ -19,15 +19,16 @@ const (
 	stormLasts  = 5 * time.Minute
 )
 
-// gates tell faults of the house and storms from attacks. Each stays shut for a while: clients come back late.
+// suppressors tell faults of our own servers and reconnecting clients from attacks. Each stays active for some minutes,
+// because clients come back late.
 type suppressors struct {
 	sick    time.Time // until when backends are at fault
-	refusal time.Time // until when the password database is
+	refusal time.Time // until when the password database is at fault
 	storm   time.Time // until when clients come back all at once
 	open    int       // sessions
 }
 
-// tick takes the latest sample, where e was expected, if that is known.
+// tick takes the observation of the latest tick. e is what was expected, if knows is true.
 func (p *suppressors) tick(t time.Time, r *recent, o observation, e rates, knows bool) {
 	users, all := r.tallies(6)
 	if asked := all.Accepted + all.Denied + all.Fault; all.Fault >= sickLeast && exceeds(all.Fault, asked, sickShare) {
@@ -47,16 +48,17 @@ func (p *suppressors) tick(t time.Time, r *recent, o observation, e rates, knows
 	}
 }
 
-// exceeds says whether part is more than share of whole.
+// exceeds reports whether part is more than this share of whole.
 func exceeds(part, whole int, share float64) bool { return float64(part) > share*float64(whole) }
 
-// amiss says whether anything is, at t.
+// amiss reports whether any suppressor is active at t.
 func (p *suppressors) amiss(t time.Time) bool {
 	return t.Before(p.sick) || t.Before(p.refusal) || t.Before(p.storm)
 }
 
-// excused returns how many suspects a tick are not to be held against strangers. While the known are denied, strangers
-// who belong here are denied as well: as many of those expected as of the known, and as often as these try again.
+// excused returns how many suspects a tick are explained by a broken password database. While the known are denied,
+// strangers with the right password are denied as well. The share of them is taken to be the same as of the known, and so
+// is how often they retry.
 func (p *suppressors) excused(r *recent, e rates) float64 {
 	users, _ := r.tallies(3)
 	heard := users.Accepted + users.Denied

@@ -92,7 +92,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// TestAcceptedFromAnAttackingNetwork: whichever comes first, and never for who mistyped his own password.
+// TestAcceptedFromAnAttackingNetwork: whichever comes first, and never for users who mistyped their own password.
 func TestAcceptedFromAnAttackingNetwork(t *testing.T) {
 	source, network := from("192.0.2.1")
 	denied := func(account string) Attempt {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A top counts the keys that come most often in bounded memory (Space-Saving, Metwally et al. 2005): when there is no room
-// for a new key, it takes the place and the count of the rarest, and notes by how much that may be too many. Whatever
-// came more often than one in room times is in it.
+// A top counts the most frequent keys in bounded memory (Space-Saving, Metwally et al. 2005). When there is no room for a
+// new key, the key replaces the rarest one and takes over its count, which is noted as the possible error. Every key with
+// more than 1/room of all counts is in it.
 type top[K comparable] struct {
 	room    int
 	at      map[K]int // where in entries
@@ -21,7 +21,7 @@ type top[K comparable] struct {
 type topEntry[K comparable] struct {
 	key    K
 	n      int
-	over   int // of n, at most so many were others
+	over   int // at most so many of n were of other keys
 	place  int // in order
 	spread Spread
 	first  time.Time
@@ -32,7 +32,7 @@ func newTop[K comparable](room int) *top[K] {
 	return &top[K]{room: room, at: map[K]int{}}
 }
 
-// count counts key at time t, which came together with something that has this hash.
+// count counts key at time t. with is the hash of what it came together with.
 func (p *top[K]) count(t time.Time, key K, with uint64) {
 	i, there := p.at[key]
 	switch {
@@ -56,7 +56,7 @@ func (p *top[K]) count(t time.Time, key K, with uint64) {
 	heap.Fix((*topHeap[K])(p), e.place)
 }
 
-// loudest returns the n keys counted most often as targets, whose names name gives.
+// loudest returns the n most frequent keys as targets. name returns the name of a key.
 func (p *top[K]) loudest(n int, name func(K) string) []Target {
 	sorted := slices.Clone(p.entries)
 	slices.SortFunc(sorted, func(a, b topEntry[K]) int {

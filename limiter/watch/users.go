@@ -5,12 +5,12 @@ import "time"
 // promptly is how long the greeting may take for a known user's login to count as good.
 const promptly = 2500 * time.Millisecond
 
-// promised is the share of logins of the known that are to be served.
+// Promised is the share of logins of the known that the service promises to serve.
 const Promised = 0.995
 
-// Users is what the known met: the service's promise to its users, apart from everything strangers do. Attempts whose
-// client left, and those that were denied, are kept out of it: a wrong password is nobody's failure, unless so many are
-// wrong that the watch calls it an authentication fault.
+// Users counts how the known were served, apart from everything strangers do. Attempts whose client left and those that
+// were denied are not part of the ratio: a wrong password is no failure of the service. If very many are wrong, the watch
+// reports a fault of authentication.
 type Users struct {
 	Good    int    `json:"good"`    // accepted, and greeted within 2.5 s
 	Slow    int    `json:"slow"`    // accepted, but greeted or let go on later than that
@@ -41,7 +41,7 @@ func (u *Users) count(a *Attempt) {
 	}
 }
 
-// add adds what v counted.
+// Add adds what v counted.
 func (u *Users) Add(v Users) {
 	u.Good += v.Good
 	u.Slow += v.Slow
@@ -51,10 +51,10 @@ func (u *Users) Add(v Users) {
 	u.Greeted.add(v.Greeted)
 }
 
-// Asked is how many attempts the ratio is made of.
+// Asked returns how many attempts the ratio is of.
 func (u *Users) Asked() int { return u.Good + u.Slow + u.Limited + u.Fault }
 
-// Served is the share of them that were let in, and 1 if nobody asked.
+// Served returns the share of these that were accepted, or 1 if nobody asked.
 func (u *Users) Served() float64 {
 	if u.Asked() == 0 {
 		return 1
@@ -62,7 +62,7 @@ func (u *Users) Served() float64 {
 	return float64(u.Good+u.Slow) / float64(u.Asked())
 }
 
-// impaired says whether so many were not served that what is promised for a month would be used up in two days.
+// impaired reports whether failures are so frequent that they would use up the error budget of a month in two days.
 func (u *Users) impaired() bool {
 	return u.Asked() >= 20 && 1-u.Served() > 14.4*(1-Promised)
 }

@@ -5,34 +5,35 @@ import (
 	"time"
 )
 
-// tick is how often the watch takes stock.
+// tick is how often the watch evaluates what it counted.
 const tick = 10 * time.Second
 
-// gap is how long a tick may be and still be judged: after a longer one, as when the machine slept, nothing is known.
+// gap is the longest time without a call after which ticks are still evaluated. After a longer one, as when the machine was
+// suspended, nothing is known about them.
 const gap = time.Minute
 
-// Config is what a [Watch] must know.
+// Config configures a [Watch].
 type Config struct {
-	// Location is the time zone its users live by; nil is UTC. People come to work by local time, so what is learned is
-	// kept by it, and a change of the clock makes no difference.
+	// Location is the time zone of the users; nil is UTC. People work by local time, so what is learned is kept by local
+	// time, and daylight saving makes no difference.
 	Location *time.Location
 
-	// Key is a secret of this installation, the same after each restart. Without it strangers could choose addresses
-	// that all count as one.
+	// Key is a secret of this installation, the same after each restart. Without it attackers could choose addresses that
+	// all count as one.
 	Key [16]byte
 }
 
-// A Watch counts what it is told of, knows what is usual, and says what is not. It is safe for concurrent use. Times
+// A Watch counts attempts and sessions, learns what is usual, and reports what is not. It is safe for concurrent use. Times
 // should not run backwards; a time before the latest seen counts as the latest.
 type Watch struct {
 	mu       sync.Mutex
 	location *time.Location
 	latest   time.Time
-	begun    time.Time // when the tick under way began; zero before the first
+	begun    time.Time // when the current tick began; zero before the first
 	counts   counts
 	detector *detector
 	hours    *collector
-	minute   Minute  // under way, without the tick under way
+	minute   Minute  // the current one, without the current tick
 	out      Reading // not handed out yet
 }
 
@@ -47,7 +48,7 @@ func New(c Config) *Watch {
 	}
 }
 
-// Attempt tells of an attempt that was settled at time t.
+// Attempt reports to w an attempt that was settled at time t.
 func (w *Watch) Attempt(t time.Time, a Attempt) {
 	t = w.lock(t)
 	defer w.mu.Unlock()
@@ -55,14 +56,14 @@ func (w *Watch) Attempt(t time.Time, a Attempt) {
 	w.hours.attempt(t, &a)
 }
 
-// Opened tells that a session began at time t: a client logged in.
+// Opened reports to w that a session began at time t: a client logged in.
 func (w *Watch) Opened(t time.Time) {
 	w.lock(t)
 	defer w.mu.Unlock()
 	w.counts.opened++
 }
 
-// Closed tells that a session that was opened ended at time t.
+// Closed reports to w that a session ended at time t.
 func (w *Watch) Closed(t time.Time) {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -77,7 +78,7 @@ type Reading struct {
 	Hours   []Hour   // likewise
 }
 
-// Tick takes stock of what happened up to time t. It is to be called about once a second: a state is new every 10 s.
+// Tick evaluates what happened up to time t. Call it about once a second; there is a new state every 10 s.
 func (w *Watch) Tick(t time.Time) Reading {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -86,8 +87,8 @@ func (w *Watch) Tick(t time.Time) Reading {
 	return r
 }
 
-// Partial returns the minute and the hour under way at time t, for a report that cannot wait until they are over. Before
-// the gate goes down the caller takes them last and adds them to the history too.
+// Partial returns the minute and the hour that are not over at time t, for a report that cannot wait for them. At shutdown
+// the caller adds them to the history too.
 func (w *Watch) Partial(t time.Time) (Minute, Hour) {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -96,16 +97,16 @@ func (w *Watch) Partial(t time.Time) (Minute, Hour) {
 	return m, w.hours.end()
 }
 
-// Relearn forgets what was expected of suspects, and takes what has come in the last 5 min for usual. It is for when a
-// person has said that an alarm was false.
+// Relearn raises what is expected to what came in the last 5 min. It is for when a person has said that an alarm was
+// false.
 func (w *Watch) Relearn(t time.Time) {
 	w.lock(t)
 	defer w.mu.Unlock()
 	w.detector.relearn()
 }
 
-// Assume takes usual, so much a minute, for what every hour of a week brings, as if that had been learned. It is for
-// demonstrations and tests, which have no week to wait.
+// Assume sets what is expected at every hour of the week to usual, as if that had been learned. It is for demonstrations
+// and tests, which cannot wait for a week.
 func (w *Watch) Assume(t time.Time, usual Signals) {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -132,8 +133,7 @@ func (w *Watch) lock(t time.Time) time.Time {
 	return t
 }
 
-// skip begins a tick at t without judging the one before: it is the first, or nobody called for so long that nothing can
-// be said about it.
+// skip begins a tick at t without evaluating the one before: this is the first, or there was no call for longer than gap.
 func (w *Watch) skip(t time.Time) {
 	w.begun = t.Truncate(tick)
 	w.minute.Add(w.counts.minute())
@@ -141,7 +141,7 @@ func (w *Watch) skip(t time.Time) {
 	w.turn(w.begun)
 }
 
-// close judges the tick that ends at end.
+// close evaluates the tick that ends at end.
 func (w *Watch) close(end time.Time) {
 	d := w.detector
 	d.tick(end.In(w.location), w.counts.observation(d.most()), w.counts.users)

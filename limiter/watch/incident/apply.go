@@ -9,8 +9,8 @@ import (
 	"postern/limiter/watch"
 )
 
-// apply makes e part of what is known. All that incidents are comes about here, whether e was just made or is read
-// again after a restart.
+// apply applies e to its incident. All changes of incidents are made here, whether e was just made or is read again after
+// a restart.
 func (l *Log) apply(e Event) error {
 	if e.Time.IsZero() || e.Incident == "" {
 		return errors.New("event without time or incident")
@@ -56,7 +56,7 @@ func (l *Log) applyOpen(e Event) error {
 	return nil
 }
 
-// apply makes e part of i.
+// apply applies e to i.
 func (i *Incident) apply(e Event) error {
 	if e.Evidence != nil && e.Evidence.Excess > i.Peak.Excess {
 		i.Peak = *e.Evidence
@@ -90,7 +90,7 @@ func (i *Incident) apply(e Event) error {
 	return nil
 }
 
-// enter takes i to the phase e.To.
+// enter sets the phase of i to e.To.
 func (i *Incident) enter(e Event) {
 	i.Phase = e.To
 	switch {
@@ -112,7 +112,7 @@ func (i *Incident) enter(e Event) {
 	}
 }
 
-// classify changes what leads i, or what came along with it.
+// classify changes the class or the symptoms of i.
 func (i *Incident) classify(e Event) {
 	running := slices.IndexFunc(i.Symptoms, func(s Symptom) bool { return s.Class == e.Class && s.To.IsZero() })
 	switch {

@@ -10,7 +10,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// An Action is something people do about incidents.
+// An Action is something that people do about incidents.
 type Action string
 
 // The actions.
@@ -26,7 +26,7 @@ const (
 	ActResolve    Action = "resolve"     // it is over
 )
 
-// Actions returns every action there is.
+// Actions returns every action.
 func Actions() []Action {
 	return []Action{
 		ActOpen, ActAck, ActNote, ActHold, ActPublish, ActMitigate, ActReclassify, ActFalseAlarm, ActResolve,
@@ -79,7 +79,7 @@ func (l *Log) Do(t time.Time, c Command) ([]Event, error) {
 	return l.flush(), nil
 }
 
-// check says what is wrong with c by itself.
+// check returns an error if c is invalid by itself.
 func (c *Command) check(t time.Time) error {
 	switch {
 	case t.IsZero():
@@ -132,14 +132,14 @@ func (l *Log) do(t time.Time, c Command, i *Incident) {
 	}
 }
 
-// remark notes e, if it says anything.
+// remark records e if it has a text.
 func (l *Log) remark(e Event) {
 	if e.Text != "" {
 		l.emit(e)
 	}
 }
 
-// ended is the phase in which an incident ends that is in phase p.
+// ended returns the phase in which an incident in phase p ends.
 func ended(p Phase) Phase {
 	if p == Suspected {
 		return Dismissed

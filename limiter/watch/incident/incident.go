@@ -7,7 +7,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// A Phase is how far an incident has come. Its text is the word used everywhere.
+// A Phase is a stage in the course of an incident. Its text is the word used everywhere.
 type Phase string
 
 // The phases, in their order.
@@ -21,15 +21,15 @@ const (
 	Dismissed     Phase = "dismissed"     // it was suspected, and came to nothing
 )
 
-// Phases returns every phase there is.
+// Phases returns every phase, in their order.
 func Phases() []Phase {
 	return []Phase{Suspected, Detected, Investigating, Mitigating, Monitoring, Resolved, Dismissed}
 }
 
-// Open says whether an incident in this phase goes on.
+// Open reports whether an incident in this phase goes on.
 func (p Phase) Open() bool { return p != Resolved && p != Dismissed }
 
-// Alarming says whether people are to be told of an incident in this phase.
+// Alarming reports whether people must be told of an incident in this phase.
 func (p Phase) Alarming() bool { return p != Suspected && p.Open() }
 
 // A Kind says what an [Event] tells.
@@ -51,11 +51,11 @@ const (
 	KindFalse    Kind = "false"    // By says that it was none
 )
 
-// byWatch is who did what came about by itself.
+// byWatch is the author of events that no person made.
 const byWatch = "postern"
 
-// An Event is one thing that happened to an incident. All that is known of incidents follows from their events: the
-// caller appends each as a line of JSON and syncs it, and [Replay] makes them what they were.
+// An Event is one thing that happened to an incident. Everything known about incidents follows from their events: the
+// caller appends each as a line of JSON to a file and syncs it, and [Replay] restores the incidents from the lines.
 type Event struct {
 	Time     time.Time   `json:"time"`
 	Incident string      `json:"incident"` // its ID
@@ -78,7 +78,7 @@ type Evidence struct {
 	Served   float64       `json:"served"` // share of the known, over 5 min
 }
 
-// An Incident is what its events tell. It is a copy: changing it changes nothing.
+// An Incident is the result of its events. Incidents handed out are copies: changing one changes nothing.
 type Incident struct {
 	ID    string      `json:"id"` // when it was opened, in UTC, such as 20220329-0905
 	Phase Phase       `json:"phase"`
@@ -110,10 +110,10 @@ type Symptom struct {
 	To    time.Time   `json:"to,omitzero"` // zero as long as it goes on
 }
 
-// Public says whether the public may know of the incident now.
+// Public reports whether the incident has been published.
 func (i *Incident) Public() bool { return !i.Published.IsZero() }
 
-// clone returns a copy that shares nothing.
+// clone returns a deep copy.
 func (i *Incident) clone() Incident {
 	c := *i
 	c.Symptoms = slices.Clone(i.Symptoms)

@@ -23,13 +23,13 @@ type Log struct {
 	all  []*Incident // oldest first
 	made []Event     // by the call under way
 
-	// What a restart forgets: then it waits anew.
-	bad    time.Time                 // when there last was trouble worth suspicion
-	alarm  time.Time                 // when there last was trouble to tell people of
+	// What a restart forgets: the waiting times then begin again.
+	bad    time.Time                 // when there last was something to suspect
+	alarm  time.Time                 // when there last was something to tell people of
 	unwell time.Time                 // when users were last not served
 	denied time.Time                 // since when the known have been denied; zero if they are not
 	seen   map[watch.Class]time.Time // when each symptom was last seen
-	spoken bool                      // a person ended the incident while the trouble went on: it is not to come back at once
+	spoken bool                      // a person ended the incident while its cause went on: it must not be reopened at once
 }
 
 // newLog returns a Log without incidents.

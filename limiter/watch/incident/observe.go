@@ -7,7 +7,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// How incidents go on by themselves.
+// When incidents change without people.
 const (
 	deniedFor    = 3 * time.Minute  // that the known are denied before people are told
 	servedFor    = 5 * time.Minute  // that users are served before it counts as mitigated
@@ -20,8 +20,8 @@ const (
 	evidenceMore = 1.25 // times the peak, to be noted
 )
 
-// Observe tells of the state at the end of a tick, each once, and returns the events that it makes, mostly none. The caller writes
-// them down before it tells anybody.
+// Observe takes the state at the end of a tick, each once, and returns the events that it makes, usually none. The caller
+// writes them down before it tells anybody.
 func (l *Log) Observe(s watch.State) []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,7 +44,7 @@ func (l *Log) Observe(s watch.State) []Event {
 	return l.flush()
 }
 
-// mark notes when there was trouble of each degree.
+// mark notes the time of each degree of trouble.
 func (l *Log) mark(s watch.State) {
 	t := s.Time
 	if !s.AuthFault {
@@ -65,12 +65,12 @@ func (l *Log) mark(s watch.State) {
 	}
 }
 
-// alarming says whether people are to be told of s.
+// alarming reports whether people must be told of s.
 func (l *Log) alarming(s watch.State) bool {
 	return s.Attacked() || s.Impaired || s.AuthFault && s.Time.Sub(l.denied) >= deniedFor
 }
 
-// begin opens an incident if there is reason to, or the latest one again.
+// begin opens an incident, or the latest one again, if s is a reason to.
 func (l *Log) begin(s watch.State) {
 	ended := l.latest(func(i *Incident) bool { return i.Phase == Resolved && !i.False && s.Time.Sub(i.Ended) < reopenFor })
 	alarming := l.alarm.Equal(s.Time)
@@ -94,7 +94,8 @@ func (l *Log) opening(s watch.State, p Phase) Event {
 	}
 }
 
-// lead lets graver trouble lead i, unless a person has said what i is. Milder trouble never does: it hid the attack once.
+// lead gives i the graver class of s, unless a person has classified i. A milder class never replaces a graver one: in 2022
+// failing backends hid the attack.
 func (l *Log) lead(s watch.State, i *Incident) {
 	if i.Classified || watch.Graver(i.Class, s.Class) == i.Class {
 		return
@@ -105,7 +106,7 @@ func (l *Log) lead(s watch.State, i *Incident) {
 	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindClass, Class: s.Class, By: byWatch, Evidence: evidence(s)})
 }
 
-// suspect decides about a suspicion.
+// suspect decides whether the suspected incident i is detected or dismissed.
 func (l *Log) suspect(s watch.State, i *Incident) {
 	switch {
 	case l.alarm.Equal(s.Time):
@@ -115,7 +116,7 @@ func (l *Log) suspect(s watch.State, i *Incident) {
 	}
 }
 
-// follow takes an incident that people know of further.
+// follow decides about the next phase of i, which has been detected.
 func (l *Log) follow(s watch.State, i *Incident) {
 	t := s.Time
 	if !i.Public() && !i.Held && t.Sub(i.Detected) >= l.hold {
@@ -147,12 +148,12 @@ func (l *Log) follow(s watch.State, i *Incident) {
 	}
 }
 
-// mitigated says whether users have been served for a while, in spite of the trouble.
+// mitigated reports whether users have been served for a while although the trouble goes on.
 func (l *Log) mitigated(s watch.State, i *Incident) bool {
 	return (s.Protecting || i.Class != watch.ClassAttack) && s.Time.Sub(later(l.unwell, i.entered())) >= servedFor
 }
 
-// over says whether the trouble is. The watch itself waits for half an hour until it calls an attack over.
+// over reports whether the trouble is over. For attacks the watch has already waited for half an hour.
 func (l *Log) over(s watch.State, i *Incident) bool {
 	if l.alarm.Equal(s.Time) || s.BackendFault || s.AuthFault {
 		return false
@@ -160,7 +161,7 @@ func (l *Log) over(s watch.State, i *Incident) bool {
 	return i.Class == watch.ClassAttack && !l.alarm.IsZero() || s.Time.Sub(later(l.bad, i.entered())) >= quietFor
 }
 
-// entered is when i came to its phase.
+// entered returns when i entered its phase.
 func (i *Incident) entered() time.Time {
 	for k := len(i.Events) - 1; k > 0; k-- {
 		if e := &i.Events[k]; e.Kind == KindPhase || e.Kind == KindReopen {
@@ -175,7 +176,7 @@ func (l *Log) enter(s watch.State, i *Incident, p Phase) {
 	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: p, By: byWatch, Evidence: evidence(s)})
 }
 
-// attach notes what comes along with i, and when it is gone.
+// attach records other trouble while i is open, and when it ends.
 func (l *Log) attach(s watch.State, i *Incident) {
 	for _, symptom := range []struct {
 		class watch.Class
@@ -203,7 +204,7 @@ func (l *Log) attach(s watch.State, i *Incident) {
 	}
 }
 
-// has says whether a symptom of this class goes on.
+// has reports whether i has a symptom of this class that goes on.
 func (i *Incident) has(class watch.Class) bool {
 	for _, s := range i.Symptoms {
 		if s.Class == class && s.To.IsZero() {
@@ -213,7 +214,7 @@ func (i *Incident) has(class watch.Class) bool {
 	return false
 }
 
-// evidence is what s shows.
+// evidence returns what s shows.
 func evidence(s watch.State) *Evidence {
 	return &Evidence{
 		Onset: s.Onset, Excess: s.Excess, Score: s.Score, Observed: s.Observed, Expected: s.Expected, Served: s.Users.Served(),

@@ -8,7 +8,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// A checkSum is what the gate did about attempts, and whom it hit by mistake.
+// A checkSum counts what postern did about attempts, and which users it affected by mistake.
 type checkSum struct {
 	Waited        int               `json:"waited"`         // attempts of strangers
 	Refused       int               `json:"refused"`        // likewise
@@ -18,7 +18,7 @@ type checkSum struct {
 	Rules         []watch.RuleTally `json:"rules,omitempty"`
 }
 
-// checks returns what the gate did.
+// checks returns what postern did.
 func (s *Subject) checks() (sum checkSum) {
 	h := s.whole()
 	for _, r := range h.Rules {
@@ -38,7 +38,7 @@ func (s *Subject) checks() (sum checkSum) {
 type resetSum struct {
 	Count    int                `json:"count"`
 	Accounts []watch.Acceptance `json:"accounts,omitempty"` // each once, at its first time
-	Missed   int                `json:"missed,omitempty"`   // acceptances for which there was no room; the gate's log has them
+	Missed   int                `json:"missed,omitempty"`   // acceptances for which there was no room; the log has them
 }
 
 // resets returns the accounts to reset.

@@ -10,8 +10,8 @@ import (
 // historyDays is how long a [History] remembers.
 const historyDays = 35
 
-// A History keeps the minutes and hours of 35 days, some 30 MB at most. It is filled with what [watch.Watch.Tick] hands out and,
-// after a restart, with the lines the caller wrote. It is safe for concurrent use.
+// A History keeps the minutes and hours of 35 days, some 30 MB at most. It is filled with what [watch.Watch.Tick] hands out
+// and, after a restart, with the lines the caller wrote. It is safe for concurrent use.
 type History struct {
 	mu      sync.Mutex
 	minutes record[watch.Minute]
@@ -61,15 +61,15 @@ func (h *History) Hours(from, to time.Time) []watch.Hour {
 	return h.hours.between(from.Truncate(time.Hour), to)
 }
 
-// A record keeps one value for each stretch of time.
+// A record keeps one value for each period of time.
 type record[V any] struct {
 	each   time.Duration
-	at     map[int64]V // by the number of the stretch since 1970
+	at     map[int64]V // by the number of the period since 1970
 	latest int64
 	oldest int64 // none before it is kept
 }
 
-// number returns the number of the stretch that t is in.
+// number returns the number of the period that t is in.
 func (r *record[V]) number(t time.Time) int64 {
 	return t.Unix() / int64(r.each/time.Second)
 }
@@ -92,7 +92,7 @@ func (r *record[V]) put(t time.Time, v V) {
 	}
 }
 
-// forget forgets everything up to the stretch with this number.
+// forget removes everything up to the period with this number.
 func (r *record[V]) forget(number int64) {
 	if number-r.oldest > int64(len(r.at)) { // after a long time, or the first time
 		for n := range r.at {

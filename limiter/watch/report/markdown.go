@@ -40,7 +40,7 @@ func (m *markdown) row(cells ...any) {
 	m.line("|")
 }
 
-// head says what happened in one paragraph.
+// head writes what happened, in one paragraph and a table of times.
 func (m *markdown) head(r *Report) {
 	m.line("# Report on incident %s\n", r.ID)
 	what := classWords(r.Class)
@@ -134,12 +134,12 @@ func span(seconds int) string {
 	return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// percent writes a share, rounded down: what is promised is not to look kept when it was not.
+// percent writes a share, rounded down, so that a promise that was missed never looks kept.
 func percent(share float64) string {
 	return fmt.Sprintf("%.1f %%", math.Floor(1000*share+1e-6)/10)
 }
 
-// printable returns text in one line, without what a terminal or a reader could be misled by.
+// printable returns text in one line, without control characters and other characters that are not printable.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -152,7 +152,7 @@ func printable(text string) string {
 	}, text)
 }
 
-// plain returns text that Markdown takes for nothing but text.
+// plain returns text with the special characters of Markdown escaped.
 func plain(text string) string {
 	var b strings.Builder
 	for _, r := range printable(text) {

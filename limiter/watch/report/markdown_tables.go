@@ -2,7 +2,7 @@ package report
 
 import "fmt"
 
-// users writes what the known met.
+// users writes how the known were served.
 func (m *markdown) users(r *Report) {
 	u := r.Users
 	m.line("\n## Our users\n")
@@ -11,7 +11,7 @@ func (m *markdown) users(r *Report) {
 		u.Asked, u.Served, percent(u.Ratio), percent(u.Promised), u.Limited, u.Fault, u.Greeting)
 }
 
-// checks writes what the gate did.
+// checks writes what postern did.
 func (m *markdown) checks(r *Report) {
 	c := r.Checks
 	m.line("\n## What was done\n")
@@ -29,7 +29,7 @@ func (m *markdown) checks(r *Report) {
 	m.line("\nRules are counted by the hours that the incident touches.")
 }
 
-// sources writes where suspects came from and whom they were after.
+// sources writes where suspects came from and which accounts they tried.
 func (m *markdown) sources(r *Report) {
 	s := r.Sources
 	m.line("\n## Where it came from\n")
@@ -82,7 +82,7 @@ func (m *markdown) resets(r *Report) {
 	}
 }
 
-// toDo writes what people have to.
+// toDo writes what people must add.
 func (m *markdown) toDo(r *Report) {
 	m.line("\n## To be written by people\n")
 	for _, what := range r.ToDo {

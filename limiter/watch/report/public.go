@@ -8,8 +8,8 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// publish takes out of r what is not for the public, and rounds what remains: nobody is to learn from it whom we know to
-// be behind it, who was hit, or what it takes to go unnoticed.
+// publish removes from r what is not for the public, and rounds the rest. Readers must not learn whom we suspect, whose
+// accounts were tried, or what it takes to go unnoticed.
 func (s *Subject) publish(r *Report) {
 	r.Timeline = s.publicTimeline()
 	for i := range r.Volume {
@@ -37,7 +37,7 @@ func (s *Subject) publish(r *Report) {
 	r.Resets = resetSum{Count: r.Resets.Count}
 }
 
-// round returns n with two digits that count.
+// round returns n rounded to two significant digits.
 func round(n int) int {
 	if n < 100 {
 		return n
@@ -46,8 +46,8 @@ func round(n int) int {
 	return int(math.Round(float64(n)/unit) * unit)
 }
 
-// publicTimeline tells what the public may know, in calm words. What people wrote is in it only where they wrote it for
-// the public: with publish.
+// publicTimeline returns the timeline for the public. Of the texts that people wrote, it has only those of the publish
+// action, which are meant for the public.
 func (s *Subject) publicTimeline() (lines []line) {
 	tell := func(e *incident.Event, text string) {
 		if text != "" {
@@ -73,8 +73,7 @@ func (s *Subject) publicTimeline() (lines []line) {
 	return lines
 }
 
-// phaseWords says in a sentence for the public how far an incident has come. It is empty for phases that the public does not
-// learn of.
+// phaseWords describes a phase in a sentence for the public. It is empty for phases that are not public.
 func phaseWords(p incident.Phase) string {
 	return map[incident.Phase]string{
 		incident.Detected:      "Our monitoring noticed it.",
@@ -85,7 +84,7 @@ func phaseWords(p incident.Phase) string {
 	}[p]
 }
 
-// classWords says in plain words for the public what a class is; they fit into a sentence.
+// classWords describes a class for the public, in words that fit into a sentence.
 func classWords(c watch.Class) string {
 	return map[watch.Class]string{
 		watch.ClassAttack:       "an unusually large number of automated login attempts",

@@ -8,7 +8,7 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// A Form says for whose eyes a [Report] is.
+// A Form says who may read a [Report].
 type Form bool
 
 // The forms.
@@ -17,12 +17,12 @@ const (
 	Public   Form = true  // no addresses, no names of accounts or people, no thresholds; numbers rounded
 )
 
-// A Subject is what a [Report] is about and drawn from.
+// A Subject is what a [Report] is made from.
 type Subject struct {
 	Incident incident.Incident
 	Minutes  []watch.Minute // of [Span]
 	Hours    []watch.Hour   // likewise
-	Location *time.Location // whose time is told; nil is UTC
+	Location *time.Location // the time zone of the report; nil is UTC
 	Service  string         // what its users call it; empty is "the mail service"
 
 	// Lookup finds the autonomous system an address is in, and 0 if that is unknown. It may be nil.
@@ -38,8 +38,8 @@ func Span(t time.Time, i *incident.Incident) (from, to time.Time) {
 	return i.Started.Add(-time.Hour), to
 }
 
-// A Report is the story of one incident: what the data tell, and marks where people have to. It is its own JSON form; what
-// the public form leaves out is empty there.
+// A Report describes one incident: everything that follows from the data, and a list of what people must add. Its fields
+// are its JSON form. In the public form some of them are empty.
 type Report struct {
 	Form      Form           `json:"public"`
 	ID        string         `json:"incident"`
@@ -59,7 +59,7 @@ type Report struct {
 	ToDo     []string  `json:"todo"` // what only people can tell
 }
 
-// times are the moments of an incident, zero where they did not come, and what lay between, in seconds.
+// times are the milestones of an incident, zero if not reached, and the seconds between them.
 type times struct {
 	Started   time.Time `json:"started"`
 	Detected  time.Time `json:"detected,omitzero"`
@@ -78,7 +78,7 @@ type line struct {
 	Text string    `json:"text"`
 }
 
-// userSum is what the known met during the incident.
+// userSum counts how the known were served during the incident.
 type userSum struct {
 	Asked    int     `json:"asked"`
 	Served   int     `json:"served"`
@@ -89,7 +89,7 @@ type userSum struct {
 	Greeting float64 `json:"greeting_p95_seconds"`
 }
 
-// toDo is what only people can tell.
+// toDo lists what people must add.
 var toDo = []string{
 	"What set it off, and the cause beyond the gate",
 	"What it meant for the business: tickets, calls, users lost",
@@ -98,7 +98,7 @@ var toDo = []string{
 	"An apology, and a last look at the wording",
 }
 
-// New draws up the report of an incident at time t.
+// New makes the report of an incident at time t.
 func New(t time.Time, s Subject, f Form) *Report {
 	if s.Location == nil {
 		s.Location = time.UTC
@@ -143,7 +143,7 @@ func (s *Subject) times(t time.Time) times {
 	}
 }
 
-// users returns what the known met, from the first minute of the incident to its last.
+// users returns how the known were served, from the first minute of the incident to its last.
 func (s *Subject) users() userSum {
 	var u watch.Users
 	for _, m := range s.Minutes {
@@ -157,7 +157,7 @@ func (s *Subject) users() userSum {
 	}
 }
 
-// during says whether what began at t and took so long overlaps the incident.
+// during reports whether what began at t and took so long overlaps the incident.
 func (s *Subject) during(t time.Time, took time.Duration) bool {
 	i := &s.Incident
 	return t.Add(took).After(i.Started) && (i.Ended.IsZero() || t.Before(i.Ended))

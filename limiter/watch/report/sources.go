@@ -12,7 +12,7 @@ import (
 // reportTop is how many sources, networks, accounts and systems a report lists.
 const topRows = 20
 
-// A sourceSum is where suspects came from, and whom they were after.
+// A sourceSum says where suspects came from, and which accounts they tried.
 type sourceSum struct {
 	DistinctSources  int         `json:"distinct_sources"` // about, as are all three
 	DistinctNetworks int         `json:"distinct_networks"`
@@ -40,10 +40,10 @@ type targetRow struct {
 type systemRow struct {
 	System uint32  `json:"as"`
 	Owner  string  `json:"as_name"`
-	Share  float64 `json:"share"` // of the networks behind suspects, about: as some were drawn from each hour
+	Share  float64 `json:"share"` // of the networks behind suspects, estimated from the samples of each hour
 }
 
-// whole returns the hours of the incident together. The first and the last of them may reach beyond it.
+// whole returns the hours of the incident merged into one. The first and the last of them may reach beyond it.
 func (s *Subject) whole() (h watch.Hour) {
 	for i := range s.Hours {
 		if s.during(s.Hours[i].Start, time.Hour) {
@@ -107,7 +107,7 @@ func (s *Subject) system(block netip.Prefix) (uint32, string) {
 	return s.Lookup(block.Addr())
 }
 
-// systems returns the autonomous systems with most networks. Each hour's draw stands for all of its networks.
+// systems returns the autonomous systems with most networks, estimated from the sample of each hour.
 func (s *Subject) systems() []systemRow {
 	rows, sum := map[uint32]*systemRow{}, 0.0
 	for _, h := range s.Hours {

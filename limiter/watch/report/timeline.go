@@ -6,7 +6,7 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// timeline tells the incident's events in words.
+// timeline returns the events of the incident in words.
 func (s *Subject) timeline() (lines []line) {
 	for _, e := range s.Incident.Events {
 		lines = append(lines, line{Time: e.Time.In(s.Location), By: e.By, Text: eventWords(&e)})
@@ -14,7 +14,7 @@ func (s *Subject) timeline() (lines []line) {
 	return lines
 }
 
-// eventWords tells e to operators.
+// eventWords describes e for operators.
 func eventWords(e *incident.Event) string {
 	var text string
 	switch e.Kind {
@@ -52,7 +52,7 @@ func eventWords(e *incident.Event) string {
 	return text
 }
 
-// evidenceWords tells v to operators.
+// evidenceWords describes v for operators.
 func evidenceWords(v *incident.Evidence) string {
 	return fmt.Sprintf(
 		"%.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+

@@ -6,7 +6,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// An HourRow is one hour of the clock, as its minutes tell it.
+// An HourRow is one hour of the clock, summed up from its minutes.
 type HourRow struct {
 	Start    time.Time   `json:"start"`
 	Logins   int         `json:"logins"`               // attempts of all
@@ -44,7 +44,7 @@ func hourOf(t time.Time) time.Time {
 	return t.Add(-into)
 }
 
-// take makes r the row of an hour in which all this happened.
+// take sets r to the row of an hour that has m as its sum.
 func (r *HourRow) take(m *watch.Minute) {
 	r.Logins = m.Logins()
 	r.Expected = int(m.Expected.Logins + 0.5)
