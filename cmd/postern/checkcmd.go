@@ -20,12 +20,12 @@ const checkTimeout = 8 * time.Second
 func prepareCheck(flags *flag.FlagSet) func(context.Context, surroundings) error {
 	format := flags.String("format", "nagios", "nagios (also Icinga and Checkmk's MRPE), or checkmk for a local check")
 	timeout := flags.Duration("t", checkTimeout, "how long the running postern may take to answer")
-	var limits monitor.Limits
+	var limits monitor.Thresholds
 	flags.Float64Var(&limits.Warning, "w", 99, "warn if fewer per cent of known users are served")
 	flags.Float64Var(&limits.Critical, "c", 95, "critical if fewer per cent of known users are served")
 	return func(ctx context.Context, s surroundings) error {
 		if *format != "nagios" && *format != "checkmk" {
-			fmt.Fprintln(s.stdout, monitor.NagiosTrouble(monitor.Unknown, "-format takes nagios or checkmk"))
+			fmt.Fprintln(s.stdout, monitor.NagiosError(monitor.Unknown, "-format takes nagios or checkmk"))
 			return exitCode(monitor.Unknown)
 		}
 		state, err := s.askState(ctx, *timeout)
@@ -37,10 +37,10 @@ func prepareCheck(flags *flag.FlagSet) func(context.Context, surroundings) error
 		case err == nil:
 			line, level = state.Nagios(limits)
 		case checkmk:
-			line = monitor.CheckmkTrouble(levelOf(err), err.Error())
+			line = monitor.CheckmkError(levelOf(err), err.Error())
 		default:
 			level = levelOf(err)
-			line = monitor.NagiosTrouble(level, err.Error())
+			line = monitor.NagiosError(level, err.Error())
 		}
 		fmt.Fprintln(s.stdout, line)
 		return exitCode(level)
@@ -90,7 +90,7 @@ func munin(ctx context.Context, s surroundings) error {
 	}
 	state, err := s.askState(ctx, checkTimeout)
 	if err != nil {
-		fmt.Fprint(s.stdout, monitor.MuninUnknown())
+		fmt.Fprint(s.stdout, monitor.MuninNoData())
 		return nil
 	}
 	fmt.Fprint(s.stdout, state.Munin())

@@ -22,7 +22,7 @@ func TestCheckCommand(t *testing.T) {
 		code int
 		says string
 	}{
-		"check":                   {0, "POSTERN OK - no known user has come, 2 of 2 backends up"},
+		"check":                   {0, "POSTERN OK - no logins by known users, 2 of 2 backends up"},
 		"check -format checkmk":   {0, `0 "postern" served=100|`},
 		"check -format xml":       {3, "POSTERN UNKNOWN - -format takes nagios or checkmk"},
 		"munin":                   {0, "accepted.value "},

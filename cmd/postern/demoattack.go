@@ -138,7 +138,7 @@ func teach(c Config, users []traffic.Login, now time.Time) error {
 	if err := folder.make(); err != nil {
 		return err
 	}
-	return folder.write(incidents.LearnedFile, learned(key, now))
+	return folder.write(incidents.SnapshotFile, learned(key, now))
 }
 
 // introduce returns what a limiter knows that saw every user log in once, two

@@ -28,7 +28,7 @@ type gate struct {
 	limiter   *limiter.Limiter
 	inForce   inForce
 	backends  map[string]*proxy.Backends // by the protocols that have a door
-	lookout   *incidents.Lookout
+	lookout   *incidents.Manager
 	exempt    atomic.Pointer[networks] // as in force
 	server    *proxy.Server
 	entrances []entrance     // closed by the server once it serves them

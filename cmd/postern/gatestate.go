@@ -21,8 +21,8 @@ func (g *gate) monitorState(t time.Time) monitor.State {
 		Known: monitor.Known{
 			Good: s.Users.Good, Slow: s.Users.Slow, Limited: s.Users.Limited, Failed: s.Users.Fault, Greeted: s.Users.Greeted.Quantile(.95),
 		},
-		Logins:      monitor.Logins(g.lookout.Lately(t, monitor.Window)),
-		Connections: server.Open, MaxConnections: server.MaxConnections, Untold: g.lookout.Untold(t),
+		Logins:      monitor.Logins(g.lookout.RecentLogins(t, monitor.Window)),
+		Connections: server.Open, MaxConnections: server.MaxConnections, Failures: g.lookout.Failures(t),
 	}
 	if i, open := g.lookout.Open(); open && i.Phase.Alarming() {
 		m.Incident = &monitor.Incident{ID: i.ID, Class: string(i.Class), Stage: string(i.Phase), Acknowledged: i.AckedBy != ""}

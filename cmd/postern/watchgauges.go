@@ -13,7 +13,7 @@ import (
 // watchGauges reads, when it is asked, what the watch sees and what was done
 // about it.
 type watchGauges struct {
-	*incidents.Lookout
+	*incidents.Manager
 	tight func() bool
 }
 

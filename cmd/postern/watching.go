@@ -25,7 +25,7 @@ func (g *gate) makeLookout() error {
 	}
 	c := incidents.Config{
 		Dir: watchDir(g.config), Key: watchKey(g.installed), Location: time.Local, Host: host, Log: g.journal.Logger, Alertmanager: w.Alertmanager.parsed(),
-		StatusDir: string(w.StatusDir), Name: string(w.StatusName), URL: string(w.StatusURL), Hold: w.StatusHold, Parts: g.parts, Tighten: g.tighten,
+		StatusDir: string(w.StatusDir), Name: string(w.StatusName), URL: string(w.StatusURL), Hold: w.StatusHold, Components: g.parts, Tighten: g.tighten,
 	}
 	for _, hook := range w.Webhooks {
 		c.Webhooks = append(c.Webhooks, link(hook).parsed())
@@ -65,10 +65,10 @@ func (l link) parsed() *url.URL {
 
 // parts are the parts of the service as the public knows them: one for each
 // protocol.
-func (g *gate) parts() (all []incidents.Part) {
+func (g *gate) parts() (all []incidents.Component) {
 	for _, p := range []struct{ protocol, name string }{{"imap", "IMAP"}, {"pop3", "POP3"}} {
 		if b := g.backends[p.protocol]; b != nil {
-			all = append(all, incidents.Part{Name: p.name, Down: !b.Healthy()})
+			all = append(all, incidents.Component{Name: p.name, Down: !b.Healthy()})
 		}
 	}
 	return all

@@ -1,4 +1,5 @@
-// Package wholefile replaces files as a whole.
+// Package atomicfile replaces files atomically: a reader sees the old content or
+// the new one, also after a crash or a loss of power.
 package atomicfile
 
 import (
@@ -8,31 +9,31 @@ import (
 	"path/filepath"
 )
 
-// Write puts data into the file at path, which has mode from then on, as a whole
-// or not at all: whoever reads it, after a crash too, finds what was there before
-// or all of data. A crash leaves at most one file behind, path with .new at its
-// end, which the next Write takes. Two writers of one file must take turns.
+// Write replaces the file at path with one that contains data and has the given
+// mode. After a nil error the new content is on the disk; after an error the old
+// file is unchanged. A crash may leave path with the suffix .new, which the next
+// Write overwrites. Two concurrent Writes of one path are not safe.
 func Write(path string, data []byte, mode fs.FileMode) error {
-	draft := path + ".new"
-	err := writeThrough(draft, data, mode)
+	temporary := path + ".new"
+	err := writeSynced(temporary, data, mode)
 	if err == nil {
-		err = os.Rename(draft, path)
+		err = os.Rename(temporary, path)
 	}
 	if err != nil {
-		_ = os.Remove(draft) // the first error says more
+		_ = os.Remove(temporary) // the first error is the cause
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
 }
 
-// writeThrough makes a file that holds data and is on the disk.
-func writeThrough(path string, data []byte, mode fs.FileMode) (err error) {
+// writeSynced creates or truncates the file at path, writes data and syncs it.
+func writeSynced(path string, data []byte, mode fs.FileMode) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.Chmod(mode); err != nil { // it may have been there
+	if err := f.Chmod(mode); err != nil { // an existing file keeps its mode on open
 		return err
 	}
 	if _, err := f.Write(data); err != nil {
@@ -41,8 +42,8 @@ func writeThrough(path string, data []byte, mode fs.FileMode) (err error) {
 	return f.Sync()
 }
 
-// syncFolder makes what was renamed in a folder outlast a loss of power.
-func syncFolder(path string) error {
+// syncDir syncs a directory, so that a rename in it survives a loss of power.
+func syncDir(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

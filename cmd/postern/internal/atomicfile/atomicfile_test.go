@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-func TestWrite(t *testing.T) {
+func TestWriteReplacesFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
-	// What a crash has left behind, longer and open to all.
-	if err := os.WriteFile(path+".new", []byte("half of something long"), 0o666); err != nil {
+	// A file that a crash has left: longer, and readable by all.
+	if err := os.WriteFile(path+".new", []byte("incomplete but long content"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{"first", "second"} {
@@ -29,16 +29,16 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-func TestWriteThatFailsChangesNothing(t *testing.T) {
+func TestFailedWriteChangesNothing(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "folder")
+	path := filepath.Join(dir, "dir")
 	if err := os.MkdirAll(filepath.Join(path, "inside"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := Write(path, []byte("text"), 0o600); err == nil {
-		t.Error("a folder was replaced")
+		t.Error("a directory was replaced")
 	}
-	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 || files[0].Name() != "folder" {
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 || files[0].Name() != "dir" {
 		t.Errorf("files %v, %v", files, err)
 	}
 }

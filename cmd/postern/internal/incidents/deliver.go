@@ -9,158 +9,115 @@ import (
 
 	"postern/cmd/postern/internal/notify"
 	"postern/limiter/watch"
-	"postern/limiter/watch/incident"
 )
 
-// resend is how often Alertmanager hears of an incident that goes on.
-const resend = time.Minute
+// The kinds of receivers.
+const (
+	channelAlertmanager = "alertmanager"
+	channelWebhook      = "webhook"
+)
 
-// retries are the shortest and longest pause after a delivery that failed.
+// Shortest and longest pause after a failed delivery.
 const retryMin, retryMax = 10 * time.Second, 5 * time.Minute
 
-// target is one receiver of alerts. Only its own goroutine uses it.
-type target struct {
-	name    string // in what was told and in the log; no secret
+// receiver is one receiver of alerts. Only its own goroutine uses it.
+type receiver struct {
+	name    string // in notifications and the log; contains no secret
 	channel string // one of Channels
 	url     *url.URL
-	news    chan struct{}
+	changed chan struct{} // wakes its goroutine
 
-	pause time.Duration // after the last failure, zero if there was none
-	next  time.Time     // no delivery before
-	sent  map[sentKey]time.Time
+	backoff time.Duration // pause after the last failure; zero after a success
+	retryAt time.Time     // no delivery before
+
+	sent map[alertKey]time.Time // alerts that Alertmanager was sent and that are not resolved
 }
 
-// sentKey tells apart what Alertmanager was sent.
-type sentKey struct {
+// alertKey identifies an alert at Alertmanager.
+type alertKey struct {
 	incident string
 	class    watch.Class
 }
 
-// targets are the receivers that c names. A webhook's address is told apart
-// from others on the same host by a hash, for the rest of it may be a secret.
-func targets(c Config) (all []*target) {
+// newReceivers returns the receivers that c names. The path of a webhook's URL
+// may be a secret, so a hash distinguishes webhooks on the same host.
+func newReceivers(c Config) (all []*receiver) {
 	add := func(name, channel string, to *url.URL) {
-		all = append(all, &target{name: name, channel: channel, url: to, news: make(chan struct{}, 1), sent: map[sentKey]time.Time{}})
+		all = append(all, &receiver{name: name, channel: channel, url: to, changed: make(chan struct{}, 1), sent: map[alertKey]time.Time{}})
 	}
 	if c.Alertmanager != nil {
-		add("alertmanager "+c.Alertmanager.Host, "alertmanager", c.Alertmanager)
+		add("alertmanager "+c.Alertmanager.Host, channelAlertmanager, c.Alertmanager)
 	}
 	for _, hook := range c.Webhooks {
 		h := fnv.New32a()
 		fmt.Fprint(h, hook)
-		add(fmt.Sprintf("webhook %s %08x", hook.Host, h.Sum32()), "webhook", hook)
+		add(fmt.Sprintf("webhook %s %08x", hook.Host, h.Sum32()), channelWebhook, hook)
 	}
 	return all
 }
 
-// deliver tells one receiver what it is to be told at time t. After a failure
-// it waits, longer each time.
-func (l *Lookout) deliver(ctx context.Context, t time.Time, to *target) {
-	if t.Before(to.next) {
+// deliver sends a receiver what is pending at time t. After a failure it pauses,
+// longer each time.
+func (m *Manager) deliver(ctx context.Context, t time.Time, to *receiver) {
+	if t.Before(to.retryAt) {
 		return
 	}
-	tell := l.tellHook
-	if to.channel == "alertmanager" {
-		tell = l.tellAlertmanager
+	send := m.sendWebhook
+	if to.channel == channelAlertmanager {
+		send = m.sendAlertmanager
 	}
-	tried, err := tell(ctx, t, to)
+	tried, err := send(ctx, t, to)
 	switch {
 	case err != nil:
-		to.pause = min(max(2*to.pause, retryMin), retryMax)
-		to.next = t.Add(to.pause)
+		to.backoff = min(max(2*to.backoff, retryMin), retryMax)
+		to.retryAt = t.Add(to.backoff)
 	case tried:
-		to.pause = 0
+		to.backoff = 0
 	}
 	if tried {
-		l.note(t, to.name, err)
+		m.setResult(t, to.name, err)
 	} else {
-		l.forget(to.name)
+		m.clearFailure(to.name)
 	}
 }
 
-// tellHook sends a webhook what is pending, in order, and keeps that it did. It
-// stops at the first failure.
-func (l *Lookout) tellHook(ctx context.Context, t time.Time, to *target) (tried bool, err error) {
-	state := l.State()
-	for _, i := range l.incidents.All() {
-		for _, m := range pending(t, i, l.toldTo(to.name, i.ID)) {
-			a := l.alertOf(i, m.class, state)
-			if m.over && a.Ends.IsZero() {
-				a.Ends = t
-			}
-			if !m.over {
-				a.Ends = time.Time{}
-			}
-			err := notify.Webhook(ctx, to.url, a)
-			l.delivered(to.channel, err)
+// sendWebhook sends a webhook what is pending, in order, and records each
+// success. It stops at the first failure.
+func (m *Manager) sendWebhook(ctx context.Context, t time.Time, to *receiver) (tried bool, err error) {
+	state := m.State()
+	for _, i := range m.incidents.All() {
+		for _, p := range pendingWebhook(t, i, m.notificationsTo(to.name, i.ID)) {
+			err := notify.Webhook(ctx, to.url, m.alertOf(t, i, p, state))
+			m.countDelivery(to.channel, err)
 			if err != nil {
 				return true, err
 			}
-			l.record(t, told{Time: t, Incident: i.ID, To: to.name, Class: m.class, Over: m.over})
+			m.recordNotification(t, notification{Time: t, Incident: i.ID, To: to.name, Class: p.class, Resolved: p.resolved})
 			tried = true
 		}
 	}
 	return tried, nil
 }
 
-// tellAlertmanager sends what goes on each minute, and what has ended or become
-// something else once more. It keeps nothing: Alertmanager knows what it has
-// told whom, and an alert that it hears no more of ends by itself.
-func (l *Lookout) tellAlertmanager(ctx context.Context, t time.Time, to *target) (tried bool, err error) {
-	state := l.State()
-	for _, i := range l.incidents.All() {
-		for _, m := range l.due(t, i, to) {
-			a := l.alertOf(i, m.class, state)
-			if m.over && a.Ends.IsZero() {
-				a.Ends = t
-			}
-			err := notify.Alertmanager(ctx, to.url, t, a)
-			l.delivered(to.channel, err)
+// sendAlertmanager sends Alertmanager what is pending. Nothing is saved:
+// Alertmanager knows whom it has notified, and resolves alerts that are not sent
+// again.
+func (m *Manager) sendAlertmanager(ctx context.Context, t time.Time, to *receiver) (tried bool, err error) {
+	state := m.State()
+	for _, i := range m.incidents.All() {
+		for _, p := range pendingAlertmanager(t, i, to.sent) {
+			err := notify.Alertmanager(ctx, to.url, t, m.alertOf(t, i, p, state))
+			m.countDelivery(to.channel, err)
 			if err != nil {
 				return true, err
 			}
 			tried = true
-			key := sentKey{i.ID, m.class}
+			key := alertKey{i.ID, p.class}
 			to.sent[key] = t
-			if m.over {
+			if p.resolved {
 				delete(to.sent, key)
 			}
 		}
 	}
 	return tried, nil
-}
-
-// due is what Alertmanager is to be sent of an incident at time t.
-func (l *Lookout) due(t time.Time, i incident.Incident, to *target) (messages []message) {
-	for key := range to.sent {
-		if key.incident == i.ID && (key.class != i.Class || !i.Phase.Alarming()) {
-			messages = append(messages, message{key.class, true})
-		}
-	}
-	last, sent := to.sent[sentKey{i.ID, i.Class}]
-	if i.Phase.Alarming() && (!sent || t.Sub(last) >= resend) {
-		messages = append(messages, message{i.Class, false})
-	}
-	return messages
-}
-
-// delivered counts one delivery.
-func (l *Lookout) delivered(channel string, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stats.Sent == nil {
-		l.stats.Sent = map[string]Deliveries{}
-	}
-	d := l.stats.Sent[channel]
-	d.count(err)
-	l.stats.Sent[channel] = d
-}
-
-// count counts one more.
-func (d *Deliveries) count(err error) {
-	if err == nil {
-		d.OK++
-	} else {
-		d.Failed++
-	}
 }

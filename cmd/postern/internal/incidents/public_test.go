@@ -12,50 +12,50 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// users is what a hundred known users met.
+// users counts 100 attempts by known users, of which good were served.
 func users(good int) watch.Users { return watch.Users{Good: good, Limited: 100 - good} }
 
-// TestNextUpdate follows one incident as the public hears of it.
+// TestNextUpdate follows the updates on one incident.
 func TestNextUpdate(t *testing.T) {
 	i := incident.Incident{ID: "i1", Class: watch.ClassAttack, Phase: incident.Detected, Started: at(-5)}
-	var before []told
+	var before []notification
 	for _, step := range []struct {
 		name   string
 		minute float64
 		change func()
 		good   int
-		stage  statuspage.Stage // empty if nothing is said
+		stage  statuspage.Stage // empty if no update is due
 		impact statuspage.Impact
 		says   string
 	}{
 		{"not public yet", 0, func() {}, 100, "", "", ""},
 		{"public", 1, func() { i.Phase, i.Published = incident.Investigating, at(1) }, 100, statuspage.Investigating, statuspage.ImpactNone,
-			"Since 13:55 CEST we see an unusually large number of automated login attempts on IMAP and POP. Logging in works as usual for everybody, as far as we can see. No mail is lost. We are working on it. Next update by 14:31 CEST."},
-		{"no news", 2, func() {}, 99, "", "", ""},
+			"Since 13:55 CEST, we have been seeing an unusually large number of automated login attempts on IMAP and POP. Logging in works as usual for everybody, as far as we can see. No mail is lost. We are working on it. Next update by 14:31 CEST."},
+		{"no change", 2, func() {}, 99, "", "", ""},
 		{"worse", 3, func() {}, 96, statuspage.Investigating, statuspage.ImpactMinor, "Some logins may be slow or need a second try."},
-		{"better is no news", 4, func() {}, 100, "", "", ""},
-		{"the promise is kept early", 32, func() {}, 100, statuspage.Investigating, statuspage.ImpactNone, "We are still working on"},
-		{"served again", 40, func() { i.Phase = incident.Mitigating }, 100, statuspage.Identified, statuspage.ImpactNone, "go on. Protection is active."},
-		{"the promise is kept late", 400, func() {}, 100, statuspage.Identified, statuspage.ImpactNone, "Protection is active."},
-		{"words of an operator", 401, func() {
+		{"better", 4, func() {}, 100, "", "", ""},
+		{"shortly before the announced time", 32, func() {}, 100, statuspage.Investigating, statuspage.ImpactNone, "We are still working on"},
+		{"served again", 40, func() { i.Phase = incident.Mitigating }, 100, statuspage.Identified, statuspage.ImpactNone, "continue. Protection is active."},
+		{"long after the announced time", 400, func() {}, 100, statuspage.Identified, statuspage.ImpactNone, "Protection is active."},
+		{"text of an operator", 401, func() {
 			i.Events = append(i.Events, incident.Event{Time: at(400.5), Kind: incident.KindPublish, Text: "We have called <help>. "})
 		}, 100, statuspage.Identified, statuspage.ImpactNone, "We have called <help>. Next update by 21:11 CEST."},
-		{"said once", 402, func() {}, 100, "", "", ""},
+		{"operator's text is published once", 402, func() {}, 100, "", "", ""},
 		{"over for now", 410, func() { i.Phase = incident.Monitoring }, 100, statuspage.Monitoring, statuspage.ImpactNone, "over for now"},
-		{"backends fail later", 420, func() { i.Phase = incident.Investigating }, 40, statuspage.Investigating, statuspage.ImpactCritical, "Most logins fail at the moment."},
+		{"backends fail later", 420, func() { i.Phase = incident.Investigating }, 40, statuspage.Investigating, statuspage.ImpactCritical, "Most logins are failing at the moment."},
 		{"over", 500, func() { i.Phase, i.Ended = incident.Resolved, at(500) }, 50, statuspage.Resolved, statuspage.ImpactNone,
 			"The automated login attempts that began at 13:55 CEST are over. Logging in works as usual."},
-		{"nothing after that", 900, func() {}, 10, "", "", ""},
+		{"nothing after the end", 900, func() {}, 10, "", "", ""},
 	} {
 		step.change()
-		next, said := nextUpdate(at(step.minute), i, users(step.good), before, cest)
+		next, due := nextUpdate(at(step.minute), i, users(step.good), before, cest)
 		switch {
-		case said != (step.stage != ""):
-			t.Errorf("%s: says %+v", step.name, next)
-		case said && (next.Stage != step.stage || next.Impact != step.impact || !strings.Contains(next.Body, step.says)):
+		case due != (step.stage != ""):
+			t.Errorf("%s: got due %v, %+v", step.name, due, next)
+		case due && (next.Stage != step.stage || next.Impact != step.impact || !strings.Contains(next.Body, step.says)):
 			t.Errorf("%s: got %s, %s, %q", step.name, next.Stage, next.Impact, next.Body)
 		}
-		if said {
+		if due {
 			before = append(before, next)
 		}
 	}
@@ -65,25 +65,25 @@ func TestNextUpdate(t *testing.T) {
 	}
 }
 
-// TestWords reads every text the public may be shown: calm, complete, without
-// numbers other than times, and none of it empty.
-func TestWords(t *testing.T) {
+// TestPublicTexts: every text for the public is complete and contains no numbers
+// except times.
+func TestPublicTexts(t *testing.T) {
 	clockTime := regexp.MustCompile(`\d\d:\d\d CEST( on \d+ [A-Z][a-z]+)?`)
 	for _, class := range watch.Classes() {
 		for _, phase := range incident.Phases() {
 			for _, good := range []int{0, 60, 97, 100} {
 				for _, again := range []bool{false, true} {
 					i := incident.Incident{ID: "i1", Class: class, Phase: phase, Started: at(-2000), Published: at(0), Peak: incident.Evidence{Excess: 3.27}}
-					var before []told
+					var before []notification
 					if again {
-						before = []told{{Class: class, Stage: stageOf(phase), Promised: at(0), Impact: statuspage.ImpactCritical}}
+						before = []notification{{Class: class, Stage: stageOf(phase), NextUpdate: at(0), Impact: statuspage.ImpactCritical}}
 					}
-					next, said := nextUpdate(at(1), i, users(good), before, cest)
+					next, due := nextUpdate(at(1), i, users(good), before, cest)
 					if again && next.Stage == "" {
 						continue
 					}
 					rest := clockTime.ReplaceAllString(next.Body, "then")
-					if !said || next.Title == "" || regexp.MustCompile(`[0-9%!]|postern|  |\.\.`).MatchString(rest) || rest[0] < 'A' || rest[0] > 'Z' || !strings.HasSuffix(rest, ".") {
+					if !due || next.Title == "" || regexp.MustCompile(`[0-9%!]|postern|  |\.\.`).MatchString(rest) || rest[0] < 'A' || rest[0] > 'Z' || !strings.HasSuffix(rest, ".") {
 						t.Errorf("%s, %s, %d served: %q, %q", class, phase, good, next.Title, next.Body)
 					}
 				}
@@ -92,7 +92,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// TestImpact: few users say little, and what they met is told in four steps.
+// TestImpact: the impact has four levels, and needs a minimum of attempts.
 func TestImpact(t *testing.T) {
 	for _, tt := range []struct {
 		class watch.Class
@@ -118,47 +118,47 @@ func TestImpact(t *testing.T) {
 	}
 }
 
-// TestPage: what is shown is what was said; parts that nobody can use are out
-// whatever was said.
+// TestPage: the page shows what was published. A component that is down is shown
+// as an outage without any incident.
 func TestPage(t *testing.T) {
 	dir := t.TempDir()
-	l, _ := newLookout(t, Config{StatusDir: dir})
-	do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAuthFault, Text: "secret"})
-	l.publish(at(0))
-	if p := l.page(at(0)); len(p.Incidents) != 0 || p.Components[0].State != statuspage.Operational || p.Components[1].State != statuspage.Major {
-		t.Errorf("before it is public: %+v", p)
+	m, _ := newManager(t, Config{StatusDir: dir})
+	do(t, m, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAuthFault, Text: "secret"})
+	m.publish(at(0))
+	if p := m.page(at(0)); len(p.Incidents) != 0 || p.Components[0].State != statuspage.Operational || p.Components[1].State != statuspage.Major {
+		t.Errorf("before it is public: got %+v", p)
 	}
-	do(t, l, at(1), incident.Command{Action: incident.ActPublish, Text: "We look."})
-	l.publish(at(1))
-	do(t, l, at(2), incident.Command{Action: incident.ActResolve})
-	p := l.page(at(2.5))
+	do(t, m, at(1), incident.Command{Action: incident.ActPublish, Text: "We are looking."})
+	m.publish(at(1))
+	do(t, m, at(2), incident.Command{Action: incident.ActResolve})
+	p := m.page(at(2.5))
 	if len(p.Incidents) != 1 || p.Components[0].State != statuspage.Degraded || p.Checked != at(2) {
 		t.Fatalf("got %+v", p)
 	}
-	if i := p.Incidents[0]; i.Impact != statuspage.ImpactMinor || !i.Open() || i.Updates[0].Body != "We look. Next update by 14:31 CEST." || i.Promised != at(31) {
+	if i := p.Incidents[0]; i.Impact != statuspage.ImpactMinor || !i.Open() || i.Updates[0].Body != "We are looking. Next update by 14:31 CEST." || i.NextUpdate != at(31) {
 		t.Errorf("got %+v", i)
 	}
-	l.publish(at(3))
-	if i := l.page(at(3)).Incidents[0]; i.Open() || i.Impact != statuspage.ImpactMinor || len(i.Updates) != 2 || !i.Promised.IsZero() {
-		t.Errorf("once it is over: %+v", i)
+	m.publish(at(3))
+	if i := m.page(at(3)).Incidents[0]; i.Open() || i.Impact != statuspage.ImpactMinor || len(i.Updates) != 2 || !i.NextUpdate.IsZero() {
+		t.Errorf("after the end: got %+v", i)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "index.html"))
 	if err != nil || strings.Contains(string(text), "secret") || strings.Contains(string(text), "anna") {
-		t.Errorf("the page tells too much: %s, %v", text, err)
+		t.Errorf("the page contains internal text: %s, %v", text, err)
 	}
-	if s := l.Stats(); s.Published.OK != 3 || s.Written != at(3) {
+	if s := m.Stats(); s.Published.OK != 3 || s.Written != at(3) {
 		t.Errorf("counted %+v", s)
 	}
 }
 
-// TestPublicByItself: after the hold, unless there is no page that the public
-// could read.
-func TestPublicByItself(t *testing.T) {
+// TestAutoPublish: an incident becomes public after the hold, if there is a status
+// page.
+func TestAutoPublish(t *testing.T) {
 	for dir, want := range map[string]bool{"": false, t.TempDir(): true} {
-		l, _ := newLookout(t, Config{StatusDir: dir})
-		do(t, l, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack})
-		l.incidents.Observe(watch.State{Time: at(5), Class: watch.ClassAttack})
-		if i, _ := l.Open(); i.Public() != want {
+		m, _ := newManager(t, Config{StatusDir: dir})
+		do(t, m, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAttack})
+		m.incidents.Observe(watch.State{Time: at(5), Class: watch.ClassAttack})
+		if i, _ := m.Open(); i.Public() != want {
 			t.Errorf("in %q: %+v", dir, i)
 		}
 	}

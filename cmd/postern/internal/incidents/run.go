@@ -11,151 +11,152 @@ import (
 )
 
 const (
-	// pulse is how often the watch is asked, which takes stock each 10 s.
-	pulse = time.Second
-	// look is how often the page and the receivers are seen to without news.
-	look = 5 * time.Second
-	// keepEvery is how often what was learned is kept.
-	keepEvery = 5 * time.Minute
+	tickInterval = time.Second     // of the detector, which has a new state every 10 s
+	pollInterval = 5 * time.Second // of the status page and the receivers, without a change
+	saveInterval = 5 * time.Minute // of the detector's snapshot
 )
 
-// Run keeps the watch until ctx ends, and then keeps what it knows. What it
-// writes and sends has goroutines of its own: a receiver that is slow holds up
-// neither the watch nor the page.
-func (l *Lookout) Run(ctx context.Context) {
+// Run ticks the detector, delivers alerts and writes the status page until ctx
+// ends; then it saves its state. Each receiver and the status page have their own
+// goroutine, so a slow receiver delays neither the detector nor the status page.
+func (m *Manager) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	all.Go(func() { every(ctx, pulse, nil, l.tick) })
-	all.Go(func() { every(ctx, look, l.news, l.publish) })
-	for _, to := range l.targets {
-		all.Go(func() { every(ctx, look, to.news, func(t time.Time) { l.deliver(ctx, t, to) }) })
+	all.Go(func() { runEvery(ctx, tickInterval, nil, m.tick) })
+	all.Go(func() { runEvery(ctx, pollInterval, m.changed, m.publish) })
+	for _, to := range m.receivers {
+		all.Go(func() {
+			runEvery(ctx, pollInterval, to.changed, func(t time.Time) { m.deliver(ctx, t, to) })
+		})
 	}
 	all.Wait()
-	l.leave(time.Now())
+	m.save(time.Now())
 }
 
-// every calls do now and then, and when there is news, until ctx ends.
-func every(ctx context.Context, pause time.Duration, news <-chan struct{}, do func(time.Time)) {
-	tick := time.NewTicker(pause)
+// runEvery calls f at once, at each interval and after each signal, until ctx
+// ends.
+func runEvery(ctx context.Context, interval time.Duration, changed <-chan struct{}, f func(time.Time)) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	do(time.Now())
+	f(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-news:
+		case <-changed:
 		}
-		do(time.Now())
+		f(time.Now())
 	}
 }
 
-// stir lets everybody know that there is news.
-func (l *Lookout) stir() {
-	knock(l.news)
-	for _, to := range l.targets {
-		knock(to.news)
+// signalChange wakes the goroutines of the status page and the receivers.
+func (m *Manager) signalChange() {
+	signal(m.changed)
+	for _, to := range m.receivers {
+		signal(to.changed)
 	}
 }
 
-// knock leaves word for one who may be busy.
-func knock(news chan<- struct{}) {
+// signal sends without blocking. A signal that is already pending is enough.
+func signal(changed chan<- struct{}) {
 	select {
-	case news <- struct{}{}:
+	case changed <- struct{}{}:
 	default:
 	}
 }
 
-// tick asks the watch what it sees at time t.
-func (l *Lookout) tick(t time.Time) {
-	r := l.watch.Tick(t)
-	l.remember(t, r.Minutes, r.Hours)
+// tick advances the detector to time t and handles its new state.
+func (m *Manager) tick(t time.Time) {
+	r := m.watch.Tick(t)
+	m.addHistory(t, r.Minutes, r.Hours)
 	if !r.Ticked {
 		return
 	}
-	l.mu.Lock()
-	l.state = r.State
-	due := t.Sub(l.minute) >= keepEvery
+	m.mu.Lock()
+	m.state = r.State
+	due := t.Sub(m.saved) >= saveInterval
 	if due {
-		l.minute = t
+		m.saved = t
 	}
-	l.mu.Unlock()
-	if l.config.Tighten != nil {
-		l.config.Tighten(r.State.Tighten)
+	m.mu.Unlock()
+	if m.config.Tighten != nil {
+		m.config.Tighten(r.State.Tighten)
 	}
-	l.writing.Lock()
-	l.happened(t, l.incidents.Observe(r.State))
-	l.writing.Unlock()
+	m.writing.Lock()
+	m.saveEvents(t, m.incidents.Observe(r.State))
+	m.writing.Unlock()
 	if due {
-		l.note(t, "keeping what was learned", l.keep.replace(LearnedFile, l.watch.Snapshot(t)))
-		l.keep.expire(t)
+		m.saveSnapshot(t)
+		m.store.deleteExpired(t)
 	}
 }
 
-// remember adds what is over to the history.
-func (l *Lookout) remember(t time.Time, minutes []watch.Minute, hours []watch.Hour) {
-	var lines []past
-	for _, m := range minutes {
-		l.history.AddMinute(m)
-		lines = append(lines, past{Minute: &m})
+// addHistory adds completed minutes and hours to the history and saves them.
+func (m *Manager) addHistory(t time.Time, minutes []watch.Minute, hours []watch.Hour) {
+	var lines []historyLine
+	for _, minute := range minutes {
+		m.history.AddMinute(minute)
+		lines = append(lines, historyLine{Minute: &minute})
 	}
-	for _, h := range hours {
-		l.history.AddHour(h)
-		lines = append(lines, past{Hour: &h})
+	for _, hour := range hours {
+		m.history.AddHour(hour)
+		lines = append(lines, historyLine{Hour: &hour})
 	}
 	if len(lines) > 0 {
-		l.note(t, "keeping the history", add(l.keep, day(t), false, lines...))
+		m.setResult(t, "saving the history", appendLines(m.store, historyFile(t), false, lines...))
 	}
 }
 
-// happened writes events down, then tells the log. The caller holds writing.
-func (l *Lookout) happened(t time.Time, events []incident.Event) {
+// saveEvents saves events, then logs them and wakes the receivers. The caller
+// holds m.writing.
+func (m *Manager) saveEvents(t time.Time, events []incident.Event) {
 	if len(events) == 0 {
 		return
 	}
-	l.note(t, "keeping incidents", add(l.keep, incidentsFile, true, events...))
+	m.setResult(t, "saving incidents", appendLines(m.store, incidentsFile, true, events...))
 	for _, e := range events {
-		l.logEvent(e)
+		m.logEvent(e)
 	}
-	l.stir()
+	m.signalChange()
 }
 
-// logEvent writes one line about an event: a warning when an incident becomes
-// one to tell people of.
-func (l *Lookout) logEvent(e incident.Event) {
+// logEvent logs an event: as a warning with the alert's summary when an incident
+// is detected, else as information.
+func (m *Manager) logEvent(e incident.Event) {
 	level, text := slog.LevelInfo, "incident "+string(e.Kind)
-	if i, found := l.incidents.Find(e.Incident); found && e.To == incident.Detected {
-		level, text = slog.LevelWarn, l.summary(i, i.Class, l.State())
-		l.mu.Lock()
-		if l.stats.Incidents == nil {
-			l.stats.Incidents = map[watch.Class]uint64{}
-		}
-		l.stats.Incidents[i.Class]++
-		l.mu.Unlock()
+	if i, found := m.incidents.Find(e.Incident); found && e.To == incident.Detected {
+		level, text = slog.LevelWarn, m.summary(i, i.Class, m.State())
+		m.countIncident(i.Class)
 	}
-	l.config.Log.Log(context.Background(), level, text,
+	m.config.Log.Log(context.Background(), level, text,
 		slog.String("event", "incident"), slog.String("incident", e.Incident), slog.String("kind", string(e.Kind)),
 		slog.String("phase", string(e.To)), slog.String("class", string(e.Class)), slog.String("by", e.By), slog.String("note", e.Text))
 }
 
-// Do carries out what an operator asks for at time t and keeps it. The error
-// says why it cannot be done.
-func (l *Lookout) Do(t time.Time, c incident.Command) ([]incident.Event, error) {
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	events, err := l.incidents.Do(t, c)
+// Do executes an operator's command at time t and saves its events. The error
+// says why the command is refused.
+func (m *Manager) Do(t time.Time, c incident.Command) ([]incident.Event, error) {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	events, err := m.incidents.Do(t, c)
 	if err != nil {
 		return nil, err
 	}
-	l.happened(t, events)
+	m.saveEvents(t, events)
 	if c.Action == incident.ActFalseAlarm {
-		l.watch.Relearn(t)
+		m.watch.Relearn(t)
 	}
 	return events, nil
 }
 
-// leave keeps what has not been kept yet.
-func (l *Lookout) leave(t time.Time) {
-	m, h := l.watch.Partial(t)
-	l.remember(t, []watch.Minute{m}, []watch.Hour{h})
-	l.note(t, "keeping what was learned", l.keep.replace(LearnedFile, l.watch.Snapshot(t)))
+// saveSnapshot saves what the detector has learned.
+func (m *Manager) saveSnapshot(t time.Time) {
+	m.setResult(t, "saving the detector snapshot", m.store.replace(SnapshotFile, m.watch.Snapshot(t)))
+}
+
+// save saves, at the end of Run, the current minute and hour and the snapshot.
+func (m *Manager) save(t time.Time) {
+	minute, hour := m.watch.Partial(t)
+	m.addHistory(t, []watch.Minute{minute}, []watch.Hour{hour})
+	m.saveSnapshot(t)
 }

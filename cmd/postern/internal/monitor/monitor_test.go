@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-var limits = Limits{Warning: 99, Critical: 95}
+var limits = Thresholds{Warning: 99, Critical: 95}
 
-// healthy is a gate with nothing wrong.
+// healthy is a State without a problem.
 func healthy() State {
 	return State{
 		Verdict: "normal", Since: time.Date(2026, 3, 29, 11, 5, 0, 0, time.UTC), Learned: 1,
@@ -18,44 +18,44 @@ func healthy() State {
 	}
 }
 
-func TestJudge(t *testing.T) {
+func TestEvaluate(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*State)
 		level  Level
 		text   string
 	}{
-		"well":     {func(*State) {}, OK, "known users 100.0 % served, 4 of 4 backends up"},
-		"learning": {func(s *State) { s.Verdict, s.Learned = "learning", .25 }, OK, "known users 100.0 % served, 4 of 4 backends up, detector has learned 25 %"},
-		"nobody":   {func(s *State) { s.Known = Known{} }, OK, "no known user has come, 4 of 4 backends up"},
-		"few":      {func(s *State) { s.Known = Known{Good: 2, Failed: 17} }, OK, "known users"},
-		"notice":   {func(s *State) { s.Verdict = "notice" }, OK, "known users"},
-		"an attack that users do not notice": {func(s *State) { s.Verdict = "attack" }, Warning,
+		"no problem":          {func(*State) {}, OK, "known users 100.0 % served, 4 of 4 backends up"},
+		"learning":            {func(s *State) { s.Verdict, s.Learned = "learning", .25 }, OK, "known users 100.0 % served, 4 of 4 backends up, detector has learned 25 %"},
+		"no known users":      {func(s *State) { s.Known = Known{} }, OK, "no logins by known users, 4 of 4 backends up"},
+		"too few known users": {func(s *State) { s.Known = Known{Good: 2, Failed: 17} }, OK, "known users"},
+		"notice":              {func(s *State) { s.Verdict = "notice" }, OK, "known users"},
+		"attack, users served": {func(s *State) { s.Verdict = "attack" }, Warning,
 			"attack since 11:05 UTC, known users 100.0 % served"},
-		"an attack that they do": {func(s *State) { s.Verdict, s.Known.Limited = "attack", 20 }, Critical,
+		"attack, users refused": {func(s *State) { s.Verdict, s.Known.Limited = "attack", 20 }, Critical,
 			"only 83.3 % of known users served (20 limited, 0 failed); attack since 11:05 UTC"},
-		"some are limited":  {func(s *State) { s.Known.Limited = 2 }, Warning, "only 98.0 % of known users served (2 limited"},
-		"some are slow":     {func(s *State) { s.Known.Slow = 5 }, OK, "known users 100.0 % served"},
-		"many are slow":     {func(s *State) { s.Known.Slow = 6 }, Warning, "6 of 106 known users waited too long"},
-		"a backend":         {func(s *State) { s.Backends.Up = 3 }, Warning, "1 of 4 backends down"},
-		"all backends":      {func(s *State) { s.Backends.Up, s.Unready = 2, "no imap backend is up" }, Critical, "not ready: no imap backend is up"},
-		"password database": {func(s *State) { s.Verdict = "auth_fault" }, Critical, "known users are told that their passwords are wrong, since 11:05 UTC"},
-		"backend fault":     {func(s *State) { s.Verdict = "backend_fault" }, Warning, "backends fail logins"},
-		"storm":             {func(s *State) { s.Verdict = "storm" }, Warning, "many sessions were lost"},
-		"full":              {func(s *State) { s.Connections = 860 }, Warning, "860 of 1000 connections in use"},
-		"mute":              {func(s *State) { s.Untold = []string{"status page: disk full"} }, Warning, "status page: disk full"},
-		"worst first":       {func(s *State) { s.Untold, s.Unready = []string{"b"}, "a" }, Critical, "not ready: a; b"},
+		"some users limited": {func(s *State) { s.Known.Limited = 2 }, Warning, "only 98.0 % of known users served (2 limited"},
+		"few users slow":     {func(s *State) { s.Known.Slow = 5 }, OK, "known users 100.0 % served"},
+		"many users slow":    {func(s *State) { s.Known.Slow = 6 }, Warning, "6 of 106 known users waited too long"},
+		"one backend down":   {func(s *State) { s.Backends.Up = 3 }, Warning, "1 of 4 backends down"},
+		"not ready":          {func(s *State) { s.Backends.Up, s.Unready = 2, "no imap backend is up" }, Critical, "not ready: no imap backend is up"},
+		"password database":  {func(s *State) { s.Verdict = "auth_fault" }, Critical, "known users' passwords are refused since 11:05 UTC"},
+		"backend fault":      {func(s *State) { s.Verdict = "backend_fault" }, Warning, "backends are failing logins since 11:05 UTC"},
+		"reconnect storm":    {func(s *State) { s.Verdict = "storm" }, Warning, "many sessions were lost"},
+		"connections":        {func(s *State) { s.Connections = 860 }, Warning, "860 of 1000 connections in use"},
+		"failure":            {func(s *State) { s.Failures = []string{"status page: disk full"} }, Warning, "status page: disk full"},
+		"most severe first":  {func(s *State) { s.Failures, s.Unready = []string{"b"}, "a" }, Critical, "not ready: a; b"},
 	} {
 		s := healthy()
 		tt.change(&s)
-		if level, text := s.Judge(limits); level != tt.level || !strings.HasPrefix(text, tt.text) {
+		if level, text := s.evaluate(limits); level != tt.level || !strings.HasPrefix(text, tt.text) {
 			t.Errorf("%s: got %v, %q; want %v, %q", name, level, text, tt.level, tt.text)
 		}
 	}
 }
 
-// TestNagios holds the line to the guidelines: one line, no second bar, numbers
-// with units and ranges.
-func TestNagios(t *testing.T) {
+// TestNagiosFormat follows the guidelines: one line, one bar, numbers with units and
+// ranges.
+func TestNagiosFormat(t *testing.T) {
 	s := healthy()
 	line, level := s.Nagios(limits)
 	const want = "POSTERN OK - known users 100.0 % served, 4 of 4 backends up | 'served'=100%;99:;95:;0;100 'greeted'=0.21s;;;0 'accepted'=100;;;0 " +
@@ -63,7 +63,7 @@ func TestNagios(t *testing.T) {
 	if line != want || level != OK {
 		t.Errorf("got  %v %s\nwant %s", level, line, want)
 	}
-	s.Untold = []string{"a | b\nc"}
+	s.Failures = []string{"a | b\nc"}
 	line, level = s.Nagios(limits)
 	if strings.Count(line, "|") != 1 || strings.Contains(line, "\n") || level != Warning {
 		t.Errorf("got %v %q", level, line)
@@ -74,12 +74,12 @@ func TestNagios(t *testing.T) {
 			t.Errorf("%s is not performance data", field)
 		}
 	}
-	if got := NagiosTrouble(Unknown, "no answer"); got != "POSTERN UNKNOWN - no answer" {
+	if got := NagiosError(Unknown, "no answer"); got != "POSTERN UNKNOWN - no answer" {
 		t.Errorf("got %q", got)
 	}
 }
 
-func TestCheckmk(t *testing.T) {
+func TestCheckmkFormat(t *testing.T) {
 	s := healthy()
 	s.Verdict = "attack"
 	const want = `1 "postern" served=100|greeted=0.21|accepted=100|denied=3|refused=0|void=0|expected=110.5|excess=0|backends=4|connections=50 ` +
@@ -87,15 +87,15 @@ func TestCheckmk(t *testing.T) {
 	if got := s.Checkmk(limits); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got := CheckmkTrouble(Critical, "no\nanswer"); got != `2 "postern" - no answer` {
+	if got := CheckmkError(Critical, "no\nanswer"); got != `2 "postern" - no answer` {
 		t.Errorf("got %q", got)
 	}
 }
 
-// TestMunin: every value that is fetched is described, and the other way round.
-func TestMunin(t *testing.T) {
+// TestMuninFieldsMatch: config and fetch have the same fields.
+func TestMuninFieldsMatch(t *testing.T) {
 	described := regexp.MustCompile(`(?m)^(\w+)\.label`).FindAllStringSubmatch(MuninConfig(), -1)
-	for name, text := range map[string]string{"fetch": healthy().Munin(), "without a gate": MuninUnknown()} {
+	for name, text := range map[string]string{"fetch": healthy().Munin(), "no data": MuninNoData()} {
 		fetched := regexp.MustCompile(`(?m)^(\w+)\.value (U|[0-9.]+)$`).FindAllStringSubmatch(text, -1)
 		if len(fetched) != len(described) || len(fetched) != strings.Count(text, "\n") {
 			t.Errorf("%s: got\n%s", name, text)
@@ -106,7 +106,7 @@ func TestMunin(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(healthy().Munin(), "accepted.value 100\n") || !strings.Contains(MuninUnknown(), "accepted.value U\n") {
-		t.Error("the values are wrong")
+	if !strings.Contains(healthy().Munin(), "accepted.value 100\n") || !strings.Contains(MuninNoData(), "accepted.value U\n") {
+		t.Error("accepted.value: want 100, and U without data")
 	}
 }

@@ -1,7 +1,7 @@
-// Package monitor speaks to the monitoring systems that people already have:
-// Nagios and Icinga, Checkmk, Munin. Each gets one composite check of one
-// postern, with the worst thing first, because ten checks of one trouble are
-// nine too many.
+// Package monitor formats the state of a running postern for Nagios, Icinga,
+// Checkmk and Munin. Each gets a single check per postern, whose text has the most
+// severe problem first. The package does no I/O: the daemon fills in a State and
+// serves it as JSON, and `postern check` and `postern munin` format it.
 package monitor
 
 import (
@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-// Path is where a running postern answers with its State, as JSON.
+// Path is the path of the admin API that returns a State as JSON.
 const Path = "/v1/state"
 
-// Window is the time that rates and shares in a State look back on.
+// Window is the period before now that the counts and shares of a State cover.
 const Window = 5 * time.Minute
 
-// State is how a gate does, by its own account. It names no address and no
-// account.
+// State is the state of a running postern. It contains no address and no account
+// name.
 type State struct {
-	Unready string `json:"unready,omitempty"` // why new clients should go elsewhere
+	Unready string `json:"unready,omitempty"` // why it is not ready for new clients; empty if it is
 
 	Verdict  string    `json:"verdict"` // of the detector: normal, attack, auth_fault, ...
-	Since    time.Time `json:"since"`   // of the verdict
+	Since    time.Time `json:"since"`   // start of the verdict
 	Learned  float64   `json:"learned"` // share of the baseline that is known, 0 to 1
-	Excess   float64   `json:"excess"`  // denied strangers beyond the expected, as a share of a busy hour's logins
+	Excess   float64   `json:"excess"`  // denied strangers above the expected, as a share of a busy hour's logins
 	Incident *Incident `json:"incident,omitempty"`
 
 	Known    Known    `json:"known"`
@@ -35,11 +35,12 @@ type State struct {
 	Connections    int `json:"connections"`
 	MaxConnections int `json:"max_connections"`
 
-	// Untold names what people or status page could not be told lately, and why.
-	Untold []string `json:"untold,omitempty"`
+	// Failures lists alerts, status pages and files that could not be sent or
+	// written lately, each with its error.
+	Failures []string `json:"untold,omitempty"`
 }
 
-// Incident is the one that goes on.
+// Incident is the open incident.
 type Incident struct {
 	ID           string `json:"id"`
 	Class        string `json:"class"`
@@ -47,17 +48,17 @@ type Incident struct {
 	Acknowledged bool   `json:"acknowledged"`
 }
 
-// Known counts what became of the logins of known users within the Window.
+// Known counts the logins of known users within the Window by result.
 type Known struct {
 	Good    int           `json:"good"`
 	Slow    int           `json:"slow"`    // accepted, but late
-	Limited int           `json:"limited"` // refused by postern: its own mistakes
-	Failed  int           `json:"failed"`  // no backend answered
-	Greeted time.Duration `json:"greeted"` // 95 of 100 were greeted within this
+	Limited int           `json:"limited"` // refused by postern
+	Failed  int           `json:"failed"`  // a backend failed
+	Greeted time.Duration `json:"greeted"` // 95th percentile of the time from accept to greeting
 }
 
-// Logins counts logins within the Window by their results, and what is usual in
-// such a time.
+// Logins counts all logins within the Window by result, and how many are usual in
+// such a period.
 type Logins struct {
 	Accepted int     `json:"accepted"`
 	Denied   int     `json:"denied"`
@@ -66,33 +67,33 @@ type Logins struct {
 	Expected float64 `json:"expected"`
 }
 
-// Backends counts those that answer.
+// Backends counts backends.
 type Backends struct {
 	Up  int `json:"up"`
 	All int `json:"all"`
 }
 
-// Served is the per cent of known users' logins that were let in; 100 if nobody
-// tried.
-func (k Known) Served() float64 {
-	all := k.all()
-	if all == 0 {
+// served returns the percentage of known users' logins that were accepted; 100 if
+// there were none.
+func (k Known) served() float64 {
+	total := k.total()
+	if total == 0 {
 		return 100
 	}
-	return 100 * float64(k.Good+k.Slow) / float64(all)
+	return 100 * float64(k.Good+k.Slow) / float64(total)
 }
 
-// inWords says how known users fare.
-func (k Known) inWords() string {
-	if k.all() == 0 {
-		return "no known user has come"
+// describe says how many known users are served.
+func (k Known) describe() string {
+	if k.total() == 0 {
+		return "no logins by known users"
 	}
-	return fmt.Sprintf("known users %.1f %% served", k.Served())
+	return fmt.Sprintf("known users %.1f %% served", k.served())
 }
 
-func (k Known) all() int { return k.Good + k.Slow + k.Limited + k.Failed }
+func (k Known) total() int { return k.Good + k.Slow + k.Limited + k.Failed }
 
-// Level is how bad something is, as the exit code of a Nagios plugin.
+// Level is a severity, with the value of a Nagios plugin's exit code.
 type Level int
 
 // The levels.
@@ -103,30 +104,30 @@ const (
 	Unknown
 )
 
-// String is the level's name in Nagios.
+// String returns the name that Nagios uses.
 func (l Level) String() string { return [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[l] }
 
-// Limits says from which share of known users served things are bad, in per
-// cent.
-type Limits struct{ Warning, Critical float64 }
+// Thresholds are percentages of known users served. Below them the level is
+// Warning or Critical.
+type Thresholds struct{ Warning, Critical float64 }
 
-// fewKnown is how many logins of known users must have been tried before their
-// share means anything.
-const fewKnown = 20
+// minLogins is how many logins by known users it takes for their percentage to be
+// significant.
+const minLogins = 20
 
-// trouble is one thing that is not as it should be.
-type trouble struct {
+// problem is one finding of a check.
+type problem struct {
 	level Level
 	text  string
 }
 
-// Judge says how bad things are, and why, the worst first. An attack that users
-// do not notice is a warning: the gate does its work.
-func (s State) Judge(l Limits) (Level, string) {
-	found := slices.Concat(s.users(l), s.backends(), s.verdict(), s.room())
-	slices.SortStableFunc(found, func(a, b trouble) int { return int(b.level) - int(a.level) })
+// evaluate returns the level of the most severe problem, and all problems as text,
+// most severe first. An attack that does not affect users is only a warning.
+func (s State) evaluate(l Thresholds) (Level, string) {
+	found := slices.Concat(s.knownUsers(l), s.backends(), s.verdict(), s.capacity())
+	slices.SortStableFunc(found, func(a, b problem) int { return int(b.level) - int(a.level) })
 	if len(found) == 0 {
-		return OK, s.calm()
+		return OK, s.okText()
 	}
 	texts := make([]string, len(found))
 	for i, f := range found {
@@ -135,66 +136,66 @@ func (s State) Judge(l Limits) (Level, string) {
 	return found[0].level, strings.Join(texts, "; ")
 }
 
-// calm is what is said when all is well.
-func (s State) calm() string {
-	text := fmt.Sprintf("%s, %d of %d backends up", s.Known.inWords(), s.Backends.Up, s.Backends.All)
+// okText is the text without a problem.
+func (s State) okText() string {
+	text := fmt.Sprintf("%s, %d of %d backends up", s.Known.describe(), s.Backends.Up, s.Backends.All)
 	if s.Verdict == "learning" {
 		text += fmt.Sprintf(", detector has learned %.0f %%", 100*s.Learned)
 	}
 	return text
 }
 
-// users tells how known users fare.
-func (s State) users(l Limits) (found []trouble) {
-	served := s.Known.Served()
+// knownUsers checks how many known users are served, and how fast.
+func (s State) knownUsers(l Thresholds) (found []problem) {
+	served := s.Known.served()
 	text := fmt.Sprintf("only %.1f %% of known users served (%d limited, %d failed)", served, s.Known.Limited, s.Known.Failed)
 	switch {
-	case s.Known.all() < fewKnown:
+	case s.Known.total() < minLogins:
 	case served < l.Critical:
-		found = append(found, trouble{Critical, text})
+		found = append(found, problem{Critical, text})
 	case served < l.Warning:
-		found = append(found, trouble{Warning, text})
+		found = append(found, problem{Warning, text})
 	}
-	if s.Known.all() >= fewKnown && 20*s.Known.Slow > s.Known.all() {
-		found = append(found, trouble{Warning, fmt.Sprintf("%d of %d known users waited too long", s.Known.Slow, s.Known.all())})
+	if s.Known.total() >= minLogins && 20*s.Known.Slow > s.Known.total() {
+		found = append(found, problem{Warning, fmt.Sprintf("%d of %d known users waited too long", s.Known.Slow, s.Known.total())})
 	}
 	return found
 }
 
-// backends tells of those that do not answer.
-func (s State) backends() (found []trouble) {
+// backends checks readiness and the number of backends.
+func (s State) backends() (found []problem) {
 	switch b := s.Backends; {
 	case s.Unready != "":
-		found = append(found, trouble{Critical, "not ready: " + s.Unready})
+		found = append(found, problem{Critical, "not ready: " + s.Unready})
 	case b.Up < b.All:
-		found = append(found, trouble{Warning, fmt.Sprintf("%d of %d backends down", b.All-b.Up, b.All)})
+		found = append(found, problem{Warning, fmt.Sprintf("%d of %d backends down", b.All-b.Up, b.All)})
 	}
 	return found
 }
 
-// verdict tells what the detector sees.
-func (s State) verdict() (found []trouble) {
+// verdict checks the detector's verdict.
+func (s State) verdict() (found []problem) {
 	since := "since " + s.Since.Format("15:04 MST")
 	switch s.Verdict {
 	case "auth_fault":
-		found = append(found, trouble{Critical, "known users are told that their passwords are wrong, " + since + ": look at the password database"})
+		found = append(found, problem{Critical, "known users' passwords are refused " + since + ": check the password database"})
 	case "attack":
-		found = append(found, trouble{Warning, fmt.Sprintf("attack %s, %s", since, s.Known.inWords())})
+		found = append(found, problem{Warning, fmt.Sprintf("attack %s, %s", since, s.Known.describe())})
 	case "backend_fault":
-		found = append(found, trouble{Warning, "backends fail logins, " + since})
+		found = append(found, problem{Warning, "backends are failing logins " + since})
 	case "storm":
-		found = append(found, trouble{Warning, "many sessions were lost at once and come back, " + since})
+		found = append(found, problem{Warning, "many sessions were lost and clients are reconnecting " + since})
 	}
 	return found
 }
 
-// room tells what is nearly full, and what is not heard.
-func (s State) room() (found []trouble) {
+// capacity checks the number of connections and lists the failures.
+func (s State) capacity() (found []problem) {
 	if s.MaxConnections > 0 && s.Connections*100 > s.MaxConnections*85 {
-		found = append(found, trouble{Warning, fmt.Sprintf("%d of %d connections in use", s.Connections, s.MaxConnections)})
+		found = append(found, problem{Warning, fmt.Sprintf("%d of %d connections in use", s.Connections, s.MaxConnections)})
 	}
-	for _, u := range s.Untold {
-		found = append(found, trouble{Warning, u})
+	for _, f := range s.Failures {
+		found = append(found, problem{Warning, f})
 	}
 	return found
 }

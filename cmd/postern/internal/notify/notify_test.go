@@ -13,7 +13,7 @@ import (
 
 var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
-// sample is an alert that goes on.
+// sample is an alert that fires.
 func sample() Alert {
 	return Alert{
 		Labels:      map[string]string{"alertname": "PosternAttack", "severity": "page", "incident": "i1"},
@@ -22,7 +22,7 @@ func sample() Alert {
 	}
 }
 
-// receiver answers every request with code and keeps the last one.
+// receiver answers every request with code and stores the last one.
 type receiver struct {
 	*httptest.Server
 	code int
@@ -55,15 +55,15 @@ func (r *receiver) at(t *testing.T, path string) *url.URL {
 	return u
 }
 
-// TestAlertmanager: the end moves with the time until it is known.
-func TestAlertmanager(t *testing.T) {
+// TestAlertmanagerEnd: the end of an alert that fires moves forward.
+func TestAlertmanagerEnd(t *testing.T) {
 	r := newReceiver(t)
 	for name, tt := range map[string]struct {
 		ends time.Time
 		want string
 	}{
-		"goes on": {time.Time{}, "2026-03-29T12:34:00Z"},
-		"is over": {noon.Add(20 * time.Minute), "2026-03-29T12:20:00Z"},
+		"firing":   {time.Time{}, "2026-03-29T12:34:00Z"},
+		"resolved": {noon.Add(20 * time.Minute), "2026-03-29T12:20:00Z"},
 	} {
 		a := sample()
 		a.Ends = tt.ends
@@ -86,8 +86,8 @@ func TestAlertmanager(t *testing.T) {
 	}
 }
 
-// TestWebhook compares the message with one of Alertmanager's own.
-func TestWebhook(t *testing.T) {
+// TestWebhookFormat compares the message with one of Alertmanager.
+func TestWebhookFormat(t *testing.T) {
 	r := newReceiver(t)
 	if err := Webhook(t.Context(), r.at(t, "/hook?key=x"), sample()); err != nil {
 		t.Fatal(err)
@@ -106,43 +106,43 @@ func TestWebhook(t *testing.T) {
 	if err := Webhook(t.Context(), r.at(t, "/hook"), a); err != nil {
 		t.Fatal(err)
 	}
-	over := string(r.body)
-	if strings.Count(over, `"status":"resolved"`) != 2 || !strings.Contains(over, `"endsAt":"2026-03-29T13:00:00Z"`) {
-		t.Errorf("got %s", over)
+	resolved := string(r.body)
+	if strings.Count(resolved, `"status":"resolved"`) != 2 || !strings.Contains(resolved, `"endsAt":"2026-03-29T13:00:00Z"`) {
+		t.Errorf("got %s", resolved)
 	}
-	if tail := firing[strings.Index(firing, "fingerprint"):]; !strings.HasSuffix(over, tail) {
-		t.Errorf("the fingerprint %s changed in %s", tail, over)
+	if tail := firing[strings.Index(firing, "fingerprint"):]; !strings.HasSuffix(resolved, tail) {
+		t.Errorf("the fingerprint %s changed in %s", tail, resolved)
 	}
 }
 
-// TestErrors: what went wrong is said, and the secret part of the address is
-// not.
-func TestErrors(t *testing.T) {
+// TestErrorsContainNoSecret: errors say what failed, without the secret part of the
+// address.
+func TestErrorsContainNoSecret(t *testing.T) {
 	r := newReceiver(t)
 	for name, tt := range map[string]struct {
 		code int
 		want string
 	}{
-		"refused":    {http.StatusBadRequest, "it answers 400 Bad Request: no no"},
-		"redirected": {http.StatusFound, "it answers 302 Found"},
+		"refused":    {http.StatusBadRequest, "got 400 Bad Request, want 2xx: no no"},
+		"redirected": {http.StatusFound, "got 302 Found, want 2xx"},
 	} {
 		r.code = tt.code
 		err := Webhook(t.Context(), r.at(t, "/secret?key=hidden"), sample())
 		if err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 300 || r.path != "POST /secret" {
 			t.Errorf("%s: got %v", name, err)
 		}
-		tellsNoSecret(t, err)
+		checkNoSecret(t, err)
 	}
 	gone := r.at(t, "/secret?key=hidden")
 	r.Close()
 	err := Webhook(t.Context(), gone, sample())
-	if err == nil || !strings.HasPrefix(err.Error(), "tell "+gone.Host+": ") {
-		t.Errorf("nobody there: got %v", err)
+	if err == nil || !strings.HasPrefix(err.Error(), "notify "+gone.Host+": ") {
+		t.Errorf("connection refused: got %v", err)
 	}
-	tellsNoSecret(t, err)
+	checkNoSecret(t, err)
 }
 
-func tellsNoSecret(t *testing.T, err error) {
+func checkNoSecret(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && (strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "hidden")) {
 		t.Errorf("the address leaks: %v", err)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The shapes of Statuspage's public API v2, with the fields its readers use.
+// The objects of Statuspage's public API v2, with the fields that its clients use.
 type (
 	pageJSON struct {
 		ID       string    `json:"id"`
@@ -38,7 +38,7 @@ type (
 		Updated    time.Time    `json:"updated_at"`
 		Monitoring *time.Time   `json:"monitoring_at"`
 		Resolved   *time.Time   `json:"resolved_at"`
-		NextUpdate *time.Time   `json:"next_update_at"` // ours; Statuspage's readers pass it over
+		NextUpdate *time.Time   `json:"next_update_at"` // not in Statuspage's API; its clients ignore it
 		Shortlink  string       `json:"shortlink"`
 		PageID     string       `json:"page_id"`
 		Updates    []updateJSON `json:"incident_updates"`
@@ -65,10 +65,10 @@ type (
 	}
 )
 
-// pageID stands where Statuspage has the number of a page.
+// pageID takes the place of Statuspage's page ID.
 const pageID = "postern"
 
-// summary is summary.json: how things are, and what goes on.
+// summary returns summary.json: the state of the components and open incidents.
 func (p Page) summary() ([]byte, error) {
 	s := summaryJSON{
 		Page: p.page(), Status: overallJSON{p.indicator(), p.headline()},
@@ -83,23 +83,23 @@ func (p Page) summary() ([]byte, error) {
 	return json.MarshalIndent(s, "", " ")
 }
 
-// history is incidents.json: everything that has been told.
+// history returns incidents.json: all incidents.
 func (p Page) history() ([]byte, error) {
 	return json.MarshalIndent(incidentsJSON{p.page(), p.incidents(p.Incidents)}, "", " ")
 }
 
-// page is the head of both files.
+// page returns the object page of both files.
 func (p Page) page() pageJSON {
 	return pageJSON{ID: pageID, Name: p.Name, URL: p.URL, TimeZone: p.Zone.String(), Updated: utc(p.Checked)}
 }
 
-// incidents gives some incidents the shape.
-func (p Page) incidents(some []Incident) []incidentJSON {
+// incidents converts a list of incidents.
+func (p Page) incidents(list []Incident) []incidentJSON {
 	all := []incidentJSON{}
-	for _, i := range some {
+	for _, i := range list {
 		j := incidentJSON{
 			ID: i.ID, Name: i.Title, Status: i.Stage(), Impact: i.Impact, Created: utc(i.Published()), Started: utc(i.Started), Updated: utc(i.Updated()),
-			Monitoring: maybe(i.reached(Monitoring)), Resolved: maybe(i.reached(Resolved)), NextUpdate: maybe(i.Promised),
+			Monitoring: optionalTime(i.firstAt(Monitoring)), Resolved: optionalTime(i.firstAt(Resolved)), NextUpdate: optionalTime(i.NextUpdate),
 			Shortlink: p.link(i), PageID: pageID, Updates: []updateJSON{},
 		}
 		for _, u := range i.Updates {
@@ -110,8 +110,8 @@ func (p Page) incidents(some []Incident) []incidentJSON {
 	return all
 }
 
-// link leads to an incident, relative to the folder if it is not known where
-// that is served.
+// link returns the URL of an incident, relative to the directory if the page's own
+// URL is not known.
 func (p Page) link(i Incident) string {
 	if p.URL == "" {
 		return "index.html#" + i.ID
@@ -119,11 +119,11 @@ func (p Page) link(i Incident) string {
 	return p.URL + "/index.html#" + i.ID
 }
 
-// utc leaves out what no reader needs: the zone and the parts of a second.
+// utc converts t to UTC and truncates it to seconds.
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
-// maybe is null for the zero time.
-func maybe(t time.Time) *time.Time {
+// optionalTime returns nil, which is null in JSON, for the zero time.
+func optionalTime(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}

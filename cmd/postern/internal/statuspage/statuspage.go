@@ -1,36 +1,43 @@
-// Package status writes what the public may know about the service into a
-// folder: summary.json and incidents.json in the shape of Statuspage's API v2,
-// so that what reads those reads these; feed.atom with one entry for every
-// update; and index.html. The files need nothing but each other, so the folder
-// can be served by any web server or copied to a host that is not the mail
-// host.
+// Package statuspage writes a public status page into a directory: index.html;
+// summary.json and incidents.json in the format of Statuspage's API v2, so that
+// existing clients can read them; and feed.atom with one entry per update. The
+// files refer only to each other, so any web server can serve the directory, also
+// from a copy on another host than the mail host.
 //
-// Nothing here decides what is said: whoever fills in a Page answers for it,
-// and must leave out addresses, names of accounts and limits.
+// The package does not decide what is published. The caller must leave out
+// addresses, account names and limits.
 package statuspage
 
-import "time"
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
 
-// Page is all that the public is told at one moment.
+	"postern/cmd/postern/internal/atomicfile"
+)
+
+// Page is the content of the status page.
 type Page struct {
 	Name       string         // of the service, as its users know it
-	URL        string         // where the folder is served, without a slash at its end; empty if unknown
-	Checked    time.Time      // when this was last known to be true
-	Zone       *time.Location // of the times in texts for people
+	URL        string         // where the directory is served, without a trailing slash; empty if unknown
+	Checked    time.Time      // when the content was last correct
+	Zone       *time.Location // time zone of index.html
 	Components []Component
-	Incidents  []Incident // the newest first
+	Incidents  []Incident // newest first
 }
 
-// Component is a part of the service that users can tell apart.
+// Component is a part of the service as users know it, such as IMAP.
 type Component struct {
 	Name  string
 	State Health
 }
 
-// Health is how well a component works, in Statuspage's words.
+// Health is the state of a component, in Statuspage's terms.
 type Health string
 
-// The healths, from good to bad.
+// The states of a component, from best to worst.
 const (
 	Operational Health = "operational"
 	Degraded    Health = "degraded_performance"
@@ -38,10 +45,10 @@ const (
 	Major       Health = "major_outage"
 )
 
-// Impact is how much users notice of an incident, in Statuspage's words.
+// Impact is how much an incident affects users, in Statuspage's terms.
 type Impact string
 
-// The impacts, from small to great.
+// The impacts, from least to worst.
 const (
 	ImpactNone     Impact = "none"
 	ImpactMinor    Impact = "minor"
@@ -49,10 +56,10 @@ const (
 	ImpactCritical Impact = "critical"
 )
 
-// Stage is how far an incident has come, in Statuspage's words.
+// Stage is the status of an incident, in Statuspage's terms.
 type Stage string
 
-// The stages, in their order.
+// The stages, in their usual order.
 const (
 	Investigating Stage = "investigating"
 	Identified    Stage = "identified"
@@ -60,18 +67,17 @@ const (
 	Resolved      Stage = "resolved"
 )
 
-// Incident is one stretch of trouble, as told to the public.
+// Incident is an incident as the public sees it.
 type Incident struct {
-	ID       string // stays the same from the first update to the last
-	Title    string
-	Impact   Impact
-	Started  time.Time
-	Promised time.Time // when the next update comes at the latest; zero once resolved
-	Updates  []Update  // the newest first, never empty
+	ID         string // does not change
+	Title      string
+	Impact     Impact
+	Started    time.Time
+	NextUpdate time.Time // latest time of the next update; zero once resolved
+	Updates    []Update  // newest first, never empty
 }
 
-// Update is one thing said about an incident. What has been said is not
-// changed.
+// Update is one message about an incident. A published update does not change.
 type Update struct {
 	ID    string
 	Stage Stage
@@ -79,20 +85,20 @@ type Update struct {
 	Time  time.Time
 }
 
-// Stage is how far the incident has come.
+// Stage returns the stage of the latest update.
 func (i Incident) Stage() Stage { return i.Updates[0].Stage }
 
-// Open reports whether the incident goes on.
+// Open reports whether the incident is not resolved.
 func (i Incident) Open() bool { return i.Stage() != Resolved }
 
-// Updated is when something was last said about the incident.
+// Updated returns the time of the latest update.
 func (i Incident) Updated() time.Time { return i.Updates[0].Time }
 
-// Published is when something was first said about the incident.
+// Published returns the time of the first update.
 func (i Incident) Published() time.Time { return i.Updates[len(i.Updates)-1].Time }
 
-// reached is when the incident came to a stage for the first time, or zero.
-func (i Incident) reached(s Stage) (t time.Time) {
+// firstAt returns when the incident first reached a stage, or the zero time.
+func (i Incident) firstAt(s Stage) (t time.Time) {
 	for _, u := range i.Updates {
 		if u.Stage == s {
 			t = u.Time
@@ -101,7 +107,7 @@ func (i Incident) reached(s Stage) (t time.Time) {
 	return t
 }
 
-// open returns the incidents that go on.
+// open returns the open incidents.
 func (p Page) open() (open []Incident) {
 	for _, i := range p.Incidents {
 		if i.Open() {
@@ -111,18 +117,17 @@ func (p Page) open() (open []Incident) {
 	return open
 }
 
-// past returns the incidents that are over.
-func (p Page) past() (past []Incident) {
+// resolved returns the resolved incidents.
+func (p Page) resolved() (resolved []Incident) {
 	for _, i := range p.Incidents {
 		if !i.Open() {
-			past = append(past, i)
+			resolved = append(resolved, i)
 		}
 	}
-	return past
+	return resolved
 }
 
-// indicator is the worst impact of what goes on. An open incident without
-// impact is still worth a look.
+// indicator returns the worst impact of the open incidents and the components.
 func (p Page) indicator() Impact {
 	worst := ImpactNone
 	order := map[Impact]int{ImpactNone: 0, ImpactMinor: 1, ImpactMajor: 2, ImpactCritical: 3}
@@ -139,23 +144,54 @@ func (p Page) indicator() Impact {
 	return worst
 }
 
-// impact is what users notice of a component in this state.
+// impact returns the impact of a component in this state.
 func (h Health) impact() Impact {
 	return map[Health]Impact{Degraded: ImpactMinor, Partial: ImpactMajor, Major: ImpactCritical, Operational: ImpactNone}[h]
 }
 
-// headline says in one line how things are.
+// headline describes the state of the service in one line.
 func (p Page) headline() string {
 	switch p.indicator() {
 	case ImpactCritical:
-		return "Mail cannot be reached at the moment"
+		return "Mail is unavailable at the moment"
 	case ImpactMajor:
-		return "Mail can be reached by some only"
+		return "Some users cannot reach their mail at the moment"
 	case ImpactMinor:
 		return "Mail works, with delays for some"
 	}
 	if len(p.open()) > 0 {
-		return "Mail works; we are watching something"
+		return "Mail works; we are monitoring a problem"
 	}
 	return "Mail works as usual"
+}
+
+// Write writes all files of p into dir, which it creates if it is missing. Each
+// file is replaced atomically. Files whose content has not changed are not
+// written.
+func (p Page) Write(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write status page: %w", err)
+	}
+	for _, f := range []struct {
+		name    string
+		content func() ([]byte, error)
+	}{{"summary.json", p.summary}, {"incidents.json", p.history}, {"feed.atom", p.feed}, {"index.html", p.html}} {
+		text, err := f.content()
+		if err == nil {
+			err = writeIfChanged(filepath.Join(dir, f.name), text)
+		}
+		if err != nil {
+			return fmt.Errorf("write status page: %s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// writeIfChanged replaces the file at path unless its content is text. All users
+// may read it, so that a web server can.
+func writeIfChanged(path string, text []byte) error {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	return atomicfile.Write(path, text, 0o644)
 }

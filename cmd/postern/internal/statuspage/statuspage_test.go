@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "rewrite the files in testdata")
 
 var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
-// attackPage is a page in the middle of an attack, with another one long over.
+// attackPage is a page with an open incident and a resolved one.
 func attackPage() Page {
 	at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
 	return Page{
 		Name: "Example Mail", Checked: at(31), Zone: time.FixedZone("CEST", 2*3600),
 		Components: []Component{{"IMAP", Degraded}, {"POP3", Operational}},
 		Incidents: []Incident{
-			{ID: "i2", Title: "Many automated logins", Impact: ImpactMinor, Started: at(0), Promised: at(60), Updates: []Update{
+			{ID: "i2", Title: "Many automated logins", Impact: ImpactMinor, Started: at(0), NextUpdate: at(60), Updates: []Update{
 				{ID: "2", Stage: Identified, Body: "Protection is active.", Time: at(30)},
 				{ID: "1", Stage: Investigating, Body: "We see <many> logins & look.", Time: at(10)},
 			}},
@@ -35,7 +35,7 @@ func attackPage() Page {
 	}
 }
 
-// written writes p and returns the text of each file.
+// written writes p and returns the content of each file.
 func written(t *testing.T, p Page) map[string]string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "status")
@@ -60,14 +60,14 @@ func written(t *testing.T, p Page) map[string]string {
 	return files
 }
 
-// TestGolden compares the files for programs with ones that were looked at.
-func TestGolden(t *testing.T) {
-	there := attackPage()
-	there.URL = "https://status.example"
+// TestMachineReadableFiles compares feed and JSON with testdata.
+func TestMachineReadableFiles(t *testing.T) {
+	withURL := attackPage()
+	withURL.URL = "https://status.example"
 	for name, got := range map[string]string{
 		"summary.json":   written(t, attackPage())["summary.json"],
-		"incidents.json": written(t, there)["incidents.json"],
-		"feed.atom":      written(t, there)["feed.atom"],
+		"incidents.json": written(t, withURL)["incidents.json"],
+		"feed.atom":      written(t, withURL)["feed.atom"],
 	} {
 		path := filepath.Join("testdata", name)
 		if *update {
@@ -88,8 +88,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestFeed: one entry for each update with a name that stays, and a time that
-// moves only when something is said.
+// TestFeed: each update has one entry with a stable ID, and the time of the feed is
+// that of the latest update.
 func TestFeed(t *testing.T) {
 	type feed struct {
 		ID      string `xml:"id"`
@@ -127,14 +127,14 @@ func TestFeed(t *testing.T) {
 	ids := map[string]bool{}
 	for _, e := range now.Entries {
 		if !strings.HasPrefix(e.ID, "urn:uuid:") || ids[e.ID] {
-			t.Errorf("the name %s is wrong or comes twice", e.ID)
+			t.Errorf("ID %s is not a URN or not unique", e.ID)
 		}
 		ids[e.ID] = true
 	}
 }
 
-// TestIndex: the page for people shows local time and escapes what it is given.
-func TestIndex(t *testing.T) {
+// TestIndexHTML shows local time and escapes texts.
+func TestIndexHTML(t *testing.T) {
 	text := written(t, attackPage())["index.html"]
 	for _, want := range []string{
 		"Mail works, with delays for some", "29 March 2026, 14:31 CEST", "Next update by", "15:00 CEST", `id="i2"`, `id="i1"`,
@@ -144,9 +144,9 @@ func TestIndex(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	calm := written(t, Page{Name: "Example Mail", Checked: noon, Zone: time.UTC})["index.html"]
-	if !strings.Contains(calm, "Mail works as usual") || !strings.Contains(calm, "Nothing to report") || strings.Contains(calm, "<h2>Now</h2>") {
-		t.Errorf("got\n%s", calm)
+	empty := written(t, Page{Name: "Example Mail", Checked: noon, Zone: time.UTC})["index.html"]
+	if !strings.Contains(empty, "Mail works as usual") || !strings.Contains(empty, "No incidents to report") || strings.Contains(empty, "<h2>Current incidents</h2>") {
+		t.Errorf("got\n%s", empty)
 	}
 }
 
@@ -158,11 +158,11 @@ func TestHeadline(t *testing.T) {
 		want      Impact
 		headline  string
 	}{
-		"quiet":                      {Operational, ImpactNone, false, ImpactNone, "Mail works as usual"},
-		"an incident nobody notices": {Operational, ImpactNone, true, ImpactNone, "Mail works; we are watching something"},
-		"delays":                     {Operational, ImpactMinor, true, ImpactMinor, "Mail works, with delays for some"},
-		"one half down":              {Partial, ImpactMinor, true, ImpactMajor, "Mail can be reached by some only"},
-		"down without an incident":   {Major, ImpactNone, false, ImpactCritical, "Mail cannot be reached at the moment"},
+		"no incident":                {Operational, ImpactNone, false, ImpactNone, "Mail works as usual"},
+		"an incident without impact": {Operational, ImpactNone, true, ImpactNone, "Mail works; we are monitoring a problem"},
+		"minor impact":               {Operational, ImpactMinor, true, ImpactMinor, "Mail works, with delays for some"},
+		"partial outage":             {Partial, ImpactMinor, true, ImpactMajor, "Some users cannot reach their mail at the moment"},
+		"outage without an incident": {Major, ImpactNone, false, ImpactCritical, "Mail is unavailable at the moment"},
 	} {
 		p := Page{Components: []Component{{"IMAP", tt.component}}}
 		if tt.open {
@@ -174,9 +174,9 @@ func TestHeadline(t *testing.T) {
 	}
 }
 
-// TestWriteReplaces: files are replaced whole, readable for a web server, and
-// only if they change.
-func TestWriteReplaces(t *testing.T) {
+// TestWriteChangedFilesOnly: files are readable by a web server, and replaced only
+// if their content changes.
+func TestWriteChangedFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	p := attackPage()
 	if err := p.Write(dir); err != nil {
@@ -199,12 +199,12 @@ func TestWriteReplaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !os.SameFile(feed, stat("feed.atom")) || os.SameFile(summary, stat("summary.json")) {
-		t.Error("the feed was written anew, or the summary was not")
+		t.Error("the feed was replaced, or the summary was not")
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.new")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		t.Errorf("files left: %q", left)
 	}
-	if err := p.Write(filepath.Join(dir, "feed.atom")); err == nil || !strings.Contains(err.Error(), "write the status") {
+	if err := p.Write(filepath.Join(dir, "feed.atom")); err == nil || !strings.Contains(err.Error(), "write status page") {
 		t.Errorf("into a file: %v", err)
 	}
 }
