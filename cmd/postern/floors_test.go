@@ -62,7 +62,6 @@ var homes = map[string][]string{
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench"},
 	"golang.org/x/term":                       {"postern/cmd/postern-bench"},
 
-	"github.com/gorilla/feeds":                {"postern/cmd/postern/internal/statuspage"},
 	"github.com/oschwald/maxminddb-golang/v2": {"postern/cmd/postern"},
 }
 

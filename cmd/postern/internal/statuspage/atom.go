@@ -2,24 +2,50 @@ package statuspage
 
 import (
 	"crypto/sha256"
+	"encoding/xml"
 	"fmt"
 	"time"
-
-	"github.com/gorilla/feeds"
 )
 
-// feedMax is how many updates feed.atom holds. Readers ask often enough.
+// feedMax is how many updates feed.atom holds.
 const feedMax = 50
 
-// feed is feed.atom: one entry for every update, the newest first. It changes
-// only when something is said, so that readers can tell.
-func (p Page) feed() ([]byte, error) {
-	f := &feeds.AtomFeed{
-		Xmlns: "http://www.w3.org/2005/Atom", Title: p.Name, Id: uuidURN("feed", p.Name),
-		Author: &feeds.AtomAuthor{AtomPerson: feeds.AtomPerson{Name: p.Name}},
+// The parts of an Atom feed (RFC 4287) that feed.atom uses.
+type (
+	atomFeed struct {
+		XMLName xml.Name    `xml:"http://www.w3.org/2005/Atom feed"`
+		Title   string      `xml:"title"`
+		ID      string      `xml:"id"`
+		Updated string      `xml:"updated"`
+		Link    *atomLink   `xml:"link"`
+		Author  string      `xml:"author>name"`
+		Entries []atomEntry `xml:"entry"`
 	}
+	atomEntry struct {
+		Title     string      `xml:"title"`
+		Updated   string      `xml:"updated"`
+		ID        string      `xml:"id"`
+		Content   atomContent `xml:"content"`
+		Published string      `xml:"published"`
+		Link      atomLink    `xml:"link"`
+	}
+	atomContent struct {
+		Type string `xml:"type,attr"`
+		Text string `xml:",chardata"`
+	}
+	atomLink struct {
+		Href string `xml:"href,attr"`
+		Rel  string `xml:"rel,attr"`
+		Type string `xml:"type,attr"`
+	}
+)
+
+// feed returns feed.atom: one entry per update, newest incident first. It changes
+// only when there is a new update.
+func (p Page) feed() ([]byte, error) {
+	f := atomFeed{Title: p.Name, ID: uuidURN("feed", p.Name), Author: p.Name}
 	if p.URL != "" {
-		f.Link = &feeds.AtomLink{Href: p.URL + "/feed.atom", Rel: "self", Type: "application/atom+xml"}
+		f.Link = &atomLink{Href: p.URL + "/feed.atom", Rel: "self", Type: "application/atom+xml"}
 	}
 	newest := time.Unix(0, 0)
 	for _, i := range p.Incidents {
@@ -33,24 +59,24 @@ func (p Page) feed() ([]byte, error) {
 		}
 	}
 	f.Updated = rfc3339(newest)
-	text, err := feeds.ToXML(f)
-	return []byte(text), err
+	text, err := xml.MarshalIndent(f, "", "  ")
+	return append([]byte(xml.Header), text...), err
 }
 
-// entry is one update as readers list it.
-func (p Page) entry(i Incident, u Update) *feeds.AtomEntry {
-	return &feeds.AtomEntry{
-		Title: i.Title + ": " + string(u.Stage), Id: uuidURN(i.ID, u.ID), Updated: rfc3339(u.Time), Published: rfc3339(u.Time),
-		Links:   []feeds.AtomLink{{Href: p.link(i), Rel: "alternate", Type: "text/html"}},
-		Content: &feeds.AtomContent{Content: u.Body, Type: "text"},
+// entry returns the entry of one update.
+func (p Page) entry(i Incident, u Update) atomEntry {
+	return atomEntry{
+		Title: i.Title + ": " + string(u.Stage), ID: uuidURN(i.ID, u.ID), Updated: rfc3339(u.Time), Published: rfc3339(u.Time),
+		Link:    atomLink{Href: p.link(i), Rel: "alternate", Type: "text/html"},
+		Content: atomContent{Type: "text", Text: u.Body},
 	}
 }
 
-// rfc3339 writes a time as Atom wants it (RFC 4287, section 3.3).
+// rfc3339 formats a time for Atom (RFC 4287, section 3.3).
 func rfc3339(t time.Time) string { return utc(t).Format(time.RFC3339) }
 
-// uuidURN is a name for what the parts name together, the same every time. It is a
-// UUID of version 8, made from a hash (RFC 9562, section 5.8).
+// uuidURN returns a stable URN for what the parts identify: a UUID of version 8,
+// made from a hash (RFC 9562, section 5.8).
 func uuidURN(parts ...string) string {
 	h := sha256.Sum256(fmt.Appendf(nil, "postern %q", parts))
 	h[6], h[8] = h[6]&0x0f|0x80, h[8]&0x3f|0x80
