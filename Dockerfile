@@ -1,28 +1,29 @@
-# postern as a container: the static binary, the authorities of the public web
-# for BACKEND_TLS, and nothing else.
+# Container image of postern: the static binary and the public CA certificates, which
+# POSTERN_BACKEND_TLS needs.
 #
 #   docker build -t postern .
 #   docker run --env-file postern.env -v /etc/postern:/etc/postern:ro \
 #       -e POSTERN_STATE_DIR=/var/lib/postern -v postern:/var/lib/postern \
 #       -p 143:143 -p 993:993 -p 110:110 -p 995:995 --stop-timeout 330 postern
 #
-# The user may bind ports below 1024 because Docker and containerd open them to
-# all users of a container (net.ipv4.ip_unprivileged_port_start=0); elsewhere
-# set that, or listen on other ports. Clients appear under their own addresses
-# only without userland proxy or NAT in front: use --network host or a load
-# balancer that sends PROXY headers (POSTERN_PROXY_FROM). The stop timeout is
-# longer than POSTERN_DRAIN. Certificate files must be readable by user 65532;
-# mount their folder rather than the files, or renewals are not seen. What
-# POSTERN_STATE_DIR names must be a volume that the user may write to.
+# - Ports below 1024: Docker and containerd allow every user of a container to bind
+#   them (net.ipv4.ip_unprivileged_port_start=0). Elsewhere set this sysctl, or
+#   listen on other ports.
+# - Client addresses: a userland proxy or NAT in front hides them. Use --network host,
+#   or a load balancer that sends PROXY headers (POSTERN_PROXY_FROM).
+# - Shutdown: the stop timeout must be longer than POSTERN_DRAIN (5m).
+# - Certificates: user 65532 must be able to read the files. Mount their directory,
+#   not the files, or postern does not see renewals.
+# - State: POSTERN_STATE_DIR must be on a volume that user 65532 can write to.
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
-# With .git, from which `postern version` knows what it was built from.
+# Includes .git, so that `postern version` prints the commit.
 COPY . .
 RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /postern ./cmd/postern
-# A volume takes its owner from the folder that it is mounted on.
+# A new volume gets the owner of the directory that it is mounted on.
 RUN mkdir /state
 
 FROM scratch

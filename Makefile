@@ -1,24 +1,24 @@
-# Everything a developer does with postern. CI runs the same targets (.ci/run).
+# Targets for development. CI runs the same ones (.ci/run).
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The one tool that is not in Debian is built from the Go module proxy, which
-# takes a minute the first time, and pinned here rather than in go.mod, where
-# it would bring two hundred modules along.
+# golangci-lint is not in Debian. `go run` builds it, which takes a minute the first
+# time. Its version is pinned here and not in go.mod, to which it would add two
+# hundred modules.
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 FUZZTIME ?= 10s
 
-# What make bench does. On a quiet machine its figures can be trusted.
+# Arguments of the load tool for make bench. Run it on an idle machine.
 BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2s -peace 5s -siege 10s -limit 20m \
 	-readme bench/README.md -json bench-report.json -html bench-report.html login idle relay attack tarpit overload capacity
 
-# Debian keeps daemons out of a user's path.
+# On Debian, daemons are not in the PATH of ordinary users.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-# What the tests talk to: the server behind the gate, the clients before it and
-# the gates beside it.
+# Programs that the tests use: mail servers, mail clients, other proxies, and
+# Alertmanager.
 PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 prometheus-alertmanager
 
 .PHONY: help
@@ -30,12 +30,12 @@ build: ## build the static binary ./postern
 	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags='-s -w' -o postern ./cmd/postern
 
 .PHONY: test
-test: ## run all tests with the race detector; install what they need if possible
+test: ## run all tests with the race detector; install the programs they use if possible
 	@.ci/install $(PEERS)
-	go test -race -count=1 ./... # never from the cache, which knows nothing of other programs
+	go test -race -count=1 ./... # no cache: results depend on installed programs
 
 .PHONY: cover
-cover: ## check that limiter, what is below it and proxy/dialogue are covered above 90 %
+cover: ## check that the tests of limiter, limiter/watch and proxy/dialogue cover more than 90 %
 	@.ci/cover 90 ./limiter ./limiter/watch ./limiter/watch/incident ./limiter/watch/report ./proxy/dialogue
 
 .PHONY: fuzz
@@ -43,7 +43,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## measure postern beside its peers for fifteen minutes, into bench/README.md
+bench: ## measure postern and other proxies for 15 minutes, and write bench/README.md
 	@.ci/install dovecot nginx haproxy
 	go run ./cmd/postern-bench $(BENCH)
 
