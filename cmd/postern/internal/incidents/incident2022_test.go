@@ -26,14 +26,21 @@ type site struct {
 	published time.Time // last status page
 }
 
-// runUntil advances the clock to end and does what Run would do.
+// runUntil advances the clock to end and does what Run would do, but without a change
+// it publishes and delivers only once a minute, to save time.
 func (s *site) runUntil(end time.Time) {
 	s.t.Helper()
 	for {
 		next := s.traffic.Next()
 		for ; s.clock.Before(next.At) && s.clock.Before(end); s.clock = s.clock.Add(5 * time.Second) {
 			s.tick(s.clock)
-			if s.clock.Sub(s.published) >= 30*time.Second {
+			due := s.clock.Sub(s.published) >= time.Minute
+			select {
+			case <-s.changed:
+				due = true
+			default:
+			}
+			if due {
 				s.published = s.clock
 				s.publish(s.clock)
 				for _, to := range s.receivers {
