@@ -95,7 +95,7 @@ func New(t time.Time, c Config) (*Manager, error) {
 const noAutoPublish = 100 * 365 * 24 * time.Hour
 
 // loadIncidents replays the events of all incidents. Without a status page no
-// incident becomes public by itself, so that no report says that it did.
+// incident becomes public by itself, and no report states that it did.
 func (m *Manager) loadIncidents(time.Time) error {
 	data, err := m.store.read(incidentsFile)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestNextUpdate(t *testing.T) {
 		good   int
 		stage  statuspage.Stage // empty if no update is due
 		impact statuspage.Impact
-		says   string
+		body   string
 	}{
 		{"not public yet", 0, func() {}, 100, "", "", ""},
 		{"public", 1, func() { i.Phase, i.Published = incident.Investigating, at(1) }, 100, statuspage.Investigating, statuspage.ImpactNone,
@@ -42,7 +42,7 @@ func TestNextUpdate(t *testing.T) {
 		}, 100, statuspage.Identified, statuspage.ImpactNone, "We have called <help>. Next update by 21:11 CEST."},
 		{"operator's text is published once", 402, func() {}, 100, "", "", ""},
 		{"over for now", 410, func() { i.Phase = incident.Monitoring }, 100, statuspage.Monitoring, statuspage.ImpactNone, "over for now"},
-		{"backends fail later", 420, func() { i.Phase = incident.Investigating }, 40, statuspage.Investigating, statuspage.ImpactCritical, "Most logins are failing at the moment."},
+		{"backends fail later", 420, func() { i.Phase = incident.Investigating }, 40, statuspage.Investigating, statuspage.ImpactCritical, "Most logins are currently failing."},
 		{"over", 500, func() { i.Phase, i.Ended = incident.Resolved, at(500) }, 50, statuspage.Resolved, statuspage.ImpactNone,
 			"The automated login attempts that began at 13:55 CEST are over. Logging in works as usual."},
 		{"nothing after the end", 900, func() {}, 10, "", "", ""},
@@ -52,7 +52,7 @@ func TestNextUpdate(t *testing.T) {
 		switch {
 		case due != (step.stage != ""):
 			t.Errorf("%s: got due %v, %+v", step.name, due, next)
-		case due && (next.Stage != step.stage || next.Impact != step.impact || !strings.Contains(next.Body, step.says)):
+		case due && (next.Stage != step.stage || next.Impact != step.impact || !strings.Contains(next.Body, step.body)):
 			t.Errorf("%s: got %s, %s, %q", step.name, next.Stage, next.Impact, next.Body)
 		}
 		if due {

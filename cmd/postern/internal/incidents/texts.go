@@ -49,8 +49,8 @@ func (p publicText) verb(singular, plural string) string {
 var impactText = map[statuspage.Impact]string{
 	statuspage.ImpactNone:     "Logging in works as usual for everybody, as far as we can see.",
 	statuspage.ImpactMinor:    "Some logins may be slow or need a second try.",
-	statuspage.ImpactMajor:    "Many logins are failing at the moment. Your password is still correct; please do not change it.",
-	statuspage.ImpactCritical: "Most logins are failing at the moment. Your password is still correct; please do not change it.",
+	statuspage.ImpactMajor:    "Many logins are currently failing. Your password is still correct; please do not change it.",
+	statuspage.ImpactCritical: "Most logins are currently failing. Your password is still correct; please do not change it.",
 }
 
 // updateText is the text of an update that no operator has written. again says

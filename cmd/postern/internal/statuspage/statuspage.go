@@ -153,9 +153,9 @@ func (h Health) impact() Impact {
 func (p Page) headline() string {
 	switch p.indicator() {
 	case ImpactCritical:
-		return "Mail is unavailable at the moment"
+		return "Mail is currently unavailable"
 	case ImpactMajor:
-		return "Some users cannot reach their mail at the moment"
+		return "Some users currently cannot reach their mail"
 	case ImpactMinor:
 		return "Mail works, with delays for some"
 	}

@@ -161,8 +161,8 @@ func TestHeadline(t *testing.T) {
 		"no incident":                {Operational, ImpactNone, false, ImpactNone, "Mail works as usual"},
 		"an incident without impact": {Operational, ImpactNone, true, ImpactNone, "Mail works; we are monitoring a problem"},
 		"minor impact":               {Operational, ImpactMinor, true, ImpactMinor, "Mail works, with delays for some"},
-		"partial outage":             {Partial, ImpactMinor, true, ImpactMajor, "Some users cannot reach their mail at the moment"},
-		"outage without an incident": {Major, ImpactNone, false, ImpactCritical, "Mail is unavailable at the moment"},
+		"partial outage":             {Partial, ImpactMinor, true, ImpactMajor, "Some users currently cannot reach their mail"},
+		"outage without an incident": {Major, ImpactNone, false, ImpactCritical, "Mail is currently unavailable"},
 	} {
 		p := Page{Components: []Component{{"IMAP", tt.component}}}
 		if tt.open {
