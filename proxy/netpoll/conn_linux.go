@@ -10,44 +10,47 @@ import (
 
 // conn is a TCP connection that the poller watches.
 type conn struct {
-	alarm
+	scheduled
 	remote netip.AddrPort
-	in     half // to read
-	out    half // to write
+	in     direction
+	out    direction
 
 	fd       int32
 	closed   bool
 	nonblock bool
-	short    bool  // a read may stop short of what is there: of the end, or at an urgent octet
-	deaf     bool  // only its deadline wakes the sleeper
-	sleeper  Waker // nil unless the connection is parked
+	partial  bool  // a read may return less than there is: at the end, or before an urgent octet
+	timeOnly bool  // parked by ParkUntilDeadline
+	waker    Waker // nil unless the connection is parked
 	mu       sync.Mutex
 }
 
-// half is one direction of a conn. Its fields but the first are guarded by the
-// conn's mu.
-type half struct {
-	call     sync.Mutex    // held in a system call: none must be made once the descriptor is another's
-	ready    bool          // a call may find something to do
-	deadline int64         // in nanoseconds of the clock, 0 for none
-	waiter   chan struct{} // of a goroutine that waits
+// direction is the reading or the writing side of a conn. The conn's mu guards all
+// fields but the first.
+type direction struct {
+	call     sync.Mutex    // held during a system call, so that Close cannot free the descriptor meanwhile
+	ready    bool          // a system call may make progress
+	deadline int64         // see sinceEpoch; 0 for none
+	blocked  chan struct{} // releases the goroutine that waits, nil if there is none
 }
 
-// waiters are channels to wait on, empty and with room for one.
-var waiters = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
+// releases is a pool of channels for direction.blocked, empty and with a capacity of
+// one.
+var releases = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
 
-// newConn has the poller watch fd, which the conn closes.
+// newConn registers fd with the poller. The conn closes fd, and newConn does when it
+// fails.
 func newConn(fd int, remote netip.AddrPort) (*conn, error) {
 	c := &conn{fd: int32(fd), remote: remote}
-	c.place = -1
+	c.index = -1
 	if err := watch(c); err != nil {
-		shut(fd)
+		closeFD(fd)
 		return nil, err
 	}
 	return c, nil
 }
 
-// Read reads what is there, and waits for it unless told not to.
+// Read implements net.Conn. In non-blocking mode it returns ErrWouldBlock instead of
+// waiting.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -61,8 +64,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 }
 
-// read reads what is there, or returns ErrNothing. As long as a read fills p, another
-// may find more.
+// read makes one attempt. As long as a read fills p, the next may find more.
 func (c *conn) read(p []byte) (n int, err error) {
 	c.in.call.Lock()
 	defer c.in.call.Unlock()
@@ -73,8 +75,8 @@ func (c *conn) read(p []byte) (n int, err error) {
 	if err == ErrWouldBlock {
 		return 0, err
 	}
-	if n == len(p) || n == 0 || c.stopsShort() {
-		c.more(&c.in)
+	if n == len(p) || n == 0 || c.readsPartially() {
+		c.setReady(&c.in)
 	}
 	if n == 0 && err == nil {
 		err = io.EOF
@@ -82,7 +84,7 @@ func (c *conn) read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Write writes all of p, and waits until the peer has made room for it.
+// Write implements net.Conn. It waits in non-blocking mode too.
 func (c *conn) Write(p []byte) (n int, err error) {
 	for n < len(p) {
 		m, err := c.write(p[n:])
@@ -95,7 +97,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// write writes what there is room for, or returns ErrNothing.
+// write makes one attempt, which may write less than p.
 func (c *conn) write(p []byte) (n int, err error) {
 	c.out.call.Lock()
 	defer c.out.call.Unlock()
@@ -104,120 +106,123 @@ func (c *conn) write(p []byte) (n int, err error) {
 	}
 	n, err = write(int(c.fd), p)
 	if n == len(p) || err != nil && err != ErrWouldBlock {
-		c.more(&c.out)
+		c.setReady(&c.out)
 	}
 	return n, err
 }
 
-// begin says whether a call makes sense. From then on h counts as not ready, unless
-// more says so or the poller does meanwhile.
-func (c *conn) begin(h *half) error {
+// begin returns an error when a system call is not allowed or cannot make progress.
+// Otherwise d counts as not ready from now on, until setReady or the poller says
+// that it is.
+func (c *conn) begin(d *direction) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.closed:
 		return net.ErrClosed
-	case h.late(now()):
+	case d.expired(now()):
 		return os.ErrDeadlineExceeded
-	case !h.ready:
+	case !d.ready:
 		return ErrWouldBlock
 	}
-	h.ready = false
+	d.ready = false
 	return nil
 }
 
-// more notes that another call may find something to do.
-func (c *conn) more(h *half) {
+// setReady notes that another system call may make progress.
+func (c *conn) setReady(d *direction) {
 	c.mu.Lock()
-	h.ready = true
+	d.ready = true
 	c.mu.Unlock()
 }
 
-func (c *conn) stopsShort() bool {
+func (c *conn) readsPartially() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.short
+	return c.partial
 }
 
-// wait waits until h is ready, its deadline has passed, or c is closed.
-func (c *conn) wait(h *half) {
+// wait returns when d is ready, its deadline has passed, or c is closed.
+func (c *conn) wait(d *direction) {
 	c.mu.Lock()
-	if h.ready || c.closed || h.late(now()) {
+	if d.ready || c.closed || d.expired(now()) {
 		c.mu.Unlock()
 		return
 	}
-	w := waiters.Get().(chan struct{})
-	h.waiter = w
-	c.watchDeadline(h)
+	released := releases.Get().(chan struct{})
+	d.blocked = released
+	c.schedule(d)
 	c.mu.Unlock()
-	<-w
-	waiters.Put(w)
+	<-released
+	releases.Put(released)
 }
 
-// Park is described at Conn.
-func (c *conn) Park(s Waker) bool { return c.park(s, false) }
+// Park implements Conn.
+func (c *conn) Park(w Waker) bool { return c.park(w, false) }
 
-// ParkUntilDeadline is described at Conn.
-func (c *conn) ParkUntilDeadline(s Waker) bool { return c.park(s, true) }
+// ParkUntilDeadline implements Conn.
+func (c *conn) ParkUntilDeadline(w Waker) bool { return c.park(w, true) }
 
-func (c *conn) park(s Waker, deaf bool) bool {
+func (c *conn) park(w Waker, timeOnly bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.in.ready && !deaf || c.closed || c.in.late(now()) {
+	if c.in.ready && !timeOnly || c.closed || c.in.expired(now()) {
 		return false
 	}
-	c.sleeper, c.deaf = s, deaf
-	c.watchDeadline(&c.in)
+	c.waker, c.timeOnly = w, timeOnly
+	c.schedule(&c.in)
 	return true
 }
 
-// SetNonblock is described at Conn.
+// SetNonblock implements Conn.
 func (c *conn) SetNonblock(on bool) { c.nonblock = on }
 
-// rouse takes out of c whoever waits for h. c.mu must be held; what is returned
-// must be called without.
-func (c *conn) rouse(h *half) (s Waker) {
-	if h.waiter != nil {
-		h.waiter <- struct{}{} // there is room: each is told once
-		h.waiter = nil
+// release lets the goroutine that waits for d continue. It ends parking if d is the
+// reading side, and returns the Waker, if there is one. c.mu must be held; the
+// caller calls Wake without it.
+func (c *conn) release(d *direction) (w Waker) {
+	if d.blocked != nil {
+		d.blocked <- struct{}{} // does not block: each channel is used once
+		d.blocked = nil
 	}
-	if h == &c.in {
-		s, c.sleeper = c.sleeper, nil
+	if d == &c.in {
+		w, c.waker = c.waker, nil
 	}
-	return s
+	return w
 }
 
-// notify notes what the poller has seen, and wakes whom it concerns.
-func (c *conn) notify(in, out, short bool) {
-	var s Waker
+// handleEvent applies what the poller has seen.
+func (c *conn) handleEvent(in, out, partial bool) {
+	var w Waker
 	c.mu.Lock()
-	c.short = c.short || short
+	c.partial = c.partial || partial
 	if in {
-		if c.in.ready = true; c.sleeper == nil || !c.deaf {
-			s = c.rouse(&c.in)
+		if c.in.ready = true; c.waker == nil || !c.timeOnly {
+			w = c.release(&c.in)
 		}
 	}
 	if out {
 		c.out.ready = true
-		c.rouse(&c.out)
+		c.release(&c.out)
 	}
 	c.mu.Unlock()
-	if s != nil {
-		s.Wake()
+	if w != nil {
+		w.Wake()
 	}
 }
 
-// CloseWrite tells the peer that no more will come.
+// CloseWrite implements Conn.
 func (c *conn) CloseWrite() error {
 	c.out.call.Lock()
 	defer c.out.call.Unlock()
-	if err := c.open(); err != nil {
+	if err := c.checkOpen(); err != nil {
 		return err
 	}
-	return shutWrite(int(c.fd))
+	return shutdownWrite(int(c.fd))
 }
 
-func (c *conn) open() error {
+// checkOpen returns net.ErrClosed after Close.
+func (c *conn) checkOpen() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -226,7 +231,7 @@ func (c *conn) open() error {
 	return nil
 }
 
-// Close wakes whoever waits, and closes the connection.
+// Close implements net.Conn. It interrupts Read and Write and wakes the Waker.
 func (c *conn) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -234,31 +239,31 @@ func (c *conn) Close() error {
 		return net.ErrClosed
 	}
 	c.closed = true
-	s := c.rouse(&c.in)
-	c.rouse(&c.out)
+	w := c.release(&c.in)
+	c.release(&c.out)
 	c.mu.Unlock()
-	alarms.forget(c)
+	deadlines.remove(c)
 	c.in.call.Lock()
 	defer c.in.call.Unlock()
 	c.out.call.Lock()
 	defer c.out.call.Unlock()
 	unwatch(c)
-	shut(int(c.fd))
-	if s != nil {
-		s.Wake()
+	closeFD(int(c.fd))
+	if w != nil {
+		w.Wake()
 	}
 	return nil
 }
 
-// LocalAddr is the address of this end, nil if the kernel no longer tells.
+// LocalAddr implements net.Conn. It returns nil after Close.
 func (c *conn) LocalAddr() net.Addr {
 	c.in.call.Lock()
 	defer c.in.call.Unlock()
-	if c.open() != nil {
+	if c.checkOpen() != nil {
 		return nil
 	}
 	return net.TCPAddrFromAddrPort(localAddr(int(c.fd)))
 }
 
-// RemoteAddr is the address of the other end.
+// RemoteAddr implements net.Conn.
 func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }

@@ -11,117 +11,113 @@ import (
 	"time"
 )
 
-// awaitWaiter returns when somebody waits for c, if that can be told.
-func awaitWaiter(t testing.TB, near Conn) {
+// awaitBlocked returns when a goroutine waits in Read or Write of c.
+func (c *conn) awaitBlocked(t testing.TB) {
 	t.Helper()
-	c, ok := near.(*conn)
-	if !ok {
-		return
-	}
-	for late := time.Now().Add(truePatience); ; runtime.Gosched() {
+	for end := time.Now().Add(testTimeout); ; runtime.Gosched() {
 		c.mu.Lock()
-		waits := c.in.waiter != nil || c.out.waiter != nil
+		blocked := c.in.blocked != nil || c.out.blocked != nil
 		c.mu.Unlock()
-		if waits {
+		if blocked {
 			return
 		}
-		if time.Now().After(late) {
-			t.Fatal("nobody waits")
+		if time.Now().After(end) {
+			t.Fatal("no goroutine waits")
 		}
 	}
 }
 
-// An urgent octet, behind which a read stops short, keeps nothing back.
-func TestUrgentOctet(t *testing.T) {
+// A read stops before an urgent octet. Nothing of what follows is lost.
+func TestReadsPastUrgentOctet(t *testing.T) {
 	for range 20 {
-		near, far := accepts(t)
-		raw, err := far.SyscallConn()
+		c, peer := openAccepted(t)
+		raw, err := peer.SyscallConn()
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := newBell()
-		near.ParkUntilDeadline(b)
-		far.Write([]byte("before"))
+		w := newTestWaker()
+		c.ParkUntilDeadline(w)
+		peer.Write([]byte("before"))
 		raw.Control(func(fd uintptr) { err = syscall.Sendto(int(fd), []byte("!"), syscall.MSG_OOB, nil) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		far.Write([]byte(" and after"))
-		b.isQuiet(t)
-		near.SetReadDeadline(past)
-		b.wait(t)
-		near.SetReadDeadline(time.Time{})
-		wants(t, near, "before and after")
+		peer.Write([]byte(" and after"))
+		w.expectNone(t)
+		c.SetReadDeadline(past)
+		w.wait(t)
+		c.SetReadDeadline(time.Time{})
+		expectRead(t, c, "before and after")
 	}
 }
 
-// A descriptor is soon that of another connection. It hears nothing of the one
-// before, nor is that heard by who still reads there, and nothing is kept of it.
-func TestDescriptorsAreReused(t *testing.T) {
+// A descriptor is reused soon after it is closed. The new connection gets nothing of
+// the old one, a read that was blocked gets nothing of the new one, and no table
+// keeps a closed connection.
+func TestDescriptorReuse(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
 			for range 100 {
-				reuse(t)
+				reuseDescriptors(t)
 			}
 		})
 	}
 	all.Wait()
 	poller.mu.Lock()
 	defer poller.mu.Unlock()
-	alarms.mu.Lock()
-	defer alarms.mu.Unlock()
-	for _, c := range slices.Concat(poller.conns, alarms.queue) {
-		if c != nil && c.isClosed() {
-			t.Error("something is left of a connection that is closed")
+	deadlines.mu.Lock()
+	defer deadlines.mu.Unlock()
+	for _, c := range slices.Concat(poller.conns, deadlines.heap) {
+		if c != nil && c.checkOpen() != nil {
+			t.Error("a closed connection is still in a table")
 		}
 	}
 }
 
-func (c *conn) isClosed() bool { return c.open() != nil }
-
-// reuse closes connections in the middle of things, and opens others.
-func reuse(t *testing.T) {
-	parked, far := accepts(t)
+// reuseDescriptors closes one connection that is parked and one that is being read,
+// and opens others.
+func reuseDescriptors(t *testing.T) {
+	parked, peer := openAccepted(t)
 	parked.SetReadDeadline(time.Now().Add(time.Millisecond))
-	b := newBell()
-	isParked := parked.Park(b)
-	read, far2 := accepts(t)
-	heard := make(chan string, 1)
+	w := newTestWaker()
+	isParked := parked.Park(w)
+	blocked, peer2 := openAccepted(t)
+	received := make(chan string, 1)
 	go func() {
 		var p [20]byte
-		n, _ := read.Read(p[:])
-		heard <- string(p[:n])
+		n, _ := blocked.Read(p[:])
+		received <- string(p[:n])
 	}()
 	var both sync.WaitGroup
-	for _, c := range []net.Conn{far, far2} {
+	for _, c := range []net.Conn{peer, peer2} {
 		both.Go(func() {
-			c.Write([]byte("stale"))
+			c.Write([]byte("old"))
 			c.Close()
 		})
 	}
 	parked.Close()
-	read.Close()
+	blocked.Close()
 	for range 2 {
-		c, far := accepts(t)
-		far.Write([]byte("fresh"))
-		wants(t, c, "fresh")
-		far.Write([]byte("more"))
-		far.CloseWrite()
-		if got, err := hearAll(t, c, 20); string(got) != "more" || err != io.EOF {
-			t.Errorf("heard %q, %v", got, err)
+		c, peer := openAccepted(t)
+		peer.Write([]byte("new"))
+		expectRead(t, c, "new")
+		peer.Write([]byte("more"))
+		peer.CloseWrite()
+		if got, err := readAll(t, c, 20); string(got) != "more" || err != io.EOF {
+			t.Errorf("new connection: got %q, %v, want %q and EOF", got, err, "more")
 		}
 		c.Close()
-		far.Close()
+		peer.Close()
 	}
 	both.Wait()
-	if got := <-heard; got != "" && got != "stale" {
-		t.Errorf("heard %q from another connection", got)
+	if got := <-received; got != "" && got != "old" {
+		t.Errorf("closed connection: got %q of another", got)
 	}
 	if isParked {
-		b.wait(t)
+		w.wait(t)
 	}
-	if len(b) != 0 {
+	if len(w) != 0 {
 		t.Error("woken twice")
 	}
 }

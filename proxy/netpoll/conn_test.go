@@ -3,45 +3,48 @@ package netpoll
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"path"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// much is more than the buffers of two kernels take.
-const much = 32 << 20
+// bigWrite is more octets than the socket buffers of both ends hold.
+const bigWrite = 32 << 20
 
-// eachBlocked runs a test once with a Conn whose call waits already, as far as can
-// be told, and some times with one that is about to.
-func eachBlocked(t *testing.T, call func(Conn) error, test func(t *testing.T, c Conn, far *net.TCPConn, called <-chan error)) {
-	eachKind(t, func(t *testing.T, first Conn, firstFar *net.TCPConn) {
-		open := kinds[t.Name()[bytes.LastIndexByte([]byte(t.Name()), '/')+1:]]
+// zeros is what big writes send. All tests share it, since its pages take longer to
+// allocate than the writes.
+var zeros = make([]byte, bigWrite)
+
+// eachBlocked runs a test with connections of each kind on which call waits already
+// (where a Conn knows) and with some on which it is about to.
+func eachBlocked(t *testing.T, call func(Conn) error, test func(t *testing.T, c Conn, peer *net.TCPConn, called <-chan error)) {
+	eachKind(t, func(t *testing.T, _ Conn, _ *net.TCPConn) {
+		open := kinds[path.Base(t.Name())]
 		for i := range 4 {
-			c, far := first, firstFar
-			if i > 0 {
-				c, far = open(t)
-			}
+			c, peer := open(t)
 			called := make(chan error, 1)
 			go func() { called <- call(c) }()
 			if i%2 == 0 {
-				awaitWaiter(t, c)
+				awaitBlocked(t, c)
 			}
-			test(t, c, far, called)
+			test(t, c, peer, called)
 		}
 	})
 }
 
-// outcomeOf waits until a call has returned.
-func outcomeOf(t *testing.T, called <-chan error) error {
+// resultOf waits for a call to return.
+func resultOf(t *testing.T, called <-chan error) error {
 	t.Helper()
 	select {
 	case err := <-called:
 		return err
-	case <-time.After(truePatience):
-		t.Fatal("the call goes on")
+	case <-time.After(testTimeout):
+		t.Fatal("the call has not returned")
 		return nil
 	}
 }
@@ -54,135 +57,134 @@ func readOne(c Conn) error {
 	return err
 }
 
-// A read that waits ends with a word, the end, its deadline and its connection.
-func TestReadWaits(t *testing.T) {
+// Data, the end, a deadline and Close end a read that waits.
+func TestBlockedReadEnds(t *testing.T) {
 	for name, s := range map[string]struct {
-		do   func(c Conn, far *net.TCPConn)
+		do   func(c Conn, peer *net.TCPConn)
 		want error
 	}{
-		"word":           {func(_ Conn, far *net.TCPConn) { far.Write([]byte("w")) }, nil},
-		"half-close":     {func(_ Conn, far *net.TCPConn) { far.CloseWrite() }, io.EOF},
-		"reset":          {func(_ Conn, far *net.TCPConn) { far.SetLinger(0); far.Close() }, syscall.ECONNRESET},
+		"data":           {func(_ Conn, peer *net.TCPConn) { peer.Write([]byte("x")) }, nil},
+		"half-close":     {func(_ Conn, peer *net.TCPConn) { peer.CloseWrite() }, io.EOF},
+		"reset":          {func(_ Conn, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
 		"deadline":       {func(c Conn, _ *net.TCPConn) { c.SetReadDeadline(soon()) }, os.ErrDeadlineExceeded},
 		"both deadlines": {func(c Conn, _ *net.TCPConn) { c.SetDeadline(soon()) }, os.ErrDeadlineExceeded},
 		"past":           {func(c Conn, _ *net.TCPConn) { c.SetReadDeadline(past) }, os.ErrDeadlineExceeded},
-		"moved back": {func(c Conn, _ *net.TCPConn) {
+		"moved earlier": {func(c Conn, _ *net.TCPConn) {
 			c.SetReadDeadline(time.Now().Add(time.Hour))
 			c.SetReadDeadline(soon())
 		}, os.ErrDeadlineExceeded},
-		"moved on": {func(c Conn, _ *net.TCPConn) {
-			c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
-			c.SetReadDeadline(time.Now().Add(40 * time.Millisecond))
+		"moved later": {func(c Conn, _ *net.TCPConn) {
+			c.SetReadDeadline(soon())
+			c.SetReadDeadline(soon().Add(10 * time.Millisecond))
 		}, os.ErrDeadlineExceeded},
 		"close": {func(c Conn, _ *net.TCPConn) { c.Close() }, net.ErrClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachBlocked(t, readOne, func(t *testing.T, c Conn, far *net.TCPConn, called <-chan error) {
-				s.do(c, far)
-				if err := outcomeOf(t, called); !errors.Is(err, s.want) {
-					t.Errorf("read: %v, want %v", err, s.want)
+			eachBlocked(t, readOne, func(t *testing.T, c Conn, peer *net.TCPConn, called <-chan error) {
+				s.do(c, peer)
+				if err := resultOf(t, called); !errors.Is(err, s.want) {
+					t.Errorf("read: got %v, want %v", err, s.want)
 				}
 			})
 		})
 	}
 }
 
-func writeMuch(c Conn) error {
-	n, err := c.Write(make([]byte, much))
-	if (n == much) != (err == nil) {
-		return errors.New("an error without need, or none")
+func writeBig(c Conn) error {
+	n, err := c.Write(zeros)
+	if (n == bigWrite) != (err == nil) {
+		return fmt.Errorf("wrote %d of %d octets with error %v", n, bigWrite, err)
 	}
 	return err
 }
 
-// A write that waits ends when the other end reads, or is gone, with its deadline
-// and its connection. What it has to wait for is not what a read waits for.
-func TestWriteWaits(t *testing.T) {
+// A reading peer, a reset, a deadline and Close end a write that waits. Events of the
+// reading side do not.
+func TestBlockedWriteEnds(t *testing.T) {
 	for name, s := range map[string]struct {
-		do   func(c Conn, far *net.TCPConn)
+		do   func(c Conn, peer *net.TCPConn)
 		want error
 	}{
-		"read":           {func(_ Conn, far *net.TCPConn) { io.CopyN(io.Discard, far, much) }, nil},
-		"reset":          {func(_ Conn, far *net.TCPConn) { far.SetLinger(0); far.Close() }, errGone},
+		"read":           {func(_ Conn, peer *net.TCPConn) { io.CopyN(io.Discard, peer, bigWrite) }, nil},
+		"reset":          {func(_ Conn, peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, errReset},
 		"deadline":       {func(c Conn, _ *net.TCPConn) { c.SetWriteDeadline(soon()) }, os.ErrDeadlineExceeded},
 		"both deadlines": {func(c Conn, _ *net.TCPConn) { c.SetDeadline(soon()) }, os.ErrDeadlineExceeded},
 		"past":           {func(c Conn, _ *net.TCPConn) { c.SetWriteDeadline(past) }, os.ErrDeadlineExceeded},
 		"close":          {func(c Conn, _ *net.TCPConn) { c.Close() }, net.ErrClosed},
-		"words and reading deadlines do not matter": {func(c Conn, far *net.TCPConn) {
+		"read, after events of the other direction": {func(c Conn, peer *net.TCPConn) {
 			c.SetReadDeadline(past)
-			far.Write([]byte("word"))
-			far.CloseWrite()
-			io.CopyN(io.Discard, far, much)
+			peer.Write([]byte("data"))
+			peer.CloseWrite()
+			io.CopyN(io.Discard, peer, bigWrite)
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachBlocked(t, writeMuch, func(t *testing.T, c Conn, far *net.TCPConn, called <-chan error) {
-				s.do(c, far)
-				err := outcomeOf(t, called)
-				if s.want == errGone && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
-					err = errGone
+			eachBlocked(t, writeBig, func(t *testing.T, c Conn, peer *net.TCPConn, called <-chan error) {
+				s.do(c, peer)
+				err := resultOf(t, called)
+				if s.want == errReset && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
+					err = errReset
 				}
 				if !errors.Is(err, s.want) {
-					t.Errorf("write: %v, want %v", err, s.want)
+					t.Errorf("write: got %v, want %v", err, s.want)
 				}
 			})
 		})
 	}
 }
 
-// errGone stands for what a write to nobody may return.
-var errGone = errors.New("nobody is there")
+// errReset stands for the errors of a write after a reset.
+var errReset = errors.New("ECONNRESET or EPIPE")
 
-// A parked connection can be written to, and is not woken by the room for it.
+// A parked connection can be written to. Events of the writing side do not wake it.
 func TestWriteWhileParked(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
 		c.SetNonblock(true)
-		b := newBell()
-		if !c.Park(b) {
+		w := newTestWaker()
+		if !c.Park(w) {
 			t.Fatal("not parked")
 		}
-		words, got := noise(much), make([]byte, much)
+		data, got := pattern(bigWrite/4), make([]byte, bigWrite/4)
 		written := make(chan error, 1)
 		go func() {
-			_, err := c.Write(words)
+			_, err := c.Write(data)
 			written <- err
 		}()
-		if _, err := io.ReadFull(far, got); err != nil || !bytes.Equal(got, words) {
-			t.Errorf("something else came: %v", err)
+		if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("peer did not get what was written: %v", err)
 		}
-		if err := outcomeOf(t, written); err != nil {
+		if err := resultOf(t, written); err != nil {
 			t.Error(err)
 		}
 		c.SetWriteDeadline(past)
-		b.isQuiet(t)
-		far.Write([]byte("x"))
-		b.wait(t)
+		w.expectNone(t)
+		peer.Write([]byte("x"))
+		w.wait(t)
 	})
 }
 
-// Much is read while as much is written.
-func TestMuchBothWays(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
-		words := noise(much / 4)
+func TestReadWhileWriting(t *testing.T) {
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
+		data := pattern(bigWrite / 4)
 		done := make(chan error, 2)
 		go func() {
-			_, err := far.Write(words)
-			done <- errors.Join(err, far.CloseWrite())
+			_, err := peer.Write(data)
+			done <- errors.Join(err, peer.CloseWrite())
 		}()
 		go func() {
-			_, err := c.Write(words)
+			_, err := c.Write(data)
 			done <- errors.Join(err, c.CloseWrite())
 		}()
-		back := make(chan []byte, 1)
+		echo := make(chan []byte, 1)
 		go func() {
-			got, _ := io.ReadAll(far)
-			back <- got
+			got, _ := io.ReadAll(peer)
+			echo <- got
 		}()
-		if got, err := hearAll(t, c, 32<<10); err != io.EOF || !bytes.Equal(got, words) {
-			t.Errorf("%d octets that are not those sent: %v", len(got), err)
+		if got, err := readAll(t, c, 32<<10); err != io.EOF || !bytes.Equal(got, data) {
+			t.Errorf("read %d octets, which are not those of the peer: %v", len(got), err)
 		}
-		if !bytes.Equal(<-back, words) {
-			t.Error("the other end heard something else")
+		if !bytes.Equal(<-echo, data) {
+			t.Error("peer did not get what was written")
 		}
 		if err := errors.Join(<-done, <-done); err != nil {
 			t.Error(err)
@@ -190,36 +192,36 @@ func TestMuchBothWays(t *testing.T) {
 	})
 }
 
-// Either end may have said its last word before the other.
+// Each direction can be closed before the other.
 func TestHalfClose(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
 		c.Write([]byte("last"))
 		if err := c.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(far); string(got) != "last" || err != nil {
-			t.Errorf("the other end heard %q, %v", got, err)
+		if got, err := io.ReadAll(peer); string(got) != "last" || err != nil {
+			t.Errorf("peer: got %q, %v, want %q and EOF", got, err, "last")
 		}
 		if _, err := c.Write([]byte("more")); !errors.Is(err, syscall.EPIPE) {
-			t.Errorf("wrote behind the end: %v", err)
+			t.Errorf("write after CloseWrite: got %v, want %v", err, syscall.EPIPE)
 		}
-		far.Write([]byte("answer"))
-		wants(t, c, "answer")
+		peer.Write([]byte("answer"))
+		expectRead(t, c, "answer")
 	})
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
-		far.Write([]byte("last"))
-		far.CloseWrite()
-		if got, err := hearAll(t, c, 100); string(got) != "last" || err != io.EOF {
-			t.Errorf("heard %q, %v", got, err)
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
+		peer.Write([]byte("last"))
+		peer.CloseWrite()
+		if got, err := readAll(t, c, 100); string(got) != "last" || err != io.EOF {
+			t.Errorf("got %q, %v, want %q and EOF", got, err, "last")
 		}
 		c.Write([]byte("answer"))
-		farWants(t, far, "answer")
+		expectPeerRead(t, peer, "answer")
 	})
 }
 
-// Nothing is nothing.
+// Reads and writes of no octets succeed in every state.
 func TestEmptyReadAndWrite(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
 		for _, p := range [][]byte{nil, {}} {
 			if n, err := c.Write(p); n != 0 || err != nil {
 				t.Errorf("wrote %d octets, %v", n, err)
@@ -227,70 +229,71 @@ func TestEmptyReadAndWrite(t *testing.T) {
 			if n, err := c.Read(p); n != 0 || err != nil {
 				t.Errorf("read %d octets, %v", n, err)
 			}
-			far.Write([]byte("word"))
-			rest(t, c)
+			peer.Write([]byte("data"))
+			awaitReadable(t, c)
 			if n, err := c.Read(p); n != 0 || err != nil {
-				t.Errorf("read %d octets, %v of a word", n, err)
+				t.Errorf("with data: read %d octets, %v", n, err)
 			}
-			wants(t, c, "word")
+			expectRead(t, c, "data")
 		}
-		far.CloseWrite()
-		rest(t, c)
+		peer.CloseWrite()
+		awaitReadable(t, c)
 		if n, err := c.Read(nil); n != 0 || err != nil {
-			t.Errorf("read %d octets, %v at the end", n, err)
+			t.Errorf("at the end: read %d octets, %v", n, err)
 		}
 	})
 }
 
-// A deadline that has passed stops reading and writing even where there is
-// something to read and room to write, until it is moved.
+// Past deadlines stop reads and writes that would not have to wait, until they are
+// moved.
 func TestPastDeadline(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
-		far.Write([]byte("word"))
-		rest(t, c)
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
+		peer.Write([]byte("data"))
+		awaitReadable(t, c)
 		for range 2 {
 			c.SetDeadline(past)
 			if n, err := c.Read(make([]byte, 9)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("read %d octets, %v", n, err)
 			}
-			if n, err := c.Write([]byte("word")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			if n, err := c.Write([]byte("data")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("wrote %d octets, %v", n, err)
 			}
 		}
 		c.SetDeadline(time.Time{})
-		wants(t, c, "word")
+		expectRead(t, c, "data")
 		c.Write([]byte("back"))
-		farWants(t, far, "back")
+		expectPeerRead(t, peer, "back")
 	})
 }
 
-// A connection that is closed does nothing more.
-func TestClosed(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
+func TestOperationsAfterClose(t *testing.T) {
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
-		farWants(t, far, "")
+		if got, err := io.ReadAll(peer); len(got) != 0 || err != nil {
+			t.Errorf("peer: got %q, %v, want EOF", got, err)
+		}
 		_, read := c.Read(make([]byte, 1))
 		_, wrote := c.Write(make([]byte, 1))
 		for name, err := range map[string]error{"read": read, "write": wrote, "close": c.Close(), "half-close": c.CloseWrite()} {
 			if !errors.Is(err, net.ErrClosed) {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want %v", name, err, net.ErrClosed)
 			}
 		}
-		if c.ParkUntilDeadline(newBell()) || c.Park(newBell()) {
-			t.Error("parked")
+		if c.ParkUntilDeadline(newTestWaker()) || c.Park(newTestWaker()) {
+			t.Error("parked after Close")
 		}
-		if got := c.RemoteAddr().String(); got != far.LocalAddr().String() {
-			t.Errorf("came from %s, want %v", got, far.LocalAddr())
+		if got := c.RemoteAddr().String(); got != peer.LocalAddr().String() {
+			t.Errorf("remote address: got %s, want %v", got, peer.LocalAddr())
 		}
 		_ = c.LocalAddr()
 	})
 }
 
-// Nothing says so in the way in which TLS goes on afterwards.
-func TestNothing(t *testing.T) {
-	if e := ErrWouldBlock; e.Timeout() || !e.Temporary() || e.Error() == "" { //nolint:staticcheck // it is what TLS asks
-		t.Errorf("%v, timeout %v", e, e.Timeout())
+// A tls.Conn remains usable after a read error only if the error is temporary.
+func TestErrWouldBlockIsTemporary(t *testing.T) {
+	if e := ErrWouldBlock; e.Timeout() || !e.Temporary() || e.Error() == "" { //nolint:staticcheck // crypto/tls uses Temporary
+		t.Errorf("%v: timeout %v, temporary %v", e, e.Timeout(), e.Temporary()) //nolint:staticcheck // as above
 	}
 }

@@ -8,34 +8,35 @@ import (
 	"time"
 )
 
-// truePatience is how long a test waits for what must come.
-const truePatience = 30 * time.Second
+// testTimeout bounds the wait for what must happen.
+const testTimeout = 30 * time.Second
 
-// kinds are the ways to come by a Conn.
+// kinds are the ways to open a Conn. Each returns the Conn and its peer.
 var kinds = map[string]func(t testing.TB) (Conn, *net.TCPConn){
-	"accepted": accepts,
-	"dialled":  dialled,
-	"wrapped":  wraps,
+	"accepted": openAccepted,
+	"dialed":   openDialed,
+	"wrapped":  openWrapped,
 }
 
-// eachKind runs a test with a Conn of each kind and the other end of it.
-func eachKind(t *testing.T, test func(t *testing.T, c Conn, far *net.TCPConn)) {
+// eachKind runs a test with a Conn of each kind.
+func eachKind(t *testing.T, test func(t *testing.T, c Conn, peer *net.TCPConn)) {
 	for name, open := range kinds {
 		t.Run(name, func(t *testing.T) {
-			c, far := open(t)
-			test(t, c, far)
+			t.Parallel()
+			c, peer := open(t)
+			test(t, c, peer)
 		})
 	}
 }
 
-func accepts(t testing.TB) (Conn, *net.TCPConn) {
+func openAccepted(t testing.TB) (Conn, *net.TCPConn) {
 	t.Helper()
 	ln, err := Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	far, err := net.Dial("tcp", ln.Addr().String())
+	peer, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,29 +44,29 @@ func accepts(t testing.TB) (Conn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tidy(t, c.(Conn), far)
+	return closeLater(t, c.(Conn), peer)
 }
 
-func dialled(t testing.TB) (Conn, *net.TCPConn) {
+func openDialed(t testing.TB) (Conn, *net.TCPConn) {
 	t.Helper()
-	ln := netListen(t)
+	ln := listenPlain(t)
 	defer ln.Close()
-	c, err := Dial(ln.Addr().String(), time.Now().Add(truePatience))
+	c, err := Dial(ln.Addr().String(), time.Now().Add(testTimeout))
 	if err != nil {
 		t.Fatal(err)
 	}
-	far, err := ln.Accept()
+	peer, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tidy(t, c, far)
+	return closeLater(t, c, peer)
 }
 
-func wraps(t testing.TB) (Conn, *net.TCPConn) {
+func openWrapped(t testing.TB) (Conn, *net.TCPConn) {
 	t.Helper()
-	ln := netListen(t)
+	ln := listenPlain(t)
 	defer ln.Close()
-	far, err := net.Dial("tcp", ln.Addr().String())
+	peer, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,10 +74,11 @@ func wraps(t testing.TB) (Conn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tidy(t, Wrap(c), far)
+	return closeLater(t, Wrap(c), peer)
 }
 
-func netListen(t testing.TB) net.Listener {
+// listenPlain listens without this package.
+func listenPlain(t testing.TB) net.Listener {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -85,42 +87,52 @@ func netListen(t testing.TB) net.Listener {
 	return ln
 }
 
-// tidy has both ends closed when the test is over.
-func tidy(t testing.TB, c Conn, far net.Conn) (Conn, *net.TCPConn) {
+// closeLater closes both ends when the test is over.
+func closeLater(t testing.TB, c Conn, peer net.Conn) (Conn, *net.TCPConn) {
 	t.Cleanup(func() {
 		c.Close()
-		far.Close()
+		peer.Close()
 	})
-	far.SetDeadline(time.Now().Add(2 * truePatience))
-	return c, far.(*net.TCPConn)
+	peer.SetDeadline(time.Now().Add(2 * testTimeout))
+	return c, peer.(*net.TCPConn)
 }
 
-// bell is a Sleeper that a test waits for.
-type bell chan struct{}
+// awaitBlocked returns when a goroutine waits in a call of c. Only the Conn of Linux
+// knows.
+func awaitBlocked(t testing.TB, c Conn) {
+	t.Helper()
+	if c, ok := c.(interface{ awaitBlocked(testing.TB) }); ok {
+		c.awaitBlocked(t)
+	}
+}
 
-func newBell() bell { return make(bell, 8) }
+// testWaker is a Waker that a test waits for.
+type testWaker chan struct{}
 
-// Wake rings the bell.
-func (b bell) Wake() { b <- struct{}{} }
+func newTestWaker() testWaker { return make(testWaker, 8) }
 
-// wait waits until the bell rings.
-func (b bell) wait(t testing.TB) {
+// Wake implements Waker.
+func (w testWaker) Wake() { w <- struct{}{} }
+
+// wait waits for a call of Wake.
+func (w testWaker) wait(t testing.TB) {
 	t.Helper()
 	select {
-	case <-b:
-	case <-time.After(truePatience):
+	case <-w:
+	case <-time.After(testTimeout):
 		t.Fatal("not woken")
 	}
 }
 
-// isQuiet fails if the bell has rung once more than was waited for, when all that
-// happened before has been dealt with.
-func (b bell) isQuiet(t testing.TB) {
+// expectNone fails if there was a call of Wake that the test has not waited for. It
+// returns after the poller and the timer have handled everything up to now, which it
+// learns from connections of its own.
+func (w testWaker) expectNone(t testing.TB) {
 	t.Helper()
-	for _, open := range []func(testing.TB) (Conn, *net.TCPConn){accepts, wraps} {
-		c, far := open(t)
-		later := newBell()
-		far.Write([]byte{1})
+	for _, open := range []func(testing.TB) (Conn, *net.TCPConn){openAccepted, openWrapped} {
+		c, peer := open(t)
+		later := newTestWaker()
+		peer.Write([]byte{1})
 		if c.Park(later) {
 			later.wait(t)
 		}
@@ -130,21 +142,21 @@ func (b bell) isQuiet(t testing.TB) {
 			later.wait(t)
 		}
 	}
-	if len(b) != 0 {
-		t.Error("woken for nothing")
+	if len(w) != 0 {
+		t.Error("woken without a reason")
 	}
 }
 
-// rest parks c until it is woken, or learns that it need not wait.
-func rest(t testing.TB, c Conn) {
+// awaitReadable parks c until it is woken, if it can be parked.
+func awaitReadable(t testing.TB, c Conn) {
 	t.Helper()
-	if b := newBell(); c.Park(b) {
-		b.wait(t)
+	if w := newTestWaker(); c.Park(w) {
+		w.wait(t)
 	}
 }
 
-// hear reads like a relay does: it parks c whenever there is nothing to read.
-func hear(t testing.TB, c Conn, p []byte) (int, error) {
+// readParked reads like the relay: it parks c whenever there is nothing to read.
+func readParked(t testing.TB, c Conn, p []byte) (int, error) {
 	t.Helper()
 	c.SetNonblock(true)
 	for {
@@ -153,18 +165,18 @@ func hear(t testing.TB, c Conn, p []byte) (int, error) {
 			return n, err
 		}
 		if n != 0 {
-			t.Fatal("read something and nothing")
+			t.Fatalf("got %d octets and %v, want one of the two", n, err)
 		}
-		rest(t, c)
+		awaitReadable(t, c)
 	}
 }
 
-// hearAll hears until the end.
-func hearAll(t testing.TB, c Conn, size int) (got []byte, err error) {
+// readAll reads until an error, size octets at a time.
+func readAll(t testing.TB, c Conn, size int) (got []byte, err error) {
 	t.Helper()
 	p := make([]byte, size)
 	for {
-		n, err := hear(t, c, p)
+		n, err := readParked(t, c, p)
 		got = append(got, p[:n]...)
 		if err != nil {
 			return got, err
@@ -172,31 +184,32 @@ func hearAll(t testing.TB, c Conn, size int) (got []byte, err error) {
 	}
 }
 
-func wants(t testing.TB, c Conn, word string) {
+// expectRead reads data from c.
+func expectRead(t testing.TB, c Conn, data string) {
 	t.Helper()
-	p := make([]byte, len(word))
+	p := make([]byte, len(data))
 	for n := 0; n < len(p); {
-		m, err := hear(t, c, p[n:])
+		m, err := readParked(t, c, p[n:])
 		if n += m; err != nil {
-			t.Fatalf("heard %q, want %q: %v", p[:n], word, err)
+			t.Fatalf("got %q, want %q: %v", p[:n], data, err)
 		}
 	}
-	if string(p) != word {
-		t.Fatalf("heard %q, want %q", p, word)
+	if string(p) != data {
+		t.Fatalf("got %q, want %q", p, data)
 	}
 }
 
-// farWants reads word at the other end.
-func farWants(t testing.TB, far net.Conn, word string) {
+// expectPeerRead reads data at the peer.
+func expectPeerRead(t testing.TB, peer net.Conn, data string) {
 	t.Helper()
-	p := make([]byte, len(word))
-	if n, err := io.ReadFull(far, p); err != nil || string(p) != word {
-		t.Fatalf("other end heard %q, want %q: %v", p[:n], word, err)
+	p := make([]byte, len(data))
+	if n, err := io.ReadFull(peer, p); err != nil || string(p) != data {
+		t.Fatalf("peer: got %q, want %q: %v", p[:n], data, err)
 	}
 }
 
-// noise is n octets that do not repeat soon.
-func noise(n int) []byte {
+// pattern is n octets with a period too long for a shift to go unnoticed.
+func pattern(n int) []byte {
 	var b bytes.Buffer
 	for i := uint32(1); b.Len() < min(n, 65521); i = i*1664525 + 1013904223 {
 		b.WriteByte(byte(i >> 24))

@@ -10,12 +10,13 @@ import (
 	"time"
 )
 
-// keepAlive has the kernel notice that a silent peer is gone, in about a quarter
-// of an hour. Telephones are not to be woken often.
+// keepAlive is the idle time before the first TCP keepalive probe. With the probes
+// that follow, a peer that is gone is noticed after about 15 minutes. A shorter time
+// would drain the batteries of phones.
 const keepAlive = 5 * time.Minute
 
-// setOptions sets what holds for every connection. Linux hands the options of a
-// listener on to what it accepts.
+// setOptions sets the socket options of every connection. Accepted connections
+// inherit those of the listener.
 func setOptions(fd int) error {
 	for _, o := range []struct{ level, option, value int }{
 		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
@@ -29,8 +30,8 @@ func setOptions(fd int) error {
 	return nil
 }
 
-// Listen announces on a TCP address as net.Listen does. What its Accept returns is
-// a Conn.
+// Listen listens on a TCP address like net.Listen. Its Accept returns a Conn, which
+// the caller closes.
 func Listen(network, addr string) (net.Listener, error) {
 	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		if e := raw.Control(func(fd uintptr) { err = setOptions(int(fd)) }); e != nil {
@@ -38,7 +39,7 @@ func Listen(network, addr string) (net.Listener, error) {
 		}
 		return err
 	}}
-	config.SetMultipathTCP(false) // it can stand still for many seconds with its buffers full
+	config.SetMultipathTCP(false) // it can stall for many seconds when its buffers are full
 	ln, err := config.Listen(context.Background(), network, addr)
 	if err != nil {
 		return nil, err
@@ -55,28 +56,28 @@ func Listen(network, addr string) (net.Listener, error) {
 	return &listener{c, ln.Addr()}, nil
 }
 
-// listener is a socket that connections are accepted from.
+// listener is a listening socket. Its conn is only waited for and closed.
 type listener struct {
 	conn *conn
 	addr net.Addr
 }
 
-// Accept waits for the next connection.
+// Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		fd, from, err := l.accept()
 		switch {
 		case err == nil:
-			return accepted(fd, from)
+			return newConnected(fd, from)
 		case err == ErrWouldBlock:
 			l.conn.wait(&l.conn.in)
-		case !errors.Is(err, syscall.ECONNABORTED): // it left before it was its turn
+		case !errors.Is(err, syscall.ECONNABORTED): // the client is gone already: take the next
 			return nil, err
 		}
 	}
 }
 
-// accept takes a connection that waits, or returns ErrNothing.
+// accept takes a connection from the queue, or returns ErrWouldBlock.
 func (l *listener) accept() (fd int, from netip.AddrPort, err error) {
 	c := l.conn
 	c.in.call.Lock()
@@ -86,70 +87,72 @@ func (l *listener) accept() (fd int, from netip.AddrPort, err error) {
 	}
 	fd, from, err = accept(int(c.fd))
 	if err != ErrWouldBlock {
-		c.more(&c.in)
+		c.setReady(&c.in)
 	}
 	return fd, from, err
 }
 
-// accepted returns the connection that fd is.
-func accepted(fd int, remote netip.AddrPort) (Conn, error) {
+// newConnected returns a Conn for fd, which is connected already and so can be
+// written to. It closes fd when it fails.
+func newConnected(fd int, remote netip.AddrPort) (Conn, error) {
 	c, err := newConn(fd, remote)
 	if err != nil {
 		return nil, err
 	}
-	c.more(&c.out)
+	c.setReady(&c.out)
 	return c, nil
 }
 
-// Close ends Accept.
+// Close implements net.Listener. It interrupts Accept.
 func (l *listener) Close() error { return l.conn.Close() }
 
-// Addr is where the listener is.
+// Addr implements net.Listener.
 func (l *listener) Addr() net.Addr { return l.addr }
 
-// Dial connects to a TCP address before the time until. Where addr is no address
-// but a name, each address of that is tried as net.Dialer does.
-func Dial(addr string, until time.Time) (Conn, error) {
+// Dial connects to a TCP address, and fails with a timeout after deadline. A host name
+// is resolved, and its addresses are tried, as net.Dialer does. The caller closes the
+// Conn.
+func Dial(addr string, deadline time.Time) (Conn, error) {
 	if to, err := netip.ParseAddrPort(addr); err == nil && to.Addr().Zone() == "" {
-		return dial(to, until)
+		return dial(to, deadline)
 	}
-	dialer := net.Dialer{Deadline: until, KeepAlive: -1}
-	far, err := dialer.Dial("tcp", addr)
+	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
+	c, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	defer far.Close()
-	return adopt(far.(*net.TCPConn))
+	defer c.Close()
+	return duplicate(c.(*net.TCPConn))
 }
 
 // dial connects to an address.
-func dial(to netip.AddrPort, until time.Time) (Conn, error) {
+func dial(to netip.AddrPort, deadline time.Time) (Conn, error) {
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	fd, err := newSocket(int(newSockaddr(to).Family))
 	if err != nil {
 		return nil, err
 	}
-	return dialFrom(fd, to, until)
+	return connectFD(fd, to, deadline)
 }
 
-// dialFrom connects the socket fd, and closes it if it cannot.
-func dialFrom(fd int, to netip.AddrPort, until time.Time) (Conn, error) {
+// connectFD connects the socket fd. It closes fd when it fails.
+func connectFD(fd int, to netip.AddrPort, deadline time.Time) (Conn, error) {
 	sa := newSockaddr(to)
 	err := setOptions(fd)
 	if err == nil {
 		err = connect(fd, sa)
 	}
 	if err != nil && !errors.Is(err, syscall.EINPROGRESS) {
-		shut(fd)
+		closeFD(fd)
 		return nil, err
 	}
 	c, err := newConn(fd, to)
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetWriteDeadline(until)
-	err = c.connected(sa)
-	if err == nil && localAddr(fd) == to { // TCP can meet itself where nobody listens
+	_ = c.SetWriteDeadline(deadline)
+	err = c.awaitConnected(sa)
+	if err == nil && localAddr(fd) == to { // without a listener, TCP can connect a port to itself
 		err = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	}
 	if err != nil {
@@ -160,13 +163,13 @@ func dialFrom(fd int, to netip.AddrPort, until time.Time) (Conn, error) {
 	return c, nil
 }
 
-// connected waits until c has reached its peer. It asks by connecting once more,
-// which tells at once where the peer is near.
-func (c *conn) connected(to *sockaddr) error {
+// awaitConnected waits until c is connected. It finds out by calling connect again,
+// which saves the wait for an event when the peer is near.
+func (c *conn) awaitConnected(to *sockaddr) error {
 	for {
 		switch err := connect(int(c.fd), to); {
 		case err == nil || errors.Is(err, syscall.EISCONN):
-			c.more(&c.out)
+			c.setReady(&c.out)
 			return nil
 		case errors.Is(err, syscall.EALREADY) || errors.Is(err, syscall.EINPROGRESS):
 		default:
@@ -179,20 +182,21 @@ func (c *conn) connected(to *sockaddr) error {
 	}
 }
 
-// adopt returns a Conn on the connection of c, which the caller closes.
-func adopt(c *net.TCPConn) (Conn, error) {
+// duplicate returns a Conn with a new descriptor for the connection of c. The caller
+// closes both.
+func duplicate(c *net.TCPConn) (Conn, error) {
 	fd, err := dup(c)
 	if err != nil {
 		return nil, err
 	}
 	if err := setOptions(fd); err != nil {
-		shut(fd)
+		closeFD(fd)
 		return nil, err
 	}
-	return accepted(fd, c.RemoteAddr().(*net.TCPAddr).AddrPort())
+	return newConnected(fd, c.RemoteAddr().(*net.TCPAddr).AddrPort())
 }
 
-// dup returns another descriptor of what c is.
+// dup duplicates the descriptor of c.
 func dup(c syscall.Conn) (fd int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Listen announces on a TCP address as net.Listen does. What its Accept returns is
-// a Conn.
+// Listen listens on a TCP address like net.Listen. Its Accept returns a Conn, which
+// the caller closes.
 func Listen(network, addr string) (net.Listener, error) {
 	ln, err := net.Listen(network, addr)
 	if err != nil {
@@ -19,7 +19,7 @@ func Listen(network, addr string) (net.Listener, error) {
 
 type listener struct{ net.Listener }
 
-// Accept waits for the next connection.
+// Accept implements net.Listener.
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
@@ -28,9 +28,10 @@ func (l listener) Accept() (net.Conn, error) {
 	return Wrap(c), nil
 }
 
-// Dial connects to a TCP address before the time until.
-func Dial(addr string, until time.Time) (Conn, error) {
-	dialer := net.Dialer{Deadline: until}
+// Dial connects to a TCP address, and fails with a timeout after deadline. The caller
+// closes the Conn.
+func Dial(addr string, deadline time.Time) (Conn, error) {
+	dialer := net.Dialer{Deadline: deadline}
 	c, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return nil, err

@@ -15,105 +15,106 @@ var past = time.Unix(1, 0)
 
 func soon() time.Time { return time.Now().Add(10 * time.Millisecond) }
 
-// A parked connection is woken by a word, once for each time that it was parked.
-func TestParkWakesForAWord(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
+// parkFuncs are the two ways to park.
+var parkFuncs = map[string]func(Conn, Waker) bool{"park": Conn.Park, "until deadline": Conn.ParkUntilDeadline}
+
+func TestDataWakesOncePerPark(t *testing.T) {
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
 		c.SetNonblock(true)
 		var p [8]byte
 		for range 100 {
 			if n, err := c.Read(p[:]); err != ErrWouldBlock || n != 0 {
-				t.Fatalf("read %d octets, %v before there was anything", n, err)
+				t.Fatalf("read of nothing: got %d octets, %v, want %v", n, err, ErrWouldBlock)
 			}
-			b := newBell()
-			parked := c.Park(b)
-			far.Write([]byte("one"))
-			far.Write([]byte("two"))
+			w := newTestWaker()
+			parked := c.Park(w)
+			peer.Write([]byte("one"))
+			peer.Write([]byte("two"))
 			if parked {
-				b.wait(t)
+				w.wait(t)
 			}
-			wants(t, c, "onetwo")
-			if len(b) != 0 {
+			expectRead(t, c, "onetwo")
+			if len(w) != 0 {
 				t.Fatal("woken twice")
 			}
 		}
 	})
 }
 
-// What ends a connection wakes it, and is told of behind what was said before it,
-// however the two come.
-func TestParkWakesForTheEnd(t *testing.T) {
+// The end of a connection wakes it, and so does an error.
+func TestEndWakes(t *testing.T) {
 	for name, end := range map[string]struct {
-		do   func(far *net.TCPConn)
+		do   func(peer *net.TCPConn)
 		want error
 	}{
-		"half-close": {func(far *net.TCPConn) { far.CloseWrite() }, io.EOF},
-		"close":      {func(far *net.TCPConn) { far.Close() }, io.EOF},
-		"reset":      {func(far *net.TCPConn) { far.SetLinger(0); far.Close() }, syscall.ECONNRESET},
+		"half-close": {func(peer *net.TCPConn) { peer.CloseWrite() }, io.EOF},
+		"close":      {func(peer *net.TCPConn) { peer.Close() }, io.EOF},
+		"reset":      {func(peer *net.TCPConn) { peer.SetLinger(0); peer.Close() }, syscall.ECONNRESET},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
+			eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
 				c.SetNonblock(true)
-				b := newBell()
-				parked := c.Park(b)
-				end.do(far)
+				w := newTestWaker()
+				parked := c.Park(w)
+				end.do(peer)
 				if parked {
-					b.wait(t)
+					w.wait(t)
 				}
-				if got, err := hearAll(t, c, 8); len(got) != 0 || !errors.Is(err, end.want) {
-					t.Errorf("heard %q, %v, want %v", got, err, end.want)
+				if got, err := readAll(t, c, 8); len(got) != 0 || !errors.Is(err, end.want) {
+					t.Errorf("got %q, %v, want %v", got, err, end.want)
 				}
-				if _, err := hearAll(t, c, 8); err != io.EOF && !errors.Is(err, end.want) {
-					t.Errorf("heard %v after the end", err)
+				if _, err := readAll(t, c, 8); err != io.EOF && !errors.Is(err, end.want) {
+					t.Errorf("read after the end: got %v", err)
 				}
-				b.isQuiet(t)
+				w.expectNone(t)
 			})
 		})
 	}
 }
 
-// The end is not overlooked behind the last words, whether they fill the buffer or
-// not, and whether reading has begun or not.
-func TestEndBehindTheLastWords(t *testing.T) {
+// The end of the stream is seen whether or not the last data fills the buffer, and
+// whether it comes before or during the read.
+func TestEndIsSeenBehindData(t *testing.T) {
 	sizes := []int{1, 7, 32, 63, 64, 65}
 	for i := range 60 {
-		eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
-			words := noise(64)
+		eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
+			data := pattern(64)
 			go func() {
-				far.Write(words[:32])
-				far.Write(words[32:])
-				far.CloseWrite()
+				peer.Write(data[:32])
+				peer.Write(data[32:])
+				peer.CloseWrite()
 			}()
-			got, err := hearAll(t, c, sizes[i%len(sizes)])
-			if err != io.EOF || !bytes.Equal(got, words) {
-				t.Errorf("heard %x, %v, want %x", got, err, words)
+			got, err := readAll(t, c, sizes[i%len(sizes)])
+			if err != io.EOF || !bytes.Equal(got, data) {
+				t.Errorf("got %x, %v, want %x and EOF", got, err, data)
 			}
 		})
 	}
 }
 
-// A deadline wakes a parked connection, wherever it was moved to meanwhile.
-func TestParkWakesForItsDeadline(t *testing.T) {
-	long := func() time.Time { return time.Now().Add(time.Hour) }
+// The deadline wakes a parked connection, wherever it was moved meanwhile.
+func TestDeadlineWakes(t *testing.T) {
+	inAnHour := func() time.Time { return time.Now().Add(time.Hour) }
 	for name, s := range map[string]struct {
 		before, meanwhile func() time.Time // a deadline, if any
 	}{
-		"set before":     {soon, nil},
-		"set meanwhile":  {nil, soon},
-		"moved on":       {soon, func() time.Time { return soon().Add(20 * time.Millisecond) }},
-		"moved back":     {long, soon},
-		"moved to now":   {long, time.Now},
-		"moved to past":  {long, func() time.Time { return past }},
-		"set to past":    {nil, func() time.Time { return past }},
-		"past all along": {func() time.Time { return past }, nil},
+		"set before":        {soon, nil},
+		"set meanwhile":     {nil, soon},
+		"moved later":       {soon, func() time.Time { return soon().Add(20 * time.Millisecond) }},
+		"moved earlier":     {inAnHour, soon},
+		"moved to now":      {inAnHour, time.Now},
+		"moved to the past": {inAnHour, func() time.Time { return past }},
+		"set to the past":   {nil, func() time.Time { return past }},
+		"past before":       {func() time.Time { return past }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for way, park := range map[string]func(Conn, Waker) bool{"park": Conn.Park, "until deadline": Conn.ParkUntilDeadline} {
+			for way, park := range parkFuncs {
 				t.Run(way, func(t *testing.T) {
-					eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
-						wakesForDeadline(t, c, park, s.before, s.meanwhile)
+					eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
+						expectWakeAtDeadline(t, c, park, s.before, s.meanwhile)
 						c.SetReadDeadline(time.Time{})
-						far.Write([]byte("on"))
-						wants(t, c, "on")
+						peer.Write([]byte("data"))
+						expectRead(t, c, "data")
 					})
 				})
 			}
@@ -121,51 +122,52 @@ func TestParkWakesForItsDeadline(t *testing.T) {
 	}
 }
 
-func wakesForDeadline(t *testing.T, c Conn, park func(Conn, Waker) bool, before, meanwhile func() time.Time) {
+func expectWakeAtDeadline(t *testing.T, c Conn, park func(Conn, Waker) bool, before, meanwhile func() time.Time) {
 	c.SetNonblock(true)
 	var due time.Time
 	if before != nil {
 		due = before()
 		c.SetReadDeadline(due)
 	}
-	b := newBell()
-	parked := park(c, b)
+	w := newTestWaker()
+	parked := park(c, w)
 	if meanwhile != nil {
 		due = meanwhile()
 		c.SetReadDeadline(due)
 	}
 	for parked {
-		b.wait(t)
-		if parked = time.Now().Before(due) && park(c, b); parked && meanwhile == nil {
-			t.Error("woken too early")
+		w.wait(t)
+		if parked = time.Now().Before(due) && park(c, w); parked && meanwhile == nil {
+			t.Error("woken before the deadline")
 		}
 	}
 	if n, err := c.Read(make([]byte, 8)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("read %d octets, %v after the deadline", n, err)
+		t.Errorf("read after the deadline: got %d octets, %v", n, err)
 	}
-	b.isQuiet(t)
+	w.expectNone(t)
 }
 
-// Each of many is woken at its own time, though all have moved it.
-func TestEachAtItsTime(t *testing.T) {
+// Each of many connections is woken at its own deadline after all have moved.
+func TestManyDeadlines(t *testing.T) {
 	for name, open := range kinds {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			const many = 20
-			begun := time.Now()
+			start := time.Now()
 			var due [many]time.Time
-			var bells [many]bell
+			var wakers [many]testWaker
 			var conns [many]Conn
 			for i := range many {
 				conns[i], _ = open(t)
-				conns[i].SetReadDeadline(begun.Add(time.Hour + time.Duration(i)*time.Minute))
-				if bells[i] = newBell(); !conns[i].Park(bells[i]) {
+				conns[i].SetReadDeadline(start.Add(time.Hour + time.Duration(i)*time.Minute))
+				if wakers[i] = newTestWaker(); !conns[i].Park(wakers[i]) {
 					t.Fatal("not parked")
 				}
 			}
-			conns[many-1].SetReadDeadline(soon()) // which is not the one that was next
-			bells[many-1].wait(t)
-			conns[many-1].SetReadDeadline(begun.Add(time.Hour))
-			if !conns[many-1].Park(bells[many-1]) {
+			conns[many-1].SetReadDeadline(soon()) // was not the first of the heap
+			wakers[many-1].wait(t)
+			conns[many-1].SetReadDeadline(start.Add(time.Hour))
+			if !conns[many-1].Park(wakers[many-1]) {
 				t.Fatal("not parked again")
 			}
 			for i := range many {
@@ -173,11 +175,11 @@ func TestEachAtItsTime(t *testing.T) {
 				conns[i].SetReadDeadline(due[i])
 			}
 			for i := range many {
-				bells[i].wait(t)
+				wakers[i].wait(t)
 				if time.Now().Before(due[i]) {
-					t.Error("woken too early")
+					t.Error("woken before the deadline")
 				}
-				if conns[i].Park(bells[i]) || conns[i].ParkUntilDeadline(bells[i]) {
+				if conns[i].Park(wakers[i]) || conns[i].ParkUntilDeadline(wakers[i]) {
 					t.Error("parked after the deadline")
 				}
 			}
@@ -185,92 +187,104 @@ func TestEachAtItsTime(t *testing.T) {
 	}
 }
 
-// A deadline that was moved on or taken away does not wake.
-func TestParkSleepsBeyondItsFormerDeadline(t *testing.T) {
-	for name, next := range map[string]time.Time{"moved on": time.Now().Add(time.Hour), "taken away": {}} {
+// A deadline that was moved later or cleared does not wake at its former time.
+func TestFormerDeadlineDoesNotWake(t *testing.T) {
+	for name, next := range map[string]time.Time{"moved later": time.Now().Add(time.Hour), "cleared": {}} {
 		t.Run(name, func(t *testing.T) {
 			eachKind(t, func(t *testing.T, c Conn, _ *net.TCPConn) {
 				c.SetNonblock(true)
-				for _, park := range []func(Conn, Waker) bool{Conn.Park, Conn.ParkUntilDeadline} {
-					due := time.Now().Add(50 * time.Millisecond)
-					c.SetReadDeadline(due)
-					b := newBell()
-					parked := park(c, b)
-					c.SetReadDeadline(next)
-					if !parked || time.Now().After(due) {
-						t.Skip("this machine is too slow")
-					}
-					<-time.After(time.Until(due))
-					b.isQuiet(t)
+				for _, park := range parkFuncs {
+					former, w := parkAndMoveDeadline(t, c, park, next)
+					<-time.After(time.Until(former))
+					w.expectNone(t)
 					c.SetReadDeadline(past)
-					b.wait(t)
+					w.wait(t)
 				}
 			})
 		})
 	}
 }
 
-// Nobody parks where there is no need to wait.
-func TestParkWhereThereIsSomething(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
+// parkAndMoveDeadline parks c with a near deadline and moves it to next before it has
+// passed. It returns the former deadline. On a busy machine it takes several attempts.
+func parkAndMoveDeadline(t *testing.T, c Conn, park func(Conn, Waker) bool, next time.Time) (former time.Time, w testWaker) {
+	t.Helper()
+	for wait := 10 * time.Millisecond; wait < testTimeout; wait *= 2 {
+		former, w = time.Now().Add(wait), newTestWaker()
+		c.SetReadDeadline(former)
+		parked := park(c, w)
+		c.SetReadDeadline(next)
+		if parked && time.Now().Before(former) {
+			return former, w
+		}
+		if parked {
+			c.SetReadDeadline(past)
+			w.wait(t)
+		}
+	}
+	t.Fatal("the deadline was never moved in time")
+	return
+}
+
+func TestParkFailsWhenReadable(t *testing.T) {
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
 		c.SetNonblock(true)
-		far.Write([]byte("word"))
-		rest(t, c)
+		peer.Write([]byte("data"))
+		awaitReadable(t, c)
 		for range 3 {
-			if c.Park(newBell()) {
-				t.Fatal("parked in spite of a word")
+			if c.Park(newTestWaker()) {
+				t.Fatal("parked while there is data")
 			}
 		}
-		wants(t, c, "word")
-		far.CloseWrite()
-		rest(t, c)
-		if c.Park(newBell()) {
-			t.Error("parked in spite of the end")
+		expectRead(t, c, "data")
+		peer.CloseWrite()
+		awaitReadable(t, c)
+		if c.Park(newTestWaker()) {
+			t.Error("parked at the end of the stream")
 		}
 	})
 }
 
-// Whoever naps is not woken by a word or the end, and hears them afterwards.
-func TestNapHearsNothing(t *testing.T) {
-	eachKind(t, func(t *testing.T, c Conn, far *net.TCPConn) {
+// Data and the end do not wake from ParkUntilDeadline, and are read afterwards.
+func TestParkUntilDeadlineIgnoresData(t *testing.T) {
+	eachKind(t, func(t *testing.T, c Conn, peer *net.TCPConn) {
 		c.SetNonblock(true)
-		far.Write([]byte("before "))
-		b := newBell()
-		if !c.ParkUntilDeadline(b) {
-			t.Fatal("does not nap")
+		peer.Write([]byte("before "))
+		w := newTestWaker()
+		if !c.ParkUntilDeadline(w) {
+			t.Fatal("not parked")
 		}
-		far.Write([]byte("meanwhile"))
-		far.CloseWrite()
-		b.isQuiet(t)
+		peer.Write([]byte("meanwhile"))
+		peer.CloseWrite()
+		w.expectNone(t)
 		c.SetReadDeadline(past)
-		b.wait(t)
+		w.wait(t)
 		c.SetReadDeadline(time.Time{})
-		if got, err := hearAll(t, c, 100); string(got) != "before meanwhile" || err != io.EOF {
-			t.Errorf("heard %q, %v", got, err)
+		if got, err := readAll(t, c, 100); string(got) != "before meanwhile" || err != io.EOF {
+			t.Errorf("got %q, %v, want all data and EOF", got, err)
 		}
 	})
 }
 
-// Close wakes whoever has parked, and nobody parks afterwards.
 func TestCloseWakes(t *testing.T) {
-	for way, park := range map[string]func(Conn, Waker) bool{"park": Conn.Park, "until deadline": Conn.ParkUntilDeadline} {
+	for way, park := range parkFuncs {
 		t.Run(way, func(t *testing.T) {
 			eachKind(t, func(t *testing.T, c Conn, _ *net.TCPConn) {
 				c.SetNonblock(true)
 				c.SetReadDeadline(time.Now().Add(time.Hour))
-				b := newBell()
-				if !park(c, b) {
+				w := newTestWaker()
+				if !park(c, w) {
 					t.Fatal("not parked")
 				}
 				if err := c.Close(); err != nil {
 					t.Error(err)
 				}
-				b.wait(t)
-				if park(c, b) {
-					b.wait(t) // at the latest
+				w.wait(t)
+				if park(c, w) {
+					w.wait(t) // a wrapped connection may be woken by a read of its own
 				}
 				if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, net.ErrClosed) {
-					t.Errorf("read %d octets, %v", n, err)
+					t.Errorf("read: got %d octets, %v, want %v", n, err, net.ErrClosed)
 				}
 			})
 		})

@@ -7,31 +7,32 @@ import (
 	"syscall"
 )
 
-// The poller watches all connections of the process by one epoll descriptor, which
-// Go's own poller watches in turn: so no thread waits in the kernel for it. Each
-// connection is registered once, for both directions and edge-triggered.
+// poller watches all connections of the process with one epoll descriptor. That
+// descriptor is itself watched by the poller of the Go runtime, so no thread blocks
+// in epoll_wait.
 var poller struct {
-	begin sync.Once
+	start sync.Once
 	fd    int
-	err   error
+	err   error // of the start
 
 	mu    sync.RWMutex
 	conns []*conn // by descriptor
 }
 
-// pollBatch is how many events are dealt with before others get their turn.
+// pollBatch is how many events are handled before other goroutines may run.
 const pollBatch = 128
 
 const (
-	epollET   = 1 << 31 // which package syscall gives as a negative number
-	pollRead  = syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
-	pollWrite = syscall.EPOLLOUT | syscall.EPOLLHUP | syscall.EPOLLERR
-	pollShort = syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR | syscall.EPOLLPRI
+	epollET     = 1 << 31 // package syscall has it as a negative number
+	pollRead    = syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
+	pollWrite   = syscall.EPOLLOUT | syscall.EPOLLHUP | syscall.EPOLLERR
+	pollPartial = syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR | syscall.EPOLLPRI
 )
 
-// watch has the poller tell c what its descriptor is ready for, from now on.
+// watch registers c for both directions, edge-triggered. From now on its
+// handleEvent is called. The first watch starts the poller.
 func watch(c *conn) error {
-	poller.begin.Do(func() { poller.err = poll() })
+	poller.start.Do(func() { poller.err = startPoller() })
 	if poller.err != nil {
 		return poller.err
 	}
@@ -49,54 +50,55 @@ func watch(c *conn) error {
 	return err
 }
 
-// unwatch forgets c, whose descriptor is about to be closed, which the kernel takes
-// for an end of the watch.
+// unwatch removes c from the table. The caller closes the descriptor, which removes
+// it from epoll.
 func unwatch(c *conn) {
 	poller.mu.Lock()
 	defer poller.mu.Unlock()
 	poller.conns[c.fd] = nil
 }
 
-// poll begins to watch.
-func poll() error {
+// startPoller creates the epoll descriptor and starts its goroutine, which runs for
+// the rest of the process.
+func startPoller() error {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
-		return os.NewSyscallError("epoll_create", err)
+		return os.NewSyscallError("epoll_create1", err)
 	}
-	_ = syscall.SetNonblock(fd, true) // or Go would not watch it
+	_ = syscall.SetNonblock(fd, true) // the runtime polls non-blocking descriptors only
 	epoll := os.NewFile(uintptr(fd), "epoll")
 	raw, err := epoll.SyscallConn()
 	if err != nil {
 		return err
 	}
 	poller.fd = fd
-	go pollForever(raw)
+	go pollLoop(raw)
 	return nil
 }
 
-// pollForever tells connections of events. Before it waits it looks at epoll itself
-// each time, and so misses nothing. An event may reach a connection that has the
-// descriptor of the one it was for: then it is woken for nothing.
-func pollForever(raw syscall.RawConn) {
+// pollLoop delivers events. The function passed to raw.Read asks epoll before each
+// wait, so no event is missed. An event may arrive after its descriptor was closed
+// and reused; the new connection then finds nothing to read or write.
+func pollLoop(raw syscall.RawConn) {
 	var events [pollBatch]syscall.EpollEvent
-	var told [pollBatch]*conn
+	var conns [pollBatch]*conn
 	n := 0
-	look := func(fd uintptr) bool {
-		n = epollNow(int(fd), events[:])
-		return n != 0 // below 0 after an interruption
+	poll := func(fd uintptr) bool {
+		n = epollPoll(int(fd), events[:])
+		return n != 0 // negative after an interruption: try again
 	}
-	for raw.Read(look) == nil {
+	for raw.Read(poll) == nil {
 		poller.mu.RLock()
 		for i := range max(n, 0) {
-			told[i] = poller.conns[events[i].Fd]
+			conns[i] = poller.conns[events[i].Fd]
 		}
 		poller.mu.RUnlock()
 		for i := range max(n, 0) {
-			if c, e := told[i], events[i].Events; c != nil {
-				c.notify(e&pollRead != 0, e&pollWrite != 0, e&pollShort != 0)
+			if c, e := conns[i], events[i].Events; c != nil {
+				c.handleEvent(e&pollRead != 0, e&pollWrite != 0, e&pollPartial != 0)
 			}
 		}
-		clear(told[:max(n, 0)])
+		clear(conns[:max(n, 0)])
 		if n == pollBatch {
 			runtime.Gosched()
 		}

@@ -13,38 +13,39 @@ import (
 	"time"
 )
 
-// stressed is a connection that is used at random on both ends. What is said one
-// way is a count: so each octet that is heard must be the one after the last.
+// stressed is a connection that is used at random at both ends. Each direction
+// carries a sequence of octets in which every octet follows from its position.
 type stressed struct {
 	t      *testing.T
 	c      Conn
-	far    *net.TCPConn
-	breaks bool // the other end breaks off
+	peer   *net.TCPConn
+	resets bool // the peer resets the connection
 	done   chan struct{}
 }
 
-// stressOctets is how much is said each way.
+// stressOctets is how much each direction carries.
 const stressOctets = 500_000
 
-// TestStress does anything that may be done, in any order.
+// TestStress reads, writes, parks and moves deadlines in random order. A failure can
+// be repeated with the seed in the log.
 func TestStress(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	var all sync.WaitGroup
 	for i := range uint64(60) {
-		open := []func(testing.TB) (Conn, *net.TCPConn){accepts, dialled, accepts, wraps}[i%4]
-		c, far := open(t)
-		s := &stressed{t: t, c: c, far: far, breaks: i%5 == 0, done: make(chan struct{})}
+		open := []func(testing.TB) (Conn, *net.TCPConn){openAccepted, openDialed, openAccepted, openWrapped}[i%4]
+		c, peer := open(t)
+		s := &stressed{t: t, c: c, peer: peer, resets: i%5 == 0, done: make(chan struct{})}
 		all.Go(func() {
 			var parts sync.WaitGroup
-			for j, part := range []func(*rand.Rand){s.say, s.hear, s.farSay, s.farHear} {
+			for j, part := range []func(*rand.Rand){s.write, s.read, s.peerWrite, s.peerRead} {
 				parts.Go(func() { part(rand.New(rand.NewPCG(seed, i<<8|uint64(j)))) })
 			}
-			var meddles sync.WaitGroup
-			meddles.Go(func() { s.meddle(rand.New(rand.NewPCG(seed, i<<8|9))) })
+			var deadlines sync.WaitGroup
+			deadlines.Go(func() { s.moveDeadlines(rand.New(rand.NewPCG(seed, i<<8|9))) })
 			parts.Wait()
 			close(s.done)
-			meddles.Wait()
+			deadlines.Wait()
 		})
 	}
 	ended := make(chan struct{})
@@ -54,38 +55,40 @@ func TestStress(t *testing.T) {
 	}()
 	select {
 	case <-ended:
-	case <-time.After(truePatience):
-		t.Fatal("somebody waits for ever")
+	case <-time.After(testTimeout):
+		t.Fatal("a goroutine waits forever")
 	}
 }
 
-// once is a Sleeper that must be woken once for each time it sleeps.
-type once struct {
+// strictWaker is a Waker that must be called exactly once for each time its
+// connection is parked.
+type strictWaker struct {
 	t      *testing.T
-	sleeps atomic.Bool
+	parked atomic.Bool
 	woken  chan struct{}
 }
 
-// Wake wakes it.
-func (o *once) Wake() {
-	if !o.sleeps.CompareAndSwap(true, false) {
-		o.t.Error("woken while awake")
+// Wake implements Waker.
+func (w *strictWaker) Wake() {
+	if !w.parked.CompareAndSwap(true, false) {
+		w.t.Error("woken while not parked")
 		return
 	}
-	o.woken <- struct{}{}
+	w.woken <- struct{}{}
 }
 
-func (o *once) sleep(park func(Waker) bool) {
-	o.sleeps.Store(true)
-	if park(o) {
-		<-o.woken
-	} else if !o.sleeps.CompareAndSwap(true, false) {
-		o.t.Error("woken although not parked")
+// park parks a connection and waits until it is woken.
+func (w *strictWaker) park(park func(Waker) bool) {
+	w.parked.Store(true)
+	if park(w) {
+		<-w.woken
+	} else if !w.parked.CompareAndSwap(true, false) {
+		w.t.Error("woken although Park returned false")
 	}
 }
 
-// sometime is a deadline: one that has passed, is near, or none.
-func sometime(r *rand.Rand) time.Time {
+// randomDeadline has passed, is near or far, or is none.
+func randomDeadline(r *rand.Rand) time.Time {
 	switch r.IntN(6) {
 	case 0:
 		return time.Time{}
@@ -97,87 +100,87 @@ func sometime(r *rand.Rand) time.Time {
 	return time.Now().Add(time.Duration(r.IntN(2000)) * time.Microsecond)
 }
 
-// hear reads all that comes, waiting in every way there is.
-func (s *stressed) hear(r *rand.Rand) {
-	sleeper := &once{t: s.t, woken: make(chan struct{}, 1)}
+// read reads everything and waits in every way there is.
+func (s *stressed) read(r *rand.Rand) {
+	waker := &strictWaker{t: s.t, woken: make(chan struct{}, 1)}
 	p := make([]byte, 5000)
-	for heard := 0; ; {
+	for total := 0; ; {
 		s.c.SetNonblock(r.IntN(4) > 0)
 		n, err := s.c.Read(p[:r.IntN(len(p))])
-		if heard = s.follows(p[:n], heard); heard < 0 {
+		if total = s.checkSequence(p[:n], total); total < 0 {
 			return
 		}
 		switch {
 		case err == nil:
 		case n > 0:
-			s.t.Errorf("%d octets and %v at once", n, err)
+			s.t.Errorf("got %d octets and %v, want one of the two", n, err)
 		case err == ErrWouldBlock && r.IntN(4) > 0:
-			sleeper.sleep(s.c.Park)
+			waker.park(s.c.Park)
 		case err == ErrWouldBlock:
-			sleeper.sleep(s.c.ParkUntilDeadline)
+			waker.park(s.c.ParkUntilDeadline)
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			s.c.SetReadDeadline(sometime(r))
+			s.c.SetReadDeadline(randomDeadline(r))
 		default:
-			if !s.breaks && (err != io.EOF || heard != stressOctets) {
-				s.t.Errorf("heard %d of %d octets, %v", heard, stressOctets, err)
+			if !s.resets && (err != io.EOF || total != stressOctets) {
+				s.t.Errorf("got %d octets, %v, want %d and EOF", total, err, stressOctets)
 			}
 			return
 		}
 	}
 }
 
-// follows checks that p is what comes after so many octets, and returns how many
-// that makes.
-func (s *stressed) follows(p []byte, before int) (after int) {
+// checkSequence checks that p continues the sequence at position, and returns the
+// position after it, -1 if it does not.
+func (s *stressed) checkSequence(p []byte, position int) int {
 	for i, b := range p {
-		if b != byte((before+i)%251) {
-			s.t.Errorf("octet %d is another", before+i)
+		if want := byte((position + i) % 251); b != want {
+			s.t.Errorf("octet %d: got %d, want %d", position+i, b, want)
 			return -1
 		}
 	}
-	return before + len(p)
+	return position + len(p)
 }
 
-// count is n octets that come after so many.
-func count(n, before int) []byte {
+// sequence returns n octets of the sequence from position on.
+func sequence(n, position int) []byte {
 	p := make([]byte, n)
 	for i := range p {
-		p[i] = byte((before + i) % 251)
+		p[i] = byte((position + i) % 251)
 	}
 	return p
 }
 
-// say writes, and goes on where a deadline has broken it off.
-func (s *stressed) say(r *rand.Rand) {
-	for said := 0; said < stressOctets; {
-		n, err := s.c.Write(count(r.IntN(min(9000, stressOctets-said)+1), said))
-		said += n
+// write writes everything, and continues after deadlines.
+func (s *stressed) write(r *rand.Rand) {
+	for total := 0; total < stressOctets; {
+		n, err := s.c.Write(sequence(r.IntN(min(9000, stressOctets-total)+1), total))
+		total += n
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			s.c.SetWriteDeadline(sometime(r))
-		case s.breaks:
+			s.c.SetWriteDeadline(randomDeadline(r))
+		case s.resets:
 			return
 		default:
-			s.t.Errorf("said %d octets: %v", said, err)
+			s.t.Errorf("wrote %d octets: %v", total, err)
 			return
 		}
 	}
-	if err := s.c.CloseWrite(); err != nil && !s.breaks {
+	if err := s.c.CloseWrite(); err != nil && !s.resets {
 		s.t.Error(err)
 	}
 }
 
-// meddle moves the deadlines.
-func (s *stressed) meddle(r *rand.Rand) {
+// moveDeadlines moves the deadlines until the other parts are done.
+func (s *stressed) moveDeadlines(r *rand.Rand) {
 	for {
 		switch r.IntN(3) {
 		case 0:
-			s.c.SetReadDeadline(sometime(r))
+			s.c.SetReadDeadline(randomDeadline(r))
 		case 1:
-			s.c.SetWriteDeadline(sometime(r))
+			s.c.SetWriteDeadline(randomDeadline(r))
 		case 2:
-			s.c.SetDeadline(sometime(r))
+			s.c.SetDeadline(randomDeadline(r))
 		}
 		select {
 		case <-s.done:
@@ -187,39 +190,39 @@ func (s *stressed) meddle(r *rand.Rand) {
 	}
 }
 
-// farSay says all, or breaks off.
-func (s *stressed) farSay(r *rand.Rand) {
-	for said := 0; said < stressOctets; {
-		n, err := s.far.Write(count(r.IntN(min(3000, stressOctets-said)+1), said))
-		if said += n; err != nil {
-			if !s.breaks {
-				s.t.Errorf("other end said %d octets: %v", said, err)
+// peerWrite writes everything, or half and then resets the connection.
+func (s *stressed) peerWrite(r *rand.Rand) {
+	for total := 0; total < stressOctets; {
+		n, err := s.peer.Write(sequence(r.IntN(min(3000, stressOctets-total)+1), total))
+		if total += n; err != nil {
+			if !s.resets {
+				s.t.Errorf("peer wrote %d octets: %v", total, err)
 			}
 			return
 		}
 		if r.IntN(3) == 0 {
 			runtime.Gosched()
 		}
-		if s.breaks && said > stressOctets/2 {
-			s.far.SetLinger(0)
-			s.far.Close()
+		if s.resets && total > stressOctets/2 {
+			s.peer.SetLinger(0)
+			s.peer.Close()
 			return
 		}
 	}
-	s.far.CloseWrite()
+	s.peer.CloseWrite()
 }
 
-// farHear hears all.
-func (s *stressed) farHear(r *rand.Rand) {
+// peerRead reads everything.
+func (s *stressed) peerRead(r *rand.Rand) {
 	p := make([]byte, 5000)
-	for heard := 0; ; {
-		n, err := s.far.Read(p[:1+r.IntN(len(p)-1)])
-		if heard = s.follows(p[:n], heard); heard < 0 {
+	for total := 0; ; {
+		n, err := s.peer.Read(p[:1+r.IntN(len(p)-1)])
+		if total = s.checkSequence(p[:n], total); total < 0 {
 			return
 		}
 		if err != nil {
-			if !s.breaks && (err != io.EOF || heard != stressOctets) {
-				s.t.Errorf("other end heard %d of %d octets, %v", heard, stressOctets, err)
+			if !s.resets && (err != io.EOF || total != stressOctets) {
+				s.t.Errorf("peer got %d octets, %v, want %d and EOF", total, err, stressOctets)
 			}
 			return
 		}

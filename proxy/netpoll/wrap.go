@@ -9,11 +9,13 @@ import (
 	"time"
 )
 
-// wrapAhead is how much a parked connection that is wrapped reads at once.
-const wrapAhead = 4 << 10
+// readAheadSize is how much a parked connection reads at once, in octets.
+const readAheadSize = 4 << 10
 
-// Wrap makes a Conn of any connection; of one that is a Conn, itself. While it is
-// parked, a goroutine waits in Read and keeps what that returns.
+// Wrap returns a Conn that uses c, or c itself if it is a Conn. While the Conn is
+// parked, a goroutine calls c.Read and keeps the result for the next Read. Closing
+// the Conn closes c. ErrWouldBlock does not mean that there is nothing to read: only
+// Park reads.
 func Wrap(c net.Conn) Conn {
 	if c, ok := c.(Conn); ok {
 		return c
@@ -27,14 +29,14 @@ type wrapped struct {
 
 	mu       sync.Mutex
 	closed   bool
-	ahead    []byte      // read while it was parked
-	err      error       // that ended reading, to be told behind ahead
-	deadline time.Time   // to read
-	sleeper  Waker       // nil unless it is parked
-	nap      *time.Timer // to the deadline, nil unless it naps
+	ahead    []byte      // what was read while it was parked
+	err      error       // of that read, to be returned after ahead
+	deadline time.Time   // of reading
+	waker    Waker       // nil unless it is parked
+	timer    *time.Timer // fires at the deadline, nil unless parked by ParkUntilDeadline
 }
 
-// Read returns what was read while c was parked, and then what comes.
+// Read implements net.Conn. It returns first what was read while c was parked.
 func (c *wrapped) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -45,14 +47,14 @@ func (c *wrapped) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// readAhead returns nothing if the connection must be read.
+// readAhead returns zero values if the connection itself has to be read.
 func (c *wrapped) readAhead(p []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.closed:
 		return 0, net.ErrClosed
-	case c.late():
+	case c.expired():
 		return 0, os.ErrDeadlineExceeded
 	case len(c.ahead) > 0:
 		n = copy(p, c.ahead)
@@ -66,10 +68,11 @@ func (c *wrapped) readAhead(p []byte) (n int, err error) {
 	return 0, c.err
 }
 
-// SetNonblock is described at Conn.
+// SetNonblock implements Conn.
 func (c *wrapped) SetNonblock(on bool) { c.nonblock = on }
 
-// CloseWrite tells the peer that no more will come, if the connection can.
+// CloseWrite implements Conn. It returns errors.ErrUnsupported if the connection
+// cannot be half-closed.
 func (c *wrapped) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -77,97 +80,98 @@ func (c *wrapped) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// late says whether the time to read has passed. c.mu must be held.
-func (c *wrapped) late() bool { return !c.deadline.IsZero() && !time.Now().Before(c.deadline) }
+// expired reports whether the read deadline has passed. c.mu must be held.
+func (c *wrapped) expired() bool { return !c.deadline.IsZero() && !time.Now().Before(c.deadline) }
 
-// left is how much of it is left. c.mu must be held.
-func (c *wrapped) left() time.Duration {
+// remaining is the time until the read deadline. c.mu must be held.
+func (c *wrapped) remaining() time.Duration {
 	if c.deadline.IsZero() {
 		return math.MaxInt64
 	}
 	return time.Until(c.deadline)
 }
 
-// Park is described at Conn.
-func (c *wrapped) Park(s Waker) bool {
+// Park implements Conn.
+func (c *wrapped) Park(w Waker) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || len(c.ahead) > 0 || c.err != nil || c.late() {
+	if c.closed || len(c.ahead) > 0 || c.err != nil || c.expired() {
 		return false
 	}
-	c.sleeper = s
+	c.waker = w
 	go c.fill()
 	return true
 }
 
-// fill reads ahead, and wakes whoever has parked c.
+// fill reads ahead, which ends parking.
 func (c *wrapped) fill() {
-	buffer := make([]byte, wrapAhead)
+	buffer := make([]byte, readAheadSize)
 	n, err := c.Conn.Read(buffer)
 	c.mu.Lock()
 	if n > 0 {
 		c.ahead = buffer[:n]
 	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) { // it may have been moved on since
+	if !errors.Is(err, os.ErrDeadlineExceeded) { // the deadline may have been moved meanwhile
 		c.err = err
 	}
-	s := c.sleeper
-	c.sleeper = nil
+	w := c.waker
+	c.waker = nil
 	c.mu.Unlock()
-	s.Wake()
+	w.Wake()
 }
 
-// ParkUntilDeadline is described at Conn.
-func (c *wrapped) ParkUntilDeadline(s Waker) bool {
+// ParkUntilDeadline implements Conn.
+func (c *wrapped) ParkUntilDeadline(w Waker) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.late() {
+	if c.closed || c.expired() {
 		return false
 	}
-	c.sleeper, c.nap = s, time.AfterFunc(c.left(), c.rouse)
+	c.waker, c.timer = w, time.AfterFunc(c.remaining(), c.checkDeadline)
 	return true
 }
 
-// rouse wakes whoever naps and need not any more.
-func (c *wrapped) rouse() {
-	var s Waker
+// checkDeadline ends ParkUntilDeadline if the deadline has passed or c is closed, and
+// sets the timer again otherwise.
+func (c *wrapped) checkDeadline() {
+	var w Waker
 	c.mu.Lock()
 	switch {
-	case c.nap == nil:
-	case c.closed || c.late():
-		c.nap.Stop()
-		s, c.sleeper, c.nap = c.sleeper, nil, nil
+	case c.timer == nil:
+	case c.closed || c.expired():
+		c.timer.Stop()
+		w, c.waker, c.timer = c.waker, nil, nil
 	default:
-		c.nap.Reset(c.left())
+		c.timer.Reset(c.remaining())
 	}
 	c.mu.Unlock()
-	if s != nil {
-		s.Wake()
+	if w != nil {
+		w.Wake()
 	}
 }
 
-// SetDeadline is that of net.Conn.
+// SetDeadline implements net.Conn.
 func (c *wrapped) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetWriteDeadline(t), c.SetReadDeadline(t))
 }
 
-// SetReadDeadline is that of net.Conn.
+// SetReadDeadline implements net.Conn.
 func (c *wrapped) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deadline = t
-	if c.nap != nil {
-		c.nap.Reset(c.left())
+	if c.timer != nil {
+		c.timer.Reset(c.remaining())
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Close wakes whoever waits, and closes the connection.
+// Close implements net.Conn. It interrupts Read and Write and wakes the Waker.
 func (c *wrapped) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
 	err := c.Conn.Close()
-	c.rouse()
+	c.checkDeadline()
 	return err
 }

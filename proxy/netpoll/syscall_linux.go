@@ -8,24 +8,28 @@ import (
 	"unsafe"
 )
 
-// The calls of this package never wait, for no descriptor here does. They are made
-// without telling Go's scheduler. Told of a single one, it would begin to look every
-// 20 µs whether that takes too long, and go on until nothing is left to do, which at
-// some hundred logins a second takes a fifth of all the time.
+// All descriptors of this package are non-blocking, so its system calls return at
+// once. They are raw: the Go scheduler is not notified. After a notification the
+// scheduler's monitor thread wakes every 20 µs to see whether the call blocks, and
+// continues until the process is idle; at some hundred logins a second that takes a
+// fifth of the CPU time. Package golang.org/x/sys/unix notifies the scheduler in
+// Read, Write, Accept4, Connect and EpollWait, so it cannot replace this file. This
+// is the only file with unsafe.
 
-// call makes a system call on fd, again if it was interrupted. A stack may grow on
-// the way here, so what p points to is told by p and by no number before that.
-func call(name string, number uintptr, fd int, p unsafe.Pointer, size uintptr) (int, error) {
+// syscallFD makes a system call on fd, and repeats it after an interruption. The
+// address of the data remains an unsafe.Pointer until the call itself: the stack may
+// be moved before that, and an address in a uintptr would not follow.
+func syscallFD(name string, number uintptr, fd int, p unsafe.Pointer, size uintptr) (int, error) {
 	for {
 		n, _, err := syscall.RawSyscall(number, uintptr(fd), uintptr(p), size)
 		if err != syscall.EINTR {
-			return outcome(name, n, err)
+			return result(name, n, err)
 		}
 	}
 }
 
-// outcome is what a call comes to that has returned n and err.
-func outcome(name string, n uintptr, err syscall.Errno) (int, error) {
+// result turns what a system call returned into Go's convention.
+func result(name string, n uintptr, err syscall.Errno) (int, error) {
 	switch err {
 	case 0:
 		return int(n), nil
@@ -36,17 +40,17 @@ func outcome(name string, n uintptr, err syscall.Errno) (int, error) {
 }
 
 func read(fd int, p []byte) (int, error) {
-	return call("read", syscall.SYS_READ, fd, unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p)))
+	return syscallFD("read", syscall.SYS_READ, fd, unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p)))
 }
 
 func write(fd int, p []byte) (int, error) {
-	return call("write", syscall.SYS_WRITE, fd, unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p)))
+	return syscallFD("write", syscall.SYS_WRITE, fd, unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p)))
 }
 
-// shut closes fd; nothing can be done about a failure.
-func shut(fd int) { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
+// closeFD closes fd. Linux frees the descriptor even when it reports an error.
+func closeFD(fd int) { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
 
-func shutWrite(fd int) error {
+func shutdownWrite(fd int) error {
 	_, _, err := syscall.RawSyscall(syscall.SYS_SHUTDOWN, uintptr(fd), syscall.SHUT_WR, 0)
 	if err != 0 {
 		return os.NewSyscallError("shutdown", err)
@@ -62,8 +66,9 @@ func epollAdd(epoll, fd int, e *syscall.EpollEvent) error {
 	return nil
 }
 
-// epollNow returns how many events there are now, below 0 after an interruption.
-func epollNow(epoll int, events []syscall.EpollEvent) int {
+// epollPoll returns the number of events there are now without waiting, -1 after an
+// interruption.
+func epollPoll(epoll int, events []syscall.EpollEvent) int {
 	n, _, _ := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
 	return int(n)
 }
@@ -79,10 +84,10 @@ func setOption(fd, level, option, value int) error {
 
 func newSocket(family int) (int, error) {
 	fd, _, err := syscall.RawSyscall(syscall.SYS_SOCKET, uintptr(family), syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
-	return outcome("socket", fd, err)
+	return result("socket", fd, err)
 }
 
-// sockaddr is an address as the kernel has it, of either family.
+// sockaddr is an address in the format of the kernel, IPv4 or IPv6.
 type sockaddr struct {
 	syscall.RawSockaddrInet6
 	size uint32
@@ -99,7 +104,7 @@ func newSockaddr(a netip.AddrPort) *sockaddr {
 	return s
 }
 
-// addrPort is the address, a zero one if it is of neither family.
+// addrPort returns the address, the zero value if the family is another.
 func (s *sockaddr) addrPort() netip.AddrPort {
 	port := networkOrder(s.Port)
 	switch s.Family {
@@ -111,8 +116,8 @@ func (s *sockaddr) addrPort() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// networkOrder turns a port from the order of this machine into that of the network,
-// and back.
+// networkOrder converts a port from native byte order to network byte order, or
+// back.
 func networkOrder(port uint16) uint16 {
 	var p [2]byte
 	binary.BigEndian.PutUint16(p[:], port)
@@ -120,7 +125,7 @@ func networkOrder(port uint16) uint16 {
 }
 
 func connect(fd int, to *sockaddr) error {
-	_, err := call("connect", syscall.SYS_CONNECT, fd, unsafe.Pointer(to), uintptr(to.size))
+	_, err := syscallFD("connect", syscall.SYS_CONNECT, fd, unsafe.Pointer(to), uintptr(to.size))
 	return err
 }
 
@@ -130,15 +135,15 @@ func accept(fd int) (int, netip.AddrPort, error) {
 		from.size = syscall.SizeofSockaddrInet6
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&from.size)), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0, 0)
 		if errno != syscall.EINTR {
-			conn, err := outcome("accept", n, errno)
+			conn, err := result("accept4", n, errno)
 			return conn, from.addrPort(), err
 		}
 	}
 }
 
-// localAddr is a zero address if the kernel no longer tells.
+// localAddr returns the zero value if the kernel returns no address.
 func localAddr(fd int) netip.AddrPort {
-	here := sockaddr{size: syscall.SizeofSockaddrInet6}
-	_, _, _ = syscall.RawSyscall(syscall.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&here)), uintptr(unsafe.Pointer(&here.size)))
-	return here.addrPort()
+	local := sockaddr{size: syscall.SizeofSockaddrInet6}
+	_, _, _ = syscall.RawSyscall(syscall.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&local)), uintptr(unsafe.Pointer(&local.size)))
+	return local.addrPort()
 }
