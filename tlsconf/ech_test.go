@@ -9,24 +9,22 @@ import (
 	"testing"
 )
 
-// A client that tries Encrypted Client Hello learns that there is none here,
-// and is given nothing to try again with.
-func TestNoEncryptedClientHello(t *testing.T) {
+// Encrypted Client Hello is rejected without a configuration for another attempt.
+func TestRejectsEncryptedClientHello(t *testing.T) {
 	pair := issue(t, "mail.example.org")
-	server := load(t, folder(t.TempDir()).config(t, pair)).Server("imap")
-	client := trust("secret.example.org", pair)
+	server := load(t, testDir(t.TempDir()).config(t, pair)).Server("imap")
+	client := trustingClient("secret.example.org", pair)
 	client.MinVersion = tls.VersionTLS13
 	client.EncryptedClientHelloConfigList = echConfigList(t, "mail.example.org")
 	state, err, _ := handshake(t, server, client)
 	var rejection *tls.ECHRejectionError
 	if !errors.As(err, &rejection) || len(rejection.RetryConfigList) != 0 || state.ECHAccepted {
-		t.Errorf("got %v, accepted %t; want a rejection", err, state.ECHAccepted)
+		t.Errorf("got %v, accepted %t, want ECHRejectionError", err, state.ECHAccepted)
 	}
 }
 
-// echConfigList makes what a DNS record would hold for a server that does ECH
-// under the outer name public (RFC 9849 section 4): X25519, HKDF-SHA256,
-// AES-128-GCM.
+// echConfigList is the ECHConfigList of a DNS record (RFC 9849 section 4) with the
+// outer name public: X25519, HKDF-SHA256, AES-128-GCM.
 func echConfigList(t *testing.T, public string) []byte {
 	t.Helper()
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)

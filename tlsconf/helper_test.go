@@ -27,8 +27,8 @@ type identity struct {
 	key  crypto.Signer
 }
 
-// issue makes an ECDSA certificate for names that is valid in any clock a
-// test may have, the false one of synctest included.
+// issue makes an ECDSA certificate for names. It is valid on the real clock and on the
+// fake clock of synctest, which starts in 2000.
 func issue(t testing.TB, names ...string) identity {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -38,7 +38,7 @@ func issue(t testing.TB, names ...string) identity {
 	return sign(t, key, time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC), names)
 }
 
-// rsaKey is shared by the tests because its making takes long.
+// rsaKey is shared by the tests because it takes long to generate.
 var rsaKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 // issueRSA is issue with an RSA key.
@@ -80,11 +80,12 @@ func sign(t testing.TB, key crypto.Signer, end time.Time, names []string) identi
 	return identity{cert, key}
 }
 
-// certPEM and keyPEM are the two files of a pair.
+// certPEM is the certificate file of a pair.
 func (i identity) certPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.cert.Raw})
 }
 
+// keyPEM is the key file of a pair.
 func (i identity) keyPEM(t testing.TB) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(i.key)
@@ -94,11 +95,11 @@ func (i identity) keyPEM(t testing.TB) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// folder holds the files of one Source.
-type folder string
+// testDir is the directory with the files of one Source.
+type testDir string
 
-// write puts data into the file name and returns its path.
-func (f folder) write(t testing.TB, name string, data []byte) string {
+// write writes the file name and returns its path.
+func (f testDir) write(t testing.TB, name string, data []byte) string {
 	t.Helper()
 	path := filepath.Join(string(f), name)
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -107,8 +108,9 @@ func (f folder) write(t testing.TB, name string, data []byte) string {
 	return path
 }
 
-// config writes the pairs as 0.crt, 0.key, 1.crt and so on, and names them.
-func (f folder) config(t testing.TB, pairs ...identity) tlsconf.Config {
+// config writes the pairs as 0.crt, 0.key, 1.crt and so on, and returns a Config of
+// their paths.
+func (f testDir) config(t testing.TB, pairs ...identity) tlsconf.Config {
 	t.Helper()
 	var c tlsconf.Config
 	for i, pair := range pairs {
@@ -119,7 +121,7 @@ func (f folder) config(t testing.TB, pairs ...identity) tlsconf.Config {
 	return c
 }
 
-// load is tlsconf.Load for configs that must load.
+// load is tlsconf.Load for a Config that must be valid.
 func load(t testing.TB, c tlsconf.Config) *tlsconf.Source {
 	t.Helper()
 	s, err := tlsconf.Load(c)
@@ -129,8 +131,9 @@ func load(t testing.TB, c tlsconf.Config) *tlsconf.Source {
 	return s
 }
 
-// trust returns a client config that asks for name and believes in pairs.
-func trust(name string, pairs ...identity) *tls.Config {
+// trustingClient returns a client config with the server name and with pairs as its
+// only CAs.
+func trustingClient(name string, pairs ...identity) *tls.Config {
 	pool := x509.NewCertPool()
 	for _, pair := range pairs {
 		pool.AddCert(pair.cert)
@@ -138,9 +141,9 @@ func trust(name string, pairs ...identity) *tls.Config {
 	return &tls.Config{ServerName: name, RootCAs: pool}
 }
 
-// handshake connects client to server over loopback and sends one octet from
-// server to client, so that the client also sees the tickets that follow a TLS
-// 1.3 handshake. It returns what the client knows and how each side fared.
+// handshake connects client to server over loopback and sends one octet from server
+// to client, so that the client also receives the tickets after a TLS 1.3 handshake.
+// It returns the state of the client and the error of each side.
 func handshake(t testing.TB, server, client *tls.Config) (state tls.ConnectionState, clientErr, serverErr error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -149,7 +152,7 @@ func handshake(t testing.TB, server, client *tls.Config) (state tls.ConnectionSt
 	}
 	defer ln.Close()
 	done := make(chan error)
-	go func() { done <- greet(ln, server) }()
+	go func() { done <- serveOne(ln, server) }()
 	raw, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -160,8 +163,8 @@ func handshake(t testing.TB, server, client *tls.Config) (state tls.ConnectionSt
 	return conn.ConnectionState(), clientErr, <-done
 }
 
-// greet accepts one connection, sends an octet and closes it.
-func greet(ln net.Listener, server *tls.Config) error {
+// serveOne accepts one connection, sends an octet and closes it.
+func serveOne(ln net.Listener, server *tls.Config) error {
 	raw, err := ln.Accept()
 	if err != nil {
 		return err
@@ -171,8 +174,9 @@ func greet(ln net.Listener, server *tls.Config) error {
 	return err
 }
 
-// served is handshake for those that must succeed; it returns the leaf.
-func served(t testing.TB, server, client *tls.Config) *x509.Certificate {
+// mustHandshake is handshake for a handshake that must succeed. It returns the leaf
+// certificate.
+func mustHandshake(t testing.TB, server, client *tls.Config) *x509.Certificate {
 	t.Helper()
 	state, clientErr, serverErr := handshake(t, server, client)
 	if clientErr != nil || serverErr != nil {

@@ -4,40 +4,39 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
-	"fmt"
 	"os"
 	"time"
 )
 
-// contents are the octets of all files of a Config, in its order, and a digest
-// of them that tells one reading from another.
+// contents holds the contents of all files of a Config, in its order, and a digest to
+// compare one reading with the next.
 type contents struct {
 	certs, keys [][]byte
 	tickets     []byte
 	digest      [sha256.Size]byte
 }
 
-// read fetches every file of c and gives up at the first that fails.
+// read reads every file of c. It returns the first error, a *ConfigError.
 func read(c Config) (*contents, error) {
 	d := new(contents)
 	digest := sha256.New()
-	get := func(what, file string) ([]byte, error) {
+	get := func(field, what, file string) ([]byte, error) {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", what, err) // err names the file
+			return nil, configError(field, "read %s: %w", what, err) // err names the file
 		}
-		// The length marks where a file ends, so that moving octets from one
-		// file to the next changes the digest.
+		// With the length, moving octets from the end of one file to the
+		// beginning of the next changes the digest.
 		digest.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
 		digest.Write(data)
 		return data, nil
 	}
 	for i := range c.Certs {
-		cert, err := get("certificate", c.Certs[i])
+		cert, err := get("Certs", "certificate", c.Certs[i])
 		if err != nil {
 			return nil, err
 		}
-		key, err := get("private key", c.Keys[i])
+		key, err := get("Keys", "private key", c.Keys[i])
 		if err != nil {
 			return nil, err
 		}
@@ -45,7 +44,7 @@ func read(c Config) (*contents, error) {
 	}
 	if c.TicketKeyFile != "" {
 		var err error
-		if d.tickets, err = get("ticket keys", c.TicketKeyFile); err != nil {
+		if d.tickets, err = get("TicketKeyFile", "session ticket keys", c.TicketKeyFile); err != nil {
 			return nil, err
 		}
 	}
@@ -53,23 +52,23 @@ func read(c Config) (*contents, error) {
 	return d, nil
 }
 
-// material is what the files held at one reading. It never changes.
+// material is the parsed content of one reading. It never changes.
 type material struct {
 	names    names
-	tickets  [][32]byte // empty: crypto/tls makes and rotates its own
-	notAfter time.Time
+	tickets  [][ticketKeySize]byte // empty: crypto/tls makes and rotates its own
+	notAfter time.Time             // the earliest of the leaf certificates
 	digest   [sha256.Size]byte
 }
 
-// parse makes sense of d, which was read from the files of c. Errors name the
-// file, or the two that do not belong together.
+// parse parses d, which was read from the files of c. Its error is a *ConfigError
+// that names the file, or both files of a pair.
 func parse(c Config, d *contents) (*material, error) {
 	m := &material{digest: d.digest}
 	var pairs []*tls.Certificate
 	for i := range d.certs {
 		pair, err := tls.X509KeyPair(d.certs[i], d.keys[i])
 		if err != nil {
-			return nil, fmt.Errorf("load certificate %s with key %s: %w", c.Certs[i], c.Keys[i], err)
+			return nil, configError("Certs", "load certificate %s with key %s: %w", c.Certs[i], c.Keys[i], err)
 		}
 		if end := pair.Leaf.NotAfter; i == 0 || end.Before(m.notAfter) {
 			m.notAfter = end
@@ -80,7 +79,7 @@ func parse(c Config, d *contents) (*material, error) {
 	if c.TicketKeyFile != "" {
 		var err error
 		if m.tickets, err = parseTicketKeys(d.tickets); err != nil {
-			return nil, fmt.Errorf("read ticket keys %s: %w", c.TicketKeyFile, err)
+			return nil, configError("TicketKeyFile", "read session ticket keys %s: %w", c.TicketKeyFile, err)
 		}
 	}
 	return m, nil

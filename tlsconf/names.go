@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// names finds the certificates for a server name. Each list is in the order
-// of preference, which is the order of the settings.
+// names finds the certificates for a server name. Each list is in order of preference,
+// which is the order of Config.
 type names struct {
 	all   []*tls.Certificate
 	exact map[string][]*tls.Certificate // "mail.example.org", lower case
 	wild  map[string][]*tls.Certificate // ".example.org" for "*.example.org"
 }
 
-// index sorts pairs by the DNS names of their leaves. Whoever covers an exact
-// name by a wildcard comes after those that hold the name itself.
+// index indexes pairs by the DNS names of their leaf certificates. For an exact name,
+// certificates that cover it with a wildcard come last.
 func index(pairs []*tls.Certificate) names {
 	n := names{
 		all:   pairs,
@@ -39,7 +39,7 @@ func index(pairs []*tls.Certificate) names {
 	return n
 }
 
-// covering returns the certificates for name, none if there is no such name.
+// covering returns the certificates that cover name.
 func (n *names) covering(name string) []*tls.Certificate {
 	name = lower(name)
 	if found := n.exact[name]; found != nil {
@@ -48,9 +48,9 @@ func (n *names) covering(name string) []*tls.Certificate {
 	return n.wildcard(name)
 }
 
-// wildcard returns the certificates whose wildcard covers name. A wildcard
-// stands for exactly one label (RFC 9525 section 6.3), and since a client may
-// send anything there, only for one that is a label.
+// wildcard returns the certificates with a wildcard that covers name. A wildcard
+// matches exactly one label (RFC 9525 section 6.3). A client may send anything as the
+// server name, so the label is validated.
 func (n *names) wildcard(name string) []*tls.Certificate {
 	dot := strings.IndexByte(name, '.')
 	if dot < 0 || len(name) > maxName || !isLabel(name[:dot]) {
@@ -59,12 +59,12 @@ func (n *names) wildcard(name string) []*tls.Certificate {
 	return n.wild[name[dot:]]
 }
 
-// pick returns the certificate for a handshake: among those for the name it
-// asks for the first that the client can check, so that an ECDSA and an RSA
-// certificate may stand side by side. A client without a name, or with one
-// nobody has heard of, may get any certificate, the default first: programs
-// that know the server by address or by an old name exist. If the client
-// supports none of them the handshake fails later with an alert that says so.
+// pick returns the certificate for a handshake: of those that cover the server name
+// the first whose signature algorithm the client supports, so an ECDSA and an RSA
+// certificate can serve the same name. For a missing or unknown server name it chooses
+// among all certificates, the default first: some mail programs use the server's
+// address or a former name. If the client supports none of them, the handshake fails
+// with an alert.
 func (n *names) pick(hello *tls.ClientHelloInfo) *tls.Certificate {
 	found := n.covering(hello.ServerName)
 	if found == nil {
@@ -73,8 +73,8 @@ func (n *names) pick(hello *tls.ClientHelloInfo) *tls.Certificate {
 	if len(found) == 1 {
 		return found[0]
 	}
-	// The name has been dealt with; left in place, SupportsCertificate would
-	// turn the default down for those who ask for an unknown name.
+	// Without the name, which is handled above: SupportsCertificate would reject
+	// the default certificate for an unknown name.
 	nameless := *hello
 	nameless.ServerName = ""
 	for _, pair := range found {
@@ -85,8 +85,8 @@ func (n *names) pick(hello *tls.ClientHelloInfo) *tls.Certificate {
 	return found[0]
 }
 
-// lower folds the case of ASCII letters and of no others: to Unicode the Kelvin
-// sign is a capital k, and so a name of DNS syntax could be had from one without.
+// lower converts ASCII letters only. strings.ToLower maps the Kelvin sign (U+212A) to
+// an ASCII k, which would turn an invalid name into a valid one.
 func lower(name string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -96,13 +96,13 @@ func lower(name string) string {
 	}, name)
 }
 
-// Limits of RFC 1035 section 2.3.4, in octets without the root's dot.
+// The limits of RFC 1035 section 2.3.4, in octets, without the dot of the root.
 const (
 	maxLabel = 63
 	maxName  = 253
 )
 
-// isHostname reports whether s is a DNS name as hosts have them.
+// isHostname reports whether s is a host name in DNS syntax and in lower case.
 func isHostname(s string) bool {
 	if len(s) > maxName {
 		return false
@@ -115,8 +115,8 @@ func isHostname(s string) bool {
 	return true
 }
 
-// isLabel reports whether s is one part of a host name in lower case. The
-// underscore is not allowed to hosts (RFC 1123) but is met in practice.
+// isLabel reports whether s is one label of a host name, in lower case. RFC 1123 does
+// not allow the underscore, but such names are in use.
 func isLabel(s string) bool {
 	if s == "" || len(s) > maxLabel || s[0] == '-' || s[len(s)-1] == '-' {
 		return false

@@ -10,70 +10,70 @@ import (
 	"postern/tlsconf"
 )
 
-// reload is Reload for those that must succeed.
+// reload is Reload for a reload that must succeed.
 func reload(t testing.TB, s *tlsconf.Source, want bool) {
 	t.Helper()
 	if changed, err := s.Reload(); changed != want || err != nil {
-		t.Fatalf("Reload: %t, %v; want %t, no error", changed, err, want)
+		t.Fatalf("Reload: got %t, %v, want %t and no error", changed, err, want)
 	}
 }
 
 func TestReload(t *testing.T) {
-	dir := folder(t.TempDir())
+	dir := testDir(t.TempDir())
 	old, renewed := issue(t, "mail.example.org"), issue(t, "mail.example.org", "new.example.org")
 	s := load(t, dir.config(t, old))
 	imap, pop := s.Server("imap"), s.Server("pop3")
 	reload(t, s, false)
 
 	dir.config(t, renewed)
-	if got := served(t, imap, anyone("mail.example.org")); !got.Equal(old.cert) {
+	if got := mustHandshake(t, imap, insecureClient("mail.example.org")); !got.Equal(old.cert) {
 		t.Error("the new certificate is served before Reload")
 	}
 	reload(t, s, true)
 	reload(t, s, false)
 	for _, server := range []*tls.Config{imap, pop, s.Server("imap")} {
-		if got := served(t, server, anyone("mail.example.org")); !got.Equal(renewed.cert) {
+		if got := mustHandshake(t, server, insecureClient("mail.example.org")); !got.Equal(renewed.cert) {
 			t.Error("the old certificate is served after Reload")
 		}
 	}
 	if !s.Serves("new.example.org") {
-		t.Error("the new certificate's name is not known")
+		t.Error("Serves does not know the name of the new certificate")
 	}
 }
 
-// Whatever goes wrong with one file, all stay as they were.
-func TestReloadKeepsWhatWorks(t *testing.T) {
+// An error in one file keeps the former contents of all files.
+func TestReloadErrorChangesNothing(t *testing.T) {
 	for _, tt := range []struct {
 		about, file string
 		data        []byte // nil removes the file
 	}{
-		{"certificate gone", "1.crt", nil},
-		{"key gone", "1.key", nil},
-		{"ticket keys gone", "tickets", nil},
+		{"certificate missing", "1.crt", nil},
+		{"key missing", "1.key", nil},
+		{"ticket keys missing", "tickets", nil},
 		{"certificate empty", "1.crt", []byte{}},
 		{"certificate of another key", "1.crt", issue(t, "b.example.org").certPEM()},
 		{"key of another certificate", "1.key", issue(t, "b.example.org").keyPEM(t)},
-		{"ticket keys broken", "tickets", []byte("not a key\n")},
+		{"ticket keys invalid", "tickets", []byte("not a key\n")},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			dir := folder(t.TempDir())
+			dir := testDir(t.TempDir())
 			a, b, next := issue(t, "a.example.org"), issue(t, "b.example.org"), issue(t, "a.example.org")
 			c := dir.config(t, a, b)
 			c.TicketKeyFile = dir.write(t, "tickets", ticketKey(1))
 			s := load(t, c)
 			server := s.Server("imap")
-			client := resuming("b.example.org", b)
-			served(t, server, client)
+			client := resumingClient("b.example.org", b)
+			mustHandshake(t, server, client)
 
-			dir.write(t, "0.crt", next.certPEM()) // a good change beside the bad one
+			dir.write(t, "0.crt", next.certPEM()) // a valid change besides the error
 			dir.write(t, "0.key", next.keyPEM(t))
-			damage(t, dir, tt.file, tt.data)
+			replace(t, dir, tt.file, tt.data)
 			changed, err := s.Reload()
 			if changed || err == nil || !strings.Contains(err.Error(), string(dir)+"/"+tt.file) {
-				t.Errorf("Reload: %t, %v; want an error that names %s", changed, err, tt.file)
+				t.Errorf("Reload: got %t, %v, want an error that names %s", changed, err, tt.file)
 			}
-			if got := served(t, server, anyone("a.example.org")); !got.Equal(a.cert) {
-				t.Error("a.example.org has changed")
+			if got := mustHandshake(t, server, insecureClient("a.example.org")); !got.Equal(a.cert) {
+				t.Error("the certificate of a.example.org has changed")
 			}
 			if !resumes(t, server, client) {
 				t.Error("the ticket keys have changed")
@@ -82,8 +82,8 @@ func TestReloadKeepsWhatWorks(t *testing.T) {
 	}
 }
 
-// damage writes data to a file in dir, or removes the file.
-func damage(t *testing.T, dir folder, file string, data []byte) {
+// replace writes data to a file in dir, or removes the file if data is nil.
+func replace(t *testing.T, dir testDir, file string, data []byte) {
 	t.Helper()
 	if data != nil {
 		dir.write(t, file, data)
@@ -94,24 +94,24 @@ func damage(t *testing.T, dir folder, file string, data []byte) {
 	}
 }
 
-// Handshakes, new doors and questions go on while certificates are exchanged.
-func TestReloadUnderLoad(t *testing.T) {
-	dir := folder(t.TempDir())
+// Handshakes and all methods work while certificates are replaced.
+func TestReloadDuringHandshakes(t *testing.T) {
+	dir := testDir(t.TempDir())
 	pairs := []identity{issue(t, "mail.example.org"), issue(t, "mail.example.org")}
 	c := dir.config(t, pairs[0])
 	c.TicketKeyFile = dir.write(t, "tickets", ticketKey(1))
 	s := load(t, c)
 	var busy sync.WaitGroup
 	for range 4 {
-		client := resuming("mail.example.org", pairs...)
+		client := resumingClient("mail.example.org", pairs...)
 		busy.Go(func() {
 			for range 20 {
-				got := served(t, s.Server("imap"), client)
+				got := mustHandshake(t, s.Server("imap"), client)
 				if !got.Equal(pairs[0].cert) && !got.Equal(pairs[1].cert) {
-					t.Error("an unknown certificate was served")
+					t.Error("got an unknown certificate")
 				}
 				if !s.Serves("mail.example.org") || s.NotAfter().IsZero() {
-					t.Error("the name or the expiry is lost")
+					t.Error("Serves or NotAfter failed during a reload")
 				}
 			}
 		})
@@ -126,7 +126,7 @@ func TestReloadUnderLoad(t *testing.T) {
 
 func TestServes(t *testing.T) {
 	long := strings.Repeat("a", 63)
-	s := load(t, folder(t.TempDir()).config(t,
+	s := load(t, testDir(t.TempDir()).config(t,
 		issue(t, "mail.example.org", "*.example.net", "Case.Example.ORG", "under_score.example.org"),
 		issue(t, "*.deep.example.net", "bad name.example.org", "*.bad name.example.org", "two..dots.example.org"),
 		issue(t, strings.Repeat("long.", 60)+"example.org"), issue(t)))
@@ -164,27 +164,27 @@ func TestServes(t *testing.T) {
 		"mail.example.org.evil.test":                false,
 	} {
 		if got := s.Serves(name); got != want {
-			t.Errorf("Serves(%q) is %t, want %t", name, got, want)
+			t.Errorf("Serves(%q): got %t, want %t", name, got, want)
 		}
 	}
 }
 
-// FuzzServes holds Serves against the standard library's idea of which names a
-// certificate covers: what is served must be valid there as well.
+// FuzzServes checks Serves against crypto/x509: a name that Serves accepts must be
+// valid for the certificate.
 func FuzzServes(f *testing.F) {
 	pair := issue(f, "mail.example.org", "*.example.net")
-	s := load(f, folder(f.TempDir()).config(f, pair))
+	s := load(f, testDir(f.TempDir()).config(f, pair))
 	f.Fuzz(func(t *testing.T, name string) {
 		if s.Serves(name) && (pair.cert.VerifyHostname(name) != nil || len(name) > 253) {
-			t.Errorf("%q is served but not valid for the certificate", name)
+			t.Errorf("Serves(%q): got true, but the name is not valid for the certificate", name)
 		}
 	})
 }
 
-// BenchmarkPick measures the choice of a certificate, which every handshake
-// makes, between two of the same name among two hundred.
+// BenchmarkPick measures the choice of a certificate in each handshake, between two
+// with the same name among 200.
 func BenchmarkPick(b *testing.B) {
-	dir := folder(b.TempDir())
+	dir := testDir(b.TempDir())
 	pair, twin, other := issue(b, "mail.example.org"), issueRSA(b, "mail.example.org"), issue(b, "*.example.net")
 	c := dir.config(b, twin, pair, other)
 	for range 197 {

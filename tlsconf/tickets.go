@@ -10,8 +10,8 @@ import (
 // ticketKeySize is the size of a session ticket key in octets.
 const ticketKeySize = 32
 
-// parseTicketKeys reads the format described at [Config]. Errors tell the line
-// but never show it, since it may hold most of a key.
+// parseTicketKeys parses the format described at [Config]. Errors have the number of
+// the line but not its text, which may be most of a key.
 func parseTicketKeys(data []byte) ([][ticketKeySize]byte, error) {
 	var keys [][ticketKeySize]byte
 	number := 0
@@ -28,20 +28,22 @@ func parseTicketKeys(data []byte) ([][ticketKeySize]byte, error) {
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("no key in it")
+		return nil, errors.New("got no key, want at least 1")
 	}
 	return keys, nil
 }
 
-// parseTicketKey decodes one key. The size is checked first because the
-// decoder skips line breaks, lone CRs among them, wherever they stand.
+// parseTicketKey decodes one key. It checks the length first because the decoder skips
+// CR and LF anywhere in its input.
 func parseTicketKey(line []byte) (key [ticketKeySize]byte, err error) {
-	if len(line) == base64.StdEncoding.EncodedLen(ticketKeySize) {
-		var raw [ticketKeySize + 1]byte // room for a key without padding
-		n, err := base64.StdEncoding.Strict().Decode(raw[:], line)
-		if err == nil && n == ticketKeySize {
-			return [ticketKeySize]byte(raw[:]), nil
-		}
+	const format = "32 octets in base64, as printed by openssl rand -base64 32"
+	if want := base64.StdEncoding.EncodedLen(ticketKeySize); len(line) != want {
+		return key, fmt.Errorf("got %d characters, want %d: %s", len(line), want, format)
 	}
-	return key, errors.New("want 32 octets in base64, as from openssl rand -base64 32")
+	var raw [ticketKeySize + 1]byte // a line without padding decodes to one octet more
+	n, err := base64.StdEncoding.Strict().Decode(raw[:], line)
+	if err != nil || n != ticketKeySize {
+		return key, fmt.Errorf("got another format, want %s", format)
+	}
+	return [ticketKeySize]byte(raw[:]), nil
 }

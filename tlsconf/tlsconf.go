@@ -1,85 +1,97 @@
-// Package tlsconf holds the gateway's certificates and its TLS policy.
+// Package tlsconf provides the certificates and the TLS policy of the gateway.
 //
-// A [Source] reads certificate pairs and, if asked to, session ticket keys
-// from files. It hands one [tls.Config] to each door and keeps all of them
-// up to date, so that certificates are renewed and ticket keys rotated while
-// connections stay open:
+// A [Source] reads certificate pairs, and optionally session ticket keys, from files.
+// It returns one [tls.Config] for each protocol and keeps all of them up to date, so
+// that certificates are renewed and ticket keys rotated without closing a connection:
 //
 //	src, err := tlsconf.Load(tlsconf.Config{Certs: certs, Keys: keys})
 //	...
 //	conn := tls.Server(raw, src.Server("imap"))
 //	go src.Watch(ctx, time.Minute, report)
 //
-// The policy is fixed: TLS 1.2 or later (RFC 8314, RFC 9325), a client that
-// offers ALPN must offer the door's own protocol (RFC 7301, the defence
-// against cross-protocol attacks), no client certificates, no Encrypted
-// Client Hello and, as always in crypto/tls servers, no renegotiation.
+// The policy is fixed: TLS 1.2 or later (RFC 8314, RFC 9325); a client that offers
+// ALPN must offer the protocol of the listener (RFC 7301), which prevents
+// cross-protocol attacks; no client certificates; no Encrypted Client Hello. Servers
+// of crypto/tls never renegotiate.
 //
-// The package opens no connection and writes no log. A deadline for the
-// handshake is the caller's to set: crypto/tls has none of its own.
+// The package stops at the configuration: it opens no connection, writes no log and
+// sets no deadline for the handshake.
 package tlsconf
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Config says where certificates and keys are and what is demanded of clients.
+// Config says where certificates and keys are, and which TLS versions are allowed.
 type Config struct {
-	// Certs and Keys are paired PEM files. A certificate file holds the leaf
-	// first, then its chain. The first pair is the default.
+	// Certs and Keys are the paths of PEM files, in pairs. A certificate file
+	// holds the leaf certificate, then its chain. The first pair is the default.
 	Certs, Keys []string
 
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13. Zero means TLS 1.2.
 	MinVersion uint16
 
-	// TicketKeyFile names a file of session ticket keys, which lets several
-	// gateways resume each other's sessions and sessions outlive a restart.
+	// TicketKeyFile is the path of a file of session ticket keys. With it, several
+	// gateways can resume each other's sessions, and sessions survive a restart.
 	//
 	// Each line is 32 random octets in base64, as `openssl rand -base64 32`
-	// prints them; empty lines and lines that begin with # are skipped. The
-	// first key encrypts new tickets, all of them decrypt. To rotate, put a
-	// new key on top and drop the old one a week later, when its tickets have
-	// expired.
+	// prints them. Empty lines and lines that begin with # are ignored. The first
+	// key encrypts new tickets; all keys decrypt. To rotate, insert a new key at
+	// the top, and delete the old one a week later, when its tickets have expired.
 	//
-	// Without a file each [Source.Server] config makes its own keys, replaces
-	// them daily and forgets them after a week.
+	// Without a file, each [Source.Server] config makes its own keys, replaces
+	// them daily and deletes them after a week.
 	TicketKeyFile string
 }
 
-// Source serves the newest certificates and ticket keys to any number of
-// doors. All its methods may be called concurrently.
-type Source struct {
-	files Config
-	now   atomic.Pointer[material] // what handshakes are served from
-
-	// mu serialises reloads with each other and with the making of door
-	// configs, so that no config misses a change of ticket keys.
-	mu    sync.Mutex
-	doors map[string]*tls.Config // by ALPN name
+// ConfigError is the error of [Load] and [Source.Reload].
+type ConfigError struct {
+	Field string // the field of Config that is wrong or names the file at fault
+	Err   error  // names the file
 }
 
-// Load reads every file that c names. An error names the file at fault or the
-// field that makes no sense. An expired certificate is loaded all the same,
-// because a warning in a mail program is better than a closed door; see
+// Error returns the text of Err.
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+func configError(field, format string, args ...any) error {
+	return &ConfigError{Field: field, Err: fmt.Errorf(format, args...)}
+}
+
+// Source provides the current certificates and ticket keys to any number of
+// listeners. All its methods may be called concurrently.
+type Source struct {
+	config  Config
+	current atomic.Pointer[material] // for handshakes
+
+	// mu serializes Reload and Server, so that no config misses a change of
+	// ticket keys.
+	mu      sync.Mutex
+	servers map[string]*tls.Config // by ALPN name
+}
+
+// Load reads every file of c. Its error is a [*ConfigError]. An expired certificate is
+// no error, because a warning in mail programs is better than no service; see
 // [Source.NotAfter].
 func Load(c Config) (*Source, error) {
 	switch {
 	case len(c.Certs) == 0:
-		return nil, errors.New("load certificates: no certificate file given")
+		return nil, configError("Certs", "load certificates: got 0 certificate files, want at least 1")
 	case len(c.Certs) != len(c.Keys):
-		return nil, fmt.Errorf("load certificates: %d certificate files but %d key files", len(c.Certs), len(c.Keys))
+		return nil, configError("Keys", "load certificates: got %d key files, want one for each of %d certificate files", len(c.Keys), len(c.Certs))
 	}
 	switch c.MinVersion {
 	case 0:
 		c.MinVersion = tls.VersionTLS12
 	case tls.VersionTLS12, tls.VersionTLS13:
 	default:
-		return nil, fmt.Errorf("load certificates: minimum version %s: want TLS 1.2 or 1.3", tls.VersionName(c.MinVersion))
+		return nil, configError("MinVersion", "minimum TLS version: got %s, want TLS 1.2 or 1.3", tls.VersionName(c.MinVersion))
 	}
 	d, err := read(c)
 	if err != nil {
@@ -89,78 +101,75 @@ func Load(c Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{files: c, doors: make(map[string]*tls.Config)}
-	s.now.Store(m)
+	s := &Source{config: c, servers: make(map[string]*tls.Config)}
+	s.current.Store(m)
 	return s, nil
 }
 
-// Server returns the config for the doors of one protocol; alpn is its IANA
-// name, "imap" or "pop3". A client that offers other protocols only is refused
-// with no_application_protocol; one that does not use ALPN is welcome.
+// Server returns the config for the listeners of one protocol; alpn is its IANA name,
+// "imap" or "pop3". A client that offers only other protocols gets the alert
+// no_application_protocol. A client that does not use ALPN is accepted.
 //
-// The same config is returned for the same name each time, so that a session
-// begun at port 143 resumes at port 993. It must be used as it is: a clone
-// would keep the ticket keys of its moment for good.
+// Server returns the same config for the same name each time, so a session of port 143
+// can be resumed at port 993. Do not clone it: a clone does not follow changes of the
+// ticket keys.
 func (s *Source) Server(alpn string) *tls.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.doors[alpn]; c != nil {
+	if c := s.servers[alpn]; c != nil {
 		return c
 	}
-	// No config per client (GetConfigForClient) is needed to follow reloads:
-	// only the certificate is asked for each time, and the ticket keys of a
-	// config may be set while it is in use.
+	// GetConfigForClient is not needed: GetCertificate follows reloads, and ticket
+	// keys may be set while a config is in use.
 	c := &tls.Config{
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return s.now.Load().names.pick(hello), nil
+			return s.current.Load().names.pick(hello), nil
 		},
-		MinVersion: s.files.MinVersion,
+		MinVersion: s.config.MinVersion,
 		NextProtos: []string{alpn},
 	}
-	if keys := s.now.Load().tickets; len(keys) > 0 {
+	if keys := s.current.Load().tickets; len(keys) > 0 {
 		c.SetSessionTicketKeys(keys)
 	}
-	s.doors[alpn] = c
+	s.servers[alpn] = c
 	return c
 }
 
-// Reload reads all files again. New contents serve every handshake from now
-// on; handshakes and connections that have begun are left alone. It reports
-// whether anything changed. After an error, which names the file at fault,
-// everything stays as it was, ticket keys included.
+// Reload reads all files again and reports whether anything changed. New contents
+// apply to handshakes that begin afterwards. After an error, which is a
+// [*ConfigError], nothing changes, ticket keys included.
 //
-// Sessions begun under an old certificate may still be resumed: no client is
-// identified by certificate here, so a ticket grants nothing but a shorter
-// handshake, and the version is negotiated before it is looked at.
+// Sessions of a former certificate can still be resumed. That is safe: clients do not
+// authenticate by certificate, so a ticket only shortens the handshake, and the TLS
+// version is negotiated before the ticket is used.
 func (s *Source) Reload() (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d, err := read(s.files)
+	d, err := read(s.config)
 	if err != nil {
 		return false, err
 	}
-	if d.digest == s.now.Load().digest {
+	if d.digest == s.current.Load().digest {
 		return false, nil
 	}
-	m, err := parse(s.files, d)
+	m, err := parse(s.config, d)
 	if err != nil {
 		return false, err
 	}
-	s.now.Store(m)
+	s.current.Store(m)
 	if len(m.tickets) > 0 {
-		for _, c := range s.doors {
+		for _, c := range s.servers {
 			c.SetSessionTicketKeys(m.tickets)
 		}
 	}
 	return true, nil
 }
 
-// Serves reports whether a configured certificate covers the DNS name, as an
-// exact name or by a wildcard. A name that is not DNS syntax is never served,
-// so one that is may be passed on to others. Certificates without a DNS name
-// serve none, though they may be the default.
-func (s *Source) Serves(name string) bool { return s.now.Load().names.covering(name) != nil }
+// Serves reports whether a certificate covers the DNS name, exactly or with a wildcard.
+// It is false for everything that is not a valid DNS name, so a name it accepts is safe
+// to send to a backend. A certificate without DNS names covers none, but it can be the
+// default.
+func (s *Source) Serves(name string) bool { return s.current.Load().names.covering(name) != nil }
 
-// NotAfter returns the time at which the first of the leaf certificates
-// expires or has expired.
-func (s *Source) NotAfter() time.Time { return s.now.Load().notAfter }
+// NotAfter returns the earliest expiry of the leaf certificates. It may be in the past.
+func (s *Source) NotAfter() time.Time { return s.current.Load().notAfter }

@@ -2,6 +2,7 @@ package tlsconf_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,8 +12,10 @@ import (
 	"postern/tlsconf"
 )
 
-// anyone accepts every certificate, to see which one was served.
-func anyone(name string) *tls.Config { return &tls.Config{ServerName: name, InsecureSkipVerify: true} }
+// insecureClient returns a client config that accepts every certificate.
+func insecureClient(name string) *tls.Config {
+	return &tls.Config{ServerName: name, InsecureSkipVerify: true}
+}
 
 func TestServerNamePicksCertificate(t *testing.T) {
 	pairs := []identity{
@@ -21,7 +24,7 @@ func TestServerNamePicksCertificate(t *testing.T) {
 		issue(t, "imap.example.net", "Pop.Example.NET"),
 		issue(t, "*.sub.example.net"),
 	}
-	server := load(t, folder(t.TempDir()).config(t, pairs...)).Server("imap")
+	server := load(t, testDir(t.TempDir()).config(t, pairs...)).Server("imap")
 	for _, tt := range []struct {
 		about, name string
 		want        int
@@ -39,16 +42,16 @@ func TestServerNamePicksCertificate(t *testing.T) {
 		{"literal wildcard gets the default", "*.example.net", 0},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			if got := served(t, server, anyone(tt.name)); !got.Equal(pairs[tt.want].cert) {
-				t.Errorf("%q was served the certificate for %q, want %q", tt.name, got.DNSNames, pairs[tt.want].cert.DNSNames)
+			if got := mustHandshake(t, server, insecureClient(tt.name)); !got.Equal(pairs[tt.want].cert) {
+				t.Errorf("%q: got the certificate for %q, want %q", tt.name, got.DNSNames, pairs[tt.want].cert.DNSNames)
 			}
 		})
 	}
 }
 
-// A client that can check one kind of signature only is served that kind, and
-// one that can check both the kind that is named first.
-func TestClientSupportPicksCertificate(t *testing.T) {
+// A client that supports one signature algorithm gets a certificate of that kind. A
+// client that supports both gets the first of Config.
+func TestSignatureAlgorithmPicksCertificate(t *testing.T) {
 	ecdsaOnly := []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
 	rsaOnly := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 	twins := []identity{issue(t, "mail.example.org"), issueRSA(t, "mail.example.org")}
@@ -68,32 +71,32 @@ func TestClientSupportPicksCertificate(t *testing.T) {
 		{"both, exact first", "mail.example.org", wild, nil, 0},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			client := anyone(tt.name)
+			client := insecureClient(tt.name)
 			if tt.suites != nil {
 				client.MaxVersion, client.CipherSuites = tls.VersionTLS12, tt.suites
 			}
-			server := load(t, folder(t.TempDir()).config(t, tt.pairs...)).Server("imap")
-			if got := served(t, server, client); !got.Equal(tt.pairs[tt.want].cert) {
-				t.Errorf("got a certificate signed with %v", got.PublicKeyAlgorithm)
+			server := load(t, testDir(t.TempDir()).config(t, tt.pairs...)).Server("imap")
+			if got := mustHandshake(t, server, client); !got.Equal(tt.pairs[tt.want].cert) {
+				t.Errorf("got a certificate with %v, want certificate %d", got.PublicKeyAlgorithm, tt.want)
 			}
 		})
 	}
 }
 
-func TestNoCommonSignature(t *testing.T) {
+func TestNoCommonSignatureAlgorithm(t *testing.T) {
 	for _, pairs := range [][]identity{{issue(t, "a.example.org")}, {issue(t, "a.example.org"), issue(t, "a.example.org")}} {
-		server := load(t, folder(t.TempDir()).config(t, pairs...)).Server("imap")
-		client := anyone("a.example.org")
+		server := load(t, testDir(t.TempDir()).config(t, pairs...)).Server("imap")
+		client := insecureClient("a.example.org")
 		client.MaxVersion, client.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 		if _, clientErr, serverErr := handshake(t, server, client); clientErr == nil || serverErr == nil {
-			t.Errorf("client: %v; server: %v; want failures", clientErr, serverErr)
+			t.Errorf("client: %v; server: %v; want errors", clientErr, serverErr)
 		}
 	}
 }
 
-func TestProtocolNegotiation(t *testing.T) {
+func TestALPN(t *testing.T) {
 	pair := issue(t, "mail.example.org")
-	server := load(t, folder(t.TempDir()).config(t, pair)).Server("imap")
+	server := load(t, testDir(t.TempDir()).config(t, pair)).Server("imap")
 	for _, tt := range []struct {
 		about string
 		offer []string
@@ -101,13 +104,13 @@ func TestProtocolNegotiation(t *testing.T) {
 		alert string
 	}{
 		{about: "none offered"},
-		{about: "its own", offer: []string{"imap"}, want: "imap"},
-		{about: "its own among others", offer: []string{"h2", "imap"}, want: "imap"},
-		{about: "the other door's", offer: []string{"pop3"}, alert: "no application protocol"},
-		{about: "a browser's", offer: []string{"h2", "http/1.1"}, alert: "no application protocol"},
+		{about: "the same protocol", offer: []string{"imap"}, want: "imap"},
+		{about: "the same among others", offer: []string{"h2", "imap"}, want: "imap"},
+		{about: "the other mail protocol", offer: []string{"pop3"}, alert: "no application protocol"},
+		{about: "protocols of a browser", offer: []string{"h2", "http/1.1"}, alert: "no application protocol"},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			client := trust("mail.example.org", pair)
+			client := trustingClient("mail.example.org", pair)
 			client.NextProtos = tt.offer
 			state, clientErr, serverErr := handshake(t, server, client)
 			if tt.alert == "" {
@@ -121,26 +124,26 @@ func TestProtocolNegotiation(t *testing.T) {
 	}
 }
 
-func TestMinimumVersion(t *testing.T) {
+func TestMinVersionIsEnforced(t *testing.T) {
 	pair := issue(t, "mail.example.org")
-	c := folder(t.TempDir()).config(t, pair)
+	c := testDir(t.TempDir()).config(t, pair)
 	for _, tt := range []struct {
-		about       string
-		least, most uint16
-		ok          bool
+		about            string
+		minimum, maximum uint16
+		ok               bool
 	}{
-		{"1.1 is never served", 0, tls.VersionTLS11, false},
+		{"1.1 is never allowed", 0, tls.VersionTLS11, false},
 		{"1.2 by default", 0, tls.VersionTLS12, true},
-		{"1.2 if asked for", tls.VersionTLS12, tls.VersionTLS12, true},
-		{"1.2 is too old", tls.VersionTLS13, tls.VersionTLS12, false},
+		{"1.2 if configured", tls.VersionTLS12, tls.VersionTLS12, true},
+		{"1.2 is below the minimum", tls.VersionTLS13, tls.VersionTLS12, false},
 		{"1.3", tls.VersionTLS13, tls.VersionTLS13, true},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			c.MinVersion = tt.least
-			client := trust("mail.example.org", pair)
-			client.MinVersion, client.MaxVersion = tls.VersionTLS10, tt.most
+			c.MinVersion = tt.minimum
+			client := trustingClient("mail.example.org", pair)
+			client.MinVersion, client.MaxVersion = tls.VersionTLS10, tt.maximum
 			state, clientErr, serverErr := handshake(t, load(t, c).Server("imap"), client)
-			if ok := clientErr == nil && serverErr == nil; ok != tt.ok || (ok && state.Version != tt.most) {
+			if ok := clientErr == nil && serverErr == nil; ok != tt.ok || (ok && state.Version != tt.maximum) {
 				t.Errorf("version %x; client: %v; server: %v", state.Version, clientErr, serverErr)
 			}
 		})
@@ -148,60 +151,65 @@ func TestMinimumVersion(t *testing.T) {
 }
 
 func TestLoadErrors(t *testing.T) {
-	dir := folder(t.TempDir())
+	dir := testDir(t.TempDir())
 	one, two := issue(t, "one.example.org"), issue(t, "two.example.org")
 	good := dir.config(t, one, two)
 	garbage := dir.write(t, "garbage", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n"))
-	absent := filepath.Join(string(dir), "absent")
+	missing := filepath.Join(string(dir), "missing")
 	for _, tt := range []struct {
 		about  string
 		config tlsconf.Config
+		field  string
 		want   []string
 	}{
-		{"nothing", tlsconf.Config{}, []string{"no certificate file given"}},
-		{"keys only", tlsconf.Config{Keys: good.Keys}, []string{"no certificate file given"}},
-		{"unpaired", tlsconf.Config{Certs: good.Certs, Keys: good.Keys[:1]}, []string{"2 certificate files but 1 key file"}},
-		{"old version", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, MinVersion: tls.VersionTLS11}, []string{"TLS 1.1", "1.2 or 1.3"}},
-		{"no certificate file", tlsconf.Config{Certs: []string{absent}, Keys: good.Keys[:1]}, []string{"read certificate", absent}},
-		{"no key file", tlsconf.Config{Certs: good.Certs[:1], Keys: []string{absent}}, []string{"read private key", absent}},
-		{"garbage", tlsconf.Config{Certs: []string{garbage}, Keys: good.Keys[:1]}, []string{garbage, good.Keys[0]}},
-		{"foreign key", tlsconf.Config{Certs: good.Certs, Keys: []string{good.Keys[0], good.Keys[0]}}, []string{good.Certs[1], "does not match"}},
-		{"switched", tlsconf.Config{Certs: good.Keys[:1], Keys: good.Certs[:1]}, []string{good.Keys[0], "switched"}},
-		{"no ticket key file", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, TicketKeyFile: absent}, []string{"read ticket keys", absent}},
-		{"bad ticket key file", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, TicketKeyFile: garbage}, []string{"read ticket keys " + garbage, "line 1"}},
+		{"no files", tlsconf.Config{}, "Certs", []string{"got 0 certificate files"}},
+		{"keys only", tlsconf.Config{Keys: good.Keys}, "Certs", []string{"got 0 certificate files"}},
+		{"unpaired", tlsconf.Config{Certs: good.Certs, Keys: good.Keys[:1]}, "Keys", []string{"got 1 key files", "2 certificate files"}},
+		{"old version", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, MinVersion: tls.VersionTLS11}, "MinVersion", []string{"TLS 1.1", "1.2 or 1.3"}},
+		{"no certificate file", tlsconf.Config{Certs: []string{missing}, Keys: good.Keys[:1]}, "Certs", []string{"read certificate", missing}},
+		{"no key file", tlsconf.Config{Certs: good.Certs[:1], Keys: []string{missing}}, "Keys", []string{"read private key", missing}},
+		{"garbage", tlsconf.Config{Certs: []string{garbage}, Keys: good.Keys[:1]}, "Certs", []string{garbage, good.Keys[0]}},
+		{"key of another certificate", tlsconf.Config{Certs: good.Certs, Keys: []string{good.Keys[0], good.Keys[0]}}, "Certs", []string{good.Certs[1], "does not match"}},
+		{"certificate and key exchanged", tlsconf.Config{Certs: good.Keys[:1], Keys: good.Certs[:1]}, "Certs", []string{good.Keys[0], "switched"}},
+		{"no ticket key file", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, TicketKeyFile: missing}, "TicketKeyFile", []string{"read session ticket keys", missing}},
+		{"bad ticket key file", tlsconf.Config{Certs: good.Certs, Keys: good.Keys, TicketKeyFile: garbage}, "TicketKeyFile", []string{"read session ticket keys " + garbage, "line 1"}},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			s, err := tlsconf.Load(tt.config)
 			if s != nil || err == nil {
-				t.Fatalf("got %v, %v; want an error", s, err)
+				t.Fatalf("got %v, %v, want an error", s, err)
+			}
+			var config *tlsconf.ConfigError
+			if !errors.As(err, &config) || config.Field != tt.field {
+				t.Errorf("got %#v, want a ConfigError for field %s", err, tt.field)
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q does not say %q", err, want)
+					t.Errorf("got error %q, want %q in it", err, want)
 				}
 			}
 		})
 	}
 }
 
-// A key that others can read is theirs to complain about, not ours: secrets
-// that an orchestrator mounts often look like that.
-func TestKeyFileModeDoesNotMatter(t *testing.T) {
-	c := folder(t.TempDir()).config(t, issue(t, "mail.example.org"))
+// A key file that everybody can read is no error: secrets mounted by an orchestrator
+// often have such a mode.
+func TestKeyFileModeIsIgnored(t *testing.T) {
+	c := testDir(t.TempDir()).config(t, issue(t, "mail.example.org"))
 	if err := os.Chmod(c.Keys[0], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	load(t, c)
 }
 
-func TestNotAfter(t *testing.T) {
+func TestNotAfterIsEarliest(t *testing.T) {
 	expired := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 	pairs := []identity{issue(t, "a.example.org"), sign(t, issue(t).key, expired, []string{"b.example.org"}), issue(t, "c.example.org")}
-	s := load(t, folder(t.TempDir()).config(t, pairs...))
+	s := load(t, testDir(t.TempDir()).config(t, pairs...))
 	if got := s.NotAfter(); !got.Equal(expired) {
-		t.Errorf("NotAfter is %v, want %v", got, expired)
+		t.Errorf("NotAfter: got %v, want %v", got, expired)
 	}
-	if got := served(t, s.Server("imap"), anyone("b.example.org")); !got.Equal(pairs[1].cert) {
-		t.Error("the expired certificate is not served")
+	if got := mustHandshake(t, s.Server("imap"), insecureClient("b.example.org")); !got.Equal(pairs[1].cert) {
+		t.Error("the expired certificate is not used")
 	}
 }

@@ -5,18 +5,15 @@ import (
 	"time"
 )
 
-// Watch reloads the files whenever their contents differ from those in use,
-// looking once per interval, which must be positive, until ctx ends. It
-// blocks; report is called from the same goroutine, with (true, nil) after a
-// change and (false, err) after a failure. Nothing is said about a look that
-// found no change or the same error as before: a renewal that went wrong is
-// one event, however long it lasts. Every look tries anew.
+// Watch calls Reload once per interval, which must be positive, until ctx is done. It
+// blocks, and calls report from the same goroutine: with (true, nil) after a change
+// and with (false, err) after a failure. It does not report an error again while the
+// error remains the same, so a failed renewal is one event however long it lasts.
 //
-// It polls because notifications miss what matters here: certificates are
-// often symbolic links of which a directory above is swapped (certbot,
-// Kubernetes secrets), bind-mounted single files, or on NFS. A look costs the
-// reading of a few small files, and the contents, unlike modification times,
-// cannot mislead.
+// Watch polls because file notifications miss common setups: symbolic links of which
+// a parent directory is replaced (certbot, Kubernetes secrets), bind-mounted files and
+// NFS. A poll reads a few small files and compares contents, which are reliable where
+// modification times are not.
 func (s *Source) Watch(ctx context.Context, interval time.Duration, report func(changed bool, err error)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

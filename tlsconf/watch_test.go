@@ -12,13 +12,13 @@ import (
 	"postern/tlsconf"
 )
 
-// watched runs Watch once a minute in false time.
+// watched is a Source whose Watch polls once a minute of the fake clock.
 type watched struct {
 	*tlsconf.Source
 	reports chan string // "changed" or the error
 }
 
-// watch starts Watch inside the bubble of the caller; it ends with the test.
+// watch starts Watch inside a synctest bubble. It ends with the test.
 func watch(t *testing.T, c tlsconf.Config) *watched {
 	t.Helper()
 	w := &watched{load(t, c), make(chan string, 100)}
@@ -30,7 +30,7 @@ func watch(t *testing.T, c tlsconf.Config) *watched {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-done // or synctest would call it a deadlock
+		<-done // synctest fails while a goroutine is left
 	})
 	return w
 }
@@ -42,12 +42,12 @@ func (w *watched) report(changed bool, err error) {
 	case !changed && err != nil:
 		w.reports <- err.Error()
 	default:
-		w.reports <- "contradiction"
+		w.reports <- "invalid report"
 	}
 }
 
-// looks lets Watch look n times and returns what it reported meanwhile.
-func (w *watched) looks(n int) (reports []string) {
+// polls waits for n polls and returns what they reported.
+func (w *watched) polls(n int) (reports []string) {
 	<-time.After(time.Duration(n) * time.Minute)
 	synctest.Wait()
 	for len(w.reports) > 0 {
@@ -56,8 +56,8 @@ func (w *watched) looks(n int) (reports []string) {
 	return reports
 }
 
-// expect checks that there is one report with each of want in it, in order.
-func expect(t *testing.T, got []string, want ...string) {
+// expectReports checks that got has one report for each of want, which contains it.
+func expectReports(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("got reports %q, want %q", got, want)
@@ -71,31 +71,31 @@ func expect(t *testing.T, got []string, want ...string) {
 
 func TestWatchReportsChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := folder(t.TempDir())
+		dir := testDir(t.TempDir())
 		c := dir.config(t, issue(t, "a.example.org"))
 		c.TicketKeyFile = dir.write(t, "tickets", ticketKey(1))
 		w := watch(t, c)
-		expect(t, w.looks(10))
+		expectReports(t, w.polls(10))
 		dir.config(t, issue(t, "b.example.org"))
-		expect(t, w.looks(10), "changed")
+		expectReports(t, w.polls(10), "changed")
 		if !w.Serves("b.example.org") {
 			t.Error("the new certificate is not served")
 		}
 		dir.write(t, "tickets", ticketKey(2))
-		expect(t, w.looks(1), "changed")
+		expectReports(t, w.polls(1), "changed")
 	})
 }
 
-// A file written again with the same contents is no change, however new.
+// Contents decide whether a file has changed, not its size or time.
 func TestWatchComparesContents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := folder(t.TempDir())
+		dir := testDir(t.TempDir())
 		pair := issue(t, "a.example.org")
 		w := watch(t, dir.config(t, pair))
 		dir.config(t, pair)
-		expect(t, w.looks(2))
+		expectReports(t, w.polls(2))
 
-		// And one with another of the same size and time is.
+		// Other contents with the same size and time are a change.
 		c := dir.config(t, pair)
 		before, err := os.Stat(c.Certs[0])
 		if err != nil {
@@ -107,43 +107,41 @@ func TestWatchComparesContents(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		expect(t, w.looks(1), "changed")
+		expectReports(t, w.polls(1), "changed")
 	})
 }
 
-// An error is said once, tried again at each look, and said anew if it comes
-// back after the files were good.
+// An error is reported once, and again after the files were valid.
 func TestWatchReportsErrorsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := folder(t.TempDir())
+		dir := testDir(t.TempDir())
 		pair := issue(t, "a.example.org")
 		c := dir.config(t, pair)
 		w := watch(t, c)
 		dir.write(t, "0.key", []byte("no key"))
-		expect(t, w.looks(10), c.Keys[0])
+		expectReports(t, w.polls(10), c.Keys[0])
 		if err := os.Remove(c.Certs[0]); err != nil {
 			t.Fatal(err)
 		}
-		expect(t, w.looks(10), "read certificate") // another error
+		expectReports(t, w.polls(10), "read certificate") // another error
 		dir.config(t, pair)
-		expect(t, w.looks(1)) // as it was
+		expectReports(t, w.polls(1)) // valid, and the same as at the start
 		dir.write(t, "0.key", []byte("no key"))
-		expect(t, w.looks(10), c.Keys[0]) // the first error again
+		expectReports(t, w.polls(10), c.Keys[0]) // the first error again
 		dir.config(t, issue(t, "b.example.org"))
-		expect(t, w.looks(10), "changed")
+		expectReports(t, w.polls(10), "changed")
 	})
 }
 
-// Certbot and Kubernetes do not write files: they swap symbolic links, of
-// which Kubernetes' is a directory.
-func TestWatchFollowsLinks(t *testing.T) {
+// Certbot and Kubernetes replace symbolic links, Kubernetes that of the directory.
+func TestWatchFollowsSymlinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := t.TempDir()
 		for _, version := range []string{"v1", "v2"} {
 			if err := os.Mkdir(filepath.Join(root, version), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			folder(filepath.Join(root, version)).config(t, issue(t, version+".example.org"))
+			testDir(filepath.Join(root, version)).config(t, issue(t, version+".example.org"))
 		}
 		link := func(to string) {
 			next := filepath.Join(root, "next")
@@ -158,19 +156,19 @@ func TestWatchFollowsLinks(t *testing.T) {
 		live := filepath.Join(root, "live")
 		w := watch(t, tlsconf.Config{Certs: []string{filepath.Join(live, "0.crt")}, Keys: []string{filepath.Join(live, "0.key")}})
 		link("v2")
-		expect(t, w.looks(3), "changed")
+		expectReports(t, w.polls(3), "changed")
 		if w.Serves("v1.example.org") || !w.Serves("v2.example.org") {
-			t.Error("the link was not followed")
+			t.Error("the symbolic link was not followed")
 		}
 	})
 }
 
-// Watch returns when its context ends and says nothing about it.
-func TestWatchEnds(t *testing.T) {
+// Watch returns without a report when its context is done.
+func TestWatchEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := load(t, folder(t.TempDir()).config(t, issue(t, "a.example.org")))
+		s := load(t, testDir(t.TempDir()).config(t, issue(t, "a.example.org")))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		s.Watch(ctx, time.Minute, func(changed bool, err error) { t.Errorf("report: %t, %v", changed, err) })
+		s.Watch(ctx, time.Minute, func(changed bool, err error) { t.Errorf("got report %t, %v, want none", changed, err) })
 	})
 }
