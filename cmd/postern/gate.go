@@ -84,10 +84,15 @@ func (g *gate) loadCerts() (err error) {
 	g.certs, err = tlsconf.Load(tlsconf.Config{
 		Certs: t.Certs, Keys: t.Keys, MinVersion: uint16(t.MinVersion), TicketKeyFile: string(t.TicketKeys),
 	})
-	if err != nil {
-		return wrong("TLS_CERT", "%v", err)
+	if config, ok := errors.AsType[*tlsconf.ConfigError](err); ok {
+		return wrong(tlsSettings[config.Field], "%v", err)
 	}
-	return nil
+	return err
+}
+
+// tlsSettings are the settings behind the fields of tlsconf.Config.
+var tlsSettings = map[string]string{
+	"Certs": "TLS_CERT", "Keys": "TLS_KEY", "MinVersion": "TLS_MIN", "TicketKeyFile": "TLS_TICKET_KEYS",
 }
 
 // makeLimiter makes the limiter. Its buckets begin full, and it knows whom it knew

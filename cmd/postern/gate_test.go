@@ -29,7 +29,7 @@ func TestOpenComplaints(t *testing.T) {
 		"an admin socket in no folder":   {"ADMIN_LISTEN=unix:/no/such/dir/s", "POSTERN_ADMIN_LISTEN: listen on /no/such/dir/s: bind: no such file or directory"},
 		"a certificate that is absent":   {"TLS_CERT=/no/such.crt", "POSTERN_TLS_CERT: "},
 		"a certificate that is none":     {"TLS_CERT=" + broken, "POSTERN_TLS_CERT: "},
-		"ticket keys that are none":      {"TLS_TICKET_KEYS=" + broken, "POSTERN_TLS_CERT: "},
+		"ticket keys that are none":      {"TLS_TICKET_KEYS=" + broken, "POSTERN_TLS_TICKET_KEYS: "},
 		"a port name instead of a port":  {"IMAPS_LISTEN=localhost:imaps", "POSTERN_IMAPS_LISTEN: \"localhost:imaps\": takes"},
 		"authorities that are no PEM":    {"BACKEND_TLS_CA=" + broken, "POSTERN_BACKEND_TLS_CA: "},
 		"state in a file":                {"STATE_DIR=" + broken, "POSTERN_STATE_DIR: mkdir " + broken + ": not a directory"},
