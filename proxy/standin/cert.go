@@ -20,9 +20,8 @@ import (
 // certificateLife is how long a certificate is valid. A demo may run for days.
 const certificateLife = 30 * 24 * time.Hour
 
-// Certificate is a self-signed certificate with its key, ECDSA on P-256. It is
-// its own authority: a client that is given CertPEM as a trusted root accepts
-// a server that presents it.
+// Certificate is a self-signed certificate with its key, ECDSA on P-256. It is its own
+// CA: a client with CertPEM as a trusted root accepts a server that presents it.
 type Certificate struct {
 	CertPEM []byte // the certificate, PEM
 	KeyPEM  []byte // its private key, PKCS #8 in PEM
@@ -30,12 +29,11 @@ type Certificate struct {
 	names []string
 }
 
-// NewCertificate makes a certificate for the given host names and IP
-// addresses, at least one. It is valid from an hour ago, so that a clock a
-// little behind accepts it, for 30 days.
+// NewCertificate makes a certificate for host names and IP addresses, at least one. It
+// is valid for 30 days, beginning an hour ago to allow for clocks that are behind.
 func NewCertificate(names ...string) (*Certificate, error) {
 	if len(names) == 0 {
-		return nil, errors.New("make certificate: no name given")
+		return nil, errors.New("make certificate: got no name, want at least 1")
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -60,8 +58,8 @@ func NewCertificate(names ...string) (*Certificate, error) {
 	}, nil
 }
 
-// certificateTemplate describes a certificate that is leaf and root in one;
-// OpenSSL and GnuTLS take a root only with the CA bit set.
+// certificateTemplate returns the template of a certificate that is both leaf and root.
+// OpenSSL and GnuTLS accept a root only if its CA bit is set.
 func certificateTemplate(names []string) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
@@ -88,8 +86,8 @@ func certificateTemplate(names []string) (*x509.Certificate, error) {
 	return c, nil
 }
 
-// Write stores the pair in dir as name.crt and name.key, the key readable by
-// its owner alone, and returns both paths. Files of that name are replaced.
+// Write writes the pair to dir as name.crt and name.key, and returns both paths. Only
+// the owner can read the key. Existing files are replaced.
 func (c *Certificate) Write(dir, name string) (certFile, keyFile string, err error) {
 	certFile = filepath.Join(dir, name+".crt")
 	keyFile = filepath.Join(dir, name+".key")
@@ -102,17 +100,18 @@ func (c *Certificate) Write(dir, name string) (certFile, keyFile string, err err
 	return certFile, keyFile, nil
 }
 
-// Server returns a TLS configuration that presents the certificate.
+// Server returns a TLS configuration that presents the certificate. It panics if
+// CertPEM and KeyPEM are not a pair.
 func (c *Certificate) Server() *tls.Config {
 	pair, err := tls.X509KeyPair(c.CertPEM, c.KeyPEM)
 	if err != nil {
-		panic("certificate does not match its own key: " + err.Error())
+		panic("load own certificate: " + err.Error())
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 }
 
-// Client returns a TLS configuration that trusts this certificate and no
-// other, and expects a server of its first name.
+// Client returns a TLS configuration that trusts this certificate only, with its first
+// name as the server name.
 func (c *Certificate) Client() *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(c.CertPEM)

@@ -12,22 +12,22 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 )
 
-// ServeIMAP runs an IMAP server (RFC 3501, RFC 9051) on ln for the given
-// accounts, each with its messages in INBOX. Mail lives in memory, changes are
-// kept until Close, and all connections of an account see them. Password
-// logins work without TLS; a wrong one gets NO [AUTHENTICATIONFAILED].
+// ServeIMAP runs an IMAP server (RFC 3501, RFC 9051) on ln for accounts, each with its
+// messages in INBOX. Mail is kept in memory until Close, and all connections of an
+// account share it. Password logins are allowed without TLS. The answer to a wrong
+// password is NO [AUTHENTICATIONFAILED].
 //
-// It takes over ln and closes it with the server. It fails, leaving ln alone,
-// when an account is given twice.
+// Closing the server closes ln. It returns an error, without closing ln, if two
+// accounts have the same name.
 func ServeIMAP(ln net.Listener, accounts []Account, o Options) (*Server, error) {
 	users := make(map[string]*imapmemserver.User, len(accounts))
 	for _, a := range accounts {
 		if users[a.Name] != nil {
-			return nil, fmt.Errorf("serve IMAP: account %q is given twice", a.Name)
+			return nil, fmt.Errorf("serve IMAP: got account %q twice, want unique names", a.Name)
 		}
 		user, err := newIMAPUser(a)
 		if err != nil {
-			return nil, fmt.Errorf("serve IMAP: fill inbox of %q: %w", a.Name, err)
+			return nil, fmt.Errorf("serve IMAP: append to INBOX of %q: %w", a.Name, err)
 		}
 		users[a.Name] = user
 	}
@@ -43,7 +43,7 @@ func ServeIMAP(ln net.Listener, accounts []Account, o Options) (*Server, error) 
 	return serve(tracked, func() { _ = srv.Serve(tracked) }), nil
 }
 
-// newIMAPUser makes a user whose INBOX holds the messages of a.
+// newIMAPUser returns a user with the messages of a in INBOX.
 func newIMAPUser(a Account) (*imapmemserver.User, error) {
 	user := imapmemserver.NewUser(a.Name, a.Secret)
 	if err := user.Create("INBOX", nil); err != nil {
@@ -57,8 +57,8 @@ func newIMAPUser(a Account) (*imapmemserver.User, error) {
 	return user, nil
 }
 
-// imapSession is one connection; it differs from go-imap's own only in that
-// it tells about its login.
+// imapSession is the session of one connection. It adds the Login hook to the session
+// of go-imap.
 type imapSession struct {
 	*imapmemserver.UserSession // nil before login
 	users                      map[string]*imapmemserver.User
@@ -68,8 +68,8 @@ type imapSession struct {
 
 var _ imapserver.SessionIMAP4rev2 = (*imapSession)(nil)
 
-// newIMAPSession is called first in the goroutine of connection c. After a bad
-// PROXY header it closes c, or imapserver would greet with its error.
+// newIMAPSession runs first in the goroutine of connection c. After an invalid PROXY
+// header it closes c, because imapserver would send the error as its greeting.
 func newIMAPSession(c *imapserver.Conn, users map[string]*imapmemserver.User, o Options) (imapserver.Session, *imapserver.GreetingData, error) {
 	conn := c.NetConn().(*conn)
 	peer, err := conn.peer()

@@ -8,24 +8,24 @@ import (
 	"github.com/pires/go-proxyproto/tlvparse"
 )
 
-// Peer is who a backend is told it talks to: the content of the PROXY header,
-// or of the socket when none was expected.
+// Peer is what a server knows about its client: from the PROXY header, or from the
+// socket when none is expected.
 type Peer struct {
-	Version int  // of the PROXY header: 1 or 2; 0 when none was expected
-	Local   bool // a LOCAL (v2) or UNKNOWN (v1) header: no client behind it
+	Version int  // of the PROXY header, 1 or 2; 0 when none is expected
+	Local   bool // the header is LOCAL (v2) or UNKNOWN (v1), such as of a health check
 
-	// Client is the announced address of the mail client. Without an
-	// announcement it is the remote end of the socket. An IPv4-mapped IPv6
-	// address stays as it was announced.
+	// Client is the address of the mail client according to the header, or the
+	// remote address of the socket. In an IPv6 header, an IPv4-mapped address is
+	// not unmapped.
 	Client netip.AddrPort
-	// Server is the announced address the client connected to, or the local
-	// end of the socket.
+	// Server is the address the client connected to according to the header, or
+	// the local address of the socket.
 	Server netip.AddrPort
 
-	TLS        bool   // the SSL TLV says the client is in TLS
+	TLS        bool   // the SSL TLV says that the client uses TLS
 	TLSVersion string // from the SSL TLV, such as "TLSv1.3"
 	Cipher     string // from the SSL TLV, such as "TLS_AES_128_GCM_SHA256"
-	TLSVerify  uint32 // from the SSL TLV; 0 claims a verified client certificate
+	TLSVerify  uint32 // from the SSL TLV; 0 means a verified client certificate
 	Authority  string // the AUTHORITY TLV, the host name the client asked for
 	ALPN       string // the ALPN TLV
 
@@ -37,8 +37,8 @@ func socketPeer(c net.Conn) Peer {
 	return Peer{Client: addrPort(c.RemoteAddr()), Server: addrPort(c.LocalAddr())}
 }
 
-// headerPeer is the Peer a header on connection c announces. It fails when the
-// TLVs are not well formed.
+// headerPeer is the Peer of connection c with header h. It returns an error for
+// malformed TLVs.
 func headerPeer(h *proxyproto.Header, c net.Conn) (Peer, error) {
 	p := socketPeer(c)
 	p.Version = int(h.Version)
@@ -61,7 +61,7 @@ func headerPeer(h *proxyproto.Header, c net.Conn) (Peer, error) {
 	return p, nil
 }
 
-// add takes note of one TLV.
+// add applies one TLV.
 func (p *Peer) add(tlv proxyproto.TLV) error {
 	p.TLVs = append(p.TLVs, tlv.Type)
 	switch tlv.Type {
@@ -81,8 +81,7 @@ func (p *Peer) add(tlv proxyproto.TLV) error {
 	return nil
 }
 
-// addrPort is the address and port of a, the zero value when it has none
-// (a pipe, for example).
+// addrPort is the address and port of a, the zero value if it is not a TCP address.
 func addrPort(a net.Addr) netip.AddrPort {
 	if tcp, ok := a.(*net.TCPAddr); ok {
 		return tcp.AddrPort()

@@ -1,4 +1,4 @@
-package standin
+package standin_test
 
 import (
 	"bufio"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/pires/go-proxyproto"
 	"github.com/pires/go-proxyproto/tlvparse"
+
+	"postern/proxy/standin"
 )
 
 // header is a PROXY header of the given version for a client 203.0.113.7.
@@ -24,7 +26,7 @@ func header(t *testing.T, version byte, tlvs ...proxyproto.TLV) *proxyproto.Head
 	return h
 }
 
-// sslTLV says that the client is in TLS.
+// sslTLV is the SSL TLV of a client in TLS 1.3.
 func sslTLV(t *testing.T) proxyproto.TLV {
 	t.Helper()
 	tlv, err := tlvparse.PP2SSL{Client: tlvparse.PP2_BITFIELD_CLIENT_SSL, Verify: 1, TLV: []proxyproto.TLV{
@@ -37,18 +39,18 @@ func sslTLV(t *testing.T) proxyproto.TLV {
 	return tlv
 }
 
-func TestLoginHookTellsThePeer(t *testing.T) {
+func TestHooksGetPeer(t *testing.T) {
 	client, server := netip.MustParseAddrPort("203.0.113.7:4000"), netip.MustParseAddrPort("192.0.2.1:993")
 	v2tls := header(t, 2, sslTLV(t),
 		proxyproto.TLV{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte("mail.example.org")},
 		proxyproto.TLV{Type: proxyproto.PP2_TYPE_ALPN, Value: []byte("imap")})
 	tests := map[string]struct {
 		header *proxyproto.Header
-		want   Peer
+		want   standin.Peer
 	}{
-		"v1": {header(t, 1), Peer{Version: 1, Client: client, Server: server}},
-		"v2": {header(t, 2), Peer{Version: 2, Client: client, Server: server}},
-		"v2 with TLVs": {v2tls, Peer{
+		"v1": {header(t, 1), standin.Peer{Version: 1, Client: client, Server: server}},
+		"v2": {header(t, 2), standin.Peer{Version: 2, Client: client, Server: server}},
+		"v2 with TLVs": {v2tls, standin.Peer{
 			Version: 2, Client: client, Server: server,
 			TLS: true, TLSVersion: "TLSv1.3", Cipher: "TLS_AES_128_GCM_SHA256", TLSVerify: 1,
 			Authority: "mail.example.org", ALPN: "imap",
@@ -59,11 +61,11 @@ func TestLoginHookTellsThePeer(t *testing.T) {
 	for protocol, login := range logins {
 		for name, tt := range tests {
 			t.Run(protocol+" "+name, func(t *testing.T) {
-				peers, told := make(chan Peer, 1), make(chan Login, 2)
-				s := start(t, protocol, Options{
+				peers, seen := make(chan standin.Peer, 1), make(chan standin.Login, 2)
+				s := start(t, protocol, standin.Options{
 					ProxyHeader: true,
-					Connect:     func(p Peer) { peers <- p },
-					Login:       func(l Login) { told <- l },
+					Connect:     func(p standin.Peer) { peers <- p },
+					Login:       func(l standin.Login) { seen <- l },
 				})
 				c := dial(t, s.Addr())
 				if _, err := tt.header.WriteTo(c); err != nil {
@@ -76,57 +78,55 @@ func TestLoginHookTellsThePeer(t *testing.T) {
 					if _, err := io.WriteString(c, strings.ReplaceAll(login, "%s", secret)); err != nil {
 						t.Fatal(err)
 					}
-					got, want := <-told, Login{Protocol: protocol, Account: "user", Accepted: secret != "wrong", Peer: tt.want}
+					got, want := <-seen, standin.Login{Protocol: protocol, Account: "user", Accepted: secret != "wrong", Peer: tt.want}
 					if !reflect.DeepEqual(got, want) {
-						t.Errorf("told\n     %+v\nwant %+v", got, want)
+						t.Errorf("Login hook:\ngot  %+v\nwant %+v", got, want)
 					}
 				}
 				if got := <-peers; !reflect.DeepEqual(got, tt.want) {
-					t.Errorf("connected\n     %+v\nwant %+v", got, tt.want)
+					t.Errorf("Connect hook:\ngot  %+v\nwant %+v", got, tt.want)
 				}
 			})
 		}
 	}
 }
 
-// A LOCAL header is a health check: the peer is the socket's, and the server
-// answers as ever.
+// After a LOCAL header, which health checks send, Peer has the addresses of the socket,
+// and the server greets as usual.
 func TestLocalHeader(t *testing.T) {
 	for protocol := range servers {
-		peers := make(chan Peer, 1)
-		s := start(t, protocol, Options{ProxyHeader: true, Connect: func(p Peer) { peers <- p }})
+		peers := make(chan standin.Peer, 1)
+		s := start(t, protocol, standin.Options{ProxyHeader: true, Connect: func(p standin.Peer) { peers <- p }})
 		c := dial(t, s.Addr())
 		h := &proxyproto.Header{Version: 2, Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}
 		if _, err := h.WriteTo(c); err != nil {
 			t.Fatal(err)
 		}
 		if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, "OK") {
-			t.Errorf("%s greets %q, %v", protocol, line, err)
+			t.Errorf("%s: got greeting %q, %v", protocol, line, err)
 		}
 		if p := <-peers; !p.Local || p.Version != 2 || p.Client.String() != c.LocalAddr().String() || p.TLS {
-			t.Errorf("%s: peer %+v", protocol, p)
+			t.Errorf("%s: got peer %+v, want the addresses of the socket", protocol, p)
 		}
 	}
 }
 
-// A mapped address in an IPv6 header is a mistake of the gate that tests must
-// be able to see.
-func TestMappedAddressIsNotHidden(t *testing.T) {
+// An IPv4-mapped address in an IPv6 header is an error of the proxy, which tests must be
+// able to detect.
+func TestMappedAddressIsNotUnmapped(t *testing.T) {
+	peers := make(chan standin.Peer, 1)
+	s := start(t, "imap", standin.Options{ProxyHeader: true, Connect: func(p standin.Peer) { peers <- p }})
 	h := header(t, 2)
 	h.TransportProtocol = proxyproto.TCPv6
-	p, err := headerPeer(h, nilConn{})
-	if err != nil || p.Client.String() != "[::ffff:203.0.113.7]:4000" {
-		t.Errorf("peer %+v, %v", p, err)
+	if _, err := h.WriteTo(dial(t, s.Addr())); err != nil {
+		t.Fatal(err)
+	}
+	if p := <-peers; p.Client.String() != "[::ffff:203.0.113.7]:4000" {
+		t.Errorf("got peer %+v, want the mapped address", p)
 	}
 }
 
-// nilConn is a connection without addresses.
-type nilConn struct{ net.Conn }
-
-func (nilConn) RemoteAddr() net.Addr { return nil }
-func (nilConn) LocalAddr() net.Addr  { return nil }
-
-func TestBadHeaderGetsNoAnswer(t *testing.T) {
+func TestInvalidHeaderGetsNoAnswer(t *testing.T) {
 	malformed := header(t, 2, proxyproto.TLV{Type: proxyproto.PP2_TYPE_SSL, Value: []byte{1}})
 	raw, err := malformed.Format()
 	if err != nil {
@@ -137,7 +137,7 @@ func TestBadHeaderGetsNoAnswer(t *testing.T) {
 			"none": "a LOGIN user pass\r\n", "half": "\r\n\r\n\x00", "bad SSL TLV": string(raw),
 		} {
 			t.Run(protocol+" "+name, func(t *testing.T) {
-				s := start(t, protocol, Options{ProxyHeader: true, Connect: func(p Peer) { t.Errorf("connected: %+v", p) }})
+				s := start(t, protocol, standin.Options{ProxyHeader: true, Connect: func(p standin.Peer) { t.Errorf("Connect hook called with %+v", p) }})
 				c := dial(t, s.Addr())
 				if _, err := io.WriteString(c, first); err != nil {
 					t.Fatal(err)
@@ -146,7 +146,7 @@ func TestBadHeaderGetsNoAnswer(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got, _ := io.ReadAll(c); len(got) > 0 {
-					t.Errorf("got %q", got)
+					t.Errorf("got %q, want no answer", got)
 				}
 			})
 		}

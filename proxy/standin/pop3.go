@@ -11,30 +11,30 @@ import (
 )
 
 const (
-	// pop3MaxLine bounds a command line. RFC 2449 section 4 says 255 octets,
-	// but a gate may send a long SASL initial response in one line.
+	// pop3MaxLine is the maximum length of a command line in octets. RFC 2449
+	// section 4 allows 255, but a proxy may send a longer SASL initial response.
 	pop3MaxLine = 20 << 10
-	// pop3MaxBad is how many bad commands in a row end the connection.
+	// pop3MaxBad is the number of consecutive bad commands that ends a connection.
 	pop3MaxBad = 10
 	// pop3Idle is the autologout timer of RFC 1939 section 3.
 	pop3Idle = 10 * time.Minute
-	// pop3Write is how long the client may take to read one batch of answers.
+	// pop3Write is the timeout of one write.
 	pop3Write = time.Minute
 )
 
-// ServePOP3 runs a POP3 server (RFC 1939, RFC 2449, RFC 5034) on ln for the
-// given accounts. Mail lives in memory. A session sees the messages that were
-// there at login; what it deletes is gone at QUIT, and only then. Several
-// sessions of one account may run at once, as Dovecot allows by default. A
-// wrong password gets -ERR [AUTH].
+// ServePOP3 runs a POP3 server (RFC 1939, RFC 2449, RFC 5034) on ln for accounts. Mail
+// is kept in memory. A session has the messages that existed at login; deletions take
+// effect at QUIT. An account may have several sessions at the same time, like Dovecot
+// allows by default. Password logins are allowed without TLS. The answer to a wrong
+// password is -ERR [AUTH].
 //
-// It takes over ln and closes it with the server. It fails, leaving ln alone,
-// when an account is given twice.
+// Closing the server closes ln. It returns an error, without closing ln, if two
+// accounts have the same name.
 func ServePOP3(ln net.Listener, accounts []Account, o Options) (*Server, error) {
 	users := make(map[string]*pop3User, len(accounts))
 	for _, a := range accounts {
 		if users[a.Name] != nil {
-			return nil, fmt.Errorf("serve POP3: account %q is given twice", a.Name)
+			return nil, fmt.Errorf("serve POP3: got account %q twice, want unique names", a.Name)
 		}
 		users[a.Name] = newPOP3User(a)
 	}
@@ -50,7 +50,7 @@ func ServePOP3(ln net.Listener, accounts []Account, o Options) (*Server, error) 
 	}), nil
 }
 
-// servePOP3Conn is the goroutine of one connection; it closes it.
+// servePOP3Conn serves one connection and closes it.
 func servePOP3Conn(c *conn, users map[string]*pop3User, o Options) {
 	defer c.Close()
 	peer, err := c.peer()
@@ -80,11 +80,11 @@ type pop3Session struct {
 
 	name string    // from USER, for the next PASS
 	drop *maildrop // nil before login
-	bad  int       // bad commands in a row
+	bad  int       // consecutive bad commands
 }
 
-// run answers commands until QUIT, too many bad ones, or the end of the
-// connection, which is the error.
+// run answers commands until QUIT or too many bad commands. Its error is that of the
+// connection.
 func (s *pop3Session) run() error {
 	for s.bad < pop3MaxBad {
 		line, err := s.readLine()
@@ -115,12 +115,11 @@ func (s *pop3Session) run() error {
 	return nil
 }
 
-// pop3Command answers one command. Its error is that of the connection, not of
-// the command.
+// pop3Command answers one command. Its error is that of the connection.
 type pop3Command func(s *pop3Session, arg string) error
 
-// The commands of the AUTHORIZATION and TRANSACTION states, RFC 1939 sections
-// 4, 5 and 7; QUIT is in both.
+// The commands of the AUTHORIZATION and TRANSACTION states (RFC 1939 sections 4, 5 and
+// 7). QUIT belongs to both and is handled by run.
 var (
 	pop3BeforeLogin = map[string]pop3Command{
 		"CAPA": (*pop3Session).capa, "USER": (*pop3Session).user,
@@ -133,10 +132,10 @@ var (
 	}
 )
 
-// readLine returns the next line without its end. Answers are sent first,
-// unless another command is here already (PIPELINING, RFC 2449 section 6.6).
+// readLine returns the next line without its line end. Before it waits for a line it
+// sends the buffered answers (PIPELINING, RFC 2449 section 6.6).
 func (s *pop3Session) readLine() (string, error) {
-	if waiting, _ := s.r.Peek(s.r.Buffered()); bytes.IndexByte(waiting, '\n') < 0 {
+	if buffered, _ := s.r.Peek(s.r.Buffered()); bytes.IndexByte(buffered, '\n') < 0 {
 		_ = s.conn.SetWriteDeadline(time.Now().Add(pop3Write))
 		if err := s.w.Flush(); err != nil {
 			return "", err
@@ -150,13 +149,13 @@ func (s *pop3Session) readLine() (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
 }
 
-// ok answers +OK. A failed write shows at the next Flush.
+// ok answers +OK. The next Flush returns the error of a failed write.
 func (s *pop3Session) ok(text string) {
 	fmt.Fprintf(s.w, "+OK %s\r\n", text)
 }
 
-// err answers -ERR, with a response code (RFC 2449 section 8) unless it is
-// empty. The text never repeats what the client sent.
+// err answers -ERR, with a response code (RFC 2449 section 8) unless code is empty. The
+// text never contains what the client sent.
 func (s *pop3Session) err(code, text string) {
 	if code != "" {
 		text = "[" + code + "] " + text
@@ -164,7 +163,7 @@ func (s *pop3Session) err(code, text string) {
 	fmt.Fprintf(s.w, "-ERR %s\r\n", text)
 }
 
-// multi answers +OK and lines, which need no dot-stuffing, and the final dot.
+// multi answers +OK, lines, none of which begins with a dot, and the final dot.
 func (s *pop3Session) multi(text string, lines ...string) {
 	s.ok(text)
 	for _, line := range lines {
@@ -173,8 +172,8 @@ func (s *pop3Session) multi(text string, lines ...string) {
 	fmt.Fprint(s.w, ".\r\n")
 }
 
-// capa lists what the server can do (RFC 2449 section 5). Ways to log in are
-// not offered to those who have.
+// capa answers CAPA (RFC 2449 section 5). Login capabilities are listed before login
+// only.
 func (s *pop3Session) capa(string) error {
 	caps := []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"}
 	if s.drop == nil {
@@ -184,8 +183,7 @@ func (s *pop3Session) capa(string) error {
 	return nil
 }
 
-// quit says goodbye and, after login, removes what was deleted (RFC 1939
-// section 6).
+// quit answers QUIT and, after login, removes deleted messages (RFC 1939 section 6).
 func (s *pop3Session) quit() {
 	if s.drop != nil {
 		s.drop.commit()

@@ -10,14 +10,13 @@ import (
 	"sync"
 )
 
-// pop3Message is one message as POP3 sends it: lines end in CRLF, the last one
-// too.
+// pop3Message is one message as POP3 sends it: every line ends in CRLF.
 type pop3Message struct {
-	uid  string // RFC 1939 section 7: 1 to 70 octets, unique in the maildrop
+	uid  string // for UIDL: 1 to 70 octets, unique in the maildrop (RFC 1939 section 7)
 	data []byte
 }
 
-// pop3User is an account and the mail it has now.
+// pop3User is an account with its current mail.
 type pop3User struct {
 	secret string
 
@@ -35,28 +34,28 @@ func newPOP3User(a Account) *pop3User {
 	return u
 }
 
-// canonicalLines ends every line of a message in CRLF.
+// canonicalLines returns m with CRLF at the end of every line.
 func canonicalLines(m []byte) []byte {
 	m = bytes.ReplaceAll(m, []byte("\r\n"), []byte("\n"))
 	m = append(bytes.TrimSuffix(m, []byte("\n")), '\n')
 	return bytes.ReplaceAll(m, []byte("\n"), []byte("\r\n"))
 }
 
-// maildrop starts a session's view of the mail.
+// maildrop returns the mail for a new session.
 func (u *pop3User) maildrop() *maildrop {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return &maildrop{user: u, mail: slices.Clone(u.mail), deleted: make([]bool, len(u.mail))}
 }
 
-// maildrop is the mail of one session, numbered from 1 as at login.
+// maildrop is the mail of one session. Message numbers are indexes plus 1.
 type maildrop struct {
 	user    *pop3User
 	mail    []*pop3Message
-	deleted []bool // marked, to go at commit
+	deleted []bool // by index, until commit
 }
 
-// commit takes the marked messages from the account.
+// commit removes the deleted messages from the account.
 func (d *maildrop) commit() {
 	d.user.mu.Lock()
 	defer d.user.mu.Unlock()
@@ -66,7 +65,7 @@ func (d *maildrop) commit() {
 	})
 }
 
-// size is the number of messages not marked, and their octets.
+// size returns the number of messages that are not deleted, and their size in octets.
 func (d *maildrop) size() (n, octets int) {
 	for i, m := range d.mail {
 		if !d.deleted[i] {
@@ -77,8 +76,8 @@ func (d *maildrop) size() (n, octets int) {
 	return n, octets
 }
 
-// find returns the message that arg numbers, and its index. It answers -ERR
-// and returns nil when there is none.
+// find returns the message with the number arg, and its index. If there is none it
+// answers -ERR and returns nil.
 func (s *pop3Session) find(arg string) (*pop3Message, int) {
 	n, err := strconv.ParseUint(arg, 10, 31)
 	i := int(n) - 1
@@ -103,18 +102,18 @@ func (s *pop3Session) uidl(arg string) error {
 	return s.listing(arg, func(m *pop3Message) string { return m.uid })
 }
 
-// listing answers LIST and UIDL: one message, or all that are not marked.
-func (s *pop3Session) listing(arg string, about func(*pop3Message) string) error {
+// listing answers LIST and UIDL, for one message or for all.
+func (s *pop3Session) listing(arg string, value func(*pop3Message) string) error {
 	if arg != "" {
 		if m, i := s.find(arg); m != nil {
-			s.ok(fmt.Sprintf("%d %s", i+1, about(m)))
+			s.ok(fmt.Sprintf("%d %s", i+1, value(m)))
 		}
 		return nil
 	}
 	var lines []string
 	for i, m := range s.drop.mail {
 		if !s.drop.deleted[i] {
-			lines = append(lines, fmt.Sprintf("%d %s", i+1, about(m)))
+			lines = append(lines, fmt.Sprintf("%d %s", i+1, value(m)))
 		}
 	}
 	s.multi(fmt.Sprintf("%d messages", len(lines)), lines...)
@@ -128,7 +127,7 @@ func (s *pop3Session) retr(arg string) error {
 	return nil
 }
 
-// top sends the header and the first lines of the body.
+// top sends the header and the first lines of the body of a message.
 func (s *pop3Session) top(arg string) error {
 	number, count, _ := strings.Cut(arg, " ")
 	n, err := strconv.ParseUint(count, 10, 31)
@@ -140,7 +139,7 @@ func (s *pop3Session) top(arg string) error {
 	if m == nil {
 		return nil
 	}
-	end := len(m.data) // without an empty line all of it is header
+	end := len(m.data) // a message without an empty line is all header
 	if i := bytes.Index(m.data, []byte("\r\n\r\n")); i >= 0 {
 		end = i + len("\r\n\r\n")
 	}
@@ -151,7 +150,8 @@ func (s *pop3Session) top(arg string) error {
 	return nil
 }
 
-// message answers +OK and the lines of data, dot-stuffed (RFC 1939 section 3).
+// message answers +OK, the lines of data, dot-stuffed (RFC 1939 section 3), and the
+// final dot.
 func (s *pop3Session) message(text string, data []byte) {
 	s.ok(text)
 	for line := range bytes.Lines(data) {
@@ -166,7 +166,7 @@ func (s *pop3Session) message(text string, data []byte) {
 func (s *pop3Session) dele(arg string) error {
 	if m, i := s.find(arg); m != nil {
 		s.drop.deleted[i] = true
-		s.ok("Marked")
+		s.ok("Deleted")
 	}
 	return nil
 }

@@ -2,8 +2,8 @@ package standin
 
 import "strings"
 
-// Samples returns a few messages to fill an inbox with: a plain one, one in
-// UTF-8 with lines that begin with a dot, and one with an attachment.
+// Samples returns three messages for an inbox: one in ASCII, one in UTF-8 with lines
+// that begin with a dot, and one with an attachment.
 func Samples() [][]byte {
 	var all [][]byte
 	for _, m := range []string{welcomeSample, dotSample, attachmentSample} {
@@ -13,17 +13,17 @@ func Samples() [][]byte {
 }
 
 const welcomeSample = `Date: Tue, 29 Mar 2022 06:00:00 +0000
-From: The gatekeeper <gatekeeper@example.org>
+From: Postern <postern@example.org>
 To: You <you@example.org>
-Subject: Welcome through the postern
+Subject: Welcome
 Message-ID: <welcome@postern.example.org>
 MIME-Version: 1.0
 Content-Type: text/plain; charset=us-ascii
 
 Hello,
 
-you read this through the gate: your mail program spoke to postern, postern
-asked its limiter, and only then the mail server behind it heard of you.
+your mail program has logged in through postern: the proxy asked its limiter,
+and then forwarded the login to the mail server.
 
 Try a wrong password a few times and see what happens.
 `
@@ -43,24 +43,24 @@ Grüße aus Köln, naïve façade, 你好.
 `
 
 const attachmentSample = `Date: Tue, 29 Mar 2022 06:10:00 +0000
-From: The gatekeeper <gatekeeper@example.org>
+From: Postern <postern@example.org>
 To: You <you@example.org>
 Subject: A key for you
 Message-ID: <key@postern.example.org>
 MIME-Version: 1.0
-Content-Type: multipart/mixed; boundary="gate"
+Content-Type: multipart/mixed; boundary="part"
 
---gate
+--part
 Content-Type: text/plain; charset=us-ascii
 
 The key is attached.
 
---gate
+--part
 Content-Type: application/octet-stream; name="key.bin"
 Content-Transfer-Encoding: base64
 Content-Disposition: attachment; filename="key.bin"
 
 cG9zdGVybg==
 
---gate--
+--part--
 `

@@ -1,3 +1,15 @@
+// Package standin provides certificates and small mail servers that replace the rest of
+// a mail site in the demo, in benchmarks and in tests.
+//
+// The servers are backends for a proxy: they can require a PROXY header, like Dovecot
+// behind a proxy, and report the client in it to their user (Peer). ServeIMAP and
+// ServePOP3 serve mail. Accept leaves the protocol to its caller. NewCertificate makes
+// a self-signed certificate and matching TLS configurations.
+//
+// The package stops short of a real mail server: mail is kept in memory, passwords are
+// accepted without TLS and are not limited. Do not use it in production. It does not
+// import package testing, since the demo is part of the daemon; package mailtest has
+// what only tests need.
 package standin
 
 import (
@@ -10,65 +22,63 @@ import (
 )
 
 const (
-	// headerTimeout is how long a connection may take over its PROXY header;
-	// Dovecot's haproxy_timeout is the same.
+	// headerTimeout is the timeout for reading the PROXY header. It is that of
+	// Dovecot (haproxy_timeout).
 	headerTimeout = 3 * time.Second
-	// acceptPause is the wait after an accept error, such as running out of
-	// file descriptors.
+	// acceptPause is the wait after an accept error, such as too many open files.
 	acceptPause = 50 * time.Millisecond
 )
 
-// Account is one mail user of a stand-in server.
+// Account is a mail account of a server.
 type Account struct {
-	Name     string   // as given at login, compared octet by octet
-	Secret   string   // the password, likewise
-	Messages [][]byte // RFC 5322 messages in the inbox at the start
+	Name     string   // compared octet by octet
+	Secret   string   // the password, compared octet by octet
+	Messages [][]byte // the inbox at the start, in RFC 5322 format
 }
 
-// Login is one decided login at a stand-in server.
+// Login is a login attempt at a server.
 type Login struct {
 	Protocol string // "imap" or "pop3"
-	Account  string // the name as sent, known or not
+	Account  string // the name as sent, even if there is no such account
 	Accepted bool
-	Peer     Peer // who the gate said the client is
+	Peer     Peer
 }
 
-// Options adjust a stand-in server. The zero value expects no PROXY header and
-// tells nobody.
+// Options are the options of a server. With the zero value it expects no PROXY header
+// and calls no hook.
 type Options struct {
-	// ProxyHeader demands a PROXY header, version 1 or 2, at the beginning of
-	// every connection; one without is closed unanswered. When false a header
-	// is not looked for, and is a bad command to the server.
+	// ProxyHeader requires a PROXY header, version 1 or 2, at the start of every
+	// connection. A connection without a valid one is closed without an answer. If
+	// it is false, a PROXY header is a bad command.
 	ProxyHeader bool
-	// Connect, if set, is called for every connection once its header is read.
+	// Connect, if set, is called for every connection after its header is read.
 	Connect func(Peer)
-	// Login, if set, is called for every login before its answer is sent.
+	// Login, if set, is called for every login attempt before it is answered.
 	//
-	// Both are called from the goroutine of the connection: several at once.
+	// Both hooks are called from the goroutines of the connections, concurrently.
 	Login func(Login)
 }
 
-// connected tells whoever asked about a connection.
+// connected calls the Connect hook.
 func (o Options) connected(p Peer) {
 	if o.Connect != nil {
 		o.Connect(p)
 	}
 }
 
-// loggedIn tells whoever asked about a login.
+// loggedIn calls the Login hook.
 func (o Options) loggedIn(l Login) {
 	if o.Login != nil {
 		o.Login(l)
 	}
 }
 
-// Server is a running stand-in mail server. Its passwords arrive in clear
-// text: TLS has ended in front of it. Close ends it.
+// Server is a running server. The user closes it.
 type Server struct {
 	ln *listener
 }
 
-// serve runs accept in the background. It must return once ln is closed.
+// serve runs accept in the background. accept must return when ln is closed.
 func serve(ln *listener, accept func()) *Server {
 	ln.busy.Go(accept)
 	return &Server{ln: ln}
@@ -77,12 +87,49 @@ func serve(ln *listener, accept func()) *Server {
 // Addr is the address the server listens on.
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
-// Close stops listening, closes every connection and returns when all of them
-// are done; no hook is called after that. Closing again is harmless.
+// Close closes the listener and every connection, and returns when their goroutines
+// have ended. No hook is called afterwards. It may be called again.
 func (s *Server) Close() error { return s.ln.Close() }
 
-// listener hands out connections that know their Peer, and closes those still
-// open when it is closed itself. Its Accept never fails before that.
+// Accept accepts connections on ln for a backend whose protocol the caller speaks. It
+// reads the PROXY header of each if o.ProxyHeader is set, calls o.Connect, and sends
+// the connection to the channel. The receiver closes it. After an invalid header it
+// closes the connection and calls failed. Closing the Server closes ln and the
+// connections that were not received.
+func Accept(ln net.Listener, o Options, failed func(error)) (<-chan net.Conn, *Server) {
+	tracked := newListener(ln, o)
+	accepted := make(chan net.Conn)
+	srv := serve(tracked, func() {
+		for {
+			c, err := tracked.Accept()
+			if err != nil {
+				return
+			}
+			go deliver(c.(*conn), o, accepted, failed)
+		}
+	})
+	return accepted, srv
+}
+
+// deliver reads the header of c and sends c to accepted.
+func deliver(c *conn, o Options, accepted chan<- net.Conn, failed func(error)) {
+	peer, err := c.peer()
+	if err != nil {
+		failed(err)
+		c.Close()
+		return
+	}
+	o.connected(peer)
+	c.untrack()
+	select {
+	case accepted <- c:
+	case <-c.ln.done:
+		c.Close()
+	}
+}
+
+// listener tracks the connections it accepts, and closes those still open when it is
+// closed. Its Accept returns no error before that.
 type listener struct {
 	net.Listener
 	header bool // every connection begins with a PROXY header
@@ -103,13 +150,13 @@ func newListener(ln net.Listener, o Options) *listener {
 	}
 }
 
-// Accept waits for the next connection. It does not read from it: the header
-// is read by whoever asks for the Peer. The error is always net.ErrClosed.
+// Accept implements net.Listener. It does not read the PROXY header, which could block;
+// conn.peer does. Its error is always net.ErrClosed.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
-			return l.add(c)
+			return l.track(c)
 		}
 		if errors.Is(err, net.ErrClosed) {
 			return nil, net.ErrClosed
@@ -122,8 +169,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// add takes c in, or closes it when the listener is closed already.
-func (l *listener) add(raw net.Conn) (net.Conn, error) {
+// track adds raw to the open connections, or closes it if the listener is closed.
+func (l *listener) track(raw net.Conn) (net.Conn, error) {
 	c := &conn{Conn: raw, raw: raw, ln: l}
 	if l.header {
 		c.proxied = proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.REQUIRE),
@@ -141,7 +188,7 @@ func (l *listener) add(raw net.Conn) (net.Conn, error) {
 	return c, nil
 }
 
-// Close closes the listener and its connections, and waits for their ends.
+// Close closes the listener and its connections, and waits until they are untracked.
 func (l *listener) Close() error {
 	l.mu.Lock()
 	open := l.open
@@ -153,14 +200,13 @@ func (l *listener) Close() error {
 		err = l.Listener.Close()
 	}
 	for c := range open {
-		c.raw.Close() // its goroutine sees that and calls c.Close
+		c.raw.Close() // the goroutine of c then calls c.Close
 	}
 	l.busy.Wait()
 	return err
 }
 
-// conn is a connection to a stand-in server. Its own goroutine closes
-// it, whatever ended it.
+// conn is a connection of a listener. The goroutine that serves it closes it.
 type conn struct {
 	net.Conn // raw, or proxied over it
 	raw      net.Conn
@@ -169,41 +215,37 @@ type conn struct {
 	once     sync.Once
 }
 
-// peer reads the PROXY header, if one is expected, and tells what it said. An
-// error means that the header is missing, late or malformed.
+// peer returns the Peer, which it reads from the PROXY header if one is expected.
 func (c *conn) peer() (Peer, error) {
 	if c.proxied == nil {
 		return socketPeer(c.raw), nil
 	}
 	h := c.proxied.ProxyHeader()
 	if h == nil {
-		return Peer{}, errors.New("read PROXY header: missing, late or malformed")
+		return Peer{}, errors.New("read PROXY header: got a missing, late or malformed one, want version 1 or 2")
 	}
 	return headerPeer(h, c.raw)
 }
 
-// CloseWrite ends the sending direction. On a connection that knows no such
-// thing, like a pipe, it returns errors.ErrUnsupported.
-func (c *conn) CloseWrite() error { return closeWrite(c.raw) }
-
-// closeWrite ends the sending direction of c, or returns errors.ErrUnsupported.
-func closeWrite(c net.Conn) error {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
+// CloseWrite shuts down the writing side. On a connection without that operation, such
+// as a pipe, it returns errors.ErrUnsupported.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.raw.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
 }
 
-// Close closes the connection and signs it off.
+// Close closes and untracks the connection.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.leave()
+	c.untrack()
 	return err
 }
 
-// leave signs the connection off: the listener no longer closes it, nor waits
-// for it.
-func (c *conn) leave() {
+// untrack removes the connection from its listener, which then neither closes it nor
+// waits for it.
+func (c *conn) untrack() {
 	c.once.Do(func() {
 		c.ln.mu.Lock()
 		delete(c.ln.open, c)

@@ -1,4 +1,4 @@
-package standin
+package standin_test
 
 import (
 	"bufio"
@@ -6,16 +6,20 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"postern/proxy/mailtest"
+	"postern/proxy/standin"
 )
 
-// testAccounts are those the scripts in testdata log in to.
-var testAccounts = []Account{{
+// testAccounts has the account of the scripts in testdata.
+var testAccounts = []standin.Account{{
 	Name: "user", Secret: "pa ss",
 	Messages: [][]byte{
 		[]byte("Subject: one\r\n\r\nfirst\r\n.dot\r\nlast\r\n"),
@@ -40,17 +44,17 @@ func dial(t *testing.T, addr net.Addr) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 	return c
 }
 
-// servers are the two stand-ins by protocol.
-var servers = map[string]func(net.Listener, []Account, Options) (*Server, error){
-	"imap": ServeIMAP, "pop3": ServePOP3,
+// servers has the two servers by protocol.
+var servers = map[string]func(net.Listener, []standin.Account, standin.Options) (*standin.Server, error){
+	"imap": standin.ServeIMAP, "pop3": standin.ServePOP3,
 }
 
-// start runs a stand-in of the given protocol until the test ends.
-func start(t *testing.T, protocol string, o Options) *Server {
+// start runs a server until the test ends.
+func start(t *testing.T, protocol string, o standin.Options) *standin.Server {
 	t.Helper()
 	s, err := servers[protocol](listen(t), testAccounts, o)
 	if err != nil {
@@ -60,45 +64,45 @@ func start(t *testing.T, protocol string, o Options) *Server {
 	return s
 }
 
-// Close ends idle and logged-in connections and waits for them.
-func TestCloseEndsEverything(t *testing.T) {
+// Close ends idle and new connections and waits for them.
+func TestCloseEndsConnections(t *testing.T) {
 	for protocol := range servers {
-		s := start(t, protocol, Options{})
+		s := start(t, protocol, standin.Options{})
 		c := dial(t, s.Addr())
 		r := bufio.NewReader(c)
 		if _, err := r.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
-		waiting := dial(t, s.Addr())
+		unread := dial(t, s.Addr())
 		for range 2 {
 			if err := s.Close(); err != nil {
 				t.Errorf("%s: close: %v", protocol, err)
 			}
 		}
 		if _, err := r.ReadByte(); err == nil {
-			t.Errorf("%s: connection outlived the server", protocol)
+			t.Errorf("%s: the connection is still open", protocol)
 		}
-		if _, err := io.ReadAll(waiting); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: new connection outlived the server", protocol)
+		if _, err := io.ReadAll(unread); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the new connection is still open", protocol)
 		}
 		if _, err := net.Dial("tcp", s.Addr().String()); err == nil {
-			t.Errorf("%s: still listens", protocol)
+			t.Errorf("%s: the server still listens", protocol)
 		}
 	}
 }
 
-func TestAccountGivenTwice(t *testing.T) {
+func TestAccountNamesMustBeUnique(t *testing.T) {
 	for protocol, serve := range servers {
 		ln := listen(t)
 		defer ln.Close()
-		_, err := serve(ln, []Account{{Name: "a"}, {Name: "a"}}, Options{})
-		if err == nil || !strings.Contains(err.Error(), `"a" is given twice`) {
-			t.Errorf("%s: %v", protocol, err)
+		_, err := serve(ln, []standin.Account{{Name: "a"}, {Name: "a"}}, standin.Options{})
+		if err == nil || !strings.Contains(err.Error(), `account "a" twice`) {
+			t.Errorf("%s: got %v, want an error that names the account", protocol, err)
 		}
 	}
 }
 
-// faultyListener fails once before it accepts.
+// faultyListener returns one error before it accepts.
 type faultyListener struct {
 	net.Listener
 	failed bool
@@ -112,21 +116,20 @@ func (l *faultyListener) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-func TestAcceptErrorIsSurvived(t *testing.T) {
-	s, err := ServePOP3(&faultyListener{Listener: listen(t)}, nil, Options{})
+func TestServesAfterAcceptError(t *testing.T) {
+	s, err := standin.ServePOP3(&faultyListener{Listener: listen(t)}, nil, standin.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	if line, err := bufio.NewReader(dial(t, s.Addr())).ReadString('\n'); err != nil {
-		t.Errorf("got %q, %v", line, err)
+		t.Errorf("got greeting %q, %v", line, err)
 	}
 }
 
-// The IMAP stand-in is a whole server: what is appended can be fetched.
-func TestIMAPKeepsMail(t *testing.T) {
-	accounts := []Account{{Name: "zoë@example.org", Secret: `a"b\c`, Messages: Samples()}}
-	s, err := ServeIMAP(listen(t), accounts, Options{})
+func TestIMAPServesMessages(t *testing.T) {
+	accounts := []standin.Account{{Name: "zoë@example.org", Secret: `a"b\c`, Messages: standin.Samples()}}
+	s, err := standin.ServeIMAP(listen(t), accounts, standin.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,20 +140,41 @@ func TestIMAPKeepsMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	selected, err := c.Select("INBOX", nil).Wait()
-	if err != nil || int(selected.NumMessages) != len(Samples()) {
-		t.Fatalf("INBOX: %+v, %v", selected, err)
+	if err != nil || int(selected.NumMessages) != len(standin.Samples()) {
+		t.Fatalf("SELECT INBOX: got %+v, %v, want %d messages", selected, err, len(standin.Samples()))
 	}
-	whole := &imap.FetchItemBodySection{}
+	section := &imap.FetchItemBodySection{}
 	got, err := c.Fetch(imap.SeqSetNum(2), &imap.FetchOptions{
-		Envelope: true, BodySection: []*imap.FetchItemBodySection{whole},
+		Envelope: true, BodySection: []*imap.FetchItemBodySection{section},
 	}).Collect()
 	if err != nil || len(got) != 1 {
-		t.Fatalf("fetch: %v, %v", got, err)
+		t.Fatalf("FETCH: got %v, %v, want 1 message", got, err)
 	}
-	if body := got[0].FindBodySection(whole); string(body) != string(Samples()[1]) {
-		t.Errorf("message is %q", body)
+	if body := got[0].FindBodySection(section); string(body) != string(standin.Samples()[1]) {
+		t.Errorf("got message %q, want the second sample", body)
 	}
 	if subject := got[0].Envelope.Subject; subject != "Dots and umlauts …" {
-		t.Errorf("subject %q", subject)
+		t.Errorf("got subject %q", subject)
+	}
+}
+
+// The scripts of one file use one server, in the order of the file.
+func TestScripts(t *testing.T) {
+	for protocol := range servers {
+		file := protocol + ".dlg"
+		data, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts, err := mailtest.ParseScripts(file, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := start(t, protocol, standin.Options{})
+		for _, script := range scripts {
+			t.Run(script.Name, func(t *testing.T) {
+				script.Play(t, mailtest.Endpoints{Client: dial(t, server.Addr())})
+			})
+		}
 	}
 }
