@@ -64,7 +64,7 @@ func (b *blackbox) twice(t *testing.T, door, name, login string, from netip.Addr
 		t.Error(err)
 		return
 	}
-	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Patience: blackboxPatience})
+	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Timeout: blackboxPatience})
 	b.askedOnce(t, name, from)
 }
 

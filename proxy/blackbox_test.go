@@ -142,7 +142,7 @@ func (b *blackbox) play(t *testing.T, scripts []mailtest.Script) {
 			for i := range next {
 				t.Run(scripts[i].Name, func(t *testing.T) {
 					client := b.dial(t, scripts[i].Listener, blackboxClient(i))
-					scripts[i].Play(t, mailtest.Endpoints{Client: client, Patience: blackboxPatience})
+					scripts[i].Play(t, mailtest.Endpoints{Client: client, Timeout: blackboxPatience})
 				})
 			}
 		})

@@ -25,45 +25,43 @@ import (
 )
 
 const (
-	// dovecotPatience bounds starting and stopping, and the wait for a log line.
-	dovecotPatience = 20 * time.Second
-	// dovecotPoll is the pause between two looks at something that has no way
-	// to tell when it is there.
+	// dovecotTimeout is the timeout of start, stop and WaitLog.
+	dovecotTimeout = 20 * time.Second
+	// dovecotPoll is the interval of polling for what has no notification.
 	dovecotPoll = 10 * time.Millisecond
-	// dovecotTries is how often to start when another program takes a port.
-	dovecotTries = 5
+	// dovecotAttempts is the maximum of starts when another program takes a port.
+	dovecotAttempts = 5
 )
 
-// DovecotConfig says how a Dovecot for tests differs from the usual. The zero
-// value is a good one.
+// DovecotConfig is the configuration of a Dovecot. The zero value is valid.
 type DovecotConfig struct {
-	Accounts []standin.Account // DovecotAccounts when nil
-	Settings string            // lines for the end of its configuration, where they win
+	Accounts []standin.Account // nil means DovecotAccounts
+	Settings string            // lines for the end of dovecot.conf, which override the others
 }
 
-// Dovecot is a running Dovecot 2.3 with a configuration, ports and accounts of
-// its own on loopback. All addresses are host:port. Clear-text logins need TLS,
-// or a PROXY header that says so; from loopback itself they are allowed.
+// Dovecot is a running Dovecot 2.3 on loopback. Its addresses are host:port. Password
+// logins need TLS, or a PROXY header that says that the client uses TLS. Without a
+// header they are allowed, since loopback counts as secure.
 type Dovecot struct {
-	IMAPProxy, POP3Proxy string // want a PROXY header, STARTTLS or STLS offered
-	IMAP, POP3           string // without header, STARTTLS or STLS offered
-	IMAPS, POP3S         string // without header, TLS from the start
+	IMAPProxy, POP3Proxy string // require a PROXY header, offer STARTTLS or STLS
+	IMAP, POP3           string // no header, offer STARTTLS or STLS
+	IMAPS, POP3S         string // no header, implicit TLS
 
 	Certificate *standin.Certificate // for localhost and 127.0.0.1
 	Accounts    []standin.Account
 
-	dir    string
-	tokens *http.Server
-	exited chan struct{}        // closed when the process is gone
-	signal func(syscall.Signal) // signals the process
-	once   sync.Once
+	dir         string
+	tokenServer *http.Server
+	exited      chan struct{}        // closed when the process has ended
+	signal      func(syscall.Signal) // signals the process
+	once        sync.Once
 }
 
-// errNoDovecot wraps the reasons why Dovecot cannot be run here at all.
-var errNoDovecot = errors.New("no Dovecot to test with")
+// errUnavailable is the error where Dovecot cannot run at all.
+var errUnavailable = errors.New("Dovecot is not available")
 
-// StartDovecot runs a Dovecot until the test ends. Where there is none, or the
-// test is not run by root, it skips the test; with CI=true it fails it.
+// StartDovecot runs a Dovecot until the test ends. If Dovecot is not installed or the
+// test does not run as root, it skips the test, or fails it if CI=true.
 func StartDovecot(t testing.TB, c DovecotConfig) *Dovecot {
 	t.Helper()
 	d, err := NewDovecot(c)
@@ -74,27 +72,27 @@ func StartDovecot(t testing.TB, c DovecotConfig) *Dovecot {
 	return d
 }
 
-// skipOrFail ends a test for which no Dovecot could be started.
+// skipOrFail ends a test after Dovecot could not be started.
 func skipOrFail(t testing.TB, err error) {
 	t.Helper()
-	if errors.Is(err, errNoDovecot) && os.Getenv("CI") != "true" {
+	if errors.Is(err, errUnavailable) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
 	t.Fatal(err)
 }
 
-// SharedDovecot is one Dovecot for all tests of a package. Its TestMain calls
-// Close behind m.Run.
+// SharedDovecot is one Dovecot for all tests of a package. TestMain calls Close after
+// m.Run.
 type SharedDovecot struct {
-	Config DovecotConfig // to be set before the first Get
+	Config DovecotConfig // set before the first Get
 
 	once sync.Once
 	d    *Dovecot
 	err  error
 }
 
-// Get returns the Dovecot, which the first call starts. It skips or fails t
-// like StartDovecot.
+// Get returns the Dovecot, which the first call starts. It skips or fails t like
+// StartDovecot.
 func (s *SharedDovecot) Get(t testing.TB) *Dovecot {
 	t.Helper()
 	s.once.Do(func() { s.d, s.err = NewDovecot(s.Config) })
@@ -104,56 +102,56 @@ func (s *SharedDovecot) Get(t testing.TB) *Dovecot {
 	return s.d
 }
 
-// Close ends the Dovecot if it was ever started.
+// Close ends the Dovecot if it was started.
 func (s *SharedDovecot) Close() {
-	s.once.Do(func() { s.err = fmt.Errorf("%w: closed", errNoDovecot) })
+	s.once.Do(func() { s.err = fmt.Errorf("%w: closed", errUnavailable) })
 	if s.d != nil {
 		s.d.Close()
 	}
 }
 
-// NewDovecot runs a Dovecot until Close. It returns once all its ports answer.
+// NewDovecot runs a Dovecot until Close. It returns when the servers answer.
 func NewDovecot(c DovecotConfig) (*Dovecot, error) {
-	program, err := findDovecot()
+	program, err := lookupDovecot()
 	if err != nil {
 		return nil, err
 	}
 	if c.Accounts == nil {
 		c.Accounts = DovecotAccounts()
 	}
-	for try := 1; ; try++ {
-		d, err := tryDovecot(program, c)
+	for attempt := 1; ; attempt++ {
+		d, err := launchDovecot(program, c)
 		if err == nil {
 			return d, nil
 		}
-		if try == dovecotTries || !strings.Contains(err.Error(), "Address already in use") {
+		if attempt == dovecotAttempts || !strings.Contains(err.Error(), "Address already in use") {
 			return nil, fmt.Errorf("start Dovecot: %w", err)
 		}
 	}
 }
 
-// findDovecot returns the program, or why it cannot be used.
-func findDovecot() (string, error) {
+// lookupDovecot returns the path of the program, or why it cannot be used.
+func lookupDovecot() (string, error) {
 	if os.Getuid() != 0 {
-		return "", fmt.Errorf("%w: it must be started by root", errNoDovecot)
+		return "", fmt.Errorf("%w: got user ID %d, want 0", errUnavailable, os.Getuid())
 	}
 	program, err := exec.LookPath("dovecot")
 	if err != nil {
-		program = "/usr/sbin/dovecot" // not in everyone's PATH
+		program = "/usr/sbin/dovecot" // often not in PATH
 	}
 	version, err := exec.Command(program, "--version").Output()
 	if err != nil {
-		return "", fmt.Errorf("%w: %w; on Debian install dovecot-imapd and dovecot-pop3d", errNoDovecot, err)
+		return "", fmt.Errorf("%w: %w; on Debian install dovecot-imapd and dovecot-pop3d", errUnavailable, err)
 	}
 	if !strings.HasPrefix(string(version), "2.3.") {
-		return "", fmt.Errorf("%w: the configuration is for version 2.3, this is %s", errNoDovecot, strings.TrimSpace(string(version)))
+		return "", fmt.Errorf("%w: got version %s, want 2.3", errUnavailable, strings.TrimSpace(string(version)))
 	}
 	return program, nil
 }
 
-// tryDovecot starts program once, on ports that were free a moment ago.
-func tryDovecot(program string, c DovecotConfig) (*Dovecot, error) {
-	// The sockets in this folder need short paths: no t.TempDir.
+// launchDovecot starts program once, on ports that were free just before.
+func launchDovecot(program string, c DovecotConfig) (*Dovecot, error) {
+	// Not t.TempDir: the paths of Unix sockets in this directory must be short.
 	dir, err := os.MkdirTemp("", "dovecot-")
 	if err != nil {
 		return nil, err
@@ -169,7 +167,7 @@ func tryDovecot(program string, c DovecotConfig) (*Dovecot, error) {
 		err = d.ready()
 	}
 	if err == nil {
-		err = indexAll(conf)
+		err = indexInboxes(conf)
 	}
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, d.Logs())
@@ -179,8 +177,8 @@ func tryDovecot(program string, c DovecotConfig) (*Dovecot, error) {
 	return d, nil
 }
 
-// run starts the process. Its parent thread must live on for Pdeathsig, which
-// ends Dovecot when the test process dies without Close.
+// run starts the process. Pdeathsig ends Dovecot when the test process dies without
+// Close; it is bound to the parent thread, so that thread is locked until the end.
 func (d *Dovecot) run(program, conf string) error {
 	output, err := os.Create(filepath.Join(d.dir, "output"))
 	if err != nil {
@@ -209,10 +207,10 @@ func (d *Dovecot) run(program, conf string) error {
 	return nil
 }
 
-// ready waits for the greeting of every clear-text port; the others belong to
-// the same processes.
+// ready waits for the greetings of the ports without TLS. The same processes serve the
+// others.
 func (d *Dovecot) ready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), dovecotPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), dovecotTimeout)
 	defer cancel()
 	for _, addr := range []string{d.IMAP, d.POP3} {
 		for {
@@ -222,7 +220,7 @@ func (d *Dovecot) ready() error {
 			}
 			select {
 			case <-d.exited:
-				return errors.New("it ended at once")
+				return errors.New("the process has ended")
 			case <-ctx.Done():
 				return fmt.Errorf("no greeting: %w", err)
 			case <-time.After(dovecotPoll):
@@ -232,7 +230,7 @@ func (d *Dovecot) ready() error {
 	return nil
 }
 
-// greets returns nil when addr says something.
+// greets returns nil when it gets a greeting from addr.
 func greets(ctx context.Context, addr string) error {
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "tcp", addr)
@@ -246,24 +244,24 @@ func greets(ctx context.Context, addr string) error {
 	return err
 }
 
-// Close ends Dovecot with all its connections and removes its files.
+// Close ends Dovecot and its connections, and removes its files.
 func (d *Dovecot) Close() {
 	d.once.Do(func() {
 		d.signal(syscall.SIGTERM)
 		select {
 		case <-d.exited:
-		case <-time.After(dovecotPatience):
-			d.signal(syscall.SIGKILL) // its children notice and end too
+		case <-time.After(dovecotTimeout):
+			d.signal(syscall.SIGKILL) // the other processes end with their master
 			<-d.exited
 		}
-		if d.tokens != nil {
-			_ = d.tokens.Close()
+		if d.tokenServer != nil {
+			_ = d.tokenServer.Close()
 		}
 		_ = os.RemoveAll(d.dir)
 	})
 }
 
-// Logs is everything Dovecot has logged, to its file and before it had one.
+// Logs returns everything that Dovecot has logged.
 func (d *Dovecot) Logs() string {
 	var all strings.Builder
 	for _, name := range []string{"output", "log"} {
@@ -275,11 +273,11 @@ func (d *Dovecot) Logs() string {
 	return all.String()
 }
 
-// WaitLog waits for a log line that contains all the given parts and returns
-// it. It fails t when none comes.
+// WaitLog waits for a log line that contains all parts, and returns it. It fails t after
+// a timeout.
 func (d *Dovecot) WaitLog(t testing.TB, parts ...string) string {
 	t.Helper()
-	timeout := time.After(dovecotPatience)
+	timeout := time.After(dovecotTimeout)
 	for {
 		for line := range strings.Lines(d.Logs()) {
 			if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
@@ -288,7 +286,7 @@ func (d *Dovecot) WaitLog(t testing.TB, parts ...string) string {
 		}
 		select {
 		case <-timeout:
-			t.Fatalf("Dovecot logged no line with %q:\n%s", parts, d.Logs())
+			t.Fatalf("Dovecot log: got no line with %q:\n%s", parts, d.Logs())
 		case <-time.After(dovecotPoll):
 		}
 	}

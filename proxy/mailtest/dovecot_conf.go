@@ -14,12 +14,14 @@ import (
 	"postern/proxy/standin"
 )
 
-// dovecotMailUser is the user and group id that mail belongs to. No account of
-// the machine needs to have it.
+// dovecotMailUser is the user ID and group ID that own the mail. They need not exist on
+// the machine.
 const dovecotMailUser = 5000
 
-// dovecotConf is dovecot.conf. Penalties and the wait after a failed login are
-// off, so that tests are quick; Dovecot still takes half a second to say no.
+// dovecotConf is dovecot.conf. For fast tests, penalties and auth_failure_delay are off,
+// and processes serve many connections in turn instead of one each. Dovecot answers
+// failed logins every 500 ms even so. The process limits keep the demand on auth below
+// its default client_limit, which Dovecot warns about otherwise.
 var dovecotConf = template.Must(template.New("dovecot.conf").Parse(`
 base_dir = {{.Dir}}/run
 state_dir = {{.Dir}}/state
@@ -43,7 +45,18 @@ service anvil {
     mode = 0
   }
 }
+service imap {
+  process_limit = 250
+  service_count = 1000
+}
+service pop3 {
+  process_limit = 250
+  service_count = 1000
+}
 service imap-login {
+  service_count = 0
+  process_min_avail = 1
+  client_limit = 500
   inet_listener imap {
     port = {{index .Ports 0}}
   }
@@ -57,6 +70,9 @@ service imap-login {
   }
 }
 service pop3-login {
+  service_count = 0
+  process_min_avail = 1
+  client_limit = 500
   inet_listener pop3 {
     port = {{index .Ports 3}}
   }
@@ -85,8 +101,8 @@ userdb {
 {{.Settings}}
 `))
 
-// configure writes everything Dovecot needs into its folder, starts the token
-// endpoint and returns the path of the configuration.
+// configure writes the files of Dovecot, starts the token server, and returns the path
+// of dovecot.conf.
 func (d *Dovecot) configure(settings string) (string, error) {
 	ports, err := d.choosePorts()
 	if err != nil {
@@ -116,7 +132,7 @@ func (d *Dovecot) configure(settings string) (string, error) {
 	return path, os.WriteFile(path, []byte(conf.String()), 0o644)
 }
 
-// choosePorts finds a free port for each address, in the order of dovecotConf.
+// choosePorts returns a free port for each address, in the order of dovecotConf.
 func (d *Dovecot) choosePorts() ([]string, error) {
 	var ports []string
 	for _, addr := range []*string{&d.IMAP, &d.IMAPS, &d.IMAPProxy, &d.POP3, &d.POP3S, &d.POP3Proxy} {
@@ -124,7 +140,7 @@ func (d *Dovecot) choosePorts() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer ln.Close() // only when all are chosen, lest one comes twice
+		defer ln.Close() // after the loop, so that all ports differ
 		*addr = ln.Addr().String()
 		_, port, err := net.SplitHostPort(*addr)
 		if err != nil {
@@ -135,10 +151,10 @@ func (d *Dovecot) choosePorts() ([]string, error) {
 	return ports, nil
 }
 
-// writeAccounts writes the user database, secrets in base64 so that they may
-// hold any octet, and delivers the mail.
+// writeAccounts writes the user database and delivers the mail. Secrets are in base64,
+// since they may have any octet.
 func (d *Dovecot) writeAccounts() error {
-	// Dovecot's own users, and that of the mail, must get in here.
+	// The users of Dovecot and of the mail need access to the directory.
 	if err := os.Chmod(d.dir, 0o755); err != nil {
 		return err
 	}
@@ -154,11 +170,11 @@ func (d *Dovecot) writeAccounts() error {
 	return os.WriteFile(filepath.Join(d.dir, "users"), []byte(users.String()), 0o644)
 }
 
-// deliver makes a home with a Maildir that holds the messages as new.
+// deliver makes a home directory with a Maildir that has the messages in new.
 func deliver(home string, messages [][]byte) error {
 	maildir := filepath.Join(home, "Maildir")
-	for _, folder := range []string{"cur", "new", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(maildir, folder), 0o755); err != nil {
+	for _, name := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(maildir, name), 0o755); err != nil {
 			return err
 		}
 	}

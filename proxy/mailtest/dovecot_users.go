@@ -16,10 +16,9 @@ import (
 	"postern/proxy/standin"
 )
 
-// DovecotAccounts are the accounts Dovecot has unless told otherwise. Account
-// "user" with the secret "pass" comes first and has mail; the others, without
-// mail, have secrets that something on the way from a mail program to Dovecot
-// may get wrong.
+// DovecotAccounts returns the default accounts of Dovecot. The first is "user" with the
+// password "pass" and three messages, the second "other" with one. The others have
+// passwords that are difficult to quote or encode, and no mail.
 func DovecotAccounts() []standin.Account {
 	return []standin.Account{
 		{Name: "user", Secret: "pass", Messages: standin.Samples()},
@@ -43,24 +42,24 @@ func DovecotAccounts() []standin.Account {
 	}
 }
 
-// tokenPrefix begins every token that is good.
+// tokenPrefix is the prefix of every valid token.
 const tokenPrefix = "good-"
 
-// DovecotToken returns the OAuth 2.0 bearer token with which Dovecot lets an
-// account in by XOAUTH2 or OAUTHBEARER. All other tokens are refused.
+// DovecotToken returns the OAuth 2.0 bearer token of an account for XOAUTH2 and
+// OAUTHBEARER. Dovecot denies all other tokens.
 func DovecotToken(account string) string {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString([]byte(account))
 }
 
-// serveTokens starts the endpoint where Dovecot asks about tokens (RFC 7662),
-// and tells Dovecot about it.
+// serveTokens starts the token introspection server (RFC 7662) and configures Dovecot to
+// use it.
 func (d *Dovecot) serveTokens() error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	d.tokens = &http.Server{Handler: http.HandlerFunc(introspect)}
-	go func() { _ = d.tokens.Serve(ln) }()
+	d.tokenServer = &http.Server{Handler: http.HandlerFunc(introspect)}
+	go func() { _ = d.tokenServer.Serve(ln) }()
 	conf := fmt.Sprintf(`introspection_mode = post
 introspection_url = http://%s/
 username_attribute = username
@@ -70,10 +69,10 @@ active_value = true
 	return os.WriteFile(filepath.Join(d.dir, "oauth2.conf"), []byte(conf), 0o644)
 }
 
-// introspect tells whose token it is asked about.
+// introspect answers whether a token is valid, and for which account.
 func introspect(w http.ResponseWriter, r *http.Request) {
 	answer := map[string]any{"active": false}
-	if name, good := strings.CutPrefix(r.PostFormValue("token"), tokenPrefix); good {
+	if name, valid := strings.CutPrefix(r.PostFormValue("token"), tokenPrefix); valid {
 		if account, err := base64.RawURLEncoding.DecodeString(name); err == nil {
 			answer = map[string]any{"active": true, "username": string(account)}
 		}
@@ -82,11 +81,11 @@ func introspect(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// indexAll has Dovecot make the index of every inbox. Sessions that begin at the
-// same time while there is none may find the inbox empty.
-func indexAll(conf string) error {
+// indexInboxes makes Dovecot index every inbox. Without an index, sessions that begin at
+// the same time may see an empty inbox.
+func indexInboxes(conf string) error {
 	if out, err := exec.Command("doveadm", "-c", conf, "index", "-A", "INBOX").CombinedOutput(); err != nil {
-		return fmt.Errorf("index the inboxes: %w: %s", err, out)
+		return fmt.Errorf("index inboxes: %w: %s", err, out)
 	}
 	return nil
 }

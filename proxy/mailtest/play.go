@@ -1,3 +1,13 @@
+// Package mailtest is for tests of a mail proxy. It plays scripted dialogues through a
+// proxy, and runs a real Dovecot behind it where one is installed.
+//
+// ParseScripts reads dialogues from *.dlg files; Script.Play plays the client and the
+// backends of one. StartDovecot runs Debian's Dovecot with a configuration, ports and
+// accounts of its own.
+//
+// The package stops at the network: it does not import the proxy and never looks inside
+// it. It imports package testing, so no program may import it. Package standin has the
+// certificates and the small mail servers.
 package mailtest
 
 import (
@@ -8,35 +18,46 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/proxy/standin"
 )
 
-// Endpoints are the connections of one session through a proxy that a script plays
-// both ends of.
+// Endpoints are the connections of one session through a proxy. A script plays both
+// sides of it.
 type Endpoints struct {
-	// Client is a fresh connection to a listener of the kind the script names, not
-	// yet in TLS. Play closes it.
+	// Client is a new connection to a listener of the kind in Script.Listener,
+	// without TLS. Play closes it.
 	Client net.Conn
-	// Backends hands over the connections the proxy makes to its backend, each with
-	// the PROXY header read already; see AcceptBackend. Play closes those it receives.
-	// It may be nil for scripts that are ClientOnly.
+	// Backends receives the connections of the proxy to its backend, after their
+	// PROXY header; see AcceptBackend. Play closes those it receives. It may be nil
+	// for a script that is ClientOnly.
 	Backends <-chan net.Conn
-	// Patience is how long a step waits before it fails; 0 means 10 seconds.
-	// Tests on a fake clock need more than the waits they provoke.
-	Patience time.Duration
+	// Timeout is the timeout of one step; 0 means 10 seconds. On a fake clock it
+	// must be longer than the waits that the test causes.
+	Timeout time.Duration
 }
 
-// Play plays the script through e and fails t at the first line that does not
-// go as written, showing the conversation so far.
+// AcceptBackend returns the connections that a proxy makes to its backend at ln, for
+// Endpoints.Backends; see [standin.Accept]. A connection with an invalid PROXY header
+// fails t. Listening ends with the test.
+func AcceptBackend(t testing.TB, ln net.Listener, o standin.Options) <-chan net.Conn {
+	t.Helper()
+	accepted, server := standin.Accept(ln, o, func(err error) { t.Errorf("connection to the backend: %v", err) })
+	t.Cleanup(func() { server.Close() })
+	return accepted
+}
+
+// Play plays the script through e. It fails t at the first line that does not happen as
+// written, and logs the conversation up to there.
 //
-// At the end the client closes its sending direction, or the connection where
-// that is impossible, and backends do likewise. The proxy must then end all its
-// connections. Octets that came and were never expected, or a backend
-// connection without a U line, fail the script too. An end that the script
-// closes with C- or U- is not looked at any more.
+// After the last line the client and the backends close their writing side, or the
+// connection where that is not possible. The proxy must then close all connections. The
+// script also fails if octets or backend connections are left that it does not expect.
+// Endpoints that the script closes with C- or U- are not checked.
 func (s Script) Play(t testing.TB, e Endpoints) {
 	t.Helper()
-	p := &player{script: s, arriving: e.Backends, patience: cmp.Or(e.Patience, 10*time.Second)}
-	p.client = newEnd("client", e.Client, p.jobs())
+	p := &player{script: s, accepted: e.Backends, timeout: cmp.Or(e.Timeout, 10*time.Second)}
+	p.client = newEndpoint("client", e.Client, p.jobs())
 	err := p.play()
 	p.stop()
 	if err != nil {
@@ -44,25 +65,25 @@ func (s Script) Play(t testing.TB, e Endpoints) {
 	}
 }
 
-// player is a script being played.
+// player plays one script.
 type player struct {
 	script   Script
-	arriving <-chan net.Conn
-	patience time.Duration
+	accepted <-chan net.Conn
+	timeout  time.Duration
 
-	client   *end
-	backends []*end // in the order they arrived; the last one plays
+	client   *endpoint
+	backends []*endpoint // in order of connection; U lines refer to the last
 
 	transcript strings.Builder
 }
 
-// jobs is more than any end of the script will ever have to do.
+// jobs is more than the number of jobs of any endpoint.
 func (p *player) jobs() int { return len(p.script.steps) + 8 }
 
-// play does all steps and the checks at the end.
+// play does all steps and the final checks.
 func (p *player) play() error {
 	if p.script.Listener.TLS {
-		if err := p.client.startTLS(p.patience); err != nil {
+		if err := p.client.startTLS(p.timeout); err != nil {
 			return err
 		}
 	}
@@ -75,20 +96,20 @@ func (p *player) play() error {
 	return p.finish()
 }
 
-// step does the step with the given index and notes it down.
+// step does the step with index i and adds it to the transcript.
 func (p *player) step(i int) error {
 	st := p.script.steps[i]
 	e := p.client
 	if st.act.backend() {
-		if st.act == backendArrives || len(p.backends) == 0 {
-			if err := p.arrive(i); err != nil {
+		if st.act == backendConnects || len(p.backends) == 0 {
+			if err := p.acceptBackend(i); err != nil {
 				return err
 			}
 		}
 		e = p.backends[len(p.backends)-1]
 	}
 	if e.closed {
-		return fmt.Errorf("the %s is closed already", e.name)
+		return fmt.Errorf("the %s is already closed", e.name)
 	}
 	note := st.String()
 	got, err := p.act(e, st)
@@ -102,91 +123,91 @@ func (p *player) step(i int) error {
 	return nil
 }
 
-// act does one step at its end, and returns what was heard, if anything.
-func (p *player) act(e *end, st step) ([]byte, error) {
+// act does one step at its endpoint, and returns what was received, if anything.
+func (p *player) act(e *endpoint, st step) ([]byte, error) {
 	switch st.act {
-	case clientSays, backendSays:
-		e.say(st.text.octets)
-	case clientHears, backendHears:
-		got, err := e.hear(st.text, p.patience)
+	case clientSends, backendSends:
+		e.send(st.text.octets)
+	case clientReceives, backendReceives:
+		got, err := e.receive(st.text, p.timeout)
 		if err != nil {
 			return nil, fmt.Errorf("%w\n    want %s\n    got  %s", err, st.text, text{octets: got})
 		}
 		return got, nil
 	case clientCloses, backendCloses:
 		e.close()
-	case clientFinishes, backendFinishes:
-		e.finish()
-	case clientSeesEnd, backendSeesEnd:
-		return nil, e.seeEnd(p.patience)
+	case clientHalfCloses, backendHalfCloses:
+		e.halfClose()
+	case clientExpectsEOF, backendExpectsEOF:
+		return nil, e.expectEOF(p.timeout)
 	case clientTLS:
-		return nil, e.startTLS(p.patience)
+		return nil, e.startTLS(p.timeout)
 	}
 	return nil, nil
 }
 
-// arrive waits for a backend connection. When the first thing this backend
-// does in the script is to hear something, it greets before.
-func (p *player) arrive(i int) error {
-	if p.arriving == nil {
-		return errors.New("this proxy has no backends to play")
+// acceptBackend waits for a backend connection. If the first line of this backend is U<,
+// the backend sends a greeting.
+func (p *player) acceptBackend(i int) error {
+	if p.accepted == nil {
+		return errors.New("got a U line, want Endpoints.Backends")
 	}
 	var conn net.Conn
-	timer := time.NewTimer(p.patience)
+	timer := time.NewTimer(p.timeout)
 	defer timer.Stop()
 	select {
-	case conn = <-p.arriving:
+	case conn = <-p.accepted:
 	case <-timer.C:
 	}
 	if conn == nil {
-		return errors.New("no backend connection arrived")
+		return errors.New("no backend connection in time")
 	}
-	e := newEnd(fmt.Sprintf("backend %d", len(p.backends)+1), conn, p.jobs())
+	e := newEndpoint(fmt.Sprintf("backend %d", len(p.backends)+1), conn, p.jobs())
 	p.backends = append(p.backends, e)
 	for _, st := range p.script.steps[i:] {
-		if !st.act.backend() || st.act == backendArrives {
+		if !st.act.backend() || st.act == backendConnects {
 			continue
 		}
-		if st.act == backendHears {
+		if st.act == backendReceives {
 			greeting := greetings[p.script.Listener.Protocol]
-			e.say([]byte(greeting))
-			fmt.Fprintf(&p.transcript, "  U> %q (by itself)\n", greeting)
+			e.send([]byte(greeting))
+			fmt.Fprintf(&p.transcript, "  U> %q (greeting)\n", greeting)
 		}
 		break
 	}
 	return nil
 }
 
-// greetings are what a backend says by itself, by protocol.
+// greetings are the greetings of a backend by protocol.
 var greetings = map[string]string{
 	"imap": "* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN] ready\r\n",
 	"pop3": "+OK ready\r\n",
 }
 
-// finish ends the conversation and finds what is left over.
+// finish ends the conversation and checks that nothing is left.
 func (p *player) finish() error {
-	for _, e := range p.ends() {
+	for _, e := range p.endpoints() {
 		if !e.closed {
-			e.finish()
+			e.halfClose()
 		}
 	}
-	for _, e := range p.ends() {
-		if err := e.rest(p.patience); err != nil {
+	for _, e := range p.endpoints() {
+		if err := e.finish(p.timeout); err != nil {
 			return fmt.Errorf("after the last line, at the %s: %w", e.name, err)
 		}
 	}
-	if p.turnAway() {
-		return errors.New("a backend connection arrived that the script knows nothing of")
+	if p.closeUnexpected() {
+		return errors.New("got a backend connection that the script does not expect")
 	}
 	return nil
 }
 
-// turnAway closes the backend connections that wait, and reports whether there
-// were any.
-func (p *player) turnAway() (any bool) {
+// closeUnexpected closes the backend connections that were not received, and reports
+// whether there were any.
+func (p *player) closeUnexpected() (any bool) {
 	for {
 		select {
-		case conn, ok := <-p.arriving:
+		case conn, ok := <-p.accepted:
 			if !ok {
 				return any
 			}
@@ -198,30 +219,30 @@ func (p *player) turnAway() (any bool) {
 	}
 }
 
-// rest waits until an end is over with, in both directions.
-func (e *end) rest(patience time.Duration) error {
-	if err := e.flush(patience); err != nil {
+// finish waits until everything is sent and the proxy has closed the connection.
+func (e *endpoint) finish(timeout time.Duration) error {
+	if err := e.flush(timeout); err != nil {
 		return err
 	}
 	if e.closed {
 		return nil
 	}
-	return e.seeEnd(patience)
+	return e.expectEOF(timeout)
 }
 
-func (p *player) ends() []*end { return append([]*end{p.client}, p.backends...) }
+func (p *player) endpoints() []*endpoint { return append([]*endpoint{p.client}, p.backends...) }
 
-// stop closes every end and whatever still waits.
+// stop closes every endpoint and the backend connections that were not received.
 func (p *player) stop() {
-	p.turnAway()
-	for _, e := range p.ends() {
+	p.closeUnexpected()
+	for _, e := range p.endpoints() {
 		e.stop()
 	}
 }
 
-// report is the conversation so far and what nobody expected.
+// report returns the conversation so far and the octets that were not expected.
 func (p *player) report() string {
-	for _, e := range p.ends() {
+	for _, e := range p.endpoints() {
 		if unread := e.unread(); len(unread) > 0 && !e.closed {
 			fmt.Fprintf(&p.transcript, "unread at the %s: %q\n", e.name, unread)
 		}

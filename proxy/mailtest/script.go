@@ -5,27 +5,27 @@ import (
 	"strings"
 )
 
-// Script is one dialogue: what a client and the backends behind a proxy say,
-// and what each of them must hear. ParseScripts reads it, Play plays it.
+// Script is one dialogue: what a client and the backends of a proxy send, and what each
+// of them must receive.
 type Script struct {
-	// Name is the name given to ParseScripts, with "/" and the title behind it
-	// when the file holds several scripts. It is unique within the file.
+	// Name is the name given to ParseScripts, followed by "/" and the title if the
+	// script has one. It is unique within the file.
 	Name string
-	// Listener is the listener of the proxy the script is for.
+	// Listener is the kind of listener the script is for.
 	Listener Listener
 
 	steps []step
 }
 
-// Listener is the kind of listener a script wants to talk to.
+// Listener is a kind of listener.
 type Listener struct {
 	Protocol  string // "imap" or "pop3"
-	TLS       bool   // TLS begins with the connection
+	TLS       bool   // implicit TLS
 	Cleartext bool   // the proxy must allow passwords without TLS
 }
 
-// ClientOnly reports whether no backend plays a part in the script, so that it
-// can be played against a real mail server.
+// ClientOnly reports whether the script has no lines of a backend. Such a script can
+// also be played against a real mail server.
 func (s Script) ClientOnly() bool {
 	for _, st := range s.steps {
 		if st.act.backend() {
@@ -35,75 +35,75 @@ func (s Script) ClientOnly() bool {
 	return true
 }
 
-// act is what happens in one line of a script, written as in the file.
+// act is the kind of a line of a script, as written in the file.
 type act string
 
 const (
-	clientSays      act = "C:"
-	clientHears     act = "S:"
-	clientCloses    act = "C-"
-	clientFinishes  act = "C~" // closes its sending direction
-	clientSeesEnd   act = "S-"
-	clientTLS       act = "TLS"
-	backendArrives  act = "U@"
-	backendSays     act = "U>"
-	backendHears    act = "U<"
-	backendCloses   act = "U-"
-	backendFinishes act = "U~" // closes its sending direction
-	backendSeesEnd  act = "U="
+	clientSends       act = "C:"
+	clientReceives    act = "S:"
+	clientCloses      act = "C-"
+	clientHalfCloses  act = "C~" // closes its writing side
+	clientExpectsEOF  act = "S-"
+	clientTLS         act = "TLS"
+	backendConnects   act = "U@"
+	backendSends      act = "U>"
+	backendReceives   act = "U<"
+	backendCloses     act = "U-"
+	backendHalfCloses act = "U~" // closes its writing side
+	backendExpectsEOF act = "U="
 )
 
-// backend reports whether the act is one of a backend.
+// backend reports whether the act is that of a backend.
 func (a act) backend() bool { return strings.HasPrefix(string(a), "U") }
 
 // step is one line of a script.
 type step struct {
 	line int // in the file, from 1
 	act  act
-	text text // of what is said or heard
+	text text // what is sent or received
 }
 
-// String is the step for a report, its text in quotes.
+// String returns the step for a report, with its text in quotes.
 func (s step) String() string {
-	if s.act.speaks() {
+	if s.act.hasText() {
 		return fmt.Sprintf("%s %s", s.act, s.text)
 	}
 	return string(s.act)
 }
 
-// speaks reports whether a text belongs to the act.
-func (a act) speaks() bool {
+// hasText reports whether the line has a text.
+func (a act) hasText() bool {
 	switch a {
-	case clientSays, clientHears, backendSays, backendHears:
+	case clientSends, clientReceives, backendSends, backendReceives:
 		return true
 	}
 	return false
 }
 
-// ParseScripts reads the scripts of one file; name, without its ".dlg", names
-// them in Script.Name and in errors. The file is lines:
+// ParseScripts parses the scripts of one file. Script.Name and errors begin with name,
+// in Script.Name without ".dlg". The file has these lines:
 //
 //	# comment
-//	=== title                begins a script; without one the file is one script
+//	=== title                a script begins; without titles the file is one script
 //	listener imap|pop3 clear|tls [cleartext]
 //	S: text                  the client must receive this line
 //	C: text                  the client sends this line
-//	C-  C~  S-               it closes, half-closes, must see the end of stream
-//	TLS                      it does its TLS handshake now, after STARTTLS or STLS
-//	U@                       a new backend connection must arrive
-//	U< text                  the backend must hear this line
-//	U> text                  the backend says this line
-//	U-  U~  U=               it closes, half-closes, must see the end of stream
+//	C-  C~  S-               it closes, half-closes, must receive the end of stream
+//	TLS                      it makes the TLS handshake, after STARTTLS or STLS
+//	U@                       the proxy must open a new backend connection
+//	U< text                  the backend must receive this line
+//	U> text                  the backend sends this line
+//	U-  U~  U=               it closes, half-closes, must receive the end of stream
 //
-// A listener line before the first title is for all scripts without their own. The
-// first U line of a script implies U@ before it. A backend whose first line is
-// U< greets by itself before.
+// A listener line before the first title applies to all scripts without one. The first
+// U line of a script implies U@ before it. A backend whose first line is U< sends a
+// greeting before it.
 //
-// Text is everything behind one space. Every line ends in CRLF on the wire,
-// unless its text ends in \c. In texts \r \n \t \0 \\ and \xNN are octets;
-// {plain:authzid,name,password} is the base64 of a SASL PLAIN message,
-// {b64:octets} base64, {repeat:octets,times} a repetition, and {any}, last in a
-// text to be heard, the rest of the line. Other braces stand for themselves.
+// The text is everything after one space. On the wire it ends in CRLF, unless it ends
+// in \c. In a text, \r \n \t \0 \\ and \xNN are octets;
+// {plain:authzid,name,password} is a SASL PLAIN message in base64, {b64:octets} is
+// base64, {repeat:octets,times} is a repetition, and {any}, at the end of a text to be
+// received, is the rest of the line. Other braces are literal.
 func ParseScripts(name string, data []byte) ([]Script, error) {
 	p := parser{name: strings.TrimSuffix(name, ".dlg"), titles: make(map[string]bool)}
 	for i, line := range strings.Split(string(data), "\n") {
@@ -117,84 +117,84 @@ func ParseScripts(name string, data []byte) ([]Script, error) {
 	return p.done, nil
 }
 
-// parser holds what was read of a file so far.
+// parser is the state of ParseScripts.
 type parser struct {
-	name   string
-	titles map[string]bool
-	shared Listener // from before the first title
-	open   Script   // the script being read
-	done   []Script
+	name    string
+	titles  map[string]bool
+	shared  Listener // from a line before the first title
+	current Script   // the script of the current line
+	done    []Script
 }
 
-// add takes the next line, without its end.
+// add parses one line, which has no line end.
 func (p *parser) add(number int, line string) error {
-	word, rest, _ := strings.Cut(line, " ")
+	keyword, rest, _ := strings.Cut(line, " ")
 	switch {
 	case strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#"):
 		return nil
-	case word == "===":
+	case keyword == "===":
 		return p.title(strings.TrimSpace(rest))
-	case word == "listener":
+	case keyword == "listener":
 		return p.listener(strings.Fields(rest))
 	}
-	st, err := parseStep(number, act(word), rest)
+	st, err := parseStep(number, act(keyword), rest)
 	if err != nil {
 		return err
 	}
-	p.open.steps = append(p.open.steps, st)
+	p.current.steps = append(p.current.steps, st)
 	return nil
 }
 
-// title ends the script being read and begins another.
+// title ends the current script and begins another.
 func (p *parser) title(title string) error {
 	if title == "" || p.titles[title] {
-		return fmt.Errorf("title %q is empty or used twice", title)
+		return fmt.Errorf("title: got %q, want a text that is unique in the file", title)
 	}
 	if len(p.titles) > 0 {
 		if err := p.finish(); err != nil {
 			return err
 		}
-	} else if len(p.open.steps) > 0 {
-		return fmt.Errorf("line %d stands before the first title", p.open.steps[0].line)
+	} else if len(p.current.steps) > 0 {
+		return fmt.Errorf("got line %d before the first title, want none in a file with titles", p.current.steps[0].line)
 	} else {
-		p.shared = p.open.Listener
+		p.shared = p.current.Listener
 	}
 	p.titles[title] = true
-	p.open = Script{Name: p.name + "/" + title, Listener: p.shared}
+	p.current = Script{Name: p.name + "/" + title, Listener: p.shared}
 	return nil
 }
 
-// listener reads the words behind "listener".
-func (p *parser) listener(words []string) error {
-	var d Listener
-	if len(words) < 2 || len(words) > 3 {
-		return fmt.Errorf("listener takes a protocol, clear or tls, and perhaps cleartext")
+// listener parses the fields after "listener".
+func (p *parser) listener(fields []string) error {
+	var l Listener
+	if len(fields) < 2 || len(fields) > 3 {
+		return fmt.Errorf("listener: got %d fields, want imap or pop3, clear or tls, and optionally cleartext", len(fields))
 	}
-	d.Protocol, d.TLS, d.Cleartext = words[0], words[1] == "tls", len(words) == 3
-	if d.Protocol != "imap" && d.Protocol != "pop3" {
-		return fmt.Errorf("listener protocol %q is neither imap nor pop3", words[0])
+	l.Protocol, l.TLS, l.Cleartext = fields[0], fields[1] == "tls", len(fields) == 3
+	if l.Protocol != "imap" && l.Protocol != "pop3" {
+		return fmt.Errorf("listener protocol: got %q, want imap or pop3", fields[0])
 	}
-	if !d.TLS && words[1] != "clear" {
-		return fmt.Errorf("listener %q is neither clear nor tls", words[1])
+	if !l.TLS && fields[1] != "clear" {
+		return fmt.Errorf("listener: got %q, want clear or tls", fields[1])
 	}
-	if d.Cleartext && words[2] != "cleartext" {
-		return fmt.Errorf("listener option %q is not cleartext", words[2])
+	if l.Cleartext && fields[2] != "cleartext" {
+		return fmt.Errorf("listener option: got %q, want cleartext", fields[2])
 	}
-	p.open.Listener = d
+	p.current.Listener = l
 	return nil
 }
 
-// finish ends the script being read.
+// finish checks and adds the current script.
 func (p *parser) finish() error {
-	s := p.open
+	s := p.current
 	if s.Name == "" {
 		s.Name = p.name
 	}
 	if s.Listener.Protocol == "" {
-		return fmt.Errorf("script %q has no listener", s.Name)
+		return fmt.Errorf("script %q: got no listener line, want one", s.Name)
 	}
 	if len(s.steps) == 0 {
-		return fmt.Errorf("script %q says nothing", s.Name)
+		return fmt.Errorf("script %q: got no lines of dialogue, want at least 1", s.Name)
 	}
 	if err := checkTLS(s); err != nil {
 		return err
@@ -203,41 +203,41 @@ func (p *parser) finish() error {
 	return nil
 }
 
-// checkTLS finds a handshake that can never be done.
+// checkTLS returns an error for a second TLS handshake.
 func checkTLS(s Script) error {
-	inside := s.Listener.TLS
+	inTLS := s.Listener.TLS
 	for _, st := range s.steps {
 		if st.act != clientTLS {
 			continue
 		}
-		if inside {
-			return fmt.Errorf("script %q, line %d: TLS is on already", s.Name, st.line)
+		if inTLS {
+			return fmt.Errorf("script %q, line %d: got TLS on a connection in TLS, want it at most once", s.Name, st.line)
 		}
-		inside = true
+		inTLS = true
 	}
 	return nil
 }
 
-// parseStep reads one line of dialogue; rest is what stands behind the act.
+// parseStep parses one line of dialogue; rest is what follows the act and a space.
 func parseStep(number int, a act, rest string) (step, error) {
 	st := step{line: number, act: a}
 	switch a {
-	case clientSays, backendSays, clientHears, backendHears:
+	case clientSends, backendSends, clientReceives, backendReceives:
 		t, err := parseText(rest)
 		if err != nil {
 			return step{}, err
 		}
-		if t.any && (a == clientSays || a == backendSays) {
-			return step{}, fmt.Errorf("{any} cannot be said")
+		if t.any && (a == clientSends || a == backendSends) {
+			return step{}, fmt.Errorf("got {any} in a text to be sent, want it in S: or U< only")
 		}
 		st.text = t
-	case clientCloses, clientFinishes, clientSeesEnd, clientTLS,
-		backendArrives, backendCloses, backendFinishes, backendSeesEnd:
+	case clientCloses, clientHalfCloses, clientExpectsEOF, clientTLS,
+		backendConnects, backendCloses, backendHalfCloses, backendExpectsEOF:
 		if strings.TrimSpace(rest) != "" {
-			return step{}, fmt.Errorf("%s takes no text, got %q", a, rest)
+			return step{}, fmt.Errorf("%s: got text %q, want none", a, rest)
 		}
 	default:
-		return step{}, fmt.Errorf("unknown line %q", a)
+		return step{}, fmt.Errorf("got line %q, want one of those described at ParseScripts", a)
 	}
 	return st, nil
 }

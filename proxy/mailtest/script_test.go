@@ -31,34 +31,34 @@ func TestParseText(t *testing.T) {
 	} {
 		got, err := parseText(tt.in)
 		if err != nil || string(got.octets) != tt.want || got.any {
-			t.Errorf("parseText(%q) = %v, %v; want %q", tt.in, got, err, tt.want)
+			t.Errorf("parseText(%q): got %v, %v, want %q", tt.in, got, err, tt.want)
 		}
 	}
 }
 
-func TestParseTextRefuses(t *testing.T) {
+func TestParseTextErrors(t *testing.T) {
 	for in, want := range map[string]string{
-		`a\`:                                   "stands alone",
-		`a\q`:                                  `unknown escape "\\q"`,
-		`a\x4`:                                 "unknown escape",
-		`a\xgg`:                                "unknown escape",
-		`a\c b`:                                "behind the end",
-		"{any} b":                              "behind the end",
-		`{any}\c`:                              "behind the end",
-		"{b64:abc":                             "no closing brace",
+		`a\`:                                   `got \ at the end`,
+		`a\q`:                                  `got escape "\\q"`,
+		`a\x4`:                                 "got escape",
+		`a\xgg`:                                "got escape",
+		`a\c b`:                                "after the end",
+		"{any} b":                              "after the end",
+		`{any}\c`:                              "after the end",
+		"{b64:abc":                             "got no closing brace",
 		`{b64:a\c}`:                            "in braces",
 		`{plain:a\,b,c}`:                       "in braces",
-		"{plain:user,pass}":                    "not authzid,name,password",
-		"{repeat:x}":                           "no number",
-		"{repeat:x,-1}":                        "needs a number",
-		"{repeat:x,y}":                         "needs a number",
-		`{repeat:\q,1}`:                        "unknown escape",
-		"{repeat:xx,2000000000}":               "needs a number",
-		"{repeat:x,999999999999}":              "needs a number",
-		strings.Repeat("{repeat:x,262144}", 2): "over 262144 octets",
+		"{plain:user,pass}":                    "want authzid,name,password",
+		"{repeat:x}":                           "want octets,times",
+		"{repeat:x,-1}":                        "want a number",
+		"{repeat:x,y}":                         "want a number",
+		`{repeat:\q,1}`:                        "got escape",
+		"{repeat:xx,2000000000}":               "want a number",
+		"{repeat:x,999999999999}":              "want a number",
+		strings.Repeat("{repeat:x,262144}", 2): "want at most 262144",
 	} {
 		if got, err := parseText(in); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("parseText(%q) = %v, %v; want error with %q", in, got, err, want)
+			t.Errorf("parseText(%q): got %v, %v, want an error with %q", in, got, err, want)
 		}
 	}
 }
@@ -82,13 +82,13 @@ func TestTextMatches(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := parsed.matches([]byte(tt.got)); got != tt.want {
-			t.Errorf("%s matches %q: %v, want %v", parsed, tt.got, got, tt.want)
+			t.Errorf("%s matches %q: got %v, want %v", parsed, tt.got, got, tt.want)
 		}
 	}
 }
 
 func TestParseScripts(t *testing.T) {
-	const file = `# LOGIN in many spellings. RFC 3501 section 6.2.3.
+	const file = `# LOGIN with quoted strings. RFC 3501 section 6.2.3.
 
 listener imap clear cleartext
 === quoted
@@ -97,24 +97,24 @@ C: a LOGIN "user" "pa ss"
 U< 1 AUTHENTICATE PLAIN {plain:,user,pa ss}
 U> 1 OK in
 S: a OK in
-=== inside TLS
+=== in TLS
 listener pop3 tls
 S: +OK
 C-
 `
 	scripts, err := ParseScripts("login.dlg", []byte(file))
 	if err != nil || len(scripts) != 2 {
-		t.Fatalf("got %d scripts, %v; want 2", len(scripts), err)
+		t.Fatalf("got %d scripts, %v, want 2", len(scripts), err)
 	}
-	quoted, inside := scripts[0], scripts[1]
+	quoted, inTLS := scripts[0], scripts[1]
 	if quoted.Name != "login/quoted" || quoted.Listener != (Listener{"imap", false, true}) || quoted.ClientOnly() {
-		t.Errorf("first script: %+v", quoted)
+		t.Errorf("first script: got %+v", quoted)
 	}
 	if len(quoted.steps) != 5 || quoted.steps[1].line != 6 || quoted.steps[1].String() != `C: "a LOGIN \"user\" \"pa ss\"\r\n"` {
-		t.Errorf("steps of the first script: %v", quoted.steps)
+		t.Errorf("steps of the first script: got %v", quoted.steps)
 	}
-	if inside.Name != "login/inside TLS" || inside.Listener != (Listener{"pop3", true, false}) || !inside.ClientOnly() {
-		t.Errorf("second script: %+v", inside)
+	if inTLS.Name != "login/in TLS" || inTLS.Listener != (Listener{"pop3", true, false}) || !inTLS.ClientOnly() {
+		t.Errorf("second script: got %+v", inTLS)
 	}
 }
 
@@ -125,28 +125,28 @@ func TestParseScriptsWithoutTitle(t *testing.T) {
 	}
 }
 
-func TestParseScriptsRefuses(t *testing.T) {
+func TestParseScriptsErrors(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                                          `script "x" has no listener`,
-		"listener imap clear\n":                     "says nothing",
-		"S: hi\n":                                   "has no listener",
-		"listener smtp clear\n":                     `x.dlg:1: listener protocol "smtp"`,
-		"listener imap starttls\n":                  `listener "starttls"`,
-		"listener imap\n":                           "listener takes",
-		"listener imap clear tls\n":                 `listener option "tls"`,
-		"listener imap clear\nX: hi\n":              `x.dlg:2: unknown line "X:"`,
-		"listener imap clear\nC:hi\n":               `unknown line "C:hi"`,
-		"listener imap clear\nC: {any}\n":           "cannot be said",
-		"listener imap clear\nC- now\n":             "takes no text",
-		"listener imap tls\nTLS\n":                  "TLS is on already",
-		"listener imap clear\nTLS\nTLS\n":           "line 3: TLS is on already",
+		"":                                          `script "x": got no listener line`,
+		"listener imap clear\n":                     "got no lines of dialogue",
+		"S: hi\n":                                   "got no listener line",
+		"listener smtp clear\n":                     `x.dlg:1: listener protocol: got "smtp"`,
+		"listener imap starttls\n":                  `listener: got "starttls"`,
+		"listener imap\n":                           "listener: got 1 fields",
+		"listener imap clear tls\n":                 `listener option: got "tls"`,
+		"listener imap clear\nX: hi\n":              `x.dlg:2: got line "X:"`,
+		"listener imap clear\nC:hi\n":               `got line "C:hi"`,
+		"listener imap clear\nC: {any}\n":           "got {any} in a text to be sent",
+		"listener imap clear\nC- now\n":             `C-: got text "now", want none`,
+		"listener imap tls\nTLS\n":                  "got TLS on a connection in TLS",
+		"listener imap clear\nTLS\nTLS\n":           "line 3: got TLS on a connection in TLS",
 		"listener imap clear\nS: a\n=== late\nS: b": "before the first title",
-		"listener imap clear\n===\nS: a\n":          "empty or used twice",
-		"listener imap clear\n=== a\n=== b\nS: x":   `script "x/a" says nothing`,
-		"listener imap clear\n=== a\nC-\n=== a\nC-": "empty or used twice",
+		"listener imap clear\n===\nS: a\n":          "want a text that is unique",
+		"listener imap clear\n=== a\n=== b\nS: x":   `script "x/a": got no lines of dialogue`,
+		"listener imap clear\n=== a\nC-\n=== a\nC-": "want a text that is unique",
 	} {
 		if got, err := ParseScripts("x.dlg", []byte(in)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("ParseScripts(%q) = %v, %v; want error with %q", in, got, err, want)
+			t.Errorf("ParseScripts(%q): got %v, %v, want an error with %q", in, got, err, want)
 		}
 	}
 }
@@ -167,12 +167,12 @@ func FuzzParseScripts(f *testing.F) {
 		seen := make(map[string]bool)
 		for _, s := range scripts {
 			if seen[s.Name] || len(s.steps) == 0 || s.Listener.Protocol == "" {
-				t.Errorf("script %q: not unique, empty or without listener", s.Name)
+				t.Errorf("script %q: got a duplicate name, no steps or no listener", s.Name)
 			}
 			seen[s.Name] = true
 			for _, st := range s.steps {
 				if len(st.text.octets) > maxText+len("\r\n") {
-					t.Errorf("script %q, line %d: %d octets", s.Name, st.line, len(st.text.octets))
+					t.Errorf("script %q, line %d: got %d octets, want at most %d and CRLF", s.Name, st.line, len(st.text.octets), maxText)
 				}
 			}
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/pires/go-proxyproto/tlvparse"
 )
 
-// fakeTB notes down how a test would have failed.
+// fakeTB records the failure of a test.
 type fakeTB struct {
 	testing.TB
 	failure string
@@ -27,7 +27,7 @@ func (f *fakeTB) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// playFake plays the only script in source and returns its failure.
+// playFake plays the one script in source and returns its failure.
 func playFake(t *testing.T, source string, e Endpoints) string {
 	t.Helper()
 	scripts, err := ParseScripts("x.dlg", []byte(source))
@@ -44,25 +44,25 @@ func playFake(t *testing.T, source string, e Endpoints) string {
 	return f.failure
 }
 
-// toy is a proxy of a few lines, as a test needs it. It has a connection from
-// the client and can dial backends; both are closed for it.
-type toy struct {
+// stubProxy is the connection of a client to a proxy of a few lines, which can dial
+// backends. playStub closes it.
+type stubProxy struct {
 	net.Conn
 	*bufio.Reader
 	dial func() net.Conn
 }
 
-func (g toy) Read(b []byte) (int, error) { return g.Reader.Read(b) }
+func (p stubProxy) Read(b []byte) (int, error) { return p.Reader.Read(b) }
 
-func (g toy) say(line string) { fmt.Fprintf(g.Conn, "%s\r\n", line) }
+func (p stubProxy) send(line string) { fmt.Fprintf(p.Conn, "%s\r\n", line) }
 
-func (g toy) hear() string {
-	line, _ := g.ReadString('\n')
+func (p stubProxy) receive() string {
+	line, _ := p.ReadString('\n')
 	return strings.TrimSuffix(line, "\r\n")
 }
 
-// link makes connections of one kind.
-type link func(t *testing.T) (client, server net.Conn)
+// connectFunc returns both ends of a new connection.
+type connectFunc func(t *testing.T) (client, server net.Conn)
 
 func pipe(*testing.T) (net.Conn, net.Conn) { return net.Pipe() }
 
@@ -77,48 +77,48 @@ func tcp(t *testing.T) (net.Conn, net.Conn) {
 	return c, s
 }
 
-// playToy plays source against proxy and returns the failure.
-func playToy(t *testing.T, connect link, source string, patience time.Duration, proxy func(toy)) string {
+// playStub plays source against proxy and returns the failure.
+func playStub(t *testing.T, connect connectFunc, source string, timeout time.Duration, proxy func(stubProxy)) string {
 	client, server := connect(t)
 	backends := make(chan net.Conn, 4)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer server.Close()
-		proxy(toy{server, bufio.NewReader(server), func() net.Conn {
-			near, far := connect(t)
-			backends <- far
-			return near
+		proxy(stubProxy{server, bufio.NewReader(server), func() net.Conn {
+			conn, backend := connect(t)
+			backends <- backend
+			return conn
 		}})
 	}()
-	failure := playFake(t, source, Endpoints{Client: client, Backends: backends, Patience: patience})
+	failure := playFake(t, source, Endpoints{Client: client, Backends: backends, Timeout: timeout})
 	for {
 		select {
-		case late := <-backends:
-			late.Close()
+		case unused := <-backends:
+			unused.Close()
 		case <-done:
 			return failure
 		}
 	}
 }
 
-// greeter is a proxy that greets and waits for the client to leave.
-func greeter(g toy) {
-	g.say("* OK ready")
-	io.Copy(io.Discard, g)
+// greetingProxy sends a greeting and reads until the client closes.
+func greetingProxy(p stubProxy) {
+	p.send("* OK ready")
+	io.Copy(io.Discard, p)
 }
 
-// relay is a proxy that dials a backend at once and copies both ways.
-func relay(g toy) {
-	backend := g.dial()
+// relayProxy dials a backend at once and copies in both directions.
+func relayProxy(p stubProxy) {
+	backend := p.dial()
 	defer backend.Close()
 	go func() {
-		io.Copy(backend, g)
+		io.Copy(backend, p)
 		if closeWrite(backend) != nil {
 			backend.Close()
 		}
 	}()
-	io.Copy(g.Conn, backend)
+	io.Copy(p.Conn, backend)
 }
 
 func mustDial(t *testing.T, addr net.Addr) net.Conn {
@@ -140,7 +140,7 @@ func listen(t *testing.T) net.Listener {
 	return ln
 }
 
-// writeHeader announces a client 203.0.113.7 in TLS 1.3 on c.
+// writeHeader sends the PROXY header of a client 203.0.113.7 in TLS 1.3.
 func writeHeader(t *testing.T, c net.Conn) {
 	t.Helper()
 	h := proxyproto.HeaderProxyFromAddrs(2,
