@@ -108,11 +108,11 @@ func (a *loginAttempt) replay() (dialogue.Reply, error) {
 	s.record.Step = StepReplay
 	var asked time.Time    // when the client got the challenge that it has not answered yet
 	var held time.Duration // how long it took to answer, over all challenges
-	s.client.Saying = func() {
+	s.client.BeforeWrite = func() {
 		asked = time.Now()
 		s.setDeadline(earlier(s.deadline, asked.Add(roundTimeout)))
 	}
-	s.backend.Saying = func() {
+	s.backend.BeforeWrite = func() {
 		now := time.Now()
 		if !asked.IsZero() {
 			held += now.Sub(asked)
@@ -121,7 +121,7 @@ func (a *loginAttempt) replay() (dialogue.Reply, error) {
 		s.setBackendDeadline(now.Add(replayTimeout))
 	}
 	reply, err := s.listener.Protocol.Login(s.backend.Conn, s.client, a.request)
-	s.client.Saying = nil
+	s.client.BeforeWrite = nil
 	s.backend.releaseSlot()
 	if !asked.IsZero() {
 		held += time.Since(asked)

@@ -167,7 +167,7 @@ func (b *Backends) login(s *backend, client clientInfo, until time.Time) (c *bac
 			b.release(s)
 		}
 	}()
-	raw, conn, err := b.dial(s, client, until, b.protocol.Welcome)
+	raw, conn, err := b.dial(s, client, until, b.protocol.ReadGreeting)
 	if err != nil {
 		return nil, err
 	}

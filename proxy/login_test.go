@@ -250,7 +250,7 @@ type spying struct {
 }
 
 func (p spying) Hear(c *dialogue.Conn, o dialogue.Offer) (dialogue.Request, error) {
-	r, err := p.Protocol.Hear(c, o)
+	r, err := p.Protocol.ReadRequest(c, o)
 	if err == nil {
 		p.see(r)
 	}

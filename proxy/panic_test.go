@@ -29,7 +29,7 @@ func (f faulty) Greet(c *dialogue.Conn, o dialogue.Offer) error {
 
 func (f faulty) Hear(c *dialogue.Conn, o dialogue.Offer) (dialogue.Request, error) {
 	f.trip("Hear")
-	return f.Protocol.Hear(c, o)
+	return f.Protocol.ReadRequest(c, o)
 }
 
 func (f faulty) Answer(c *dialogue.Conn, r dialogue.Request, a dialogue.Answer) error {
@@ -39,7 +39,7 @@ func (f faulty) Answer(c *dialogue.Conn, r dialogue.Request, a dialogue.Answer) 
 
 func (f faulty) Welcome(up *dialogue.Conn, upgrade func() error) error {
 	f.trip("Welcome")
-	return f.Protocol.Welcome(up, upgrade)
+	return f.Protocol.ReadGreeting(up, upgrade)
 }
 
 func (f faulty) Login(up, c *dialogue.Conn, r dialogue.Request) (dialogue.Reply, error) {

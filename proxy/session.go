@@ -155,15 +155,15 @@ func (s *session) hear() (step, error) {
 		peeked = s.server.Limiter.Peek(time.Now(), s.record.Client.Addr(), account)
 		return peeked.Action != limiter.Refuse || s.server.observing.Load()
 	}
-	r, err := s.listener.Protocol.Hear(s.client, offer)
+	r, err := s.listener.Protocol.ReadRequest(s.client, offer)
 	switch {
-	case errors.Is(err, dialogue.ErrHostile) || errors.Is(err, dialogue.ErrTooLong) || errors.Is(err, dialogue.ErrStrikes):
+	case errors.Is(err, dialogue.ErrHostile) || errors.Is(err, dialogue.ErrTooLong) || errors.Is(err, dialogue.ErrBadCommands):
 		return nil, ending{EndProtocol, err}
 	case err != nil:
 		return nil, err
-	case r.Kind == dialogue.Leave:
+	case r.Kind == dialogue.Logout:
 		return nil, io.EOF
-	case r.Kind == dialogue.Named:
+	case r.Kind == dialogue.NotAdmitted:
 		return nil, s.refuseNamed(r, peeked)
 	case r.Kind == dialogue.StartTLS:
 		return s.upgrade(r)

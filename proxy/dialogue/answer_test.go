@@ -11,12 +11,12 @@ func TestGreet(t *testing.T) {
 		IMAP{}: "* OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ STARTTLS LOGINDISABLED] Ready.\r\n",
 		POP3{}: "+OK Ready.\r\n",
 	} {
-		w := said("")
+		w := peerSends("")
 		if err := p.Greet(NewConn(w), Offer{StartTLS: true}); err != nil || w.out.String() != want || w.writes != 1 {
 			t.Errorf("%s: said %q in %d writes, %v", p.Name(), w.out.String(), w.writes, err)
 		}
-		w.gone = 1
-		if err := p.Greet(NewConn(w), Offer{}); !errors.Is(err, errGone) {
+		w.failAt = 1
+		if err := p.Greet(NewConn(w), Offer{}); !errors.Is(err, errClosed) {
 			t.Errorf("%s: got %v", p.Name(), err)
 		}
 	}
@@ -56,13 +56,13 @@ func TestAnswer(t *testing.T) {
 			if form.want == "" { // is never an answer to no command
 				continue
 			}
-			w := said("")
+			w := peerSends("")
 			err := form.p.Answer(NewConn(w), Request{Tag: form.tag}, tt.answer)
 			if err != nil || w.out.String() != form.want || w.writes != 1 {
 				t.Errorf("%s, answer %d: said %q in %d writes, %v", form.p.Name(), tt.answer, w.out.String(), w.writes, err)
 			}
-			w.gone = 1
-			if err := form.p.Answer(NewConn(w), Request{Tag: form.tag}, tt.answer); !errors.Is(err, errGone) {
+			w.failAt = 1
+			if err := form.p.Answer(NewConn(w), Request{Tag: form.tag}, tt.answer); !errors.Is(err, errClosed) {
 				t.Errorf("%s, answer %d: got %v", form.p.Name(), tt.answer, err)
 			}
 		}
@@ -77,7 +77,7 @@ func TestAnswerEndsWithRef(t *testing.T) {
 			AnswerTLS: false, AnswerDenied: false, AnswerBusy: true, AnswerDelay: true, AnswerTries: true, AnswerTimeout: false, AnswerShutdown: false,
 		} {
 			for _, tag := range []string{"", "a1"} {
-				w := said("")
+				w := peerSends("")
 				c := NewConn(w)
 				c.Ref = "k3x9ab-2f"
 				if err := p.Answer(c, Request{Tag: tag}, answer); err != nil {

@@ -62,7 +62,7 @@ func backend(t *testing.T, steps []string) *Conn {
 
 // upgrading stands for the handshake: it is one more line, which the backend
 // must hear at the right moment.
-func upgrading(up *Conn) func() error { return func() error { return up.say("(TLS)") } }
+func upgrading(up *Conn) func() error { return func() error { return up.writeLine("(TLS)") } }
 
 var errHandshake = errors.New("handshake failed")
 
@@ -148,7 +148,7 @@ func TestWelcome(t *testing.T) {
 			if tt.upgrade {
 				upgrade = upgrading(up)
 			}
-			tt.check(t, tt.protocol.Welcome(up, upgrade))
+			tt.check(t, tt.protocol.ReadGreeting(up, upgrade))
 		})
 	}
 }
@@ -234,7 +234,7 @@ func TestHandshakeFails(t *testing.T) {
 		if strings.HasPrefix(steps[0], "> +") {
 			p = POP3{}
 		}
-		if err := p.Welcome(backend(t, steps), failing); !errors.Is(err, errHandshake) {
+		if err := p.ReadGreeting(backend(t, steps), failing); !errors.Is(err, errHandshake) {
 			t.Errorf("%s: Welcome: got %v", p.Name(), err)
 		}
 		if _, err := p.Probe(backend(t, steps), failing); !errors.Is(err, errHandshake) {
@@ -247,12 +247,12 @@ func TestHandshakeFails(t *testing.T) {
 func TestBackendGone(t *testing.T) {
 	for _, p := range protocols {
 		for _, upgrade := range []func() error{nil, failing} {
-			w := said("* OK ready\r\n")
+			w := peerSends("* OK ready\r\n")
 			if p.Name() == "pop3" {
-				w = said("+OK ready\r\n")
+				w = peerSends("+OK ready\r\n")
 			}
-			w.gone = 1
-			if _, err := p.Probe(NewConn(w), upgrade); !errors.Is(err, errGone) {
+			w.failAt = 1
+			if _, err := p.Probe(NewConn(w), upgrade); !errors.Is(err, errClosed) {
 				t.Errorf("%s: got %v", p.Name(), err)
 			}
 		}

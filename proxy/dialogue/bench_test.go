@@ -7,13 +7,13 @@ import (
 )
 
 // tape is a wire that can be played again, and keeps nothing.
-type tape struct {
+type replayConn struct {
 	net.Conn
-	words strings.Reader
+	input strings.Reader
 }
 
-func (t *tape) Read(p []byte) (int, error)  { return t.words.Read(p) }
-func (t *tape) Write(p []byte) (int, error) { return len(p), nil }
+func (t *replayConn) Read(p []byte) (int, error)  { return t.input.Read(p) }
+func (t *replayConn) Write(p []byte) (int, error) { return len(p), nil }
 
 // BenchmarkHear is what a client is told and heard from its greeting to the
 // answer that its login is denied.
@@ -34,13 +34,13 @@ func BenchmarkHear(b *testing.B) {
 			if bb.name == "imap/clear" {
 				o.TLS, o.StartTLS = false, true
 			}
-			var client tape
+			var client replayConn
 			b.ReportAllocs()
 			for b.Loop() {
-				client.words.Reset(bb.client)
+				client.input.Reset(bb.client)
 				c := NewConn(&client)
 				_ = bb.protocol.Greet(c, o)
-				r, err := bb.protocol.Hear(c, o)
+				r, err := bb.protocol.ReadRequest(c, o)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -64,13 +64,13 @@ func BenchmarkLogin(b *testing.B) {
 		{"pop3/denied", "+OK Dovecot ready.\r\n-ERR [AUTH] Authentication failed.\r\n", POP3{}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			var backend tape
-			c, r := NewConn(said("")), asked("PLAIN")
+			var backend replayConn
+			c, r := NewConn(peerSends("")), loginRequest("PLAIN")
 			b.ReportAllocs()
 			for b.Loop() {
-				backend.words.Reset(bb.backend)
+				backend.input.Reset(bb.backend)
 				up := NewConn(&backend)
-				if err := bb.protocol.Welcome(up, nil); err != nil {
+				if err := bb.protocol.ReadGreeting(up, nil); err != nil {
 					b.Fatal(err)
 				}
 				if _, err := bb.protocol.Login(up, c, r); err != nil {

@@ -18,7 +18,7 @@ func (c Capabilities) Common(other Capabilities) Capabilities {
 			if strings.EqualFold(line, theirs) {
 				common = append(common, line)
 			} else if isSASL(line) && isSASL(theirs) {
-				common = append(common, strings.Join(commonWords(line, theirs), " "))
+				common = append(common, strings.Join(commonFields(line, theirs), " "))
 			}
 		}
 	}
@@ -32,7 +32,7 @@ func isSASL(line string) bool {
 }
 
 // commonWords returns the words of line that theirs holds too, in any case.
-func commonWords(line, theirs string) []string {
+func commonFields(line, theirs string) []string {
 	return slices.DeleteFunc(strings.Fields(line), func(word string) bool {
 		return !slices.ContainsFunc(strings.Fields(theirs), func(w string) bool { return strings.EqualFold(w, word) })
 	})
@@ -51,14 +51,14 @@ type access uint8
 const (
 	allowed  access = iota
 	needsTLS        // only behind STARTTLS or STLS
-	unknown         // the backend does not offer it
+	notOffered         // the backend does not offer it
 )
 
 // access looks the mechanism up among all that the backend offers.
 func (o Offer) access(mechanism string, all []string) access {
 	switch {
 	case !slices.Contains(all, mechanism) || strings.HasSuffix(mechanism, "-PLUS"):
-		return unknown
+		return notOffered
 	case showsSecret(mechanism) && !o.secure():
 		return needsTLS
 	}

@@ -27,7 +27,7 @@ func TestCommon(t *testing.T) {
 }
 
 // circumstances are all combinations of what the gate decides about a client.
-var circumstances = []Offer{
+var allOffers = []Offer{
 	{},
 	{StartTLS: true},
 	{Cleartext: true},
@@ -69,7 +69,7 @@ func TestIMAPCapabilities(t *testing.T) {
 		{Capabilities{"IMAP4rev1", "AUTH=", "AUTHX"}, "IMAP4rev1 AUTHX", " AUTH=", " AUTH="},
 	}
 	for _, tt := range tests {
-		for _, o := range circumstances {
+		for _, o := range allOffers {
 			want := tt.words
 			if o.StartTLS {
 				want += " STARTTLS"
@@ -109,7 +109,7 @@ func TestPOP3Capabilities(t *testing.T) {
 		{Capabilities{"TOP"}, "TOP", "", ""},
 	}
 	for _, tt := range tests {
-		for _, o := range circumstances {
+		for _, o := range allOffers {
 			want := tt.lines + ",RESP-CODES,AUTH-RESP-CODE"
 			if o.StartTLS {
 				want += ",STLS"
@@ -132,7 +132,7 @@ func TestPOP3Capabilities(t *testing.T) {
 
 // TestPOP3Advertised: PLAIN and LOGIN are not listed, and yet work.
 func TestPOP3Advertised(t *testing.T) {
-	for _, o := range circumstances {
+	for _, o := range allOffers {
 		o.Backend = Capabilities{"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256-PLUS XOAUTH2"}
 		want := "CRAM-MD5"
 		if o.secure() {
@@ -159,12 +159,12 @@ func TestAccess(t *testing.T) {
 		{"OAUTHBEARER", needsTLS, allowed},
 		{"CRAM-MD5", allowed, allowed},
 		{"SCRAM-SHA-1", allowed, allowed},
-		{"SCRAM-SHA-1-PLUS", unknown, unknown},
-		{"SCRAM-SHA-256", unknown, unknown},
-		{"", unknown, unknown},
+		{"SCRAM-SHA-1-PLUS", notOffered, notOffered},
+		{"SCRAM-SHA-256", notOffered, notOffered},
+		{"", notOffered, notOffered},
 	}
 	for _, tt := range tests {
-		for _, o := range circumstances {
+		for _, o := range allOffers {
 			want := tt.clear
 			if o.TLS || o.Cleartext {
 				want = tt.cyphered

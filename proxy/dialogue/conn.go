@@ -21,7 +21,7 @@ const (
 	maxResponse = 6000  // an initial response, decoded: Dovecot hangs up on 8192 octets of base64
 	maxReply    = 16384 // a line of the backend, capability lists are long
 	maxTag      = 126   // as Dovecot
-	maxStrikes  = 3     // bad commands; an HTTP request has more lines
+	maxBadCommands  = 3     // bad commands; an HTTP request has more lines
 	maxBudget   = 64 << 10
 )
 
@@ -46,7 +46,7 @@ type Conn struct {
 	net.Conn
 	// Saying, if set, is called before each line that is written: the peer's
 	// answer is awaited from then on.
-	Saying func()
+	BeforeWrite func()
 	// Ref, if set, ends what this peer is told when the gate turns it away: it
 	// finds the line in the log that says why.
 	Ref string
@@ -55,8 +55,8 @@ type Conn struct {
 	ahead   []byte  // the part of it that has been read ahead
 	long    []byte  // a line that did not fit into it
 	budget  int     // octets the peer may still send
-	strikes int     // bad commands so far
-	asked   bool    // the client has asked for the IMAP capabilities
+	badCommands int     // bad commands so far
+	sentCapabilities   bool    // the client has asked for the IMAP capabilities
 }
 
 // NewConn returns a Conn on c.
@@ -69,7 +69,7 @@ func (c *Conn) Restart(inner net.Conn) {
 	c.ahead = nil
 	c.Release()
 	c.Conn = inner
-	c.asked = false
+	c.sentCapabilities = false
 }
 
 // Read reads from the connection behind what has been read ahead.
@@ -178,12 +178,12 @@ func (c *Conn) readFull(n int) ([]byte, error) {
 }
 
 // say writes the parts as one line in one write.
-func (c *Conn) say(parts ...string) error { return c.sayEncoded(nil, parts...) }
+func (c *Conn) writeLine(parts ...string) error { return c.writeEncoded(nil, parts...) }
 
 // sayEncoded is say with octets in base64 behind the parts.
-func (c *Conn) sayEncoded(octets []byte, parts ...string) error {
-	if c.Saying != nil {
-		c.Saying()
+func (c *Conn) writeEncoded(octets []byte, parts ...string) error {
+	if c.BeforeWrite != nil {
+		c.BeforeWrite()
 	}
 	b := buffers.Get().(*buffer)
 	defer b.free()
@@ -197,7 +197,7 @@ func (c *Conn) sayEncoded(octets []byte, parts ...string) error {
 }
 
 // ref is c.Ref as the end of a text.
-func (c *Conn) ref() string {
+func (c *Conn) refSuffix() string {
 	if c.Ref == "" {
 		return ""
 	}
@@ -205,9 +205,9 @@ func (c *Conn) ref() string {
 }
 
 // strike counts a bad command and says whether it was one too many.
-func (c *Conn) strike() bool {
-	c.strikes++
-	return c.strikes >= maxStrikes
+func (c *Conn) countBadCommand() bool {
+	c.badCommands++
+	return c.badCommands >= maxBadCommands
 }
 
 func trimEnd(line []byte) []byte {

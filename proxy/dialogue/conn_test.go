@@ -38,7 +38,7 @@ func TestReadLine(t *testing.T) {
 		{"no end in sight", x(maxLine), maxLine, "", ErrTooLong},
 	}
 	for _, tt := range tests {
-		for how, w := range map[string]*wire{"at once": said(tt.in), "dripped": dripped(tt.in)} {
+		for how, w := range map[string]*wire{"at once": peerSends(tt.in), "dripped": peerSendsBytes(tt.in)} {
 			t.Run(tt.name+"/"+how, func(t *testing.T) {
 				line, err := NewConn(w).readLine(tt.limit)
 				if string(line) != tt.want || !errors.Is(err, tt.err) {
@@ -57,7 +57,7 @@ func TestReadLineLeavesTheRest(t *testing.T) {
 	for i, n := range sizes {
 		in.WriteString(strings.Repeat(string(rune('a'+i)), n) + "\r\n")
 	}
-	c := NewConn(said(in.String()))
+	c := NewConn(peerSends(in.String()))
 	for i, n := range sizes {
 		line, err := c.readLine(maxLine)
 		if want := strings.Repeat(string(rune('a'+i)), n); string(line) != want || err != nil {
@@ -90,17 +90,17 @@ func TestEndlessLineIsNotRead(t *testing.T) {
 
 func TestReadLineError(t *testing.T) {
 	c := NewConn(&wire{in: io.MultiReader(strings.NewReader("abc"), errReader{})})
-	if _, err := c.readLine(maxLine); !errors.Is(err, errGone) {
+	if _, err := c.readLine(maxLine); !errors.Is(err, errClosed) {
 		t.Errorf("got %v", err)
 	}
 }
 
 type errReader struct{}
 
-func (errReader) Read([]byte) (int, error) { return 0, errGone }
+func (errReader) Read([]byte) (int, error) { return 0, errClosed }
 
 func TestBudget(t *testing.T) {
-	c := NewConn(said("abc\r\nabc\r\nx"))
+	c := NewConn(peerSends("abc\r\nabc\r\nx"))
 	c.budget = 10
 	for range 2 {
 		if _, err := c.readLine(maxLine); err != nil {
@@ -111,7 +111,7 @@ func TestBudget(t *testing.T) {
 		t.Errorf("the eleventh octet of ten: got %v", err)
 	}
 
-	c = NewConn(said("abcdefghijk"))
+	c = NewConn(peerSends("abcdefghijk"))
 	c.budget = 10
 	if b, err := c.readFull(10); string(b) != "abcdefghij" || err != nil {
 		t.Errorf("exactly the budget: got %q, %v", b, err)
@@ -123,30 +123,30 @@ func TestBudget(t *testing.T) {
 
 // TestBudgetIsPerConnection counts lines and literals together, over a Restart.
 func TestBudgetIsPerConnection(t *testing.T) {
-	c := NewConn(said(strings.Repeat("x", maxBudget/2-2) + "\r\n"))
+	c := NewConn(peerSends(strings.Repeat("x", maxBudget/2-2) + "\r\n"))
 	if _, err := c.readFull(maxBudget/2 - 2); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.readLine(maxLine); err != nil {
 		t.Fatal(err)
 	}
-	c.Restart(said(strings.Repeat("x", maxBudget)))
+	c.Restart(peerSends(strings.Repeat("x", maxBudget)))
 	if _, err := c.readFull(maxBudget/2 + 1); !errors.Is(err, ErrTooLong) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestReadFullEndsEarly(t *testing.T) {
-	if _, err := NewConn(said("ab")).readFull(3); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := NewConn(peerSends("ab")).readFull(3); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := NewConn(said("")).readFull(3); !errors.Is(err, io.EOF) {
+	if _, err := NewConn(peerSends("")).readFull(3); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestFill(t *testing.T) {
-	c := NewConn(dripped("ab\r\ncd"))
+	c := NewConn(peerSendsBytes("ab\r\ncd"))
 	for want := 1; want <= 6; want++ {
 		if err := c.Fill(); err != nil || c.Buffered() != want {
 			t.Fatalf("%d octets are buffered, %v; want %d", c.Buffered(), err, want)
@@ -164,7 +164,7 @@ func TestFill(t *testing.T) {
 }
 
 func TestFillStopsWhenFull(t *testing.T) {
-	inner := said(strings.Repeat("a", bufferSize) + "b")
+	inner := peerSends(strings.Repeat("a", bufferSize) + "b")
 	c := NewConn(inner)
 	if err := c.Fill(); err != nil || c.Buffered() != bufferSize {
 		t.Fatalf("%d octets are buffered, %v", c.Buffered(), err)
@@ -183,7 +183,7 @@ func TestFillStopsWhenFull(t *testing.T) {
 // TestRelease takes the buffer away between any two lines: nothing is lost, and
 // nothing of what it held is left in it.
 func TestRelease(t *testing.T) {
-	c := NewConn(pieces("one\r\n", "two\r\nthr", "ee\r\n", strings.Repeat("x", bufferSize)+"\r\n"))
+	c := NewConn(peerSendsParts("one\r\n", "two\r\nthr", "ee\r\n", strings.Repeat("x", bufferSize)+"\r\n"))
 	for _, want := range []string{"one", "two", "three", strings.Repeat("x", bufferSize)} {
 		if line, err := c.readLine(maxLine); string(line) != want || err != nil {
 			t.Errorf("got %q, %v", line, err)
@@ -206,7 +206,7 @@ func TestRelease(t *testing.T) {
 }
 
 func TestRestIsACopy(t *testing.T) {
-	c := NewConn(said("line\r\nsession"))
+	c := NewConn(peerSends("line\r\nsession"))
 	if _, err := c.readLine(maxLine); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestRestIsACopy(t *testing.T) {
 }
 
 func TestRead(t *testing.T) {
-	c := NewConn(said("line\r\nsession"))
+	c := NewConn(peerSends("line\r\nsession"))
 	if _, err := c.readLine(maxLine); err != nil {
 		t.Fatal(err)
 	}
@@ -230,52 +230,52 @@ func TestRead(t *testing.T) {
 }
 
 func TestRestartForgets(t *testing.T) {
-	before, after := said("one\r\nin clear text\r\n"), said("two\r\n")
+	before, after := peerSends("one\r\nin clear text\r\n"), peerSends("two\r\n")
 	c := NewConn(before)
-	c.asked, c.strikes = true, 2
+	c.sentCapabilities, c.badCommands = true, 2
 	if _, err := c.readLine(maxLine); err != nil {
 		t.Fatal(err)
 	}
 	c.Restart(after)
-	if c.Buffered() != 0 || c.asked {
-		t.Errorf("%d octets are buffered, asked is %v", c.Buffered(), c.asked)
+	if c.Buffered() != 0 || c.sentCapabilities {
+		t.Errorf("%d octets are buffered, asked is %v", c.Buffered(), c.sentCapabilities)
 	}
-	if c.strikes != 2 {
-		t.Errorf("%d bad commands are remembered", c.strikes)
+	if c.badCommands != 2 {
+		t.Errorf("%d bad commands are remembered", c.badCommands)
 	}
 	if line, err := c.readLine(maxLine); string(line) != "two" || err != nil {
 		t.Errorf("got %q, %v", line, err)
 	}
-	if err := c.say("hello"); err != nil || after.out.String() != "hello\r\n" || before.out.Len() > 0 {
+	if err := c.writeLine("hello"); err != nil || after.out.String() != "hello\r\n" || before.out.Len() > 0 {
 		t.Errorf("said %q before and %q after, %v", before.out.String(), after.out.String(), err)
 	}
 }
 
 func TestSayIsOneWrite(t *testing.T) {
-	w := said("")
+	w := peerSends("")
 	c := NewConn(w)
-	if err := c.sayEncoded([]byte("user"), "a ", "", "b "); err != nil || w.out.String() != "a b "+b64("user")+"\r\n" || w.writes != 1 {
+	if err := c.writeEncoded([]byte("user"), "a ", "", "b "); err != nil || w.out.String() != "a b "+b64("user")+"\r\n" || w.writes != 1 {
 		t.Errorf("said %q in %d writes, %v", w.out.String(), w.writes, err)
 	}
 	*w = wire{}
-	if err := c.say("a ", "", "b"); err != nil || w.out.String() != "a b\r\n" || w.writes != 1 {
+	if err := c.writeLine("a ", "", "b"); err != nil || w.out.String() != "a b\r\n" || w.writes != 1 {
 		t.Errorf("said %q in %d writes, %v", w.out.String(), w.writes, err)
 	}
-	c.Saying = func() {
+	c.BeforeWrite = func() {
 		if w.writes++; w.writes != 2 {
 			t.Errorf("told of write %d", w.writes)
 		}
 	}
-	if err := c.say("c"); err != nil || w.out.String() != "a b\r\nc\r\n" || w.writes != 3 {
+	if err := c.writeLine("c"); err != nil || w.out.String() != "a b\r\nc\r\n" || w.writes != 3 {
 		t.Errorf("told too late, or not once: said %q, %v", w.out.String(), err)
 	}
-	c.Saying = nil
+	c.BeforeWrite = nil
 	w.out.Reset()
-	if long := strings.Repeat("x", 2*bufferSize); c.say(long, "y") != nil || w.out.String() != long+"y\r\n" || w.writes != 4 {
+	if long := strings.Repeat("x", 2*bufferSize); c.writeLine(long, "y") != nil || w.out.String() != long+"y\r\n" || w.writes != 4 {
 		t.Errorf("said %q in %d writes", w.out.String(), w.writes)
 	}
-	w.gone = 1
-	if err := c.say("a"); !errors.Is(err, errGone) {
+	w.failAt = 1
+	if err := c.writeLine("a"); !errors.Is(err, errClosed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -283,7 +283,7 @@ func TestSayIsOneWrite(t *testing.T) {
 func TestStrike(t *testing.T) {
 	var c Conn
 	for i, want := range []bool{false, false, true, true} {
-		if got := c.strike(); got != want {
+		if got := c.countBadCommand(); got != want {
 			t.Errorf("bad command %d: %v", i+1, got)
 		}
 	}

@@ -23,14 +23,14 @@ type Protocol interface {
 	// decide. An error means the conversation is over; the client has already
 	// been told what it is to be told. ErrHostile, ErrTooLong and ErrStrikes
 	// name the client's fault, anything else is the connection's.
-	Hear(c *Conn, o Offer) (Request, error)
+	ReadRequest(c *Conn, o Offer) (Request, error)
 	// Answer tells the client, in this protocol's words, what became of r. The
 	// zero Request gives the form that answers no command.
 	Answer(c *Conn, r Request, a Answer) error
 
 	// Welcome reads the backend's greeting, and starts TLS when upgrade is not
 	// nil: it is called once the backend is ready for the handshake.
-	Welcome(up *Conn, upgrade func() error) error
+	ReadGreeting(up *Conn, upgrade func() error) error
 	// Probe is Welcome, then the question for the capabilities the backend offers.
 	Probe(up *Conn, upgrade func() error) (Capabilities, error)
 	// Login replays r to a backend that has been welcomed. A password goes as
@@ -60,10 +60,10 @@ type Kind uint8
 
 // The requests the gate must act on.
 const (
-	Leave    Kind = iota // the client said goodbye and has been answered
+	Logout    Kind = iota // the client said goodbye and has been answered
 	StartTLS             // the client wants TLS and waits for AnswerTLS
 	Login                // the client wants in and waits for an answer
-	Named                // the client named an account that is not admitted, and waits for an answer
+	NotAdmitted                // the client named an account that is not admitted, and waits for an answer
 )
 
 // Request is what Hear heard.
@@ -170,7 +170,7 @@ type Reply struct {
 var (
 	ErrHostile = errors.New("client does not speak this protocol")
 	ErrTooLong = errors.New("client sent more than the protocol allows")
-	ErrStrikes = errors.New("client sent too many bad commands")
+	ErrBadCommands = errors.New("client sent too many bad commands")
 )
 
 // errCancelled is a client's "*" in the middle of an exchange (RFC 3501 section

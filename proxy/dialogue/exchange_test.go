@@ -10,7 +10,7 @@ import (
 func b64(message string) string { return base64.StdEncoding.EncodeToString([]byte(message)) }
 
 // asked are requests as Hear makes them, by mechanism.
-func asked(mechanism string) Request {
+func loginRequest(mechanism string) Request {
 	r := Request{Kind: Login, Tag: "t7", Method: mechanism, Mechanism: mechanism, Response: Secret{}}
 	switch mechanism {
 	case "PLAIN":
@@ -27,7 +27,7 @@ func asked(mechanism string) Request {
 }
 
 // words is what differs between the protocols in the texts of an exchange.
-var words = map[string]*strings.Replacer{
+var protocolText = map[string]*strings.Replacer{
 	"imap": strings.NewReplacer("AUTH ", "1 AUTHENTICATE ", "OK.", "1 OK in", "NO.", "1 NO [AUTHENTICATIONFAILED] no", "ABORT.", "1 BAD aborted",
 		"BUSY.", "1 NO [UNAVAILABLE] later", "GATE.", "t7 NO [AUTHENTICATIONFAILED] Authentication failed."),
 	"pop3": strings.NewReplacer("OK.", "+OK in", "NO.", "-ERR [AUTH] no", "ABORT.", "-ERR aborted",
@@ -37,7 +37,7 @@ var words = map[string]*strings.Replacer{
 // lines makes lines on the wire of a protocol out of a text in which "|" ends
 // each of them.
 func lines(p Protocol, text string) string {
-	return strings.ReplaceAll(words[p.Name()].Replace(text), "|", "\r\n")
+	return strings.ReplaceAll(protocolText[p.Name()].Replace(text), "|", "\r\n")
 }
 
 // exchangeTest is one login. The texts are for lines; raw is the client's form
@@ -137,8 +137,8 @@ var exchangeTests = []exchangeTest{
 		result: Denied, raw: "NO.|", account: "user", sent: startScram + scramProof, told: scramFirst},
 	{name: "a challenge without a space", mechanism: "CRAM-MD5", backend: "+|OK.|", client: "|",
 		result: Accepted, raw: "OK.|", sent: startCram + "|", told: "+|"},
-	{name: "challenges without end", mechanism: "CRAM-MD5", backend: strings.Repeat("+ |", maxReplies) + "OK.|", client: strings.Repeat("|", maxReplies),
-		fails: true, sent: startCram + strings.Repeat("|", maxReplies), told: strings.Repeat("+ |", maxReplies)},
+	{name: "challenges without end", mechanism: "CRAM-MD5", backend: strings.Repeat("+ |", maxReplyLines) + "OK.|", client: strings.Repeat("|", maxReplyLines),
+		fails: true, sent: startCram + strings.Repeat("|", maxReplyLines), told: strings.Repeat("+ |", maxReplyLines)},
 }
 
 func TestExchange(t *testing.T) {
@@ -148,9 +148,9 @@ func TestExchange(t *testing.T) {
 				tt.backend = "1 " + tt.backend
 			}
 			t.Run(p.Name()+"/"+tt.name, func(t *testing.T) {
-				up, c := said(lines(p, tt.backend)), said(lines(p, tt.client))
-				c.gone = tt.gone
-				reply, err := p.Login(NewConn(up), NewConn(c), asked(tt.mechanism))
+				up, c := peerSends(lines(p, tt.backend)), peerSends(lines(p, tt.client))
+				c.failAt = tt.gone
+				reply, err := p.Login(NewConn(up), NewConn(c), loginRequest(tt.mechanism))
 				if (err != nil) != tt.fails || reply.Result != tt.result || reply.Account != tt.account {
 					t.Errorf("got result %d, account %q, error %v", reply.Result, reply.Account, err)
 				}
@@ -177,9 +177,9 @@ func TestExchange(t *testing.T) {
 func TestExchangeBackendGone(t *testing.T) {
 	for _, p := range protocols {
 		for gone, client := range map[int]string{1: "", 2: cramProof, 3: "*|"} {
-			up, c := said(lines(p, challenge+challenge)), said(lines(p, cramProof+client))
-			up.gone = gone
-			if reply, err := p.Login(NewConn(up), NewConn(c), asked("CRAM-MD5")); err == nil || len(reply.Raw) > 0 {
+			up, c := peerSends(lines(p, challenge+challenge)), peerSends(lines(p, cramProof+client))
+			up.failAt = gone
+			if reply, err := p.Login(NewConn(up), NewConn(c), loginRequest("CRAM-MD5")); err == nil || len(reply.Raw) > 0 {
 				t.Errorf("%s, write %d: got %+v, %v", p.Name(), gone, reply, err)
 			}
 		}
@@ -189,9 +189,9 @@ func TestExchangeBackendGone(t *testing.T) {
 // TestExchangeBudget: a client that has used up what it may send is gone.
 func TestExchangeBudget(t *testing.T) {
 	for _, p := range protocols {
-		c := NewConn(said(lines(p, cramProof)))
+		c := NewConn(peerSends(lines(p, cramProof)))
 		c.budget = len(cramProof)
-		reply, err := p.Login(NewConn(said(lines(p, challenge))), c, asked("CRAM-MD5"))
+		reply, err := p.Login(NewConn(peerSends(lines(p, challenge))), c, loginRequest("CRAM-MD5"))
 		if reply.Result != Unavailable || len(reply.Raw) > 0 || err != nil {
 			t.Errorf("%s: got %+v, %v", p.Name(), reply, err)
 		}
@@ -205,7 +205,7 @@ func TestTokenNotShown(t *testing.T) {
 		for backend, want := range map[string]Result{"+ |ABORT.|": Cancelled, "+ |" + why + "ABORT.|": Denied} {
 			client := strings.Repeat("dXNlcj11AQEB|", strings.Count(backend, "+ ")-1) + "*|"
 			r := Request{Kind: Login, Tag: "t7", Mechanism: "XOAUTH2"}
-			reply, err := p.Login(NewConn(said(lines(p, backend))), NewConn(said(lines(p, client))), r)
+			reply, err := p.Login(NewConn(peerSends(lines(p, backend))), NewConn(peerSends(lines(p, client))), r)
 			if reply.Result != want || err != nil {
 				t.Errorf("%s, %q: got %+v, %v", p.Name(), backend, reply, err)
 			}
@@ -220,7 +220,7 @@ func TestRefusedInAnExchange(t *testing.T) {
 		for name, want := range map[string]Result{"good": Accepted, "bad": Refused} {
 			asked := ""
 			challenge := map[string]string{"imap": "+ PDFAYj4=\r\n1 OK in\r\n", "pop3": "+ PDFAYj4=\r\n+OK in\r\n"}[p.Name()]
-			up, c := said(challenge), said(b64(name+" proof")+"\r\n")
+			up, c := peerSends(challenge), peerSends(b64(name+" proof")+"\r\n")
 			r := Request{Kind: Login, Tag: "a", Method: "CRAM-MD5", Mechanism: "CRAM-MD5", Admits: func(account string) bool {
 				asked += account
 				return account == "good"

@@ -20,10 +20,10 @@ func fuzzHear(f *testing.F, p Protocol) {
 		f.Add(byte(s.offer), []byte(s.client))
 	}
 	f.Fuzz(func(t *testing.T, state byte, in []byte) {
-		o := offers[int(state)%len(offers)]
-		o.Backend = whole[p.Name()].Backend
-		atOnce, drip := said(string(in)), dripped(string(in))
-		a, b := hearFuzzed(t, p, o, atOnce, in), hearFuzzed(t, p, o, drip, in)
+		o := listenerOffers[int(state)%len(listenerOffers)]
+		o.Backend = fullOffer[p.Name()].Backend
+		atOnce, drip := peerSends(string(in)), peerSendsBytes(string(in))
+		a, b := readFuzzed(t, p, o, atOnce, in), readFuzzed(t, p, o, drip, in)
 		if o.StartTLS { // which is about pieces
 			return
 		}
@@ -35,12 +35,12 @@ func fuzzHear(f *testing.F, p Protocol) {
 
 // hearFuzzed plays the gate until the client's octets in have all been read, and
 // returns what it heard. Every login is denied.
-func hearFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (heard []string) {
+func readFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (heard []string) {
 	c := NewConn(w)
 	p.Greet(c, o)
 	capabilities := []string{o.imapCapabilities(), strings.Join(append(o.pop3Capabilities(), o.pop3Advertised()...), "\r\n")}
 	for range len(in) + 1 { // it reads at least one octet each time
-		r, err := p.Hear(c, o)
+		r, err := p.ReadRequest(c, o)
 		if err == nil && r.Kind == Login {
 			checkRequest(t, p, o, r)
 			heard = append(heard, summary(r))
@@ -58,7 +58,7 @@ func hearFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (heard []
 			continue
 		}
 		checkEnd(t, err)
-		checkSaid(t, p, w.out.String(), string(in), capabilities)
+		checkOutput(t, p, w.out.String(), string(in), capabilities)
 		return heard
 	}
 	t.Fatal("it goes on behind the last octet")
@@ -68,7 +68,7 @@ func hearFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (heard []
 // checkEnd holds the error that ends a conversation to what Hear promises.
 func checkEnd(t *testing.T, err error) {
 	t.Helper()
-	for _, known := range []error{nil, ErrHostile, ErrTooLong, ErrStrikes, io.EOF, io.ErrUnexpectedEOF} {
+	for _, known := range []error{nil, ErrHostile, ErrTooLong, ErrBadCommands, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, known) {
 			return
 		}
@@ -126,7 +126,7 @@ func legalTag(tag string) bool {
 
 // sayings are all lines of text that a client may read, without those that hold
 // capabilities. Those with a "~" in front follow a tag.
-var sayings = map[string][]string{
+var allowedLines = map[string][]string{
 	"imap": strings.Split(`+ OK|+ |+ VXNlcm5hbWU6|+ UGFzc3dvcmQ6|* ENABLED|* ID NIL|* BYE Logging out.|`+
 		`* BYE Too many invalid commands.|* BYE Line or literal too long.|* BAD Invalid tag.|~OK Capability completed.|`+
 		`~OK NOOP completed.|~OK Enabled.|~OK ID completed.|~OK Logout completed.|~OK Begin TLS negotiation now.|`+
@@ -142,7 +142,7 @@ var sayings = map[string][]string{
 
 // checkSaid allows fixed texts, capabilities, and tags that the client has sent,
 // and not much of any of it.
-func checkSaid(t *testing.T, p Protocol, out, in string, capabilities []string) {
+func checkOutput(t *testing.T, p Protocol, out, in string, capabilities []string) {
 	t.Helper()
 	if len(out) > 512+64*len(in) {
 		t.Fatalf("%d octets were answered with %d", len(in), len(out))
@@ -151,7 +151,7 @@ func checkSaid(t *testing.T, p Protocol, out, in string, capabilities []string) 
 	if !ended {
 		t.Fatalf("it ends with no line: %q", out)
 	}
-	allowed := slices.Clone(sayings[p.Name()])
+	allowed := slices.Clone(allowedLines[p.Name()])
 	for _, c := range capabilities {
 		allowed = append(allowed, "* CAPABILITY "+c, "* OK [CAPABILITY "+c+"] Ready.")
 		allowed = append(allowed, strings.Split(c, "\r\n")...)

@@ -26,17 +26,17 @@ func fuzzLogin(f *testing.F, p Protocol, accepted *regexp.Regexp) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, mechanism byte, capability bool, backend, client []byte) {
-		up, down := said(string(backend)), said(string(client))
+		up, down := peerSends(string(backend)), peerSends(string(client))
 		from, c := NewConn(up), NewConn(down)
-		c.asked = capability
-		r := asked(mechanisms[int(mechanism)%len(mechanisms)])
+		c.sentCapabilities = capability
+		r := loginRequest(mechanisms[int(mechanism)%len(mechanisms)])
 		if p.Name() == "pop3" {
 			r.Tag = ""
 		}
 		reply, err := p.Login(from, c, r)
 		checkSent(t, p, r, up.out.String())
 		heard := readLines(backend, up, from)
-		checkTold(t, r, down.out.String(), heard)
+		checkChallenges(t, r, down.out.String(), heard)
 		if err != nil {
 			if reply.Result != Unavailable || reply.Raw != nil {
 				t.Errorf("got %+v with error %v", reply, err)
@@ -92,7 +92,7 @@ func checkSent(t *testing.T, p Protocol, r Request, sent string) {
 }
 
 // checkTold allows only the backend's challenges during the exchange.
-func checkTold(t *testing.T, r Request, told string, heard []string) {
+func checkChallenges(t *testing.T, r Request, told string, heard []string) {
 	t.Helper()
 	if told == "" {
 		return
@@ -143,7 +143,7 @@ func FuzzProbe(f *testing.F) {
 	}{{IMAP{}, "* OK", "1 STARTTLS\r\n", "1 CAPABILITY\r\n"}, {POP3{}, "+OK", "STLS\r\n", "CAPA\r\n"}}
 	f.Fuzz(func(t *testing.T, upgrade bool, octets []byte) {
 		for _, talk := range talks {
-			w := said(string(octets))
+			w := peerSends(string(octets))
 			handshake, allowed := func() error { return nil }, talk.tls+talk.ask
 			if !upgrade {
 				handshake, allowed = nil, talk.ask

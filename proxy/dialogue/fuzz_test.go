@@ -27,8 +27,8 @@ func FuzzScan(f *testing.F) {
 		if tag, rest, err := scanTag(line); err == nil && (tag+" "+string(rest) != string(line) || !legalTag(tag)) {
 			t.Errorf("tag %q, rest %q", tag, rest)
 		}
-		if word, args, err := scanWord(line); err == nil {
-			word2, args2, err := scanWord([]byte(word + " " + string(args)))
+		if word, args, err := scanAtom(line); err == nil {
+			word2, args2, err := scanAtom([]byte(word + " " + string(args)))
 			if word2 != word || !bytes.Equal(args2, args) || err != nil {
 				t.Errorf("word %q, arguments %q; and again %q, %q, %v", word, args, word2, args2, err)
 			}
@@ -95,8 +95,8 @@ func FuzzSASL(f *testing.F) {
 		}
 		checkName(t, string(message))
 		for _, mechanism := range mechanisms {
-			c := NewConn(said(""))
-			r, err := hearSASL(c, mechanism, []byte(cmp.Or(b64(string(message)), "=")))
+			c := NewConn(peerSends(""))
+			r, err := readSASL(c, mechanism, []byte(cmp.Or(b64(string(message)), "=")))
 			switch {
 			case err != nil && !errors.Is(err, errResponse):
 				t.Errorf("%s %q: %v", mechanism, message, err)
@@ -132,8 +132,8 @@ func checkName(t *testing.T, name string) {
 func checkPassword(t *testing.T, message []byte) {
 	t.Helper()
 	name, password, _ := bytes.Cut(message, []byte(" "))
-	c := NewConn(said(b64(string(name)) + "\r\n" + b64(string(password)) + "\r\n"))
-	r, err := hearSASL(c, loginMech, nil)
+	c := NewConn(peerSends(b64(string(name)) + "\r\n" + b64(string(password)) + "\r\n"))
+	r, err := readSASL(c, loginMech, nil)
 	if err != nil || r.Account != string(name) || string(r.Response) != "\x00"+string(name)+"\x00"+string(password) {
 		t.Errorf("%q and %q became %s, %v", name, password, summary(r), err)
 	}

@@ -70,9 +70,9 @@ func TestRequests(t *testing.T) {
 	}
 	for _, tt := range tests {
 		in := strings.ReplaceAll(tt.in, "|", "\r\n")
-		for _, w := range []*wire{said(in + "rest"), dripped(in + "rest")} {
+		for _, w := range []*wire{peerSends(in + "rest"), peerSendsBytes(in + "rest")} {
 			c := NewConn(w)
-			r, err := tt.protocol.Hear(c, whole[tt.protocol.Name()])
+			r, err := tt.protocol.ReadRequest(c, fullOffer[tt.protocol.Name()])
 			if got := summary(r); got != tt.want || err != nil || r.Kind != Login {
 				t.Errorf("%q: got %q, %v, want %q", tt.in, got, err, tt.want)
 			}
@@ -96,7 +96,7 @@ func TestLongResponse(t *testing.T) {
 		{"XOAUTH2", "a AUTHENTICATE XOAUTH2\r\n" + b64("user=user\x01"+x(maxResponse-oauth+1)+"\x01\x01") + "\r\n"},
 	}
 	for i, tt := range tests {
-		r, err := IMAP{}.Hear(NewConn(said(tt.in)), whole["imap"])
+		r, err := IMAP{}.ReadRequest(NewConn(peerSends(tt.in)), fullOffer["imap"])
 		if err != nil || r.Method != tt.name || len(r.Response) != maxResponse+i%2 || r.Unfit != (i%2 == 1) {
 			t.Errorf("%s: %d octets, unfit is %v, %v", tt.name, len(r.Response), r.Unfit, err)
 		}
@@ -115,11 +115,11 @@ var conversations = map[string]string{
 
 // hearAll hears all that w's peer says, and returns the requests and the error
 // that ended the conversation.
-func hearAll(p Protocol, w *wire, o Offer) (requests []string, err error) {
+func readRequests(p Protocol, w *wire, o Offer) (requests []string, err error) {
 	c := NewConn(w)
 	for {
-		r, err := p.Hear(c, o)
-		if err != nil || r.Kind == Leave {
+		r, err := p.ReadRequest(c, o)
+		if err != nil || r.Kind == Logout {
 			return requests, err
 		}
 		requests = append(requests, summary(r))
@@ -130,15 +130,15 @@ func hearAll(p Protocol, w *wire, o Offer) (requests []string, err error) {
 // then is answered alike, and no request is made of half a command.
 func TestClientGone(t *testing.T) {
 	for _, p := range protocols {
-		in, o := conversations[p.Name()], whole[p.Name()]
-		full := said(in)
-		requests, err := hearAll(p, full, o)
+		in, o := conversations[p.Name()], fullOffer[p.Name()]
+		full := peerSends(in)
+		requests, err := readRequests(p, full, o)
 		if err != nil || len(requests) != 3 {
 			t.Fatalf("%s: got %q, %v", p.Name(), requests, err)
 		}
 		for n := range len(in) {
-			w := said(in[:n])
-			got, err := hearAll(p, w, o)
+			w := peerSends(in[:n])
+			got, err := readRequests(p, w, o)
 			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("%s, after %q: got %v", p.Name(), in[:n], err)
 			}
@@ -158,17 +158,17 @@ func TestClientGone(t *testing.T) {
 // to a client that has gone, and must say what happened.
 func TestClientDeaf(t *testing.T) {
 	for _, p := range protocols {
-		for _, o := range []Offer{whole[p.Name()], {StartTLS: true}} {
+		for _, o := range []Offer{fullOffer[p.Name()], {StartTLS: true}} {
 			in := conversations[p.Name()]
-			all := said(in)
-			if _, err := hearAll(p, all, o); err != nil && !errors.Is(err, ErrStrikes) {
+			all := peerSends(in)
+			if _, err := readRequests(p, all, o); err != nil && !errors.Is(err, ErrBadCommands) {
 				t.Fatalf("%s: %v", p.Name(), err)
 			}
 			for gone := 1; gone <= all.writes; gone++ {
-				w := said(in)
-				w.gone = gone
-				_, err := hearAll(p, w, o)
-				if !errors.Is(err, errGone) && !errors.Is(err, ErrStrikes) || w.writes != gone {
+				w := peerSends(in)
+				w.failAt = gone
+				_, err := readRequests(p, w, o)
+				if !errors.Is(err, errClosed) && !errors.Is(err, ErrBadCommands) || w.writes != gone {
 					t.Errorf("%s, write %d: got %v after %d writes", p.Name(), gone, err, w.writes)
 				}
 			}
@@ -185,7 +185,7 @@ func TestHearEnds(t *testing.T) {
 		want     error
 		said     string // what the client is told last
 	}{
-		{IMAP{}, "a ]\r\nb ]\r\nc ]\r\n", ErrStrikes, "* BYE Too many invalid commands.\r\n"},
+		{IMAP{}, "a ]\r\nb ]\r\nc ]\r\n", ErrBadCommands, "* BYE Too many invalid commands.\r\n"},
 		{IMAP{}, long, ErrTooLong, "* BYE Line or literal too long.\r\n"},
 		{IMAP{}, "a LOGIN {8193+}\r\n", ErrTooLong, "* BYE Line or literal too long.\r\n"},
 		{IMAP{}, "a LOGIN {4294967297+}\r\n", ErrTooLong, "* BYE Line or literal too long.\r\n"},
@@ -194,16 +194,16 @@ func TestHearEnds(t *testing.T) {
 		{IMAP{}, "a AUTHENTICATE PLAIN\r\n" + long + long, ErrTooLong, "+ \r\n* BYE Line or literal too long.\r\n"},
 		{IMAP{}, "a STARTTLS\r\nb", ErrHostile, ""},
 		{IMAP{}, "\x16", ErrHostile, ""},
-		{POP3{}, "\r\n\r\n\r\n", ErrStrikes, "-ERR Too many invalid commands.\r\n"},
+		{POP3{}, "\r\n\r\n\r\n", ErrBadCommands, "-ERR Too many invalid commands.\r\n"},
 		{POP3{}, long, ErrTooLong, "-ERR Line too long.\r\n"},
 		{POP3{}, "STLS\r\nU", ErrHostile, ""},
 		{POP3{}, "CAPA\r\n\x16", ErrHostile, ".\r\n"},
 	}
 	for _, tt := range tests {
-		o := whole[tt.protocol.Name()]
+		o := fullOffer[tt.protocol.Name()]
 		o.StartTLS = true
-		w := said(tt.in)
-		_, err := hearAll(tt.protocol, w, o)
+		w := peerSends(tt.in)
+		_, err := readRequests(tt.protocol, w, o)
 		if got := w.out.String(); !errors.Is(err, tt.want) || !strings.HasSuffix(got, tt.said) || tt.said == "" && got != "" {
 			t.Errorf("%s %.40q: got %v, said %q", tt.protocol.Name(), tt.in, err, got)
 		}
@@ -240,7 +240,7 @@ func TestForeign(t *testing.T) {
 		{"", false},
 	}
 	for _, tt := range tests {
-		if got := foreign([]byte(tt.line)); got != tt.want {
+		if got := isOtherProtocol([]byte(tt.line)); got != tt.want {
 			t.Errorf("%q: %v", tt.line, got)
 		}
 	}

@@ -15,7 +15,7 @@ func (c *Conn) readCommand() ([]byte, error) {
 		return nil, ErrHostile
 	}
 	line, err := c.readLine(maxLine)
-	if err == nil && foreign(line) {
+	if err == nil && isOtherProtocol(line) {
 		return nil, ErrHostile
 	}
 	return line, err
@@ -23,7 +23,7 @@ func (c *Conn) readCommand() ([]byte, error) {
 
 // foreign recognises a request line of HTTP and a PROXY header where none is
 // believed. As an IMAP command each of them would be nonsense.
-func foreign(line []byte) bool {
+func isOtherProtocol(line []byte) bool {
 	verb, rest, _ := bytes.Cut(line, []byte{' '})
 	switch string(verb) {
 	case "GET", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI":

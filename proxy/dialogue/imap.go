@@ -15,7 +15,7 @@ func (IMAP) Name() string { return "imap" }
 
 // imapUnknown is what the gate offers before a backend has told what it can do:
 // what every Dovecot does.
-var imapUnknown = Capabilities{
+var imapDefault = Capabilities{
 	string(imap.CapIMAP4rev1), string(imap.CapSASLIR), string(imap.CapID), string(imap.CapEnable),
 	string(imap.CapIdle), string(imap.CapLiteralPlus), "AUTH=PLAIN", "AUTH=LOGIN",
 }
@@ -23,7 +23,7 @@ var imapUnknown = Capabilities{
 // imapOwn is what the gate decides itself, whatever the backend says. It
 // follows no referrals, and a session that logs out of its account but keeps its
 // connection would be past the gate (RFC 8437).
-var imapOwn = []string{
+var imapOwnCapabilities = []string{
 	string(imap.CapStartTLS), string(imap.CapLoginDisabled),
 	string(imap.CapLoginReferrals), string(imap.CapMailboxReferrals), string(imap.CapUnauthenticate),
 }
@@ -31,7 +31,7 @@ var imapOwn = []string{
 // imapBackend returns the backend's list.
 func (o Offer) imapBackend() Capabilities {
 	if o.Backend == nil {
-		return imapUnknown
+		return imapDefault
 	}
 	return o.Backend
 }
@@ -54,7 +54,7 @@ func (o Offer) imapCapabilities() string {
 	words := make([]string, 0, len(all)+2)
 	for _, word := range all {
 		own := func(w string) bool { return strings.EqualFold(w, word) }
-		if _, auth := cutPrefixFold(word, "AUTH="); !auth && !slices.ContainsFunc(imapOwn, own) {
+		if _, auth := cutPrefixFold(word, "AUTH="); !auth && !slices.ContainsFunc(imapOwnCapabilities, own) {
 			words = append(words, word)
 		}
 	}

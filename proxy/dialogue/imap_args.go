@@ -46,7 +46,7 @@ func (a *imapArgs) literal() ([]byte, error) {
 		return nil, errSyntax
 	}
 	if l.sync {
-		if err := a.c.say("+ OK"); err != nil {
+		if err := a.c.writeLine("+ OK"); err != nil {
 			return nil, err
 		}
 	}
@@ -79,7 +79,7 @@ func (a *imapArgs) end() error {
 
 // swallow reads over what the client has sent, or is sending, of a command that
 // will be refused. A literal it waits to send is not asked for.
-func (a *imapArgs) swallow() error {
+func (a *imapArgs) discard() error {
 	for {
 		l, ok := trailingLiteral(a.rest)
 		if !ok || l.sync {

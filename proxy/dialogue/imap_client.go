@@ -9,22 +9,22 @@ import (
 // Greet writes the greeting with the capabilities, which saves clients a round
 // trip (RFC 3501 section 7.1).
 func (IMAP) Greet(c *Conn, o Offer) error {
-	return c.say("* OK [CAPABILITY ", o.imapCapabilities(), "] Ready.")
+	return c.writeLine("* OK [CAPABILITY ", o.imapCapabilities(), "] Ready.")
 }
 
 // Hear answers commands until one asks for something the gate must decide.
-func (p IMAP) Hear(c *Conn, o Offer) (Request, error) {
+func (p IMAP) ReadRequest(c *Conn, o Offer) (Request, error) {
 	for {
 		line, err := c.readCommand()
 		if err != nil {
-			return Request{}, p.leave(c, err)
+			return Request{}, p.reportEnd(c, err)
 		}
 		r, done, err := imapCommand(c, o, line)
-		if errors.Is(err, errSyntax) && c.strike() {
-			err = ErrStrikes
+		if errors.Is(err, errSyntax) && c.countBadCommand() {
+			err = ErrBadCommands
 		}
 		if err != nil && !errors.Is(err, errSyntax) {
-			return Request{}, p.leave(c, err)
+			return Request{}, p.reportEnd(c, err)
 		}
 		if done {
 			return r, nil
@@ -34,12 +34,12 @@ func (p IMAP) Hear(c *Conn, o Offer) (Request, error) {
 
 // leave says goodbye to a client that has gone too far, if it is still there, and
 // returns err. A client that speaks another protocol is told nothing.
-func (IMAP) leave(c *Conn, err error) error {
+func (IMAP) reportEnd(c *Conn, err error) error {
 	switch {
-	case errors.Is(err, ErrStrikes):
-		_ = c.say("* BYE Too many invalid commands.")
+	case errors.Is(err, ErrBadCommands):
+		_ = c.writeLine("* BYE Too many invalid commands.")
 	case errors.Is(err, ErrTooLong):
-		_ = c.say("* BYE Line or literal too long.")
+		_ = c.writeLine("* BYE Line or literal too long.")
 	}
 	return err
 }
@@ -52,7 +52,7 @@ func imapCommand(c *Conn, o Offer, line []byte) (r Request, done bool, err error
 	if err != nil {
 		return r, false, imapBad(c, "*", newIMAPArgs(c, line), "Invalid tag.")
 	}
-	word, args, err := scanWord(rest)
+	word, args, err := scanAtom(rest)
 	a := newIMAPArgs(c, args)
 	if err != nil {
 		a.rest = rest
@@ -66,35 +66,35 @@ func imapCommand(c *Conn, o Offer, line []byte) (r Request, done bool, err error
 	case "STARTTLS":
 		return imapStartTLS(c, o, tag, a)
 	case "ID", "ENABLE":
-		return r, false, imapIgnored(c, tag, word, a)
+		return r, false, imapNoEffect(c, tag, word, a)
 	}
-	return imapBare(c, o, tag, word, a)
+	return imapNoArguments(c, o, tag, word, a)
 }
 
 // imapBare answers the commands that take no arguments, and the unknown ones.
-func imapBare(c *Conn, o Offer, tag, word string, a *imapArgs) (r Request, done bool, err error) {
+func imapNoArguments(c *Conn, o Offer, tag, word string, a *imapArgs) (r Request, done bool, err error) {
 	known := word == "CAPABILITY" || word == "NOOP" || word == "LOGOUT"
 	if !known || len(a.rest) > 0 {
 		return r, false, imapBad(c, tag, a, "Unknown command, or not before login.")
 	}
 	switch word {
 	case "CAPABILITY":
-		c.asked = true
-		return r, false, c.say("* CAPABILITY ", o.imapCapabilities(), "\r\n", tag, " OK Capability completed.")
+		c.sentCapabilities = true
+		return r, false, c.writeLine("* CAPABILITY ", o.imapCapabilities(), "\r\n", tag, " OK Capability completed.")
 	case "LOGOUT":
-		return Request{Kind: Leave}, true, c.say("* BYE Logging out.\r\n", tag, " OK Logout completed.")
+		return Request{Kind: Logout}, true, c.writeLine("* BYE Logging out.\r\n", tag, " OK Logout completed.")
 	}
-	return r, false, c.say(tag, " OK NOOP completed.")
+	return r, false, c.writeLine(tag, " OK NOOP completed.")
 }
 
 // imapIgnored answers ID (RFC 2971) and ENABLE (RFC 5161): clients send them
 // before login, and nothing depends on them there.
-func imapIgnored(c *Conn, tag, word string, a *imapArgs) error {
+func imapNoEffect(c *Conn, tag, word string, a *imapArgs) error {
 	if word == "ENABLE" {
 		if _, ok := trailingLiteral(a.rest); ok || len(a.rest) == 0 {
 			return imapBad(c, tag, a, "Invalid arguments.")
 		}
-		return c.say("* ENABLED\r\n", tag, " OK Enabled.")
+		return c.writeLine("* ENABLED\r\n", tag, " OK Enabled.")
 	}
 	switch err := a.id(); {
 	case errors.Is(err, errSyntax):
@@ -102,7 +102,7 @@ func imapIgnored(c *Conn, tag, word string, a *imapArgs) error {
 	case err != nil:
 		return err
 	}
-	return c.say("* ID NIL\r\n", tag, " OK ID completed.")
+	return c.writeLine("* ID NIL\r\n", tag, " OK ID completed.")
 }
 
 // imapStartTLS answers STARTTLS (RFC 3501 section 6.2.1). Octets that came in
@@ -122,7 +122,7 @@ func imapStartTLS(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bo
 // literals are not even asked for.
 func imapLogin(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool, err error) {
 	if !o.secure() {
-		return r, false, imapPrivacy(c, tag, a)
+		return r, false, imapNeedsTLS(c, tag, a)
 	}
 	user, err := a.astring()
 	if err == nil {
@@ -149,21 +149,21 @@ func imapLogin(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool,
 
 // imapAuthenticate hears AUTHENTICATE (RFC 3501 section 6.2.2, RFC 4959).
 func imapAuthenticate(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool, err error) {
-	mechanism, ir, err := scanWord(a.rest)
+	mechanism, ir, err := scanAtom(a.rest)
 	if _, ok := trailingLiteral(a.rest); ok || err != nil {
 		return r, false, imapBad(c, tag, a, "Invalid arguments.")
 	}
 	switch o.access(mechanism, o.imapMechanisms()) {
 	case needsTLS:
-		return r, false, imapPrivacy(c, tag, a)
-	case unknown:
-		return r, false, c.say(tag, " NO Unsupported authentication mechanism.")
+		return r, false, imapNeedsTLS(c, tag, a)
+	case notOffered:
+		return r, false, c.writeLine(tag, " NO Unsupported authentication mechanism.")
 	}
-	r, err = hearSASL(c, mechanism, ir)
+	r, err = readSASL(c, mechanism, ir)
 	r.Tag = tag
 	switch {
 	case errors.Is(err, errCancelled):
-		return r, false, c.say(tag, " BAD Authentication cancelled.")
+		return r, false, c.writeLine(tag, " BAD Authentication cancelled.")
 	case errors.Is(err, errBase64), errors.Is(err, errResponse):
 		a.rest = nil
 		return r, false, imapBad(c, tag, a, "Invalid SASL response.")
@@ -174,21 +174,21 @@ func imapAuthenticate(c *Conn, o Offer, tag string, a *imapArgs) (r Request, don
 // imapBad refuses a command: it reads over what is left of it and answers BAD.
 // It returns errSyntax, or the error that ends the conversation.
 func imapBad(c *Conn, tag string, a *imapArgs, text string) error {
-	if err := a.swallow(); err != nil {
+	if err := a.discard(); err != nil {
 		return err
 	}
-	if err := c.say(tag, " BAD ", text); err != nil {
+	if err := c.writeLine(tag, " BAD ", text); err != nil {
 		return err
 	}
 	return errSyntax
 }
 
 // imapPrivacy refuses to see a password in clear text.
-func imapPrivacy(c *Conn, tag string, a *imapArgs) error {
-	if err := a.swallow(); err != nil {
+func imapNeedsTLS(c *Conn, tag string, a *imapArgs) error {
+	if err := a.discard(); err != nil {
 		return err
 	}
-	return c.say(tag, " NO [", string(imap.ResponseCodePrivacyRequired), "] Logging in needs TLS, begin with STARTTLS.")
+	return c.writeLine(tag, " NO [", string(imap.ResponseCodePrivacyRequired), "] Logging in needs TLS, begin with STARTTLS.")
 }
 
 // imapDenial is the line that denies a login.
@@ -200,17 +200,17 @@ func imapDenial(tag string) string {
 func (IMAP) Answer(c *Conn, r Request, a Answer) error {
 	switch {
 	case a == AnswerTLS:
-		return c.say(r.Tag, " OK Begin TLS negotiation now.")
+		return c.writeLine(r.Tag, " OK Begin TLS negotiation now.")
 	case a == AnswerDenied:
-		return c.say(imapDenial(r.Tag))
+		return c.writeLine(imapDenial(r.Tag))
 	case a == AnswerBusy && r.Tag == "":
-		return c.say("* BYE [", string(imap.ResponseCodeUnavailable), "] ", busyText, c.ref())
+		return c.writeLine("* BYE [", string(imap.ResponseCodeUnavailable), "] ", busyText, c.refSuffix())
 	case a == AnswerBusy || a == AnswerDelay:
-		return c.say(r.Tag, " NO [", string(imap.ResponseCodeUnavailable), "] ", busyText, c.ref())
+		return c.writeLine(r.Tag, " NO [", string(imap.ResponseCodeUnavailable), "] ", busyText, c.refSuffix())
 	case a == AnswerTries:
-		return c.say("* BYE ", triesText, c.ref())
+		return c.writeLine("* BYE ", triesText, c.refSuffix())
 	}
-	return c.say("* BYE ", goodbyes[a])
+	return c.writeLine("* BYE ", closingTexts[a])
 }
 
 // What clients read, in both protocols. JavaMail looks for "Account is
@@ -223,7 +223,7 @@ const (
 )
 
 // goodbyes are the words that end a conversation and answer no command.
-var goodbyes = map[Answer]string{
+var closingTexts = map[Answer]string{
 	AnswerTimeout:  "Disconnected for inactivity.",
 	AnswerShutdown: "Server is shutting down, please try again later.",
 }

@@ -17,10 +17,10 @@ func TestSmuggling(t *testing.T) {
 		"a", "a ", "a (", "a  LOGIN", "*", "+ LOGIN", "", "\x00", `"`, "a LOGIN {0+}\r\n user", "a FOO {0+}\r\n",
 	}
 	for _, command := range commands {
-		for _, o := range []Offer{{}, {StartTLS: true}, {Cleartext: true}, whole["imap"]} {
+		for _, o := range []Offer{{}, {StartTLS: true}, {Cleartext: true}, fullOffer["imap"]} {
 			in := command + " {14+}\r\nx LOGIN aa bbb\r\ny NOOP\r\n"
-			w := said(in)
-			requests, err := hearAll(IMAP{}, w, o)
+			w := peerSends(in)
+			requests, err := readRequests(IMAP{}, w, o)
 			out := w.out.String()
 			if len(requests) > 0 || !errors.Is(err, io.EOF) || strings.Contains(out, "x ") || !strings.HasSuffix(out, "\r\ny OK NOOP completed.\r\n") {
 				t.Errorf("%q with %+v: heard %q, %v, said %q", in, o, requests, err, out)
@@ -37,19 +37,19 @@ func TestLiteralsAreNotAskedFor(t *testing.T) {
 		want string
 	}{
 		{"a LOGIN {4}\r\n", Offer{}, "a NO [PRIVACYREQUIRED] Logging in needs TLS, begin with STARTTLS.\r\n"},
-		{"a LOGIN {8193}\r\n", whole["imap"], "a BAD Invalid arguments.\r\n"},
-		{"a LOGIN {4294967297}\r\n", whole["imap"], "a BAD Invalid arguments.\r\n"},
-		{"a LOGIN {8000+}\r\n" + strings.Repeat("x", 8000) + " {193}\r\n", whole["imap"], "a BAD Invalid arguments.\r\n"},
-		{"a LOGIN {8000+}\r\n" + strings.Repeat("x", 8000) + " {192}\r\n", whole["imap"], "+ OK\r\n"},
-		{"a LOGIN {8192}\r\n", whole["imap"], "+ OK\r\n"},
-		{"a SELECT {4}\r\n", whole["imap"], "a BAD Unknown command, or not before login.\r\n"},
-		{"a AUTHENTICATE PLAIN {4}\r\n", whole["imap"], "a BAD Invalid arguments.\r\n"},
-		{"a (bad) {4}\r\n", whole["imap"], "a BAD Invalid command.\r\n"},
-		{"* {4}\r\n", whole["imap"], "* BAD Invalid tag.\r\n"},
+		{"a LOGIN {8193}\r\n", fullOffer["imap"], "a BAD Invalid arguments.\r\n"},
+		{"a LOGIN {4294967297}\r\n", fullOffer["imap"], "a BAD Invalid arguments.\r\n"},
+		{"a LOGIN {8000+}\r\n" + strings.Repeat("x", 8000) + " {193}\r\n", fullOffer["imap"], "a BAD Invalid arguments.\r\n"},
+		{"a LOGIN {8000+}\r\n" + strings.Repeat("x", 8000) + " {192}\r\n", fullOffer["imap"], "+ OK\r\n"},
+		{"a LOGIN {8192}\r\n", fullOffer["imap"], "+ OK\r\n"},
+		{"a SELECT {4}\r\n", fullOffer["imap"], "a BAD Unknown command, or not before login.\r\n"},
+		{"a AUTHENTICATE PLAIN {4}\r\n", fullOffer["imap"], "a BAD Invalid arguments.\r\n"},
+		{"a (bad) {4}\r\n", fullOffer["imap"], "a BAD Invalid command.\r\n"},
+		{"* {4}\r\n", fullOffer["imap"], "* BAD Invalid tag.\r\n"},
 	}
 	for _, tt := range tests {
-		w := said(tt.in)
-		if requests, _ := hearAll(IMAP{}, w, tt.o); len(requests) > 0 || w.out.String() != tt.want {
+		w := peerSends(tt.in)
+		if requests, _ := readRequests(IMAP{}, w, tt.o); len(requests) > 0 || w.out.String() != tt.want {
 			t.Errorf("%.40q: heard %q, said %q", tt.in, requests, w.out.String())
 		}
 	}
@@ -66,11 +66,11 @@ func TestBadArguments(t *testing.T) {
 		"AUTHENTICATE", "AUTHENTICATE ", "AUTHENTICATE (", "AUTHENTICATE PLAIN x y", "AUTHENTICATE PLAIN  ", "AUTHENTICATE PLAIN ==",
 		"STARTTLS", "STARTTLS x", "NOOP x", "NOOP  ", "CAPABILITY x", "LOGOUT x", "UNAUTHENTICATE", "COMPRESS DEFLATE", "XCLIENT ADDR=::1",
 	} {
-		w := said("a " + args + "\r\n")
+		w := peerSends("a " + args + "\r\n")
 		c := NewConn(w)
-		_, err := IMAP{}.Hear(c, whole["imap"])
-		if out := w.out.String(); !errors.Is(err, io.EOF) || !strings.HasPrefix(out, "a BAD ") || strings.Count(out, "\r\n") != 1 || c.strikes != 1 {
-			t.Errorf("%q: said %q, %d bad commands, %v", args, out, c.strikes, err)
+		_, err := IMAP{}.ReadRequest(c, fullOffer["imap"])
+		if out := w.out.String(); !errors.Is(err, io.EOF) || !strings.HasPrefix(out, "a BAD ") || strings.Count(out, "\r\n") != 1 || c.badCommands != 1 {
+			t.Errorf("%q: said %q, %d bad commands, %v", args, out, c.badCommands, err)
 		}
 	}
 }
@@ -78,8 +78,8 @@ func TestBadArguments(t *testing.T) {
 // TestIDPairs: 30 of them are taken and 31 are not, nil is one value of a pair.
 func TestIDPairs(t *testing.T) {
 	for n, want := range map[int]string{0: "OK", 1: "OK", 30: "OK", 31: "BAD"} {
-		w := said("a ID (" + strings.TrimSuffix(strings.Repeat(`"n" NIL `, n), " ") + ")\r\n")
-		hearAll(IMAP{}, w, Offer{})
+		w := peerSends("a ID (" + strings.TrimSuffix(strings.Repeat(`"n" NIL `, n), " ") + ")\r\n")
+		readRequests(IMAP{}, w, Offer{})
 		if !strings.Contains("\r\n"+w.out.String(), "\r\na "+want) {
 			t.Errorf("%d pairs: said %q", n, w.out.String())
 		}
@@ -89,20 +89,20 @@ func TestIDPairs(t *testing.T) {
 // TestLinesAreReused: what comes in the next segment lies where the last one lay,
 // and must not change what was read there.
 func TestLinesAreReused(t *testing.T) {
-	w := pieces("a LOGIN user {14+}\r\n", "x LOGIN victim", "\r\n")
-	requests, _ := hearAll(IMAP{}, w, whole["imap"])
+	w := peerSendsParts("a LOGIN user {14+}\r\n", "x LOGIN victim", "\r\n")
+	requests, _ := readRequests(IMAP{}, w, fullOffer["imap"])
 	if len(requests) != 1 || requests[0] != `LOGIN PLAIN as user: "\x00user\x00x LOGIN victim"` {
 		t.Errorf("heard %q", requests)
 	}
 
-	w = pieces("a AUTHENTICATE PLAIN\r\n", "AAAAAAAAAAAAAAAx{3+}\r\nb NOOP\r\n")
-	requests, _ = hearAll(IMAP{}, w, whole["imap"])
+	w = peerSendsParts("a AUTHENTICATE PLAIN\r\n", "AAAAAAAAAAAAAAAx{3+}\r\nb NOOP\r\n")
+	requests, _ = readRequests(IMAP{}, w, fullOffer["imap"])
 	if want := "+ \r\na BAD Invalid SASL response.\r\nb OK NOOP completed.\r\n"; len(requests) > 0 || w.out.String() != want {
 		t.Errorf("heard %q, said %q", requests, w.out.String())
 	}
 
-	w = pieces("USER user\r\n", "PASS victim\r\n")
-	requests, _ = hearAll(POP3{}, w, whole["pop3"])
+	w = peerSendsParts("USER user\r\n", "PASS victim\r\n")
+	requests, _ = readRequests(POP3{}, w, fullOffer["pop3"])
 	if len(requests) != 1 || requests[0] != `USER PLAIN as user: "\x00user\x00victim"` {
 		t.Errorf("heard %q", requests)
 	}
@@ -110,14 +110,14 @@ func TestLinesAreReused(t *testing.T) {
 
 // TestAskedIsRemembered until TLS makes the list obsolete.
 func TestAskedIsRemembered(t *testing.T) {
-	c := NewConn(said("a NOOP\r\nb LOGOUT\r\n"))
-	IMAP{}.Hear(c, Offer{})
-	if c.asked {
+	c := NewConn(peerSends("a NOOP\r\nb LOGOUT\r\n"))
+	IMAP{}.ReadRequest(c, Offer{})
+	if c.sentCapabilities {
 		t.Error("nobody has asked")
 	}
-	c.Restart(said("a CAPABILITY\r\nb LOGOUT\r\n"))
-	IMAP{}.Hear(c, Offer{})
-	if !c.asked {
+	c.Restart(peerSends("a CAPABILITY\r\nb LOGOUT\r\n"))
+	IMAP{}.ReadRequest(c, Offer{})
+	if !c.sentCapabilities {
 		t.Error("the client has asked")
 	}
 }
@@ -129,9 +129,9 @@ func TestStrikesInARow(t *testing.T) {
 		IMAP{}: "a ]\r\nb NOOP\r\nc ]\r\nd LOGIN u p\r\ne ]\r\n",
 		POP3{}: "X\r\nX\r\nCAPA\r\nX\r\nX\r\nUSER u\r\nPASS p\r\nX\r\nX\r\nX\r\n",
 	} {
-		w := said(in)
-		requests, err := hearAll(p, w, whole[p.Name()])
-		if len(requests) != 1 || !errors.Is(err, ErrStrikes) {
+		w := peerSends(in)
+		requests, err := readRequests(p, w, fullOffer[p.Name()])
+		if len(requests) != 1 || !errors.Is(err, ErrBadCommands) {
 			t.Errorf("%s: heard %q, %v", p.Name(), requests, err)
 		}
 	}

@@ -44,7 +44,7 @@ func scanTag(line []byte) (tag string, rest []byte, err error) {
 
 // scanWord returns a command or mechanism name in upper case, and its
 // arguments, which are empty when there are none.
-func scanWord(b []byte) (word string, args []byte, err error) {
+func scanAtom(b []byte) (word string, args []byte, err error) {
 	w, rest := cutWhile(b, isAtomChar)
 	if len(w) == 0 {
 		return "", nil, errSyntax

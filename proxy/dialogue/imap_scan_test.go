@@ -17,14 +17,14 @@ func TestScanOctets(t *testing.T) {
 		if got, _, err := scanTag([]byte("a" + c + "b x")); (err == nil && got == "a"+c+"b") != tag {
 			t.Errorf("octet %#x in a tag: %q, %v", i, got, err)
 		}
-		if got, _, err := scanWord([]byte("A" + c + "B x")); (err == nil && len(got) == 3) != atom {
+		if got, _, err := scanAtom([]byte("A" + c + "B x")); (err == nil && len(got) == 3) != atom {
 			t.Errorf("octet %#x in a word: %q, %v", i, got, err)
 		}
 		value, _, err := scanQuoted([]byte(`"a` + c + `b"`))
 		if quoted := !strings.Contains("\x00\r\"\\", c); (string(value) == "a"+c+"b" && err == nil) != quoted && c != "\n" {
 			t.Errorf("octet %#x in quotes: %q, %v", i, value, err)
 		}
-		a := newIMAPArgs(NewConn(said("")), []byte("a"+c+"b"))
+		a := newIMAPArgs(NewConn(peerSends("")), []byte("a"+c+"b"))
 		value, err = a.astring()
 		if astring := atom || c == "]"; (string(value) == "a"+c+"b" && err == nil) != astring {
 			t.Errorf("octet %#x in an astring: %q, %v", i, value, err)
@@ -95,7 +95,7 @@ func TestScanWord(t *testing.T) {
 		{"LÖGIN", "", "", false},
 	}
 	for _, tt := range tests {
-		word, args, err := scanWord([]byte(tt.in))
+		word, args, err := scanAtom([]byte(tt.in))
 		if word != tt.word || string(args) != tt.args || (err == nil) != tt.ok {
 			t.Errorf("%q: got %q, %q, %v", tt.in, word, args, err)
 		}

@@ -12,13 +12,13 @@ const backendTag = "1"
 
 // Welcome reads the greeting and starts TLS if asked to. CAPABILITY is never
 // sent before a login: Dovecot would then leave the list out of its reply.
-func (p IMAP) Welcome(up *Conn, upgrade func() error) error {
-	_, err := p.welcome(up, upgrade)
+func (p IMAP) ReadGreeting(up *Conn, upgrade func() error) error {
+	_, err := p.readGreeting(up, upgrade)
 	return err
 }
 
 // welcome returns the greeting, or nothing when TLS has made it obsolete.
-func (IMAP) welcome(up *Conn, upgrade func() error) (greeting []byte, err error) {
+func (IMAP) readGreeting(up *Conn, upgrade func() error) (greeting []byte, err error) {
 	line, err := up.readLine(maxReply)
 	if err != nil {
 		return nil, err
@@ -29,18 +29,18 @@ func (IMAP) welcome(up *Conn, upgrade func() error) (greeting []byte, err error)
 	if upgrade == nil {
 		return line, nil
 	}
-	if _, err = imapAsk(up, "STARTTLS"); err != nil {
+	if _, err = imapQuery(up, "STARTTLS"); err != nil {
 		return nil, err
 	}
 	return nil, upgrade()
 }
 
 // imapAsk sends a command and returns the untagged data before its OK.
-func imapAsk(up *Conn, command string) (data [][]byte, err error) {
-	if err := up.say(backendTag, " ", command); err != nil {
+func imapQuery(up *Conn, command string) (data [][]byte, err error) {
+	if err := up.writeLine(backendTag, " ", command); err != nil {
 		return nil, err
 	}
-	for range maxReplies {
+	for range maxReplyLines {
 		line, err := up.readLine(maxReply)
 		switch {
 		case err != nil:
@@ -58,14 +58,14 @@ func imapAsk(up *Conn, command string) (data [][]byte, err error) {
 
 // Probe takes the capabilities from the greeting, or asks for them.
 func (p IMAP) Probe(up *Conn, upgrade func() error) (Capabilities, error) {
-	line, err := p.welcome(up, upgrade)
+	line, err := p.readGreeting(up, upgrade)
 	if err != nil {
 		return nil, err
 	}
 	if list := imapCode(line, "CAPABILITY"); list != "" {
 		return strings.Fields(list), nil
 	}
-	data, err := imapAsk(up, "CAPABILITY")
+	data, err := imapQuery(up, "CAPABILITY")
 	if err != nil {
 		return nil, err
 	}
@@ -95,16 +95,16 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 		return Reply{}, err
 	}
 	var untagged []byte
-	for range maxReplies {
+	for range maxReplyLines {
 		line, err := up.readLine(maxReply)
 		if err != nil {
-			return e.broken(err)
+			return e.backendFailed(err)
 		}
 		kind, rest, _ := bytes.Cut(line, []byte{' '})
 		switch status := imapStatus(rest); {
 		case string(kind) == "+":
 			if reply, over, err := e.round(line); err != nil {
-				return e.broken(err)
+				return e.backendFailed(err)
 			} else if over {
 				return reply, nil
 			}
@@ -113,18 +113,18 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 		case string(kind) == backendTag && (status == "OK" || status == "NO" || status == "BAD"):
 			return e.imapFinal(untagged, rest), nil
 		default:
-			return e.broken(badReply("login", line))
+			return e.backendFailed(badReply("login", line))
 		}
 	}
-	return e.broken(badReply("login", nil))
+	return e.backendFailed(badReply("login", nil))
 }
 
 // imapFinal puts the reply under the client's tag, behind the untagged lines
 // that came before. A client that has asked for the capabilities before may
 // ignore the list inside the OK, so it gets a second one, as from Dovecot.
 func (e *exchange) imapFinal(untagged, status []byte) Reply {
-	result := e.verdict(imapResult(status))
-	if result == Accepted && e.c.asked {
+	result := e.result(imapResult(status))
+	if result == Accepted && e.c.sentCapabilities {
 		if list := imapCode(status, "CAPABILITY"); list != "" {
 			untagged = append(untagged, "* CAPABILITY "+list+"\r\n"...)
 		}
@@ -151,7 +151,7 @@ func imapResult(status []byte) Result {
 	default:
 		return Unavailable
 	}
-	if !judged(status) {
+	if !isAboutCredentials(status) {
 		return Unavailable
 	}
 	_, text, _ := strings.Cut(string(status), " ")

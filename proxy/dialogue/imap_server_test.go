@@ -49,10 +49,10 @@ func TestIMAPLogin(t *testing.T) {
 			result: Accepted, raw: "t7 OK [CAPABILITY IMAP4rev1] in\r\n",
 		},
 		{
-			name: "as many lines as a backend may send", backend: strings.Repeat("* OK x\r\n", maxReplies-1) + "1 OK in\r\n",
-			result: Accepted, raw: strings.Repeat("* OK x\r\n", maxReplies-1) + "t7 OK in\r\n",
+			name: "as many lines as a backend may send", backend: strings.Repeat("* OK x\r\n", maxReplyLines-1) + "1 OK in\r\n",
+			result: Accepted, raw: strings.Repeat("* OK x\r\n", maxReplyLines-1) + "t7 OK in\r\n",
 		},
-		{name: "one more", backend: strings.Repeat("* OK x\r\n", maxReplies) + "1 OK in\r\n", fails: true},
+		{name: "one more", backend: strings.Repeat("* OK x\r\n", maxReplyLines) + "1 OK in\r\n", fails: true},
 		{name: "goodbye", backend: "* BYE shutting down\r\n1 OK in\r\n", fails: true},
 		{name: "goodbye in another case", backend: "* bye\r\n", fails: true},
 		{name: "goodbye, refused before it was tried", backend: "* OK x\r\n* BYE\r\n", fails: true},
@@ -69,9 +69,9 @@ func TestIMAPLogin(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := NewConn(said(""))
-			c.asked = tt.asked
-			reply, err := IMAP{}.Login(NewConn(said(tt.backend)), c, asked("PLAIN"))
+			c := NewConn(peerSends(""))
+			c.sentCapabilities = tt.asked
+			reply, err := IMAP{}.Login(NewConn(peerSends(tt.backend)), c, loginRequest("PLAIN"))
 			if reply.Result != tt.result || string(reply.Raw) != tt.raw || (err != nil) != tt.fails {
 				t.Errorf("got result %d, %v, and to tell %q", reply.Result, err, reply.Raw)
 			}
@@ -83,8 +83,8 @@ func TestIMAPLogin(t *testing.T) {
 // session's, and so is what the client sent behind its login.
 func TestLoginLeavesTheSession(t *testing.T) {
 	for _, p := range protocols {
-		up, c := NewConn(said(lines(p, challenge+"OK.|* 1 EXISTS|"))), NewConn(said(lines(p, cramProof+"x SELECT INBOX|")))
-		reply, err := p.Login(up, c, asked("CRAM-MD5"))
+		up, c := NewConn(peerSends(lines(p, challenge+"OK.|* 1 EXISTS|"))), NewConn(peerSends(lines(p, cramProof+"x SELECT INBOX|")))
+		reply, err := p.Login(up, c, loginRequest("CRAM-MD5"))
 		if reply.Result != Accepted || err != nil {
 			t.Fatalf("%s: got %+v, %v", p.Name(), reply, err)
 		}

@@ -35,7 +35,7 @@ func TestPassword(t *testing.T) {
 		{POP3{}, "AUTH LOGIN " + b64("user") + "|" + b64("pass") + "|", "pass"},
 		{POP3{}, "AUTH CRAM-MD5|", ""},
 	} {
-		r, err := tt.protocol.Hear(NewConn(said(strings.ReplaceAll(tt.in, "|", "\r\n"))), whole[tt.protocol.Name()])
+		r, err := tt.protocol.ReadRequest(NewConn(peerSends(strings.ReplaceAll(tt.in, "|", "\r\n"))), fullOffer[tt.protocol.Name()])
 		if got := r.Password(); err != nil || string(got) != tt.want || (got != nil) != (tt.want != "") {
 			t.Errorf("%q: got %q, %v", tt.in, []byte(got), err)
 		}
@@ -60,19 +60,19 @@ func TestAdmits(t *testing.T) {
 		says     string
 	}{
 		{POP3{}, "USER good|PASS pass|", Login, "+OK|"},
-		{POP3{}, "USER bad|PASS pass|", Named, ""},
-		{POP3{}, "CAPA|STLS|USER good|USER bad|PASS pass|", Named, "+OK|"},
+		{POP3{}, "USER bad|PASS pass|", NotAdmitted, ""},
+		{POP3{}, "CAPA|STLS|USER good|USER bad|PASS pass|", NotAdmitted, "+OK|"},
 		{POP3{}, "AUTH PLAIN " + b64("\x00bad\x00pass") + "|", Login, ""},
 		{IMAP{}, "a LOGIN bad pass|", Login, ""},
 	} {
-		w := said(strings.ReplaceAll(tt.in, "|", "\r\n"))
-		o := whole[tt.protocol.Name()]
+		w := peerSends(strings.ReplaceAll(tt.in, "|", "\r\n"))
+		o := fullOffer[tt.protocol.Name()]
 		o.Admits = func(account string) bool { return account != "bad" }
-		r, err := tt.protocol.Hear(NewConn(w), o)
+		r, err := tt.protocol.ReadRequest(NewConn(w), o)
 		if err != nil || r.Kind != tt.want || !strings.HasSuffix(w.out.String(), strings.ReplaceAll(tt.says, "|", "\r\n")) {
 			t.Errorf("%q: got %+v, %v, said %q", tt.in, r, err, w.out.String())
 		}
-		if r.Kind == Named && (r.Account != "bad" || r.Method != "USER" || r.HasResponse) {
+		if r.Kind == NotAdmitted && (r.Account != "bad" || r.Method != "USER" || r.HasResponse) {
 			t.Errorf("%q: got %+v", tt.in, r)
 		}
 	}

@@ -24,16 +24,16 @@ const (
 
 // pop3Unknown is what the gate offers before a backend has told what it can do:
 // what every Dovecot does.
-var pop3Unknown = Capabilities{"TOP", "UIDL", "PIPELINING", "SASL PLAIN LOGIN"}
+var pop3Default = Capabilities{"TOP", "UIDL", "PIPELINING", "SASL PLAIN LOGIN"}
 
 // pop3Own is what the gate decides itself, whatever the backend says; UTF8 and
 // LANG (RFC 6856) are commands before login that it does not know.
-var pop3Own = []string{capaUser, capaSASL, capaSTLS, capaCodes, capaAuthCode, "UTF8", "LANG"}
+var pop3OwnCapabilities = []string{capaUser, capaSASL, capaSTLS, capaCodes, capaAuthCode, "UTF8", "LANG"}
 
 // pop3Backend returns the backend's list.
 func (o Offer) pop3Backend() Capabilities {
 	if o.Backend == nil {
-		return pop3Unknown
+		return pop3Default
 	}
 	return o.Backend
 }
@@ -63,7 +63,7 @@ func (o Offer) pop3Capabilities() []string {
 	var lines []string
 	for _, line := range o.pop3Backend() {
 		name, _, _ := strings.Cut(strings.ToUpper(line), " ")
-		if !slices.Contains(pop3Own, name) {
+		if !slices.Contains(pop3OwnCapabilities, name) {
 			lines = append(lines, line)
 		}
 	}

@@ -8,26 +8,26 @@ import (
 
 // Greet writes the greeting. It holds no timestamp, so APOP is not offered: the
 // stamp would have to be the backend's.
-func (POP3) Greet(c *Conn, _ Offer) error { return c.say("+OK Ready.") }
+func (POP3) Greet(c *Conn, _ Offer) error { return c.writeLine("+OK Ready.") }
 
 // Hear answers commands until one asks for something the gate must decide. The
 // name that USER gave lives on its stack: it does not outlast STLS or a denial.
-func (p POP3) Hear(c *Conn, o Offer) (Request, error) {
+func (p POP3) ReadRequest(c *Conn, o Offer) (Request, error) {
 	var user string
 	for {
 		line, err := c.readCommand()
 		if err != nil {
-			return Request{}, p.leave(c, err)
+			return Request{}, p.reportEnd(c, err)
 		}
 		r, done, err := pop3Command(c, o, line, &user)
-		if errors.Is(err, errSyntax) && c.strike() {
-			err = ErrStrikes
+		if errors.Is(err, errSyntax) && c.countBadCommand() {
+			err = ErrBadCommands
 		}
 		switch {
 		case err == nil:
-			c.strikes = 0 // clients try commands to see what there is
+			c.badCommands = 0 // clients try commands to see what there is
 		case !errors.Is(err, errSyntax):
-			return Request{}, p.leave(c, err)
+			return Request{}, p.reportEnd(c, err)
 		}
 		if done {
 			return r, nil
@@ -37,12 +37,12 @@ func (p POP3) Hear(c *Conn, o Offer) (Request, error) {
 
 // leave says goodbye to a client that has gone too far, if it is still there, and
 // returns err. A client that speaks another protocol is told nothing.
-func (POP3) leave(c *Conn, err error) error {
+func (POP3) reportEnd(c *Conn, err error) error {
 	switch {
-	case errors.Is(err, ErrStrikes):
-		_ = c.say("-ERR Too many invalid commands.")
+	case errors.Is(err, ErrBadCommands):
+		_ = c.writeLine("-ERR Too many invalid commands.")
 	case errors.Is(err, ErrTooLong):
-		_ = c.say("-ERR Line too long.")
+		_ = c.writeLine("-ERR Line too long.")
 	}
 	return err
 }
@@ -55,9 +55,9 @@ func pop3Command(c *Conn, o Offer, line []byte, user *string) (r Request, done b
 	word, arg, hasArg := bytes.Cut(line, []byte{' '})
 	switch strings.ToUpper(string(word)) {
 	case "CAPA":
-		return r, false, c.say("+OK\r\n", strings.Join(o.pop3Capabilities(), "\r\n"), "\r\n.")
+		return r, false, c.writeLine("+OK\r\n", strings.Join(o.pop3Capabilities(), "\r\n"), "\r\n.")
 	case "QUIT":
-		return Request{Kind: Leave}, true, c.say("+OK Logging out.")
+		return Request{Kind: Logout}, true, c.writeLine("+OK Logging out.")
 	case "STLS":
 		return pop3StartTLS(c, o, hasArg)
 	case "USER":
@@ -87,15 +87,15 @@ func pop3StartTLS(c *Conn, o Offer, hasArg bool) (r Request, done bool, err erro
 func pop3User(c *Conn, o Offer, arg []byte, user *string) (r Request, done bool, err error) {
 	switch {
 	case !o.secure():
-		return r, false, pop3Privacy(c)
+		return r, false, pop3NeedsTLS(c)
 	case len(arg) == 0:
 		return r, false, pop3Bad(c, "Missing user name.")
 	}
 	*user = string(arg)
 	if o.Admits != nil && !o.Admits(*user) {
-		return Request{Kind: Named, Account: *user, Method: capaUser}, true, nil
+		return Request{Kind: NotAdmitted, Account: *user, Method: capaUser}, true, nil
 	}
-	return r, false, c.say("+OK")
+	return r, false, c.writeLine("+OK")
 }
 
 // pop3Pass makes the request out of the name and this password, every space of
@@ -103,7 +103,7 @@ func pop3User(c *Conn, o Offer, arg []byte, user *string) (r Request, done bool,
 func pop3Pass(c *Conn, o Offer, arg []byte, hasArg bool, user *string) (r Request, done bool, err error) {
 	switch {
 	case !o.secure():
-		return r, false, pop3Privacy(c)
+		return r, false, pop3NeedsTLS(c)
 	case *user == "":
 		return r, false, pop3Bad(c, "No user name given.")
 	case !hasArg:
@@ -116,22 +116,22 @@ func pop3Pass(c *Conn, o Offer, arg []byte, hasArg bool, user *string) (r Reques
 // which is how clients asked before there was CAPA.
 func pop3Auth(c *Conn, o Offer, arg []byte) (r Request, done bool, err error) {
 	if len(arg) == 0 {
-		return r, false, c.say("+OK\r\n", strings.Join(append(o.pop3Advertised(), "."), "\r\n"))
+		return r, false, c.writeLine("+OK\r\n", strings.Join(append(o.pop3Advertised(), "."), "\r\n"))
 	}
-	mechanism, ir, err := scanWord(arg)
+	mechanism, ir, err := scanAtom(arg)
 	if err != nil {
 		return r, false, pop3Bad(c, "Invalid arguments.")
 	}
 	switch o.access(mechanism, o.pop3Mechanisms()) {
 	case needsTLS:
-		return r, false, pop3Privacy(c)
-	case unknown:
-		return r, false, c.say("-ERR Unsupported authentication mechanism.")
+		return r, false, pop3NeedsTLS(c)
+	case notOffered:
+		return r, false, c.writeLine("-ERR Unsupported authentication mechanism.")
 	}
-	r, err = hearSASL(c, mechanism, ir)
+	r, err = readSASL(c, mechanism, ir)
 	switch {
 	case errors.Is(err, errCancelled):
-		return r, false, c.say("-ERR Authentication cancelled.")
+		return r, false, c.writeLine("-ERR Authentication cancelled.")
 	case errors.Is(err, errBase64), errors.Is(err, errResponse):
 		return r, false, pop3Bad(c, "Invalid SASL response.")
 	}
@@ -141,14 +141,14 @@ func pop3Auth(c *Conn, o Offer, arg []byte) (r Request, done bool, err error) {
 // pop3Bad refuses a command. It returns errSyntax, or the error that ends the
 // conversation.
 func pop3Bad(c *Conn, text string) error {
-	if err := c.say("-ERR ", text); err != nil {
+	if err := c.writeLine("-ERR ", text); err != nil {
 		return err
 	}
 	return errSyntax
 }
 
 // pop3Privacy refuses to see a password in clear text.
-func pop3Privacy(c *Conn) error { return c.say("-ERR Logging in needs TLS, begin with STLS.") }
+func pop3NeedsTLS(c *Conn) error { return c.writeLine("-ERR Logging in needs TLS, begin with STLS.") }
 
 // pop3Denial is the line that denies a login.
 func pop3Denial(string) string { return "-ERR [AUTH] " + deniedText }
@@ -158,17 +158,17 @@ func pop3Denial(string) string { return "-ERR [AUTH] " + deniedText }
 func (POP3) Answer(c *Conn, _ Request, a Answer) error {
 	switch a {
 	case AnswerTLS:
-		return c.say("+OK Begin TLS negotiation now.")
+		return c.writeLine("+OK Begin TLS negotiation now.")
 	case AnswerDenied:
-		return c.say(pop3Denial(""))
+		return c.writeLine(pop3Denial(""))
 	case AnswerBusy:
-		return c.say("-ERR [SYS/TEMP] ", busyText, c.ref())
+		return c.writeLine("-ERR [SYS/TEMP] ", busyText, c.refSuffix())
 	case AnswerDelay:
-		return c.say("-ERR [LOGIN-DELAY] ", busyText, c.ref())
+		return c.writeLine("-ERR [LOGIN-DELAY] ", busyText, c.refSuffix())
 	case AnswerShutdown:
-		return c.say("-ERR [SYS/TEMP] ", goodbyes[a])
+		return c.writeLine("-ERR [SYS/TEMP] ", closingTexts[a])
 	case AnswerTries:
-		return c.say("-ERR ", triesText, c.ref())
+		return c.writeLine("-ERR ", triesText, c.refSuffix())
 	}
-	return c.say("-ERR ", goodbyes[a])
+	return c.writeLine("-ERR ", closingTexts[a])
 }

@@ -6,14 +6,14 @@ import (
 )
 
 // Welcome reads the greeting and starts TLS if asked to.
-func (POP3) Welcome(up *Conn, upgrade func() error) error {
+func (POP3) ReadGreeting(up *Conn, upgrade func() error) error {
 	if err := pop3Expect(up, "greeting"); err != nil {
 		return err
 	}
 	if upgrade == nil {
 		return nil
 	}
-	if err := up.say("STLS"); err != nil {
+	if err := up.writeLine("STLS"); err != nil {
 		return err
 	}
 	if err := pop3Expect(up, "STLS"); err != nil {
@@ -36,17 +36,17 @@ func pop3Expect(up *Conn, step string) error {
 
 // Probe asks for the capabilities (RFC 2449 section 5).
 func (p POP3) Probe(up *Conn, upgrade func() error) (Capabilities, error) {
-	if err := p.Welcome(up, upgrade); err != nil {
+	if err := p.ReadGreeting(up, upgrade); err != nil {
 		return nil, err
 	}
-	if err := up.say("CAPA"); err != nil {
+	if err := up.writeLine("CAPA"); err != nil {
 		return nil, err
 	}
 	if err := pop3Expect(up, "CAPA"); err != nil {
 		return nil, err
 	}
 	var list Capabilities
-	for range maxReplies {
+	for range maxReplyLines {
 		line, err := up.readLine(maxReply)
 		switch {
 		case err != nil:
@@ -65,26 +65,26 @@ func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
 	if err := e.start("AUTH"); err != nil {
 		return Reply{}, err
 	}
-	for range maxReplies {
+	for range maxReplyLines {
 		line, err := up.readLine(maxReply)
 		if err != nil {
-			return e.broken(err)
+			return e.backendFailed(err)
 		}
 		status, _, _ := bytes.Cut(line, []byte{' '})
 		switch string(status) {
 		case "+":
 			if reply, over, err := e.round(line); err != nil {
-				return e.broken(err)
+				return e.backendFailed(err)
 			} else if over {
 				return reply, nil
 			}
 		case "+OK", "-ERR":
-			return e.reply(e.verdict(pop3Result(line)), append(bytes.Clone(line), '\r', '\n')), nil
+			return e.reply(e.result(pop3Result(line)), append(bytes.Clone(line), '\r', '\n')), nil
 		default:
-			return e.broken(badReply("login", line))
+			return e.backendFailed(badReply("login", line))
 		}
 	}
-	return e.broken(badReply("login", nil))
+	return e.backendFailed(badReply("login", nil))
 }
 
 // pop3Temporary holds the response codes of an -ERR that says nothing about the
@@ -97,7 +97,7 @@ func pop3Result(line []byte) Result {
 	if !denied {
 		return Accepted
 	}
-	if !judged(line) {
+	if !isAboutCredentials(line) {
 		return Unavailable
 	}
 	for _, code := range pop3Temporary {

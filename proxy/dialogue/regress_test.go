@@ -24,7 +24,7 @@ func TestSecretInsideOthers(t *testing.T) {
 	var out bytes.Buffer
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "r", Request{Response: secret}, "s", []Secret{secret})
 	j, _ := json.Marshal(Request{Response: secret})
-	if shows(out.String()) != "" || shows(string(j)) != "" {
+	if spelledIn(out.String()) != "" || spelledIn(string(j)) != "" {
 		t.Errorf("%s %s", out.String(), j)
 	}
 }
@@ -34,7 +34,7 @@ func TestTokenFoundWrong(t *testing.T) {
 	for _, p := range protocols {
 		for _, backend := range []string{why, why + "* BYE idle|"} {
 			for _, client := range []string{"|", "*|"} {
-				reply, err := p.Login(NewConn(said(lines(p, backend))), NewConn(said(lines(p, client))), asked("XOAUTH2"))
+				reply, err := p.Login(NewConn(peerSends(lines(p, backend))), NewConn(peerSends(lines(p, client))), loginRequest("XOAUTH2"))
 				if err != nil || reply.Result != Denied {
 					t.Errorf("%s %q: %+v, %v", p.Name(), backend, reply, err)
 				}
@@ -45,8 +45,8 @@ func TestTokenFoundWrong(t *testing.T) {
 
 // The identity to act as is held to the same in SCRAM as in PLAIN.
 func TestSCRAMActingAs(t *testing.T) {
-	c := NewConn(said("a AUTHENTICATE SCRAM-SHA-256 " + b64("n,a=bo\r\nss,n=user,r=nonce") + "\r\n"))
-	if r, err := (IMAP{}).Hear(c, whole["imap"]); err == nil && !r.Unfit {
+	c := NewConn(peerSends("a AUTHENTICATE SCRAM-SHA-256 " + b64("n,a=bo\r\nss,n=user,r=nonce") + "\r\n"))
+	if r, err := (IMAP{}).ReadRequest(c, fullOffer["imap"]); err == nil && !r.Unfit {
 		t.Errorf("heard %s", summary(r))
 	}
 }
@@ -56,7 +56,7 @@ func TestSCRAMError(t *testing.T) {
 	backend := scramFirst + "+ " + b64("e=invalid-proof") + "|ABORT.|"
 	for _, p := range protocols {
 		for _, client := range []string{scramProof + "*|", scramProof} {
-			reply, err := p.Login(NewConn(said(lines(p, backend))), NewConn(said(lines(p, client))), asked("SCRAM-SHA-256"))
+			reply, err := p.Login(NewConn(peerSends(lines(p, backend))), NewConn(peerSends(lines(p, client))), loginRequest("SCRAM-SHA-256"))
 			if err != nil || reply.Result != Denied {
 				t.Errorf("%s: %+v, %v", p.Name(), reply, err)
 			}
@@ -74,7 +74,7 @@ func TestCommonMechanisms(t *testing.T) {
 
 // A number may have leading zeros: what it announces must not run as a command.
 func TestLiteralWithZeros(t *testing.T) {
-	requests, _ := hearAll(IMAP{}, said("a LOGIN {000000000000000000014+}\r\nx LOGIN aa bbb\r\n\r\n"), whole["imap"])
+	requests, _ := readRequests(IMAP{}, peerSends("a LOGIN {000000000000000000014+}\r\nx LOGIN aa bbb\r\n\r\n"), fullOffer["imap"])
 	if len(requests) > 0 {
 		t.Errorf("heard %q", requests)
 	}
@@ -89,7 +89,7 @@ func TestUnknownMechanismIsVoid(t *testing.T) {
 
 // A status without a word is no answer.
 func TestBareStatus(t *testing.T) {
-	reply, err := IMAP{}.Login(NewConn(said("1\r\n")), NewConn(said("")), asked("PLAIN"))
+	reply, err := IMAP{}.Login(NewConn(peerSends("1\r\n")), NewConn(peerSends("")), loginRequest("PLAIN"))
 	if err == nil {
 		t.Errorf("to tell %q", reply.Raw)
 	}

@@ -43,7 +43,7 @@ func showsSecret(mechanism string) bool {
 // failsInRounds says whether a second challenge means that the credentials are
 // wrong: the server tells why, the client must acknowledge, and only then comes
 // the refusal (RFC 7628 section 3.2.3).
-func failsInRounds(mechanism string) bool {
+func failsByChallenge(mechanism string) bool {
 	return mechanism == "XOAUTH2" || mechanism == sasl.OAuthBearer
 }
 
@@ -169,8 +169,8 @@ func (c *Conn) readResponse() (Secret, error) {
 }
 
 // ask sends a challenge and reads the response to it.
-func (c *Conn) ask(challenge string) (Secret, error) {
-	if err := c.sayEncoded([]byte(challenge), "+ "); err != nil {
+func (c *Conn) challenge(challenge string) (Secret, error) {
+	if err := c.writeEncoded([]byte(challenge), "+ "); err != nil {
 		return nil, err
 	}
 	return c.readResponse()
@@ -183,7 +183,7 @@ func (c *Conn) ask(challenge string) (Secret, error) {
 //
 // errCancelled, errBase64 and errResponse are the client's mistakes, to be
 // answered; any other error ends the conversation.
-func hearSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
+func readSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 	r = Request{Kind: Login, Method: mechanism, Mechanism: mechanism, HasResponse: len(ir) > 0, Response: Secret{}}
 	if r.HasResponse && string(ir) != "=" {
 		if r.Response, err = decodeBase64(ir); err != nil {
@@ -191,14 +191,14 @@ func hearSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 		}
 	}
 	if mechanism == loginMech {
-		return hearLogin(c, r)
+		return readLOGIN(c, r)
 	}
 	user, first := clientFirst[mechanism]
 	if !first {
 		return r, nil
 	}
 	if !r.HasResponse {
-		if r.Response, err = c.ask(""); err != nil {
+		if r.Response, err = c.challenge(""); err != nil {
 			return r, err
 		}
 		r.HasResponse = true
@@ -216,15 +216,15 @@ func hearSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 
 // hearLogin holds the two rounds of LOGIN, the first of which an initial
 // response takes the place of.
-func hearLogin(c *Conn, r Request) (Request, error) {
+func readLOGIN(c *Conn, r Request) (Request, error) {
 	name := r.Response
 	var err error
 	if !r.HasResponse {
-		if name, err = c.ask("Username:"); err != nil {
+		if name, err = c.challenge("Username:"); err != nil {
 			return r, err
 		}
 	}
-	password, err := c.ask("Password:")
+	password, err := c.challenge("Password:")
 	if err != nil {
 		return r, err
 	}

@@ -226,7 +226,7 @@ func TestDecodeBase64(t *testing.T) {
 
 func TestStart(t *testing.T) {
 	for in, want := range map[string]string{"": " =", "\x00": " AA==", "\x00user\x00pass": " AHVzZXIAcGFzcw=="} {
-		backend := said("")
+		backend := peerSends("")
 		e := exchange{up: NewConn(backend), r: Request{Mechanism: sasl.Plain, Response: Secret(in), HasResponse: true}}
 		if err := e.start("AUTH"); err != nil || backend.out.String() != "AUTH PLAIN"+want+"\r\n" {
 			t.Errorf("%q: said %q, %v", in, backend.out.String(), err)
@@ -249,7 +249,7 @@ func TestMechanisms(t *testing.T) {
 		if got := showsSecret(m); got != slices.Contains(shows, m) {
 			t.Errorf("%s shows the secret: %v", m, got)
 		}
-		if got := failsInRounds(m); got != strings.Contains(m, "OAUTH") {
+		if got := failsByChallenge(m); got != strings.Contains(m, "OAUTH") {
 			t.Errorf("%s fails in rounds: %v", m, got)
 		}
 	}

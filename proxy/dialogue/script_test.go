@@ -14,7 +14,7 @@ import (
 )
 
 // offers is what the scripts' backends have told about themselves.
-var offers = map[string]dialogue.Capabilities{
+var listenerOffers = map[string]dialogue.Capabilities{
 	"imap": {
 		"IMAP4rev1", "SASL-IR", "LOGIN-REFERRALS", "LITERAL+", "ID", "ENABLE", "STARTTLS", "AUTH=PLAIN", "AUTH=LOGIN",
 		"AUTH=CRAM-MD5", "AUTH=SCRAM-SHA-256", "AUTH=SCRAM-SHA-256-PLUS", "AUTH=XOAUTH2", "AUTH=OAUTHBEARER",
@@ -27,7 +27,7 @@ var offers = map[string]dialogue.Capabilities{
 
 // gate is the least that can stand between a client and its backend: no limiter
 // and no relay, only the dialogue.
-type gate struct {
+type testProxy struct {
 	protocol dialogue.Protocol
 	offer    dialogue.Offer
 	tls      *tls.Config
@@ -36,7 +36,7 @@ type gate struct {
 
 // talk holds the dialogue with a client until it is in or has left, and returns
 // what it was told last. It closes client.
-func (g gate) talk(client net.Conn) error {
+func (g testProxy) serve(client net.Conn) error {
 	defer client.Close()
 	c := dialogue.NewConn(client)
 	defer func() { c.Close() }() // TLS says goodbye
@@ -47,9 +47,9 @@ func (g gate) talk(client net.Conn) error {
 		return err
 	}
 	for {
-		r, err := g.protocol.Hear(c, g.offer)
+		r, err := g.protocol.ReadRequest(c, g.offer)
 		switch {
-		case err != nil || r.Kind == dialogue.Leave:
+		case err != nil || r.Kind == dialogue.Logout:
 			return err
 		case r.Kind == dialogue.StartTLS:
 			if err := g.protocol.Answer(c, r, dialogue.AnswerTLS); err != nil {
@@ -66,7 +66,7 @@ func (g gate) talk(client net.Conn) error {
 }
 
 // login replays one request, and says whether the client may try again.
-func (g gate) login(c *dialogue.Conn, r dialogue.Request) (again bool, err error) {
+func (g testProxy) login(c *dialogue.Conn, r dialogue.Request) (again bool, err error) {
 	if r.Unfit {
 		return true, g.protocol.Answer(c, r, dialogue.AnswerDenied)
 	}
@@ -76,7 +76,7 @@ func (g gate) login(c *dialogue.Conn, r dialogue.Request) (again bool, err error
 	}
 	defer conn.Close()
 	up := dialogue.NewConn(conn)
-	if err := g.protocol.Welcome(up, nil); err != nil {
+	if err := g.protocol.ReadGreeting(up, nil); err != nil {
 		return false, err
 	}
 	reply, err := g.protocol.Login(up, c, r)
@@ -139,10 +139,10 @@ func TestScripts(t *testing.T) {
 				t.Parallel()
 				door := script.Listener
 				backend := listen(t)
-				g := gate{
+				g := testProxy{
 					protocol: protocols[door.Protocol],
 					offer: dialogue.Offer{
-						TLS: door.TLS, StartTLS: !door.TLS, Cleartext: door.Cleartext, Backend: offers[door.Protocol],
+						TLS: door.TLS, StartTLS: !door.TLS, Cleartext: door.Cleartext, Backend: listenerOffers[door.Protocol],
 					},
 					tls:  cert.Server(),
 					dial: func() (net.Conn, error) { return net.Dial("tcp", backend.Addr().String()) },
@@ -152,7 +152,7 @@ func TestScripts(t *testing.T) {
 				go func() {
 					conn, err := front.Accept()
 					if err == nil {
-						err = g.talk(conn)
+						err = g.serve(conn)
 					}
 					ended <- err
 				}()

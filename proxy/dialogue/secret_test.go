@@ -10,7 +10,7 @@ import (
 )
 
 // shows says in which spelling a text shows the password, if it does.
-func shows(text string) string {
+func spelledIn(text string) string {
 	const password = "hunter2"
 	for _, spelling := range []string{
 		password, hex.EncodeToString([]byte(password)), "aHVudGVyMg", "GVudGVyM",
@@ -28,7 +28,7 @@ func TestSecretIsNotPrinted(t *testing.T) {
 	request := Request{Account: "user", Response: secret}
 	for _, format := range []string{"%s", "%v", "%+v", "%#v", "%q", "%x", "%X", "% x", "%10.3s"} {
 		for _, value := range []any{secret, &secret, request, &request, []Secret{secret}, map[string]Secret{"x": secret}} {
-			if text := fmt.Sprintf(format, value); shows(text) != "" {
+			if text := fmt.Sprintf(format, value); spelledIn(text) != "" {
 				t.Errorf("%s of %T: %s", format, value, text)
 			}
 		}
@@ -44,7 +44,7 @@ func TestSecretIsNotLogged(t *testing.T) {
 	for name, h := range map[string]slog.Handler{"text": slog.NewTextHandler(&out, nil), "JSON": slog.NewJSONHandler(&out, nil)} {
 		out.Reset()
 		slog.New(h).Info("x", "secret", secret, slog.Group("g", "s", secret))
-		if shows(out.String()) != "" || strings.Count(out.String(), "[secret]") != 2 {
+		if spelledIn(out.String()) != "" || strings.Count(out.String(), "[secret]") != 2 {
 			t.Errorf("%s: %s", name, out.String())
 		}
 	}

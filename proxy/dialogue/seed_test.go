@@ -19,10 +19,10 @@ type seed struct {
 }
 
 // offers are the states a door can be in.
-var offers = []Offer{{}, {StartTLS: true}, {StartTLS: true, Cleartext: true}, {TLS: true}}
+var listenerOffers = []Offer{{}, {StartTLS: true}, {StartTLS: true, Cleartext: true}, {TLS: true}}
 
 // doors finds the state a script begins in.
-var doors = map[string]int{"clear": 1, "clear cleartext": 2, "tls": 3}
+var listenerStates = map[string]int{"clear": 1, "clear cleartext": 2, "tls": 3}
 
 // seeds reads the scripted dialogues of a protocol.
 func seeds(f *testing.F, protocol string) (all []seed) {
@@ -49,7 +49,7 @@ func readSeed(script string) (s seed) {
 		switch act {
 		case "listener":
 			protocol, state, _ := strings.Cut(text, " ")
-			s.protocol, s.offer = protocol, doors[state]
+			s.protocol, s.offer = protocol, listenerStates[state]
 		case "U<":
 			backend = true
 		case "U>":
