@@ -15,9 +15,9 @@ type replayConn struct {
 func (t *replayConn) Read(p []byte) (int, error)  { return t.input.Read(p) }
 func (t *replayConn) Write(p []byte) (int, error) { return len(p), nil }
 
-// BenchmarkHear is what a client is told and heard from its greeting to the
+// BenchmarkReadRequest is what a client is told and heard from its greeting to the
 // answer that its login is denied.
-func BenchmarkHear(b *testing.B) {
+func BenchmarkReadRequest(b *testing.B) {
 	for _, bb := range []struct {
 		name     string
 		protocol Protocol

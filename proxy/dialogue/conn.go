@@ -12,29 +12,29 @@ import (
 // ErrFull is what Fill returns when the buffer takes no more.
 var ErrFull = errors.New("read buffer is full")
 
-// Limits on what one peer may send before login. None of them can be reached by
-// a client that means to log in.
+// Limits in octets on what one peer may send before login. No client that means
+// to log in reaches them.
 const (
-	maxLine     = 8192  // a command with its CRLF (RFC 7162 section 4)
-	maxLiterals = 8192  // the literals of one command in sum
-	maxSASL     = 16384 // one base64 line of an exchange
-	maxResponse = 6000  // an initial response, decoded: Dovecot hangs up on 8192 octets of base64
-	maxReply    = 16384 // a line of the backend, capability lists are long
-	maxTag      = 126   // as Dovecot
-	maxBadCommands  = 3     // bad commands; an HTTP request has more lines
-	maxBudget   = 64 << 10
+	maxLine        = 8192  // a command with its CRLF (RFC 7162 section 4)
+	maxLiterals    = 8192  // the literals of one command in sum
+	maxSASL        = 16384 // one base64 line of an exchange
+	maxResponse    = 6000  // an initial response, decoded: Dovecot closes at 8192 octets of base64
+	maxReply       = 16384 // a line of the backend, capability lists are long
+	maxTag         = 126   // as Dovecot
+	maxBudget      = 64 << 10
+	maxBadCommands = 3 // commands, not octets; an HTTP request has more lines
 )
 
-// bufferSize is how much is read ahead. What clients and backends say on the way
-// to a login is rarely longer.
+// bufferSize is how much is read ahead. What clients and backends send before
+// login is rarely longer.
 const bufferSize = 1024
 
 type buffer [bufferSize]byte
 
-// buffers hold nothing but zeros: passwords go through them.
+// buffers holds zeroed buffers only: passwords pass through them.
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// free wipes b and gives it back.
+// free wipes b and returns it to the pool.
 func (b *buffer) free() {
 	clear(b[:])
 	buffers.Put(b)
@@ -44,27 +44,27 @@ func (b *buffer) free() {
 // safe for concurrent use. It never closes the connection it reads from.
 type Conn struct {
 	net.Conn
-	// Saying, if set, is called before each line that is written: the peer's
-	// answer is awaited from then on.
+	// BeforeWrite, if set, is called before each line is written. The time the
+	// peer takes to answer starts there.
 	BeforeWrite func()
-	// Ref, if set, ends what this peer is told when the gate turns it away: it
-	// finds the line in the log that says why.
+	// Ref, if set, is put at the end of refusals, so that the peer can name the
+	// log line that has the reason.
 	Ref string
 
-	buffer  *buffer // nil until something is read
-	ahead   []byte  // the part of it that has been read ahead
-	long    []byte  // a line that did not fit into it
-	budget  int     // octets the peer may still send
-	badCommands int     // bad commands so far
-	sentCapabilities   bool    // the client has asked for the IMAP capabilities
+	buffer           *buffer // nil until something is read
+	ahead            []byte  // the part of buffer that is not consumed yet
+	long             []byte  // a line that did not fit into buffer
+	budget           int     // octets the peer may still send
+	badCommands      int     // so far
+	sentCapabilities bool    // the client has had an answer to IMAP's CAPABILITY
 }
 
 // NewConn returns a Conn on c.
 func NewConn(c net.Conn) *Conn { return &Conn{Conn: c, budget: maxBudget} }
 
-// Restart makes c read from inner, TLS on the connection it had, with nothing
-// left of what came before: a client's bad commands and budget are the only
-// things it keeps. The caller must have seen to it that Buffered is zero.
+// Restart makes c read from inner, which is TLS on the connection it had. Only
+// the peer's budget and its bad commands are kept. The caller must have checked
+// that Buffered is zero.
 func (c *Conn) Restart(inner net.Conn) {
 	c.ahead = nil
 	c.Release()
@@ -72,7 +72,7 @@ func (c *Conn) Restart(inner net.Conn) {
 	c.sentCapabilities = false
 }
 
-// Read reads from the connection behind what has been read ahead.
+// Read returns what has been read ahead, then reads from the connection.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(c.ahead) == 0 {
 		return c.Conn.Read(p)
@@ -83,8 +83,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Buffered is the number of octets read ahead.
 func (c *Conn) Buffered() int { return len(c.ahead) }
 
-// take returns the first n octets of what has been read ahead, or all if that is
-// less, and reads over them.
+// take consumes the first n octets of what has been read ahead, or all of it if
+// that is less.
 func (c *Conn) take(n int) []byte {
 	n = min(n, len(c.ahead))
 	taken := c.ahead[:n]
@@ -92,9 +92,9 @@ func (c *Conn) take(n int) []byte {
 	return taken
 }
 
-// Release wipes the read buffer and gives it back, if nothing is left in it. The
-// next read takes another: whoever is to leave c alone for long, or for good,
-// should call this.
+// Release wipes the read buffer and returns it to the pool, unless it holds
+// unread octets. The next read takes another buffer. Call it before c is idle
+// for long, and when it is no longer used.
 func (c *Conn) Release() {
 	if c.buffer == nil || len(c.ahead) > 0 {
 		return
@@ -104,15 +104,15 @@ func (c *Conn) Release() {
 }
 
 // Rest returns what has been read ahead, nil if that is nothing, and releases the
-// read buffer. A relay must deliver it before anything else; from then on it reads
-// from the inner Conn, and c must not be read again.
+// read buffer. A relay must deliver it first and then read from the inner Conn; c
+// must not be read again.
 func (c *Conn) Rest() []byte {
 	rest := append([]byte(nil), c.take(bufferSize)...)
 	c.Release()
 	return rest
 }
 
-// Fill waits until the peer sends more, and keeps it for later. It returns
+// Fill waits until the peer sends more, and keeps it for later reads. It returns
 // ErrFull when the buffer takes no more.
 func (c *Conn) Fill() error {
 	if len(c.ahead) == bufferSize {
@@ -127,6 +127,38 @@ func (c *Conn) Fill() error {
 	return err
 }
 
+// readCommand reads a client's next command line. It returns ErrHostile as soon
+// as the client turns out to use another protocol: it waits for an answer that
+// cannot be given, or is a browser that an attacker sent here (ALPACA).
+func (c *Conn) readCommand() ([]byte, error) {
+	if len(c.ahead) == 0 {
+		if err := c.Fill(); err != nil {
+			return nil, err
+		}
+	}
+	if c.ahead[0] == 0x16 { // a TLS handshake record, which need not have a line end
+		return nil, ErrHostile
+	}
+	line, err := c.readLine(maxLine)
+	if err == nil && isOtherProtocol(line) {
+		return nil, ErrHostile
+	}
+	return line, err
+}
+
+// isOtherProtocol recognises a request line of HTTP, and a PROXY header where
+// none is allowed. Neither is a valid command of IMAP or POP3.
+func isOtherProtocol(line []byte) bool {
+	verb, rest, _ := bytes.Cut(line, []byte{' '})
+	switch string(verb) {
+	case "GET", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI":
+		return bytes.Contains(rest, []byte(" HTTP/")) || bytes.HasPrefix(rest, []byte{'/'})
+	case "PROXY":
+		return bytes.HasPrefix(rest, []byte("TCP")) || bytes.HasPrefix(rest, []byte("UNKNOWN"))
+	}
+	return false
+}
+
 // readLine returns the next line without its end, CRLF or bare LF. It is valid
 // until the next read. A line longer than limit, its end included, gives
 // ErrTooLong, and so does a peer that has used up its budget.
@@ -135,8 +167,8 @@ func (c *Conn) readLine(limit int) ([]byte, error) {
 	for {
 		part, err := c.readPart()
 		ended := err == nil
-		room := limit - len(c.long) - len(part)
-		if c.budget -= len(part); c.budget < 0 || room < 0 || room == 0 && !ended {
+		left := limit - len(c.long) - len(part)
+		if c.budget -= len(part); c.budget < 0 || left < 0 || left == 0 && !ended {
 			return nil, ErrTooLong
 		}
 		if ended && len(c.long) == 0 {
@@ -154,8 +186,8 @@ func (c *Conn) readLine(limit int) ([]byte, error) {
 	}
 }
 
-// readPart returns the next line with its end, or with an error as much of it as
-// came before that.
+// readPart returns the next line with its end. With an error, it returns what was
+// read of the line before.
 func (c *Conn) readPart() ([]byte, error) {
 	for {
 		if i := bytes.IndexByte(c.ahead, '\n'); i >= 0 {
@@ -177,10 +209,10 @@ func (c *Conn) readFull(n int) ([]byte, error) {
 	return b, err
 }
 
-// say writes the parts as one line in one write.
+// writeLine writes the parts as one line in one write.
 func (c *Conn) writeLine(parts ...string) error { return c.writeEncoded(nil, parts...) }
 
-// sayEncoded is say with octets in base64 behind the parts.
+// writeEncoded is writeLine with octets in base64 behind the parts.
 func (c *Conn) writeEncoded(octets []byte, parts ...string) error {
 	if c.BeforeWrite != nil {
 		c.BeforeWrite()
@@ -196,7 +228,7 @@ func (c *Conn) writeEncoded(octets []byte, parts ...string) error {
 	return err
 }
 
-// ref is c.Ref as the end of a text.
+// refSuffix is c.Ref as the end of a text.
 func (c *Conn) refSuffix() string {
 	if c.Ref == "" {
 		return ""
@@ -204,12 +236,13 @@ func (c *Conn) refSuffix() string {
 	return " (" + c.Ref + ")"
 }
 
-// strike counts a bad command and says whether it was one too many.
+// countBadCommand counts a bad command and reports whether the limit is reached.
 func (c *Conn) countBadCommand() bool {
 	c.badCommands++
 	return c.badCommands >= maxBadCommands
 }
 
+// trimEnd returns line without its LF, or CRLF.
 func trimEnd(line []byte) []byte {
 	line = line[:len(line)-1]
 	return bytes.TrimSuffix(line, []byte{'\r'})

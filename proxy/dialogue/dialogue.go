@@ -1,3 +1,18 @@
+// Package dialogue implements what IMAP (RFC 3501, RFC 9051) and POP3 (RFC 1939,
+// RFC 2449) exchange before login: towards the client, and towards the backend
+// that checks the credentials. The proxy must know the account before it dials a
+// backend, so it parses the client's commands itself and replays the login.
+//
+// The package parses, answers and replays. It does not decide who may try to log
+// in, how long an attempt waits or which backend is used: package proxy does. It
+// sets no deadlines and closes no connection; its caller does both.
+//
+// A Protocol is a stateless value. The state of a dialogue is in its Conn or on
+// the stack of ReadRequest, and ends with it. imap_client.go and pop3_client.go
+// face the client, imap_server.go, pop3_server.go and exchange.go the backend.
+//
+// All text that the proxy itself sends to clients is in this package. None of it
+// repeats input, apart from a well-formed IMAP tag.
 package dialogue
 
 import (
@@ -10,8 +25,8 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// Protocol is what IMAP and POP3 each know about the conversation before login.
-// IMAP and POP3 are its two values. None of its methods closes a connection.
+// Protocol is one mail protocol before login. IMAP and POP3 are its two values.
+// None of its methods closes a connection.
 type Protocol interface {
 	// Name is the protocol's name in settings, metrics and logs, and its ALPN
 	// protocol ID: "imap" or "pop3".
@@ -19,54 +34,55 @@ type Protocol interface {
 
 	// Greet writes the greeting.
 	Greet(c *Conn, o Offer) error
-	// Hear talks with the client until it asks for something the gate must
-	// decide. An error means the conversation is over; the client has already
-	// been told what it is to be told. ErrHostile, ErrTooLong and ErrStrikes
-	// name the client's fault, anything else is the connection's.
+	// ReadRequest answers the client's commands until one needs a decision of
+	// the proxy. After an error the dialogue is over, and the client has had its
+	// last reply, if it gets one. ErrHostile, ErrTooLong and ErrBadCommands are
+	// the client's fault, any other error is the connection's.
 	ReadRequest(c *Conn, o Offer) (Request, error)
-	// Answer tells the client, in this protocol's words, what became of r. The
-	// zero Request gives the form that answers no command.
+	// Answer writes the reply to r that a means in this protocol. For the zero
+	// Request it writes the untagged form.
 	Answer(c *Conn, r Request, a Answer) error
 
-	// Welcome reads the backend's greeting, and starts TLS when upgrade is not
-	// nil: it is called once the backend is ready for the handshake.
+	// ReadGreeting reads the backend's greeting. If upgrade is not nil it then
+	// asks for TLS, and calls upgrade when the backend expects the handshake.
 	ReadGreeting(up *Conn, upgrade func() error) error
-	// Probe is Welcome, then the question for the capabilities the backend offers.
+	// Probe reads the greeting like ReadGreeting and returns the backend's
+	// capabilities.
 	Probe(up *Conn, upgrade func() error) (Capabilities, error)
-	// Login replays r to a backend that has been welcomed. A password goes as
-	// one SASL PLAIN line; the rounds of any other mechanism are relayed
-	// between up and c. The Reply says what the client is to be told; it has not
-	// been told yet. An error means the backend broke off or spoke nonsense.
+	// Login replays r to a backend whose greeting has been read. A password goes
+	// as one SASL PLAIN line; the challenges and responses of other mechanisms
+	// are relayed between up and c. The caller writes the Reply to the client.
+	// An error means that the backend closed or violated the protocol.
 	Login(up, c *Conn, r Request) (Reply, error)
 }
 
-// Offer is what the gate can offer one client at this moment.
+// Offer is what one client may use at this moment.
 type Offer struct {
-	TLS       bool         // the client is in TLS
-	StartTLS  bool         // the client may begin TLS here
+	TLS       bool         // the connection is in TLS
+	StartTLS  bool         // the client may start TLS
 	Cleartext bool         // passwords are allowed without TLS
-	Backend   Capabilities // what the backend says it can do; nil if that is not known
+	Backend   Capabilities // what the backend offers; nil if not known yet
 
-	// Admits, if set, is asked in POP3 whether the account that USER names may
-	// go on to its password. In AUTH, as in IMAP, the name comes too late.
+	// Admits, if set, reports whether POP3's USER may name this account. AUTH and
+	// the commands of IMAP do not call it: there the password comes with the name.
 	Admits func(account string) bool
 }
 
-// secure says whether a password may travel.
+// secure reports whether the client may send a password.
 func (o Offer) secure() bool { return o.TLS || o.Cleartext }
 
-// Kind is what a client asks for.
+// Kind is the kind of a Request.
 type Kind uint8
 
-// The requests the gate must act on.
+// The requests that need a decision of the proxy.
 const (
-	Logout    Kind = iota // the client said goodbye and has been answered
-	StartTLS             // the client wants TLS and waits for AnswerTLS
-	Login                // the client wants in and waits for an answer
-	NotAdmitted                // the client named an account that is not admitted, and waits for an answer
+	Logout      Kind = iota // the client logs out; it has been answered
+	StartTLS                // the client starts TLS and waits for AnswerTLS
+	Login                   // the client logs in and waits for an answer
+	NotAdmitted             // the client named an account that Admits refuses, and waits for an answer
 )
 
-// Request is what Hear heard.
+// Request is a client's request as ReadRequest returns it.
 type Request struct {
 	Kind Kind
 	Tag  string // IMAP: the command's tag
@@ -79,21 +95,21 @@ type Request struct {
 	// Mechanism is the SASL mechanism to use with the backend.
 	Mechanism string
 	// Response is the initial response, decoded; for PLAIN the whole message.
-	// HasResponse tells an empty one from none (RFC 4959 section 3).
+	// HasResponse tells an empty response from none (RFC 4959 section 3).
 	Response    Secret
 	HasResponse bool
-	// Unfit says that the credentials hold octets that no account has, or more
-	// of them, and that backends have tripped over. They must be denied without
-	// asking one.
+	// Unfit reports credentials that no account has, by their octets or their
+	// length, and that some backends mishandle. They must be denied without a
+	// backend.
 	Unfit bool
-	// Admits, if set, is asked for the account that a client names in the middle
-	// of an exchange, before the backend hears of it.
+	// Admits, if set, reports whether an account may go on that the client names
+	// only during the exchange. It is called before the backend gets the name.
 	Admits func(account string) bool `json:"-"`
 }
 
-// Password returns the password in r, which Wipe overwrites with it. It is nil
-// where the mechanism does not show one, and where the client wants to act for
-// another account than the one whose password it is.
+// Password returns the password in r, which shares its memory: Wipe of Response
+// overwrites both. It is nil where the mechanism does not show a password, and
+// where the client wants to act for another account than the one it belongs to.
 func (r Request) Password() Secret {
 	if r.Mechanism != sasl.Plain {
 		return nil
@@ -105,8 +121,8 @@ func (r Request) Password() Secret {
 	return password
 }
 
-// Secret is something that must not be seen: it prints, logs and marshals as
-// [secret], inside other values too.
+// Secret is a password, a token or what contains one. It prints, logs and
+// marshals as [secret], also inside other values.
 type Secret []byte
 
 const hidden = "[secret]"
@@ -123,19 +139,19 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 // Wipe overwrites the secret.
 func (s Secret) Wipe() { clear(s) }
 
-// Answer is the gate's own word to a client.
+// Answer is a reply that the proxy makes itself.
 type Answer uint8
 
-// What the gate can answer. Clients must not ask their users for a new password
-// because the gate is busy, so only Denied says that the password was wrong.
+// The answers of the proxy. Only AnswerDenied means a wrong password: clients
+// must not ask their users for a new one because the service is busy.
 const (
-	AnswerTLS      Answer = iota // begin the handshake now
-	AnswerBusy                   // not now, whoever you are: refused or no backend
-	AnswerDelay                  // not now, into this account: refused by a rule about it
+	AnswerTLS      Answer = iota // start the handshake now
+	AnswerBusy                   // try later, any account: refused or no backend
+	AnswerDelay                  // try later, this account: refused by a rule about it
 	AnswerDenied                 // wrong credentials
 	AnswerTries                  // too many wrong credentials on this connection
-	AnswerTimeout                // took too long to log in
-	AnswerShutdown               // the gate is going down
+	AnswerTimeout                // the client took too long to log in
+	AnswerShutdown               // the proxy shuts down
 )
 
 // Result is what a backend's reply means for the attempt.
@@ -145,37 +161,38 @@ type Result uint8
 const (
 	// Unavailable is any reply that says nothing about the credentials.
 	Unavailable Result = iota
-	// Accepted means the client is in; bytes that follow are the session's.
+	// Accepted means that the client is logged in; what follows is relayed.
 	Accepted
-	// Denied means the credentials are wrong.
+	// Denied means that the credentials are wrong.
 	Denied
-	// Cancelled means the client broke off an exchange before it had made a guess.
+	// Cancelled means that the client cancelled the exchange before its
+	// credentials were checked.
 	Cancelled
-	// Refused means that the account is not admitted. The backend waits for a
-	// response that will not come.
+	// Refused means that Admits refused the account. The backend still waits for
+	// the client's response.
 	Refused
 )
 
-// Reply is the backend's word on a Login.
+// Reply is the outcome of a Login.
 type Reply struct {
 	Result Result
 	// Account is the user name, when the exchange has shown it.
 	Account string
-	// Raw is what the client is to be told, as complete lines under its own
-	// tag. It is empty when the client has left.
+	// Raw is the reply to the client: complete lines under its own tag. It is
+	// empty when the client has closed the connection.
 	Raw []byte
 }
 
-// What a client can do that ends the conversation.
+// Errors by which a client ends the dialogue.
 var (
-	ErrHostile = errors.New("client does not speak this protocol")
-	ErrTooLong = errors.New("client sent more than the protocol allows")
+	ErrHostile     = errors.New("client sent another protocol, or data behind STARTTLS")
+	ErrTooLong     = errors.New("line or literal too long")
 	ErrBadCommands = errors.New("client sent too many bad commands")
 )
 
-// errCancelled is a client's "*" in the middle of an exchange (RFC 3501 section
-// 6.2.2), errBase64 a response that is not base64.
+// Mistakes of a client in an exchange, which are answered: "*" cancels it (RFC
+// 3501 section 6.2.2).
 var (
 	errCancelled = errors.New("client cancelled the exchange")
-	errBase64    = errors.New("client sent a response that is not base64")
+	errBase64    = errors.New("response is not valid base64")
 )

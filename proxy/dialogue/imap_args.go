@@ -15,7 +15,7 @@ func newIMAPArgs(c *Conn, args []byte) *imapArgs {
 }
 
 // astring reads an atom, a quoted string or a literal. An errSyntax leaves a
-// literal that was announced for swallow; other errors end the conversation.
+// announced literal for discard; other errors end the dialogue.
 func (a *imapArgs) astring() ([]byte, error) {
 	if len(a.rest) == 0 {
 		return nil, errSyntax
@@ -38,8 +38,8 @@ func (a *imapArgs) astring() ([]byte, error) {
 	return bytes.Clone(value), nil
 }
 
-// literal reads the literal announced by the rest of the line and goes on to
-// the line that follows it. It gives leave only for what the budget allows.
+// literal reads the literal announced by the rest of the line, and the line that
+// follows it. A synchronising literal is requested only if the budget allows it.
 func (a *imapArgs) literal() ([]byte, error) {
 	l, err := scanLiteral(a.rest)
 	if err != nil || l.size > a.budget {
@@ -69,7 +69,7 @@ func (a *imapArgs) space() error {
 	return nil
 }
 
-// end demands that nothing is left.
+// end returns errSyntax if arguments are left.
 func (a *imapArgs) end() error {
 	if len(a.rest) > 0 {
 		return errSyntax
@@ -77,8 +77,8 @@ func (a *imapArgs) end() error {
 	return nil
 }
 
-// swallow reads over what the client has sent, or is sending, of a command that
-// will be refused. A literal it waits to send is not asked for.
+// discard reads the rest of a command that will be refused. A literal for which
+// the client waits is not requested.
 func (a *imapArgs) discard() error {
 	for {
 		l, ok := trailingLiteral(a.rest)

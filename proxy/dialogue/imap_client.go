@@ -6,13 +6,27 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
+// IMAP is the dialogue of RFC 3501 and RFC 9051 before login.
+type IMAP struct{}
+
+// Name is "imap".
+func (IMAP) Name() string { return "imap" }
+
+// The response codes (RFC 5530) of the proxy's own answers, as they precede the
+// text.
+const (
+	imapUnavailable          = "[" + string(imap.ResponseCodeUnavailable) + "] "
+	imapAuthenticationFailed = "[" + string(imap.ResponseCodeAuthenticationFailed) + "] "
+	imapPrivacyRequired      = "[" + string(imap.ResponseCodePrivacyRequired) + "] "
+)
+
 // Greet writes the greeting with the capabilities, which saves clients a round
 // trip (RFC 3501 section 7.1).
 func (IMAP) Greet(c *Conn, o Offer) error {
 	return c.writeLine("* OK [CAPABILITY ", o.imapCapabilities(), "] Ready.")
 }
 
-// Hear answers commands until one asks for something the gate must decide.
+// ReadRequest answers commands until one needs a decision of the proxy.
 func (p IMAP) ReadRequest(c *Conn, o Offer) (Request, error) {
 	for {
 		line, err := c.readCommand()
@@ -32,8 +46,8 @@ func (p IMAP) ReadRequest(c *Conn, o Offer) (Request, error) {
 	}
 }
 
-// leave says goodbye to a client that has gone too far, if it is still there, and
-// returns err. A client that speaks another protocol is told nothing.
+// reportEnd writes BYE if the client's mistakes end the dialogue, and returns
+// err. A client of another protocol gets no answer.
 func (IMAP) reportEnd(c *Conn, err error) error {
 	switch {
 	case errors.Is(err, ErrBadCommands):
@@ -44,21 +58,21 @@ func (IMAP) reportEnd(c *Conn, err error) error {
 	return err
 }
 
-// imapCommand answers one command. It reports done with the request the gate
-// must decide, errSyntax for a bad command that has been answered, and any
-// other error when the conversation is over.
+// imapCommand handles one command. It returns done = true with a request that
+// needs a decision, errSyntax for a bad command that has been answered, and any
+// other error when the dialogue is over.
 func imapCommand(c *Conn, o Offer, line []byte) (r Request, done bool, err error) {
 	tag, rest, err := scanTag(line)
 	if err != nil {
 		return r, false, imapBad(c, "*", newIMAPArgs(c, line), "Invalid tag.")
 	}
-	word, args, err := scanAtom(rest)
+	name, args, err := scanAtom(rest)
 	a := newIMAPArgs(c, args)
 	if err != nil {
 		a.rest = rest
 		return r, false, imapBad(c, tag, a, "Invalid command.")
 	}
-	switch word {
+	switch name {
 	case "LOGIN":
 		return imapLogin(c, o, tag, a)
 	case "AUTHENTICATE":
@@ -66,18 +80,19 @@ func imapCommand(c *Conn, o Offer, line []byte) (r Request, done bool, err error
 	case "STARTTLS":
 		return imapStartTLS(c, o, tag, a)
 	case "ID", "ENABLE":
-		return r, false, imapNoEffect(c, tag, word, a)
+		return r, false, imapNoEffect(c, tag, name, a)
 	}
-	return imapNoArguments(c, o, tag, word, a)
+	return imapNoArguments(c, o, tag, name, a)
 }
 
-// imapBare answers the commands that take no arguments, and the unknown ones.
-func imapNoArguments(c *Conn, o Offer, tag, word string, a *imapArgs) (r Request, done bool, err error) {
-	known := word == "CAPABILITY" || word == "NOOP" || word == "LOGOUT"
-	if !known || len(a.rest) > 0 {
+// imapNoArguments answers the commands that take no arguments, and the unknown
+// ones.
+func imapNoArguments(c *Conn, o Offer, tag, name string, a *imapArgs) (r Request, done bool, err error) {
+	valid := name == "CAPABILITY" || name == "NOOP" || name == "LOGOUT"
+	if !valid || len(a.rest) > 0 {
 		return r, false, imapBad(c, tag, a, "Unknown command, or not before login.")
 	}
-	switch word {
+	switch name {
 	case "CAPABILITY":
 		c.sentCapabilities = true
 		return r, false, c.writeLine("* CAPABILITY ", o.imapCapabilities(), "\r\n", tag, " OK Capability completed.")
@@ -87,10 +102,10 @@ func imapNoArguments(c *Conn, o Offer, tag, word string, a *imapArgs) (r Request
 	return r, false, c.writeLine(tag, " OK NOOP completed.")
 }
 
-// imapIgnored answers ID (RFC 2971) and ENABLE (RFC 5161): clients send them
-// before login, and nothing depends on them there.
-func imapNoEffect(c *Conn, tag, word string, a *imapArgs) error {
-	if word == "ENABLE" {
+// imapNoEffect answers ID (RFC 2971) and ENABLE (RFC 5161), which clients send
+// before login and which have no effect there.
+func imapNoEffect(c *Conn, tag, name string, a *imapArgs) error {
+	if name == "ENABLE" {
 		if _, ok := trailingLiteral(a.rest); ok || len(a.rest) == 0 {
 			return imapBad(c, tag, a, "Invalid arguments.")
 		}
@@ -105,9 +120,9 @@ func imapNoEffect(c *Conn, tag, word string, a *imapArgs) error {
 	return c.writeLine("* ID NIL\r\n", tag, " OK ID completed.")
 }
 
-// imapStartTLS answers STARTTLS (RFC 3501 section 6.2.1). Octets that came in
-// clear text behind it must never be taken for what TLS protects
-// (CVE-2011-0411): whoever sends them is shown the door.
+// imapStartTLS handles STARTTLS (RFC 3501 section 6.2.1). Octets that came in
+// clear text behind it must never be taken for what TLS protects (CVE-2011-0411):
+// they end the dialogue.
 func imapStartTLS(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool, err error) {
 	switch {
 	case len(a.rest) > 0 || !o.StartTLS:
@@ -118,8 +133,8 @@ func imapStartTLS(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bo
 	return Request{Kind: StartTLS, Tag: tag}, true, nil
 }
 
-// imapLogin reads LOGIN's two strings (RFC 3501 section 6.2.3). Without TLS the
-// literals are not even asked for.
+// imapLogin reads the two strings of LOGIN (RFC 3501 section 6.2.3). Where TLS is
+// required first, synchronising literals are not requested.
 func imapLogin(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool, err error) {
 	if !o.secure() {
 		return r, false, imapNeedsTLS(c, tag, a)
@@ -147,7 +162,7 @@ func imapLogin(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool,
 	return r, true, nil
 }
 
-// imapAuthenticate hears AUTHENTICATE (RFC 3501 section 6.2.2, RFC 4959).
+// imapAuthenticate handles AUTHENTICATE (RFC 3501 section 6.2.2, RFC 4959).
 func imapAuthenticate(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool, err error) {
 	mechanism, ir, err := scanAtom(a.rest)
 	if _, ok := trailingLiteral(a.rest); ok || err != nil {
@@ -171,8 +186,8 @@ func imapAuthenticate(c *Conn, o Offer, tag string, a *imapArgs) (r Request, don
 	return r, err == nil, err
 }
 
-// imapBad refuses a command: it reads over what is left of it and answers BAD.
-// It returns errSyntax, or the error that ends the conversation.
+// imapBad refuses a command: it reads the rest of it and answers BAD. It returns
+// errSyntax, or the error that ends the dialogue.
 func imapBad(c *Conn, tag string, a *imapArgs, text string) error {
 	if err := a.discard(); err != nil {
 		return err
@@ -183,20 +198,18 @@ func imapBad(c *Conn, tag string, a *imapArgs, text string) error {
 	return errSyntax
 }
 
-// imapPrivacy refuses to see a password in clear text.
+// imapNeedsTLS refuses a password in clear text.
 func imapNeedsTLS(c *Conn, tag string, a *imapArgs) error {
 	if err := a.discard(); err != nil {
 		return err
 	}
-	return c.writeLine(tag, " NO [", string(imap.ResponseCodePrivacyRequired), "] Logging in needs TLS, begin with STARTTLS.")
+	return c.writeLine(tag, " NO ", imapPrivacyRequired, "Logging in needs TLS, begin with STARTTLS.")
 }
 
 // imapDenial is the line that denies a login.
-func imapDenial(tag string) string {
-	return tag + " NO [" + string(imap.ResponseCodeAuthenticationFailed) + "] " + deniedText
-}
+func imapDenial(tag string) string { return tag + " NO " + imapAuthenticationFailed + deniedText }
 
-// Answer tells the client what became of r.
+// Answer writes the reply to r.
 func (IMAP) Answer(c *Conn, r Request, a Answer) error {
 	switch {
 	case a == AnswerTLS:
@@ -204,25 +217,25 @@ func (IMAP) Answer(c *Conn, r Request, a Answer) error {
 	case a == AnswerDenied:
 		return c.writeLine(imapDenial(r.Tag))
 	case a == AnswerBusy && r.Tag == "":
-		return c.writeLine("* BYE [", string(imap.ResponseCodeUnavailable), "] ", busyText, c.refSuffix())
+		return c.writeLine("* BYE ", imapUnavailable, busyText, c.refSuffix())
 	case a == AnswerBusy || a == AnswerDelay:
-		return c.writeLine(r.Tag, " NO [", string(imap.ResponseCodeUnavailable), "] ", busyText, c.refSuffix())
+		return c.writeLine(r.Tag, " NO ", imapUnavailable, busyText, c.refSuffix())
 	case a == AnswerTries:
 		return c.writeLine("* BYE ", triesText, c.refSuffix())
 	}
 	return c.writeLine("* BYE ", closingTexts[a])
 }
 
-// What clients read, in both protocols. JavaMail looks for "Account is
-// temporarily unavailable", fetchmail for "wait"; whoever finds neither may ask
-// the user for another password.
+// Texts for clients of both protocols. JavaMail looks for "Account is temporarily
+// unavailable", fetchmail for "wait". Without them they may ask the user for
+// another password.
 const (
 	busyText   = "Account is temporarily unavailable, please wait and try again later."
 	deniedText = "Authentication failed."
 	triesText  = "Too many failed logins."
 )
 
-// goodbyes are the words that end a conversation and answer no command.
+// closingTexts precede the close of the connection and answer no command.
 var closingTexts = map[Answer]string{
 	AnswerTimeout:  "Disconnected for inactivity.",
 	AnswerShutdown: "Server is shutting down, please try again later.",

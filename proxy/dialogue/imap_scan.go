@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// The functions of this file take the front of a line apart: each returns what
-// it found and what follows it. They are pure, and hold RFC 3501 section 9.
+// The functions of this file parse the front of a line by the grammar of RFC 3501
+// section 9. Each returns what it found and what follows it, and does no I/O.
 
 var errSyntax = errors.New("syntax error")
 
-// isAtomChar reports ATOM-CHAR, to which 8-bit octets do not belong.
+// isAtomChar reports whether c is an ATOM-CHAR. 8-bit octets are none.
 func isAtomChar(c byte) bool {
 	return c > ' ' && c < 0x7f && strings.IndexByte(`(){%*"\]`, c) < 0
 }
 
-// isAstringChar reports ASTRING-CHAR.
+// isAstringChar reports whether c is an ASTRING-CHAR.
 func isAstringChar(c byte) bool { return isAtomChar(c) || c == ']' }
 
-// cutWhile splits b behind its longest prefix of octets that belong.
-func cutWhile(b []byte, belongs func(byte) bool) (front, rest []byte) {
+// cutWhile splits b behind its longest prefix of octets that match.
+func cutWhile(b []byte, match func(byte) bool) (front, rest []byte) {
 	for i, c := range b {
-		if !belongs(c) {
+		if !match(c) {
 			return b[:i], b[i:]
 		}
 	}
@@ -42,11 +42,11 @@ func scanTag(line []byte) (tag string, rest []byte, err error) {
 	return string(t), rest, nil
 }
 
-// scanWord returns a command or mechanism name in upper case, and its
+// scanAtom returns a command or mechanism name in upper case, and its
 // arguments, which are empty when there are none.
-func scanAtom(b []byte) (word string, args []byte, err error) {
-	w, rest := cutWhile(b, isAtomChar)
-	if len(w) == 0 {
+func scanAtom(b []byte) (name string, args []byte, err error) {
+	atom, rest := cutWhile(b, isAtomChar)
+	if len(atom) == 0 {
 		return "", nil, errSyntax
 	}
 	if len(rest) > 0 && rest[0] != ' ' {
@@ -55,11 +55,11 @@ func scanAtom(b []byte) (word string, args []byte, err error) {
 	if len(rest) > 0 {
 		args = rest[1:]
 	}
-	return strings.ToUpper(string(w)), args, nil
+	return strings.ToUpper(string(atom)), args, nil
 }
 
-// scanQuoted returns the value of the quoted string b begins with. Octets above
-// 0x7f pass, as clients send them and servers take them.
+// scanQuoted returns the value of the quoted string that b begins with. Octets
+// above 0x7f are valid: clients send them and servers accept them.
 func scanQuoted(b []byte) (value, rest []byte, err error) {
 	value = make([]byte, 0, len(b))
 	for i := 1; i < len(b); i++ {
@@ -80,18 +80,18 @@ func scanQuoted(b []byte) (value, rest []byte, err error) {
 	return nil, nil, errSyntax
 }
 
-// literal is the announcement of a literal: {n}, or {n+} when the client does
-// not wait for leave to send it (RFC 7888).
+// literal is the announcement of a literal: {n}, or {n+} when it is not
+// synchronising and the client sends it at once (RFC 7888).
 type literal struct {
 	size int
-	sync bool
+	sync bool // the client waits for a continuation request
 }
 
 // maxLiteralSize is above any size that is read, and below any overflow.
 const maxLiteralSize = 1 << 32
 
-// scanLiteral reads the announcement that b consists of. Sizes above 32 bits
-// are cut to maxLiteralSize: they are refused anyway.
+// scanLiteral parses the announcement that b consists of. Sizes above 32 bits
+// become maxLiteralSize: they are refused anyway.
 func scanLiteral(b []byte) (l literal, err error) {
 	b, ok := bytes.CutPrefix(b, []byte{'{'})
 	b, closed := bytes.CutSuffix(b, []byte{'}'})
@@ -112,9 +112,9 @@ func scanLiteral(b []byte) (l literal, err error) {
 	return l, nil
 }
 
-// trailingLiteral finds the announcement at the end of a line that is not
-// otherwise understood. It must be honoured even so, or the literal's octets
-// would run as commands (RFC 7888 section 3).
+// trailingLiteral finds the announcement at the end of a line that is otherwise
+// invalid. The literal must be read all the same, or its octets would run as
+// commands (RFC 7888 section 3).
 func trailingLiteral(line []byte) (l literal, ok bool) {
 	i := bytes.LastIndexByte(line, '{')
 	if i < 0 {

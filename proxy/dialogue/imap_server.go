@@ -4,20 +4,23 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+
+	"github.com/emersion/go-imap/v2"
 )
 
-// backendTag is the tag of the one command a backend ever gets on a connection,
-// apart from STARTTLS and the probe.
+// backendTag is the tag of every command to a backend. Commands are never
+// pipelined, so one tag is enough.
 const backendTag = "1"
 
-// Welcome reads the greeting and starts TLS if asked to. CAPABILITY is never
-// sent before a login: Dovecot would then leave the list out of its reply.
+// ReadGreeting reads the greeting and starts TLS if upgrade is not nil. It never
+// sends CAPABILITY: Dovecot would then leave the list out of its reply to the
+// login.
 func (p IMAP) ReadGreeting(up *Conn, upgrade func() error) error {
 	_, err := p.readGreeting(up, upgrade)
 	return err
 }
 
-// welcome returns the greeting, or nothing when TLS has made it obsolete.
+// readGreeting returns the greeting, or nil if TLS has made it obsolete.
 func (IMAP) readGreeting(up *Conn, upgrade func() error) (greeting []byte, err error) {
 	line, err := up.readLine(maxReply)
 	if err != nil {
@@ -35,7 +38,7 @@ func (IMAP) readGreeting(up *Conn, upgrade func() error) (greeting []byte, err e
 	return nil, upgrade()
 }
 
-// imapAsk sends a command and returns the untagged data before its OK.
+// imapQuery sends a command and returns the untagged lines before its OK.
 func imapQuery(up *Conn, command string) (data [][]byte, err error) {
 	if err := up.writeLine(backendTag, " ", command); err != nil {
 		return nil, err
@@ -56,7 +59,7 @@ func imapQuery(up *Conn, command string) (data [][]byte, err error) {
 	return nil, badReply(command, nil)
 }
 
-// Probe takes the capabilities from the greeting, or asks for them.
+// Probe takes the capabilities from the greeting, or sends CAPABILITY.
 func (p IMAP) Probe(up *Conn, upgrade func() error) (Capabilities, error) {
 	line, err := p.readGreeting(up, upgrade)
 	if err != nil {
@@ -88,7 +91,7 @@ func imapCode(line []byte, code string) string {
 }
 
 // Login sends AUTHENTICATE and relays until the tagged reply (RFC 3501 section
-// 6.2.2). Untagged lines before it are the client's.
+// 6.2.2). Untagged lines before it are part of the client's reply.
 func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 	e := newExchange(up, c, r, imapDenial)
 	if err := e.start(backendTag + " AUTHENTICATE"); err != nil {
@@ -108,9 +111,9 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 			} else if over {
 				return reply, nil
 			}
-		case string(kind) == "*" && status != "BYE" && status != "":
+		case string(kind) == "*" && status != imap.StatusResponseTypeBye && status != "":
 			untagged = append(append(untagged, line...), "\r\n"...)
-		case string(kind) == backendTag && (status == "OK" || status == "NO" || status == "BAD"):
+		case string(kind) == backendTag && slices.Contains(imapFinals, status):
 			return e.imapFinal(untagged, rest), nil
 		default:
 			return e.backendFailed(badReply("login", line))
@@ -119,9 +122,12 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 	return e.backendFailed(badReply("login", nil))
 }
 
+// imapFinals are the statuses of a tagged reply.
+var imapFinals = []imap.StatusResponseType{imap.StatusResponseTypeOK, imap.StatusResponseTypeNo, imap.StatusResponseTypeBad}
+
 // imapFinal puts the reply under the client's tag, behind the untagged lines
-// that came before. A client that has asked for the capabilities before may
-// ignore the list inside the OK, so it gets a second one, as from Dovecot.
+// before it. A client that has sent CAPABILITY before may ignore the list inside
+// the OK, so it gets an untagged one as well, as from Dovecot.
 func (e *exchange) imapFinal(untagged, status []byte) Reply {
 	result := e.result(imapResult(status))
 	if result == Accepted && e.c.sentCapabilities {
@@ -132,22 +138,25 @@ func (e *exchange) imapFinal(untagged, status []byte) Reply {
 	return e.reply(result, slices.Concat(untagged, []byte(e.r.Tag), []byte(" "), status, []byte("\r\n")))
 }
 
-// imapStatus is the first word of a status line, in upper case.
-func imapStatus(status []byte) string {
-	word, _, _ := bytes.Cut(status, []byte{' '})
-	return strings.ToUpper(string(word))
+// imapStatus is the type of a status response without its tag, in upper case.
+func imapStatus(status []byte) imap.StatusResponseType {
+	kind, _, _ := bytes.Cut(status, []byte{' '})
+	return imap.StatusResponseType(strings.ToUpper(string(kind)))
 }
 
-// imapTemporary holds the response codes of a NO that says nothing about the
+// imapTemporary are the response codes of a NO that says nothing about the
 // credentials (RFC 5530). A NO with another code, or none, is a denial.
-var imapTemporary = []string{"[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "[CONTACTADMIN]", "[PRIVACYREQUIRED]"}
+var imapTemporary = []imap.ResponseCode{
+	imap.ResponseCodeUnavailable, imap.ResponseCodeInUse, imap.ResponseCodeLimit,
+	imap.ResponseCodeServerBug, imap.ResponseCodeContactAdmin, imap.ResponseCodePrivacyRequired,
+}
 
-// imapResult is what a tagged status means.
+// imapResult is the result that a tagged status means by itself.
 func imapResult(status []byte) Result {
 	switch imapStatus(status) {
-	case "OK":
+	case imap.StatusResponseTypeOK:
 		return Accepted
-	case "NO":
+	case imap.StatusResponseTypeNo:
 	default:
 		return Unavailable
 	}
@@ -155,10 +164,11 @@ func imapResult(status []byte) Result {
 		return Unavailable
 	}
 	_, text, _ := strings.Cut(string(status), " ")
-	for _, code := range imapTemporary {
-		if _, ok := cutPrefixFold(text, code); ok {
-			return Unavailable
-		}
+	text, begun := strings.CutPrefix(text, "[")
+	code, _, closed := strings.Cut(text, "]")
+	temporary := func(t imap.ResponseCode) bool { return strings.EqualFold(code, string(t)) }
+	if begun && closed && slices.ContainsFunc(imapTemporary, temporary) {
+		return Unavailable
 	}
 	return Denied
 }

@@ -6,12 +6,27 @@ import (
 	"strings"
 )
 
-// Greet writes the greeting. It holds no timestamp, so APOP is not offered: the
-// stamp would have to be the backend's.
+// POP3 is the dialogue of RFC 1939, RFC 2449 and RFC 5034 before login.
+type POP3 struct{}
+
+// Name is "pop3".
+func (POP3) Name() string { return "pop3" }
+
+// The response codes of RFC 2449 section 8.1 and RFC 3206.
+const (
+	pop3Auth       = "[AUTH]"
+	pop3InUse      = "[IN-USE]"
+	pop3LoginDelay = "[LOGIN-DELAY]"
+	pop3System     = "[SYS/" // and TEMP or PERM
+	pop3SystemTemp = pop3System + "TEMP]"
+)
+
+// Greet writes the greeting. It has no timestamp, so APOP is not offered: the
+// timestamp would have to be the backend's.
 func (POP3) Greet(c *Conn, _ Offer) error { return c.writeLine("+OK Ready.") }
 
-// Hear answers commands until one asks for something the gate must decide. The
-// name that USER gave lives on its stack: it does not outlast STLS or a denial.
+// ReadRequest answers commands until one needs a decision of the proxy. The name
+// from USER is a local variable: it is forgotten after STLS and after a denial.
 func (p POP3) ReadRequest(c *Conn, o Offer) (Request, error) {
 	var user string
 	for {
@@ -25,7 +40,7 @@ func (p POP3) ReadRequest(c *Conn, o Offer) (Request, error) {
 		}
 		switch {
 		case err == nil:
-			c.badCommands = 0 // clients try commands to see what there is
+			c.badCommands = 0 // clients try commands to learn what is supported
 		case !errors.Is(err, errSyntax):
 			return Request{}, p.reportEnd(c, err)
 		}
@@ -35,8 +50,8 @@ func (p POP3) ReadRequest(c *Conn, o Offer) (Request, error) {
 	}
 }
 
-// leave says goodbye to a client that has gone too far, if it is still there, and
-// returns err. A client that speaks another protocol is told nothing.
+// reportEnd writes -ERR if the client's mistakes end the dialogue, and returns
+// err. A client of another protocol gets no answer.
 func (POP3) reportEnd(c *Conn, err error) error {
 	switch {
 	case errors.Is(err, ErrBadCommands):
@@ -47,13 +62,13 @@ func (POP3) reportEnd(c *Conn, err error) error {
 	return err
 }
 
-// pop3Command answers one command. It reports done with the request the gate
-// must decide, errSyntax for a bad command that has been answered, and any
-// other error when the conversation is over. The argument begins behind the
-// first space and keeps all others: they may belong to a password.
+// pop3Command handles one command. It returns done = true with a request that
+// needs a decision, errSyntax for a bad command that has been answered, and any
+// other error when the dialogue is over. The argument begins behind the first
+// space and keeps all others: they may be part of a password.
 func pop3Command(c *Conn, o Offer, line []byte, user *string) (r Request, done bool, err error) {
-	word, arg, hasArg := bytes.Cut(line, []byte{' '})
-	switch strings.ToUpper(string(word)) {
+	name, arg, hasArg := bytes.Cut(line, []byte{' '})
+	switch strings.ToUpper(string(name)) {
 	case "CAPA":
 		return r, false, c.writeLine("+OK\r\n", strings.Join(o.pop3Capabilities(), "\r\n"), "\r\n.")
 	case "QUIT":
@@ -65,13 +80,13 @@ func pop3Command(c *Conn, o Offer, line []byte, user *string) (r Request, done b
 	case "PASS":
 		return pop3Pass(c, o, arg, hasArg, user)
 	case "AUTH":
-		return pop3Auth(c, o, arg)
+		return pop3Authenticate(c, o, arg)
 	}
 	return r, false, pop3Bad(c, "Unknown command, or not before login.")
 }
 
-// pop3StartTLS answers STLS (RFC 2595 section 4). Octets that came in clear text
-// behind it end the conversation, as in IMAP.
+// pop3StartTLS handles STLS (RFC 2595 section 4). Octets that came in clear text
+// behind it end the dialogue, as in IMAP.
 func pop3StartTLS(c *Conn, o Offer, hasArg bool) (r Request, done bool, err error) {
 	switch {
 	case hasArg || !o.StartTLS:
@@ -82,8 +97,9 @@ func pop3StartTLS(c *Conn, o Offer, hasArg bool) (r Request, done bool, err erro
 	return Request{Kind: StartTLS}, true, nil
 }
 
-// pop3User remembers the name for PASS (RFC 1939 section 7). Who cannot come in
-// now is turned away here: a refusal of PASS costs users their stored password.
+// pop3User keeps the name for PASS (RFC 1939 section 7). An account that may not
+// log in now is refused here: after a refusal of PASS, clients drop the stored
+// password.
 func pop3User(c *Conn, o Offer, arg []byte, user *string) (r Request, done bool, err error) {
 	switch {
 	case !o.secure():
@@ -98,8 +114,8 @@ func pop3User(c *Conn, o Offer, arg []byte, user *string) (r Request, done bool,
 	return r, false, c.writeLine("+OK")
 }
 
-// pop3Pass makes the request out of the name and this password, every space of
-// which counts.
+// pop3Pass makes the request from the name and this password, of which every
+// space counts.
 func pop3Pass(c *Conn, o Offer, arg []byte, hasArg bool, user *string) (r Request, done bool, err error) {
 	switch {
 	case !o.secure():
@@ -112,9 +128,9 @@ func pop3Pass(c *Conn, o Offer, arg []byte, hasArg bool, user *string) (r Reques
 	return passwordRequest(capaUser, *user, arg), true, nil
 }
 
-// pop3Auth hears AUTH (RFC 5034 section 4). Without a mechanism it lists them,
-// which is how clients asked before there was CAPA.
-func pop3Auth(c *Conn, o Offer, arg []byte) (r Request, done bool, err error) {
+// pop3Authenticate handles AUTH (RFC 5034 section 4). Without a mechanism it
+// lists them, as servers did before CAPA.
+func pop3Authenticate(c *Conn, o Offer, arg []byte) (r Request, done bool, err error) {
 	if len(arg) == 0 {
 		return r, false, c.writeLine("+OK\r\n", strings.Join(append(o.pop3Advertised(), "."), "\r\n"))
 	}
@@ -139,7 +155,7 @@ func pop3Auth(c *Conn, o Offer, arg []byte) (r Request, done bool, err error) {
 }
 
 // pop3Bad refuses a command. It returns errSyntax, or the error that ends the
-// conversation.
+// dialogue.
 func pop3Bad(c *Conn, text string) error {
 	if err := c.writeLine("-ERR ", text); err != nil {
 		return err
@@ -147,14 +163,13 @@ func pop3Bad(c *Conn, text string) error {
 	return errSyntax
 }
 
-// pop3Privacy refuses to see a password in clear text.
+// pop3NeedsTLS refuses a password in clear text.
 func pop3NeedsTLS(c *Conn) error { return c.writeLine("-ERR Logging in needs TLS, begin with STLS.") }
 
 // pop3Denial is the line that denies a login.
-func pop3Denial(string) string { return "-ERR [AUTH] " + deniedText }
+func pop3Denial(string) string { return "-ERR " + pop3Auth + " " + deniedText }
 
-// Answer tells the client what became of r. The response codes are those of
-// RFC 2449 section 8 and RFC 3206.
+// Answer writes the reply to the client's request, which POP3 does not name.
 func (POP3) Answer(c *Conn, _ Request, a Answer) error {
 	switch a {
 	case AnswerTLS:
@@ -162,11 +177,11 @@ func (POP3) Answer(c *Conn, _ Request, a Answer) error {
 	case AnswerDenied:
 		return c.writeLine(pop3Denial(""))
 	case AnswerBusy:
-		return c.writeLine("-ERR [SYS/TEMP] ", busyText, c.refSuffix())
+		return c.writeLine("-ERR ", pop3SystemTemp, " ", busyText, c.refSuffix())
 	case AnswerDelay:
-		return c.writeLine("-ERR [LOGIN-DELAY] ", busyText, c.refSuffix())
+		return c.writeLine("-ERR ", pop3LoginDelay, " ", busyText, c.refSuffix())
 	case AnswerShutdown:
-		return c.writeLine("-ERR [SYS/TEMP] ", closingTexts[a])
+		return c.writeLine("-ERR ", pop3SystemTemp, " ", closingTexts[a])
 	case AnswerTries:
 		return c.writeLine("-ERR ", triesText, c.refSuffix())
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Welcome reads the greeting and starts TLS if asked to.
+// ReadGreeting reads the greeting and starts TLS if upgrade is not nil.
 func (POP3) ReadGreeting(up *Conn, upgrade func() error) error {
 	if err := pop3Expect(up, "greeting"); err != nil {
 		return err
@@ -22,7 +22,7 @@ func (POP3) ReadGreeting(up *Conn, upgrade func() error) error {
 	return upgrade()
 }
 
-// pop3Expect reads a +OK.
+// pop3Expect reads one line, which must be +OK.
 func pop3Expect(up *Conn, step string) error {
 	line, err := up.readLine(maxReply)
 	if err != nil {
@@ -34,7 +34,7 @@ func pop3Expect(up *Conn, step string) error {
 	return nil
 }
 
-// Probe asks for the capabilities (RFC 2449 section 5).
+// Probe sends CAPA (RFC 2449 section 5).
 func (p POP3) Probe(up *Conn, upgrade func() error) (Capabilities, error) {
 	if err := p.ReadGreeting(up, upgrade); err != nil {
 		return nil, err
@@ -87,11 +87,11 @@ func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
 	return e.backendFailed(badReply("login", nil))
 }
 
-// pop3Temporary holds the response codes of an -ERR that says nothing about the
-// credentials (RFC 2449 section 8.1, RFC 3206). Any other -ERR is a denial.
-var pop3Temporary = []string{"[SYS/", "[IN-USE]", "[LOGIN-DELAY]"}
+// pop3Temporary are the response codes of an -ERR that says nothing about the
+// credentials, of SYS only the prefix. Any other -ERR is a denial.
+var pop3Temporary = []string{pop3System, pop3InUse, pop3LoginDelay}
 
-// pop3Result is what a final reply means.
+// pop3Result is the result that a final reply means by itself.
 func pop3Result(line []byte) Result {
 	text, denied := strings.CutPrefix(string(line), "-ERR")
 	if !denied {

@@ -12,15 +12,12 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// loginMech is the obsolete mechanism that asks for name and password one after
-// the other. Outlook and old telephones use it.
-const loginMech = "LOGIN"
-
 // errResponse is a SASL message that does not follow its mechanism.
 var errResponse = errors.New("malformed SASL message")
 
-// clientFirst holds, for the mechanisms in which the client speaks first, how to
-// find the user name in that message. The gate takes it before it dials.
+// clientFirst are the mechanisms in which the client sends the first message, each
+// with the function that finds the user name in it. The proxy reads that message
+// before it dials a backend.
 var clientFirst = map[string]func(response []byte) (string, error){
 	sasl.Plain:       plainUser,
 	sasl.OAuthBearer: gs2User,
@@ -31,37 +28,40 @@ var clientFirst = map[string]func(response []byte) (string, error){
 	"SCRAM-SHA-512":  scramUser,
 }
 
-// showsSecret says whether whoever reads the exchange can use what it saw.
+// showsSecret reports whether an eavesdropper on the exchange can log in with what
+// was sent.
 func showsSecret(mechanism string) bool {
 	switch mechanism {
-	case sasl.Plain, loginMech, "XOAUTH2", sasl.OAuthBearer:
+	case sasl.Plain, sasl.Login, "XOAUTH2", sasl.OAuthBearer:
 		return true
 	}
 	return false
 }
 
-// failsInRounds says whether a second challenge means that the credentials are
-// wrong: the server tells why, the client must acknowledge, and only then comes
-// the refusal (RFC 7628 section 3.2.3).
+// failsByChallenge reports whether a second challenge means wrong credentials: it
+// has the reason, the client must acknowledge it, and the refusal comes only then
+// (RFC 7628 section 3.2.3).
 func failsByChallenge(mechanism string) bool {
 	return mechanism == "XOAUTH2" || mechanism == sasl.OAuthBearer
 }
 
-// plainMessage makes the message of PLAIN (RFC 4616). This and plainParts are not
-// left to go-sasl, which leaves copies of the password behind.
+// plainMessage makes the message of PLAIN (RFC 4616). plainMessage, plainParts and
+// readLOGIN do what go-sasl's PLAIN and LOGIN do. They do not use it, because it
+// passes passwords as strings, which are further copies and cannot be wiped. The
+// tests compare both.
 func plainMessage(user string, password []byte) Secret {
 	return slices.Concat(Secret{0}, Secret(user), Secret{0}, password)
 }
 
-// plainParts takes a PLAIN message apart. ok is false if it does not have three
-// parts.
+// plainParts splits a PLAIN message without copying it. ok is false if it does not
+// have three parts.
 func plainParts(message []byte) (authzid, user, password []byte, ok bool) {
 	authzid, rest, _ := bytes.Cut(message, []byte{0})
 	user, password, ok = bytes.Cut(rest, []byte{0})
 	return authzid, user, password, ok && bytes.IndexByte(password, 0) < 0
 }
 
-// plainUser takes the user name out of a PLAIN message.
+// plainUser returns the user name in a PLAIN message.
 func plainUser(message []byte) (string, error) {
 	_, user, _, ok := plainParts(message)
 	if !ok {
@@ -70,7 +70,7 @@ func plainUser(message []byte) (string, error) {
 	return string(user), nil
 }
 
-// xoauth2User takes the user name out of user=<name>^Aauth=Bearer <token>^A^A.
+// xoauth2User returns the user name in user=<name>^Aauth=Bearer <token>^A^A.
 func xoauth2User(message []byte) (string, error) {
 	name, rest, ok := bytes.Cut(message, []byte{1})
 	name, named := bytes.CutPrefix(name, []byte("user="))
@@ -80,8 +80,8 @@ func xoauth2User(message []byte) (string, error) {
 	return string(name), nil
 }
 
-// gs2User takes the authorization identity out of a GS2 header (RFC 5801
-// section 4): n,a=<name>, and more.
+// gs2User returns the authorization identity in a GS2 header (RFC 5801 section 4):
+// n,a=<name>, and more.
 func gs2User(message []byte) (string, error) {
 	parts := strings.SplitN(string(message), ",", 3)
 	if len(parts) != 3 || parts[0] != "n" && parts[0] != "y" {
@@ -97,7 +97,7 @@ func gs2User(message []byte) (string, error) {
 	return gs2Name(name)
 }
 
-// scramUser takes the user name out of a SCRAM client-first message (RFC 5802
+// scramUser returns the user name in a SCRAM client-first message (RFC 5802
 // section 7): n,,n=<name>,r=<nonce>.
 func scramUser(message []byte) (string, error) {
 	if authzid, err := gs2User(message); err != nil || unfitName(authzid) {
@@ -110,7 +110,7 @@ func scramUser(message []byte) (string, error) {
 	return gs2Name(parts[2][len("n="):])
 }
 
-// gs2Name undoes the escapes of a name: =2C is a comma, =3D an equals sign.
+// gs2Name decodes the escapes of a name: =2C is a comma, =3D an equals sign.
 func gs2Name(s string) (string, error) {
 	name := strings.NewReplacer("=2C", ",", "=3D", "=").Replace(s)
 	if strings.Count(s, "=") != strings.Count(s, "=2C")+strings.Count(s, "=3D") {
@@ -119,8 +119,8 @@ func gs2Name(s string) (string, error) {
 	return name, nil
 }
 
-// cramUser takes the user name out of a CRAM-MD5 response (RFC 2195): name,
-// space, digest.
+// cramUser returns the user name in a CRAM-MD5 response (RFC 2195): name, space,
+// digest.
 func cramUser(message []byte) (string, error) {
 	i := bytes.LastIndexByte(message, ' ')
 	if i < 0 {
@@ -129,16 +129,17 @@ func cramUser(message []byte) (string, error) {
 	return string(message[:i]), nil
 }
 
-// unfitName says whether a user name holds what no account has: control
-// characters, a NUL or invalid UTF-8. Backends have cut names at NUL, replayed
-// line ends as commands and crashed on the rest.
+// unfitName reports whether a user name has control characters, a NUL or invalid
+// UTF-8, which no account has. Backends have truncated names at NUL, replayed line
+// ends as commands and crashed on the rest.
 func unfitName(name string) bool {
 	return !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool {
 		return r < ' ' || r == 0x7f
 	})
 }
 
-// unfitPassword says whether a password holds what cannot be carried.
+// unfitPassword reports whether a password has octets that a login command cannot
+// carry.
 func unfitPassword(password []byte) bool { return bytes.ContainsAny(password, "\x00\r\n") }
 
 // decodeBase64 decodes one line of an exchange, strictly: backends have lost
@@ -146,7 +147,7 @@ func unfitPassword(password []byte) bool { return bytes.ContainsAny(password, "\
 func decodeBase64(line []byte) (Secret, error) {
 	b := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
 	if bytes.ContainsAny(line, "\r\n") {
-		return nil, errBase64 // the decoder reads over them
+		return nil, errBase64 // the decoder ignores them
 	}
 	n, err := base64.StdEncoding.Strict().Decode(b, line)
 	if err != nil {
@@ -168,21 +169,21 @@ func (c *Conn) readResponse() (Secret, error) {
 	return decodeBase64(line)
 }
 
-// ask sends a challenge and reads the response to it.
-func (c *Conn) challenge(challenge string) (Secret, error) {
-	if err := c.writeEncoded([]byte(challenge), "+ "); err != nil {
+// challenge writes a challenge and reads the response.
+func (c *Conn) challenge(text string) (Secret, error) {
+	if err := c.writeEncoded([]byte(text), "+ "); err != nil {
 		return nil, err
 	}
 	return c.readResponse()
 }
 
-// hearSASL brings an exchange as far as the gate can without a backend: to the
-// whole message for PLAIN and LOGIN, to the client's first for the mechanisms
-// in which it speaks first, and nowhere for the rest. There was no initial
-// response if ir is empty: an empty one is "=" (RFC 4959 section 3).
+// readSASL reads an exchange as far as possible without a backend: the whole
+// message for PLAIN and LOGIN, the first one for other mechanisms in which the
+// client sends first, and nothing for the rest. If ir is empty there was no
+// initial response: an empty one is "=" (RFC 4959 section 3).
 //
-// errCancelled, errBase64 and errResponse are the client's mistakes, to be
-// answered; any other error ends the conversation.
+// errCancelled, errBase64 and errResponse are the client's mistakes and must be
+// answered; any other error ends the dialogue.
 func readSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 	r = Request{Kind: Login, Method: mechanism, Mechanism: mechanism, HasResponse: len(ir) > 0, Response: Secret{}}
 	if r.HasResponse && string(ir) != "=" {
@@ -190,7 +191,7 @@ func readSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 			return r, err
 		}
 	}
-	if mechanism == loginMech {
+	if mechanism == sasl.Login {
 		return readLOGIN(c, r)
 	}
 	user, first := clientFirst[mechanism]
@@ -214,8 +215,8 @@ func readSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 	return r, nil
 }
 
-// hearLogin holds the two rounds of LOGIN, the first of which an initial
-// response takes the place of.
+// readLOGIN reads the two responses of LOGIN, an obsolete mechanism that Outlook
+// and old phones use. An initial response takes the place of the first one.
 func readLOGIN(c *Conn, r Request) (Request, error) {
 	name := r.Response
 	var err error
@@ -229,11 +230,11 @@ func readLOGIN(c *Conn, r Request) (Request, error) {
 		return r, err
 	}
 	defer password.Wipe()
-	return passwordRequest(loginMech, string(name), password), nil
+	return passwordRequest(sasl.Login, string(name), password), nil
 }
 
-// passwordRequest turns a name and a password, however they were sent, into a
-// request that will be replayed as PLAIN.
+// passwordRequest makes the request for a name and a password that the client has
+// sent by any method. It is replayed as PLAIN.
 func passwordRequest(method, user string, password []byte) Request {
 	message := plainMessage(user, password)
 	return Request{

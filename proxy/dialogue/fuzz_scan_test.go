@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/emersion/go-sasl"
 )
 
 // quote writes a value as a quoted string.
@@ -133,7 +135,7 @@ func checkPassword(t *testing.T, message []byte) {
 	t.Helper()
 	name, password, _ := bytes.Cut(message, []byte(" "))
 	c := NewConn(peerSends(b64(string(name)) + "\r\n" + b64(string(password)) + "\r\n"))
-	r, err := readSASL(c, loginMech, nil)
+	r, err := readSASL(c, sasl.Login, nil)
 	if err != nil || r.Account != string(name) || string(r.Response) != "\x00"+string(name)+"\x00"+string(password) {
 		t.Errorf("%q and %q became %s, %v", name, password, summary(r), err)
 	}

@@ -10,12 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-func FuzzIMAPHear(f *testing.F) { fuzzHear(f, IMAP{}) }
-func FuzzPOP3Hear(f *testing.F) { fuzzHear(f, POP3{}) }
+func FuzzIMAPReadRequest(f *testing.F) { fuzzReadRequest(f, IMAP{}) }
+func FuzzPOP3ReadRequest(f *testing.F) { fuzzReadRequest(f, POP3{}) }
 
-// fuzzHear lets a client send whatever it likes, in every state of a door. It
+// fuzzReadRequest lets a client send whatever it likes, in every state of a door. It
 // must make no difference in which pieces it comes.
-func fuzzHear(f *testing.F, p Protocol) {
+func fuzzReadRequest(f *testing.F, p Protocol) {
 	for _, s := range seeds(f, p.Name()) {
 		f.Add(byte(s.offer), []byte(s.client))
 	}

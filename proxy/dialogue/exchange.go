@@ -6,29 +6,33 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/emersion/go-sasl"
 )
 
-// maxReplies bounds the lines a backend may send before it has answered a login.
+// maxReplyLines bounds the lines a backend may send before it has answered a
+// command.
 const maxReplyLines = 64
 
-// badReply is a reply of the backend that the protocol does not allow. The
-// start of it is quoted for the log.
+// badReply is the error for a reply of the backend that the protocol does not
+// allow. It quotes the start of the line.
 func badReply(step string, line []byte) error {
 	return fmt.Errorf("backend: %s: unexpected reply %.100q", step, line)
 }
 
-// exchange is one login at a backend, relayed round by round.
+// exchange is one login at a backend. Its challenges and responses are relayed
+// between the backend and the client.
 type exchange struct {
 	up, c   *Conn
 	r       Request
 	account string
-	denial  func(tag string) string // the gate's own, for what the backend must not see
-	// shown says that the client has sent its token or proof.
+	denial  func(tag string) string // the line that denies without the backend
+	// secretSent means that the client has sent its token or proof.
 	secretSent bool
-	// failed says that the backend has found the credentials wrong, though it
-	// has not said so in its final reply yet.
+	// failed means that the backend has reported wrong credentials in a
+	// challenge. Its final reply is still to come.
 	failed bool
-	// cancelled says that the exchange was broken off; the backend knows.
+	// cancelled means that the client cancelled, and the backend has the "*".
 	cancelled bool
 }
 
@@ -36,8 +40,8 @@ func newExchange(up, c *Conn, r Request, denial func(tag string) string) *exchan
 	return &exchange{up: up, c: c, r: r, account: r.Account, denial: denial, secretSent: r.HasResponse}
 }
 
-// start sends the command that begins the exchange. An initial response that is
-// empty is "=" (RFC 4959 section 3, RFC 5034 section 4).
+// start sends the command that begins the exchange. An empty initial response is
+// written as "=" (RFC 4959 section 3, RFC 5034 section 4).
 func (e *exchange) start(command string) error {
 	switch {
 	case !e.r.HasResponse:
@@ -48,14 +52,16 @@ func (e *exchange) start(command string) error {
 	return e.up.writeEncoded(e.r.Response, command, " ", e.r.Mechanism, " ")
 }
 
-// round hands one challenge to the client and its response to the backend. It
-// reports over when the outcome is settled without another word from there.
+// round relays one challenge to the client and its response to the backend. It
+// returns over = true when the result is known without a further reply of the
+// backend.
 //
-// A client that cancels, or sends no base64, is answered by the backend, which
-// is sent "*" for both. A client that leaves ends the exchange: the attempt is
-// denied if the challenge could only mean that, else nothing is known.
+// If the client cancels or sends invalid base64, the backend gets "*" and its
+// reply answers the client. If the client closes the connection, the exchange
+// ends: the attempt is denied if the challenge has reported wrong credentials,
+// else its result is unknown.
 func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
-	if e.r.Mechanism == "PLAIN" {
+	if e.r.Mechanism == sasl.Plain {
 		return reply, true, badReply("login", challenge)
 	}
 	e.failed = e.failed || e.failsCredentials(challenge)
@@ -79,9 +85,9 @@ func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
 	return reply, false, e.up.writeEncoded(response)
 }
 
-// refused says whether a challenge tells that the credentials are wrong, which
-// the client has yet to acknowledge: any but the first in OAuth, and one that
-// begins with e= in SCRAM (RFC 5802 section 7).
+// failsCredentials reports whether a challenge means wrong credentials, which the
+// client must acknowledge before the final reply: any challenge after the token
+// in OAuth, and one that begins with e= in SCRAM (RFC 5802 section 7).
 func (e *exchange) failsCredentials(challenge []byte) bool {
 	if failsByChallenge(e.r.Mechanism) {
 		return e.secretSent
@@ -90,9 +96,9 @@ func (e *exchange) failsCredentials(challenge []byte) bool {
 	return err == nil && strings.HasPrefix(e.r.Mechanism, "SCRAM-") && bytes.HasPrefix(message, []byte("e="))
 }
 
-// unfit takes the user name out of the first response of CRAM-MD5, and says
-// whether it must not reach a backend.
-func (e *exchange) readCRAM(response []byte) bool {
+// readCRAM takes the user name from a response of CRAM-MD5, and reports whether
+// the name must not reach a backend. It ignores other mechanisms.
+func (e *exchange) readCRAM(response []byte) (unfit bool) {
 	if e.r.Mechanism != "CRAM-MD5" {
 		return false
 	}
@@ -101,8 +107,8 @@ func (e *exchange) readCRAM(response []byte) bool {
 	return err == nil && unfitName(user)
 }
 
-// broken is the reply when the backend breaks off or speaks nonsense. If it had
-// found the credentials wrong before, that stands.
+// backendFailed is the outcome when the backend closes or violates the protocol.
+// If it has reported wrong credentials before, the attempt is denied.
 func (e *exchange) backendFailed(err error) (Reply, error) {
 	if e.failed {
 		return e.denyLocally(), nil
@@ -110,19 +116,21 @@ func (e *exchange) backendFailed(err error) (Reply, error) {
 	return Reply{}, err
 }
 
-// notJudged are texts with which Dovecot refuses to judge credentials under a code
-// that others use for wrong ones: without TLS ("Plaintext authentication
-// disallowed ...", in 2.4 "Cleartext ..."), and by a mechanism it does not know.
+// otherRefusals are texts of Dovecot, in lower case, that refuse a login without
+// a check of the credentials, under response codes that elsewhere mean wrong
+// ones: without TLS ("Plaintext authentication disallowed ...", in 2.4
+// "Cleartext ..."), and for a mechanism it does not know.
 var otherRefusals = [][]byte{[]byte("text authentication dis"), []byte("unsupported authentication mechanism")}
 
-// judged says whether a refusal with this text is about the credentials.
+// isAboutCredentials reports whether a refusal with this text can mean wrong
+// credentials.
 func isAboutCredentials(text []byte) bool {
 	lower := bytes.ToLower(text)
-	return !slices.ContainsFunc(otherRefusals, func(words []byte) bool { return bytes.Contains(lower, words) })
+	return !slices.ContainsFunc(otherRefusals, func(refusal []byte) bool { return bytes.Contains(lower, refusal) })
 }
 
-// verdict is what the backend's reply, which by itself means found, means for
-// the attempt.
+// result is the result of the attempt if the backend's final reply alone means
+// found.
 func (e *exchange) result(found Result) Result {
 	switch {
 	case e.failed && found != Accepted:
@@ -133,8 +141,10 @@ func (e *exchange) result(found Result) Result {
 	return found
 }
 
-// denied is the reply by which the gate itself denies the login.
-func (e *exchange) denyLocally() Reply { return e.reply(Denied, []byte(e.denial(e.r.Tag)+"\r\n")) }
+// denyLocally is the outcome when the proxy denies the login itself.
+func (e *exchange) denyLocally() Reply {
+	return e.reply(Denied, []byte(e.denial(e.r.Tag)+"\r\n"))
+}
 
 func (e *exchange) reply(result Result, raw []byte) Reply {
 	return Reply{Result: result, Account: e.account, Raw: raw}

@@ -20,7 +20,7 @@ type wire struct {
 	in     io.Reader
 	out    bytes.Buffer
 	writes int // how often it was written to
-	failAt   int // the write from which on the peer is gone, from 1; 0 is never
+	failAt int // the write from which on the peer is gone, from 1; 0 is never
 }
 
 // said returns a wire whose peer says this, and then no more.

@@ -88,7 +88,7 @@ var welcomeTests = []backendTest{
 	{name: "another protocol", protocol: IMAP{}, steps: []string{"> +OK ready"}, err: "+OK ready"},
 	{name: "nothing", protocol: IMAP{}, err: "EOF"},
 	{name: "half a greeting", protocol: IMAP{}, steps: []string{">. * OK rea"}, err: "unexpected EOF"},
-	{name: "endless", protocol: IMAP{}, steps: []string{">. " + strings.Repeat("x", maxReply)}, err: "more than the protocol allows"},
+	{name: "endless", protocol: IMAP{}, steps: []string{">. " + strings.Repeat("x", maxReply)}, err: "line or literal too long"},
 	{name: "longest", protocol: IMAP{}, steps: []string{"> * OK " + strings.Repeat("x", maxReply-7)}},
 	{
 		name: "STARTTLS", protocol: IMAP{}, upgrade: true,
@@ -121,7 +121,7 @@ var welcomeTests = []backendTest{
 	{name: "garbage", protocol: POP3{}, steps: []string{"> \xff\x00\x01"}, err: `"\xff\x00\x01"`},
 	{name: "another protocol", protocol: POP3{}, steps: []string{"> * OK ready"}, err: "* OK ready"},
 	{name: "nothing", protocol: POP3{}, err: "EOF"},
-	{name: "endless", protocol: POP3{}, steps: []string{">. " + strings.Repeat("x", maxReply)}, err: "more than the protocol allows"},
+	{name: "endless", protocol: POP3{}, steps: []string{">. " + strings.Repeat("x", maxReply)}, err: "line or literal too long"},
 	{
 		name: "STLS", protocol: POP3{}, upgrade: true,
 		steps: []string{"> +OK ready", "< STLS", "> +OK begin", "< (TLS)"},
