@@ -13,7 +13,7 @@ func TestGreet(t *testing.T) {
 	} {
 		w := peerSends("")
 		if err := p.Greet(NewConn(w), Offer{StartTLS: true}); err != nil || w.out.String() != want || w.writes != 1 {
-			t.Errorf("%s: said %q in %d writes, %v", p.Name(), w.out.String(), w.writes, err)
+			t.Errorf("%s: wrote %q in %d writes, %v", p.Name(), w.out.String(), w.writes, err)
 		}
 		w.failAt = 1
 		if err := p.Greet(NewConn(w), Offer{}); !errors.Is(err, errClosed) {
@@ -24,12 +24,12 @@ func TestGreet(t *testing.T) {
 
 func TestName(t *testing.T) {
 	if (IMAP{}).Name() != "imap" || (POP3{}).Name() != "pop3" {
-		t.Errorf("%q and %q are no ALPN protocol IDs", IMAP{}.Name(), POP3{}.Name())
+		t.Errorf("%q and %q are not ALPN protocol IDs", IMAP{}.Name(), POP3{}.Name())
 	}
 }
 
-// TestAnswer holds every answer to the words that mail programs understand. Only
-// a denial may look like a wrong password.
+// TestAnswer compares every answer with its text. Only a denial may look like a
+// wrong password to mail programs.
 func TestAnswer(t *testing.T) {
 	const busy = "Account is temporarily unavailable, please wait and try again later.\r\n"
 	tests := []struct {
@@ -53,13 +53,13 @@ func TestAnswer(t *testing.T) {
 			tag  string
 			want string
 		}{{IMAP{}, "a1", tt.tagged}, {IMAP{}, "", tt.plain}, {POP3{}, "", tt.pop3s}} {
-			if form.want == "" { // is never an answer to no command
+			if form.want == "" { // not used without a command
 				continue
 			}
 			w := peerSends("")
 			err := form.p.Answer(NewConn(w), Request{Tag: form.tag}, tt.answer)
 			if err != nil || w.out.String() != form.want || w.writes != 1 {
-				t.Errorf("%s, answer %d: said %q in %d writes, %v", form.p.Name(), tt.answer, w.out.String(), w.writes, err)
+				t.Errorf("%s, answer %d: wrote %q in %d writes, %v", form.p.Name(), tt.answer, w.out.String(), w.writes, err)
 			}
 			w.failAt = 1
 			if err := form.p.Answer(NewConn(w), Request{Tag: form.tag}, tt.answer); !errors.Is(err, errClosed) {
@@ -69,8 +69,8 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// TestAnswerEndsWithRef: whoever is turned away can say which line of the log is
-// his. A denial looks like the backend's own.
+// TestAnswerEndsWithRef: refusals end with the reference to the log. A denial must
+// look like the backend's and has none.
 func TestAnswerEndsWithRef(t *testing.T) {
 	for _, p := range []Protocol{IMAP{}, POP3{}} {
 		for answer, want := range map[Answer]bool{
@@ -84,7 +84,7 @@ func TestAnswerEndsWithRef(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got := strings.HasSuffix(w.out.String(), ". (k3x9ab-2f)\r\n"); got != want || strings.Contains(w.out.String(), "k3x9ab-2f") != want {
-					t.Errorf("%s, answer %d under tag %q: said %q", p.Name(), answer, tag, w.out.String())
+					t.Errorf("%s, answer %d under tag %q: wrote %q", p.Name(), answer, tag, w.out.String())
 				}
 			}
 		}

@@ -6,17 +6,17 @@ import (
 	"testing"
 )
 
-// tape is a wire that can be played again, and keeps nothing.
+// replayConn is a connection whose input can be set again, and whose output is
+// dropped.
 type replayConn struct {
 	net.Conn
 	input strings.Reader
 }
 
-func (t *replayConn) Read(p []byte) (int, error)  { return t.input.Read(p) }
-func (t *replayConn) Write(p []byte) (int, error) { return len(p), nil }
+func (r *replayConn) Read(p []byte) (int, error)  { return r.input.Read(p) }
+func (r *replayConn) Write(p []byte) (int, error) { return len(p), nil }
 
-// BenchmarkReadRequest is what a client is told and heard from its greeting to the
-// answer that its login is denied.
+// BenchmarkReadRequest is one client from its greeting to the denial of its login.
 func BenchmarkReadRequest(b *testing.B) {
 	for _, bb := range []struct {
 		name     string

@@ -34,7 +34,7 @@ var (
 	pop3Default = Capabilities{"TOP", "UIDL", "PIPELINING", capaSASL + " " + sasl.Plain + " " + sasl.Login}
 )
 
-// What the proxy decides itself, whatever the backend offers.
+// What the proxy decides itself, independent of the backend.
 var (
 	// The proxy follows no referrals, and a session that logs out of its account
 	// but keeps its connection (RFC 8437) could log in past the proxy.
@@ -165,8 +165,8 @@ func (o Offer) pop3Mechanisms() []string {
 	return nil
 }
 
-// pop3Advertised returns the mechanisms for a client. PLAIN and LOGIN are left
-// out while USER is offered: clients then use USER, where a refusal does not cost
+// pop3Advertised returns the mechanisms for a client. PLAIN and LOGIN are not
+// listed while USER is offered: clients then use USER, where a refusal does not cost
 // them their stored password. They take any refusal of AUTH and PASS for a wrong
 // one.
 func (o Offer) pop3Advertised() []string {

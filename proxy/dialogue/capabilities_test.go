@@ -21,12 +21,12 @@ func TestCommon(t *testing.T) {
 			t.Errorf("%q and %q: got %q", tt.a, tt.b, got)
 		}
 		if strings.Join(a, " ") != tt.a || strings.Join(b, " ") != tt.b {
-			t.Errorf("%q and %q became %q and %q", tt.a, tt.b, a, b)
+			t.Errorf("%q and %q were changed to %q and %q", tt.a, tt.b, a, b)
 		}
 	}
 }
 
-// circumstances are all combinations of what the gate decides about a client.
+// allOffers are all combinations of what the proxy decides about a client.
 var allOffers = []Offer{
 	{},
 	{StartTLS: true},
@@ -38,7 +38,7 @@ var allOffers = []Offer{
 	{TLS: true, StartTLS: true, Cleartext: true},
 }
 
-// The lists of Dovecot 2.3 behind a PROXY header, word for word.
+// The lists of Dovecot 2.3 after a PROXY header, unchanged.
 var (
 	dovecotIMAP = strings.Fields("IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ STARTTLS LOGINDISABLED " +
 		"AUTH=PLAIN AUTH=LOGIN AUTH=CRAM-MD5 AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256 AUTH=XOAUTH2 AUTH=OAUTHBEARER AUTH=EXTERNAL")
@@ -50,8 +50,8 @@ var (
 
 func TestIMAPCapabilities(t *testing.T) {
 	tests := []struct {
-		backend                     Capabilities
-		words, insecure, everything string // and what is offered without and with a safe way for passwords
+		backend                  Capabilities
+		always, insecure, secure string // and what is added without and with protection of passwords
 	}{
 		{
 			nil, "IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+",
@@ -70,12 +70,12 @@ func TestIMAPCapabilities(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, o := range allOffers {
-			want := tt.words
+			want := tt.always
 			if o.StartTLS {
 				want += " STARTTLS"
 			}
 			if o.TLS || o.Cleartext {
-				want += tt.everything
+				want += tt.secure
 			} else {
 				want += " LOGINDISABLED" + tt.insecure
 			}
@@ -84,7 +84,7 @@ func TestIMAPCapabilities(t *testing.T) {
 				t.Errorf("%+v:\ngot  %q\nwant %q", o, got, want)
 			}
 			if !slices.Equal(o.Backend, tt.backend) {
-				t.Errorf("the backend's list became %q", o.Backend)
+				t.Errorf("the backend's list was changed to %q", o.Backend)
 			}
 		}
 	}
@@ -92,8 +92,8 @@ func TestIMAPCapabilities(t *testing.T) {
 
 func TestPOP3Capabilities(t *testing.T) {
 	tests := []struct {
-		backend                     Capabilities
-		lines, insecure, everything string // the last two are SASL lines
+		backend                 Capabilities
+		lines, insecure, secure string // the last two are SASL lines
 	}{
 		{nil, "TOP,UIDL,PIPELINING", "", ""},
 		{
@@ -115,7 +115,7 @@ func TestPOP3Capabilities(t *testing.T) {
 				want += ",STLS"
 			}
 			if o.TLS || o.Cleartext {
-				want += ",USER" + tt.everything
+				want += ",USER" + tt.secure
 			} else {
 				want += tt.insecure
 			}
@@ -124,13 +124,13 @@ func TestPOP3Capabilities(t *testing.T) {
 				t.Errorf("%+v:\ngot  %q\nwant %q", o, got, want)
 			}
 			if !slices.Equal(o.Backend, tt.backend) {
-				t.Errorf("the backend's list became %q", o.Backend)
+				t.Errorf("the backend's list was changed to %q", o.Backend)
 			}
 		}
 	}
 }
 
-// TestPOP3Advertised: PLAIN and LOGIN are not listed, and yet work.
+// TestPOP3Advertised: PLAIN and LOGIN are not listed, but work.
 func TestPOP3Advertised(t *testing.T) {
 	for _, o := range allOffers {
 		o.Backend = Capabilities{"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256-PLUS XOAUTH2"}
@@ -150,8 +150,8 @@ func TestPOP3Advertised(t *testing.T) {
 func TestAccess(t *testing.T) {
 	all := []string{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"}
 	tests := []struct {
-		mechanism       string
-		clear, cyphered access
+		mechanism     string
+		clear, secure access
 	}{
 		{"PLAIN", needsTLS, allowed},
 		{"LOGIN", needsTLS, allowed},
@@ -167,11 +167,20 @@ func TestAccess(t *testing.T) {
 		for _, o := range allOffers {
 			want := tt.clear
 			if o.TLS || o.Cleartext {
-				want = tt.cyphered
+				want = tt.secure
 			}
 			if got := o.access(tt.mechanism, all); got != want {
 				t.Errorf("%s with %+v: got %d, want %d", tt.mechanism, o, got, want)
 			}
 		}
+	}
+}
+
+// TestCommonMechanisms: the SASL lines of two POP3 backends are compared mechanism
+// by mechanism.
+func TestCommonMechanisms(t *testing.T) {
+	o := Offer{TLS: true, Backend: Capabilities{"TOP", "SASL PLAIN LOGIN CRAM-MD5"}.Common(Capabilities{"TOP", "SASL CRAM-MD5 PLAIN"})}
+	if !slices.Contains(o.pop3Mechanisms(), "PLAIN") {
+		t.Errorf("in common: %q", o.Backend)
 	}
 }

@@ -63,8 +63,7 @@ type Conn struct {
 func NewConn(c net.Conn) *Conn { return &Conn{Conn: c, budget: maxBudget} }
 
 // Restart makes c read from inner, which is TLS on the connection it had. Only
-// the peer's budget and its bad commands are kept. The caller must have checked
-// that Buffered is zero.
+// the peer's budget and its bad commands are kept. Buffered must be zero.
 func (c *Conn) Restart(inner net.Conn) {
 	c.ahead = nil
 	c.Release()
@@ -167,8 +166,8 @@ func (c *Conn) readLine(limit int) ([]byte, error) {
 	for {
 		part, err := c.readPart()
 		ended := err == nil
-		left := limit - len(c.long) - len(part)
-		if c.budget -= len(part); c.budget < 0 || left < 0 || left == 0 && !ended {
+		free := limit - len(c.long) - len(part)
+		if c.budget -= len(part); c.budget < 0 || free < 0 || free == 0 && !ended {
 			return nil, ErrTooLong
 		}
 		if ended && len(c.long) == 0 {

@@ -49,9 +49,9 @@ func TestReadLine(t *testing.T) {
 	}
 }
 
-// TestReadLineLeavesTheRest reads lines of all lengths one after the other:
+// TestReadLineKeepsTheRest reads lines of all lengths one after the other:
 // none may lose or repeat an octet of the next.
-func TestReadLineLeavesTheRest(t *testing.T) {
+func TestReadLineKeepsTheRest(t *testing.T) {
 	sizes := []int{0, 1, 5000, 2, bufferSize - 2, bufferSize - 1, bufferSize, 3, 8000, 0, 7}
 	var in strings.Builder
 	for i, n := range sizes {
@@ -66,7 +66,7 @@ func TestReadLineLeavesTheRest(t *testing.T) {
 	}
 }
 
-// countingReader never ends, and counts what is taken from it.
+// countingReader never ends, and counts what is read from it.
 type countingReader struct{ n int }
 
 func (r *countingReader) Read(p []byte) (int, error) {
@@ -108,7 +108,7 @@ func TestBudget(t *testing.T) {
 		}
 	}
 	if _, err := c.readLine(maxLine); !errors.Is(err, ErrTooLong) {
-		t.Errorf("the eleventh octet of ten: got %v", err)
+		t.Errorf("one octet over the budget: got %v", err)
 	}
 
 	c = NewConn(peerSends("abcdefghijk"))
@@ -153,7 +153,7 @@ func TestFill(t *testing.T) {
 		}
 	}
 	if err := c.Fill(); !errors.Is(err, io.EOF) {
-		t.Errorf("behind the last octet: got %v", err)
+		t.Errorf("after the last octet: got %v", err)
 	}
 	if line, err := c.readLine(maxLine); string(line) != "ab" || err != nil {
 		t.Errorf("the line in the buffer: got %q, %v", line, err)
@@ -180,8 +180,8 @@ func TestFillStopsWhenFull(t *testing.T) {
 	}
 }
 
-// TestRelease takes the buffer away between any two lines: nothing is lost, and
-// nothing of what it held is left in it.
+// TestRelease releases the buffer after each line: no octet is lost, and the buffer
+// is wiped.
 func TestRelease(t *testing.T) {
 	c := NewConn(peerSendsParts("one\r\n", "two\r\nthr", "ee\r\n", strings.Repeat("x", bufferSize)+"\r\n"))
 	for _, want := range []string{"one", "two", "three", strings.Repeat("x", bufferSize)} {
@@ -192,11 +192,11 @@ func TestRelease(t *testing.T) {
 		c.Release()
 		switch {
 		case c.Buffered() != ahead:
-			t.Errorf("%d octets of %d are left behind %q", c.Buffered(), ahead, want)
+			t.Errorf("after %[3]q: %[1]d octets of %[2]d are buffered", c.Buffered(), ahead, want)
 		case ahead > 0 && c.buffer != held:
-			t.Errorf("a buffer with %d octets is gone", ahead)
+			t.Errorf("a buffer with %d octets was released", ahead)
 		case ahead == 0 && (c.buffer != nil || c.long != nil || *held != buffer{}):
-			t.Errorf("behind %q the buffer is kept, or given back as it was", want)
+			t.Errorf("after %q: the buffer is kept, or was released without a wipe", want)
 		}
 	}
 	c.Release()
@@ -215,7 +215,7 @@ func TestRestIsACopy(t *testing.T) {
 		t.Errorf("got %q, and the buffer was given back as it was, or not at all", rest)
 	}
 	if rest := c.Rest(); rest != nil {
-		t.Errorf("nothing is left, but %q", rest)
+		t.Errorf("got %q, want nothing", rest)
 	}
 }
 
@@ -229,7 +229,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestRestartForgets(t *testing.T) {
+func TestRestartResets(t *testing.T) {
 	before, after := peerSends("one\r\nin clear text\r\n"), peerSends("two\r\n")
 	c := NewConn(before)
 	c.sentCapabilities, c.badCommands = true, 2
@@ -238,7 +238,7 @@ func TestRestartForgets(t *testing.T) {
 	}
 	c.Restart(after)
 	if c.Buffered() != 0 || c.sentCapabilities {
-		t.Errorf("%d octets are buffered, asked is %v", c.Buffered(), c.sentCapabilities)
+		t.Errorf("%d octets are buffered, sentCapabilities is %v", c.Buffered(), c.sentCapabilities)
 	}
 	if c.badCommands != 2 {
 		t.Errorf("%d bad commands are remembered", c.badCommands)
@@ -247,32 +247,32 @@ func TestRestartForgets(t *testing.T) {
 		t.Errorf("got %q, %v", line, err)
 	}
 	if err := c.writeLine("hello"); err != nil || after.out.String() != "hello\r\n" || before.out.Len() > 0 {
-		t.Errorf("said %q before and %q after, %v", before.out.String(), after.out.String(), err)
+		t.Errorf("wrote %q before and %q after, %v", before.out.String(), after.out.String(), err)
 	}
 }
 
-func TestSayIsOneWrite(t *testing.T) {
+func TestLineIsOneWrite(t *testing.T) {
 	w := peerSends("")
 	c := NewConn(w)
 	if err := c.writeEncoded([]byte("user"), "a ", "", "b "); err != nil || w.out.String() != "a b "+b64("user")+"\r\n" || w.writes != 1 {
-		t.Errorf("said %q in %d writes, %v", w.out.String(), w.writes, err)
+		t.Errorf("wrote %q in %d writes, %v", w.out.String(), w.writes, err)
 	}
 	*w = wire{}
 	if err := c.writeLine("a ", "", "b"); err != nil || w.out.String() != "a b\r\n" || w.writes != 1 {
-		t.Errorf("said %q in %d writes, %v", w.out.String(), w.writes, err)
+		t.Errorf("wrote %q in %d writes, %v", w.out.String(), w.writes, err)
 	}
 	c.BeforeWrite = func() {
 		if w.writes++; w.writes != 2 {
-			t.Errorf("told of write %d", w.writes)
+			t.Errorf("BeforeWrite called at write %d", w.writes)
 		}
 	}
 	if err := c.writeLine("c"); err != nil || w.out.String() != "a b\r\nc\r\n" || w.writes != 3 {
-		t.Errorf("told too late, or not once: said %q, %v", w.out.String(), err)
+		t.Errorf("BeforeWrite called late, or not once: wrote %q, %v", w.out.String(), err)
 	}
 	c.BeforeWrite = nil
 	w.out.Reset()
 	if long := strings.Repeat("x", 2*bufferSize); c.writeLine(long, "y") != nil || w.out.String() != long+"y\r\n" || w.writes != 4 {
-		t.Errorf("said %q in %d writes", w.out.String(), w.writes)
+		t.Errorf("wrote %q in %d writes", w.out.String(), w.writes)
 	}
 	w.failAt = 1
 	if err := c.writeLine("a"); !errors.Is(err, errClosed) {
@@ -280,7 +280,7 @@ func TestSayIsOneWrite(t *testing.T) {
 	}
 }
 
-func TestStrike(t *testing.T) {
+func TestCountBadCommand(t *testing.T) {
 	var c Conn
 	for i, want := range []bool{false, false, true, true} {
 		if got := c.countBadCommand(); got != want {

@@ -5,7 +5,7 @@
 //
 // The package parses, answers and replays. It does not decide who may try to log
 // in, how long an attempt waits or which backend is used: package proxy does. It
-// sets no deadlines and closes no connection; its caller does both.
+// sets no deadlines and closes no connection: package proxy does that as well.
 //
 // A Protocol is a stateless value. The state of a dialogue is in its Conn or on
 // the stack of ReadRequest, and ends with it. imap_client.go and pop3_client.go
@@ -51,12 +51,12 @@ type Protocol interface {
 	Probe(up *Conn, upgrade func() error) (Capabilities, error)
 	// Login replays r to a backend whose greeting has been read. A password goes
 	// as one SASL PLAIN line; the challenges and responses of other mechanisms
-	// are relayed between up and c. The caller writes the Reply to the client.
+	// are relayed between up and c. Login does not write the Reply to the client.
 	// An error means that the backend closed or violated the protocol.
 	Login(up, c *Conn, r Request) (Reply, error)
 }
 
-// Offer is what one client may use at this moment.
+// Offer is what one client may use now.
 type Offer struct {
 	TLS       bool         // the connection is in TLS
 	StartTLS  bool         // the client may start TLS
@@ -95,7 +95,7 @@ type Request struct {
 	// Mechanism is the SASL mechanism to use with the backend.
 	Mechanism string
 	// Response is the initial response, decoded; for PLAIN the whole message.
-	// HasResponse tells an empty response from none (RFC 4959 section 3).
+	// HasResponse distinguishes an empty response from none (RFC 4959 section 3).
 	Response    Secret
 	HasResponse bool
 	// Unfit reports credentials that no account has, by their octets or their
@@ -159,7 +159,7 @@ type Result uint8
 
 // The results of a Login.
 const (
-	// Unavailable is any reply that says nothing about the credentials.
+	// Unavailable is any reply that is not about the credentials.
 	Unavailable Result = iota
 	// Accepted means that the client is logged in; what follows is relayed.
 	Accepted

@@ -119,7 +119,7 @@ func (e *exchange) backendFailed(err error) (Reply, error) {
 // otherRefusals are texts of Dovecot, in lower case, that refuse a login without
 // a check of the credentials, under response codes that elsewhere mean wrong
 // ones: without TLS ("Plaintext authentication disallowed ...", in 2.4
-// "Cleartext ..."), and for a mechanism it does not know.
+// "Cleartext ..."), and for a mechanism that it does not support.
 var otherRefusals = [][]byte{[]byte("text authentication dis"), []byte("unsupported authentication mechanism")}
 
 // isAboutCredentials reports whether a refusal with this text can mean wrong

@@ -9,7 +9,7 @@ import (
 // b64 is one line of an exchange.
 func b64(message string) string { return base64.StdEncoding.EncodeToString([]byte(message)) }
 
-// asked are requests as Hear makes them, by mechanism.
+// loginRequest is a request as ReadRequest makes it, by mechanism.
 func loginRequest(mechanism string) Request {
 	r := Request{Kind: Login, Tag: "t7", Method: mechanism, Mechanism: mechanism, Response: Secret{}}
 	switch mechanism {
@@ -26,29 +26,29 @@ func loginRequest(mechanism string) Request {
 	return r
 }
 
-// words is what differs between the protocols in the texts of an exchange.
+// protocolText replaces, in the texts of an exchange, what differs between the
+// protocols.
 var protocolText = map[string]*strings.Replacer{
 	"imap": strings.NewReplacer("AUTH ", "1 AUTHENTICATE ", "OK.", "1 OK in", "NO.", "1 NO [AUTHENTICATIONFAILED] no", "ABORT.", "1 BAD aborted",
-		"BUSY.", "1 NO [UNAVAILABLE] later", "GATE.", "t7 NO [AUTHENTICATIONFAILED] Authentication failed."),
+		"BUSY.", "1 NO [UNAVAILABLE] later", "PROXY.", "t7 NO [AUTHENTICATIONFAILED] Authentication failed."),
 	"pop3": strings.NewReplacer("OK.", "+OK in", "NO.", "-ERR [AUTH] no", "ABORT.", "-ERR aborted",
-		"BUSY.", "-ERR [SYS/TEMP] later", "GATE.", "-ERR [AUTH] Authentication failed."),
+		"BUSY.", "-ERR [SYS/TEMP] later", "PROXY.", "-ERR [AUTH] Authentication failed."),
 }
 
-// lines makes lines on the wire of a protocol out of a text in which "|" ends
-// each of them.
+// lines makes a protocol's lines from a text in which "|" ends a line.
 func lines(p Protocol, text string) string {
 	return strings.ReplaceAll(protocolText[p.Name()].Replace(text), "|", "\r\n")
 }
 
-// exchangeTest is one login. The texts are for lines; raw is the client's form
-// of what the backend said, without the tag.
+// exchangeTest is one login. The texts are input for lines. raw is the reply to the
+// client, without its tag.
 type exchangeTest struct {
 	name, mechanism string
-	backend, client string // what they say
-	gone            int    // the client hears nothing from this write on
+	backend, client string // what they send
+	failAt          int    // the write to the client that fails, from 1; 0 is none
 	result          Result
 	raw, account    string
-	sent, told      string // what the backend and the client hear during the login
+	sent, relayed   string // to the backend and to the client during the login
 	fails           bool
 }
 
@@ -62,7 +62,7 @@ var (
 	scramFirst  = "+ " + b64("r=noncemore,s=salt,i=4096") + "|"
 	scramProof  = b64("c=biws,r=noncemore,p=proof") + "|"
 	scramFinal  = "+ " + b64("v=verifier") + "|"
-	why         = "+ " + b64(`{"status":"401"}`) + "|"
+	reason      = "+ " + b64(`{"status":"401"}`) + "|"
 	cramProof   = b64("user 0123456789abcdef") + "|"
 )
 
@@ -70,75 +70,75 @@ var exchangeTests = []exchangeTest{
 	{name: "password right", mechanism: "PLAIN", backend: "OK.|", result: Accepted, raw: "OK.|", account: "user", sent: startPlain},
 	{name: "password wrong", mechanism: "PLAIN", backend: "NO.|", result: Denied, raw: "NO.|", account: "user", sent: startPlain},
 	{name: "backend busy", mechanism: "PLAIN", backend: "BUSY.|", result: Unavailable, raw: "BUSY.|", account: "user", sent: startPlain},
-	{name: "backend wants more than a password", mechanism: "PLAIN", backend: "+ |OK.|", fails: true, sent: startPlain},
-	{name: "backend gone", mechanism: "PLAIN", fails: true, sent: startPlain},
-	{name: "backend gone in the middle of a line", mechanism: "PLAIN", backend: "OK.", fails: true, sent: startPlain},
-	{name: "backend speaks nonsense", mechanism: "PLAIN", backend: "HTTP/1.1 400 Bad Request|", fails: true, sent: startPlain},
+	{name: "backend sends a challenge", mechanism: "PLAIN", backend: "+ |OK.|", fails: true, sent: startPlain},
+	{name: "backend closes", mechanism: "PLAIN", fails: true, sent: startPlain},
+	{name: "backend closes within a line", mechanism: "PLAIN", backend: "OK.", fails: true, sent: startPlain},
+	{name: "backend sends another protocol", mechanism: "PLAIN", backend: "HTTP/1.1 400 Bad Request|", fails: true, sent: startPlain},
 	{name: "backend sends an empty line", mechanism: "PLAIN", backend: "|OK.|", fails: true, sent: startPlain},
 	{name: "backend never ends a line", mechanism: "PLAIN", backend: strings.Repeat("+", maxReply), fails: true, sent: startPlain},
 
-	// A client that leaves has made a guess or not, depending on when.
-	{name: "CRAM-MD5, gone at the challenge", mechanism: "CRAM-MD5", backend: challenge, result: Unavailable, sent: startCram, told: challenge},
-	{name: "CRAM-MD5, gone in the middle of its proof", mechanism: "CRAM-MD5", backend: challenge, client: "dXNl",
-		result: Unavailable, sent: startCram, told: challenge},
-	{name: "CRAM-MD5, gone before the challenge", mechanism: "CRAM-MD5", backend: challenge, gone: 1, result: Unavailable, sent: startCram},
-	{name: "SCRAM, gone before its proof", mechanism: "SCRAM-SHA-256", backend: scramFirst,
-		result: Unavailable, account: "user", sent: startScram, told: scramFirst},
-	{name: "SCRAM, gone with the server's proof", mechanism: "SCRAM-SHA-256", backend: scramFirst + scramFinal, client: scramProof,
-		result: Unavailable, account: "user", sent: startScram + scramProof, told: scramFirst + scramFinal},
-	{name: "XOAUTH2, gone when told why", mechanism: "XOAUTH2", backend: why, result: Denied, account: "user", sent: startXOAuth, told: why},
-	{name: "XOAUTH2, gone before it is told why", mechanism: "XOAUTH2", backend: why, gone: 1, result: Denied, account: "user", sent: startXOAuth},
-	{name: "OAUTHBEARER, gone when told why", mechanism: "OAUTHBEARER", backend: why, result: Denied, account: "user", sent: startBearer, told: why},
+	// A client that closes is denied only if its credentials were checked before.
+	{name: "CRAM-MD5, client closes at the challenge", mechanism: "CRAM-MD5", backend: challenge, result: Unavailable, sent: startCram, relayed: challenge},
+	{name: "CRAM-MD5, client closes within its proof", mechanism: "CRAM-MD5", backend: challenge, client: "dXNl",
+		result: Unavailable, sent: startCram, relayed: challenge},
+	{name: "CRAM-MD5, client closes before the challenge", mechanism: "CRAM-MD5", backend: challenge, failAt: 1, result: Unavailable, sent: startCram},
+	{name: "SCRAM, client closes before its proof", mechanism: "SCRAM-SHA-256", backend: scramFirst,
+		result: Unavailable, account: "user", sent: startScram, relayed: scramFirst},
+	{name: "SCRAM, client closes at the server's proof", mechanism: "SCRAM-SHA-256", backend: scramFirst + scramFinal, client: scramProof,
+		result: Unavailable, account: "user", sent: startScram + scramProof, relayed: scramFirst + scramFinal},
+	{name: "XOAUTH2, client closes at the reason", mechanism: "XOAUTH2", backend: reason, result: Denied, account: "user", sent: startXOAuth, relayed: reason},
+	{name: "XOAUTH2, client closes before the reason", mechanism: "XOAUTH2", backend: reason, failAt: 1, result: Denied, account: "user", sent: startXOAuth},
+	{name: "OAUTHBEARER, client closes at the reason", mechanism: "OAUTHBEARER", backend: reason, result: Denied, account: "user", sent: startBearer, relayed: reason},
 
-	// So with one that cancels: Dovecot says nothing of a token it found wrong.
-	{name: "XOAUTH2, cancelled when told why", mechanism: "XOAUTH2", backend: why + "ABORT.|", client: "*|",
-		result: Denied, raw: "ABORT.|", account: "user", sent: startXOAuth + "*|", told: why},
-	{name: "OAUTHBEARER, cancelled when told why", mechanism: "OAUTHBEARER", backend: why + "ABORT.|", client: "*|",
-		result: Denied, raw: "ABORT.|", account: "user", sent: startBearer + "*|", told: why},
-	{name: "XOAUTH2, nonsense when told why", mechanism: "XOAUTH2", backend: why + "ABORT.|", client: "what?|",
-		result: Denied, raw: "ABORT.|", account: "user", sent: startXOAuth + "*|", told: why},
-	{name: "XOAUTH2, a temporary refusal when told why", mechanism: "XOAUTH2", backend: why + "BUSY.|", client: "|",
-		result: Denied, raw: "BUSY.|", account: "user", sent: startXOAuth + "|", told: why},
-	{name: "XOAUTH2, accepted in spite of it", mechanism: "XOAUTH2", backend: why + "OK.|", client: "|",
-		result: Accepted, raw: "OK.|", account: "user", sent: startXOAuth + "|", told: why},
-	{name: "XOAUTH2, busy at once", mechanism: "XOAUTH2", backend: "BUSY.|", result: Unavailable, raw: "BUSY.|", account: "user", sent: startXOAuth},
-	{name: "OAUTHBEARER, told why", mechanism: "OAUTHBEARER", backend: why + "NO.|", client: "AQ==|",
-		result: Denied, raw: "NO.|", account: "user", sent: startBearer + "AQ==|", told: why},
+	// The same if it cancels: the reply does not repeat that the token was wrong.
+	{name: "XOAUTH2, cancelled at the reason", mechanism: "XOAUTH2", backend: reason + "ABORT.|", client: "*|",
+		result: Denied, raw: "ABORT.|", account: "user", sent: startXOAuth + "*|", relayed: reason},
+	{name: "OAUTHBEARER, cancelled at the reason", mechanism: "OAUTHBEARER", backend: reason + "ABORT.|", client: "*|",
+		result: Denied, raw: "ABORT.|", account: "user", sent: startBearer + "*|", relayed: reason},
+	{name: "XOAUTH2, invalid base64 at the reason", mechanism: "XOAUTH2", backend: reason + "ABORT.|", client: "what?|",
+		result: Denied, raw: "ABORT.|", account: "user", sent: startXOAuth + "*|", relayed: reason},
+	{name: "XOAUTH2, temporary refusal after the reason", mechanism: "XOAUTH2", backend: reason + "BUSY.|", client: "|",
+		result: Denied, raw: "BUSY.|", account: "user", sent: startXOAuth + "|", relayed: reason},
+	{name: "XOAUTH2, accepted after the reason", mechanism: "XOAUTH2", backend: reason + "OK.|", client: "|",
+		result: Accepted, raw: "OK.|", account: "user", sent: startXOAuth + "|", relayed: reason},
+	{name: "XOAUTH2, temporary refusal", mechanism: "XOAUTH2", backend: "BUSY.|", result: Unavailable, raw: "BUSY.|", account: "user", sent: startXOAuth},
+	{name: "OAUTHBEARER, wrong token", mechanism: "OAUTHBEARER", backend: reason + "NO.|", client: "AQ==|",
+		result: Denied, raw: "NO.|", account: "user", sent: startBearer + "AQ==|", relayed: reason},
 	{name: "SCRAM, cancelled", mechanism: "SCRAM-SHA-256", backend: scramFirst + "ABORT.|", client: "*|",
-		result: Cancelled, raw: "ABORT.|", account: "user", sent: startScram + "*|", told: scramFirst},
+		result: Cancelled, raw: "ABORT.|", account: "user", sent: startScram + "*|", relayed: scramFirst},
 	{name: "CRAM-MD5, cancelled", mechanism: "CRAM-MD5", backend: challenge + "ABORT.|", client: "*|",
-		result: Cancelled, raw: "ABORT.|", sent: startCram + "*|", told: challenge},
+		result: Cancelled, raw: "ABORT.|", sent: startCram + "*|", relayed: challenge},
 	{name: "CRAM-MD5, cancelled, and refused", mechanism: "CRAM-MD5", backend: challenge + "NO.|", client: "*|",
-		result: Cancelled, raw: "NO.|", sent: startCram + "*|", told: challenge},
+		result: Cancelled, raw: "NO.|", sent: startCram + "*|", relayed: challenge},
 	{name: "CRAM-MD5, cancelled, and accepted", mechanism: "CRAM-MD5", backend: challenge + "OK.|", client: "*|",
-		result: Accepted, raw: "OK.|", sent: startCram + "*|", told: challenge},
+		result: Accepted, raw: "OK.|", sent: startCram + "*|", relayed: challenge},
 
-	// What is not strict base64 never reaches a backend.
+	// Invalid base64 never reaches a backend.
 	{name: "CRAM-MD5, no padding", mechanism: "CRAM-MD5", backend: challenge + "ABORT.|", client: "dXNlcg|",
-		result: Cancelled, raw: "ABORT.|", sent: startCram + "*|", told: challenge},
+		result: Cancelled, raw: "ABORT.|", sent: startCram + "*|", relayed: challenge},
 	{name: "CRAM-MD5, a CR inside", mechanism: "CRAM-MD5", backend: challenge + "ABORT.|", client: "dXNl\rcg==|",
-		result: Cancelled, raw: "ABORT.|", sent: startCram + "*|", told: challenge},
+		result: Cancelled, raw: "ABORT.|", sent: startCram + "*|", relayed: challenge},
 	{name: "CRAM-MD5, a line too long", mechanism: "CRAM-MD5", backend: challenge, client: strings.Repeat("A", maxSASL-1) + "|",
-		result: Unavailable, sent: startCram, told: challenge},
+		result: Unavailable, sent: startCram, relayed: challenge},
 
 	{name: "CRAM-MD5, right", mechanism: "CRAM-MD5", backend: challenge + "OK.|", client: cramProof,
-		result: Accepted, raw: "OK.|", account: "user", sent: startCram + cramProof, told: challenge},
+		result: Accepted, raw: "OK.|", account: "user", sent: startCram + cramProof, relayed: challenge},
 	{name: "CRAM-MD5, wrong", mechanism: "CRAM-MD5", backend: challenge + "NO.|", client: cramProof,
-		result: Denied, raw: "NO.|", account: "user", sent: startCram + cramProof, told: challenge},
+		result: Denied, raw: "NO.|", account: "user", sent: startCram + cramProof, relayed: challenge},
 	{name: "CRAM-MD5, no name", mechanism: "CRAM-MD5", backend: challenge + "NO.|", client: "AA==|",
-		result: Denied, raw: "NO.|", sent: startCram + "AA==|", told: challenge},
-	{name: "CRAM-MD5, a name no account has", mechanism: "CRAM-MD5", backend: challenge, client: b64("us\x00er 0123") + "|",
-		result: Denied, raw: "GATE.|", account: "us\x00er", sent: startCram, told: challenge},
-	{name: "CRAM-MD5, backend gone with the proof", mechanism: "CRAM-MD5", backend: challenge, client: cramProof,
-		fails: true, sent: startCram + cramProof, told: challenge},
+		result: Denied, raw: "NO.|", sent: startCram + "AA==|", relayed: challenge},
+	{name: "CRAM-MD5, unfit name", mechanism: "CRAM-MD5", backend: challenge, client: b64("us\x00er 0123") + "|",
+		result: Denied, raw: "PROXY.|", account: "us\x00er", sent: startCram, relayed: challenge},
+	{name: "CRAM-MD5, backend closes after the proof", mechanism: "CRAM-MD5", backend: challenge, client: cramProof,
+		fails: true, sent: startCram + cramProof, relayed: challenge},
 	{name: "SCRAM, right", mechanism: "SCRAM-SHA-256", backend: scramFirst + scramFinal + "OK.|", client: scramProof + "|",
-		result: Accepted, raw: "OK.|", account: "user", sent: startScram + scramProof + "|", told: scramFirst + scramFinal},
+		result: Accepted, raw: "OK.|", account: "user", sent: startScram + scramProof + "|", relayed: scramFirst + scramFinal},
 	{name: "SCRAM, wrong", mechanism: "SCRAM-SHA-256", backend: scramFirst + "NO.|", client: scramProof,
-		result: Denied, raw: "NO.|", account: "user", sent: startScram + scramProof, told: scramFirst},
+		result: Denied, raw: "NO.|", account: "user", sent: startScram + scramProof, relayed: scramFirst},
 	{name: "a challenge without a space", mechanism: "CRAM-MD5", backend: "+|OK.|", client: "|",
-		result: Accepted, raw: "OK.|", sent: startCram + "|", told: "+|"},
+		result: Accepted, raw: "OK.|", sent: startCram + "|", relayed: "+|"},
 	{name: "challenges without end", mechanism: "CRAM-MD5", backend: strings.Repeat("+ |", maxReplyLines) + "OK.|", client: strings.Repeat("|", maxReplyLines),
-		fails: true, sent: startCram + strings.Repeat("|", maxReplyLines), told: strings.Repeat("+ |", maxReplyLines)},
+		fails: true, sent: startCram + strings.Repeat("|", maxReplyLines), relayed: strings.Repeat("+ |", maxReplyLines)},
 }
 
 func TestExchange(t *testing.T) {
@@ -149,7 +149,7 @@ func TestExchange(t *testing.T) {
 			}
 			t.Run(p.Name()+"/"+tt.name, func(t *testing.T) {
 				up, c := peerSends(lines(p, tt.backend)), peerSends(lines(p, tt.client))
-				c.failAt = tt.gone
+				c.failAt = tt.failAt
 				reply, err := p.Login(NewConn(up), NewConn(c), loginRequest(tt.mechanism))
 				if (err != nil) != tt.fails || reply.Result != tt.result || reply.Account != tt.account {
 					t.Errorf("got result %d, account %q, error %v", reply.Result, reply.Account, err)
@@ -159,34 +159,33 @@ func TestExchange(t *testing.T) {
 					raw = "t7" + raw[1:]
 				}
 				if string(reply.Raw) != raw {
-					t.Errorf("the client is to be told %q, want %q", reply.Raw, raw)
+					t.Errorf("the reply to the client is %q, want %q", reply.Raw, raw)
 				}
 				if got := up.out.String(); got != lines(p, tt.sent) {
-					t.Errorf("the backend heard %q, want %q", got, lines(p, tt.sent))
+					t.Errorf("the backend got %q, want %q", got, lines(p, tt.sent))
 				}
-				if got := c.out.String(); got != lines(p, tt.told) {
-					t.Errorf("the client heard %q, want %q", got, lines(p, tt.told))
+				if got := c.out.String(); got != lines(p, tt.relayed) {
+					t.Errorf("the client got %q, want %q", got, lines(p, tt.relayed))
 				}
 			})
 		}
 	}
 }
 
-// TestExchangeBackendGone: a backend that hears nothing any more is an error,
-// whichever write it is.
-func TestExchangeBackendGone(t *testing.T) {
+// TestExchangeBackendCloses: every failed write to the backend is an error.
+func TestExchangeBackendCloses(t *testing.T) {
 	for _, p := range protocols {
-		for gone, client := range map[int]string{1: "", 2: cramProof, 3: "*|"} {
+		for failAt, client := range map[int]string{1: "", 2: cramProof, 3: "*|"} {
 			up, c := peerSends(lines(p, challenge+challenge)), peerSends(lines(p, cramProof+client))
-			up.failAt = gone
+			up.failAt = failAt
 			if reply, err := p.Login(NewConn(up), NewConn(c), loginRequest("CRAM-MD5")); err == nil || len(reply.Raw) > 0 {
-				t.Errorf("%s, write %d: got %+v, %v", p.Name(), gone, reply, err)
+				t.Errorf("%s, write %d: got %+v, %v", p.Name(), failAt, reply, err)
 			}
 		}
 	}
 }
 
-// TestExchangeBudget: a client that has used up what it may send is gone.
+// TestExchangeBudget: a client that has used up its budget ends the exchange.
 func TestExchangeBudget(t *testing.T) {
 	for _, p := range protocols {
 		c := NewConn(peerSends(lines(p, cramProof)))
@@ -198,11 +197,11 @@ func TestExchangeBudget(t *testing.T) {
 	}
 }
 
-// TestTokenNotShown: a challenge that asks for the token says nothing about it,
-// the one behind it does.
-func TestTokenNotShown(t *testing.T) {
+// TestFirstOAuthChallenge: the challenge before the token is no result, the one
+// after it means that the token is wrong.
+func TestFirstOAuthChallenge(t *testing.T) {
 	for _, p := range protocols {
-		for backend, want := range map[string]Result{"+ |ABORT.|": Cancelled, "+ |" + why + "ABORT.|": Denied} {
+		for backend, want := range map[string]Result{"+ |ABORT.|": Cancelled, "+ |" + reason + "ABORT.|": Denied} {
 			client := strings.Repeat("dXNlcj11AQEB|", strings.Count(backend, "+ ")-1) + "*|"
 			r := Request{Kind: Login, Tag: "t7", Mechanism: "XOAUTH2"}
 			reply, err := p.Login(NewConn(peerSends(lines(p, backend))), NewConn(peerSends(lines(p, client))), r)
@@ -213,24 +212,53 @@ func TestTokenNotShown(t *testing.T) {
 	}
 }
 
-// TestRefusedInAnExchange: who names an account that is not admitted has shown his
-// proof to the gate alone.
+// TestRefusedInAnExchange: the backend does not get the proof for an account that
+// is not admitted.
 func TestRefusedInAnExchange(t *testing.T) {
 	for _, p := range protocols {
 		for name, want := range map[string]Result{"good": Accepted, "bad": Refused} {
-			asked := ""
+			named := ""
 			challenge := map[string]string{"imap": "+ PDFAYj4=\r\n1 OK in\r\n", "pop3": "+ PDFAYj4=\r\n+OK in\r\n"}[p.Name()]
 			up, c := peerSends(challenge), peerSends(b64(name+" proof")+"\r\n")
 			r := Request{Kind: Login, Tag: "a", Method: "CRAM-MD5", Mechanism: "CRAM-MD5", Admits: func(account string) bool {
-				asked += account
+				named += account
 				return account == "good"
 			}}
 			reply, err := p.Login(NewConn(up), NewConn(c), r)
-			if err != nil || reply.Result != want || reply.Account != name || asked != name || (reply.Raw == nil) != (want == Refused) {
-				t.Errorf("%s, %s: got %+v, %v after %q", p.Name(), name, reply, err, asked)
+			if err != nil || reply.Result != want || reply.Account != name || named != name || (reply.Raw == nil) != (want == Refused) {
+				t.Errorf("%s, %s: got %+v, %v after %q", p.Name(), name, reply, err, named)
 			}
 			if shown := strings.Contains(up.out.String(), b64(name+" proof")); shown != (want == Accepted) {
-				t.Errorf("%s, %s: the backend heard %q", p.Name(), name, up.out.String())
+				t.Errorf("%s, %s: the backend got %q", p.Name(), name, up.out.String())
+			}
+		}
+	}
+}
+
+// TestTokenRejected: after the backend has rejected a token, the attempt is denied
+// even if the backend closes.
+func TestTokenRejected(t *testing.T) {
+	for _, p := range protocols {
+		for _, backend := range []string{reason, reason + "* BYE idle|"} {
+			for _, client := range []string{"|", "*|"} {
+				reply, err := p.Login(NewConn(peerSends(lines(p, backend))), NewConn(peerSends(lines(p, client))), loginRequest("XOAUTH2"))
+				if err != nil || reply.Result != Denied {
+					t.Errorf("%s %q: %+v, %v", p.Name(), backend, reply, err)
+				}
+			}
+		}
+	}
+}
+
+// TestSCRAMError: a server may reject a SCRAM proof by e= in a challenge (RFC 5802
+// section 7). A client that cancels then is denied.
+func TestSCRAMError(t *testing.T) {
+	backend := scramFirst + "+ " + b64("e=invalid-proof") + "|ABORT.|"
+	for _, p := range protocols {
+		for _, client := range []string{scramProof + "*|", scramProof} {
+			reply, err := p.Login(NewConn(peerSends(lines(p, backend))), NewConn(peerSends(lines(p, client))), loginRequest("SCRAM-SHA-256"))
+			if err != nil || reply.Result != Denied {
+				t.Errorf("%s: %+v, %v", p.Name(), reply, err)
 			}
 		}
 	}

@@ -13,8 +13,8 @@ import (
 func FuzzIMAPReadRequest(f *testing.F) { fuzzReadRequest(f, IMAP{}) }
 func FuzzPOP3ReadRequest(f *testing.F) { fuzzReadRequest(f, POP3{}) }
 
-// fuzzReadRequest lets a client send whatever it likes, in every state of a door. It
-// must make no difference in which pieces it comes.
+// fuzzReadRequest sends arbitrary octets from a client, in every state of a
+// listener. The segments in which they arrive must make no difference.
 func fuzzReadRequest(f *testing.F, p Protocol) {
 	for _, s := range seeds(f, p.Name()) {
 		f.Add(byte(s.offer), []byte(s.client))
@@ -24,18 +24,18 @@ func fuzzReadRequest(f *testing.F, p Protocol) {
 		o.Backend = fullOffer[p.Name()].Backend
 		atOnce, drip := peerSends(string(in)), peerSendsBytes(string(in))
 		a, b := readFuzzed(t, p, o, atOnce, in), readFuzzed(t, p, o, drip, in)
-		if o.StartTLS { // which is about pieces
+		if o.StartTLS { // depends on the segments
 			return
 		}
 		if !slices.Equal(a, b) || !bytes.Equal(atOnce.out.Bytes(), drip.out.Bytes()) {
-			t.Errorf("in one piece:\n%q\n%q\nin many:\n%q\n%q", a, atOnce.out.Bytes(), b, drip.out.Bytes())
+			t.Errorf("at once:\n%q\n%q\noctet by octet:\n%q\n%q", a, atOnce.out.Bytes(), b, drip.out.Bytes())
 		}
 	})
 }
 
-// hearFuzzed plays the gate until the client's octets in have all been read, and
-// returns what it heard. Every login is denied.
-func readFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (heard []string) {
+// readFuzzed reads requests until the client's octets in are used up, and returns
+// their summaries. Every login is denied.
+func readFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (requests []string) {
 	c := NewConn(w)
 	p.Greet(c, o)
 	capabilities := []string{o.imapCapabilities(), strings.Join(append(o.pop3Capabilities(), o.pop3Advertised()...), "\r\n")}
@@ -43,13 +43,13 @@ func readFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (heard []
 		r, err := p.ReadRequest(c, o)
 		if err == nil && r.Kind == Login {
 			checkRequest(t, p, o, r)
-			heard = append(heard, summary(r))
+			requests = append(requests, summary(r))
 			p.Answer(c, r, AnswerDenied)
 			continue
 		}
 		if err == nil && r.Kind == StartTLS {
 			if o.TLS || !o.StartTLS || c.Buffered() > 0 {
-				t.Fatalf("TLS in TLS, or with %d octets behind it", c.Buffered())
+				t.Fatalf("TLS in TLS, or with %d octets buffered", c.Buffered())
 			}
 			p.Answer(c, r, AnswerTLS)
 			c.Restart(w)
@@ -59,13 +59,13 @@ func readFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (heard []
 		}
 		checkEnd(t, err)
 		checkOutput(t, p, w.out.String(), string(in), capabilities)
-		return heard
+		return requests
 	}
-	t.Fatal("it goes on behind the last octet")
+	t.Fatal("the dialogue continues after the last octet")
 	return nil
 }
 
-// checkEnd holds the error that ends a conversation to what Hear promises.
+// checkEnd verifies that the dialogue ended with an error that ReadRequest documents.
 func checkEnd(t *testing.T, err error) {
 	t.Helper()
 	for _, known := range []error{nil, ErrHostile, ErrTooLong, ErrBadCommands, io.EOF, io.ErrUnexpectedEOF} {
@@ -76,7 +76,7 @@ func checkEnd(t *testing.T, err error) {
 	t.Fatalf("ended with %v", err)
 }
 
-// checkRequest holds a login to what the limiter and the backend rely on.
+// checkRequest verifies what the limiter and the backend rely on in a login.
 func checkRequest(t *testing.T, p Protocol, o Offer, r Request) {
 	t.Helper()
 	offered := slices.Concat(o.imapMechanisms(), []string{"PLAIN"})
@@ -92,7 +92,7 @@ func checkRequest(t *testing.T, p Protocol, o Offer, r Request) {
 		t.Fatalf("tag %q", r.Tag)
 	}
 	if !r.HasResponse && len(r.Response) > 0 {
-		t.Fatalf("no response, and it is %q", []byte(r.Response))
+		t.Fatalf("HasResponse is false, and the response is %q", []byte(r.Response))
 	}
 	if r.Unfit {
 		return
@@ -101,7 +101,7 @@ func checkRequest(t *testing.T, p Protocol, o Offer, r Request) {
 	if r.Mechanism == "PLAIN" {
 		parts := strings.Split(string(r.Response), "\x00")
 		if len(parts) != 3 || parts[1] != r.Account || strings.ContainsAny(parts[2], "\r\n") {
-			t.Fatalf("PLAIN as %q: %q", r.Account, parts)
+			t.Fatalf("PLAIN for %q: %q", r.Account, parts)
 		}
 		checkFit(t, parts[0])
 	}
@@ -119,13 +119,13 @@ func checkFit(t *testing.T, name string) {
 	}
 }
 
-// legalTag is the grammar of a tag, written another way.
+// legalTag is a second implementation of the grammar of a tag.
 func legalTag(tag string) bool {
 	return tag != "" && len(tag) <= 126 && strings.Trim(tag, tagChars) == ""
 }
 
-// sayings are all lines of text that a client may read, without those that hold
-// capabilities. Those with a "~" in front follow a tag.
+// allowedLines are all lines that a client may get, except for capabilities. Those
+// with a "~" in front follow a tag.
 var allowedLines = map[string][]string{
 	"imap": strings.Split(`+ OK|+ |+ VXNlcm5hbWU6|+ UGFzc3dvcmQ6|* ENABLED|* ID NIL|* BYE Logging out.|`+
 		`* BYE Too many invalid commands.|* BYE Line or literal too long.|* BAD Invalid tag.|~OK Capability completed.|`+
@@ -140,16 +140,16 @@ var allowedLines = map[string][]string{
 		`-ERR [AUTH] Authentication failed.`, "|"),
 }
 
-// checkSaid allows fixed texts, capabilities, and tags that the client has sent,
-// and not much of any of it.
+// checkOutput allows fixed texts, capabilities, and tags that the client has sent,
+// and bounds the length.
 func checkOutput(t *testing.T, p Protocol, out, in string, capabilities []string) {
 	t.Helper()
 	if len(out) > 512+64*len(in) {
-		t.Fatalf("%d octets were answered with %d", len(in), len(out))
+		t.Fatalf("%d octets of input gave %d octets of output", len(in), len(out))
 	}
 	text, ended := strings.CutSuffix(out, "\r\n")
 	if !ended {
-		t.Fatalf("it ends with no line: %q", out)
+		t.Fatalf("output ends without a line end: %q", out)
 	}
 	allowed := slices.Clone(allowedLines[p.Name()])
 	for _, c := range capabilities {
@@ -160,7 +160,7 @@ func checkOutput(t *testing.T, p Protocol, out, in string, capabilities []string
 		tag, rest, _ := strings.Cut(line, " ")
 		tagged := legalTag(tag) && slices.Contains(allowed, "~"+rest) && strings.Contains("\n"+in, "\n"+tag+" ")
 		if !tagged && !slices.Contains(allowed, line) {
-			t.Fatalf("it said %q", line)
+			t.Fatalf("unexpected output %q", line)
 		}
 	}
 }

@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// backend returns the gate's end of a pipe, at the other end of which the steps
-// happen one after the other:
+// backend returns the proxy's end of a pipe. The other end performs the steps in
+// order:
 //
-//	> octets    it says them, with CRLF
-//	>* octets   it says this line for as long as anybody listens
-//	>. octets   it says them without an end, and closes
-//	< line      it must hear this line
+//	> octets    send them, with CRLF
+//	>* octets   send this line again until the pipe is closed
+//	>. octets   send them without a line end
+//	< line      receive this line
 //
-// After the last step it closes. The test fails if a step cannot be done.
+// After the last step it closes. The test fails if a step fails.
 func backend(t *testing.T, steps []string) *Conn {
 	t.Helper()
-	gate, far := net.Pipe()
-	patience := time.Now().Add(10 * time.Second)
-	gate.SetDeadline(patience)
-	far.SetDeadline(patience)
+	near, far := net.Pipe()
+	deadline := time.Now().Add(10 * time.Second)
+	near.SetDeadline(deadline)
+	far.SetDeadline(deadline)
 	var done sync.WaitGroup
 	done.Go(func() {
 		defer far.Close()
-		heard := bufio.NewReader(far)
+		received := bufio.NewReader(far)
 		for _, step := range steps {
 			act, octets, _ := strings.Cut(step, " ")
 			var err error
@@ -45,8 +45,8 @@ func backend(t *testing.T, steps []string) *Conn {
 				err = nil
 			case "<":
 				var line string
-				if line, err = heard.ReadString('\n'); err == nil && line != octets+"\r\n" {
-					err = errors.New("heard " + line)
+				if line, err = received.ReadString('\n'); err == nil && line != octets+"\r\n" {
+					err = errors.New("received " + line)
 				}
 			}
 			if err != nil {
@@ -56,19 +56,19 @@ func backend(t *testing.T, steps []string) *Conn {
 		}
 	})
 	t.Cleanup(done.Wait)
-	t.Cleanup(func() { gate.Close() }) // before it waits
-	return NewConn(gate)
+	t.Cleanup(func() { near.Close() }) // before the wait
+	return NewConn(near)
 }
 
-// upgrading stands for the handshake: it is one more line, which the backend
-// must hear at the right moment.
+// upgrading takes the place of the handshake: it sends one line, which the backend
+// must receive in its order.
 func upgrading(up *Conn) func() error { return func() error { return up.writeLine("(TLS)") } }
 
 var errHandshake = errors.New("handshake failed")
 
 func failing() error { return errHandshake }
 
-// backendTest is a backend, how it is met, and what comes of it.
+// backendTest is a backend's script and the expected outcome.
 type backendTest struct {
 	name     string
 	protocol Protocol
@@ -78,16 +78,16 @@ type backendTest struct {
 	err      string       // part of the error; empty is none
 }
 
-var welcomeTests = []backendTest{
+var greetingTests = []backendTest{
 	{name: "greeting", protocol: IMAP{}, steps: []string{"> * OK [CAPABILITY IMAP4rev1] ready"}},
 	{name: "no text", protocol: IMAP{}, steps: []string{"> * OK"}},
-	{name: "not now", protocol: IMAP{}, steps: []string{"> * BYE [UNAVAILABLE] full"}, err: `"* BYE [UNAVAILABLE] full"`},
+	{name: "temporarily unavailable", protocol: IMAP{}, steps: []string{"> * BYE [UNAVAILABLE] full"}, err: `"* BYE [UNAVAILABLE] full"`},
 	{name: "logged in already", protocol: IMAP{}, steps: []string{"> * PREAUTH welcome"}, err: "PREAUTH"},
 	{name: "garbage", protocol: IMAP{}, steps: []string{"> 220 mail ESMTP"}, err: "220 mail ESMTP"},
 	{name: "empty line", protocol: IMAP{}, steps: []string{"> "}, err: `""`},
 	{name: "another protocol", protocol: IMAP{}, steps: []string{"> +OK ready"}, err: "+OK ready"},
 	{name: "nothing", protocol: IMAP{}, err: "EOF"},
-	{name: "half a greeting", protocol: IMAP{}, steps: []string{">. * OK rea"}, err: "unexpected EOF"},
+	{name: "part of a greeting", protocol: IMAP{}, steps: []string{">. * OK rea"}, err: "unexpected EOF"},
 	{name: "endless", protocol: IMAP{}, steps: []string{">. " + strings.Repeat("x", maxReply)}, err: "line or literal too long"},
 	{name: "longest", protocol: IMAP{}, steps: []string{"> * OK " + strings.Repeat("x", maxReply-7)}},
 	{
@@ -117,7 +117,7 @@ var welcomeTests = []backendTest{
 
 	{name: "greeting", protocol: POP3{}, steps: []string{"> +OK Dovecot ready."}},
 	{name: "no text", protocol: POP3{}, steps: []string{"> +OK"}},
-	{name: "not now", protocol: POP3{}, steps: []string{"> -ERR [SYS/TEMP] full"}, err: `"-ERR [SYS/TEMP] full"`},
+	{name: "temporarily unavailable", protocol: POP3{}, steps: []string{"> -ERR [SYS/TEMP] full"}, err: `"-ERR [SYS/TEMP] full"`},
 	{name: "garbage", protocol: POP3{}, steps: []string{"> \xff\x00\x01"}, err: `"\xff\x00\x01"`},
 	{name: "another protocol", protocol: POP3{}, steps: []string{"> * OK ready"}, err: "* OK ready"},
 	{name: "nothing", protocol: POP3{}, err: "EOF"},
@@ -140,8 +140,8 @@ var welcomeTests = []backendTest{
 	},
 }
 
-func TestWelcome(t *testing.T) {
-	for _, tt := range welcomeTests {
+func TestReadGreeting(t *testing.T) {
+	for _, tt := range greetingTests {
 		t.Run(tt.protocol.Name()+"/"+tt.name, func(t *testing.T) {
 			up := backend(t, tt.steps)
 			var upgrade func() error
@@ -166,7 +166,7 @@ var probeTests = []backendTest{
 		steps: []string{"> * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready"}, want: Capabilities{"IMAP4rev1", "AUTH=PLAIN"},
 	},
 	{
-		name: "list asked for", protocol: IMAP{},
+		name: "list by CAPABILITY", protocol: IMAP{},
 		steps: []string{"> * OK ready", "< 1 CAPABILITY", "> * OK wait", "> * capability IMAP4rev1  IDLE", "> 1 OK done"},
 		want:  Capabilities{"IMAP4rev1", "IDLE"},
 	},
@@ -188,8 +188,8 @@ var probeTests = []backendTest{
 	},
 	{name: "no list", protocol: IMAP{}, steps: []string{"> * OK ready", "< 1 CAPABILITY", "> 1 OK done"}, err: "CAPABILITY"},
 	{name: "refused", protocol: IMAP{}, steps: []string{"> * OK ready", "< 1 CAPABILITY", "> 1 BAD no"}, err: `"1 BAD no"`},
-	{name: "another's answer", protocol: IMAP{}, steps: []string{"> * OK ready", "< 1 CAPABILITY", "> 2 OK done"}, err: `"2 OK done"`},
-	{name: "gone", protocol: IMAP{}, steps: []string{"> * OK ready", "< 1 CAPABILITY", "> * CAPABILITY IMAP4rev1"}, err: "EOF"},
+	{name: "another tag", protocol: IMAP{}, steps: []string{"> * OK ready", "< 1 CAPABILITY", "> 2 OK done"}, err: `"2 OK done"`},
+	{name: "closes", protocol: IMAP{}, steps: []string{"> * OK ready", "< 1 CAPABILITY", "> * CAPABILITY IMAP4rev1"}, err: "EOF"},
 	{name: "endless", protocol: IMAP{}, steps: []string{"> * OK ready", "< 1 CAPABILITY", ">* * OK wait"}, err: "CAPABILITY"},
 	{name: "no greeting", protocol: IMAP{}, steps: []string{"> * BYE"}, err: "greeting"},
 
@@ -205,7 +205,7 @@ var probeTests = []backendTest{
 	},
 	{name: "empty list", protocol: POP3{}, steps: []string{"> +OK ready", "< CAPA", "> +OK", "> ."}},
 	{name: "refused", protocol: POP3{}, steps: []string{"> +OK ready", "< CAPA", "> -ERR what?"}, err: `"-ERR what?"`},
-	{name: "gone", protocol: POP3{}, steps: []string{"> +OK ready", "< CAPA", "> +OK", "> TOP"}, err: "EOF"},
+	{name: "closes", protocol: POP3{}, steps: []string{"> +OK ready", "< CAPA", "> +OK", "> TOP"}, err: "EOF"},
 	{name: "endless", protocol: POP3{}, steps: []string{"> +OK ready", "< CAPA", "> +OK", ">* TOP"}, err: "CAPA"},
 	{name: "no greeting", protocol: POP3{}, steps: []string{"> -ERR no"}, err: "greeting"},
 }
@@ -227,7 +227,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestHandshakeFails: nothing more is said in clear text.
+// TestHandshakeFails: after a failed handshake nothing is sent in clear text.
 func TestHandshakeFails(t *testing.T) {
 	for _, steps := range [][]string{{"> * OK ready", "< 1 STARTTLS", "> 1 OK begin"}, {"> +OK ready", "< STLS", "> +OK begin"}} {
 		var p Protocol = IMAP{}
@@ -243,8 +243,8 @@ func TestHandshakeFails(t *testing.T) {
 	}
 }
 
-// TestBackendGone: a backend that hears nothing any more is an error.
-func TestBackendGone(t *testing.T) {
+// TestBackendCloses: a failed write to the backend is an error.
+func TestBackendCloses(t *testing.T) {
 	for _, p := range protocols {
 		for _, upgrade := range []func() error{nil, failing} {
 			w := peerSends("* OK ready\r\n")

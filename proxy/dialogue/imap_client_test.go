@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSmuggling: a literal that comes without leave behind whatever command is
-// never run as one, and the conversation goes on behind it.
+// TestSmuggling: a non-synchronising literal behind any command never runs as a
+// command, and the dialogue continues behind it.
 func TestSmuggling(t *testing.T) {
 	commands := []string{
 		"a CAPABILITY", "a NOOP", "a LOGOUT", "a STARTTLS", "a SELECT", "a APPEND x", "a ID", "a ID (", `a ID ("x"`, "a ID NIL",
@@ -23,14 +23,15 @@ func TestSmuggling(t *testing.T) {
 			requests, err := readRequests(IMAP{}, w, o)
 			out := w.out.String()
 			if len(requests) > 0 || !errors.Is(err, io.EOF) || strings.Contains(out, "x ") || !strings.HasSuffix(out, "\r\ny OK NOOP completed.\r\n") {
-				t.Errorf("%q with %+v: heard %q, %v, said %q", in, o, requests, err, out)
+				t.Errorf("%q with %+v: read %q, %v, wrote %q", in, o, requests, err, out)
 			}
 		}
 	}
 }
 
-// TestLiteralsAreNotAskedFor: what will be refused is not given leave for.
-func TestLiteralsAreNotAskedFor(t *testing.T) {
+// TestLiteralsAreNotRequested: the literal of a command that will be refused gets no
+// continuation request.
+func TestLiteralsAreNotRequested(t *testing.T) {
 	tests := []struct {
 		in   string
 		o    Offer
@@ -50,12 +51,12 @@ func TestLiteralsAreNotAskedFor(t *testing.T) {
 	for _, tt := range tests {
 		w := peerSends(tt.in)
 		if requests, _ := readRequests(IMAP{}, w, tt.o); len(requests) > 0 || w.out.String() != tt.want {
-			t.Errorf("%.40q: heard %q, said %q", tt.in, requests, w.out.String())
+			t.Errorf("%.40q: read %q, wrote %q", tt.in, requests, w.out.String())
 		}
 	}
 }
 
-// TestBadArguments: every one is answered under its tag, and counts.
+// TestBadArguments: each is answered under its tag, and counts as a bad command.
 func TestBadArguments(t *testing.T) {
 	for _, args := range []string{
 		"LOGIN", "LOGIN ", "LOGIN user", "LOGIN user ", "LOGIN  user pass", "LOGIN user  pass", "LOGIN user pass ", "LOGIN user pass x",
@@ -70,61 +71,61 @@ func TestBadArguments(t *testing.T) {
 		c := NewConn(w)
 		_, err := IMAP{}.ReadRequest(c, fullOffer["imap"])
 		if out := w.out.String(); !errors.Is(err, io.EOF) || !strings.HasPrefix(out, "a BAD ") || strings.Count(out, "\r\n") != 1 || c.badCommands != 1 {
-			t.Errorf("%q: said %q, %d bad commands, %v", args, out, c.badCommands, err)
+			t.Errorf("%q: wrote %q, %d bad commands, %v", args, out, c.badCommands, err)
 		}
 	}
 }
 
-// TestIDPairs: 30 of them are taken and 31 are not, nil is one value of a pair.
+// TestIDPairs: 30 pairs are valid and 31 are not. A value may be NIL.
 func TestIDPairs(t *testing.T) {
 	for n, want := range map[int]string{0: "OK", 1: "OK", 30: "OK", 31: "BAD"} {
 		w := peerSends("a ID (" + strings.TrimSuffix(strings.Repeat(`"n" NIL `, n), " ") + ")\r\n")
 		readRequests(IMAP{}, w, Offer{})
 		if !strings.Contains("\r\n"+w.out.String(), "\r\na "+want) {
-			t.Errorf("%d pairs: said %q", n, w.out.String())
+			t.Errorf("%d pairs: wrote %q", n, w.out.String())
 		}
 	}
 }
 
-// TestLinesAreReused: what comes in the next segment lies where the last one lay,
-// and must not change what was read there.
-func TestLinesAreReused(t *testing.T) {
+// TestReadBufferIsReused: the next segment overwrites the buffer, and must not change
+// what was read from it before.
+func TestReadBufferIsReused(t *testing.T) {
 	w := peerSendsParts("a LOGIN user {14+}\r\n", "x LOGIN victim", "\r\n")
 	requests, _ := readRequests(IMAP{}, w, fullOffer["imap"])
 	if len(requests) != 1 || requests[0] != `LOGIN PLAIN as user: "\x00user\x00x LOGIN victim"` {
-		t.Errorf("heard %q", requests)
+		t.Errorf("read %q", requests)
 	}
 
 	w = peerSendsParts("a AUTHENTICATE PLAIN\r\n", "AAAAAAAAAAAAAAAx{3+}\r\nb NOOP\r\n")
 	requests, _ = readRequests(IMAP{}, w, fullOffer["imap"])
 	if want := "+ \r\na BAD Invalid SASL response.\r\nb OK NOOP completed.\r\n"; len(requests) > 0 || w.out.String() != want {
-		t.Errorf("heard %q, said %q", requests, w.out.String())
+		t.Errorf("read %q, wrote %q", requests, w.out.String())
 	}
 
 	w = peerSendsParts("USER user\r\n", "PASS victim\r\n")
 	requests, _ = readRequests(POP3{}, w, fullOffer["pop3"])
 	if len(requests) != 1 || requests[0] != `USER PLAIN as user: "\x00user\x00victim"` {
-		t.Errorf("heard %q", requests)
+		t.Errorf("read %q", requests)
 	}
 }
 
-// TestAskedIsRemembered until TLS makes the list obsolete.
-func TestAskedIsRemembered(t *testing.T) {
+// TestCapabilitySentIsKept until TLS makes the list obsolete.
+func TestCapabilitySentIsKept(t *testing.T) {
 	c := NewConn(peerSends("a NOOP\r\nb LOGOUT\r\n"))
 	IMAP{}.ReadRequest(c, Offer{})
 	if c.sentCapabilities {
-		t.Error("nobody has asked")
+		t.Error("CAPABILITY has not been sent")
 	}
 	c.Restart(peerSends("a CAPABILITY\r\nb LOGOUT\r\n"))
 	IMAP{}.ReadRequest(c, Offer{})
 	if !c.sentCapabilities {
-		t.Error("the client has asked")
+		t.Error("CAPABILITY has been sent")
 	}
 }
 
-// TestStrikesInARow: IMAP never forgives, POP3 does, and neither forgets between
-// two logins.
-func TestStrikesInARow(t *testing.T) {
+// TestBadCommandLimit: IMAP counts all bad commands, POP3 those in a row. Neither
+// resets the count at a login.
+func TestBadCommandLimit(t *testing.T) {
 	for p, in := range map[Protocol]string{
 		IMAP{}: "a ]\r\nb NOOP\r\nc ]\r\nd LOGIN u p\r\ne ]\r\n",
 		POP3{}: "X\r\nX\r\nCAPA\r\nX\r\nX\r\nUSER u\r\nPASS p\r\nX\r\nX\r\nX\r\n",
@@ -132,7 +133,16 @@ func TestStrikesInARow(t *testing.T) {
 		w := peerSends(in)
 		requests, err := readRequests(p, w, fullOffer[p.Name()])
 		if len(requests) != 1 || !errors.Is(err, ErrBadCommands) {
-			t.Errorf("%s: heard %q, %v", p.Name(), requests, err)
+			t.Errorf("%s: read %q, %v", p.Name(), requests, err)
 		}
+	}
+}
+
+// TestLiteralWithZeros: a size may have leading zeros. The literal must not run as a
+// command.
+func TestLiteralWithZeros(t *testing.T) {
+	requests, _ := readRequests(IMAP{}, peerSends("a LOGIN {000000000000000000014+}\r\nx LOGIN aa bbb\r\n\r\n"), fullOffer["imap"])
+	if len(requests) > 0 {
+		t.Errorf("read %q", requests)
 	}
 }

@@ -8,7 +8,7 @@ import (
 // tagChars is every octet of RFC 3501's tag, written out.
 const tagChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&',-./:;<=>?@[]^_`|}~"
 
-// TestScanOctets tries each octet where the grammar has an opinion on it.
+// TestScanOctets tries each octet in each element of the grammar.
 func TestScanOctets(t *testing.T) {
 	for i := range 256 {
 		c := string([]byte{byte(i)})
@@ -18,7 +18,7 @@ func TestScanOctets(t *testing.T) {
 			t.Errorf("octet %#x in a tag: %q, %v", i, got, err)
 		}
 		if got, _, err := scanAtom([]byte("A" + c + "B x")); (err == nil && len(got) == 3) != atom {
-			t.Errorf("octet %#x in a word: %q, %v", i, got, err)
+			t.Errorf("octet %#x in an atom: %q, %v", i, got, err)
 		}
 		value, _, err := scanQuoted([]byte(`"a` + c + `b"`))
 		if quoted := !strings.Contains("\x00\r\"\\", c); (string(value) == "a"+c+"b" && err == nil) != quoted && c != "\n" {
@@ -75,9 +75,9 @@ func TestScanTag(t *testing.T) {
 	}
 }
 
-func TestScanWord(t *testing.T) {
+func TestScanAtom(t *testing.T) {
 	tests := []struct {
-		in, word, args string
+		in, name, args string
 		ok             bool
 	}{
 		{"LOGIN a b", "LOGIN", "a b", true},
@@ -95,9 +95,9 @@ func TestScanWord(t *testing.T) {
 		{"LÖGIN", "", "", false},
 	}
 	for _, tt := range tests {
-		word, args, err := scanAtom([]byte(tt.in))
-		if word != tt.word || string(args) != tt.args || (err == nil) != tt.ok {
-			t.Errorf("%q: got %q, %q, %v", tt.in, word, args, err)
+		name, args, err := scanAtom([]byte(tt.in))
+		if name != tt.name || string(args) != tt.args || (err == nil) != tt.ok {
+			t.Errorf("%q: got %q, %q, %v", tt.in, name, args, err)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func imapStatus(status []byte) imap.StatusResponseType {
 	return imap.StatusResponseType(strings.ToUpper(string(kind)))
 }
 
-// imapTemporary are the response codes of a NO that says nothing about the
+// imapTemporary are the response codes of a NO that is not about the
 // credentials (RFC 5530). A NO with another code, or none, is a denial.
 var imapTemporary = []imap.ResponseCode{
 	imap.ResponseCodeUnavailable, imap.ResponseCodeInUse, imap.ResponseCodeLimit,

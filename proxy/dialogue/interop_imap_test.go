@@ -89,7 +89,7 @@ func (c *promptedClient) Next(challenge []byte) ([]byte, error) {
 }
 
 // checkGoIMAP logs in by go-imap's client, and checks what reached go-imap's
-// server and what the client was told.
+// server and what the client got.
 func checkGoIMAP(t testing.TB, b *backendServer, method, offer int, name, password string) {
 	t.Helper()
 	m, o := goIMAPMethods[method], Offer{TLS: true, Backend: goIMAPOffers[offer]}

@@ -12,7 +12,7 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// newPOP3Backend is a server that knows AUTH PLAIN.
+// newPOP3Backend is a server with AUTH PLAIN.
 func newPOP3Backend(t testing.TB) *backendServer {
 	t.Helper()
 	b := newBackendServer(t)
@@ -73,7 +73,7 @@ type pop3Client struct {
 
 // command sends a line and returns the line that answers it.
 func (c *pop3Client) command(line string) (string, error) {
-	if _, err := c.Conn.Write([]byte(line + "\r\n")); err != nil {
+	if _, err := c.Write([]byte(line + "\r\n")); err != nil {
 		return "", err
 	}
 	return c.reply()

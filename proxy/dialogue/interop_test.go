@@ -14,14 +14,14 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// The tests of this file put the package between implementations that others
-// wrote: go-imap's client and server, and go-sasl. Whatever name and password
-// they send must be read as sent, and must reach the backend as sent.
+// The interop tests put the package between independent implementations: go-imap's
+// client and server, and go-sasl. Every name and password must be read as the
+// client sent it, and must reach the backend unchanged.
 
 // credentials are what a backend receives.
 type credentials struct{ identity, name, password string }
 
-// login is one login through the proxy, and what each side made of it.
+// login is one login through the proxy, with the outcome on each side.
 type login struct {
 	request  Request     // as read from the client
 	readErr  error       // of ReadRequest
@@ -93,8 +93,8 @@ func connPair() (near, far net.Conn) {
 	return near, far
 }
 
-// through runs one login: client acts on its end of a connection to the proxy,
-// which replays what it reads to b.
+// through runs one login: client uses its end of a connection to the proxy, which
+// replays the request to b.
 func (b *backendServer) through(p Protocol, o Offer, client func(net.Conn) error) (l login) {
 	front, far := connPair()
 	var proxy sync.WaitGroup

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// TestPassword: the same password is the same however it is spelled, and none is
-// made out of what is not one.
+// TestPassword: Password is the same however it was sent, and nil where the
+// mechanism shows none.
 func TestPassword(t *testing.T) {
 	for _, tt := range []struct {
 		protocol Protocol
-		in, want string // want is empty where none is shown
+		in, want string // want is empty where the mechanism shows none
 	}{
 		{IMAP{}, "a LOGIN user pass|", "pass"},
 		{IMAP{}, `a LOGIN "user" "pass"|`, "pass"},
@@ -42,22 +42,22 @@ func TestPassword(t *testing.T) {
 		password := r.Password()
 		r.Response.Wipe()
 		if len(bytes.Trim(password, "\x00")) > 0 {
-			t.Errorf("%q: %q is left", tt.in, []byte(password))
+			t.Errorf("%q: %q is not wiped", tt.in, []byte(password))
 		}
 	}
 	if (Request{}).Password() != nil {
-		t.Error("no request has a password")
+		t.Error("the zero request has a password")
 	}
 }
 
-// TestAdmits: USER is where an account is turned away. PASS and AUTH are for
-// those who ask when a password has come, and so are all of IMAP's commands.
+// TestAdmits: only USER refuses an account that is not admitted. PASS, AUTH and the
+// commands of IMAP make a request with the password.
 func TestAdmits(t *testing.T) {
 	for _, tt := range []struct {
 		protocol Protocol
 		in       string
 		want     Kind
-		says     string
+		output   string
 	}{
 		{POP3{}, "USER good|PASS pass|", Login, "+OK|"},
 		{POP3{}, "USER bad|PASS pass|", NotAdmitted, ""},
@@ -69,8 +69,8 @@ func TestAdmits(t *testing.T) {
 		o := fullOffer[tt.protocol.Name()]
 		o.Admits = func(account string) bool { return account != "bad" }
 		r, err := tt.protocol.ReadRequest(NewConn(w), o)
-		if err != nil || r.Kind != tt.want || !strings.HasSuffix(w.out.String(), strings.ReplaceAll(tt.says, "|", "\r\n")) {
-			t.Errorf("%q: got %+v, %v, said %q", tt.in, r, err, w.out.String())
+		if err != nil || r.Kind != tt.want || !strings.HasSuffix(w.out.String(), strings.ReplaceAll(tt.output, "|", "\r\n")) {
+			t.Errorf("%q: got %+v, %v, wrote %q", tt.in, r, err, w.out.String())
 		}
 		if r.Kind == NotAdmitted && (r.Account != "bad" || r.Method != "USER" || r.HasResponse) {
 			t.Errorf("%q: got %+v", tt.in, r)

@@ -9,34 +9,33 @@ import (
 	"testing/iotest"
 )
 
-// errGone is what a wire gives whose peer has gone.
-var errClosed = errors.New("peer is gone")
+// errClosed is the error of a wire whose peer has closed.
+var errClosed = errors.New("peer has closed")
 
-// wire is one end of a connection whose peer said everything beforehand. It
-// keeps what the peer is told. Whatever else is done to it is a mistake of the
-// code under test.
+// wire is one end of a connection whose input is fixed. It keeps the output. Any
+// other use of it is a mistake of the code under test, and panics.
 type wire struct {
 	net.Conn
 	in     io.Reader
 	out    bytes.Buffer
-	writes int // how often it was written to
-	failAt int // the write from which on the peer is gone, from 1; 0 is never
+	writes int // so far
+	failAt int // the first write that fails, from 1; 0 is none
 }
 
-// said returns a wire whose peer says this, and then no more.
+// peerSends returns a wire whose peer sends this, and then closes.
 func peerSends(octets string) *wire { return &wire{in: strings.NewReader(octets)} }
 
-// dripped returns a wire whose peer says this one octet at a time.
+// peerSendsBytes returns a wire whose peer sends this one octet at a time.
 func peerSendsBytes(octets string) *wire {
 	return &wire{in: iotest.OneByteReader(strings.NewReader(octets))}
 }
 
-// pieces returns a wire whose peer says these one after the other, each only
-// when the one before has been read.
+// peerSendsParts returns a wire on which a part arrives when the one before has been
+// read.
 func peerSendsParts(octets ...string) *wire {
 	var readers []io.Reader
-	for _, piece := range octets {
-		readers = append(readers, strings.NewReader(piece))
+	for _, part := range octets {
+		readers = append(readers, strings.NewReader(part))
 	}
 	return &wire{in: io.MultiReader(readers...)}
 }
@@ -50,7 +49,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	return w.out.Write(p)
 }
 
-// whole is an offer in TLS, of a backend that can do all that is relayed.
+// fullOffer is an offer in TLS with all mechanisms that are relayed.
 var fullOffer = map[string]Offer{
 	"imap": {TLS: true, Backend: Capabilities{
 		"IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "AUTH=PLAIN", "AUTH=LOGIN", "AUTH=CRAM-MD5",
@@ -61,5 +60,5 @@ var fullOffer = map[string]Offer{
 	}},
 }
 
-// protocols are both, for what must hold in each of them.
+// protocols are both protocols.
 var protocols = []Protocol{IMAP{}, POP3{}}

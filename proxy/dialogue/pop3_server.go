@@ -87,7 +87,7 @@ func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
 	return e.backendFailed(badReply("login", nil))
 }
 
-// pop3Temporary are the response codes of an -ERR that says nothing about the
+// pop3Temporary are the response codes of an -ERR that is not about the
 // credentials, of SYS only the prefix. Any other -ERR is a denial.
 var pop3Temporary = []string{pop3System, pop3InUse, pop3LoginDelay}
 

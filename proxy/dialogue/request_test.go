@@ -21,8 +21,7 @@ func summary(r Request) string {
 	return s
 }
 
-// TestRequests holds Hear to what a client means, in whatever way it spells it.
-// In the input "|" ends a line.
+// TestRequests reads each way to write a request. In the input "|" ends a line.
 func TestRequests(t *testing.T) {
 	plain := func(method string) string { return method + ` PLAIN as user: "\x00user\x00pass"` }
 	tests := []struct {
@@ -83,7 +82,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestLongResponse: what a backend would hang up on, it does not get.
+// TestLongResponse: a response that is too long for backends is unfit.
 func TestLongResponse(t *testing.T) {
 	x := func(n int) string { return strings.Repeat("x", n) }
 	const empty, oauth = len("\x00user\x00"), len("user=user\x01\x01\x01")
@@ -103,8 +102,8 @@ func TestLongResponse(t *testing.T) {
 	}
 }
 
-// conversations go through all that Hear does and end in the middle of nothing.
-var conversations = map[string]string{
+// dialogues use all commands, and end between two of them.
+var dialogues = map[string]string{
 	"imap": "a CAPABILITY\r\nb ID (\"name\" {1}\r\nx {1+}\r\ny NIL)\r\nc ENABLE X\r\nd NOOP\r\n" +
 		"e LOGIN {4}\r\nuser {4+}\r\npass\r\nf AUTHENTICATE PLAIN\r\nAHVzZXIAcGFzcw==\r\n" +
 		"g AUTHENTICATE LOGIN\r\ndXNlcg==\r\ncGFzcw==\r\nh AUTHENTICATE PLAIN\r\n*\r\ni AUTHENTICATE FOO\r\n" +
@@ -113,8 +112,8 @@ var conversations = map[string]string{
 		"AUTH LOGIN\r\ndXNlcg==\r\ncGFzcw==\r\nAUTH PLAIN\r\n*\r\nAUTH FOO\r\nAUTH PLAIN =\r\nFOO\r\nQUIT\r\n",
 }
 
-// hearAll hears all that w's peer says, and returns the requests and the error
-// that ended the conversation.
+// readRequests reads until the dialogue ends, and returns the requests and the
+// error that ended it.
 func readRequests(p Protocol, w *wire, o Offer) (requests []string, err error) {
 	c := NewConn(w)
 	for {
@@ -126,11 +125,11 @@ func readRequests(p Protocol, w *wire, o Offer) (requests []string, err error) {
 	}
 }
 
-// TestClientGone cuts a conversation at every octet: what was answered until
-// then is answered alike, and no request is made of half a command.
-func TestClientGone(t *testing.T) {
+// TestClientCloses cuts a dialogue at every octet: the output until then is the same,
+// and part of a command makes no request.
+func TestClientCloses(t *testing.T) {
 	for _, p := range protocols {
-		in, o := conversations[p.Name()], fullOffer[p.Name()]
+		in, o := dialogues[p.Name()], fullOffer[p.Name()]
 		full := peerSends(in)
 		requests, err := readRequests(p, full, o)
 		if err != nil || len(requests) != 3 {
@@ -143,47 +142,47 @@ func TestClientGone(t *testing.T) {
 				t.Errorf("%s, after %q: got %v", p.Name(), in[:n], err)
 			}
 			if !bytes.HasPrefix(full.out.Bytes(), w.out.Bytes()) || strings.Count(in[:n], "\n") == 0 && w.writes > 0 {
-				t.Errorf("%s, after %q: said %q", p.Name(), in[:n], w.out.String())
+				t.Errorf("%s, after %q: wrote %q", p.Name(), in[:n], w.out.String())
 			}
 			for i := range got {
 				if got[i] != requests[i] {
-					t.Errorf("%s, after %q: heard %q", p.Name(), in[:n], got)
+					t.Errorf("%s, after %q: read %q", p.Name(), in[:n], got)
 				}
 			}
 		}
 	}
 }
 
-// TestClientDeaf ends a conversation at every write: Hear must not go on to talk
-// to a client that has gone, and must say what happened.
-func TestClientDeaf(t *testing.T) {
+// TestWriteFails fails every write in turn: ReadRequest must stop, and return the
+// error.
+func TestWriteFails(t *testing.T) {
 	for _, p := range protocols {
 		for _, o := range []Offer{fullOffer[p.Name()], {StartTLS: true}} {
-			in := conversations[p.Name()]
+			in := dialogues[p.Name()]
 			all := peerSends(in)
 			if _, err := readRequests(p, all, o); err != nil && !errors.Is(err, ErrBadCommands) {
 				t.Fatalf("%s: %v", p.Name(), err)
 			}
-			for gone := 1; gone <= all.writes; gone++ {
+			for n := 1; n <= all.writes; n++ {
 				w := peerSends(in)
-				w.failAt = gone
+				w.failAt = n
 				_, err := readRequests(p, w, o)
-				if !errors.Is(err, errClosed) && !errors.Is(err, ErrBadCommands) || w.writes != gone {
-					t.Errorf("%s, write %d: got %v after %d writes", p.Name(), gone, err, w.writes)
+				if !errors.Is(err, errClosed) && !errors.Is(err, ErrBadCommands) || w.writes != n {
+					t.Errorf("%s, write %d: got %v after %d writes", p.Name(), n, err, w.writes)
 				}
 			}
 		}
 	}
 }
 
-// TestHearEnds tries what ends a conversation, with the words it ends with.
-func TestHearEnds(t *testing.T) {
+// TestDialogueEnds tries what ends a dialogue, with the last line to the client.
+func TestDialogueEnds(t *testing.T) {
 	long := strings.Repeat("x", maxLine)
 	tests := []struct {
 		protocol Protocol
 		in       string
 		want     error
-		said     string // what the client is told last
+		last     string // line to the client
 	}{
 		{IMAP{}, "a ]\r\nb ]\r\nc ]\r\n", ErrBadCommands, "* BYE Too many invalid commands.\r\n"},
 		{IMAP{}, long, ErrTooLong, "* BYE Line or literal too long.\r\n"},
@@ -204,13 +203,13 @@ func TestHearEnds(t *testing.T) {
 		o.StartTLS = true
 		w := peerSends(tt.in)
 		_, err := readRequests(tt.protocol, w, o)
-		if got := w.out.String(); !errors.Is(err, tt.want) || !strings.HasSuffix(got, tt.said) || tt.said == "" && got != "" {
-			t.Errorf("%s %.40q: got %v, said %q", tt.protocol.Name(), tt.in, err, got)
+		if got := w.out.String(); !errors.Is(err, tt.want) || !strings.HasSuffix(got, tt.last) || tt.last == "" && got != "" {
+			t.Errorf("%s %.40q: got %v, wrote %q", tt.protocol.Name(), tt.in, err, got)
 		}
 	}
 }
 
-func TestForeign(t *testing.T) {
+func TestOtherProtocol(t *testing.T) {
 	tests := []struct {
 		line string
 		want bool
@@ -233,7 +232,7 @@ func TestForeign(t *testing.T) {
 		{"GET", false},
 		{"PROXY NOOP", false},
 		{"PROXY", false},
-		{"get / HTTP/1.1", false}, // no browser writes it so
+		{"get / HTTP/1.1", false}, // browsers use upper case
 		{"GETS / HTTP/1.1", false},
 		{"a LOGIN / HTTP/1.1", false},
 		{" GET / HTTP/1.1", false},

@@ -2,7 +2,7 @@ package dialogue
 
 import "testing"
 
-// The replies are those of servers in the field, as they send them.
+// TestIMAPResult has replies as real servers send them.
 func TestIMAPResult(t *testing.T) {
 	tests := []struct {
 		status string
@@ -45,7 +45,7 @@ func TestIMAPResult(t *testing.T) {
 		{"NO LOGIN failed.", Denied},
 		{"NO AUTHENTICATE failed.", Denied},
 		{"BAD User is authenticated but not connected.", Unavailable},
-		// in any case, and only where they belong
+		// in upper or lower case, and only in their place
 		{"ok", Accepted},
 		{"no [unavailable] later", Unavailable},
 		{"No", Denied},
@@ -97,7 +97,7 @@ func TestPOP3Result(t *testing.T) {
 		{"-ERR [SYS/PERM] Your account is not enabled for POP access.", Unavailable},
 		{"+OK User successfully logged on.", Accepted},
 		{"-ERR Logon failure: unknown user name or bad password.", Denied},
-		// in any case, and only where they belong
+		// in upper or lower case, and only in their place
 		{"+OK", Accepted},
 		{"-ERR", Denied},
 		{"-ERR ", Denied},
@@ -131,5 +131,13 @@ func TestIMAPCode(t *testing.T) {
 		if got := imapCode([]byte(tt.line), "CAPABILITY"); got != tt.want {
 			t.Errorf("%q: got %q", tt.line, got)
 		}
+	}
+}
+
+// TestUnknownMechanismIsVoid: Dovecot's answer to an unsupported mechanism is not
+// about the credentials.
+func TestUnknownMechanismIsVoid(t *testing.T) {
+	if got := imapResult([]byte("NO [ALERT] Unsupported authentication mechanism.")); got != Unavailable {
+		t.Errorf("got %d", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// Each name function is held to what its mechanism allows; ok false is errResponse.
+// TestUsers tests the functions that find the user name; ok false is errResponse.
 func TestUsers(t *testing.T) {
 	type row struct {
 		message, user string
@@ -25,7 +25,7 @@ func TestUsers(t *testing.T) {
 			{"\x00user\x00", "user", true},
 			{"\x00\x00pass", "", true},
 			{"\x00\x00", "", true},
-			{"\x00us\r\ner\x00pass", "us\r\ner", true}, // for unfitName to see
+			{"\x00us\r\ner\x00pass", "us\r\ner", true}, // unfitName rejects it
 			{"", "", false},
 			{"user", "", false},
 			{"\x00user", "", false},
@@ -56,7 +56,7 @@ func TestUsers(t *testing.T) {
 			{"n,a=,", "", true},
 			{"n,a=a=2Cb=3Dc,", "a,b=c", true},
 			{"n,a=u,x,y,z", "u", true},
-			{"p=tls-exporter,a=u,", "", false}, // channel binding cannot pass
+			{"p=tls-exporter,a=u,", "", false}, // no channel binding through a proxy
 			{"", "", false},
 			{"n", "", false},
 			{"n,a=u", "", false},
@@ -92,7 +92,7 @@ func TestUsers(t *testing.T) {
 			{"", "", true},
 			{"user", "user", true},
 		},
-		"CRAM-MD5": { // the gate sees it only after the challenge
+		"CRAM-MD5": { // sent only after the challenge
 			{"user 0123456789abcdef0123456789abcdef", "user", true},
 			{"us er 0123", "us er", true},
 			{" 0123", "", true},
@@ -122,7 +122,7 @@ func TestGS2Name(t *testing.T) {
 		{"user", "user", true},
 		{"=2C", ",", true},
 		{"=3D", "=", true},
-		{"=3D2C", "=2C", true}, // undone once, not twice
+		{"=3D2C", "=2C", true}, // decoded once, not twice
 		{"=2C=3D=2C", ",=,", true},
 		{"a=3D=3Db", "a==b", true},
 		{"=", "", false},
@@ -206,7 +206,7 @@ func TestDecodeBase64(t *testing.T) {
 		{"A\tAE", "", false},
 		{"AA\x00E", "", false},
 		{"AAE\xff", "", false},
-		{"\rAAEC", "", false}, // encoding/base64 reads over these
+		{"\rAAEC", "", false}, // encoding/base64 ignores these
 		{"AA\rEC", "", false},
 		{"AAEC\r", "", false},
 		{"AA\nEC", "", false},
@@ -219,7 +219,7 @@ func TestDecodeBase64(t *testing.T) {
 			t.Errorf("%q: got %q, %v", tt.in, []byte(got), err)
 		}
 		if tt.ok && got == nil {
-			t.Errorf("%q: an empty message must not be nil, which is none", tt.in)
+			t.Errorf("%q: an empty message is nil, which means no message", tt.in)
 		}
 	}
 }
@@ -229,19 +229,23 @@ func TestStart(t *testing.T) {
 		backend := peerSends("")
 		e := exchange{up: NewConn(backend), r: Request{Mechanism: sasl.Plain, Response: Secret(in), HasResponse: true}}
 		if err := e.start("AUTH"); err != nil || backend.out.String() != "AUTH PLAIN"+want+"\r\n" {
-			t.Errorf("%q: said %q, %v", in, backend.out.String(), err)
+			t.Errorf("%q: wrote %q, %v", in, backend.out.String(), err)
 		}
 	}
 }
 
+// TestPlainMessage compares the message with that of go-sasl's client.
 func TestPlainMessage(t *testing.T) {
-	if message := plainMessage("user", []byte("pass")); string(message) != "\x00user\x00pass" {
-		t.Errorf("got %q", []byte(message))
+	for _, password := range []string{"pass", "", "p\x00w", "\xff"} {
+		want, err := plainOf("user", password)
+		if message := plainMessage("user", []byte(password)); string(message) != want || err != nil {
+			t.Errorf("got %q, want %q, error %v", []byte(message), want, err)
+		}
 	}
 }
 
-// TestMechanisms says of every mechanism how it is treated: one that shows the
-// secret and is not on this list would travel in clear text.
+// TestMechanisms lists how each mechanism is treated. One that shows the secret and
+// is not in showsSecret would be allowed in clear text.
 func TestMechanisms(t *testing.T) {
 	shows := []string{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}
 	hides := []string{"CRAM-MD5", "DIGEST-MD5", "NTLM", "GSSAPI", "SCRAM-SHA-1", "SCRAM-SHA-256", sasl.External}
@@ -250,7 +254,15 @@ func TestMechanisms(t *testing.T) {
 			t.Errorf("%s shows the secret: %v", m, got)
 		}
 		if got := failsByChallenge(m); got != strings.Contains(m, "OAUTH") {
-			t.Errorf("%s fails in rounds: %v", m, got)
+			t.Errorf("%s fails by challenge: %v", m, got)
 		}
+	}
+}
+
+// TestSCRAMAuthorizationID: the identity to act for must be fit in SCRAM as in PLAIN.
+func TestSCRAMAuthorizationID(t *testing.T) {
+	c := NewConn(peerSends("a AUTHENTICATE SCRAM-SHA-256 " + b64("n,a=bo\r\nss,n=user,r=nonce") + "\r\n"))
+	if r, err := (IMAP{}).ReadRequest(c, fullOffer["imap"]); err == nil && !r.Unfit {
+		t.Errorf("read %s", summary(r))
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"postern/proxy/standin"
 )
 
-// offers is what the scripts' backends have told about themselves.
+// offers are the capabilities of the scripts' backends.
 var listenerOffers = map[string]dialogue.Capabilities{
 	"imap": {
 		"IMAP4rev1", "SASL-IR", "LOGIN-REFERRALS", "LITERAL+", "ID", "ENABLE", "STARTTLS", "AUTH=PLAIN", "AUTH=LOGIN",
@@ -25,8 +25,8 @@ var listenerOffers = map[string]dialogue.Capabilities{
 	},
 }
 
-// gate is the least that can stand between a client and its backend: no limiter
-// and no relay, only the dialogue.
+// testProxy connects a client and its backend by the dialogue alone, without a
+// limiter.
 type testProxy struct {
 	protocol dialogue.Protocol
 	offer    dialogue.Offer
@@ -34,54 +34,54 @@ type testProxy struct {
 	dial     func() (net.Conn, error)
 }
 
-// talk holds the dialogue with a client until it is in or has left, and returns
-// what it was told last. It closes client.
-func (g testProxy) serve(client net.Conn) error {
+// serve runs the dialogue with a client until it is logged in or has closed, and
+// returns the error that ended it. It closes client.
+func (p testProxy) serve(client net.Conn) error {
 	defer client.Close()
 	c := dialogue.NewConn(client)
-	defer func() { c.Close() }() // TLS says goodbye
-	if g.offer.TLS {
-		c.Restart(tls.Server(client, g.tls))
+	defer func() { c.Close() }() // sends TLS's close_notify
+	if p.offer.TLS {
+		c.Restart(tls.Server(client, p.tls))
 	}
-	if err := g.protocol.Greet(c, g.offer); err != nil {
+	if err := p.protocol.Greet(c, p.offer); err != nil {
 		return err
 	}
 	for {
-		r, err := g.protocol.ReadRequest(c, g.offer)
+		r, err := p.protocol.ReadRequest(c, p.offer)
 		switch {
 		case err != nil || r.Kind == dialogue.Logout:
 			return err
 		case r.Kind == dialogue.StartTLS:
-			if err := g.protocol.Answer(c, r, dialogue.AnswerTLS); err != nil {
+			if err := p.protocol.Answer(c, r, dialogue.AnswerTLS); err != nil {
 				return err
 			}
-			c.Restart(tls.Server(client, g.tls))
-			g.offer.TLS, g.offer.StartTLS = true, false
+			c.Restart(tls.Server(client, p.tls))
+			p.offer.TLS, p.offer.StartTLS = true, false
 			continue
 		}
-		if again, err := g.login(c, r); !again {
+		if again, err := p.login(c, r); !again {
 			return err
 		}
 	}
 }
 
-// login replays one request, and says whether the client may try again.
-func (g testProxy) login(c *dialogue.Conn, r dialogue.Request) (again bool, err error) {
+// login replays one request, and reports whether the client may try again.
+func (p testProxy) login(c *dialogue.Conn, r dialogue.Request) (again bool, err error) {
 	if r.Unfit {
-		return true, g.protocol.Answer(c, r, dialogue.AnswerDenied)
+		return true, p.protocol.Answer(c, r, dialogue.AnswerDenied)
 	}
-	conn, err := g.dial()
+	conn, err := p.dial()
 	if err != nil {
 		return false, err
 	}
 	defer conn.Close()
 	up := dialogue.NewConn(conn)
-	if err := g.protocol.ReadGreeting(up, nil); err != nil {
+	if err := p.protocol.ReadGreeting(up, nil); err != nil {
 		return false, err
 	}
-	reply, err := g.protocol.Login(up, c, r)
+	reply, err := p.protocol.Login(up, c, r)
 	if err != nil {
-		return false, g.protocol.Answer(c, r, dialogue.AnswerBusy)
+		return false, p.protocol.Answer(c, r, dialogue.AnswerBusy)
 	}
 	if _, err := c.Write(reply.Raw); err != nil {
 		return false, err
@@ -92,7 +92,7 @@ func (g testProxy) login(c *dialogue.Conn, r dialogue.Request) (again bool, err 
 	return reply.Result == dialogue.Denied || reply.Result == dialogue.Cancelled, nil
 }
 
-// relay copies both ways until either side has said its last word.
+// relay copies both ways until either side closes.
 func relay(c, up *dialogue.Conn) {
 	done := make(chan struct{}, 2)
 	copyAll := func(dst, src *dialogue.Conn) {
@@ -114,7 +114,7 @@ func relay(c, up *dialogue.Conn) {
 }
 
 // TestScripts plays every scripted dialogue through the parser and the replay
-// alone. Package proxy plays the same ones through the whole gate.
+// alone. Package proxy plays the same ones through the whole proxy.
 func TestScripts(t *testing.T) {
 	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
@@ -137,12 +137,12 @@ func TestScripts(t *testing.T) {
 		for _, script := range scripts {
 			t.Run(script.Name, func(t *testing.T) {
 				t.Parallel()
-				door := script.Listener
+				listener := script.Listener
 				backend := listen(t)
-				g := testProxy{
-					protocol: protocols[door.Protocol],
+				p := testProxy{
+					protocol: protocols[listener.Protocol],
 					offer: dialogue.Offer{
-						TLS: door.TLS, StartTLS: !door.TLS, Cleartext: door.Cleartext, Backend: listenerOffers[door.Protocol],
+						TLS: listener.TLS, StartTLS: !listener.TLS, Cleartext: listener.Cleartext, Backend: listenerOffers[listener.Protocol],
 					},
 					tls:  cert.Server(),
 					dial: func() (net.Conn, error) { return net.Dial("tcp", backend.Addr().String()) },
@@ -152,7 +152,7 @@ func TestScripts(t *testing.T) {
 				go func() {
 					conn, err := front.Accept()
 					if err == nil {
-						err = g.serve(conn)
+						err = p.serve(conn)
 					}
 					ended <- err
 				}()

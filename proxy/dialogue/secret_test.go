@@ -3,13 +3,15 @@ package dialogue
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 )
 
-// shows says in which spelling a text shows the password, if it does.
+// spelledIn returns the spelling in which a text shows the password, empty if it
+// does not.
 func spelledIn(text string) string {
 	const password = "hunter2"
 	for _, spelling := range []string{
@@ -55,6 +57,24 @@ func TestWipe(t *testing.T) {
 	alias := secret[:3]
 	secret.Wipe()
 	if !bytes.Equal(secret, make([]byte, 7)) || !bytes.Equal(alias, make([]byte, 3)) {
-		t.Errorf("%d octets are left", len(bytes.Trim(secret, "\x00")))
+		t.Errorf("%d octets are not wiped", len(bytes.Trim(secret, "\x00")))
+	}
+}
+
+// TestSecretInsideOthers: a Secret is hidden from every verb, and inside other values.
+func TestSecretInsideOthers(t *testing.T) {
+	secret := Secret("hunter2")
+	for format, octet := range map[string]string{"%d": "104 117", "%b": "1101000", "%o": "150", "%c": "h u n", "%U": "U+0068"} {
+		for _, v := range []any{secret, Request{Response: secret}} {
+			if s := fmt.Sprintf(format, v); bytes.Contains([]byte(s), []byte(octet)) {
+				t.Errorf("%s: %s", format, s)
+			}
+		}
+	}
+	var out bytes.Buffer
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "r", Request{Response: secret}, "s", []Secret{secret})
+	j, _ := json.Marshal(Request{Response: secret})
+	if spelledIn(out.String()) != "" || spelledIn(string(j)) != "" {
+		t.Errorf("%s %s", out.String(), j)
 	}
 }

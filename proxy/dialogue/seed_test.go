@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-// seed is what one scripted dialogue has in it for a fuzz target.
+// seed is the input of one scripted dialogue, for fuzz targets.
 type seed struct {
 	protocol string
-	offer    int    // index into offers
-	client   string // all that the client says
-	response string // what it says once a backend plays a part
-	backend  string // all that the backend says
+	offer    int    // index into listenerOffers
+	client   string // all octets of the client
+	response string // those after the backend's first step
+	backend  string // all octets of the backend
 }
 
-// offers are the states a door can be in.
+// listenerOffers are the states of a connection by kind of listener.
 var listenerOffers = []Offer{{}, {StartTLS: true}, {StartTLS: true, Cleartext: true}, {TLS: true}}
 
-// doors finds the state a script begins in.
+// listenerStates are indexes into listenerOffers by a script's listener.
 var listenerStates = map[string]int{"clear": 1, "clear cleartext": 2, "tls": 3}
 
 // seeds reads the scripted dialogues of a protocol.
@@ -66,8 +66,8 @@ func readSeed(script string) (s seed) {
 
 var brace = regexp.MustCompile(`\{(plain|b64|repeat):([^}]*)\}`)
 
-// octets makes a text of a script into what is said: nearly as mailtest does,
-// which is enough for a seed.
+// octets makes the octets of a text in a script: nearly as mailtest does, which is
+// enough for a seed.
 func octets(text string) string {
 	text, open := strings.CutSuffix(text, `\c`)
 	text = brace.ReplaceAllStringFunc(text, func(b string) string {
@@ -88,7 +88,7 @@ func octets(text string) string {
 	return unescaped(text) + "\r\n"
 }
 
-// unescaped undoes the escapes of a script.
+// unescaped decodes the escapes of a script.
 func unescaped(text string) string {
 	quoted := strings.NewReplacer(`\\`, `\\`, `\0`, `\x00`, `"`, `\"`).Replace(text)
 	if s, err := strconv.Unquote(`"` + quoted + `"`); err == nil {
