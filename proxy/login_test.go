@@ -249,7 +249,7 @@ type spying struct {
 	see func(dialogue.Request)
 }
 
-func (p spying) Hear(c *dialogue.Conn, o dialogue.Offer) (dialogue.Request, error) {
+func (p spying) ReadRequest(c *dialogue.Conn, o dialogue.Offer) (dialogue.Request, error) {
 	r, err := p.Protocol.ReadRequest(c, o)
 	if err == nil {
 		p.see(r)

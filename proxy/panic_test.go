@@ -27,8 +27,8 @@ func (f faulty) Greet(c *dialogue.Conn, o dialogue.Offer) error {
 	return f.Protocol.Greet(c, o)
 }
 
-func (f faulty) Hear(c *dialogue.Conn, o dialogue.Offer) (dialogue.Request, error) {
-	f.trip("Hear")
+func (f faulty) ReadRequest(c *dialogue.Conn, o dialogue.Offer) (dialogue.Request, error) {
+	f.trip("ReadRequest")
 	return f.Protocol.ReadRequest(c, o)
 }
 
@@ -37,8 +37,8 @@ func (f faulty) Answer(c *dialogue.Conn, r dialogue.Request, a dialogue.Answer) 
 	return f.Protocol.Answer(c, r, a)
 }
 
-func (f faulty) Welcome(up *dialogue.Conn, upgrade func() error) error {
-	f.trip("Welcome")
+func (f faulty) ReadGreeting(up *dialogue.Conn, upgrade func() error) error {
+	f.trip("ReadGreeting")
 	return f.Protocol.ReadGreeting(up, upgrade)
 }
 
@@ -51,7 +51,7 @@ func (f faulty) Login(up, c *dialogue.Conn, r dialogue.Request) (dialogue.Reply,
 // no other. Nothing is left that the connection held.
 func TestPanic(t *testing.T) {
 	for method, room := range map[string]Step{
-		"Greet": StepDialogue, "Hear": StepDialogue, "Answer": StepVerdict, "Welcome": StepDial, "Login": StepReplay,
+		"Greet": StepDialogue, "ReadRequest": StepDialogue, "Answer": StepVerdict, "ReadGreeting": StepDial, "Login": StepReplay,
 	} {
 		for _, d := range []Listener{imapDoor, imapsDoor} {
 			t.Run(method+" "+d.Name, func(t *testing.T) {
