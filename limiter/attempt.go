@@ -7,15 +7,15 @@ import (
 
 // An Attempt is one login a client asks for.
 type Attempt struct {
-	Addr       netip.Addr // where the client is
-	Account    string     // the user name it gave; empty if it has given none yet, and then no rule about accounts applies
-	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if none was shown
+	Addr       netip.Addr // of the client
+	Account    string     // the user name as sent; empty if there is none yet, and then no rule about accounts applies
+	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if no secret was shown
 }
 
-// A subject is an attempt as the rules see it.
+// A subject is an attempt as the rules see it: the entries it is charged to and what is known of it.
 type subject struct {
 	network      netip.Prefix
-	keys         [kinds]key // of what it falls into; zero where it does not
+	keys         [kindCount]key // of the entries it is charged to; zero where there is none
 	fingerprints fingerprints
 	trust        trust
 	exempt       bool
@@ -25,60 +25,61 @@ type subject struct {
 func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	source := Source(a.Addr)
 	s := subject{network: Network(a.Addr), exempt: r.exempts(a.Addr)}
-	s.keys[ofSource] = l.hasher.block(ofSource, source)
-	s.keys[ofNetwork] = l.hasher.block(ofNetwork, s.network)
+	s.keys[kindSource] = l.hasher.block(kindSource, source)
+	s.keys[kindNetwork] = l.hasher.block(kindNetwork, s.network)
 	if a.Account == "" {
 		return s
 	}
 	account := l.hasher.account(a.Account)
-	s.keys[ofAccount] = account
-	s.fingerprints.credential = credentialMark(a.Credential)
-	if !s.exempt { // many share a webmail's address: it says nothing of an account
-		s.fingerprints.source, s.fingerprints.network = blockMark(s.keys[ofSource]), blockMark(s.keys[ofNetwork])
+	s.keys[kindAccount] = account
+	s.fingerprints.credential = credentialFingerprint(a.Credential)
+	if !s.exempt { // many users share the address of a webmail server: it says nothing about an account
+		s.fingerprints.source = blockFingerprint(s.keys[kindSource])
+		s.fingerprints.network = blockFingerprint(s.keys[kindNetwork])
 	}
-	s.trust = l.known.look(account, s.fingerprints, keptFor(t, r.KnownTTL))
-	s.keys[ofPair] = l.hasher.pair(ofPair, account, source, Credential{})
-	if s.pairOfNetwork() {
-		s.keys[ofPair] = l.hasher.pair(ofPair, account, s.network, Credential{})
+	s.trust = l.known.lookup(account, s.fingerprints, validityAt(t, r.KnownTTL))
+	s.keys[kindPair] = l.hasher.pair(kindPair, account, source, Credential{})
+	if s.sharesNetworkPair() {
+		s.keys[kindPair] = l.hasher.pair(kindPair, account, s.network, Credential{})
 	}
 	if s.trust.known() {
-		s.keys[ofUse] = l.hasher.pair(ofUse, account, source, Credential{})
+		s.keys[kindUse] = l.hasher.pair(kindUse, account, source, Credential{})
 	}
 	if a.Credential.shown() && r.RepeatTTL > 0 {
-		s.keys[ofRepeat] = l.hasher.pair(ofRepeat, account, source, a.Credential)
+		s.keys[kindRepeat] = l.hasher.pair(kindRepeat, account, source, a.Credential)
 	}
 	return s
 }
 
 // applies reports whether the rule about denials of kind k applies to s.
 //
-// Known by credential, there is nothing to guess. Known by address, an attempt with another credential may be the owner
-// who mistypes, or a neighbour who guesses: attacks from elsewhere must not slow it, and its own guesses count. If it is
-// the network that is known, all sources in it share one pair, so that a neighbour gains nothing by hopping through it.
+// An attempt known by credential guesses nothing. An attempt known by address with another credential may be the owner
+// who mistypes, or a neighbour who guesses: attacks from elsewhere must not slow it, and its own denials count. If only
+// the network is known, all sources in it share one pair, so that a neighbour gains nothing by changing addresses.
 func (s *subject) applies(k kind) bool {
 	switch {
 	case s.trust.credential, s.keys[k] == key{}:
 		return false
 	case s.exempt:
-		return k == ofAccount
+		return k == kindAccount
 	case s.trust.known():
-		return k == ofSource || k == ofPair
+		return k == kindSource || k == kindPair
 	}
 	return true
 }
 
-// pairOfNetwork reports whether it does.
-func (s *subject) pairOfNetwork() bool {
+// sharesNetworkPair reports whether s uses the pair of its network instead of the pair of its source.
+func (s *subject) sharesNetworkPair() bool {
 	return s.trust.network && !s.trust.source
 }
 
-// order returns the place of s among others, before anything is known of where it comes from.
+// priority returns the priority of s before penalties are taken into account.
 func (s *subject) priority() Priority {
 	if s.trust.known() {
-		return Priority{class: priorityKnown}
+		return Priority{class: classKnown}
 	}
-	if s.exempt { // each account behind a webmail is one of its own
-		return Priority{class: unpenalized, flow: s.keys[ofAccount]}
+	if s.exempt { // each account behind a webmail server is a flow of its own
+		return Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
 	}
-	return Priority{class: unpenalized, flow: s.keys[ofNetwork]}
+	return Priority{class: classUnpenalized, flow: s.keys[kindNetwork]}
 }

@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// forever is a policy that decides by every rule and never refuses, so that every iteration goes all the way.
-func forever() Policy {
-	p, r := site(), Rate{maxTokens, 100 * time.Millisecond} // callers may be some milliseconds apart
+// unlimitedPolicy returns a policy under which every rule applies and none refuses, so that every iteration runs all
+// steps.
+func unlimitedPolicy() Policy {
+	p, r := defaultPolicy(), Rate{maxTokens, 100 * time.Millisecond} // goroutines may be some milliseconds apart
 	p.Connect, p.Open, p.OpenPrelogin = r, 1<<30, 1<<30
 	p.Source, p.Network, p.Pair, p.Account, p.Global = r, r, r, r, r
 	p.TableMax = 4_000_000
@@ -26,10 +27,10 @@ func stranger(i int) netip.Addr {
 	return netip.AddrFrom16(six)
 }
 
-// crowd is many who log in again and again.
-type crowd []Attempt
+// clients are many clients that log in again and again.
+type clients []Attempt
 
-func newCrowd(l *Limiter, n int) (c crowd) {
+func newClients(l *Limiter, n int) (c clients) {
 	for i := range n {
 		a := Attempt{Addr: stranger(i), Account: fmt.Sprintf("user%d@example.org", i)}
 		a.Credential = l.Credential(a.Account, []byte("secret"))
@@ -38,22 +39,22 @@ func newCrowd(l *Limiter, n int) (c crowd) {
 	return c
 }
 
-// logIn takes one attempt all the way.
+// logIn runs all steps of one attempt.
 func logIn(l *Limiter, t time.Time, a Attempt, o Outcome) {
 	k := l.Ask(t, a)
 	k.Enter(t, nil)
 	k.Settle(t, o)
 }
 
-// BenchmarkAttempt is one login from Ask through Enter to Settle on a warm table of 10,000 clients: of strangers who are
-// denied with ever the same password and with another each time, of known ones who are accepted, and of one who is
-// refused.
+// BenchmarkAttempt measures one login from Ask through Enter to Settle on a table that has 10,000 clients: known ones
+// that are accepted; strangers that are denied with the same password, without a secret, and with another password each
+// time; and strangers that are refused.
 func BenchmarkAttempt(b *testing.B) {
 	const clients = 10_000
 	run := func(name string, p Policy, o Outcome, change func(*Attempt, int)) {
 		b.Run(name, func(b *testing.B) {
 			l, t := newLimiter(b, p), start
-			c := newCrowd(l, clients)
+			c := newClients(l, clients)
 			for i := range c {
 				logIn(l, t, c[i], o)
 			}
@@ -67,7 +68,7 @@ func BenchmarkAttempt(b *testing.B) {
 			}
 		})
 	}
-	p := forever()
+	p := unlimitedPolicy()
 	run("known", p, Accepted, func(*Attempt, int) {})
 	run("repeat", p, Denied, func(*Attempt, int) {})
 	run("stranger", p, Denied, func(a *Attempt, _ int) { a.Credential = Credential{} })
@@ -76,25 +77,25 @@ func BenchmarkAttempt(b *testing.B) {
 	run("refused", p, Denied, func(a *Attempt, _ int) { a.Credential = Credential{} })
 }
 
-// BenchmarkAttemptParallel is the same with one and with eight callers at once; ns/op is the time from one to the next
-// of all of them.
+// BenchmarkAttemptParallel measures the same from one and from eight goroutines at once; ns/op is the time from one
+// attempt to the next, whatever its goroutine.
 func BenchmarkAttemptParallel(b *testing.B) {
-	for _, callers := range []int{1, 8} {
-		b.Run(fmt.Sprint(callers), func(b *testing.B) {
-			l := newLimiter(b, forever())
-			c := newCrowd(l, 10_000)
+	for _, goroutines := range []int{1, 8} {
+		b.Run(fmt.Sprint(goroutines), func(b *testing.B) {
+			l := newLimiter(b, unlimitedPolicy())
+			c := newClients(l, 10_000)
 			for i := range c {
 				logIn(l, start, c[i], Accepted)
 			}
-			before := runtime.GOMAXPROCS(min(callers, runtime.NumCPU()))
+			before := runtime.GOMAXPROCS(min(goroutines, runtime.NumCPU()))
 			defer runtime.GOMAXPROCS(before)
-			b.SetParallelism(max(1, callers/runtime.GOMAXPROCS(0)))
+			b.SetParallelism(max(1, goroutines/runtime.GOMAXPROCS(0)))
 			b.ReportAllocs()
 			begun := time.Now()
 			b.ResetTimer()
-			var caller atomic.Int64
+			var goroutine atomic.Int64
 			b.RunParallel(func(pb *testing.PB) {
-				for i := int(caller.Add(1)) * 1000; pb.Next(); i++ {
+				for i := int(goroutine.Add(1)) * 1000; pb.Next(); i++ {
 					logIn(l, start.Add(time.Minute+time.Since(begun)), c[i%len(c)], Accepted)
 				}
 			})
@@ -103,7 +104,7 @@ func BenchmarkAttemptParallel(b *testing.B) {
 }
 
 func BenchmarkConnect(b *testing.B) {
-	l, t, i := newLimiter(b, forever()), start, 0
+	l, t, i := newLimiter(b, unlimitedPolicy()), start, 0
 	b.ReportAllocs()
 	for b.Loop() {
 		t, i = t.Add(time.Microsecond), i+1
@@ -113,21 +114,21 @@ func BenchmarkConnect(b *testing.B) {
 }
 
 func BenchmarkCredential(b *testing.B) {
-	l, secret := newLimiter(b, site()), []byte("correct horse battery staple")
+	l, secret := newLimiter(b, defaultPolicy()), []byte("correct horse battery staple")
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Credential("alice@example.org", secret)
 	}
 }
 
-// BenchmarkMillionSources has a million sources guess once, each another account, and reports what a table of them
-// weighs, all their buckets included, and what one more attempt costs then.
+// BenchmarkMillionSources lets a million sources guess once and reports the memory of their buckets and the time of one
+// more attempt.
 func BenchmarkMillionSources(b *testing.B) {
 	const sources = 1_000_000
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	p := forever()
+	p := unlimitedPolicy()
 	p.Source, p.Network = Rate{10, time.Hour}, Rate{100, time.Hour}
 	p.Pair, p.Account, p.Global = Rate{}, Rate{}, Rate{}
 	l := newLimiter(b, p)
@@ -143,8 +144,8 @@ func BenchmarkMillionSources(b *testing.B) {
 		i++
 		logIn(l, start, Attempt{Addr: stranger(i)}, Denied)
 	}
-	weight := float64(after.HeapAlloc - before.HeapAlloc)
-	b.ReportMetric(weight/1e6, "MB")
-	b.ReportMetric(weight/entries, "B/bucket")
+	memory := float64(after.HeapAlloc - before.HeapAlloc)
+	b.ReportMetric(memory/1e6, "MB")
+	b.ReportMetric(memory/entries, "B/bucket")
 	runtime.KeepAlive(l)
 }

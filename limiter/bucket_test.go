@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// start is when every statement begins.
+// start is the time 0s of every script.
 var start = time.Date(2022, 3, 29, 12, 0, 0, 0, time.UTC)
 
-// now returns the moment d after start, as a limiter tells it that was first told the time at start.
+// now returns the time d after start, as ticks of a limiter that was first used at start.
 func now(d string) ticks {
-	return new(origin).ticks(start).add(at(d).Sub(start))
+	return new(epoch).ticks(start).add(at(d).Sub(start))
 }
 
 // at returns the time d after start, for d in the form of [time.ParseDuration].
@@ -23,31 +23,31 @@ func at(d string) time.Time {
 	return start.Add(after)
 }
 
-// A posting is one line of a bucket's statement: what is done at a time, and what is spent after it.
-type posting struct {
+// A bucketStep is one use of a bucket at a time, and how many tokens must be spent after it.
+type bucketStep struct {
 	at    string
 	do    string
 	spent int
 }
 
-func play(t *testing.T, b *bucket, r Rate, postings []posting) {
+func runBucket(t *testing.T, b *bucket, r Rate, steps []bucketStep) {
 	t.Helper()
 	limit := r.limit(RuleSource)
-	for i, p := range postings {
+	for i, p := range steps {
 		if p.do == "spend" {
 			b.spend(now(p.at), &limit)
 		}
 		if spent := b.spent(now(p.at), &limit); spent != p.spent {
-			t.Errorf("line %d: %s %s: spent %d, want %d", i, p.at, p.do, spent, p.spent)
+			t.Errorf("step %d: %s %s: spent %d, want %d", i, p.at, p.do, spent, p.spent)
 		}
 		if left := b.left(now(p.at), &limit); math.Floor(left) != float64(r.Tokens-p.spent) {
-			t.Errorf("line %d: %s %s: %v left, want %d", i, p.at, p.do, left, r.Tokens-p.spent)
+			t.Errorf("step %d: %s %s: %v left, want %d", i, p.at, p.do, left, r.Tokens-p.spent)
 		}
 	}
 }
 
 func TestBucketSpends(t *testing.T) {
-	play(t, new(bucket), Rate{3, 3 * time.Minute}, []posting{
+	runBucket(t, new(bucket), Rate{3, 3 * time.Minute}, []bucketStep{
 		{"0s", "look", 0},
 		{"0s", "spend", 1},
 		{"0s", "spend", 2},
@@ -63,7 +63,7 @@ func TestBucketSpends(t *testing.T) {
 }
 
 func TestBucketCountsPartOfATokenAsSpent(t *testing.T) {
-	play(t, new(bucket), Rate{10, 10 * time.Minute}, []posting{
+	runBucket(t, new(bucket), Rate{10, 10 * time.Minute}, []bucketStep{
 		{"0s", "spend", 1},
 		{"1ms", "look", 1},
 		{"30s", "look", 1},
@@ -75,13 +75,13 @@ func TestBucketCountsPartOfATokenAsSpent(t *testing.T) {
 	})
 }
 
-// A clock that steps back refills nothing, and keeps nobody out for longer than an empty bucket does.
-func TestBucketInDisorder(t *testing.T) {
+// A clock that steps back refills nothing, and delays nothing for longer than an empty bucket does.
+func TestBucketWhenClockStepsBack(t *testing.T) {
 	b := new(bucket)
-	play(t, b, Rate{3, 3 * time.Minute}, []posting{
+	runBucket(t, b, Rate{3, 3 * time.Minute}, []bucketStep{
 		{"10m", "spend", 1},
 		{"10m", "spend", 2},
-		{"1m", "look", 3}, // eleven minutes are missing: as good as empty
+		{"1m", "look", 3}, // eleven minutes are missing, more than the span: empty
 		{"1m", "spend", 3},
 		{"10m", "look", 2},
 		{"12m", "look", 0},
@@ -89,10 +89,10 @@ func TestBucketInDisorder(t *testing.T) {
 }
 
 func TestBucketOff(t *testing.T) {
-	play(t, new(bucket), Rate{}, []posting{{"0s", "look", 0}})
+	runBucket(t, new(bucket), Rate{}, []bucketStep{{"0s", "look", 0}})
 }
 
-// Whatever the numbers: each token is back when its time has come, and none before.
+// Each token of any rate is back exactly when it is due.
 func TestBucketRefillsOnTime(t *testing.T) {
 	for tokens := 1; tokens <= 60; tokens++ {
 		for _, each := range []time.Duration{time.Nanosecond, time.Millisecond, 7 * time.Second, time.Minute, time.Hour / 7} {
@@ -113,7 +113,7 @@ func TestBucketRefillsOnTime(t *testing.T) {
 	}
 }
 
-// A rate that is no whole number of nanoseconds is never exceeded, and missed by a nanosecond a token.
+// If the time of a token is not a whole number of nanoseconds, it is rounded up, by less than a nanosecond.
 func TestBucketRoundsUp(t *testing.T) {
 	for _, r := range []Rate{{3, 10 * time.Second}, {7, 1}, {maxTokens, time.Nanosecond}, {maxTokens, maxPer}, {999_983, time.Hour}} {
 		limit := r.limit(RuleSource)
@@ -123,8 +123,8 @@ func TestBucketRoundsUp(t *testing.T) {
 	}
 }
 
-// A bucket that gets another rate keeps the time it needs, as far as the new one needs any.
-func TestBucketChangesRate(t *testing.T) {
+// Under another rate a bucket keeps the time it needs to refill, at most that of an empty one.
+func TestBucketKeepsRefillTimeUnderNewRate(t *testing.T) {
 	b := new(bucket)
 	three := Rate{10, 10 * time.Minute}.limit(RuleSource)
 	for range 3 {
@@ -145,7 +145,7 @@ func TestBucketChangesRate(t *testing.T) {
 	} {
 		limit := c.rate.limit(RuleSource)
 		if got := b.spent(now(c.at), &limit); got != c.spent {
-			t.Errorf("line %d: %s %v: spent %d, want %d", i, c.at, c.rate, got, c.spent)
+			t.Errorf("step %d: %s %v: spent %d, want %d", i, c.at, c.rate, got, c.spent)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func TestBucketDue(t *testing.T) {
 	}{{"0s", 0, 0}, {"0s", 0, 0}, {"0s", 1, 0}, {"0s", 1, time.Second}, {"500ms", 0, 0}, {"500ms", 3, 3500 * time.Millisecond}} {
 		due := b.due(now(c.at), &r, c.keep)
 		if max(due, 0) != c.due {
-			t.Errorf("line %d: due in %v, want %v", i, due, c.due)
+			t.Errorf("step %d: due in %v, want %v", i, due, c.due)
 		}
 		if due <= 0 {
 			b.spend(now(c.at), &r)

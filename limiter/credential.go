@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// A Key is the secret of one installation: random octets that make everything a [Limiter] stores useless elsewhere and
-// its table impossible to aim at. Whoever keeps a snapshot must keep the key it was made under.
+// A Key is the secret of one installation: 32 random octets. Without it, what a [Limiter] stores is useless, and nobody
+// can choose which entries of its table collide. A snapshot can only be restored under the key it was made with.
 type Key [32]byte
 
 // derive returns the key for one purpose.
@@ -19,9 +19,8 @@ func (k Key) derive(purpose string) [sha256.Size]byte {
 	return [sha256.Size]byte(mac.Sum(nil))
 }
 
-// A Credential tells an account with a secret from the same account with another. The zero value says that none was
-// shown: SCRAM, CRAM-MD5 and OAuth hide or change the secret, so such attempts are known by address alone and never
-// repeats.
+// A Credential identifies an account together with a secret. The zero value means that no secret was shown: SCRAM,
+// CRAM-MD5 and OAuth hide or change the secret, so such attempts can be known by address alone and are never repeats.
 type Credential [16]byte
 
 // shown reports whether c stands for a secret.
@@ -29,18 +28,18 @@ func (c Credential) shown() bool {
 	return c != Credential{}
 }
 
-// Credential returns what stands for account with secret: their HMAC-SHA-256 under the key of l, cut to 16 octets. No
-// more than 16 bits of it are ever stored. The caller wipes secret.
+// Credential returns the credential of account and secret: their HMAC-SHA-256 under the key of l, cut to 16 octets. At
+// most 16 bits of it are ever stored. Credential keeps no copy of secret and does not wipe it.
 func (l *Limiter) Credential(account string, secret []byte) Credential {
 	d := l.digests.Get().(*digest)
-	defer d.free(&l.digests)
-	name := l.hasher.account(account) // of one length, so that nothing can move between name and secret
+	defer d.release(&l.digests)
+	name := l.hasher.account(account) // of fixed length, so that (ab, c) and (a, bc) differ
 	d.mac.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(d.octets[:0], name.hi), name.lo))
 	d.mac.Write(secret)
 	return Credential(d.mac.Sum(d.octets[:0])[:len(Credential{})])
 }
 
-// A digest makes one credential at a time. Made once, its HMAC costs a third, and no memory.
+// A digest makes one credential at a time. Reusing it costs a third of making a new HMAC, and allocates nothing.
 type digest struct {
 	mac    hash.Hash
 	octets [sha256.Size]byte // of the name, then of the sum
@@ -48,13 +47,13 @@ type digest struct {
 
 func newDigest(key []byte) *digest {
 	d := &digest{mac: hmac.New(sha256.New, key)}
-	d.mac.Reset() // from now on this wipes it
+	d.mac.Reset() // from the first Reset on, hmac saves its initial state and Reset restores it
 	return d
 }
 
-// free wipes d and gives it back.
-func (d *digest) free(to *sync.Pool) {
+// release wipes d and returns it to pool.
+func (d *digest) release(pool *sync.Pool) {
 	d.mac.Reset()
 	clear(d.octets[:])
-	to.Put(d)
+	pool.Put(d)
 }

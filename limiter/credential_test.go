@@ -9,11 +9,11 @@ func TestCredential(t *testing.T) {
 	l := newLimiter(t, policy())
 	of := func(account, secret string) Credential { return l.Credential(account, []byte(secret)) }
 	if c := of("alice", "secret"); c != of("ALICE", "secret") || !c.shown() {
-		t.Errorf("%x and %x: an account is the same in capitals", c, of("ALICE", "secret"))
+		t.Errorf("%x and %x: case of the account must not matter", c, of("ALICE", "secret"))
 	}
 	for _, other := range []Credential{of("alice", "Secret"), of("alices", "ecret"), of("bob", "secret"), of("alice", ""), {}} {
 		if other == of("alice", "secret") {
-			t.Errorf("%x stands for two credentials", other)
+			t.Errorf("two credentials are both %x", other)
 		}
 	}
 	another, err := New(policy(), Key{1})
@@ -21,12 +21,12 @@ func TestCredential(t *testing.T) {
 		t.Fatal(err)
 	}
 	if another.Credential("alice", []byte("secret")) == of("alice", "secret") {
-		t.Error("a credential is the same under another key")
+		t.Error("a credential must differ under another key")
 	}
 }
 
-// TestCredentialStays: marks of credentials outlive the process and its version, so they may never change.
-func TestCredentialStays(t *testing.T) {
+// Fingerprints of credentials are kept in snapshots across versions, so credentials must never change.
+func TestCredentialIsStable(t *testing.T) {
 	l, err := New(policy(), Key{1})
 	if err != nil {
 		t.Fatal(err)

@@ -8,13 +8,13 @@ import (
 	"postern/limiter"
 )
 
-// A client guesses passwords as fast as it is let.
+// A client guesses passwords as fast as the limiter permits.
 func Example() {
 	l, err := limiter.New(limiter.Policy{
 		Source:   limiter.Rate{Tokens: 5, Per: 5 * time.Minute},
 		WaitMax:  10 * time.Second,
 		TableMax: 1000,
-	}, limiter.Key{}) // a real one is random
+	}, limiter.Key{}) // random in production
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -44,5 +44,5 @@ func ExampleParseRate() {
 	fmt.Println(err)
 	// Output:
 	// 10 10m0s <nil>
-	// rate "10 per minute": want tokens/time, such as 10/10m, or off
+	// parsing a rate: got "10 per minute", want tokens/time, such as 10/10m, or off
 }

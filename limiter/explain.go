@@ -8,34 +8,34 @@ import (
 	"time"
 )
 
-// Explain tells in words what the rules hold against a login to account from addr at time t, and what would happen now
-// to one with a credential that is not known. It is for operators: it says who is known. The text has one line for each
-// fact and ends in a newline; it repeats neither address nor account.
+// Explain describes, for operators, what the rules hold against a login to account from addr at time t, and what would
+// happen to one with a credential that is not known. It shows whether the account is known, so no client may see it.
+// The text has one fact a line and ends in a newline; it contains neither address nor account.
 func (l *Limiter) Explain(t time.Time, addr netip.Addr, account string) string {
-	now, r := l.origin.ticks(t), l.rules.Load()
+	now, r := l.epoch.ticks(t), l.rules.Load()
 	k := Ticket{limiter: l, verdict: pass, subject: l.subject(t, Attempt{Addr: addr, Account: account}, r)}
 	k.priority = k.subject.priority()
 	var b strings.Builder
-	k.explainStanding(&b)
-	k.explainVisits(&b, now, r)
-	for _, kd := range [...]kind{ofSource, ofNetwork, ofPair, ofAccount} {
+	k.explainKnown(&b)
+	k.explainConnections(&b, now, r)
+	for _, kd := range [...]kind{kindSource, kindNetwork, kindPair, kindAccount} {
 		k.explainBucket(&b, now, kd, r)
 	}
-	k.judge(now, r, false)
+	k.applyDenialRules(now, r, false)
 	switch v := k.verdict; v.Action {
 	case Refuse:
 		fmt.Fprintf(&b, "now: refused by rule %s\n", v.Rule)
 	case Wait:
-		fmt.Fprintf(&b, "now: waits %v by rule %s, then for its turn %s\n", v.Wait, v.Rule, k.priority)
+		fmt.Fprintf(&b, "now: waits %v by rule %s, then needs a global token (priority: %s)\n", v.Wait, v.Rule, k.priority)
 	default:
-		fmt.Fprintf(&b, "now: passes, to wait for its turn %s\n", k.priority)
+		fmt.Fprintf(&b, "now: passes, then needs a global token (priority: %s)\n", k.priority)
 	}
-	l.explainLanes(&b, t, r)
+	l.explainGlobal(&b, t, r)
 	return b.String()
 }
 
-// explainStanding tells what is known.
-func (k *Ticket) explainStanding(b *strings.Builder) {
+// explainKnown describes by what the attempt is known.
+func (k *Ticket) explainKnown(b *strings.Builder) {
 	s := k.subject
 	if s.exempt {
 		b.WriteString("address: exempt from connect, source, network and pair\n")
@@ -53,38 +53,38 @@ func (k *Ticket) explainStanding(b *strings.Builder) {
 	}
 }
 
-// explainVisits tells what connections the source has.
-func (k *Ticket) explainVisits(b *strings.Builder, now ticks, r *rules) {
+// explainConnections describes the connections of the source.
+func (k *Ticket) explainConnections(b *strings.Builder, now ticks, r *rules) {
 	var source entry
-	if e, mu := k.limiter.table.find(k.subject.keys[ofSource]); e != nil {
+	if e, mu := k.limiter.table.find(k.subject.keys[kindSource]); e != nil {
 		source = *e
 		mu.Unlock()
 	}
-	fmt.Fprintf(b, "connections: %d open of %s, %d of them before login of %s, %d new of %s\n", source.open, most(r.Open),
-		source.prelogin, most(r.OpenPrelogin), source.connects.spent(now, &r.connect), r.Connect)
+	fmt.Fprintf(b, "connections: %d open of %s, %d of them before login of %s, %d new of %s\n", source.open, limitText(r.Open),
+		source.prelogin, limitText(r.OpenPrelogin), source.connects.spent(now, &r.connect), r.Connect)
 }
 
-// most says how many there may be.
-func most(n int) string {
+// limitText returns a limit on connections as text.
+func limitText(n int) string {
 	if n == 0 {
 		return "any number"
 	}
 	return strconv.Itoa(n)
 }
 
-// explainBucket tells how full the bucket of kind kd is.
+// explainBucket describes the bucket of kind kd.
 func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules) {
-	limit := r.denials(kd)
+	limit := r.denialLimit(kd)
 	fmt.Fprintf(b, "%s: ", limit.rule)
 	if limit.off() {
 		b.WriteString("off\n")
 		return
 	}
-	spent, held, full, behind := 0, uint32(0), time.Duration(0), ""
+	spent, held, full, penalty := 0, uint32(0), time.Duration(0), ""
 	if e, mu := k.limiter.table.find(k.subject.keys[kd]); e != nil {
 		spent, held, full = e.denials.spent(now, limit), e.holds, e.denials.missing(now, limit)
-		if e.rank(now, unpenalized) == penalized {
-			behind = ", goes behind others"
+		if e.priorityClass(now, classUnpenalized) == classPenalized {
+			penalty = ", penalized"
 		}
 		mu.Unlock()
 	}
@@ -92,28 +92,23 @@ func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules)
 	if full > 0 {
 		fmt.Fprintf(b, ", full again in %v", full.Round(time.Second))
 	}
-	b.WriteString(behind)
+	b.WriteString(penalty)
 	if !k.subject.applies(kd) {
 		b.WriteString(" (does not apply)")
 	}
 	b.WriteByte('\n')
 }
 
-// explainLanes tells how busy the way to the backends is.
-func (l *Limiter) explainLanes(b *strings.Builder, t time.Time, r *rules) {
+// explainGlobal describes the global bucket and its queue.
+func (l *Limiter) explainGlobal(b *strings.Builder, t time.Time, r *rules) {
 	s := l.Stats(t)
 	if r.global.off() {
 		b.WriteString("global: off\n")
 		return
 	}
-	fmt.Fprintf(b, "global: %.0f of %d logins free, %d of them for the known alone; %d known and %d strangers wait\n",
+	fmt.Fprintf(b, "global: %.0f of %d tokens left, %d reserved for the known; %d known and %d strangers wait\n",
 		max(s.GlobalTokens, 0), r.global.tokens, s.ReservedTokens, s.WaitKnown, s.WaitStrangers)
 	if !s.Learned {
 		b.WriteString("global: nothing is reserved until the first accepted login is a day old\n")
 	}
-}
-
-// String says where in the queue o is.
-func (o Priority) String() string {
-	return [...]string{"among the known", "before other strangers", "among strangers", "behind other strangers"}[o.class]
 }

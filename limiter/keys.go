@@ -9,22 +9,22 @@ import (
 	"github.com/dchest/siphash"
 )
 
-// A kind says what an entry of the table stands for.
+// A kind says what an entry of the table counts.
 type kind uint8
 
 const (
-	nothing   kind = iota // an empty slot
-	ofSource              // denials and connections of a source
-	ofNetwork             // denials of a network
-	ofPair                // denials of a source, or of a network, on one account
-	ofAccount             // denials of strangers on one account
-	ofRepeat              // one credential denied from one source
-	ofUse                 // logins of a source to one account that was accepted from there
-	kinds                 // how many there are
+	kindNone    kind = iota // an empty entry
+	kindSource              // denials and connections of a source
+	kindNetwork             // denials of a network
+	kindPair                // denials of a source, or of a network, on one account
+	kindAccount             // denials of strangers on one account
+	kindRepeat              // one credential denied from one source
+	kindUse                 // logins of a source to one account that was accepted from there
+	kindCount
 )
 
-// A key finds an entry: 128 bits of SipHash under a secret, over the kind and whatever it stands for. Without the
-// secret nobody can aim at another's entry, or at one corner of the table.
+// A key finds an entry: 128 bits of SipHash under a secret, over the kind and what the entry stands for. Without the
+// secret, nobody can construct a collision with the entry of another, or fill one part of the table.
 type key struct{ hi, lo uint64 }
 
 // hasher makes keys.
@@ -39,7 +39,7 @@ func (h hasher) sum(b []byte) key {
 const blockLen = 17
 
 func appendBlock(b []byte, p netip.Prefix) []byte {
-	addr := p.Addr().As16() // no block is both IPv4 and IPv6: their lengths differ
+	addr := p.Addr().As16() // IPv4 and IPv6 blocks cannot collide: their prefix lengths differ
 	if !p.IsValid() {
 		addr = [16]byte{}
 	}
@@ -52,16 +52,16 @@ func (h hasher) block(k kind, p netip.Prefix) key {
 	return h.sum(appendBlock(append(b[:0], byte(k)), p))
 }
 
-// accountMax is how much of a name makes the account, in octets. No mail address is longer.
+// accountMax is how many octets of a name count. No mail address is longer.
 const accountMax = 320
 
-// account returns the key of the account a client calls name: the same for capitals and small letters.
+// account returns the key of the account with the given name, ignoring case.
 func (h hasher) account(name string) key {
 	var b [1 + accountMax + utf8.UTFMax]byte
-	return h.sum(appendFolded(append(b[:0], byte(ofAccount)), name))
+	return h.sum(appendFolded(append(b[:0], byte(kindAccount)), name))
 }
 
-// appendFolded appends name in small letters, as far as accountMax.
+// appendFolded appends at most accountMax octets of name in lower case.
 func appendFolded(b []byte, name string) []byte {
 	for _, r := range name {
 		if len(b) > accountMax {
@@ -72,14 +72,14 @@ func appendFolded(b []byte, name string) []byte {
 	return b
 }
 
-// pair returns the key of what is kept of an account and a block, and for a repeat of a credential.
+// pair returns the key of kind k for an account and a block, and for a repeat also a credential.
 func (h hasher) pair(k kind, account key, p netip.Prefix, c Credential) key {
 	var b [1 + 16 + blockLen + len(c)]byte
 	s := append(b[:0], byte(k))
 	s = binary.BigEndian.AppendUint64(s, account.hi)
 	s = binary.BigEndian.AppendUint64(s, account.lo)
 	s = appendBlock(s, p)
-	if k == ofRepeat {
+	if k == kindRepeat {
 		s = append(s, c[:]...)
 	}
 	return h.sum(s)

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// How many marks an account has. A new one takes the place of the one that has not come for longest, so that somebody
-// who logs in from a hundred thousand addresses displaces nobody but himself.
+// How many fingerprints an account keeps. A new one replaces the one that was accepted least recently, so a user who
+// logs in from a hundred thousand addresses evicts only their own.
 const (
 	credentialsKept = 8
 	sourcesKept     = 8
 	networksKept    = 4
 )
 
-// A person is what is known of one account, the latest marks first. It has 112 octets; above 128 a map would keep a
-// pointer to it.
-type person struct {
+// A knownAccount is what is known of one account, the latest fingerprints first. It has 112 octets; above 128 a map
+// would store a pointer to it.
+type knownAccount struct {
 	use          bucket // logins in the reserved lane
 	credentials  [credentialsKept]uint16
 	sources      [sourcesKept]uint32
@@ -26,178 +26,172 @@ type person struct {
 	networkAt    [networksKept]hour
 }
 
-// fresh reports whether any mark of p still counts.
-func (p *person) fresh(k kept) bool {
-	return p.credentials[0] != 0 && k.fresh(p.credentialAt[0]) ||
-		p.sources[0] != 0 && k.fresh(p.sourceAt[0]) ||
-		p.networks[0] != 0 && k.fresh(p.networkAt[0])
+// valid reports whether any fingerprint of a still counts.
+func (a *knownAccount) valid(v validity) bool {
+	return a.credentials[0] != 0 && v.covers(a.credentialAt[0]) ||
+		a.sources[0] != 0 && v.covers(a.sourceAt[0]) ||
+		a.networks[0] != 0 && v.covers(a.networkAt[0])
 }
 
-// latest reports whether m are the first marks of p already, as of now.
-func (p *person) latest(m fingerprints, now hour) bool {
-	return (m.credential == 0 || p.credentials[0] == m.credential && p.credentialAt[0] == now) &&
-		(m.source == 0 || p.sources[0] == m.source && p.sourceAt[0] == now) &&
-		(m.network == 0 || p.networks[0] == m.network && p.networkAt[0] == now)
+// isLatest reports whether f are the first fingerprints of a already, accepted in the hour now.
+func (a *knownAccount) isLatest(f fingerprints, now hour) bool {
+	return (f.credential == 0 || a.credentials[0] == f.credential && a.credentialAt[0] == now) &&
+		(f.source == 0 || a.sources[0] == f.source && a.sourceAt[0] == now) &&
+		(f.network == 0 || a.networks[0] == f.network && a.networkAt[0] == now)
 }
 
-// A known table remembers who was accepted. Nothing but an accepted login ever adds to it, so no flood of attempts can
-// push anybody out. It is guarded in parts, by account.
-type known struct {
-	parts    [shards]part
-	accounts atomic.Int64 // in all parts
-	since    atomic.Int64 // the hour, from 1970, in which the first of all was accepted; 0 before
-	sources  sources
+// A knownTable remembers accepted logins by account. Only an accepted login adds to it, so a flood of attempts evicts
+// nothing.
+type knownTable struct {
+	shards  [shardCount]knownShard
+	count   atomic.Int64 // accounts in all shards
+	since   atomic.Int64 // the hour, from 1970, of the first accepted login of all; 0 before
+	sources acceptedSources
 }
 
-type part struct {
-	mu      sync.Mutex
-	persons map[key]person
+type knownShard struct {
+	mu       sync.Mutex
+	accounts map[key]knownAccount
 }
 
-func (n *known) part(account key) *part {
-	return &n.parts[account.hi%shards]
+func (n *knownTable) shard(account key) *knownShard {
+	return &n.shards[account.hi%shardCount]
 }
 
-// A standing is what is known of an attempt.
+// trust says by what an attempt is known.
 type trust struct {
-	credential bool // it is one that last succeeded
+	credential bool // its credential was accepted
 	source     bool // the account was accepted from its source
 	network    bool // the account was accepted from its network
-	secrets    bool // some credential of the account is known, which this attempt may or may not have
+	secrets    bool // some credential of the account is known, whether or not this attempt has it
 }
 
 func (s trust) known() bool {
 	return s.credential || s.source || s.network
 }
 
-// near reports whether the account was accepted from here, whatever its
-// credential.
+// near reports whether the account was accepted from the same source or network.
 func (s trust) near() bool {
 	return s.source || s.network
 }
 
-// marks are those of one attempt. Each may be zero, which is never known and never learned.
-type fingerprints struct {
-	credential      uint16
-	source, network uint32
-}
-
-// look returns how an attempt on account with marks m stands.
-func (n *known) look(account key, m fingerprints, k kept) trust {
-	part := n.part(account)
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	p, ok := part.persons[account]
+// lookup returns the trust of an attempt on account with fingerprints f.
+func (n *knownTable) lookup(account key, f fingerprints, v validity) trust {
+	s := n.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.accounts[account]
 	if !ok {
 		return trust{}
 	}
 	return trust{
-		credential: has(p.credentials[:], p.credentialAt[:], m.credential, k),
-		source:     has(p.sources[:], p.sourceAt[:], m.source, k),
-		network:    has(p.networks[:], p.networkAt[:], m.network, k),
-		secrets:    p.credentials[0] != 0 && k.fresh(p.credentialAt[0]),
+		credential: contains(a.credentials[:], a.credentialAt[:], f.credential, v),
+		source:     contains(a.sources[:], a.sourceAt[:], f.source, v),
+		network:    contains(a.networks[:], a.networkAt[:], f.network, v),
+		secrets:    a.credentials[0] != 0 && v.covers(a.credentialAt[0]),
 	}
 }
 
-// learn notes that an attempt on account with marks m was accepted at time t. At most limit accounts are known.
-func (n *known) learn(t time.Time, account key, m fingerprints, k kept, limit int) {
-	part := n.part(account)
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	p, ok := part.persons[account]
-	if ok && p.latest(m, k.now) || !ok && !n.admit(part, k, limit) {
+// learn records that an attempt on account with fingerprints f was accepted at time t, unless the account is new and
+// limit accounts are known.
+func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity, limit int) {
+	s := n.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.accounts[account]
+	if ok && a.isLatest(f, v.now) || !ok && !n.makeRoom(s, v, limit) {
 		return
 	}
 	n.since.CompareAndSwap(0, t.Unix()/3600)
-	if m.credential != 0 {
-		renew(p.credentials[:], p.credentialAt[:], m.credential, k.now)
+	if f.credential != 0 {
+		moveToFront(a.credentials[:], a.credentialAt[:], f.credential, v.now)
 	}
-	if m.network != 0 {
-		renew(p.networks[:], p.networkAt[:], m.network, k.now)
+	if f.network != 0 {
+		moveToFront(a.networks[:], a.networkAt[:], f.network, v.now)
 	}
-	if m.source != 0 {
-		left, isNew := renew(p.sources[:], p.sourceAt[:], m.source, k.now)
-		n.sources.leave(left)
-		n.sources.accept(m.source, k.now, isNew)
+	if f.source != 0 {
+		evicted, isNew := moveToFront(a.sources[:], a.sourceAt[:], f.source, v.now)
+		n.sources.remove(evicted)
+		n.sources.add(f.source, v.now, isNew)
 	}
-	part.persons[account] = p
+	s.accounts[account] = a
 }
 
-// restore adds account as a snapshot knew it, unless there is newer knowledge of it, or none of that counts any more.
-func (n *known) restore(account key, p *person, k kept, limit int) {
-	part := n.part(account)
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	if _, ok := part.persons[account]; ok || !p.fresh(k) || !n.admit(part, k, limit) {
+// restore adds account from a snapshot, unless the table has it already or nothing of it still counts.
+func (n *knownTable) restore(account key, a *knownAccount, v validity, limit int) {
+	s := n.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.accounts[account]; ok || !a.valid(v) || !n.makeRoom(s, v, limit) {
 		return
 	}
-	part.persons[account] = *p
-	for i, m := range p.sources {
-		if m != 0 {
-			n.sources.accept(m, p.sourceAt[i], true)
+	s.accounts[account] = *a
+	for i, f := range a.sources {
+		if f != 0 {
+			n.sources.add(f, a.sourceAt[i], true)
 		}
 	}
 }
 
-// lookAround is how many persons are looked at for one to forget, for each that is added.
-const lookAround = 4
+// expiryChecks is how many accounts are checked for expiry each time one is added.
+const expiryChecks = 4
 
-// admit makes room for one more person in part, or reports that there is none.
-func (n *known) admit(part *part, k kept, limit int) bool {
-	if part.persons == nil {
-		part.persons = map[key]person{}
+// makeRoom counts one more account in s, or returns false if there are limit already. It drops a few expired ones.
+func (n *knownTable) makeRoom(s *knownShard, v validity, limit int) bool {
+	if s.accounts == nil {
+		s.accounts = map[key]knownAccount{}
 	}
-	looked := 0
-	for account, p := range part.persons {
-		if looked++; looked > lookAround {
+	checked := 0
+	for account, a := range s.accounts {
+		if checked++; checked > expiryChecks {
 			break
 		}
-		if !p.fresh(k) {
-			delete(part.persons, account)
-			n.accounts.Add(-1)
-			for _, m := range p.sources {
-				n.sources.leave(m)
+		if !a.valid(v) {
+			delete(s.accounts, account)
+			n.count.Add(-1)
+			for _, f := range a.sources {
+				n.sources.remove(f)
 			}
 		}
 	}
-	if n.accounts.Add(1) > int64(limit) {
-		n.accounts.Add(-1)
+	if n.count.Add(1) > int64(limit) {
+		n.count.Add(-1)
 		return false
 	}
 	return true
 }
 
-// forget notes that credential c of account is no longer one.
-func (n *known) forget(account key, c uint16) {
-	part := n.part(account)
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	if p, ok := part.persons[account]; ok {
-		remove(p.credentials[:], p.credentialAt[:], c)
-		part.persons[account] = p
+// forgetCredential makes credential f of account unknown.
+func (n *knownTable) forgetCredential(account key, f uint16) {
+	s := n.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a, ok := s.accounts[account]; ok {
+		remove(a.credentials[:], a.credentialAt[:], f)
+		s.accounts[account] = a
 	}
 }
 
-// spend takes a login in the reserved lane from what account has of them, or reports that it has none.
-func (n *known) spend(now ticks, account key, r *limit) bool {
-	part := n.part(account)
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	p, ok := part.persons[account]
-	if !ok || p.use.spent(now, r) >= r.tokens {
+// spendUse spends one login of account in the reserved lane, or returns false if it has none left.
+func (n *knownTable) spendUse(now ticks, account key, r *limit) bool {
+	s := n.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.accounts[account]
+	if !ok || a.use.spent(now, r) >= r.tokens {
 		return false
 	}
-	p.use.spend(now, r)
-	part.persons[account] = p
+	a.use.spend(now, r)
+	s.accounts[account] = a
 	return true
 }
 
-// learning is how long the known table is too young to reserve anything for those in it: who has not come yet on the
-// first day is no stranger.
-const learning = 24 // hours
+// learningHours is how long after the first accepted login nothing is reserved for the known: on the first day, many
+// users have not logged in yet.
+const learningHours = 24
 
-// learned reports whether the table has a day's memory at time t.
-func (n *known) learned(t time.Time) bool {
+// learned reports whether the first accepted login is at least learningHours old at time t.
+func (n *knownTable) learned(t time.Time) bool {
 	since := n.since.Load()
-	return since != 0 && t.Unix()/3600-since >= learning
+	return since != 0 && t.Unix()/3600-since >= learningHours
 }

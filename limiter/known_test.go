@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// month is what counts at d after start under the default KnownTTL.
-func month(d string) kept { return keptFor(at(d), 720*time.Hour) }
+// valid30Days returns the validity at d after start under the default KnownTTL.
+func valid30Days(d string) validity { return validityAt(at(d), 720*time.Hour) }
 
-// accepted notes a login with m at d after start.
-func (n *known) accepted(d string, account key, m fingerprints) {
-	n.learn(at(d), account, m, month(d), 1000)
+// accepted learns a login with f at d after start.
+func (n *knownTable) accepted(d string, account key, m fingerprints) {
+	n.learn(at(d), account, m, valid30Days(d), 1000)
 }
 
 func TestKnown(t *testing.T) {
-	var n known
+	var n knownTable
 	alice, home := key{1, 1}, fingerprints{credential: 7, source: 70, network: 700}
-	if s := n.look(alice, home, month("0s")); s != (trust{}) {
-		t.Errorf("known before anything was accepted: %+v", s)
+	if s := n.lookup(alice, home, valid30Days("0s")); s != (trust{}) {
+		t.Errorf("known before any accepted login: %+v", s)
 	}
 	n.accepted("0s", alice, home)
 	for _, tc := range []struct {
@@ -27,47 +27,47 @@ func TestKnown(t *testing.T) {
 		want trust
 	}{
 		{"0s", home, trust{true, true, true, true}},
-		{"0s", fingerprints{7, 71, 701}, trust{credential: true, secrets: true}}, // a traveller
+		{"0s", fingerprints{7, 71, 701}, trust{credential: true, secrets: true}}, // by credential from elsewhere
 		{"0s", fingerprints{8, 70, 700}, trust{source: true, network: true, secrets: true}},
 		{"0s", fingerprints{8, 71, 700}, trust{network: true, secrets: true}},
 		{"0s", fingerprints{}, trust{secrets: true}},
 		{"719h", home, trust{true, true, true, true}},
 		{"720h", home, trust{}},
 	} {
-		if s := n.look(alice, tc.m, month(tc.at)); s != tc.want {
+		if s := n.lookup(alice, tc.m, valid30Days(tc.at)); s != tc.want {
 			t.Errorf("%s %v: %+v, want %+v", tc.at, tc.m, s, tc.want)
 		}
 	}
-	if s := n.look(key{1, 2}, home, month("0s")); s != (trust{}) {
-		t.Errorf("what is known of one account is known of another: %+v", s)
+	if s := n.lookup(key{1, 2}, home, valid30Days("0s")); s != (trust{}) {
+		t.Errorf("another account is known as well: %+v", s)
 	}
-	n.forget(alice, 7)
-	if s := n.look(alice, home, month("0s")); s != (trust{source: true, network: true}) {
+	n.forgetCredential(alice, 7)
+	if s := n.lookup(alice, home, valid30Days("0s")); s != (trust{source: true, network: true}) {
 		t.Errorf("after its credential was denied: %+v", s)
 	}
 }
 
-// Somebody who comes from everywhere displaces his own marks, and nobody else's.
-func TestInsiderDisplacesHimself(t *testing.T) {
-	var n known
-	honest, insider := key{1, 1}, key{65, 1} // of one part
+// A user who logs in from everywhere evicts their own fingerprints only.
+func TestFingerprintsAreBoundedByAccount(t *testing.T) {
+	var n knownTable
+	honest, insider := key{1, 1}, key{65, 1} // in the same shard
 	home := fingerprints{credential: 7, source: 70, network: 700}
 	n.accepted("0s", honest, home)
 	for i := range 100_000 {
 		n.accepted("1h", insider, fingerprints{uint16(i + 1), uint32(i + 1000), uint32(i + 1000)})
 	}
-	if s := n.look(honest, home, month("1h")); s != (trust{true, true, true, true}) {
-		t.Errorf("the honest one is %+v", s)
+	if s := n.lookup(honest, home, valid30Days("1h")); s != (trust{true, true, true, true}) {
+		t.Errorf("the other account is %+v", s)
 	}
-	if s := n.look(insider, fingerprints{1, 1000, 1000}, month("1h")); s.known() {
-		t.Errorf("the insider's first address is still %+v", s)
+	if s := n.lookup(insider, fingerprints{1, 1000, 1000}, valid30Days("1h")); s.known() {
+		t.Errorf("the first address of the insider is still %+v", s)
 	}
-	if accounts, sources := n.accounts.Load(), len(n.sources.of); accounts != 2 || sources != 1+sourcesKept {
+	if accounts, sources := n.count.Load(), len(n.sources.entries); accounts != 2 || sources != 1+sourcesKept {
 		t.Errorf("%d accounts, %d sources", accounts, sources)
 	}
 }
 
-func TestRenewOrdersMarks(t *testing.T) {
+func TestMoveToFront(t *testing.T) {
 	list, when := make([]uint16, 3), make([]hour, 3)
 	for i, step := range []struct {
 		m, left uint16
@@ -81,7 +81,7 @@ func TestRenewOrdersMarks(t *testing.T) {
 		{6, 0, false, [3]uint16{6, 7, 5}},
 		{8, 5, true, [3]uint16{8, 6, 7}},
 	} {
-		left, isNew := renew(list, when, step.m, hour(i))
+		left, isNew := moveToFront(list, when, step.m, hour(i))
 		if left != step.left || isNew != step.isNew || [3]uint16(list) != step.want || when[0] != hour(i) {
 			t.Errorf("step %d: %d left, new %v, %v at %v", i, left, isNew, list, when)
 		}
@@ -92,30 +92,30 @@ func TestRenewOrdersMarks(t *testing.T) {
 }
 
 func TestKnownIsBounded(t *testing.T) {
-	var n known
+	var n knownTable
 	for i := range 5000 {
 		n.accepted("0s", key{uint64(i), 0}, fingerprints{source: uint32(i + 1)})
 	}
-	if got := n.accounts.Load(); got != 1000 {
+	if got := n.count.Load(); got != 1000 {
 		t.Errorf("%d accounts, want 1000", got)
 	}
-	if !n.look(key{0, 0}, fingerprints{source: 1}, month("0s")).known() {
-		t.Error("a flood of accounts pushed out one that was there")
+	if !n.lookup(key{0, 0}, fingerprints{source: 1}, valid30Days("0s")).known() {
+		t.Error("a flood of accounts evicted a known one")
 	}
-	// A month later all of them are forgotten, a few for each that comes.
+	// After KnownTTL, expired accounts are dropped as new ones are added.
 	for i := range 1000 {
 		n.accepted("721h", key{uint64(i), 1}, fingerprints{source: uint32(i + 10_000)})
 	}
-	homeless := 0
+	rejected := 0
 	for i := range 1000 {
-		if !n.look(key{uint64(i), 1}, fingerprints{source: uint32(i + 10_000)}, month("721h")).known() {
-			homeless++
+		if !n.lookup(key{uint64(i), 1}, fingerprints{source: uint32(i + 10_000)}, valid30Days("721h")).known() {
+			rejected++
 		}
 	}
-	if homeless > 20 {
-		t.Errorf("%d of 1000 accounts found no room among those that are forgotten", homeless)
+	if rejected > 20 {
+		t.Errorf("%d of 1000 accounts were rejected although others had expired", rejected)
 	}
-	if accounts, sources := n.accounts.Load(), len(n.sources.of); accounts > 1000 || sources > 1000 {
+	if accounts, sources := n.count.Load(), len(n.sources.entries); accounts > 1000 || sources > 1000 {
 		t.Errorf("%d accounts, %d sources", accounts, sources)
 	}
 }
@@ -124,15 +124,15 @@ func TestHourWraps(t *testing.T) {
 	for _, tc := range []struct {
 		h, now hour
 		want   int
-	}{{0, 0, 0}, {10, 15, 5}, {65_530, 4, 10}, {15, 10, 0}} { // the last: a clock was set back
+	}{{0, 0, 0}, {10, 15, 5}, {65_530, 4, 10}, {15, 10, 0}} { // the last: the clock was set back
 		if got := tc.h.since(tc.now); got != tc.want {
-			t.Errorf("from %d to %d are %d hours, want %d", tc.h, tc.now, got, tc.want)
+			t.Errorf("from %d to %d: got %d hours, want %d", tc.h, tc.now, got, tc.want)
 		}
 	}
 }
 
 func TestKnownSource(t *testing.T) {
-	p := site()
+	p := defaultPolicy()
 	p.Exempt = append(p.Exempt, Source(host(9)))
 	l := newLimiter(t, p)
 	for i, account := range []string{"u", "v"} {
@@ -145,14 +145,13 @@ func TestKnownSource(t *testing.T) {
 		}
 	}
 	if l.KnownSource(at("721h"), host(0)) {
-		t.Error("a source is known for ever")
+		t.Error("a source is known after KnownTTL")
 	}
 }
 
-// TestNear: a credential makes its bearer known wherever he is, and the account's
-// source or network says that he is where he was.
+// Known: by credential from anywhere, or by address. Near: the account was accepted from the same source or network.
 func TestNear(t *testing.T) {
-	l := newLimiter(t, site())
+	l := newLimiter(t, defaultPolicy())
 	right, wrong := l.Credential("u", []byte("right")), l.Credential("u", []byte("wrong"))
 	home, neighbour, abroad := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("198.51.100.1")
 	k := l.Ask(at("0s"), Attempt{Addr: home, Account: "u", Credential: right})

@@ -1,96 +1,104 @@
-// Package limiter decides who may try to log in, and when. Backends can check so many passwords and no more: it sees to
-// it that those who belong get them, whoever else comes.
+// Package limiter decides who may try to log in, and when. A backend can check a limited number of passwords a second;
+// the package allocates that capacity so that the users of the site keep theirs during an attack.
 //
-// It is asked when a connection arrives ([Limiter.Connect]), when its client wants to try a password ([Limiter.Ask]) and
-// when the attempt is ready to go to a backend ([Ticket.Enter], [Limiter.Turn]); it is told what became of it
-// ([Ticket.Settle]). It never waits, refuses or dials itself: it answers with a [Verdict], and whoever asked acts on it.
-// It contains no clock, no goroutine, no sleep and no I/O. Every method takes the time of what it is told, so a test can
-// play ten minutes in no time.
+// The proxy calls it when a connection arrives ([Limiter.Connect]), when a client asks to log in ([Limiter.Ask]), when
+// the attempt is ready to go to a backend ([Ticket.Enter], [Limiter.Dispatch]) and when its outcome is known
+// ([Ticket.Settle]). The package itself never waits, refuses or dials: it returns a [Verdict], and the proxy acts on
+// it. It has no clock, goroutine, sleep or I/O. Every method takes the current time, so a test can simulate ten minutes
+// in no time. The network protocols, the tarpit and the backends belong to package proxy; detecting an attack belongs
+// to limiter/watch.
 //
-// # Words
+// # Glossary
 //
-//	source       the block an attempt is charged to: IPv4 /32, IPv6 /64
+//	source       the address block an attempt is charged to: IPv4 /32, IPv6 /64
 //	network      the wider block: IPv4 /24, IPv6 /48
-//	account      the user name, capitals and small letters being the same
+//	account      the user name, compared without regard to case
 //	pair         a source together with an account
-//	credential   account and secret, of which only a keyed digest is kept
+//	credential   account and secret, kept only as a keyed digest
 //	bucket       tokens that are spent one by one and refill with time
 //	attempt      one login a client asks for; it ends as accepted, denied or void
-//	denied       wrong credentials, said by a backend
-//	void         neither accepted nor denied: backend busy, client gone, our own refusal
-//	hold         a token an attempt keeps from others while its outcome is open
-//	settle       denied spends the holds of an attempt, accepted and void hand them back
-//	known        the credential was accepted lately, or another of the account from this source or network
+//	denied       a backend said that the credentials are wrong
+//	void         neither accepted nor denied: backend busy, client gone, refused by the proxy
+//	hold         a token that an attempt reserves while its outcome is open
+//	settle       record the outcome: denied spends the holds of the attempt, accepted and void return them
+//	known        the credential was accepted within KnownTTL, or another of the account from this source or network
 //	stranger     an attempt that is not known
-//	repeat       the same credential was denied from the same source moments ago
-//	verdict      pass, wait (then pass), repeat or refuse, and the rule that said so
-//	lane         what of the global bucket an attempt may use: the reserve is for the known
-//	exempt       an address no rule about sources, networks and pairs applies to
-//	visit        one open connection
+//	repeat       the same credential was denied from the same source within RepeatTTL
+//	verdict      pass, wait (then pass), repeat or refuse, and the rule that decided
+//	lane         the share of the global bucket an attempt may use: part of the bucket is reserved for the known
+//	exempt       an address to which the rules about sources, networks and pairs do not apply
+//	starved      refused because no global token was free in time
+//	penalty      what a source or network keeps of denials and starved attempts; it changes the priority of strangers
 //
 // # Rules
 //
 // At connect: the rate of new connections of the source (connect), its open connections (open), and those of them that
-// have not logged in (open_prelogin). Each refuses.
+// have not logged in (open_prelogin). Each rule refuses.
 //
-// At an attempt, denials are what counts. Those of the source (source), of the pair (pair) and of strangers on the account
-// (account) delay, and refuse once no token is free; those of the network (network) only delay. Waits are not added: the
-// strictest answer is the verdict, and its rule is named. Which rules apply depends on who asks:
+// At an attempt, the rules count denials. Those of the source (source), of the pair (pair) and of strangers on the
+// account (account) delay, and refuse when no token is free; those of the network (network) only delay. Waits are not
+// added up: the strictest answer is the verdict, and it names its rule. Which rules apply depends on the attempt:
 //
-//	repeat                  answered here as denied, after the wait of a denial, and charged once (repeat)
+//	repeat                  answered as denied without a backend, after the wait of a denial, and charged once (repeat)
 //	known by credential     none
-//	known by address alone  source and pair; all sources of a network that is known share one pair
+//	known by address alone  source and pair; all sources of a known network share one pair
 //	exempt                  account
 //	stranger                all four
 //
-// So whoever knows the password gets in while the account is attacked, and nobody is charged for what others did to it.
-// A login that is accepted clears its pair and nothing else: one good account must not launder an address.
+// So a user who knows the password gets in while the account is attacked, and no source is charged for the denials of
+// another. An accepted login clears its own pair and nothing else: otherwise one valid account would let an attacker
+// clear an address.
 //
-// An attempt is admitted while the tokens left, less the holds of attempts under way, are at least one. So guesses made
-// in parallel cannot outrun a bucket. The wait grows with what is spent and takes no notice of holds: ten telephones
-// behind one address that log in at once with good passwords do not wait.
+// An attempt is admitted while at least one token is neither spent nor held, so parallel guesses cannot exceed a
+// bucket. The wait grows with the spent tokens and ignores holds: ten phones behind one address that log in at once
+// with the right passwords do not wait.
 //
-// At the backends, every login takes a token of the global bucket (global), whatever its outcome. Strangers must leave the
-// reserve in it, so the known find a token at once, however many strangers come; what comes back above the reserve goes to
-// whoever asks. Those who find none queue: the known first, then strangers, network by network in turn, and of them first
-// those who were turned away and have come back, last those from where denials came. Who would not get a turn within
-// WaitMax of having asked is refused. A known client that comes too often, run wild or stolen, queues with strangers.
+// At the backends, every login takes a token of the global bucket (global), whatever its outcome. Strangers must leave
+// the reserve in it, so the known find a token at once, however many strangers there are; tokens above the reserve are
+// for the first that asks. An attempt that finds none queues: the known first, then strangers, one attempt from each
+// network in rotation. Among strangers, most tokens are for sources that were starved before and are trying again, then
+// to sources without a penalty, then to those with one. An attempt that cannot get a token within WaitMax of having
+// asked is refused. A known client that logs in too often (a broken program or a stolen account) queues with strangers.
 // Nothing is reserved until the first accepted login is a day old.
 //
 // # Memory
 //
-// What is known lies apart from the buckets. Only accepted logins write to it, at most TableMax accounts, and each has a
-// few marks of its own, so neither a flood nor an insider can push others out. It outlives a restart by
-// [Limiter.Snapshot] and [Limiter.Restore].
+// The known table is separate from the buckets. Only accepted logins add to it, it holds at most TableMax accounts, and
+// each account has a small fixed number of fingerprints, so neither a flood of attempts nor a user of the site can
+// evict others. [Limiter.Snapshot] and [Limiter.Restore] preserve it across a restart.
 //
-// At most TableMax buckets are remembered. One that is full again, with nothing held and nothing open, is like one never
-// seen and is dropped without loss; one that only remembers where denials came from goes when there is no room. When all
-// are in use, an attempt is judged by its network alone, and a new network by
-// what all such networks of its family share: both delay, so a flood of addresses locks nobody out.
+// A bucket of the table is eight octets of our own: the time at which it will be full again. golang.org/x/time/rate
+// needs 80 octets and a lock for each, and cannot return a token once the time to act on it has come, which is what
+// holds are for.
 //
-// # An example
+// At most TableMax buckets are kept. One that is full again, with no hold and no open connection, is the same as a new
+// one and is dropped without loss; one that has nothing but a penalty is dropped when the table is full. If all are in
+// use, an attempt is decided by its network alone, and a new network shares one bucket with all other such networks of
+// its address family. Both only delay, so a flood of addresses locks no user out.
+//
+// # Example
 //
 // One source, with Source 10/10m (a token a minute), WaitMax 10s and the other rules off:
 //
 //	12:00:00  ask a              pass, none       nothing spent
-//	12:00:00  ask b              pass, none       a's hold is not spent
+//	12:00:00  ask b              pass, none       a holds a token, which is not spent
 //	12:00:01  settle a denied                     1 spent, 1 held
-//	12:00:02  settle b accepted                   1 spent: b left no trace
+//	12:00:02  settle b accepted                   1 spent: b returned its hold
 //	12:00:03  ask c              wait 2s, source  one tenth is spent
 //	12:00:05  settle c denied                     2 spent
 //	12:00:06  ask d              wait 4s, source  two tenths
 //	12:00:07  settle d void                       2 spent: the client hung up while it waited
-//	12:01:10  ask e              wait 2s, source  a token came back, the next is on its way
-//	12:02:05  ask f              pass, none       refilled: the bucket holds no information and may be dropped
+//	12:01:10  ask e              wait 2s, source  one token is back, the next is not yet
+//	12:02:05  ask f              pass, none       full again: the bucket holds no information and may be dropped
 //
-// All sources, with Global 4/4s (a token a second) of which half is reserved, the next day, k being known:
+// All sources, with Global 4/4s (a token a second) of which half is reserved, a day later; k is known:
 //
 //	12:00:00  enter a            pass             3 tokens are left
 //	12:00:00  enter b            pass             2, which are reserved
 //	12:00:00  enter c            wait 1s, global  c queues
 //	12:00:00  enter k            pass             1
-//	12:00:01  turn                                2: the reserve is whole again, and nothing is above it
-//	12:00:02  turn               c passes         2
+//	12:00:01  dispatch                            2: the reserve is full again, and nothing is above it
+//	12:00:02  dispatch           c passes         2
 package limiter
 
 import (
@@ -101,28 +109,28 @@ import (
 	"time"
 )
 
-// A Limiter gives verdicts under one [Policy] and remembers what its buckets need. It is safe for concurrent use.
-// Times may arrive out of order; clocks that step back refill nothing twice.
+// A Limiter gives verdicts under one [Policy] and remembers what its buckets need. It is safe for concurrent use. Times
+// may arrive out of order: a clock that steps back refills nothing twice.
 type Limiter struct {
 	digests     sync.Pool         // of *digest, which make credentials
-	seals       [sha256.Size]byte // seals snapshots
+	snapshotKey [sha256.Size]byte // authenticates snapshots
 	hasher      hasher
 	rules       atomic.Pointer[rules]
-	origin      origin
+	epoch       epoch
 	table       table
-	known       known
+	known       knownTable
 	globalQueue globalQueue
-	shared      atomic.Uint64
+	shared      atomic.Uint64 // attempts decided without a bucket of their own
 }
 
-// New returns a Limiter with all buckets full, which knows nobody. The error names the field of p that is wrong.
+// New returns a Limiter with all buckets full and an empty known table. The error names the field of p that is wrong.
 func New(p Policy, k Key) (*Limiter, error) {
-	p, err := p.checked()
+	p, err := p.validated()
 	if err != nil {
 		return nil, err
 	}
 	secret := k.derive("credential")
-	l := &Limiter{seals: k.derive("snapshot")}
+	l := &Limiter{snapshotKey: k.derive("snapshot")}
 	l.digests.New = func() any { return newDigest(secret[:]) }
 	table := k.derive("table")
 	l.hasher.k0 = binary.BigEndian.Uint64(table[:])
@@ -132,10 +140,10 @@ func New(p Policy, k Key) (*Limiter, error) {
 	return l, nil
 }
 
-// SetPolicy replaces the policy. What was spent stays spent as far as a new burst goes, what is held stays held, and
-// verdicts already given stand. If p is wrong, the error names its field and nothing changes.
+// SetPolicy replaces the policy. Spent tokens remain spent, up to the new size of the bucket; holds and verdicts
+// already given do not change. If p is wrong, the error names its field and nothing changes.
 func (l *Limiter) SetPolicy(_ time.Time, p Policy) error {
-	p, err := p.checked()
+	p, err := p.validated()
 	if err == nil {
 		l.rules.Store(p.rules())
 	}

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// The example of the package comment.
-func TestExampleOfThePackage(t *testing.T) {
-	statement(t, policy(), `
+// The first example of the package comment.
+func TestPackageExampleOfOneSource(t *testing.T) {
+	runScript(t, policy(), `
 		0s     ask a 192.0.2.1  = pass none
 		0s     ask b 192.0.2.1  = pass none
 		1s     denied a
@@ -23,10 +23,11 @@ func TestExampleOfThePackage(t *testing.T) {
 	`)
 }
 
-func TestSecondExampleOfThePackage(t *testing.T) {
-	tl := statement(t, lanes4(), "")
-	tl.resident(t)
-	tl.play(t, `
+// The second example of the package comment.
+func TestPackageExampleOfAllSources(t *testing.T) {
+	sr := runScript(t, reservePolicy(), "")
+	sr.addKnownUser(t)
+	sr.run(t, `
 		0s  ask a 192.0.2.1 a      = pass none
 		0s  enter a                = pass none
 		0s  ask b 192.0.3.1 b      = pass none
@@ -35,15 +36,15 @@ func TestSecondExampleOfThePackage(t *testing.T) {
 		0s  enter c                = wait 1s global
 		0s  ask k 203.0.113.1 u/x  = pass none
 		0s  enter k                = pass none
-		1s  turn                   =
-		2s  turn                   = c pass
+		1s  dispatch               =
+		2s  dispatch               = c pass
 	`)
 }
 
 func TestSourceEmpties(t *testing.T) {
 	p := policy()
 	p.Source = Rate{4, 4 * time.Minute}
-	statement(t, p, `
+	runScript(t, p, `
 		0s   ask a 192.0.2.1     = pass none
 		0s   denied a
 		1s   ask b 192.0.2.1     = wait 2s source
@@ -61,7 +62,7 @@ func TestSourceEmpties(t *testing.T) {
 		59s  ask i 192.0.2.1     = refuse source
 		60s  ask j 192.0.2.1     = wait 8s source
 		60s  accepted j
-		60s  ask k 192.0.2.1     = wait 8s source    # one good login does not launder an address
+		60s  ask k 192.0.2.1     = wait 8s source    # an accepted login does not clear the source
 		61s  void k
 		4m6s ask l 192.0.2.1     = pass none
 	`)
@@ -70,7 +71,7 @@ func TestSourceEmpties(t *testing.T) {
 func TestSourceIsABlock(t *testing.T) {
 	p := policy()
 	p.Source = Rate{1, time.Minute}
-	statement(t, p, `
+	runScript(t, p, `
 		0s  ask a 2001:db8:0:1::1            = pass none
 		0s  denied a
 		0s  ask b 2001:db8:0:1:ffff::        = refuse source
@@ -81,8 +82,8 @@ func TestSourceIsABlock(t *testing.T) {
 	`)
 }
 
-func TestTenTelephonesBehindOneAddress(t *testing.T) {
-	statement(t, policy(), `
+func TestTenPhonesBehindOneAddressDoNotWait(t *testing.T) {
+	runScript(t, policy(), `
 		0s  ask a 192.0.2.1  = pass none
 		0s  ask b 192.0.2.1  = pass none
 		0s  ask c 192.0.2.1  = pass none
@@ -102,7 +103,7 @@ func TestTenTelephonesBehindOneAddress(t *testing.T) {
 func TestNetworkDelays(t *testing.T) {
 	p := policy()
 	p.Network = Rate{4, 4 * time.Minute}
-	tl := statement(t, p, `
+	sr := runScript(t, p, `
 		0s  ask a 192.0.2.1  = pass none
 		0s  denied a
 		0s  ask b 192.0.2.2  = wait 2s network
@@ -118,11 +119,11 @@ func TestNetworkDelays(t *testing.T) {
 		0s  ask g 192.0.3.1  = pass none          # another network
 		0s  ask h 192.0.2.1  = wait 10s network   # source asks for 2s
 	`)
-	if tl.tickets["h"].Settle(at("0s"), Void); tl.tickets["a"].held != 0 {
+	if sr.tickets["h"].Settle(at("0s"), Void); sr.tickets["a"].held != 0 {
 		t.Error("a settled ticket still holds")
 	}
-	// Six denials emptied four tokens. Spending stopped at zero, so one is back in a minute.
-	tl.play(t, `
+	// Six denials emptied a bucket of four. It does not go below zero, so a token is back in a minute.
+	sr.run(t, `
 		1m  ask i 192.0.2.7  = wait 8s network
 	`)
 }
@@ -132,12 +133,12 @@ func TestExempt(t *testing.T) {
 	p.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	p.Connect, p.Open, p.OpenPrelogin, p.Source = Rate{1, time.Hour}, 1, 1, Rate{1, time.Hour}
 	p.Global, p.WaitMax = Rate{3, time.Hour}, time.Second
-	tl := statement(t, p, `
+	sr := runScript(t, p, `
 		0s  connect v 192.0.2.1          = pass none
 		0s  connect w ::ffff:192.0.2.1   = pass none
 		0s  login v
-		0s  leave v
-		0s  leave v
+		0s  close v
+		0s  close v
 		0s  ask a 192.0.2.1              = pass none
 		0s  denied a
 		0s  ask b 192.0.2.1              = pass none
@@ -147,10 +148,10 @@ func TestExempt(t *testing.T) {
 		0s  ask c 192.0.2.1              = pass none
 		0s  enter c                      = pass none
 		0s  ask d 192.0.2.1              = pass none
-		0s  enter d                      = refuse global   # a webmail is no back door
+		0s  enter d                      = refuse global   # Global applies to exempt addresses
 	`)
-	if s := tl.Stats(start); s.Sources+s.Networks != 0 {
-		t.Errorf("%+v: an exempt address is remembered", s)
+	if s := sr.Stats(start); s.Sources+s.Networks != 0 {
+		t.Errorf("%+v: an exempt address has an entry", s)
 	}
 }
 
@@ -167,11 +168,11 @@ func TestRulesThatAreOff(t *testing.T) {
 		k.Settle(start, Denied)
 	}
 	if left := l.Stats(start).GlobalTokens; left != 0 {
-		t.Errorf("%v tokens of a rule that is off", left)
+		t.Errorf("got %v tokens of a rule that is off, want 0", left)
 	}
 }
 
-func TestInvalidAddressIsASourceOfItsOwn(t *testing.T) {
+func TestInvalidAddressIsItsOwnSource(t *testing.T) {
 	p := policy()
 	p.Source = Rate{1, time.Hour}
 	l := newLimiter(t, p)
@@ -184,20 +185,20 @@ func TestInvalidAddressIsASourceOfItsOwn(t *testing.T) {
 		t.Errorf("second attempt: %v", v)
 	}
 	if v := verdict(l, start, netip.IPv6Unspecified()); v != pass {
-		t.Errorf("the unspecified address is charged with it: %v", v)
+		t.Errorf("the unspecified address is charged for it: %v", v)
 	}
 }
 
 func TestTimesOutOfOrder(t *testing.T) {
 	p := policy()
 	p.Source = Rate{2, 2 * time.Minute}
-	statement(t, p, `
+	runScript(t, p, `
 		10m    ask a 192.0.2.1  = pass none
 		10m    ask b 192.0.2.1  = pass none
 		10m    denied a
-		9m59s  denied b                           # read its clock before it got the lock
+		9m59s  denied b                           # an earlier time, from a goroutine that got the lock late
 		10m    ask c 192.0.2.1  = refuse source
 		 1m    ask d 192.0.2.1  = refuse source   # a clock that is set back refills nothing
-		12m    ask e 192.0.2.1  = pass none       # nor keeps anybody out
+		12m    ask e 192.0.2.1  = pass none       # and delays nothing
 	`)
 }

@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// Attempts that have named nobody have no account in common: nobody closes it to
-// the others, and nobody becomes known by it.
-func TestNameless(t *testing.T) {
-	l, err := New(site(), Key{})
+// Attempts without an account do not share one: they do not exhaust its bucket for each other, and none becomes known.
+func TestAttemptsWithoutAccount(t *testing.T) {
+	l, err := New(defaultPolicy(), Key{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +35,6 @@ func TestNameless(t *testing.T) {
 	}
 	k.Settle(now, Void)
 	if v := l.Peek(now, addr, ""); v != pass {
-		t.Errorf("peeked %+v", v)
+		t.Errorf("Peek: got %+v, want pass", v)
 	}
 }

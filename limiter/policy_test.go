@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// policy returns a policy with the default limits on addresses, which knows nobody. Tests change what they are about.
+// policy returns a policy with the default limits on addresses and no known table. Tests change what they test.
 func policy() Policy {
 	return Policy{
 		Connect:      Rate{60, 12 * time.Second},
@@ -21,15 +21,15 @@ func policy() Policy {
 	}
 }
 
-// site returns a policy with all defaults.
-func site() Policy {
+// defaultPolicy returns a policy with all defaults.
+func defaultPolicy() Policy {
 	p := policy()
 	p.Pair, p.Account, p.KnownShare = Rate{5, 10 * time.Minute}, Rate{10, time.Hour}, 60
 	p.RepeatTTL, p.KnownTTL = time.Minute, 720*time.Hour
 	return p
 }
 
-// newLimiter returns a Limiter for p, which must be right.
+// newLimiter returns a Limiter for p, which must be valid.
 func newLimiter(t testing.TB, p Policy) *Limiter {
 	t.Helper()
 	l, err := New(p, Key{})
@@ -41,45 +41,45 @@ func newLimiter(t testing.TB, p Policy) *Limiter {
 
 func TestPolicyErrors(t *testing.T) {
 	for _, tc := range []struct {
-		says  string
-		wrong func(*Policy)
+		want   string
+		change func(*Policy)
 	}{
-		{"Connect: rate 0/12s: tokens", func(p *Policy) { p.Connect.Tokens = 0 }},
-		{"Source: rate 10/0s: time", func(p *Policy) { p.Source.Per = 0 }},
-		{"Network: rate -1/10m: tokens", func(p *Policy) { p.Network.Tokens = -1 }},
-		{"Global: rate 2000000/1s: tokens", func(p *Policy) { p.Global.Tokens = 2_000_000 }},
-		{"Open: -1 is below zero", func(p *Policy) { p.Open = -1 }},
-		{"OpenPrelogin: -1 is below zero", func(p *Policy) { p.OpenPrelogin = -1 }},
-		{"WaitMax: -1s is not between", func(p *Policy) { p.WaitMax = -time.Second }},
-		{"WaitMax: 16s is not between 0s and 15s", func(p *Policy) { p.WaitMax = 16 * time.Second }},
-		{"TableMax: 0 is below 1", func(p *Policy) { p.TableMax = 0 }},
-		{"Exempt: invalid Prefix is not", func(p *Policy) { p.Exempt = make([]netip.Prefix, 1) }},
-		{"Exempt: ::ffff:0.0.0.0/90 is not", func(p *Policy) {
+		{"Connect: rate 0/12s: got 0 tokens", func(p *Policy) { p.Connect.Tokens = 0 }},
+		{"Source: rate 10/0s: got a time of 0s", func(p *Policy) { p.Source.Per = 0 }},
+		{"Network: rate -1/10m: got -1 tokens", func(p *Policy) { p.Network.Tokens = -1 }},
+		{"Global: rate 2000000/1s: got 2000000 tokens", func(p *Policy) { p.Global.Tokens = 2_000_000 }},
+		{"Open: got -1, want 0 or more", func(p *Policy) { p.Open = -1 }},
+		{"OpenPrelogin: got -1, want 0 or more", func(p *Policy) { p.OpenPrelogin = -1 }},
+		{"WaitMax: got -1s, want 0s to 15s", func(p *Policy) { p.WaitMax = -time.Second }},
+		{"WaitMax: got 16s, want 0s to 15s", func(p *Policy) { p.WaitMax = 16 * time.Second }},
+		{"TableMax: got 0, want 1 or more", func(p *Policy) { p.TableMax = 0 }},
+		{"Exempt: got invalid Prefix, want a network", func(p *Policy) { p.Exempt = make([]netip.Prefix, 1) }},
+		{"Exempt: got ::ffff:0.0.0.0/90, want a network", func(p *Policy) {
 			p.Exempt = []netip.Prefix{netip.MustParsePrefix("::ffff:0:0/90")}
 		}},
 	} {
 		p := policy()
-		tc.wrong(&p)
-		if _, err := New(p, Key{}); err == nil || !strings.HasPrefix(err.Error(), "limiter policy: "+tc.says) {
-			t.Errorf("New says %v, want %q", err, tc.says)
+		tc.change(&p)
+		if _, err := New(p, Key{}); err == nil || !strings.HasPrefix(err.Error(), "limiter policy: "+tc.want) {
+			t.Errorf("New: got %v, want %q", err, tc.want)
 		}
 	}
 }
 
-func TestPolicyZeroRulesAreOff(t *testing.T) {
+func TestZeroRulesAreOff(t *testing.T) {
 	if _, err := New(Policy{TableMax: 1}, Key{}); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestPolicyExempts(t *testing.T) {
+func TestExemptMatchesMappedAddresses(t *testing.T) {
 	p := policy()
 	p.Exempt = []netip.Prefix{
 		netip.MustParsePrefix("192.0.2.77/24"), // host bits are ignored
 		netip.MustParsePrefix("::ffff:198.51.100.0/120"),
 		netip.MustParsePrefix("2001:db8::/32"),
 	}
-	p, err := p.checked()
+	p, err := p.validated()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,13 +101,13 @@ func TestPolicyExempts(t *testing.T) {
 	}
 }
 
-func TestNewKeepsNoHandleOnExempt(t *testing.T) {
+func TestNewCopiesExempt(t *testing.T) {
 	p := policy()
 	p.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	l := newLimiter(t, p)
 	p.Exempt[0] = netip.MustParsePrefix("0.0.0.0/0")
 	if l.rules.Load().exempts(netip.MustParseAddr("198.51.100.1")) {
-		t.Error("the caller's slice still changes the policy")
+		t.Error("changing the slice given to New changed the policy")
 	}
 }
 
@@ -117,7 +117,7 @@ func attempt(l *Limiter, t time.Time, addr netip.Addr, o Outcome) {
 	k.Settle(t, o)
 }
 
-// verdict opens an attempt from addr, for its verdict alone.
+// verdict opens an attempt from addr and returns its verdict.
 func verdict(l *Limiter, t time.Time, addr netip.Addr) Verdict {
 	k := l.Ask(t, Attempt{Addr: addr})
 	return k.Verdict()

@@ -8,27 +8,27 @@ import (
 	"time"
 )
 
-// A deed is one thing done to a limiter: an attempt opened, or the one opened by deed number opener settled.
-type deed struct {
+// An action opens an attempt, or settles the one that action number opener opened.
+type action struct {
 	at     time.Time
 	asked  Attempt
 	opener int // -1 for an attempt opened
 	out    Outcome
 }
 
-// A life is a random history of attempts, and what became of them.
-type life struct {
+// A history is a random sequence of attempts and their outcomes.
+type history struct {
 	l       *Limiter
 	rnd     *rand.Rand
 	now     time.Time
-	deeds   []deed
-	tickets map[int]*Ticket // open ones, by the deed that opened them
-	open    []int           // the same deeds, to choose from
-	denied  map[int]bool    // deeds that opened or settled what was denied by a backend
+	actions []action
+	tickets map[int]*Ticket // open ones, by the action that opened them
+	open    []int           // the same actions, to choose from
+	denied  map[int]bool    // actions that opened or settled an attempt that a backend denied
 }
 
-func newLife(t *testing.T, seed uint64, p Policy) *life {
-	return &life{
+func newHistory(t *testing.T, seed uint64, p Policy) *history {
+	return &history{
 		l:       newLimiter(t, p),
 		rnd:     rand.New(rand.NewPCG(seed, 2022)),
 		now:     start,
@@ -38,64 +38,64 @@ func newLife(t *testing.T, seed uint64, p Policy) *life {
 }
 
 // upTo returns a time from zero to just below d.
-func (f *life) upTo(d time.Duration) time.Duration {
-	return time.Duration(f.rnd.Int64N(int64(d)))
+func (h *history) upTo(d time.Duration) time.Duration {
+	return time.Duration(h.rnd.Int64N(int64(d)))
 }
 
-// step lets up to pause pass and then opens or settles an attempt, to be settled as one of outs. Some who act read
-// their clocks a little early.
-func (f *life) step(pause time.Duration, hosts int, outs ...Outcome) {
-	if f.rnd.IntN(3) > 0 {
-		f.now = f.now.Add(f.upTo(pause))
+// step advances the time by up to pause and then opens or settles an attempt, with one of outs. Some actions have a
+// time a little in the past.
+func (h *history) step(pause time.Duration, hosts int, outs ...Outcome) {
+	if h.rnd.IntN(3) > 0 {
+		h.now = h.now.Add(h.upTo(pause))
 	}
-	late := f.now.Add(-f.upTo(50 * time.Millisecond))
-	if f.rnd.IntN(5) < 3 {
-		f.ask(late, f.attempt(hosts))
-	} else if len(f.open) > 0 {
-		f.settle(late, f.open[f.rnd.IntN(len(f.open))], outs[f.rnd.IntN(len(outs))])
+	late := h.now.Add(-h.upTo(50 * time.Millisecond))
+	if h.rnd.IntN(5) < 3 {
+		h.ask(late, h.attempt(hosts))
+	} else if len(h.open) > 0 {
+		h.settle(late, h.open[h.rnd.IntN(len(h.open))], outs[h.rnd.IntN(len(outs))])
 	}
 }
 
 // attempt returns one of few accounts with one of few secrets, or none, from one of hosts.
-func (f *life) attempt(hosts int) Attempt {
-	a := Attempt{Addr: host(f.rnd.IntN(hosts)), Account: fmt.Sprint("u", f.rnd.IntN(1+hosts/3))}
-	if secret := f.rnd.IntN(6); secret > 0 {
-		a.Credential = f.l.Credential(a.Account, []byte{byte(secret)})
+func (h *history) attempt(hosts int) Attempt {
+	a := Attempt{Addr: host(h.rnd.IntN(hosts)), Account: fmt.Sprint("u", h.rnd.IntN(1+hosts/3))}
+	if secret := h.rnd.IntN(6); secret > 0 {
+		a.Credential = h.l.Credential(a.Account, []byte{byte(secret)})
 	}
 	return a
 }
 
-func (f *life) ask(t time.Time, a Attempt) {
+func (h *history) ask(t time.Time, a Attempt) {
 	k := new(Ticket)
-	if *k = f.l.Ask(t, a); k.Verdict().Action < Repeat {
-		f.tickets[len(f.deeds)], f.open = k, append(f.open, len(f.deeds))
-		f.deeds = append(f.deeds, deed{at: t, asked: a, opener: -1})
+	if *k = h.l.Ask(t, a); k.Verdict().Action < Repeat {
+		h.tickets[len(h.actions)], h.open = k, append(h.open, len(h.actions))
+		h.actions = append(h.actions, action{at: t, asked: a, opener: -1})
 	}
 }
 
-func (f *life) settle(t time.Time, opener int, o Outcome) {
-	f.tickets[opener].Settle(t, o)
-	delete(f.tickets, opener)
-	f.open = slices.DeleteFunc(f.open, func(i int) bool { return i == opener })
+func (h *history) settle(t time.Time, opener int, o Outcome) {
+	h.tickets[opener].Settle(t, o)
+	delete(h.tickets, opener)
+	h.open = slices.DeleteFunc(h.open, func(i int) bool { return i == opener })
 	if o == Denied {
-		f.denied[opener], f.denied[len(f.deeds)] = true, true
+		h.denied[opener], h.denied[len(h.actions)] = true, true
 	}
-	f.deeds = append(f.deeds, deed{at: t, asked: f.deeds[opener].asked, opener: opener, out: o})
+	h.actions = append(h.actions, action{at: t, asked: h.actions[opener].asked, opener: opener, out: o})
 }
 
-// finish settles what is still open.
-func (f *life) finish(o Outcome) {
-	for len(f.open) > 0 {
-		f.settle(f.now, f.open[0], o)
+// finish settles all open attempts.
+func (h *history) finish(o Outcome) {
+	for len(h.open) > 0 {
+		h.settle(h.now, h.open[0], o)
 	}
 }
 
-// live returns every entry that is not like one never seen.
-func (f *life) live() map[key]entry {
+// live returns every entry that is not idle.
+func (h *history) live() map[key]entry {
 	all := map[key]entry{}
-	for i := range f.l.table.shards {
-		for _, e := range f.l.table.shards[i].slots {
-			if e.kind != nothing && !e.idle(f.l.origin.ticks(f.now)) {
+	for i := range h.l.table.shards {
+		for _, e := range h.l.table.shards[i].entries {
+			if e.kind != kindNone && !e.idle(h.l.epoch.ticks(h.now)) {
 				all[e.key] = e
 			}
 		}
@@ -103,7 +103,7 @@ func (f *life) live() map[key]entry {
 	return all
 }
 
-// within reports whether no window of times holds more than a bucket of rate r gives out in it.
+// within reports whether every window of times has at most as many as a bucket of rate r allows in it.
 func within(r Rate, times []time.Time) bool {
 	slices.SortFunc(times, time.Time.Compare)
 	for i, first := range times {
@@ -116,9 +116,9 @@ func within(r Rate, times []time.Time) bool {
 	return true
 }
 
-// Whatever is asked in parallel, and in whatever order it is settled: the denials of a source, a pair and an account
-// never exceed their rate, by the time they were admitted and by the time they were settled.
-func TestDenialsNeverOutrunTheBucket(t *testing.T) {
+// Parallel attempts, settled in any sequence: the denials of a source, a pair and an account never exceed their rate,
+// by the times at which they were asked and at which they were settled.
+func TestDenialsNeverExceedTheRate(t *testing.T) {
 	for name, set := range map[string]func(*Policy, Rate){
 		"source":  func(p *Policy, r Rate) { p.Source = r },
 		"pair":    func(p *Policy, r Rate) { p.Pair = r },
@@ -131,20 +131,20 @@ func TestDenialsNeverOutrunTheBucket(t *testing.T) {
 			p := policy()
 			p.Source, p.Network, p.Global = Rate{}, Rate{}, Rate{}
 			set(&p, r)
-			f := newLife(t, seed, p)
+			h := newHistory(t, seed, p)
 			outs := []Outcome{Denied, Denied, Accepted, Void}
 			if name == "pair" { // which an accepted login clears
 				outs = []Outcome{Denied, Denied, Void}
 			}
 			for range 500 {
-				f.step(r.Per/time.Duration(r.Tokens), 1, outs...)
+				h.step(r.Per/time.Duration(r.Tokens), 1, outs...)
 			}
-			f.finish(Denied)
+			h.finish(Denied)
 			var opened, settled []time.Time
-			for i, d := range f.deeds {
-				if f.denied[i] && d.opener < 0 {
+			for i, d := range h.actions {
+				if h.denied[i] && d.opener < 0 {
 					opened = append(opened, d.at)
-				} else if f.denied[i] {
+				} else if h.denied[i] {
 					settled = append(settled, d.at)
 				}
 			}
@@ -154,37 +154,37 @@ func TestDenialsNeverOutrunTheBucket(t *testing.T) {
 			most = max(most, len(settled)-r.Tokens)
 		}
 		if most < 50 {
-			t.Errorf("%s: at most %d denials beyond a burst: this tests little", name, most)
+			t.Errorf("%s: at most %d denials beyond a burst, want 50: the test does not test enough", name, most)
 		}
 	}
 }
 
-// A life from which everything is taken that was not denied ends with the same table.
-func TestOnlyDenialsLeaveATrace(t *testing.T) {
+// A history without the attempts that were not denied ends with the same table.
+func TestOnlyDenialsChangeTheTable(t *testing.T) {
 	for seed := range uint64(20) {
-		p := site()
+		p := defaultPolicy()
 		p.Network, p.Global, p.TableMax = Rate{30, 5 * time.Minute}, Rate{}, 100_000
-		f := newLife(t, seed, p)
+		h := newHistory(t, seed, p)
 		for range 1000 {
-			f.step(time.Second, 300, Denied, Void)
+			h.step(time.Second, 300, Denied, Void)
 		}
-		f.finish(Void)
+		h.finish(Void)
 
-		again := newLife(t, seed, p)
-		again.ask(f.deeds[0].at, f.deeds[0].asked) // from when on both count the time
+		again := newHistory(t, seed, p)
+		again.ask(h.actions[0].at, h.actions[0].asked) // so that both have the same epoch
 		again.finish(Void)
-		openers := map[int]int{} // there to here
-		for i, d := range f.deeds {
+		openers := map[int]int{} // from index in h to index in again
+		for i, d := range h.actions {
 			switch {
-			case f.denied[i] && d.opener < 0:
-				openers[i] = len(again.deeds)
+			case h.denied[i] && d.opener < 0:
+				openers[i] = len(again.actions)
 				again.ask(d.at, d.asked)
-			case f.denied[i]:
+			case h.denied[i]:
 				again.settle(d.at, openers[d.opener], d.out)
 			}
 		}
-		again.now = f.now
-		want, got := again.live(), f.live()
+		again.now = h.now
+		want, got := again.live(), h.live()
 		if len(want) < 100 || len(got) != len(want) {
 			t.Errorf("seed %d: %d live entries, want %d", seed, len(got), len(want))
 		}
@@ -196,17 +196,17 @@ func TestOnlyDenialsLeaveATrace(t *testing.T) {
 	}
 }
 
-// Accepted and void attempts never lower the tokens of anybody, and give back what they held.
-func TestAcceptedAndVoidNeverLowerTokens(t *testing.T) {
-	f := newLife(t, 1, site())
+// Accepted and void attempts spend nothing, and return what they held.
+func TestAcceptedAndVoidSpendNothing(t *testing.T) {
+	h := newHistory(t, 1, defaultPolicy())
 	for range 5000 {
-		f.step(time.Second, 300, Denied)
-		if len(f.open) == 0 {
+		h.step(time.Second, 300, Denied)
+		if len(h.open) == 0 {
 			continue
 		}
-		before := f.live()
-		f.settle(f.now, f.open[0], []Outcome{Accepted, Void}[f.rnd.IntN(2)])
-		for k, e := range f.live() {
+		before := h.live()
+		h.settle(h.now, h.open[0], []Outcome{Accepted, Void}[h.rnd.IntN(2)])
+		for k, e := range h.live() {
 			if b, ok := before[k]; !ok || e.denials > b.denials || e.holds > b.holds {
 				t.Fatalf("%+v, before %+v", e, b)
 			}
@@ -214,36 +214,36 @@ func TestAcceptedAndVoidNeverLowerTokens(t *testing.T) {
 	}
 }
 
-// In the end nothing is held, whatever came between, and a day later nothing is remembered.
-func TestHoldsNeverLeak(t *testing.T) {
+// Once all attempts are settled nothing is held, and a day later all entries are idle.
+func TestHoldsAreAlwaysReturned(t *testing.T) {
 	for _, limit := range []int{1, 10, 100, 10_000} {
-		p := site()
+		p := defaultPolicy()
 		p.TableMax = limit
-		f := newLife(t, uint64(limit), p)
+		h := newHistory(t, uint64(limit), p)
 		for range 3000 {
-			f.step(time.Second, 1000, Denied, Accepted, Void)
-			checkTable(t, &f.l.table, limit)
+			h.step(time.Second, 1000, Denied, Accepted, Void)
+			checkTable(t, &h.l.table, limit)
 		}
-		f.finish(Denied)
-		for k, e := range f.live() {
+		h.finish(Denied)
+		for k, e := range h.live() {
 			if e.holds != 0 {
 				t.Errorf("TableMax %d: %v still holds %d", limit, k, e.holds)
 			}
 		}
-		f.checkAllIdle(t, f.now.Add(24*time.Hour))
+		h.checkAllIdle(t, h.now.Add(24*time.Hour))
 	}
 }
 
-// checkAllIdle fails if at t an entry still holds anything.
-func (f *life) checkAllIdle(t *testing.T, at time.Time) {
+// checkAllIdle fails if an entry is not idle at t.
+func (h *history) checkAllIdle(t *testing.T, at time.Time) {
 	t.Helper()
-	f.now = at
-	for _, e := range f.live() {
+	h.now = at
+	for _, e := range h.live() {
 		t.Errorf("not idle after a day: %+v", e)
 	}
-	for i := range f.l.table.spare {
-		if e := &f.l.table.spare[i].entry; e.prelogin != 0 || !e.idle(f.l.origin.ticks(at)) {
-			t.Errorf("the shared one is not idle after a day: %+v", e)
+	for i := range h.l.table.shared {
+		if e := &h.l.table.shared[i].entry; e.prelogin != 0 || !e.idle(h.l.epoch.ticks(at)) {
+			t.Errorf("the shared entry is not idle after a day: %+v", e)
 		}
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestNoClockNoGoroutineNoIO reads the sources of this package and of those below it. Time and chance come in from
-// outside, always.
+// TestNoClockNoGoroutineNoIO reads the source code of this package and of those below it: times and random numbers are
+// always arguments.
 func TestNoClockNoGoroutineNoIO(t *testing.T) {
 	var files []string
 	for _, folder := range []string{".", "traffic", "watch", "watch/incident", "watch/report"} {

@@ -2,168 +2,177 @@ package limiter
 
 import "container/list"
 
-// A class is how an attempt ranks where not all can be served.
+// A class is a group of attempts of equal priority.
 type class uint8
 
 const (
-	priorityKnown class = iota // before everybody else
-	returning                  // strangers who were turned away and have come again
-	unpenalized                // strangers of whom nothing is known
-	penalized                  // strangers from where denials came from, or who ask again and again
-	classes
+	classKnown       class = iota // before all strangers
+	classReturning                // strangers whose source was starved once or twice and tries again
+	classUnpenalized              // strangers without a penalty
+	classPenalized                // strangers whose source or network has a penalty
+	classCount
 )
 
-// An Order says who goes first where not all can: the known, then strangers, network by network in turn. Of eight
-// strangers five are patient, two clean and one stained, as long as there are such. It is a ticket's, see
-// [Ticket.Order]. The zero value is that of the known.
+// A Priority decides which attempts are served first where not all can be: the known first; then strangers, one from
+// each network in rotation. Of every eight strangers, five are returning, two unpenalized and one penalized, if
+// attempts of each queue. A ticket has one, see [Ticket.Priority]. The zero value is that of the known.
 type Priority struct {
 	class class
-	flow  key // strangers of one line take one turn
+	flow  key // strangers of one flow are served in rotation with other flows
 }
 
-// Known reports whether o goes before all strangers. Somebody known who has had more than a generous share does not.
-func (o Priority) Known() bool {
-	return o.class == priorityKnown
+// Known reports whether p goes before all strangers. A known attempt beyond its share of the reserved lane does not.
+func (p Priority) Known() bool {
+	return p.class == classKnown
 }
 
-// A Queue holds who waits for one thing, in their order. The zero value is empty. It is not safe for concurrent use.
+// String describes p for operators.
+func (p Priority) String() string {
+	return [...]string{"known", "returning stranger", "stranger", "penalized stranger"}[p.class]
+}
+
+// A Queue holds values by priority. The zero value is empty. It is not safe for concurrent use.
 type Queue[T any] struct {
-	ranks [classes]classQueue[T]
-	pops  uint // of strangers
-	size  int
+	classes      [classCount]classQueue[T]
+	strangerPops uint
+	size         int
 }
 
-// rank is all of one class that wait.
+// classQueue holds the values of one class.
 type classQueue[T any] struct {
-	order list.List // of *line[T], the next to go first
-	flows map[key]*flow[T]
-	size  int
+	rotation list.List // of *flow[T], the next one first
+	flows    map[key]*flow[T]
+	size     int
 }
 
-// line is who waits of one line, the first to come first.
+// flow holds the values of one flow, the oldest first.
 type flow[T any] struct {
 	key     key
-	entries list.List     // of *Place[T]
-	element *list.Element // in turns
+	entries list.List     // of *Entry[T]
+	element *list.Element // in the rotation
 }
 
-// A Place is a place in a [Queue].
+// An Entry is a value in a [Queue].
 type Entry[T any] struct {
 	value   T
-	element *list.Element // in its line; nil once it has left
+	element *list.Element // in its flow; nil once removed
 	class   class
 	flow    *flow[T]
 }
 
-// Len returns how many wait.
+// Len returns the number of values.
 func (q *Queue[T]) Len() int {
 	return q.size
 }
 
-// counts returns how many of them are known, and how many strangers.
+// counts returns how many of them belong to the known, and how many to strangers.
 func (q *Queue[T]) counts() (known, strangers int) {
-	known = q.ranks[priorityKnown].size
+	known = q.classes[classKnown].size
 	return known, q.size - known
 }
 
-// Push adds v behind those of its order.
-func (q *Queue[T]) Push(o Priority, v T) *Entry[T] {
-	r := &q.ranks[o.class]
-	ln := r.flows[o.flow]
-	if ln == nil {
-		ln = &flow[T]{key: o.flow}
-		ln.element = r.order.PushBack(ln)
-		if r.flows == nil {
-			r.flows = map[key]*flow[T]{}
+// Push adds v behind the values of the same class and flow.
+func (q *Queue[T]) Push(p Priority, v T) *Entry[T] {
+	c := &q.classes[p.class]
+	f := c.flows[p.flow]
+	if f == nil {
+		f = &flow[T]{key: p.flow}
+		f.element = c.rotation.PushBack(f)
+		if c.flows == nil {
+			c.flows = map[key]*flow[T]{}
 		}
-		r.flows[o.flow] = ln
+		c.flows[p.flow] = f
 	}
-	p := &Entry[T]{value: v, class: o.class, flow: ln}
-	p.element = ln.entries.PushBack(p)
-	r.size++
+	e := &Entry[T]{value: v, class: p.class, flow: f}
+	e.element = f.entries.PushBack(e)
+	c.size++
 	q.size++
-	return p
+	return e
 }
 
-// turns says which class goes first in each of eight turns of strangers. If nobody of it waits, the first that does.
-var schedule = [...]class{returning, returning, unpenalized, returning, returning, unpenalized, returning, penalized}
+// schedule is which class goes first at each of eight pops of strangers. If that class is empty, the first class that
+// is not takes its pop.
+var schedule = [...]class{
+	classReturning, classReturning, classUnpenalized, classReturning,
+	classReturning, classUnpenalized, classReturning, classPenalized,
+}
 
-// Pop takes out who goes first. ok is false if nobody waits.
+// Pop removes and returns the value that goes first. ok is false if q is empty.
 func (q *Queue[T]) Pop() (v T, ok bool) {
 	if q.size == 0 {
 		return v, false
 	}
 	c, _ := q.next()
-	if c != priorityKnown {
-		q.pops++
+	if c != classKnown {
+		q.strangerPops++
 	}
-	turn := q.ranks[c].order.Front()
-	q.ranks[c].order.MoveToBack(turn)
-	p := turn.Value.(*flow[T]).entries.Front().Value.(*Entry[T])
-	q.Remove(p)
-	return p.value, true
+	first := q.classes[c].rotation.Front()
+	q.classes[c].rotation.MoveToBack(first)
+	e := first.Value.(*flow[T]).entries.Front().Value.(*Entry[T])
+	q.Remove(e)
+	return e.value, true
 }
 
-// next returns the class that goes next, and whether it is its turn: else those whose turn it is are not there.
-// Somebody must wait.
-func (q *Queue[T]) next() (c class, itsTurn bool) {
-	if q.ranks[priorityKnown].size > 0 {
-		return priorityKnown, true
+// next returns the class that goes next, and whether the schedule gives it this pop: otherwise it takes the pop of an
+// empty class. q must not be empty.
+func (q *Queue[T]) next() (c class, scheduled bool) {
+	if q.classes[classKnown].size > 0 {
+		return classKnown, true
 	}
-	if c = schedule[q.pops%uint(len(schedule))]; q.ranks[c].size > 0 {
+	if c = schedule[q.strangerPops%uint(len(schedule))]; q.classes[c].size > 0 {
 		return c, true
 	}
-	for c = returning; q.ranks[c].size == 0; {
+	for c = classReturning; q.classes[c].size == 0; {
 		c++
 	}
 	return c, false
 }
 
-// Remove takes p out, and reports whether it was still in the queue.
-func (q *Queue[T]) Remove(p *Entry[T]) bool {
-	if p.element == nil {
+// Remove removes e, and reports whether it was still in q.
+func (q *Queue[T]) Remove(e *Entry[T]) bool {
+	if e.element == nil {
 		return false
 	}
-	r := &q.ranks[p.class]
-	if p.flow.entries.Remove(p.element); p.flow.entries.Len() == 0 {
-		r.order.Remove(p.flow.element)
-		delete(r.flows, p.flow.key)
+	c := &q.classes[e.class]
+	if e.flow.entries.Remove(e.element); e.flow.entries.Len() == 0 {
+		c.rotation.Remove(e.flow.element)
+		delete(c.flows, e.flow.key)
 	}
-	p.element = nil
-	r.size--
+	e.element = nil
+	c.size--
 	q.size--
 	return true
 }
 
-// clear reports whether nobody of class c waits, nor anybody before it.
-func (q *Queue[T]) clear(c class) bool {
+// noneBefore reports whether class c and all classes before it are empty.
+func (q *Queue[T]) noneBefore(c class) bool {
 	for i := range c + 1 {
-		if q.ranks[i].size > 0 {
+		if q.classes[i].size > 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// ahead returns how many will go before one of order o that comes now, if nobody comes after it.
-func (q *Queue[T]) ahead(o Priority) int {
-	r := &q.ranks[o.class]
-	own := 0
-	if ln := r.flows[o.flow]; ln != nil {
-		own = ln.entries.Len()
+// ahead estimates how many values go before one of priority p that is added now, if none is added after it.
+func (q *Queue[T]) ahead(p Priority) int {
+	own := &q.classes[p.class]
+	sameFlow := 0
+	if f := own.flows[p.flow]; f != nil {
+		sameFlow = f.entries.Len()
 	}
-	peers := min(r.size, (own+1)*len(r.flows)) // of its class
-	if o.Known() {
+	peers := min(own.size, (sameFlow+1)*len(own.flows))
+	if p.Known() {
 		return peers
 	}
-	var share [classes]int
+	var share [classCount]int
 	for _, c := range schedule {
 		share[c]++
 	}
-	n := q.ranks[priorityKnown].size + peers
-	for c := returning; c < classes; c++ {
-		if c != o.class {
-			n += min(q.ranks[c].size, (peers+1)*share[c]/share[o.class])
+	n := q.classes[classKnown].size + peers
+	for c := classReturning; c < classCount; c++ {
+		if c != p.class {
+			n += min(q.classes[c].size, (peers+1)*share[c]/share[p.class])
 		}
 	}
 	return n

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Guesses made at the same moment pass as often as there are tokens, and no oftener.
-func TestParallelGuessesCannotOutrunABucket(t *testing.T) {
+// Of guesses made at the same time, as many pass as there are tokens.
+func TestParallelGuessesCannotExceedABucket(t *testing.T) {
 	l := newLimiter(t, policy())
 	var passed atomic.Int64
 	var wg sync.WaitGroup
@@ -30,8 +30,8 @@ func TestParallelGuessesCannotOutrunABucket(t *testing.T) {
 	}
 }
 
-// anyone returns an address of either family, mapped or invalid now and then.
-func anyone(rnd *rand.Rand) netip.Addr {
+// randomAddr returns an address of either family, sometimes a mapped or an invalid one.
+func randomAddr(rnd *rand.Rand) netip.Addr {
 	switch rnd.IntN(8) {
 	case 0:
 		return netip.Addr{}
@@ -43,9 +43,9 @@ func anyone(rnd *rand.Rand) netip.Addr {
 	return host(rnd.IntN(1000))
 }
 
-// Everyone does everything at once; run with -race. In the end nothing is held, nobody waits and nothing is open.
+// All methods run concurrently, for the race detector. In the end nothing is held, queued or open.
 func TestConcurrentUse(t *testing.T) {
-	p := site()
+	p := defaultPolicy()
 	p.TableMax = 200
 	l := newLimiter(t, p)
 	var clock atomic.Int64
@@ -76,15 +76,15 @@ func TestConcurrentUse(t *testing.T) {
 	})
 	wg.Wait()
 	if s := l.Stats(now()); s.WaitKnown != 0 || s.WaitStrangers != 0 || len(l.globalQueue.deadlines) != 0 {
-		t.Errorf("%+v when all have left", s)
+		t.Errorf("%+v after all connections have closed", s)
 	}
-	f := life{l: l}
-	f.checkAllIdle(t, now().Add(24*time.Hour))
+	h := history{l: l}
+	h.checkAllIdle(t, now().Add(24*time.Hour))
 }
 
-// client plays one connection with one attempt.
+// client runs one connection with one attempt.
 func client(l *Limiter, now func() time.Time, rnd *rand.Rand) {
-	addr := anyone(rnd)
+	addr := randomAddr(rnd)
 	v, _ := l.Connect(now(), addr)
 	if v == nil {
 		return

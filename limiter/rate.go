@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// The largest bucket. Even with what rounding up adds to each token, its span is far from overflow.
+// The largest bucket. Rounding up the time of each token does not bring its span near an overflow.
 const (
 	maxTokens = 1_000_000
 	maxPer    = 366 * 24 * time.Hour
 )
 
-// A Rate describes a bucket: it holds Tokens when full, and an empty one refills in Per. The zero value is off: the
-// rule does not exist.
+// A Rate describes a bucket: it has Tokens when full, and refills from empty in Per. The zero value means off: the rule
+// does not apply.
 type Rate struct {
 	Tokens int
 	Per    time.Duration
 }
 
-// ParseRate reads a rate in the form tokens/time, such as 10/10m or 200/1s, or the word off. The time is one that
-// [time.ParseDuration] takes.
+// ParseRate reads a rate in the form tokens/time, such as 10/10m or 200/1s, or off. The time has the form of
+// [time.ParseDuration].
 func ParseRate(s string) (Rate, error) {
 	if s == "off" {
 		return Rate{}, nil
@@ -30,13 +30,13 @@ func ParseRate(s string) (Rate, error) {
 	n, errTokens := strconv.ParseUint(tokens, 10, 31)
 	d, errPer := time.ParseDuration(per)
 	if errTokens != nil || errPer != nil {
-		return Rate{}, fmt.Errorf("rate %q: want tokens/time, such as 10/10m, or off", s)
+		return Rate{}, fmt.Errorf("parsing a rate: got %q, want tokens/time, such as 10/10m, or off", s)
 	}
 	r := Rate{Tokens: int(n), Per: d}
 	if r.off() {
-		return Rate{}, fmt.Errorf("rate %q: a bucket of nothing is written off", s)
+		return Rate{}, fmt.Errorf("parsing a rate: got %q, want off to disable the rule", s)
 	}
-	if err := r.check(); err != nil {
+	if err := r.validate(); err != nil {
 		return Rate{}, err
 	}
 	return r, nil
@@ -61,7 +61,7 @@ func (r Rate) MarshalText() ([]byte, error) {
 	return []byte(r.String()), nil
 }
 
-// UnmarshalText sets r to what [ParseRate] reads from text. If that is an error, r stays as it was.
+// UnmarshalText sets r to what [ParseRate] reads from text. On an error r does not change.
 func (r *Rate) UnmarshalText(text []byte) error {
 	parsed, err := ParseRate(string(text))
 	if err == nil {
@@ -70,17 +70,17 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	return err
 }
 
-// check reports what keeps r from describing a bucket. Off is fine.
-func (r Rate) check() error {
+// validate returns an error if r is neither off nor describes a bucket.
+func (r Rate) validate() error {
 	switch {
 	case r.off():
 		return nil
 	case r.Tokens < 1 || r.Tokens > maxTokens:
-		return fmt.Errorf("rate %v: tokens must be from 1 to %d", r, maxTokens)
+		return fmt.Errorf("rate %v: got %d tokens, want 1 to %d", r, r.Tokens, maxTokens)
 	case r.Per <= 0:
-		return fmt.Errorf("rate %v: time must be above zero", r)
+		return fmt.Errorf("rate %v: got a time of %v, want more than 0s", r, r.Per)
 	case r.Per > maxPer:
-		return fmt.Errorf("rate %v: time must be at most a year", r)
+		return fmt.Errorf("rate %v: got a time of %v, want at most %v", r, r.Per, maxPer)
 	}
 	return nil
 }

@@ -43,30 +43,30 @@ func TestParseRate(t *testing.T) {
 }
 
 func TestParseRateErrors(t *testing.T) {
-	for _, tc := range []struct{ in, says string }{
-		{"", "want tokens/time"},
-		{"/", "want tokens/time"},
-		{"10", "want tokens/time"},
-		{"10/", "want tokens/time"},
-		{"10/m", "want tokens/time"},
-		{"10/10", "want tokens/time"},
-		{"/10m", "want tokens/time"},
-		{"+10/10m", "want tokens/time"},
-		{"-10/10m", "want tokens/time"},
-		{"1.5/10m", "want tokens/time"},
-		{"10/10m/1s", "want tokens/time"},
-		{" 10/10m", "want tokens/time"},
-		{"OFF", "want tokens/time"},
-		{"99999999999/1s", "want tokens/time"},
-		{"0/0s", "written off"},
-		{"0/10m", "tokens must be from 1 to 1000000"},
-		{"1000001/1s", "tokens must be from 1 to 1000000"},
-		{"10/0s", "time must be above zero"},
-		{"10/-10m", "time must be above zero"},
+	for _, tc := range []struct{ in, want string }{
+		{"", "want tokens/time, such as"},
+		{"/", "want tokens/time, such as"},
+		{"10", "want tokens/time, such as"},
+		{"10/", "want tokens/time, such as"},
+		{"10/m", "want tokens/time, such as"},
+		{"10/10", "want tokens/time, such as"},
+		{"/10m", "want tokens/time, such as"},
+		{"+10/10m", "want tokens/time, such as"},
+		{"-10/10m", "want tokens/time, such as"},
+		{"1.5/10m", "want tokens/time, such as"},
+		{"10/10m/1s", "want tokens/time, such as"},
+		{" 10/10m", "want tokens/time, such as"},
+		{"OFF", "want tokens/time, such as"},
+		{"99999999999/1s", "want tokens/time, such as"},
+		{"0/0s", "want off to disable"},
+		{"0/10m", "tokens, want 1 to 1000000"},
+		{"1000001/1s", "tokens, want 1 to 1000000"},
+		{"10/0s", "want more than 0s"},
+		{"10/-10m", "want more than 0s"},
 	} {
 		got, err := ParseRate(tc.in)
-		if err == nil || !strings.Contains(err.Error(), tc.says) {
-			t.Errorf("ParseRate(%q) says %v, want %q", tc.in, err, tc.says)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("ParseRate(%q): got %v, want %q", tc.in, err, tc.want)
 		}
 		if got != (Rate{}) {
 			t.Errorf("ParseRate(%q) = %v beside an error", tc.in, got)
@@ -83,7 +83,7 @@ func TestRateText(t *testing.T) {
 		t.Errorf("UnmarshalText gave %v, %v", r, err)
 	}
 	if err := r.UnmarshalText([]byte("many")); err == nil || r != (Rate{60, 12 * time.Second}) {
-		t.Errorf("UnmarshalText of nonsense gave %v, %v", r, err)
+		t.Errorf("UnmarshalText of an invalid rate gave %v, %v", r, err)
 	}
 }
 
@@ -96,8 +96,8 @@ func FuzzParseRate(f *testing.F) {
 			}
 			return
 		}
-		if err := r.check(); err != nil {
-			t.Fatalf("ParseRate(%q) let through: %v", s, err)
+		if err := r.validate(); err != nil {
+			t.Fatalf("ParseRate(%q) returned an invalid rate: %v", s, err)
 		}
 		if again, err := ParseRate(r.String()); err != nil || again != r {
 			t.Fatalf("ParseRate(%q) = %v, which reads back as %v, %v", s, r, again, err)

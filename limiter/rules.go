@@ -2,12 +2,12 @@ package limiter
 
 import "time"
 
-// rules are a Policy made ready for use. They never change; a new policy makes new ones.
+// rules are a Policy prepared for use. They never change; SetPolicy makes new ones.
 type rules struct {
 	Policy
 	connect, source, network, pair, account, global limit
 	reserve                                         int // tokens of global that strangers must leave
-	useOfPair, useOfAccount                         limit
+	pairUse, accountUse                             limit
 }
 
 func (p Policy) rules() *rules {
@@ -21,41 +21,43 @@ func (p Policy) rules() *rules {
 		global:  p.Global.limit(RuleGlobal),
 		reserve: max(min(p.Global.Tokens*p.KnownShare/100, p.Global.Tokens-1), 0),
 
-		useOfPair: p.share(10, 8), useOfAccount: p.share(15, 10),
+		pairUse: p.useLimit(10, 8), accountUse: p.useLimit(15, 10),
 	}
 }
 
-// share returns what may be taken of the reserved lane in a minute: far more than people do, far less than the lane.
-func (p *Policy) share(perCent, least int) limit {
+// useLimit returns how many logins a minute may use the reserved lane: far more than users need, far fewer than the
+// lane has.
+func (p *Policy) useLimit(perCent, least int) limit {
 	return Rate{max(p.Global.Tokens*perCent/100, least), time.Minute}.limit(RuleNone)
 }
 
-// denials returns the limit on the denials that entries of kind k count.
-func (r *rules) denials(k kind) *limit {
+// denialLimit returns the limit on denials for entries of kind k.
+func (r *rules) denialLimit(k kind) *limit {
 	switch k {
-	case ofSource:
+	case kindSource:
 		return &r.source
-	case ofNetwork:
+	case kindNetwork:
 		return &r.network
-	case ofPair:
+	case kindPair:
 		return &r.pair
 	}
 	return &r.account
 }
 
-// judge says what is to become of an attempt that falls into e and does not hold a token there yet. The wait is without
-// jitter. A network may be a city: it delays and never refuses.
-func (r *rules) judge(now ticks, e *entry) Verdict {
-	denials := r.denials(e.kind)
-	spent := e.denials.spent(now, denials)
-	if e.kind != ofNetwork && spent+int(e.holds) >= denials.tokens {
-		return refusal(denials.rule)
+// verdict returns the verdict on an attempt that is charged to e and has no hold there yet. The wait is without jitter.
+// A network may have very many users: it delays and never refuses.
+func (r *rules) verdict(now ticks, e *entry) Verdict {
+	limit := r.denialLimit(e.kind)
+	spent := e.denials.spent(now, limit)
+	if e.kind != kindNetwork && spent+int(e.holds) >= limit.tokens {
+		return refusal(limit.rule)
 	}
-	return waiting(denials.rule, pace(spent, denials.tokens, r.WaitMax))
+	return waiting(limit.rule, delay(spent, limit.tokens, r.WaitMax))
 }
 
-// pace returns the wait when spent of burst tokens are spent. Each step up takes a tenth of them, and a denial at least.
-func pace(spent, burst int, longest time.Duration) time.Duration {
+// delay returns the wait when spent of burst tokens are spent. It grows with each tenth of the tokens, but at most one
+// step with each denial.
+func delay(spent, burst int, longest time.Duration) time.Duration {
 	steps := [...]time.Duration{0, 2 * time.Second, 4 * time.Second, 8 * time.Second}
 	step := min(spent, spent*10/burst)
 	if step >= len(steps) {
@@ -64,11 +66,11 @@ func pace(spent, burst int, longest time.Duration) time.Duration {
 	return min(steps[step], longest)
 }
 
-// jittered returns d and up to a fifth more, at most longest: attempts that came together should not all go on
-// together. chance is any number; the same gives the same.
-func jittered(d, longest time.Duration, chance uint64) time.Duration {
-	chance ^= chance >> 32
-	chance *= 0x9e3779b97f4a7c15 // spreads neighbours far apart
-	share := float64(chance>>11) / (1 << 53)
-	return min(d+time.Duration(share*float64(d/5)), longest)
+// jittered returns d plus up to a fifth, at most longest, so that attempts that arrived together do not all continue
+// together. The jitter depends only on seed.
+func jittered(d, longest time.Duration, seed uint64) time.Duration {
+	seed ^= seed >> 32
+	seed *= 0x9e3779b97f4a7c15 // Fibonacci hashing: similar seeds give different jitter
+	fraction := float64(seed>>11) / (1 << 53)
+	return min(d+time.Duration(fraction*float64(d/5)), longest)
 }

@@ -2,23 +2,23 @@ package limiter
 
 import "sync"
 
-// A shard is an open table with linear probing: entries lie side by side without pointers, so that a million of them
+// A shard is a hash table with open addressing and linear probing. Its entries have no pointers, so a million of them
 // cost the garbage collector nothing. All but mu is guarded by mu.
 type shard struct {
-	mu    sync.Mutex
-	slots []entry // a power of two of them
-	used  int
-	hand  int // which slot is swept next
-	count [kinds]int
-	_     [64]byte // callers of one shard do not slow down those of the next
+	mu        sync.Mutex
+	entries   []entry // their number is a power of two
+	used      int
+	nextSweep int // the entry to check next
+	count     [kindCount]int
+	_         [64]byte // prevents false sharing between the locks of two shards
 }
 
-// smallest is how many slots the first entry makes.
-const smallest = 8
+// minEntries is the size of a shard after its first entry.
+const minEntries = 8
 
-// home is where the search for k begins.
-func (s *shard) home(k key) int {
-	return int(k.lo) & (len(s.slots) - 1)
+// start returns the index at which the search for k begins.
+func (s *shard) start(k key) int {
+	return int(k.lo) & (len(s.entries) - 1)
 }
 
 // find returns the entry of k, or nil.
@@ -26,76 +26,76 @@ func (s *shard) find(k key) *entry {
 	if s.used == 0 {
 		return nil
 	}
-	mask := len(s.slots) - 1
-	for i := s.home(k); ; i = (i + 1) & mask {
-		e := &s.slots[i]
-		if e.key == k && e.kind != nothing {
+	mask := len(s.entries) - 1
+	for i := s.start(k); ; i = (i + 1) & mask {
+		e := &s.entries[i]
+		if e.key == k && e.kind != kindNone {
 			return e
 		}
-		if e.kind == nothing {
+		if e.kind == kindNone {
 			return nil
 		}
 	}
 }
 
-// add adds an entry for k, which has none. Pointers from before are void.
+// add adds an entry for k, which must have none. It invalidates all pointers to entries of s.
 func (s *shard) add(k key, kd kind) *entry {
-	if 4*(s.used+1) > 3*len(s.slots) {
+	if 4*(s.used+1) > 3*len(s.entries) {
 		s.grow()
 	}
 	s.used++
 	s.count[kd]++
-	return s.put(entry{key: k, kind: kd})
+	return s.insert(entry{key: k, kind: kd})
 }
 
-// put stores e in the first slot that is free for it.
-func (s *shard) put(e entry) *entry {
-	mask := len(s.slots) - 1
-	i := s.home(e.key)
-	for s.slots[i].kind != nothing {
+// insert stores e at the first free index from its start.
+func (s *shard) insert(e entry) *entry {
+	mask := len(s.entries) - 1
+	i := s.start(e.key)
+	for s.entries[i].kind != kindNone {
 		i = (i + 1) & mask
 	}
-	s.slots[i] = e
-	return &s.slots[i]
+	s.entries[i] = e
+	return &s.entries[i]
 }
 
-// grow doubles the slots.
+// grow doubles the size of s.
 func (s *shard) grow() {
-	old := s.slots
-	s.slots = make([]entry, max(smallest, 2*len(old)))
+	old := s.entries
+	s.entries = make([]entry, max(minEntries, 2*len(old)))
 	for i := range old {
-		if old[i].kind != nothing {
-			s.put(old[i])
+		if old[i].kind != kindNone {
+			s.insert(old[i])
 		}
 	}
 }
 
-// sweep looks at the next few slots, drops the entries there that are idle, and returns how many those were. If the
-// table is full, it looks further for one to drop, and makes do with one that is faint.
+// sweep checks the next few entries, drops the idle ones, and returns how many it dropped. If the table is full, it
+// continues until it has dropped one, up to sweepMax, and may drop an evictable one.
 func (s *shard) sweep(now ticks, full bool) (dropped int) {
-	for n := 0; n < len(s.slots) && (n < sweepSlots || full && dropped == 0 && n < searchSlots); n++ {
-		s.hand &= len(s.slots) - 1
-		e := &s.slots[s.hand]
-		if e.kind != nothing && (e.idle(now) || full && dropped == 0 && e.faint(now)) {
-			s.drop(s.hand)
+	for n := 0; n < len(s.entries) && (n < sweepMin || full && dropped == 0 && n < sweepMax); n++ {
+		s.nextSweep &= len(s.entries) - 1
+		e := &s.entries[s.nextSweep]
+		if e.kind != kindNone && (e.idle(now) || full && dropped == 0 && e.evictable(now)) {
+			s.drop(s.nextSweep)
 			dropped++
 		} else {
-			s.hand++
+			s.nextSweep++
 		}
 	}
 	return dropped
 }
 
-// drop empties slot i, and moves up those behind it that would no longer be found.
+// drop empties entry i, and moves back those behind it that could no longer be found.
 func (s *shard) drop(i int) {
 	s.used--
-	s.count[s.slots[i].kind]--
-	mask := len(s.slots) - 1
-	for j := (i + 1) & mask; s.slots[j].kind != nothing; j = (j + 1) & mask {
-		if home := s.home(s.slots[j].key); (j-home)&mask >= (j-i)&mask {
-			s.slots[i] = s.slots[j]
+	s.count[s.entries[i].kind]--
+	mask := len(s.entries) - 1
+	for j := (i + 1) & mask; s.entries[j].kind != kindNone; j = (j + 1) & mask {
+		if start := s.start(s.entries[j].key); (j-start)&mask >= (j-i)&mask {
+			s.entries[i] = s.entries[j]
 			i = j
 		}
 	}
-	s.slots[i] = entry{}
+	s.entries[i] = entry{}
 }

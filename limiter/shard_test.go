@@ -12,18 +12,19 @@ func host(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(i / 250 / 256), byte(i / 250), byte(i%250 + 1)})
 }
 
-// checkTable fails if what the table says of itself does not agree, or if an entry cannot be found.
+// checkTable fails if the counters of the table are wrong, if an entry cannot be found, or if there are more than
+// limit.
 func checkTable(t testing.TB, tb *table, limit int) {
 	t.Helper()
 	used := 0
 	for i := range tb.shards {
 		s := &tb.shards[i]
 		full, counted := 0, 0
-		for j := range s.slots {
-			if e := &s.slots[j]; e.kind != nothing {
+		for j := range s.entries {
+			if e := &s.entries[j]; e.kind != kindNone {
 				full++
 				if s.find(e.key) != e || tb.shard(e.key) != s {
-					t.Fatalf("%v is there and cannot be found", e.key)
+					t.Fatalf("%v is in the table and cannot be found", e.key)
 				}
 			}
 		}
@@ -31,17 +32,17 @@ func checkTable(t testing.TB, tb *table, limit int) {
 			counted += n
 		}
 		if s.used != full || counted != full {
-			t.Fatalf("%d slots are full, %d used, %d counted", full, s.used, counted)
+			t.Fatalf("got %d entries in use, %d used, %d counted", full, s.used, counted)
 		}
 		used += full
 	}
 	if int(tb.used.Load()) != used || used > limit {
-		t.Fatalf("%d entries, %d used, at most %d are allowed", used, tb.used.Load(), limit)
+		t.Fatalf("got %d entries, %d used, want at most %d", used, tb.used.Load(), limit)
 	}
 }
 
-// A shard is a map: whatever is added, dropped and swept, in slots that collide on purpose.
-func TestShardIsAMap(t *testing.T) {
+// A shard behaves like a map under additions, drops and sweeps, with keys that collide on purpose.
+func TestShardBehavesLikeAMap(t *testing.T) {
 	for seed := range uint64(10) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		var s shard
@@ -54,7 +55,7 @@ func TestShardIsAMap(t *testing.T) {
 			}
 			switch {
 			case e == nil:
-				s.add(k, ofSource).open = rnd.Uint32N(2)
+				s.add(k, kindSource).open = rnd.Uint32N(2)
 			case rnd.IntN(2) == 0:
 				e.open = 1 - e.open
 			}
@@ -62,26 +63,26 @@ func TestShardIsAMap(t *testing.T) {
 				s.sweep(0, false)
 			}
 			want = map[key]uint32{}
-			for i := range s.slots {
-				if e := &s.slots[i]; e.kind != nothing {
+			for i := range s.entries {
+				if e := &s.entries[i]; e.kind != kindNone {
 					want[e.key] = e.open
 				}
 			}
 			if len(want) != s.used {
-				t.Fatalf("seed %d: %d entries, %d used: one is there twice", seed, len(want), s.used)
+				t.Fatalf("seed %d: %d entries, %d used: one is stored twice", seed, len(want), s.used)
 			}
 		}
 	}
 }
 
 func TestEntryIsSmall(t *testing.T) {
-	const most = 200 // octets that one may cost, all in
+	const most = 200 // octets of an entry and of the free space beside it
 	var s shard
 	worst := 0.0
 	for i := range 10_000 {
-		s.add(scattered(0, i), ofSource)
+		s.add(scattered(0, i), kindSource)
 		if i > 100 {
-			worst = max(worst, float64(len(s.slots))/float64(s.used))
+			worst = max(worst, float64(len(s.entries))/float64(s.used))
 		}
 	}
 	if size := worst * 56; size > most {
@@ -89,62 +90,62 @@ func TestEntryIsSmall(t *testing.T) {
 	}
 }
 
-// scattered returns the i-th key of some set, which lies anywhere, as keys do.
+// scattered returns the i-th key of a set, anywhere in the table, as real keys are.
 func scattered(set, i int) key {
 	return hasher{}.sum([]byte{byte(set), byte(i >> 8), byte(i)})
 }
 
-// live makes e one in use until d after start.
+// live makes e not idle until d after start.
 func live(e *entry, d time.Duration) {
 	e.denials = bucket(now("0s").add(d))
 }
 
 func TestRefilledEntriesAreDropped(t *testing.T) {
-	for _, limit := range []int{100, 10_000} { // in one part, and in many
+	for _, limit := range []int{100, 10_000} { // one shard, and many
 		var tb table
 		tb.init(limit)
 		for i := range limit {
-			e, mu := tb.take(now("0s"), hasher{}.block(ofSource, Source(host(i))), ofSource, limit)
+			e, mu := tb.findOrAdd(now("0s"), hasher{}.block(kindSource, Source(host(i))), kindSource, limit)
 			live(e, time.Minute)
 			mu.Unlock()
 		}
 		checkTable(t, &tb, limit)
-		if e, _ := tb.take(now("59s"), key{1, 1}, ofSource, limit); e != nil {
-			t.Fatal("a full table has room")
+		if e, _ := tb.findOrAdd(now("59s"), key{1, 1}, kindSource, limit); e != nil {
+			t.Fatal("got an entry of a full table, want nil")
 		}
-		homeless := 0
+		rejected := 0
 		for i := range limit {
-			e, mu := tb.take(now("1m"), hasher{}.block(ofSource, Source(host(limit+i))), ofSource, limit)
+			e, mu := tb.findOrAdd(now("1m"), hasher{}.block(kindSource, Source(host(limit+i))), kindSource, limit)
 			if e == nil {
-				homeless++
+				rejected++
 				continue
 			}
 			e.holds++
 			mu.Unlock()
 		}
 		checkTable(t, &tb, limit)
-		if homeless > limit/100 {
-			t.Errorf("%d of %d newcomers find no room among refilled entries", homeless, limit)
+		if rejected > limit/100 {
+			t.Errorf("%d of %d new sources got no entry among refilled ones", rejected, limit)
 		}
 	}
 }
 
-func TestTableIsEmptiedAfterAFlood(t *testing.T) {
+func TestTableEmptiesAfterAFlood(t *testing.T) {
 	const flood = 1000
 	var tb table
 	tb.init(flood)
 	for i := range flood {
-		e, mu := tb.take(now("0s"), scattered(1, i), ofSource, flood)
+		e, mu := tb.findOrAdd(now("0s"), scattered(1, i), kindSource, flood)
 		live(e, time.Minute)
 		mu.Unlock()
 	}
 	for i := range flood / 2 {
-		_, mu := tb.take(now("1m"), scattered(2, i), ofNetwork, flood)
+		_, mu := tb.findOrAdd(now("1m"), scattered(2, i), kindNetwork, flood)
 		mu.Unlock()
 	}
 	for i := range flood {
 		if e, _ := tb.find(scattered(1, i)); e != nil {
-			t.Fatalf("entry %d is left of a flood that is over", i)
+			t.Fatalf("entry %d of the flood is still there", i)
 		}
 	}
 	checkTable(t, &tb, flood)
@@ -156,18 +157,18 @@ func TestLiveEntriesAreKept(t *testing.T) {
 		"connected": func(e *entry) { e.connects = bucket(now("1h")) },
 		"held":      func(e *entry) { e.holds++ },
 		"open":      func(e *entry) { e.open++ },
-		"stained":   func(e *entry) { e.penaltyUntil = now("1h") },
+		"penalized": func(e *entry) { e.penaltyUntil = now("1h") },
 	}
 	for name, use := range uses {
 		t.Run(name, func(t *testing.T) {
 			var tb table
 			tb.init(10)
 			kept := key{7, 7}
-			e, mu := tb.take(now("0s"), kept, ofSource, 10)
+			e, mu := tb.findOrAdd(now("0s"), kept, kindSource, 10)
 			use(e)
 			mu.Unlock()
 			for i := range 1000 {
-				_, mu := tb.take(now("0s"), scattered(1, i), ofNetwork, 10)
+				_, mu := tb.findOrAdd(now("0s"), scattered(1, i), kindNetwork, 10)
 				mu.Unlock()
 				checkTable(t, &tb, 10)
 			}
@@ -178,54 +179,55 @@ func TestLiveEntriesAreKept(t *testing.T) {
 	}
 }
 
-// What is only stained makes room when there is none, and one at a time: so it is remembered for as long as can be.
-func TestStainsMakeRoom(t *testing.T) {
+// An entry with only a penalty is dropped if the table is full, one at a time, so that penalties last as long as
+// possible.
+func TestPenaltiesMakeRoom(t *testing.T) {
 	var tb table
 	tb.init(100)
 	for i := range 100 {
-		e, mu := tb.take(now("0s"), scattered(1, i), ofSource, 100)
+		e, mu := tb.findOrAdd(now("0s"), scattered(1, i), kindSource, 100)
 		e.penaltyUntil = now("1h")
 		mu.Unlock()
 	}
 	for i := range 50 {
-		e, mu := tb.take(now("0s"), scattered(2, i), ofSource, 100)
+		e, mu := tb.findOrAdd(now("0s"), scattered(2, i), kindSource, 100)
 		if e == nil {
-			t.Fatal("no room among stains")
+			t.Fatal("got no entry among those with only a penalty")
 		}
 		live(e, time.Hour)
 		mu.Unlock()
 	}
 	checkTable(t, &tb, 100)
-	stains := 0
+	left := 0
 	for i := range 100 {
 		if e, mu := tb.find(scattered(1, i)); e != nil {
-			stains++
+			left++
 			mu.Unlock()
 		}
 	}
-	if stains != 50 {
-		t.Errorf("%d stains left, want 50", stains)
+	if left != 50 {
+		t.Errorf("%d penalties left, want 50", left)
 	}
 }
 
-func TestOverflowByFamily(t *testing.T) {
+func TestSharedEntryByFamily(t *testing.T) {
 	var tb table
 	tb.init(1)
 	of := func(addr netip.Addr) *entry {
-		e, mu := tb.overflow(addr)
+		e, mu := tb.findSharedByFamily(addr)
 		mu.Unlock()
 		return e
 	}
 	four, six := of(netip.MustParseAddr("192.0.2.1")), of(netip.MustParseAddr("2001:db8::1"))
 	if four == six || of(netip.Addr{}) != six {
-		t.Error("the families share one entry, or the invalid address has none")
+		t.Error("got one entry for both families, or none for the invalid address")
 	}
 	for _, e := range []*entry{four, six} {
-		if e.kind != ofNetwork {
-			t.Error("the overflow is judged as a source")
+		if e.kind != kindNetwork {
+			t.Error("the shared entry is not of kind network")
 		}
 		if found, mu := tb.find(e.key); found != e {
-			t.Error("the overflow cannot be found again")
+			t.Error("the shared entry cannot be found again")
 		} else {
 			mu.Unlock()
 		}

@@ -11,7 +11,7 @@ import (
 	"postern/limiter/traffic"
 )
 
-// policy is what the gate allows unless told otherwise.
+// policy returns the default limits of the daemon.
 func policy() limiter.Policy {
 	return limiter.Policy{
 		Connect: limiter.Rate{Tokens: 60, Per: 12 * time.Second}, Open: 200, OpenPrelogin: 30,
@@ -34,71 +34,72 @@ func newLimiter(tb testing.TB) *limiter.Limiter {
 	return l
 }
 
-// opening is when the gate lets in its first client, and attacked when the crowd of a simulation comes: more than a day
-// later, for until then the gate is learning.
+// firstStart is the time of the first login of all, and attackStart that at which a simulation starts: more than a day
+// later, when the reserve applies.
 var (
-	opening  = time.Date(2022, 3, 28, 6, 0, 0, 0, time.UTC)
-	attacked = opening.Add(30 * time.Hour)
+	firstStart  = time.Date(2022, 3, 28, 6, 0, 0, 0, time.UTC)
+	attackStart = firstStart.Add(30 * time.Hour)
 )
 
-// learn has residents log in at l once, from opening on.
-func learn(l *limiter.Limiter, residents []traffic.Login) {
-	t := opening
-	for _, r := range residents {
+// acceptAll lets all logins be accepted by l once, from firstStart on.
+func acceptAll(l *limiter.Limiter, logins []traffic.Login) {
+	t := firstStart
+	for _, r := range logins {
 		t = t.Add(time.Second / traffic.Normal)
 		k := l.Ask(t, limiter.Attempt{Addr: r.Addr, Account: r.Account, Credential: l.Credential(r.Account, []byte(r.Secret))})
 		k.Settle(t, limiter.Accepted)
 	}
 }
 
-// An ordeal is one row of the table: an attack, and how long it is watched.
-type ordeal struct {
-	name    string
-	times   string
-	attacks []traffic.Attack
-	lasts   time.Duration
+// A scenario is one row of the table: an attack, and for how long it is measured.
+type scenario struct {
+	name     string
+	times    string
+	attacks  []traffic.Attack
+	duration time.Duration
 }
 
-// peace is how long a site is left alone before an attack.
-const peace = 20 * time.Second
+// warmUp is how long a simulation runs before an attack.
+const warmUp = 20 * time.Second
 
-// ordeals returns every attack at 10, 30 and 100 times normal, the one by 20,000 addresses with a try a minute each, the
-// incident with minutes for hours, and peace. Under the race detector it is each attack at 10 times normal, for less long.
-func ordeals() (all []ordeal) {
+// scenarios returns normal traffic, every attack at 10, 30 and 100 times normal, the one by 20,000 addresses with an
+// attempt a minute each, and the incident with minutes for hours. Under the race detector it returns each attack at 10
+// times normal, for a shorter time.
+func scenarios() (all []scenario) {
 	if underRace {
 		for _, k := range traffic.Kinds() {
-			all = append(all, ordeal{k.String(), "10", []traffic.Attack{traffic.Steady(k, peace, 10)}, peace})
+			all = append(all, scenario{k.String(), "10", []traffic.Attack{traffic.Steady(k, warmUp, 10)}, warmUp})
 		}
 		return all
 	}
-	all = append(all, ordeal{"none", "1", nil, 2 * time.Minute})
+	all = append(all, scenario{"none", "1", nil, 2 * time.Minute})
 	for _, k := range traffic.Kinds() {
 		for _, o := range []struct {
 			times float64
 			lasts time.Duration
 		}{{10, 2 * time.Minute}, {30, 80 * time.Second}, {100, 40 * time.Second}} {
-			all = append(all, ordeal{k.String(), fmt.Sprint(o.times), []traffic.Attack{traffic.Steady(k, peace, o.times)}, o.lasts})
+			all = append(all, scenario{k.String(), fmt.Sprint(o.times), []traffic.Attack{traffic.Steady(k, warmUp, o.times)}, o.lasts})
 		}
 	}
 	return append(all,
-		ordeal{"wide", "6.6", []traffic.Attack{traffic.Steady(traffic.Wide, peace, 1+20_000./60/traffic.Normal)}, 3 * time.Minute},
-		ordeal{"incident", "4.27", []traffic.Attack{traffic.Incident(peace, time.Minute)}, 5 * time.Minute})
+		scenario{"wide", "6.6", []traffic.Attack{traffic.Steady(traffic.Wide, warmUp, 1+20_000./60/traffic.Normal)}, 3 * time.Minute},
+		scenario{"incident", "4.27", []traffic.Attack{traffic.Incident(warmUp, time.Minute)}, 5 * time.Minute})
 }
 
-// undergo returns what becomes of those who come to l while o lasts.
-func (o ordeal) undergo(tb testing.TB) *tally {
+// run returns the results of o.
+func (o scenario) run(tb testing.TB) *results {
 	tb.Helper()
-	l, c := newLimiter(tb), traffic.New(1, traffic.Normal, attacked, o.attacks...)
-	learn(l, c.KnownLogins())
-	s := newSite(l, c, attacked)
-	s.run(attacked.Add(peace))
-	return s.watch(o.lasts)
+	l, c := newLimiter(tb), traffic.New(1, traffic.Normal, attackStart, o.attacks...)
+	acceptAll(l, c.KnownLogins())
+	s := newSimulation(l, c, attackStart)
+	s.run(attackStart.Add(warmUp))
+	return s.measure(o.duration)
 }
 
-// TestSimulation plays every attack against a site of 60 legitimate logins a second, behind a gate as it comes, before a
-// backend that can check 200. `go test -run Simulation -v` prints the table.
+// TestSimulation runs every attack against a site with 60 legitimate logins a second, the default limits and a backend
+// that can check 200 passwords a second. `go test -run Simulation -v` prints a table.
 func TestSimulation(t *testing.T) {
-	all := ordeals()
+	all := scenarios()
 	rows := make([]string, len(all))
 	t.Cleanup(func() {
 		var table strings.Builder
@@ -110,29 +111,29 @@ func TestSimulation(t *testing.T) {
 	for i, o := range all {
 		t.Run(o.name+" "+o.times, func(t *testing.T) {
 			t.Parallel()
-			y := o.undergo(t)
-			rows[i] = fmt.Sprintf("%s\t%s\t%s", o.name, o.times, y.row())
-			y.require(t, o.name)
+			r := o.run(t)
+			rows[i] = fmt.Sprintf("%s\t%s\t%s", o.name, o.times, r.row())
+			r.require(t, o.name)
 		})
 	}
 }
 
-// require fails if those who belong were not served as they must be, whatever the attack.
-func (y *tally) require(t *testing.T, attack string) {
+// require fails if the users of the site were not served as they must be under the attack.
+func (r *results) require(t *testing.T, attack string) {
 	t.Helper()
-	if known := y.known(); known.success() < 99.9 || known.wait(99) > 0 {
-		t.Errorf("known: %.2f %% accepted, p99 waits %v, refused by %v", known.success(), known.wait(99), known.refusals)
+	if known := r.knownClients(); known.acceptedPercent() < 99.9 || known.wait(99) > 0 {
+		t.Errorf("known: %.2f %% accepted, p99 waits %v, refused by %v", known.acceptedPercent(), known.wait(99), known.refusals)
 	}
-	if traveller := y.class[traffic.Traveller]; traveller.success() < 99.9 {
-		t.Errorf("travellers: %.2f %% accepted, refused by %v", traveller.success(), traveller.refusals)
+	if traveller := r.byClass[traffic.Traveller]; traveller.acceptedPercent() < 99.9 {
+		t.Errorf("travellers: %.2f %% accepted, refused by %v", traveller.acceptedPercent(), traveller.refusals)
 	}
-	if newcomer := y.class[traffic.Newcomer]; attack != "wide" && newcomer.success() < 95 {
-		t.Errorf("newcomers: %.2f %% accepted, refused by %v", newcomer.success(), newcomer.refusals)
+	if newcomer := r.byClass[traffic.Newcomer]; attack != "wide" && newcomer.acceptedPercent() < 95 {
+		t.Errorf("newcomers: %.2f %% accepted, refused by %v", newcomer.acceptedPercent(), newcomer.refusals)
 	}
-	if attack == "wide" && y.share() < 1 {
-		t.Errorf("newcomers get %.2f of their fair share of the common lane", y.share())
+	if attack == "wide" && r.fairness() < 1 {
+		t.Errorf("newcomers get %.2f of their fair share of the common lane, want at least 1", r.fairness())
 	}
-	if n := y.busiest(check); n > checkers {
+	if n := r.maxWithin(loginTime); n > backendLogins {
 		t.Errorf("%d logins at the backend at once", n)
 	}
 }

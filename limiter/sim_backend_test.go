@@ -7,56 +7,56 @@ import (
 	"postern/limiter"
 )
 
-// What the backend is worth: so many passwords are checked at once, and each takes so long. That is 200 in a second.
+// The capacity of the backend: 20 logins at a time of 100 ms each, which is 200 a second.
 const (
-	checkers = 20
-	check    = 100 * time.Millisecond
+	backendLogins = 20
+	loginTime     = 100 * time.Millisecond
 )
 
-// reserved is how many of the login slots strangers cannot have. The proxy's default is as many of as many.
-const reserved = checkers / 4
+// reservedLogins is how many of backendLogins only the known may use. The default of the proxy is the same share.
+const reservedLogins = backendLogins / 4
 
-// A backend checks passwords for those who have one of its login slots, of which there are as many as checkers. The
-// others wait for one in the order of the house, as long as an attempt may wait in all.
+// A backend checks up to backendLogins passwords at a time. Other attempts queue by priority, until they have waited
+// for WaitMax in all.
 type backend struct {
-	site             *site
+	sim              *simulation
 	busy             int
 	known, strangers limiter.Queue[*attempt]
 }
 
-// ask is an attempt whose turn has come.
+// ask adds an attempt that has a global token.
 func (b *backend) ask(a *attempt) {
-	line := &b.strangers
+	queue := &b.strangers
 	if a.ticket.Priority().Known() {
-		line = &b.known
+		queue = &b.known
 	}
-	place := line.Push(a.ticket.Priority(), a)
+	entry := queue.Push(a.ticket.Priority(), a)
 	b.serve()
-	b.site.at(a.At.Add(policy().WaitMax), func() {
-		if line.Remove(place) {
-			b.site.end(a, limiter.Void, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend})
+	b.sim.at(a.At.Add(policy().WaitMax), func() {
+		if queue.Remove(entry) {
+			b.sim.end(a, limiter.Void, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend})
 		}
 	})
 }
 
-// serve gives out free slots, to the known first.
+// serve starts queued logins while there is capacity, those of the known first.
 func (b *backend) serve() {
-	for b.busy < checkers && b.known.Len() > 0 {
+	for b.busy < backendLogins && b.known.Len() > 0 {
 		a, _ := b.known.Pop()
 		b.check(a)
 	}
-	for b.busy < checkers-reserved && b.strangers.Len() > 0 {
+	for b.busy < backendLogins-reservedLogins && b.strangers.Len() > 0 {
 		a, _ := b.strangers.Pop()
 		b.check(a)
 	}
 }
 
-// check is an attempt that has a slot.
+// check runs the login of a.
 func (b *backend) check(a *attempt) {
-	s := b.site
+	s := b.sim
 	b.busy++
-	s.tally.reached(a, s.now)
-	s.at(s.now.Add(check), func() {
+	s.results.reached(a, s.now)
+	s.at(s.now.Add(loginTime), func() {
 		b.busy--
 		outcome := limiter.Denied
 		if a.Good() {
@@ -67,13 +67,13 @@ func (b *backend) check(a *attempt) {
 	})
 }
 
-// A tarpit is the bounded room in which attempts wait, as the proxy has it.
+// A tarpit bounds how many attempts wait at once, as that of the proxy does.
 type tarpit struct {
 	total   int
 	waiting map[netip.Prefix]int
 }
 
-// enter takes a place for addr, if there is one.
+// enter counts an attempt from addr, or returns false if too many wait.
 func (p *tarpit) enter(addr netip.Addr) bool {
 	if p.total >= 10_000 || p.waiting[limiter.Source(addr)] >= 10 || p.waiting[limiter.Network(addr)] >= 100 {
 		return false

@@ -18,71 +18,71 @@ func beginSlowly(t *testing.T) {
 	t.Parallel()
 }
 
-// The gate is restarted in the middle of an attack, with a snapshot that is a minute old: those who belong do not notice.
-func TestSimulationOfARestart(t *testing.T) {
+// A restart during an attack, with a snapshot that is a minute old, does not affect the known.
+func TestSimulationRestart(t *testing.T) {
 	beginSlowly(t)
 	old := newLimiter(t)
-	c := traffic.New(1, traffic.Normal, attacked, traffic.Steady(traffic.Wide, 0, 10))
-	learn(old, c.KnownLogins())
-	s := newSite(old, c, attacked)
-	s.run(attacked.Add(time.Minute))
+	c := traffic.New(1, traffic.Normal, attackStart, traffic.Steady(traffic.Wide, 0, 10))
+	acceptAll(old, c.KnownLogins())
+	s := newSimulation(old, c, attackStart)
+	s.run(attackStart.Add(time.Minute))
 	snapshot := old.Snapshot(s.now)
-	s.run(attacked.Add(2 * time.Minute))
+	s.run(attackStart.Add(2 * time.Minute))
 
 	l := newLimiter(t)
 	if err := l.Restore(s.now, snapshot); err != nil {
 		t.Fatal(err)
 	}
-	newSite(l, c, s.now).watch(2*time.Minute).require(t, "wide")
+	newSimulation(l, c, s.now).measure(2*time.Minute).require(t, "wide")
 }
 
-// Nobody is locked out by a gate that knows nobody.
-func TestSimulationOfTheFirstDay(t *testing.T) {
+// An empty known table locks no user out.
+func TestSimulationFirstDay(t *testing.T) {
 	beginSlowly(t)
-	s := newSite(newLimiter(t), traffic.New(1, traffic.Normal, opening), opening)
-	s.watch(15*time.Minute).require(t, "none")
+	s := newSimulation(newLimiter(t), traffic.New(1, traffic.Normal, firstStart), firstStart)
+	s.measure(15*time.Minute).require(t, "none")
 }
 
-// The attack comes on the first day, when everybody has been here once and the reserve does not count yet.
-func TestSimulationOfAnAttackOnTheFirstDay(t *testing.T) {
+// An attack on the first day, when every user has logged in once and the reserve does not apply yet.
+func TestSimulationAttackOnFirstDay(t *testing.T) {
 	beginSlowly(t)
-	s := newSite(newLimiter(t), traffic.New(1, traffic.Normal, opening, traffic.Steady(traffic.Wide, 10*time.Minute, 10)), opening)
-	s.run(opening.Add(10 * time.Minute))
-	if known := s.watch(2 * time.Minute).known(); known.success() < 99.9 || known.wait(99) > time.Second {
-		t.Errorf("known: %.2f %% accepted, p99 waits %v, refused by %v", known.success(), known.wait(99), known.refusals)
+	s := newSimulation(newLimiter(t), traffic.New(1, traffic.Normal, firstStart, traffic.Steady(traffic.Wide, 10*time.Minute, 10)), firstStart)
+	s.run(firstStart.Add(10 * time.Minute))
+	if known := s.measure(2 * time.Minute).knownClients(); known.acceptedPercent() < 99.9 || known.wait(99) > time.Second {
+		t.Errorf("known: %.2f %% accepted, p99 waits %v, refused by %v", known.acceptedPercent(), known.wait(99), known.refusals)
 	}
 }
 
-// The gate opens for the first time in the middle of the incident: everybody is a stranger. Those who belong come in
-// one by one, and once they have been in they stay.
-func TestSimulationOfAnOpeningUnderAttack(t *testing.T) {
+// The first start happens during the incident, so every user is a stranger. Users get in one by one and are known from
+// then on.
+func TestSimulationFirstStartUnderAttack(t *testing.T) {
 	beginSlowly(t)
-	s := newSite(newLimiter(t), traffic.New(1, traffic.Normal, opening, traffic.Steady(traffic.Wide, 0, 4.27)), opening)
-	s.run(opening.Add(15 * time.Minute))
-	if known := s.watch(3 * time.Minute).known(); known.success() < 99 {
-		t.Errorf("after a quarter of an hour %.2f %% of those who belong are accepted, refused by %v", known.success(), known.refusals)
+	s := newSimulation(newLimiter(t), traffic.New(1, traffic.Normal, firstStart, traffic.Steady(traffic.Wide, 0, 4.27)), firstStart)
+	s.run(firstStart.Add(15 * time.Minute))
+	if known := s.measure(3 * time.Minute).knownClients(); known.acceptedPercent() < 99 {
+		t.Errorf("after 15 minutes %.2f %% of the users are accepted, want 99 %%; refused by %v", known.acceptedPercent(), known.refusals)
 	}
 }
 
-// While one account is attacked from everywhere, strangers cannot try it, and its owner does not notice, wherever he is.
-func TestSimulationOfTheOwnerOfATarget(t *testing.T) {
+// While one account is attacked from everywhere, strangers cannot try it and its owner can log in from anywhere.
+func TestSimulationOwnerOfTargetedAccount(t *testing.T) {
 	t.Parallel()
-	l, c := newLimiter(t), traffic.New(1, traffic.Normal, attacked, traffic.Steady(traffic.Target, 0, 30))
-	learn(l, c.KnownLogins())
-	s := newSite(l, c, attacked)
-	s.run(attacked.Add(20 * time.Second))
+	l, c := newLimiter(t), traffic.New(1, traffic.Normal, attackStart, traffic.Steady(traffic.Target, 0, 30))
+	acceptAll(l, c.KnownLogins())
+	s := newSimulation(l, c, attackStart)
+	s.run(attackStart.Add(20 * time.Second))
 	owner := c.KnownLogins()[0] // the first phone is the target
-	hotel := netip.MustParseAddr("203.0.113.5")
+	elsewhere := netip.MustParseAddr("203.0.113.5")
 	for _, tc := range []struct {
-		who    string
+		name   string
 		addr   netip.Addr
 		secret string
 		want   limiter.Verdict
 	}{
 		{"at home", owner.Addr, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
-		{"on a journey", hotel, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true}},
-		{"at home, mistyping", owner.Addr, "typo", limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
-		{"somebody else", hotel, "guess", limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleAccount}},
+		{"elsewhere", elsewhere, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true}},
+		{"at home, mistyped", owner.Addr, "typo", limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
+		{"attacker", elsewhere, "guess", limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleAccount}},
 	} {
 		k := l.Ask(s.now, limiter.Attempt{Addr: tc.addr, Account: owner.Account, Credential: l.Credential(owner.Account, []byte(tc.secret))})
 		v := k.Verdict()
@@ -90,7 +90,7 @@ func TestSimulationOfTheOwnerOfATarget(t *testing.T) {
 			v = k.Enter(s.now, nil)
 		}
 		if v != tc.want {
-			t.Errorf("%s: %+v, want %+v", tc.who, v, tc.want)
+			t.Errorf("%s: %+v, want %+v", tc.name, v, tc.want)
 		}
 		k.Settle(s.now, limiter.Void)
 	}

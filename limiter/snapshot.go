@@ -11,116 +11,116 @@ import (
 	"time"
 )
 
-// A snapshot is the known table in octets, all numbers big-endian:
+// The format of a snapshot of the known table. All numbers are big-endian:
 //
-//	15  "postern known 1", version included
-//	 4  the hour it was made in, from 1970
-//	 4  the hour the first account was accepted in, zero if none
+//	15  "postern known 1", which includes the version
+//	 4  the hour in which it was made, from 1970
+//	 4  the hour in which the first account was accepted, zero if none
 //	 4  how many accounts follow
 //	    each account:
 //	16      key
-//	 1      how many credentials, then of each: 2 mark, 2 age
-//	 1      how many sources, then of each: 4 mark, 2 age
-//	 1      how many networks, then of each: 4 mark, 2 age
-//	32  HMAC-SHA-256 of all that under the key of the installation
+//	 1      how many credentials, then of each: 2 fingerprint, 2 age
+//	 1      how many sources, then of each: 4 fingerprint, 2 age
+//	 1      how many networks, then of each: 4 fingerprint, 2 age
+//	32  HMAC-SHA-256 of all before it, under the key of the installation
 //
-// Ages are in hours before the one it was made in, the youngest first.
+// An age is the number of hours before the snapshot was made; the latest fingerprint comes first.
 const (
 	snapshotMagic = "postern known 1"
 	snapshotHead  = len(snapshotMagic) + 3*4
 )
 
-// Snapshot returns what l knows at time t, for [Limiter.Restore] after a restart. It holds nothing but keyed digests.
+// Snapshot returns the known table at time t, for [Limiter.Restore] after a restart. It contains only keyed digests.
 func (l *Limiter) Snapshot(t time.Time) []byte {
-	k := keptFor(t, l.rules.Load().KnownTTL)
-	b := make([]byte, 0, snapshotHead+sha256.Size+64*int(l.known.accounts.Load()))
+	v := validityAt(t, l.rules.Load().KnownTTL)
+	b := make([]byte, 0, snapshotHead+sha256.Size+64*int(l.known.count.Load()))
 	b = append(b, snapshotMagic...)
 	b = binary.BigEndian.AppendUint32(b, uint32(t.Unix()/3600))
 	b = binary.BigEndian.AppendUint32(b, uint32(l.known.since.Load()))
 	b = append(b, 0, 0, 0, 0)
 	n := uint32(0)
-	for i := range l.known.parts {
-		part := &l.known.parts[i]
-		part.mu.Lock()
-		for account, p := range part.persons {
-			if p.fresh(k) {
-				b = p.append(b, account, k)
+	for i := range l.known.shards {
+		s := &l.known.shards[i]
+		s.mu.Lock()
+		for account, a := range s.accounts {
+			if a.valid(v) {
+				b = a.appendTo(b, account, v)
 				n++
 			}
 		}
-		part.mu.Unlock()
+		s.mu.Unlock()
 	}
 	binary.BigEndian.PutUint32(b[snapshotHead-4:], n)
-	return append(b, l.seal(b)...)
+	return append(b, l.checksum(b)...)
 }
 
-// seal returns the checksum of a snapshot.
-func (l *Limiter) seal(b []byte) []byte {
-	mac := hmac.New(sha256.New, l.seals[:])
+// checksum returns the HMAC of the body of a snapshot.
+func (l *Limiter) checksum(b []byte) []byte {
+	mac := hmac.New(sha256.New, l.snapshotKey[:])
 	mac.Write(b)
 	return mac.Sum(nil)
 }
 
-// append appends p, known as account, as far as it is fresh.
-func (p *person) append(b []byte, account key, k kept) []byte {
+// appendTo appends those fingerprints of account that still count.
+func (a *knownAccount) appendTo(b []byte, account key, v validity) []byte {
 	b = binary.BigEndian.AppendUint64(b, account.hi)
 	b = binary.BigEndian.AppendUint64(b, account.lo)
-	b = appendMarks(b, p.credentials[:], p.credentialAt[:], k, binary.BigEndian.AppendUint16)
-	b = appendMarks(b, p.sources[:], p.sourceAt[:], k, binary.BigEndian.AppendUint32)
-	return appendMarks(b, p.networks[:], p.networkAt[:], k, binary.BigEndian.AppendUint32)
+	b = appendFingerprints(b, a.credentials[:], a.credentialAt[:], v, binary.BigEndian.AppendUint16)
+	b = appendFingerprints(b, a.sources[:], a.sourceAt[:], v, binary.BigEndian.AppendUint32)
+	return appendFingerprints(b, a.networks[:], a.networkAt[:], v, binary.BigEndian.AppendUint32)
 }
 
-func appendMarks[M mark](b []byte, list []M, at []hour, k kept, put func([]byte, M) []byte) []byte {
+func appendFingerprints[F fingerprint](b []byte, list []F, at []hour, v validity, put func([]byte, F) []byte) []byte {
 	n := 0
-	for n < len(list) && list[n] != 0 && k.fresh(at[n]) {
+	for n < len(list) && list[n] != 0 && v.covers(at[n]) {
 		n++
 	}
 	b = append(b, byte(n))
 	for i := range n {
-		b = binary.BigEndian.AppendUint16(put(b, list[i]), uint16(at[i].since(k.now)))
+		b = binary.BigEndian.AppendUint16(put(b, list[i]), uint16(at[i].since(v.now)))
 	}
 	return b
 }
 
-// Restore adds what is known by a snapshot that was made under the same key. If it is damaged, of another version or
-// made under another key, the error says so and nothing changes. What was not accepted within KnownTTL before t is left
-// out, and so is what finds no room. Accounts that l knows already stay as they are.
+// Restore adds the accounts of a snapshot that was made under the same key. If the snapshot is damaged, of another
+// version or made under another key, it returns an error and changes nothing. It leaves out what was not accepted
+// within KnownTTL before t, and accounts beyond TableMax. Accounts that are known already do not change.
 func (l *Limiter) Restore(t time.Time, snapshot []byte) error {
-	body, err := l.unsealed(snapshot)
+	body, err := l.body(snapshot)
 	if err == nil {
-		err = eachPerson(body, t, func(key, *person) {}) // all of it is right, or none is taken
+		err = eachAccount(body, t, func(key, *knownAccount) {}) // check all of it before changing anything
 	}
 	if err != nil {
-		return fmt.Errorf("snapshot of the known: %w", err)
+		return fmt.Errorf("restoring the known table: %w", err)
 	}
 	r := l.rules.Load()
 	if since := binary.BigEndian.Uint32(body[len(snapshotMagic)+4:]); since != 0 {
 		l.known.since.CompareAndSwap(0, min(int64(since), t.Unix()/3600))
 	}
-	return eachPerson(body, t, func(account key, p *person) {
-		l.known.restore(account, p, keptFor(t, r.KnownTTL), r.TableMax)
+	return eachAccount(body, t, func(account key, a *knownAccount) {
+		l.known.restore(account, a, validityAt(t, r.KnownTTL), r.TableMax)
 	})
 }
 
-var errDamaged = errors.New("is damaged")
+var errDamaged = errors.New("snapshot is damaged")
 
-// unsealed returns snapshot without its checksum, if that is right.
-func (l *Limiter) unsealed(snapshot []byte) ([]byte, error) {
+// body returns snapshot without its checksum, or an error if the checksum is wrong.
+func (l *Limiter) body(snapshot []byte) ([]byte, error) {
 	if !bytes.HasPrefix(snapshot, []byte(snapshotMagic)) {
-		return nil, errors.New("is none of this version")
+		return nil, fmt.Errorf("got an unknown format, want a snapshot that begins with %q", snapshotMagic)
 	}
 	if len(snapshot) < snapshotHead+sha256.Size {
 		return nil, errDamaged
 	}
 	body := snapshot[:len(snapshot)-sha256.Size]
-	if !hmac.Equal(snapshot[len(body):], l.seal(body)) {
-		return nil, errors.New("is damaged, or was made under another key")
+	if !hmac.Equal(snapshot[len(body):], l.checksum(body)) {
+		return nil, errors.New("snapshot is damaged or was made under another key")
 	}
 	return body, nil
 }
 
-// eachPerson calls do with every account in body, as it stands at time t.
-func eachPerson(body []byte, t time.Time, do func(key, *person)) error {
+// eachAccount calls do with every account in body, with its ages at time t.
+func eachAccount(body []byte, t time.Time, do func(key, *knownAccount)) error {
 	rd := reader{rest: body[len(snapshotMagic):]}
 	made := rd.number(4)
 	rd.number(4)
@@ -128,14 +128,14 @@ func eachPerson(body []byte, t time.Time, do func(key, *person)) error {
 	passed := max(t.Unix()/3600-int64(made), 0) // hours since it was made
 	for range n {
 		account := key{rd.number(8), rd.number(8)}
-		var p person
-		readMarks(&rd, p.credentials[:], p.credentialAt[:], 2, hourOf(t), passed)
-		readMarks(&rd, p.sources[:], p.sourceAt[:], 4, hourOf(t), passed)
-		readMarks(&rd, p.networks[:], p.networkAt[:], 4, hourOf(t), passed)
+		var a knownAccount
+		readFingerprints(&rd, a.credentials[:], a.credentialAt[:], 2, hourOf(t), passed)
+		readFingerprints(&rd, a.sources[:], a.sourceAt[:], 4, hourOf(t), passed)
+		readFingerprints(&rd, a.networks[:], a.networkAt[:], 4, hourOf(t), passed)
 		if rd.bad {
 			return errDamaged
 		}
-		do(account, &p)
+		do(account, &a)
 	}
 	if rd.bad || len(rd.rest) > 0 {
 		return errDamaged
@@ -143,21 +143,21 @@ func eachPerson(body []byte, t time.Time, do func(key, *person)) error {
 	return nil
 }
 
-// readMarks fills list with marks of size octets whose ages were taken passed hours before now.
-func readMarks[M mark](rd *reader, list []M, at []hour, size int, now hour, passed int64) {
+// readFingerprints reads a list of fingerprints of size octets. Their ages were computed passed hours before now.
+func readFingerprints[F fingerprint](rd *reader, list []F, at []hour, size int, now hour, passed int64) {
 	n := int(rd.number(1))
 	if n > len(list) {
 		rd.bad = true
 		return
 	}
 	for i := range n {
-		list[i] = M(rd.number(size))
+		list[i] = F(rd.number(size))
 		at[i] = now - hour(min(int64(rd.number(2))+passed, math.MaxInt16))
 		rd.bad = rd.bad || list[i] == 0
 	}
 }
 
-// A reader takes numbers from the front of what is left. Once it has found too little, all it reads is zero.
+// A reader reads numbers. After a read past the end, bad is set and every number is zero.
 type reader struct {
 	rest []byte
 	bad  bool

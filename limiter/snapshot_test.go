@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// town returns a limiter that knows n accounts, and how the i-th of them logs in.
-func town(t testing.TB, n int) (*Limiter, func(i int) Attempt) {
-	l := newLimiter(t, site())
+// knownUsers returns a limiter that knows n accounts, and a function that returns the attempt of the i-th of them.
+func knownUsers(t testing.TB, n int) (*Limiter, func(i int) Attempt) {
+	l := newLimiter(t, defaultPolicy())
 	of := func(i int) Attempt {
 		name := fmt.Sprint("user", i)
 		return Attempt{Addr: host(i), Account: name, Credential: l.Credential(name, []byte("secret"))}
@@ -23,16 +23,16 @@ func town(t testing.TB, n int) (*Limiter, func(i int) Attempt) {
 	return l, of
 }
 
-func TestSnapshotOutlivesARestart(t *testing.T) {
-	old, of := town(t, 500)
+func TestSnapshotSurvivesARestart(t *testing.T) {
+	old, of := knownUsers(t, 500)
 	snapshot := old.Snapshot(start)
-	l := newLimiter(t, site())
+	l := newLimiter(t, defaultPolicy())
 	if err := l.Restore(start, snapshot); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 500 {
 		a := of(i)
-		a.Addr = host(100_000) // a traveller
+		a.Addr = host(100_000) // from elsewhere
 		if k := l.Ask(start, a); !k.subject.trust.credential {
 			t.Fatalf("user %d is not known by credential", i)
 		}
@@ -46,21 +46,21 @@ func TestSnapshotOutlivesARestart(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	if again := l.Snapshot(start); len(again) != len(snapshot) {
-		t.Errorf("a snapshot of what was restored has %d octets, the first had %d", len(again), len(snapshot))
+		t.Errorf("a snapshot of the restored table has %d octets, want %d", len(again), len(snapshot))
 	}
 	if err := l.Restore(start, snapshot); err != nil || l.Stats(start).Known != 500 {
 		t.Errorf("restored again: %v, %+v", err, l.Stats(start))
 	}
 }
 
-func TestSnapshotGrowsOld(t *testing.T) {
-	old, of := town(t, 10)
+func TestSnapshotExpires(t *testing.T) {
+	old, of := knownUsers(t, 10)
 	snapshot := old.Snapshot(start)
 	for _, tc := range []struct {
 		at    string
 		known bool
-	}{{"-1000h", true}, {"694h", true}, {"696h", false}, {"500000h", false}} { // accepted 25 h before the start
-		l := newLimiter(t, site())
+	}{{"-1000h", true}, {"694h", true}, {"696h", false}, {"500000h", false}} { // accepted at -25h
+		l := newLimiter(t, defaultPolicy())
 		if err := l.Restore(at(tc.at), snapshot); err != nil {
 			t.Errorf("%s: %v", tc.at, err)
 		}
@@ -70,10 +70,10 @@ func TestSnapshotGrowsOld(t *testing.T) {
 	}
 }
 
-func TestSnapshotDoesNotOverruleWhatIsKnown(t *testing.T) {
-	old, of := town(t, 1)
+func TestRestoreKeepsNewerKnowledge(t *testing.T) {
+	old, of := knownUsers(t, 1)
 	snapshot := old.Snapshot(start)
-	l := newLimiter(t, site())
+	l := newLimiter(t, defaultPolicy())
 	a := of(0)
 	a.Credential = l.Credential(a.Account, []byte("new"))
 	k := l.Ask(start, a)
@@ -82,59 +82,59 @@ func TestSnapshotDoesNotOverruleWhatIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	if k := l.Ask(start, of(0)); k.subject.trust.credential {
-		t.Error("a password that was changed is known again")
+		t.Error("a changed password is known again")
 	}
 }
 
 func TestRestoreRefuses(t *testing.T) {
-	old, of := town(t, 20)
+	old, of := knownUsers(t, 20)
 	good := old.Snapshot(start)
 	damaged := func(at int) []byte {
 		b := bytes.Clone(good)
 		b[at] ^= 1
 		return b
 	}
-	another, err := New(site(), Key{9})
+	another, err := New(defaultPolicy(), Key{9})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
 		snapshot []byte
-		says     string
+		want     string
 	}{
-		"nothing":      {nil, "none of this version"},
-		"text":         {[]byte("postern known 2"), "none of this version"},
-		"head alone":   {good[:snapshotHead], "damaged"},
-		"cut":          {good[:len(good)-1], "damaged"},
-		"longer":       {append(bytes.Clone(good), 0), "damaged"},
-		"bit of mark":  {damaged(snapshotHead + 20), "damaged"},
-		"bit of end":   {damaged(len(good) - 1), "damaged"},
-		"another key":  {another.Snapshot(start), "another key"},
-		"count wrong":  {reseal(old, good, func(b []byte) { b[snapshotHead-1]++ }), "is damaged"},
-		"marks beyond": {reseal(old, good, func(b []byte) { b[snapshotHead+16] = 200 }), "is damaged"},
-		"mark of zero": {reseal(old, good, func(b []byte) { b[snapshotHead+17], b[snapshotHead+18] = 0, 0 }), "is damaged"},
+		"nothing":              {nil, "unknown format"},
+		"text":                 {[]byte("postern known 2"), "unknown format"},
+		"head alone":           {good[:snapshotHead], "damaged"},
+		"cut":                  {good[:len(good)-1], "damaged"},
+		"longer":               {append(bytes.Clone(good), 0), "damaged"},
+		"bit of body":          {damaged(snapshotHead + 20), "damaged"},
+		"bit of end":           {damaged(len(good) - 1), "damaged"},
+		"another key":          {another.Snapshot(start), "another key"},
+		"count wrong":          {reseal(old, good, func(b []byte) { b[snapshotHead-1]++ }), "is damaged"},
+		"too many credentials": {reseal(old, good, func(b []byte) { b[snapshotHead+16] = 200 }), "is damaged"},
+		"fingerprint of zero":  {reseal(old, good, func(b []byte) { b[snapshotHead+17], b[snapshotHead+18] = 0, 0 }), "is damaged"},
 	} {
-		l := newLimiter(t, site())
+		l := newLimiter(t, defaultPolicy())
 		err := l.Restore(start, tc.snapshot)
-		if err == nil || !strings.HasPrefix(err.Error(), "snapshot of the known: ") || !strings.Contains(err.Error(), tc.says) {
-			t.Errorf("%s: %v, want %q", name, err, tc.says)
+		if err == nil || !strings.HasPrefix(err.Error(), "restoring the known table: ") || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
 		if k := l.Ask(start, of(0)); k.Verdict().Known || l.Stats(start).Known != 0 {
-			t.Errorf("%s: something was taken from it", name)
+			t.Errorf("%s: an account was restored", name)
 		}
 	}
 }
 
-// reseal returns snapshot changed and sealed as if l had made it so.
+// reseal changes snapshot and gives it a valid checksum.
 func reseal(l *Limiter, snapshot []byte, change func([]byte)) []byte {
 	b := bytes.Clone(snapshot[:len(snapshot)-32])
 	change(b)
-	return append(b, l.seal(b)...)
+	return append(b, l.checksum(b)...)
 }
 
 func TestSnapshotIsBounded(t *testing.T) {
-	old, _ := town(t, 200)
-	p := site()
+	old, _ := knownUsers(t, 200)
+	p := defaultPolicy()
 	p.TableMax = 50
 	l := newLimiter(t, p)
 	if err := l.Restore(start, old.Snapshot(start)); err != nil {
@@ -145,38 +145,38 @@ func TestSnapshotIsBounded(t *testing.T) {
 	}
 }
 
-// Whatever stands in a snapshot with the right seal: it is refused as a whole, or what is restored is snapshot and
-// restored again. body is what stands behind the head.
+// A snapshot with a valid checksum and any content is refused as a whole, or can be restored, made into a snapshot and
+// restored again. body follows the head.
 func FuzzRestore(f *testing.F) {
-	old, _ := town(f, 3)
+	old, _ := knownUsers(f, 3)
 	f.Add(uint32(3), uint32(455_000), old.Snapshot(start)[snapshotHead:])
 	f.Fuzz(func(t *testing.T, n, made uint32, body []byte) {
 		b := append([]byte(snapshotMagic), make([]byte, 12)...)
 		binary.BigEndian.PutUint32(b[len(snapshotMagic):], made)
 		binary.BigEndian.PutUint32(b[snapshotHead-4:], n)
 		b = append(b, body...)
-		l := newLimiter(t, site())
-		if err := l.Restore(start, append(b, l.seal(b)...)); err != nil {
-			if l.known.accounts.Load() != 0 {
-				t.Fatalf("accounts of a snapshot that was refused: %v", err)
+		l := newLimiter(t, defaultPolicy())
+		if err := l.Restore(start, append(b, l.checksum(b)...)); err != nil {
+			if l.known.count.Load() != 0 {
+				t.Fatalf("accounts were added from a refused snapshot: %v", err)
 			}
 			return
 		}
-		again := newLimiter(t, site())
+		again := newLimiter(t, defaultPolicy())
 		if err := again.Restore(start, l.Snapshot(start)); err != nil {
-			t.Fatalf("what was restored makes a snapshot that %v", err)
+			t.Fatalf("the snapshot of a restored table: %v", err)
 		}
-		if a, b := l.known.accounts.Load(), again.known.accounts.Load(); a != b || a > int64(n) {
-			t.Fatalf("%d accounts, then %d, of %d", a, b, n)
+		if a, b := l.known.count.Load(), again.known.count.Load(); a != b || a > int64(n) {
+			t.Fatalf("got %d accounts, then %d, of %d", a, b, n)
 		}
 	})
 }
 
-// A snapshot of a large site takes a moment, not a minute.
+// BenchmarkSnapshot measures a snapshot of 100,000 accounts.
 func BenchmarkSnapshot(b *testing.B) {
-	l, _ := town(b, 1)
+	l, _ := knownUsers(b, 1)
 	for i := range 100_000 {
-		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{7, uint32(i + 1), uint32(i + 1)}, keptFor(start, 720*time.Hour), 500_000)
+		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{7, uint32(i + 1), uint32(i + 1)}, validityAt(start, 720*time.Hour), 500_000)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

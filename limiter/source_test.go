@@ -14,7 +14,7 @@ func TestSourceAndNetwork(t *testing.T) {
 		{"2001:db8:1:2:ffff::", "2001:db8:1:2::/64", "2001:db8:1::/48"},
 		{"fe80::1%eth0", "fe80::/64", "fe80::/48"},
 		{"::", "::/64", "::/48"},
-		{"::192.0.2.130", "::/64", "::/48"}, // compatible, not mapped
+		{"::192.0.2.130", "::/64", "::/48"}, // IPv4-compatible, not mapped
 		{"255.255.255.255", "255.255.255.255/32", "255.255.255.0/24"},
 	} {
 		addr := netip.MustParseAddr(tc.addr)
@@ -26,6 +26,6 @@ func TestSourceAndNetwork(t *testing.T) {
 		}
 	}
 	if Source(netip.Addr{}) != (netip.Prefix{}) || Network(netip.Addr{}) != (netip.Prefix{}) {
-		t.Error("the invalid address is in a valid block")
+		t.Error("the block of the invalid address is valid")
 	}
 }

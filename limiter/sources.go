@@ -2,54 +2,54 @@ package limiter
 
 import "sync"
 
-// sources are all sources that some account was accepted from, each with how many accounts have its mark. They are
-// bounded as the known table is, and nobody can push another's out either.
-type sources struct {
-	mu sync.Mutex
-	of map[uint32]accepted
+// acceptedSources are all sources from which some account was accepted. They are the sources of the known table, so
+// they are bounded as it is.
+type acceptedSources struct {
+	mu      sync.Mutex
+	entries map[uint32]acceptedSource // by fingerprint
 }
 
-type accepted struct {
-	accounts uint32
-	at       hour // when the last of them was accepted
+type acceptedSource struct {
+	accounts uint32 // how many accounts have its fingerprint
+	at       hour   // when the latest of them was accepted
 }
 
-// accept notes that an account was accepted from m, which may be new to that account.
-func (s *sources) accept(m uint32, at hour, isNew bool) {
+// add records that an account was accepted from the source f, which may be new to that account.
+func (s *acceptedSources) add(f uint32, at hour, isNew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.of[m]
+	a := s.entries[f]
 	if a.accounts == 0 || a.at.since(at) > 0 {
 		a.at = at
 	}
 	if isNew {
 		a.accounts++
 	}
-	if s.of == nil {
-		s.of = map[uint32]accepted{}
+	if s.entries == nil {
+		s.entries = map[uint32]acceptedSource{}
 	}
-	s.of[m] = a
+	s.entries[f] = a
 }
 
-// leave notes that an account lost its mark m. Zero is none.
-func (s *sources) leave(m uint32) {
-	if m == 0 {
+// remove records that an account lost the fingerprint f, unless f is zero.
+func (s *acceptedSources) remove(f uint32) {
+	if f == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.of[m]
+	a := s.entries[f]
 	if a.accounts--; a.accounts == 0 {
-		delete(s.of, m)
+		delete(s.entries, f)
 		return
 	}
-	s.of[m] = a
+	s.entries[f] = a
 }
 
-// has reports whether an account was accepted from m not too long ago.
-func (s *sources) has(m uint32, k kept) bool {
+// has reports whether a login from the source f that still counts was accepted.
+func (s *acceptedSources) has(f uint32, v validity) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a, ok := s.of[m]
-	return ok && k.fresh(a.at)
+	a, ok := s.entries[f]
+	return ok && v.covers(a.at)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// inside returns a copy of the entry of kind kd that block has.
+// inside returns a copy of the entry of kind kd for block.
 func (l *Limiter) inside(kd kind, block netip.Prefix) entry {
 	e, mu := l.table.find(l.hasher.block(kd, block))
 	if e == nil {
@@ -18,10 +18,10 @@ func (l *Limiter) inside(kd kind, block netip.Prefix) entry {
 }
 
 func TestPair(t *testing.T) {
-	statement(t, site(), `
+	runScript(t, defaultPolicy(), `
 		0s   ask a 192.0.2.1 u/1   = pass none
 		0s   denied a
-		1s   ask b 192.0.2.1 U/2   = wait 2s source   # the same account; where rules agree the first is named
+		1s   ask b 192.0.2.1 U/2   = wait 2s source   # the same account; of equal rules the first is named
 		1s   denied b
 		2s   ask c 192.0.2.1 u/3   = wait 4s source
 		2s   denied c
@@ -38,36 +38,36 @@ func TestPair(t *testing.T) {
 	`)
 }
 
-// An account under attack is slowed for strangers alone, and nobody is charged for what others did to it.
-func TestAccountUnderAttack(t *testing.T) {
-	tl := statement(t, site(), "")
-	tl.resident(t) // u/x, from 198.51.100.1
+// An attack on an account delays only strangers, and no source is charged for the denials of another.
+func TestAccountUnderAttackDelaysOnlyStrangers(t *testing.T) {
+	sr := runScript(t, defaultPolicy(), "")
+	sr.addKnownUser(t) // u/x, from 198.51.100.1
 	for i := range 10 {
-		tl.play(t, fmt.Sprintf(`
+		sr.run(t, fmt.Sprintf(`
 			0s  ask a 192.%d.2.1 u/guess
 			0s  denied a
 		`, i))
 	}
-	tl.play(t, `
+	sr.run(t, `
 		1s   ask a 192.0.9.1 u/guess     = refuse account
-		1s   ask b 203.0.113.1 u/x       = pass none        # the owner on his travels
+		1s   ask b 203.0.113.1 u/x       = pass none        # the owner from elsewhere
 		1s   void b
-		1s   ask c 198.51.100.1 u/new    = pass none        # at home, with a password of which nothing is known
+		1s   ask c 198.51.100.1 u/new    = pass none        # at home, with an unknown password
 		1s   void c
-		1s   ask d 198.51.100.9 u/new    = pass none        # or with another address of his network
+		1s   ask d 198.51.100.9 u/new    = pass none        # or from another address of the same network
 		1s   void d
-		1s   ask e 203.0.113.1 u/new     = refuse account   # or as a stranger
+		1s   ask e 203.0.113.1 u/new     = refuse account   # the same from elsewhere: a stranger
 		1s   ask f 203.0.113.1 v/new     = pass none
 		1s   void f
 		6m1s ask g 203.0.113.1 u/new     = wait 10s account
 	`)
 }
 
-// Whoever is known by address alone and guesses spends what his address has, and no more than one pair of the network.
-func TestNeighboursDoNotGuessForFree(t *testing.T) {
-	tl := statement(t, site(), "")
-	tl.resident(t)
-	tl.play(t, `
+// Guesses by an attempt known by address alone count against the source, and against one pair for the whole network.
+func TestNeighboursAreChargedForGuesses(t *testing.T) {
+	sr := runScript(t, defaultPolicy(), "")
+	sr.addKnownUser(t)
+	sr.run(t, `
 		0s  ask a 198.51.100.1 u/1   = pass none
 		0s  denied a
 		0s  ask b 198.51.100.1 u/2
@@ -81,23 +81,23 @@ func TestNeighboursDoNotGuessForFree(t *testing.T) {
 		0s  ask c 198.51.100.1 u/6   = refuse pair
 		0s  ask d 198.51.100.1 u/x   = pass none         # the owner, behind the same address
 		0s  accepted d
-		0s  ask e 198.51.100.1 u/6   = wait 10s source   # five are spent of the source; the pair is cleared
+		0s  ask e 198.51.100.1 u/6   = wait 10s source   # five of the source are spent; the pair is cleared
 		0s  void e
 	`)
 	for i := range 5 {
-		tl.play(t, fmt.Sprintf(`
+		sr.run(t, fmt.Sprintf(`
 			1s  ask a 198.51.100.%d u/guess%d
 			1s  denied a
 		`, 10+i, i))
 	}
-	tl.play(t, `
+	sr.run(t, `
 		1s  ask f 198.51.100.99 u/guess  = refuse pair
 		1s  ask g 198.51.100.99 v/guess  = pass none
 	`)
 }
 
 func TestRepeat(t *testing.T) {
-	statement(t, site(), `
+	runScript(t, defaultPolicy(), `
 		0s    ask a 192.0.2.1 u/old   = pass none
 		0s    denied a
 		10s   ask b 192.0.2.1 u/old   = repeat 2s repeat   # the wait of a denial
@@ -112,14 +112,14 @@ func TestRepeat(t *testing.T) {
 		62s   denied f
 		63s   ask g 192.0.2.1 u/old   = repeat 2s repeat
 		2m2s  ask h 192.0.2.1 u/old   = wait 2s account
-		2m4s  accepted h                                   # somebody changed the password back
+		2m4s  accepted h                                   # the password was changed back
 		2m5s  ask i 192.0.2.1 u/old   = pass none
 	`)
 }
 
-// A telephone with a stale password never has more than one token out, however often it comes.
+// A phone with a stale password never has more than one token spent, however often it tries.
 func TestStaleTelephone(t *testing.T) {
-	l, charged, asked := newLimiter(t, site()), 0, 0
+	l, charged, asked := newLimiter(t, defaultPolicy()), 0, 0
 	a := Attempt{Addr: host(0), Account: "u", Credential: l.Credential("u", []byte("old"))}
 	for d := time.Duration(0); d < 24*time.Hour; d += 20 * time.Second {
 		t0 := start.Add(d)
@@ -132,87 +132,87 @@ func TestStaleTelephone(t *testing.T) {
 			charged += min(k.held, 1)
 		}
 		k.Settle(t0, Denied)
-		e, limit := l.inside(ofSource, Source(host(0))), l.rules.Load().source
-		if spent := e.denials.spent(l.origin.ticks(t0), &limit); spent > 1 {
-			t.Fatalf("after %v: %d tokens are out", d, spent)
+		e, limit := l.inside(kindSource, Source(host(0))), l.rules.Load().source
+		if spent := e.denials.spent(l.epoch.ticks(t0), &limit); spent > 1 {
+			t.Fatalf("after %v: %d tokens are spent", d, spent)
 		}
 	}
 	if asked > 24*60 || asked < 24*50 || charged > 24*10 {
-		t.Errorf("a backend was asked %d times in a day, and %d tokens were charged", asked, charged)
+		t.Errorf("%d attempts reached a backend in a day, and %d tokens were charged", asked, charged)
 	}
 }
 
-// A credential that was denied is known no more, so that a stolen password that was changed has no lane of its own.
-func TestKnownCredentialIsForgottenWhenDenied(t *testing.T) {
-	tl := statement(t, site(), "")
-	tl.resident(t)
-	tl.play(t, `
+// A denied credential is no longer known: a stolen password that was changed must not use the reserved lane.
+func TestDeniedCredentialBecomesUnknown(t *testing.T) {
+	sr := runScript(t, defaultPolicy(), "")
+	sr.addKnownUser(t)
+	sr.run(t, `
 		0s  ask a 203.0.113.1 u/x   = pass none
 		0s  denied a
-		0s  ask b 203.0.113.1 u/x   = repeat 2s repeat   # and that was charged
+		0s  ask b 203.0.113.1 u/x   = repeat 2s repeat   # the denial was charged
 		0s  ask c 203.0.113.2 u/x   = pass none
 	`)
 	for name, known := range map[string]bool{"a": true, "c": false} {
-		if v := tl.tickets[name].Verdict(); v.Known != known {
+		if v := sr.tickets[name].Verdict(); v.Known != known {
 			t.Errorf("%s: %+v", name, v)
 		}
 	}
 }
 
-// Parallel tries of one wrong credential are one denial.
+// Parallel attempts with one wrong credential are one denial.
 func TestDoubleDenialIsChargedOnce(t *testing.T) {
-	tl := statement(t, site(), `
+	sr := runScript(t, defaultPolicy(), `
 		0s  ask a 192.0.2.1 u/old  = pass none
 		0s  ask b 192.0.2.1 u/old  = pass none
 		1s  denied a
 		1s  denied b
 	`)
-	limit := tl.rules.Load().source
-	e := tl.inside(ofSource, netip.MustParsePrefix("192.0.2.1/32"))
-	if e.denials.spent(tl.origin.ticks(at("1s")), &limit) != 1 || e.holds != 0 {
+	limit := sr.rules.Load().source
+	e := sr.inside(kindSource, netip.MustParsePrefix("192.0.2.1/32"))
+	if e.denials.spent(sr.epoch.ticks(at("1s")), &limit) != 1 || e.holds != 0 {
 		t.Errorf("%+v", e)
 	}
 }
 
-// Without a secret to compare, every denial is one.
-func TestHiddenSecretsAreNoRepeats(t *testing.T) {
-	statement(t, site(), `
+// Without a secret to compare, every denial counts.
+func TestHiddenSecretsAreNeverRepeats(t *testing.T) {
+	runScript(t, defaultPolicy(), `
 		0s  ask a 192.0.2.1 u  = pass none
 		0s  denied a
 		0s  ask b 192.0.2.1 u  = wait 2s source
 		0s  denied b
 		0s  ask c 192.0.2.1 u  = wait 4s source
 		0s  accepted c
-		0s  ask d 192.0.2.1 u  = wait 4s source    # known by its address; its pair is cleared, its source is not
+		0s  ask d 192.0.2.1 u  = wait 4s source    # known by address; the pair is cleared, the source is not
 	`)
 }
 
-// Through a webmail nobody is known by the address, and the account's rule holds.
-func TestWebmailIsNoBackDoor(t *testing.T) {
-	p := site()
+// An exempt address makes no account known, and the account rule applies to it.
+func TestAccountRuleAppliesToExempt(t *testing.T) {
+	p := defaultPolicy()
 	p.Exempt = append(p.Exempt, netip.MustParsePrefix("192.0.2.0/24"))
-	tl := statement(t, p, `
+	sr := runScript(t, p, `
 		0s  ask a 192.0.2.1 u/x      = pass none
 		0s  accepted a
 	`)
 	for i := range 10 {
-		tl.play(t, fmt.Sprintf(`
+		sr.run(t, fmt.Sprintf(`
 			0s  ask a 192.0.2.1 u/guess%d
 			0s  denied a
 		`, i))
 	}
-	tl.play(t, `
+	sr.run(t, `
 		1s  ask b 192.0.2.1 u/guess  = refuse account
 		1s  ask c 192.0.2.1 u/x      = pass none
 		1s  ask d 192.0.2.1 v/guess  = pass none
 	`)
 }
 
-// In observe mode the caller goes on where it was refused. What is learned then is that somebody belongs.
-func TestRefusedTicketsLearn(t *testing.T) {
-	p := site()
+// In observe mode a refused attempt continues; if it is accepted, it becomes known.
+func TestAcceptedAfterRefusalBecomesKnown(t *testing.T) {
+	p := defaultPolicy()
 	p.Source = Rate{1, time.Hour}
-	statement(t, p, `
+	runScript(t, p, `
 		0s  ask a 192.0.2.1 u/1  = pass none
 		0s  denied a
 		0s  ask b 192.0.2.1 u/2  = refuse source
@@ -224,14 +224,14 @@ func TestRefusedTicketsLearn(t *testing.T) {
 }
 
 func TestPeek(t *testing.T) {
-	p := site()
+	p := defaultPolicy()
 	p.Pair, p.Account, p.Source = Rate{1, time.Hour}, Rate{2, time.Hour}, Rate{3, time.Hour}
-	tl := statement(t, p, "")
-	tl.resident(t)
-	tl.play(t, `
+	sr := runScript(t, p, "")
+	sr.addKnownUser(t)
+	sr.run(t, `
 		0s  peek 192.0.2.1 v        = pass none
 		0s  ask a 192.0.2.1 v/1     = pass none
-		0s  peek 192.0.2.1 v        = refuse pair     # held by the one under way
+		0s  peek 192.0.2.1 v        = refuse pair     # a holds the token
 		0s  denied a
 		0s  peek 192.0.2.1 v        = refuse pair
 		0s  peek 192.0.2.2 v        = pass none
@@ -240,27 +240,27 @@ func TestPeek(t *testing.T) {
 		0s  peek 192.0.9.9 v        = refuse account
 		0s  ask c 192.0.2.1 u/1     = wait 2s source
 		0s  denied c
-		0s  peek 192.0.2.1 u        = pass none       # the right password would get in
+		0s  peek 192.0.2.1 u        = pass none       # the right password would pass
 		0s  ask d 192.0.2.1 w/1     = wait 4s source
 		0s  denied d
-		0s  peek 192.0.2.1 x        = pass none       # the source is empty, and learns nothing from it
+		0s  peek 192.0.2.1 x        = pass none       # the source is empty and learns nothing
 		1h  peek 192.0.9.9 v        = pass none
 	`)
-	if s := tl.Stats(start); s.Pairs > 4 {
-		t.Errorf("%+v: peeking left something behind", s)
+	if s := sr.Stats(start); s.Pairs > 4 {
+		t.Errorf("%+v: Peek added entries", s)
 	}
 }
 
 // The strictest rule wins, and is named.
 func TestStrictestRuleWins(t *testing.T) {
-	p := site()
+	p := defaultPolicy()
 	p.Network = Rate{4, 4 * time.Minute}
-	statement(t, p, `
+	runScript(t, p, `
 		0s  ask a 192.0.2.1 u/1  = pass none
 		0s  denied a
 		0s  ask b 192.0.2.2 v/1  = wait 2s network
 		0s  denied b
-		0s  ask c 192.0.2.1 v/2  = wait 4s network   # source says 2s
+		0s  ask c 192.0.2.1 v/2  = wait 4s network   # rule source asks for 2s
 		0s  void c
 	`)
 }

@@ -6,53 +6,56 @@ import (
 	"sync/atomic"
 )
 
-// An entry is what is remembered of one thing: 56 octets, of which a table that has just grown leaves as much again
-// and more unused. Connections are counted for sources, and for a network those whose source found no room.
+// An entry holds what is remembered of one source, network, pair, account, repeat or use: 56 octets. A table that has
+// just grown has as many octets again, and more, unused. Connections are counted for sources, and for a network those
+// of sources without an entry.
 type entry struct {
 	key          key
-	denials      bucket // of a repeat: what one denial cost, until all of it is back
-	connects     bucket // of a source: its connections; of a repeat: until it may be tried again
-	penaltyUntil ticks  // until when it matters where not all can be served
-	holds        uint32 // attempts under way that may yet spend of denials
-	open         uint32 // visits
-	prelogin     uint32 // visits that have not logged in
-	starved      uint8  // how often a source was turned away for want of a turn; denied if it was denied
-	kind         kind   // nothing in a slot that is empty
+	denials      bucket // of a repeat: the time until which its denial is charged
+	connects     bucket // of a source: its connections; of a repeat: the time until which it is a repeat
+	penaltyUntil ticks  // see penalize
+	holds        uint32 // attempts under way that may still spend a token of denials
+	open         uint32 // connections
+	prelogin     uint32 // connections that have not logged in
+	starved      uint8  // how often a source was starved; starvedDenied if it was denied
+	kind         kind   // kindNone if the entry is empty
 }
 
-// idle reports whether e holds no information and nobody holds e.
+// idle reports whether e holds no information.
 func (e *entry) idle(now ticks) bool {
-	return e.faint(now) && e.penaltyUntil <= now
+	return e.evictable(now) && e.penaltyUntil <= now
 }
 
-// faint reports whether all that e still holds is a stain. It goes when there is no room.
-func (e *entry) faint(now ticks) bool {
+// evictable reports whether e holds no information except perhaps a penalty, so that it may be dropped from a full
+// table.
+func (e *entry) evictable(now ticks) bool {
 	return e.holds == 0 && e.open == 0 && ticks(e.denials) <= now && ticks(e.connects) <= now
 }
 
-// Tables are split so that many callers can use them at once. One with few entries is not, for its sweep must find
-// what is idle.
+// A large table is split into shards, so that goroutines rarely wait for each other. A small one is not: its sweep must
+// find the idle entries.
 const (
-	shards     = 64
-	splitAbove = 8192
+	shardCount = 64
+	splitAbove = 8192 // entries
 )
 
-// For each entry that is added, sweepSlots are looked at for one to drop: several, so that the table is emptied again
-// after a flood. If the table is full and none is found there, the search goes on as far as searchSlots.
+// Each time an entry is added, the next sweepMin entries of a shard are checked and the idle ones dropped: several, so
+// that the table empties after a flood. If the table is full and none of them can go, up to sweepMax are checked.
 const (
-	sweepSlots  = 8
-	searchSlots = 64
+	sweepMin = 8
+	sweepMax = 64
 )
 
-// A table finds entries by their keys. It keeps at most as many as it is told; dropping an idle one loses nothing.
+// A table finds entries by their keys. The limit of its size is passed with each use. Dropping an idle entry loses
+// nothing.
 type table struct {
-	shards []shard
-	hand   atomic.Uint32 // which shard is swept next
-	used   atomic.Int64  // entries in all shards
-	spare  [2]spare      // networks that found no room: IPv4, all others
+	shards    []shard
+	nextSweep atomic.Uint32  // the shard to sweep next
+	used      atomic.Int64   // entries in all shards
+	shared    [2]sharedEntry // for networks without an entry of their own: IPv4, all others
 }
 
-type spare struct {
+type sharedEntry struct {
 	mu sync.Mutex
 	entry
 }
@@ -60,24 +63,24 @@ type spare struct {
 func (tb *table) init(limit int) {
 	n := 1
 	if limit > splitAbove {
-		n = shards
+		n = shardCount
 	}
 	tb.shards = make([]shard, n)
-	for i := range tb.spare {
-		tb.spare[i].key, tb.spare[i].kind = key{lo: uint64(i + 1)}, ofNetwork
+	for i := range tb.shared {
+		tb.shared[i].key, tb.shared[i].kind = key{lo: uint64(i + 1)}, kindNetwork
 	}
 }
 
-// shard returns the part of tb that k belongs to. Its slots are found by the other half of k.
+// shard returns the shard of k. It depends on one half of k, the position in the shard on the other.
 func (tb *table) shard(k key) *shard {
 	return &tb.shards[k.hi%uint64(len(tb.shards))]
 }
 
-// find returns the entry of key k, and the lock it is guarded by, locked. Without one, both are nil; the zero key has
-// none.
+// find returns the entry of key k and the lock that guards it, locked. If there is none, both are nil; the zero key
+// never has one.
 func (tb *table) find(k key) (*entry, *sync.Mutex) {
-	if k.hi == 0 && k.lo <= uint64(len(tb.spare)) {
-		return tb.findSpare(k.lo)
+	if k.hi == 0 && k.lo <= uint64(len(tb.shared)) {
+		return tb.findShared(k.lo)
 	}
 	s := tb.shard(k)
 	s.mu.Lock()
@@ -88,10 +91,10 @@ func (tb *table) find(k key) (*entry, *sync.Mutex) {
 	return nil, nil
 }
 
-// take is find, but adds an entry of kind kd where there is none. It returns nil only when the table has limit entries
-// and meets none that can go. The caller must put something into a new entry before it unlocks: an idle one may be
-// dropped at any time.
-func (tb *table) take(now ticks, k key, kd kind, limit int) (*entry, *sync.Mutex) {
+// findOrAdd is like find, but adds an entry of kind kd if there is none. It returns nil only if the table has limit
+// entries and the sweep can drop none. A new entry must be changed before it is unlocked: an idle one may be dropped at
+// any time.
+func (tb *table) findOrAdd(now ticks, k key, kd kind, limit int) (*entry, *sync.Mutex) {
 	if e, mu := tb.find(k); e != nil {
 		return e, mu
 	}
@@ -110,37 +113,36 @@ func (tb *table) take(now ticks, k key, kd kind, limit int) (*entry, *sync.Mutex
 	return e, &s.mu
 }
 
-// overflow returns the entry that networks of addr's family share when there is no room for their own, and its lock,
-// locked.
-func (tb *table) overflow(addr netip.Addr) (*entry, *sync.Mutex) {
+// findSharedByFamily returns the entry that networks of addr's family share if the table is full, and its lock, locked.
+func (tb *table) findSharedByFamily(addr netip.Addr) (*entry, *sync.Mutex) {
 	if addr.Is4() {
-		return tb.findSpare(1)
+		return tb.findShared(1)
 	}
-	return tb.findSpare(2)
+	return tb.findShared(2)
 }
 
-// findSpare is find for key{0, n}, which no hash gives.
-func (tb *table) findSpare(n uint64) (*entry, *sync.Mutex) {
+// findShared is find for key{0, n}, which the hash never returns.
+func (tb *table) findShared(n uint64) (*entry, *sync.Mutex) {
 	if n == 0 {
 		return nil, nil
 	}
-	s := &tb.spare[n-1]
+	s := &tb.shared[n-1]
 	s.mu.Lock()
 	return &s.entry, &s.mu
 }
 
-// sweep looks at the next few slots and drops what is idle there.
+// sweep checks a few entries of the next shard and drops the idle ones.
 func (tb *table) sweep(now ticks, limit int) {
 	full := tb.used.Load() >= int64(limit)
-	s := &tb.shards[tb.hand.Add(1)%uint32(len(tb.shards))]
+	s := &tb.shards[tb.nextSweep.Add(1)%uint32(len(tb.shards))]
 	s.mu.Lock()
 	dropped := s.sweep(now, full)
 	s.mu.Unlock()
 	tb.used.Add(-int64(dropped))
 }
 
-// count returns how many entries there are of each kind.
-func (tb *table) count() (n [kinds]int) {
+// count returns the number of entries of each kind.
+func (tb *table) count() (n [kindCount]int) {
 	for i := range tb.shards {
 		s := &tb.shards[i]
 		s.mu.Lock()

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// settled is what is left of a ticket's doings in its source.
+// settled returns what is spent and held in the source of host(0).
 func settled(l *Limiter, t time.Time) (spent, held int) {
-	e, limit := l.inside(ofSource, Source(host(0))), l.rules.Load().source
-	return e.denials.spent(l.origin.ticks(t), &limit), int(e.holds)
+	e, limit := l.inside(kindSource, Source(host(0))), l.rules.Load().source
+	return e.denials.spent(l.epoch.ticks(t), &limit), int(e.holds)
 }
 
 func TestSettle(t *testing.T) {
@@ -31,8 +31,8 @@ func TestSettle(t *testing.T) {
 func TestSettleTwice(t *testing.T) {
 	for _, first := range []Outcome{Denied, Accepted, Void} {
 		for _, second := range []Outcome{Denied, Accepted, Void} {
-			l := newLimiter(t, site())
-			other := l.Ask(start, Attempt{Addr: host(0)}) // keeps its hold throughout
+			l := newLimiter(t, defaultPolicy())
+			other := l.Ask(start, Attempt{Addr: host(0)}) // holds a token throughout
 			k := l.Ask(start, Attempt{Addr: host(0)})
 			k.Settle(start, first)
 			spent, held := settled(l, start)
@@ -43,7 +43,7 @@ func TestSettleTwice(t *testing.T) {
 			other.Settle(start, Void)
 		}
 	}
-	new(Ticket).Settle(start, Denied) // nobody asked with it
+	new(Ticket).Settle(start, Denied) // a zero Ticket
 }
 
 func TestSettleRefused(t *testing.T) {
@@ -67,7 +67,7 @@ func TestSettleRefused(t *testing.T) {
 func TestSetPolicy(t *testing.T) {
 	p := policy()
 	p.Source, p.Network = Rate{4, 4 * time.Minute}, Rate{}
-	tl := statement(t, p, `
+	sr := runScript(t, p, `
 		0s   ask a 192.0.2.1  = pass none
 		0s   ask b 192.0.2.1  = pass none
 		0s   denied a
@@ -76,56 +76,56 @@ func TestSetPolicy(t *testing.T) {
 	set := func(change func(*Policy)) {
 		t.Helper()
 		change(&p)
-		if err := tl.SetPolicy(start, p); err != nil {
+		if err := sr.SetPolicy(start, p); err != nil {
 			t.Fatal(err)
 		}
 	}
 	set(func(p *Policy) { p.Source = Rate{40, 40 * time.Minute} })
-	tl.play(t, `0s  ask c 192.0.2.1  = pass none`) // 1 of 40 is no tenth
+	sr.run(t, `0s  ask c 192.0.2.1  = pass none`) // 1 of 40 is no tenth
 	set(func(p *Policy) { p.Source = Rate{3, 3 * time.Minute} })
-	tl.play(t, `0s  ask d 192.0.2.1  = refuse source`) // 1 spent, b and c hold
+	sr.run(t, `0s  ask d 192.0.2.1  = refuse source`) // 1 spent, b and c hold
 	set(func(p *Policy) { p.Source = Rate{} })
-	tl.play(t, `
+	sr.run(t, `
 		0s  ask e 192.0.2.1   = pass none
-		0s  denied e`) // judged without a rule, settled without one
+		0s  denied e`) // asked and settled while the rule is off
 	set(func(p *Policy) { p.Source, p.OpenPrelogin = Rate{3, 3 * time.Minute}, 1 })
-	tl.play(t, `
+	sr.run(t, `
 		0s  void b
 		0s  denied c
 		0s  ask f 192.0.2.1      = wait 4s source
 		0s  connect w 192.0.2.1  = refuse open_prelogin
 		1m  ask g 192.0.2.1      = wait 2s source
 	`)
-	before := tl.rules.Load()
+	before := sr.rules.Load()
 	p.Source.Per = 0
-	if err := tl.SetPolicy(start, p); err == nil || tl.rules.Load() != before {
-		t.Errorf("a wrong policy gave %v", err)
+	if err := sr.SetPolicy(start, p); err == nil || sr.rules.Load() != before {
+		t.Errorf("an invalid policy: got error %v", err)
 	}
 }
 
-// What waits when the rule is switched off goes on.
-func TestSetPolicyGlobal(t *testing.T) {
+// A queued attempt passes when the global rule is switched off.
+func TestSetPolicyGlobalOffPassesTheQueue(t *testing.T) {
 	p := policy()
 	p.Global = Rate{1, 5 * time.Second}
-	tl := statement(t, p, `
+	sr := runScript(t, p, `
 		0s  ask a 192.0.2.1  = pass none
 		0s  enter a          = pass none
 		0s  ask b 192.0.3.1  = pass none
 		0s  enter b          = wait 5s global
-		1s  turn             =
+		1s  dispatch         =
 	`)
 	p.Global = Rate{}
-	if err := tl.SetPolicy(at("1s"), p); err != nil {
+	if err := sr.SetPolicy(at("1s"), p); err != nil {
 		t.Fatal(err)
 	}
-	tl.play(t, `
-		1s  turn             = b pass
+	sr.run(t, `
+		1s  dispatch         = b pass
 		1s  ask c 192.0.2.1  = pass none
 		1s  enter c          = pass none
 	`)
 }
 
-func TestSetPolicyShrinksTheTable(t *testing.T) {
+func TestSetPolicyTableMax(t *testing.T) {
 	p := policy()
 	p.TableMax = 20_000
 	l := newLimiter(t, p)
@@ -137,7 +137,7 @@ func TestSetPolicyShrinksTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := l.Stats(start); s.Capacity != 1000 || s.Sources != 10_000 {
-		t.Errorf("%+v: what is in use must stay", s)
+		t.Errorf("got %+v, want all entries in use kept", s)
 	}
 	for i := range 10_000 {
 		attempt(l, at("3h"), host(10_000+i), Denied)
@@ -145,15 +145,15 @@ func TestSetPolicyShrinksTheTable(t *testing.T) {
 	checkTable(t, &l.table, 1000)
 }
 
-// New sources come from anywhere, fail more often than one source may, and nobody is locked out by a full table.
-func TestFullTableShares(t *testing.T) {
+// When the table is full, new sources share entries, which delay and never refuse.
+func TestFullTableSharesEntries(t *testing.T) {
 	p := policy()
 	p.TableMax, p.Global = 10, Rate{}
 	l := newLimiter(t, p)
-	var visits []*Connection
+	var connections []*Connection
 	for i := range p.TableMax {
 		v, _ := l.Connect(start, host(100_000+i*250))
-		visits = append(visits, v)
+		connections = append(connections, v)
 	}
 	for i := range 400 {
 		v, verdict := l.Connect(start, host(i*250))
@@ -165,7 +165,7 @@ func TestFullTableShares(t *testing.T) {
 			t.Fatalf("ask %d: %v", i, k.Verdict())
 		}
 		k.Settle(start, Denied)
-		visits = append(visits, v)
+		connections = append(connections, v)
 		checkTable(t, &l.table, p.TableMax)
 	}
 	k := l.Ask(start, Attempt{Addr: host(7)})
@@ -175,23 +175,23 @@ func TestFullTableShares(t *testing.T) {
 	if shared := l.Stats(start).Shared; shared != 401 {
 		t.Errorf("%d attempts shared, want 401", shared)
 	}
-	// What was taken is given back to where it was taken, whatever has room by then.
-	for _, v := range visits {
+	// Holds and connections are returned to the entry in which they were counted, even if their own has room by then.
+	for _, v := range connections {
 		v.Close(at("1s"))
 	}
 	k.Settle(at("1h"), Denied)
-	four := &l.table.spare[0].entry
-	if four.open != 0 || four.prelogin != 0 || four.holds != 0 || four.denials.spent(l.origin.ticks(at("1h")), &l.rules.Load().network) != 1 {
+	four := &l.table.shared[0].entry
+	if four.open != 0 || four.prelogin != 0 || four.holds != 0 || four.denials.spent(l.epoch.ticks(at("1h")), &l.rules.Load().network) != 1 {
 		t.Errorf("the shared entry ends as %+v", four)
 	}
 	if later := l.Ask(at("3h"), Attempt{Addr: host(7)}); later.held != 2 {
-		t.Error("no entry for a source though there is room again")
+		t.Error("the source has no entry although the table is no longer full")
 	}
 }
 
-// A known login with another password, whose source finds no room, is not free: its network answers for it.
-func TestKnownWithoutRoomIsCharged(t *testing.T) {
-	p := site()
+// A known attempt with another password, whose source has no entry, is charged to its network.
+func TestKnownInFullTableIsChargedToNetwork(t *testing.T) {
+	p := defaultPolicy()
 	p.TableMax = 1
 	l := newLimiter(t, p)
 	a := Attempt{Addr: host(0), Account: "u"}

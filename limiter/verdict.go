@@ -2,16 +2,16 @@ package limiter
 
 import "time"
 
-// A Rule is what a verdict was made by. Its text is the word used in logs and metrics.
+// A Rule is the reason for a verdict. Its text is used in logs and metrics.
 type Rule string
 
 // The rules of a [Limiter].
 const (
-	RuleNone         Rule = "none"          // nothing spoke against it
+	RuleNone         Rule = "none"          // no rule objected
 	RuleConnect      Rule = "connect"       // new connections of the source
 	RuleOpen         Rule = "open"          // open connections of the source
 	RuleOpenPrelogin Rule = "open_prelogin" // open connections of the source before login
-	RuleRepeat       Rule = "repeat"        // the same credential from the same source was denied moments ago
+	RuleRepeat       Rule = "repeat"        // the same credential was denied from the same source within RepeatTTL
 	RuleSource       Rule = "source"        // denials of the source
 	RuleNetwork      Rule = "network"       // denials of the network
 	RulePair         Rule = "pair"          // denials of the source on the account
@@ -19,15 +19,15 @@ const (
 	RuleGlobal       Rule = "global"        // logins that reach backends
 )
 
-// The rules of those who act on its verdicts. They are listed here so that each verdict speaks one language.
+// The rules of package proxy, which acts on the verdicts. They are here so that all verdicts use one set of rules.
 const (
-	RuleTarpit         Rule = "tarpit"          // no room left to wait in
-	RuleBackend        Rule = "backend"         // no backend, or no free login at one
-	RuleMaxConnections Rule = "max_connections" // too many connections in all
-	RuleHandshakes     Rule = "handshakes"      // TLS handshakes wait for too long to begin another
+	RuleTarpit         Rule = "tarpit"          // too many attempts wait already
+	RuleBackend        Rule = "backend"         // no backend, or too many logins in progress at each
+	RuleMaxConnections Rule = "max_connections" // too many connections on all listeners
+	RuleHandshakes     Rule = "handshakes"      // TLS handshakes wait too long for a CPU
 )
 
-// Rules returns every rule there is, for those who need a fixed set of words.
+// Rules returns every rule, for example to register metric labels.
 func Rules() []Rule {
 	return []Rule{
 		RuleNone, RuleConnect, RuleOpen, RuleOpenPrelogin, RuleRepeat, RuleSource, RuleNetwork, RulePair, RuleAccount, RuleGlobal,
@@ -35,15 +35,15 @@ func Rules() []Rule {
 	}
 }
 
-// An Action is what a verdict asks for. A stricter one is greater.
+// An Action is what the proxy must do with a connection or an attempt. A stricter one is greater.
 type Action uint8
 
 // The actions, from the mildest to the strictest.
 const (
-	Pass   Action = iota // go on
-	Wait                 // go on after the verdict's wait
-	Repeat               // after the verdict's wait, answer as if a backend had denied it, without asking one
-	Refuse               // end here
+	Pass   Action = iota // continue
+	Wait                 // wait, then continue
+	Repeat               // wait, then answer as if a backend had denied it
+	Refuse               // end the attempt or the connection
 )
 
 // String returns "pass", "wait", "repeat" or "refuse".
@@ -51,19 +51,19 @@ func (a Action) String() string {
 	return [...]string{"pass", "wait", "repeat", "refuse"}[a]
 }
 
-// A Verdict says what is to be done, and which rule said so.
+// A Verdict is an action and the rule that asks for it.
 type Verdict struct {
 	Action Action
 	Rule   Rule
-	Wait   time.Duration // above zero when Action is Wait, zero or more when it is Repeat, else zero
-	Known  bool          // the attempt belongs to somebody who was accepted before
-	Near   bool          // and that from the same source or network
+	Wait   time.Duration // above zero if Action is Wait, zero or more if it is Repeat, else zero
+	Known  bool          // the attempt is known, by credential or by address
+	Near   bool          // the account was accepted from the same source or network
 }
 
-// pass is the verdict when no rule spoke.
+// pass is the verdict if no rule objects.
 var pass = Verdict{Action: Pass, Rule: RuleNone}
 
-// waiting returns the verdict that r asks for a wait of d.
+// waiting returns the verdict to wait d by rule r, or pass if d is zero.
 func waiting(r Rule, d time.Duration) Verdict {
 	if d <= 0 {
 		return pass
@@ -71,13 +71,13 @@ func waiting(r Rule, d time.Duration) Verdict {
 	return Verdict{Action: Wait, Rule: r, Wait: d}
 }
 
-// refusal returns the verdict that r refuses.
+// refusal returns the verdict to refuse by rule r.
 func refusal(r Rule) Verdict {
 	return Verdict{Action: Refuse, Rule: r}
 }
 
-// stricter returns the verdict that asks for more: refuse beats wait beats pass, and a longer wait a shorter. Between
-// equals it is a.
+// stricter returns the verdict with the greater action, or with the longer wait if the actions are equal. If both are
+// equal, it returns a.
 func stricter(a, b Verdict) Verdict {
 	if b.Action > a.Action || b.Action == a.Action && b.Wait > a.Wait {
 		return b
@@ -85,14 +85,14 @@ func stricter(a, b Verdict) Verdict {
 	return a
 }
 
-// An Outcome is how an attempt ended.
+// An Outcome is the result of an attempt.
 type Outcome uint8
 
-// The outcomes. The zero value is the one that leaves no trace.
+// The outcomes.
 const (
-	Void     Outcome = iota // neither of the others: no backend answered, or the client left before one was asked
+	Void     Outcome = iota // neither of the others: no backend answered, or the client left before
 	Denied                  // a backend said that the credentials are wrong
-	Accepted                // a backend let the client in
+	Accepted                // a backend accepted the login
 )
 
 // String returns "void", "denied" or "accepted".

@@ -24,17 +24,17 @@ func TestStricter(t *testing.T) {
 		}
 	}
 	if got := stricter(refusal(RuleSource), refusal(RuleGlobal)); got.Rule != RuleSource {
-		t.Errorf("between equals the rule is %s, want the first", got.Rule)
+		t.Errorf("of equal verdicts got %s, want the first", got.Rule)
 	}
 }
 
-func TestWaitingForNothingIsPass(t *testing.T) {
+func TestWaitOfZeroIsPass(t *testing.T) {
 	if got := waiting(RuleSource, 0); got != pass {
 		t.Errorf("waiting(source, 0) = %v, want %v", got, pass)
 	}
 }
 
-func TestWords(t *testing.T) {
+func TestStrings(t *testing.T) {
 	for _, tc := range []struct{ got, want string }{
 		{Pass.String(), "pass"}, {Wait.String(), "wait"}, {Repeat.String(), "repeat"}, {Refuse.String(), "refuse"},
 		{Void.String(), "void"}, {Denied.String(), "denied"}, {Accepted.String(), "accepted"},
@@ -44,22 +44,22 @@ func TestWords(t *testing.T) {
 		}
 	}
 	if unset := *new(Outcome); unset != Void {
-		t.Error("an outcome nobody set must be void")
+		t.Error("the zero Outcome must be void")
 	}
 }
 
-func TestRulesAreAFixedSetOfWords(t *testing.T) {
+func TestRulesAreAFixedSetOfLabels(t *testing.T) {
 	rules := Rules()
 	if len(rules) != 14 || len(slices.Compact(slices.Sorted(slices.Values(rules)))) != len(rules) {
 		t.Errorf("Rules() = %v, want fourteen different ones", rules)
 	}
 	for _, r := range rules {
 		if !regexp.MustCompile(`^[a-z_]+$`).MatchString(string(r)) {
-			t.Errorf("rule %q is no word for a metric", r)
+			t.Errorf("rule %q is not a valid metric label", r)
 		}
 	}
 	rules[0] = "changed"
 	if Rules()[0] != RuleNone {
-		t.Error("a caller can change the rules")
+		t.Error("changing the result of Rules changes the rules")
 	}
 }

@@ -1,0 +1,104 @@
+package limiter
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// A Connection is one open connection, counted against its source. The goroutine that called [Limiter.Connect] must
+// call Close when the connection has ended. It is safe for concurrent use.
+type Connection struct {
+	limiter *Limiter
+	counted bool // in the entry of key; false for an exempt address
+	key     key
+
+	mu       sync.Mutex
+	loggedIn bool
+	closed   bool
+}
+
+// Connect asks whether a new connection from addr, which arrived at time t, is allowed. The verdict is pass or refuse,
+// and the Connection is nil exactly when it is refuse. A refused connection is not counted. Exempt addresses pass; so
+// do sources for which the table is full, because the many customers of a network must not be refused as if they were
+// one.
+func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Connection, Verdict) {
+	now, r := l.epoch.ticks(t), l.rules.Load()
+	if r.exempts(addr) {
+		return &Connection{limiter: l}, pass
+	}
+	e, mu := l.table.findOrAdd(now, l.hasher.block(kindSource, Source(addr)), kindSource, r.TableMax)
+	if e != nil {
+		if rule := e.overLimit(now, r); rule != RuleNone {
+			mu.Unlock()
+			return nil, refusal(rule)
+		}
+		if !r.connect.off() {
+			e.connects.spend(now, &r.connect)
+		}
+	} else {
+		e, mu = l.networkEntry(now, Network(addr), r)
+	}
+	defer mu.Unlock()
+	e.open++
+	e.prelogin++
+	return &Connection{limiter: l, counted: true, key: e.key}, pass
+}
+
+// networkEntry returns the entry of the network block, or the shared one if the table is full, and its lock, locked.
+func (l *Limiter) networkEntry(now ticks, block netip.Prefix, r *rules) (*entry, *sync.Mutex) {
+	e, mu := l.table.findOrAdd(now, l.hasher.block(kindNetwork, block), kindNetwork, r.TableMax)
+	if e == nil {
+		return l.table.findSharedByFamily(block.Addr())
+	}
+	return e, mu
+}
+
+// overLimit returns the rule that refuses another connection of the source e, or RuleNone.
+func (e *entry) overLimit(now ticks, r *rules) Rule {
+	switch {
+	case !r.connect.off() && e.connects.spent(now, &r.connect) >= r.connect.tokens:
+		return RuleConnect
+	case r.Open > 0 && int(e.open) >= r.Open:
+		return RuleOpen
+	case r.OpenPrelogin > 0 && int(e.prelogin) >= r.OpenPrelogin:
+		return RuleOpenPrelogin
+	}
+	return RuleNone
+}
+
+// LoggedIn records that the connection has logged in. Calling it again does nothing.
+func (c *Connection) LoggedIn(time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.loggedIn && !c.closed {
+		c.update(func(e *entry) { e.prelogin-- })
+	}
+	c.loggedIn = true
+}
+
+// Close records that the connection has ended. Calling it again does nothing.
+func (c *Connection) Close(time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.update(func(e *entry) {
+		e.open--
+		if !c.loggedIn {
+			e.prelogin--
+		}
+	})
+}
+
+// update calls f with the entry that c is counted in, if there is one.
+func (c *Connection) update(f func(*entry)) {
+	if !c.counted {
+		return
+	}
+	e, mu := c.limiter.table.find(c.key)
+	defer mu.Unlock()
+	f(e)
+}

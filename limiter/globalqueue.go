@@ -1,0 +1,207 @@
+package limiter
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+// globalQueue is the global bucket and the attempts that wait for its tokens. Strangers must leave the reserve in the
+// bucket, so the known find a token at once, however many strangers there are; tokens above the reserve are for the
+// first attempt that asks. So strangers borrow from a reserve that is not used, and the known get it back with the next
+// token.
+type globalQueue struct {
+	mu        sync.Mutex
+	bucket    bucket
+	queue     Queue[*waiter]
+	deadlines deadlines
+}
+
+// A waiter is a ticket in the queue.
+type waiter struct {
+	data     any
+	known    bool
+	deadline ticks
+	entry    *Entry[*waiter]
+	index    int  // in deadlines
+	expired  bool // its deadline passed before it got a token
+}
+
+// reserve returns how many tokens strangers must leave at time t.
+func (l *Limiter) reserve(t time.Time, r *rules) int {
+	if !l.known.learned(t) {
+		return 0
+	}
+	return r.reserve
+}
+
+// margin returns how many tokens beside the reserve penalized strangers must leave, so that one without a penalty
+// usually need not wait.
+func margin(r *rules, reserve int) int {
+	return (r.global.tokens - reserve) / 4
+}
+
+// mustLeave returns how many tokens an attempt of class c must leave.
+func mustLeave(c class, reserve int, r *rules) int {
+	switch c {
+	case classKnown:
+		return 0
+	case classPenalized:
+		return reserve + margin(r, reserve)
+	}
+	return reserve
+}
+
+// Enter asks for a token of the global bucket, once the wait of the verdict is over. Pass means that the attempt has
+// one and may go to a backend. Refuse means that it cannot get one within WaitMax of having asked. Wait means that the
+// ticket queues, and estimates for how long; [Limiter.Dispatch] later returns data with the decision, unless the ticket
+// is settled first. data is any value by which the proxy finds the session. The verdict of the ticket becomes the
+// stricter of what it was and what Enter returns. A repeat, and a ticket that was refused, needs no token: Enter
+// returns its verdict and changes nothing.
+func (k *Ticket) Enter(t time.Time, data any) Verdict {
+	if k.verdict.Action >= Repeat {
+		return k.verdict
+	}
+	l := k.limiter
+	now, r := l.epoch.ticks(t), l.rules.Load()
+	if r.global.off() {
+		return pass
+	}
+	k.demote(now, r)
+	v := l.globalQueue.enter(now, k, mustLeave(k.priority.class, l.reserve(t, r), r), &r.global, data)
+	v.Known, v.Near = k.verdict.Known, k.verdict.Near
+	k.verdict = stricter(k.verdict, v)
+	return v
+}
+
+// enter is Enter for a ticket that must leave keep tokens.
+func (q *globalQueue) enter(now ticks, k *Ticket, keep int, r *limit, data any) Verdict {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	wait := q.bucket.due(now, r, keep)
+	if wait <= 0 && q.queue.noneBefore(k.priority.class) {
+		q.bucket.spend(now, r)
+		return pass
+	}
+	wait = max(wait, 0) + time.Duration(q.queue.ahead(k.priority))*r.token
+	if k.starved = wait > now.until(k.deadline); k.starved {
+		return refusal(RuleGlobal)
+	}
+	k.waiter = &waiter{data: data, known: k.verdict.Known, deadline: k.deadline}
+	k.waiter.entry = q.queue.Push(k.priority, k.waiter)
+	heap.Push(&q.deadlines, k.waiter)
+	return waiting(RuleGlobal, max(wait, 1))
+}
+
+// demote gives a known attempt the priority of a stranger if its account, or its source on that account, has used its
+// share of the reserved lane.
+func (k *Ticket) demote(now ticks, r *rules) {
+	s := &k.subject
+	if !k.priority.Known() {
+		return
+	}
+	e, mu := k.limiter.table.findOrAdd(now, s.keys[kindUse], kindUse, r.TableMax)
+	if e != nil {
+		defer mu.Unlock()
+	}
+	if e != nil && e.denials.spent(now, &r.pairUse) >= r.pairUse.tokens || !k.limiter.known.spendUse(now, s.keys[kindAccount], &r.accountUse) {
+		k.priority = Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
+		return
+	}
+	if e != nil {
+		e.denials.spend(now, &r.pairUse)
+	}
+}
+
+// Dispatched is the decision on a ticket that queued.
+type Dispatched struct {
+	Waiter  any     // the data given to [Ticket.Enter]
+	Verdict Verdict // pass: its token is spent and it may go to a backend now; refuse: it got no token in time
+}
+
+// Dispatch returns the tickets in the queue that are decided by time t: they got a token, or their deadline has passed.
+// next is when to call it again, or the zero Time if the queue is empty. A ticket that queues meanwhile may make it
+// earlier, so call Dispatch again when [Ticket.Enter] returns Wait.
+func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
+	now, r := l.epoch.ticks(t), l.rules.Load()
+	reserve := l.reserve(t, r)
+	q := &l.globalQueue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.queue.Len() > 0 && q.wait(now, reserve, r) <= 0 {
+		w, _ := q.queue.Pop()
+		heap.Remove(&q.deadlines, w.index)
+		if !r.global.off() {
+			q.bucket.spend(now, &r.global)
+		}
+		decided = append(decided, w.dispatched(pass))
+	}
+	for len(q.deadlines) > 0 && q.deadlines[0].deadline <= now {
+		w := q.deadlines[0]
+		q.remove(w)
+		w.expired = true
+		decided = append(decided, w.dispatched(refusal(RuleGlobal)))
+	}
+	if q.queue.Len() == 0 {
+		return decided, time.Time{}
+	}
+	wait := min(q.wait(now, reserve, r), now.until(q.deadlines[0].deadline))
+	return decided, t.Add(wait)
+}
+
+// wait returns the time until the first ticket in the queue can have a token. The queue must not be empty.
+func (q *globalQueue) wait(now ticks, reserve int, r *rules) time.Duration {
+	if r.global.off() {
+		return 0
+	}
+	c, scheduled := q.queue.next()
+	if c == classPenalized && scheduled { // its one in eight needs no margin
+		c = classUnpenalized
+	}
+	return q.bucket.due(now, &r.global, mustLeave(c, reserve, r))
+}
+
+// leave removes w from the queue if it is still there, and reports whether its deadline passed there.
+func (q *globalQueue) leave(w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.remove(w)
+	return w.expired
+}
+
+// remove removes w from the queue if it is still there. q must be locked.
+func (q *globalQueue) remove(w *waiter) {
+	if q.queue.Remove(w.entry) {
+		heap.Remove(&q.deadlines, w.index)
+	}
+}
+
+func (w *waiter) dispatched(v Verdict) Dispatched {
+	v.Known = w.known
+	return Dispatched{w.data, v}
+}
+
+// deadlines is a heap of the queued tickets, the earliest deadline first.
+type deadlines []*waiter
+
+func (d deadlines) Len() int           { return len(d) }
+func (d deadlines) Less(i, j int) bool { return d[i].deadline < d[j].deadline }
+func (d deadlines) Swap(i, j int) {
+	d[i], d[j] = d[j], d[i]
+	d[i].index, d[j].index = i, j
+}
+
+// Push is for package heap.
+func (d *deadlines) Push(w any) {
+	w.(*waiter).index = len(*d)
+	*d = append(*d, w.(*waiter))
+}
+
+// Pop is for package heap.
+func (d *deadlines) Pop() any {
+	last := len(*d) - 1
+	w := (*d)[last]
+	(*d)[last] = nil
+	*d = (*d)[:last]
+	return w
+}
