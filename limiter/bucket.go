@@ -45,21 +45,8 @@ func (b bucket) spent(now ticks, r *limit) int {
 	return int((b.missing(now, r)-1)/r.token) + 1
 }
 
-// left returns how many tokens are not spent, with fractions.
-func (b bucket) left(now ticks, r *limit) float64 {
-	if r.off() {
-		return 0
-	}
-	return float64(r.tokens) - float64(b.missing(now, r))/float64(r.token)
-}
-
 // spend takes a token, if one is left. It never refills anything, even if now is earlier than in previous calls.
 func (b *bucket) spend(now ticks, r *limit) {
 	after := max(ticks(*b), now).add(r.token)
 	*b = max(*b, bucket(min(after, now.add(r.span()))))
-}
-
-// due returns the time until one token is left beside keep others, below zero if it has been left for some time.
-func (b bucket) due(now ticks, r *limit, keep int) time.Duration {
-	return now.until(ticks(b)) - time.Duration(r.tokens-1-keep)*r.token
 }

@@ -12,7 +12,7 @@ import (
 // token.
 type globalQueue struct {
 	mu        sync.Mutex
-	bucket    bucket
+	bucket    globalBucket
 	queue     Queue[*waiter]
 	deadlines deadlines
 }
@@ -78,12 +78,11 @@ func (k *Ticket) Enter(t time.Time, data any) Verdict {
 func (q *globalQueue) enter(now ticks, k *Ticket, keep int, r *limit, data any) Verdict {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	wait := q.bucket.due(now, r, keep)
-	if wait <= 0 && q.queue.noneBefore(k.priority.class) {
-		q.bucket.spend(now, r)
+	now = q.bucket.clamp(now)
+	if q.queue.noneBefore(k.priority.class) && q.bucket.spend(now, keep, r) {
 		return pass
 	}
-	wait = max(wait, 0) + time.Duration(q.queue.ahead(k.priority))*r.token
+	wait := q.bucket.due(now, keep, r) + time.Duration(q.queue.ahead(k.priority))*r.token
 	if k.starved = wait > now.until(k.deadline); k.starved {
 		return refusal(RuleGlobal)
 	}
@@ -123,17 +122,15 @@ type Dispatched struct {
 // next is when to call it again, or the zero Time if the queue is empty. A ticket that queues meanwhile may make it
 // earlier, so call Dispatch again when [Ticket.Enter] returns Wait.
 func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
-	now, r := l.epoch.ticks(t), l.rules.Load()
+	asked, r := l.epoch.ticks(t), l.rules.Load()
 	reserve := l.reserve(t, r)
 	q := &l.globalQueue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.queue.Len() > 0 && q.wait(now, reserve, r) <= 0 {
+	now := q.bucket.clamp(asked)
+	for q.queue.Len() > 0 && (r.global.off() || q.bucket.spend(now, q.keepOfNext(reserve, r), &r.global)) {
 		w, _ := q.queue.Pop()
 		heap.Remove(&q.deadlines, w.index)
-		if !r.global.off() {
-			q.bucket.spend(now, &r.global)
-		}
 		decided = append(decided, w.dispatched(pass))
 	}
 	for len(q.deadlines) > 0 && q.deadlines[0].deadline <= now {
@@ -145,20 +142,17 @@ func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
 	if q.queue.Len() == 0 {
 		return decided, time.Time{}
 	}
-	wait := min(q.wait(now, reserve, r), now.until(q.deadlines[0].deadline))
-	return decided, t.Add(wait)
+	wait := min(q.bucket.due(now, q.keepOfNext(reserve, r), &r.global), now.until(q.deadlines[0].deadline))
+	return decided, t.Add(asked.until(now) + wait)
 }
 
-// wait returns the time until the first ticket in the queue can have a token. The queue must not be empty.
-func (q *globalQueue) wait(now ticks, reserve int, r *rules) time.Duration {
-	if r.global.off() {
-		return 0
-	}
+// keepOfNext returns how many tokens the first ticket in the queue must leave. The queue must not be empty.
+func (q *globalQueue) keepOfNext(reserve int, r *rules) int {
 	c, scheduled := q.queue.next()
 	if c == classPenalized && scheduled { // its one in eight needs no margin
 		c = classUnpenalized
 	}
-	return q.bucket.due(now, &r.global, mustLeave(c, reserve, r))
+	return mustLeave(c, reserve, r)
 }
 
 // leave removes w from the queue if it is still there, and reports whether its deadline passed there.

@@ -67,9 +67,9 @@
 // each account has a small fixed number of fingerprints, so neither a flood of attempts nor a user of the site can
 // evict others. [Limiter.Snapshot] and [Limiter.Restore] preserve it across a restart.
 //
-// A bucket of the table is eight octets of our own: the time at which it will be full again. golang.org/x/time/rate
-// needs 80 octets and a lock for each, and cannot return a token once the time to act on it has come, which is what
-// holds are for.
+// The global bucket is a limiter of golang.org/x/time/rate. Those of the table, of which there may be a million, are
+// eight octets of our own: the time at which the bucket will be full again. A rate.Limiter needs 80 octets and a lock,
+// and cannot return a token once the time to act on it has come, as an attempt that is not denied must.
 //
 // At most TableMax buckets are kept. One that is full again, with no hold and no open connection, is the same as a new
 // one and is dropped without loss; one that has nothing but a penalty is dropped when the table is full. If all are in
@@ -135,17 +135,27 @@ func New(p Policy, k Key) (*Limiter, error) {
 	table := k.derive("table")
 	l.hasher.k0 = binary.BigEndian.Uint64(table[:])
 	l.hasher.k1 = binary.BigEndian.Uint64(table[8:])
-	l.rules.Store(p.rules())
 	l.table.init(p.TableMax)
+	l.setRules(0, p.rules())
 	return l, nil
 }
 
 // SetPolicy replaces the policy. Spent tokens remain spent, up to the new size of the bucket; holds and verdicts
 // already given do not change. If p is wrong, the error names its field and nothing changes.
-func (l *Limiter) SetPolicy(_ time.Time, p Policy) error {
+func (l *Limiter) SetPolicy(t time.Time, p Policy) error {
 	p, err := p.validated()
 	if err == nil {
-		l.rules.Store(p.rules())
+		l.setRules(l.epoch.ticks(t), p.rules())
 	}
 	return err
+}
+
+// setRules replaces the rules and the limit of the global bucket.
+func (l *Limiter) setRules(now ticks, r *rules) {
+	l.globalQueue.mu.Lock()
+	defer l.globalQueue.mu.Unlock()
+	if former := l.rules.Load(); former == nil || former.global != r.global {
+		l.globalQueue.bucket.setLimit(now, &r.global)
+	}
+	l.rules.Store(r)
 }

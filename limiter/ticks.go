@@ -37,6 +37,11 @@ func (m ticks) add(d time.Duration) ticks {
 	return m + ticks(d)
 }
 
+// time returns m as a time that package rate can compare with others of m.
+func (m ticks) time() time.Time {
+	return time.Unix(0, int64(m))
+}
+
 // until returns the time from m to later, below zero if later is before m.
 func (m ticks) until(later ticks) time.Duration {
 	return time.Duration(later - m)

@@ -54,6 +54,7 @@ var homes = map[string][]string{
 	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/standin", "postern/bench/client"},
 
 	"github.com/dchest/siphash":      {"postern/limiter", "postern/limiter/watch"},
+	"golang.org/x/time":              {"postern/limiter"},
 	"github.com/emersion/go-imap/v2": {"postern/proxy/dialogue", "postern/proxy/standin"},
 	"github.com/emersion/go-sasl":    {"postern/proxy/dialogue", "postern/proxy/standin"},
 

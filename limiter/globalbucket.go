@@ -1,0 +1,60 @@
+package limiter
+
+import (
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A globalBucket is the bucket of the rule global. There is one, and it holds nothing back for open attempts, so a
+// rate.Limiter does. The zero value has no limit. It is not safe for concurrent use.
+type globalBucket struct {
+	limiter *rate.Limiter // nil until the rule is on
+	latest  ticks         // of all uses
+}
+
+// setLimit changes the limit. As other buckets do, b keeps the time it needs to refill, at most that of an empty bucket
+// under r; a part of a token counts as spent. A limit that is off leaves b alone.
+func (b *globalBucket) setLimit(now ticks, r *limit) {
+	if r.off() {
+		return
+	}
+	t, former := b.clamp(now).time(), b.limiter
+	b.limiter = rate.NewLimiter(rate.Every(r.token), r.tokens) // full; SetLimitAt and SetBurstAt would keep the tokens left
+	if former != nil {
+		refill := (float64(former.Burst()) - former.TokensAt(t)) / float64(former.Limit()) // in seconds
+		spent := min(math.Ceil(refill/r.token.Seconds()), float64(r.tokens))
+		b.limiter.AllowN(t, int(spent))
+	}
+}
+
+// clamp returns now, or the latest time of an earlier use if that is later: a rate.Limiter that is used at an earlier
+// time refills the time since then twice.
+func (b *globalBucket) clamp(now ticks) ticks {
+	b.latest = max(b.latest, now)
+	return b.latest
+}
+
+// due returns the time until b has one token beside keep others, zero if it has. It is rounded to a nanosecond, because
+// TokensAt is not exact.
+func (b *globalBucket) due(now ticks, keep int, r *limit) time.Duration {
+	missing := float64(1+keep) - b.limiter.TokensAt(b.clamp(now).time())
+	return time.Duration(math.Round(max(missing, 0) * float64(r.token)))
+}
+
+// spend takes a token if b has keep others, and reports whether it did.
+func (b *globalBucket) spend(now ticks, keep int, r *limit) bool {
+	if keep > 0 && b.due(now, keep, r) > 0 {
+		return false
+	}
+	return b.limiter.AllowN(b.clamp(now).time(), 1)
+}
+
+// left returns how many tokens are not spent, with fractions; zero if the rule is off.
+func (b *globalBucket) left(now ticks, r *limit) float64 {
+	if r.off() {
+		return 0
+	}
+	return b.limiter.TokensAt(b.clamp(now).time())
+}
