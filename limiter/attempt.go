@@ -12,6 +12,29 @@ type Attempt struct {
 	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if no secret was shown
 }
 
+// Source returns the block that attempts from addr are charged to: the address itself for IPv4; its /64 for IPv6,
+// because one customer usually has a whole /64. An IPv4 address mapped into IPv6 counts as IPv4, and zones are dropped.
+// All invalid addresses share one source, the zero Prefix.
+func Source(addr netip.Addr) netip.Prefix {
+	return block(addr, 32, 64)
+}
+
+// Network returns the wider block around addr: /24 for IPv4, /48 for IPv6. It treats mapped and invalid addresses as
+// [Source] does.
+func Network(addr netip.Addr) netip.Prefix {
+	return block(addr, 24, 48)
+}
+
+func block(addr netip.Addr, bits4, bits6 int) netip.Prefix {
+	addr = addr.Unmap()
+	bits := bits6
+	if addr.Is4() {
+		bits = bits4
+	}
+	p, _ := addr.Prefix(bits) // fails only for invalid addresses, with the zero Prefix
+	return p
+}
+
 // A subject is an attempt as the rules see it: the entries it is charged to and what is known of it.
 type subject struct {
 	network      netip.Prefix

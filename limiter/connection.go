@@ -102,3 +102,12 @@ func (c *Connection) update(f func(*entry)) {
 	defer mu.Unlock()
 	f(e)
 }
+
+// KnownSource reports whether a login from the source of addr, on any account, was accepted within KnownTTL before t,
+// or addr is exempt. That does not make an attempt known; it helps to choose which connection to close when there are
+// too many.
+func (l *Limiter) KnownSource(t time.Time, addr netip.Addr) bool {
+	r := l.rules.Load()
+	f := blockFingerprint(l.hasher.block(kindSource, Source(addr)))
+	return l.known.sources.has(f, validityAt(t, r.KnownTTL)) || r.exempts(addr)
+}

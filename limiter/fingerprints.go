@@ -28,6 +28,20 @@ type fingerprints struct {
 	source, network uint32
 }
 
+// An hour is a time as the known table counts it, on the wall clock, because the table outlives the process. It wraps
+// around after seven years, which is longer than anything is known.
+type hour uint16
+
+// hourOf returns the hour of t.
+func hourOf(t time.Time) hour {
+	return hour(t.Unix() / 3600)
+}
+
+// since returns the hours from h to now, zero if h is in the future.
+func (h hour) since(now hour) int {
+	return max(int(int16(now-h)), 0)
+}
+
 // validity says which accepted logins still count: those less than ttl hours before now.
 type validity struct {
 	now hour

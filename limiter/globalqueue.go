@@ -27,31 +27,6 @@ type waiter struct {
 	expired  bool // its deadline passed before it got a token
 }
 
-// reserve returns how many tokens strangers must leave at time t.
-func (l *Limiter) reserve(t time.Time, r *rules) int {
-	if !l.known.learned(t) {
-		return 0
-	}
-	return r.reserve
-}
-
-// margin returns how many tokens beside the reserve penalized strangers must leave, so that one without a penalty
-// usually need not wait.
-func margin(r *rules, reserve int) int {
-	return (r.global.tokens - reserve) / 4
-}
-
-// mustLeave returns how many tokens an attempt of class c must leave.
-func mustLeave(c class, reserve int, r *rules) int {
-	switch c {
-	case classKnown:
-		return 0
-	case classPenalized:
-		return reserve + margin(r, reserve)
-	}
-	return reserve
-}
-
 // Enter asks for a token of the global bucket, once the wait of the verdict is over. Pass means that the attempt has
 // one and may go to a backend. Refuse means that it cannot get one within WaitMax of having asked. Wait means that the
 // ticket queues, and estimates for how long; [Limiter.Dispatch] later returns data with the decision, unless the ticket
@@ -90,26 +65,6 @@ func (q *globalQueue) enter(now ticks, k *Ticket, keep int, r *limit, data any) 
 	k.waiter.entry = q.queue.Push(k.priority, k.waiter)
 	heap.Push(&q.deadlines, k.waiter)
 	return waiting(RuleGlobal, max(wait, 1))
-}
-
-// demote gives a known attempt the priority of a stranger if its account, or its source on that account, has used its
-// share of the reserved lane.
-func (k *Ticket) demote(now ticks, r *rules) {
-	s := &k.subject
-	if !k.priority.Known() {
-		return
-	}
-	e, mu := k.limiter.table.findOrAdd(now, s.keys[kindUse], kindUse, r.TableMax)
-	if e != nil {
-		defer mu.Unlock()
-	}
-	if e != nil && e.denials.spent(now, &r.pairUse) >= r.pairUse.tokens || !k.limiter.known.spendUse(now, s.keys[kindAccount], &r.accountUse) {
-		k.priority = Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
-		return
-	}
-	if e != nil {
-		e.denials.spend(now, &r.pairUse)
-	}
 }
 
 // Dispatched is the decision on a ticket that queued.

@@ -99,6 +99,11 @@
 //	12:00:00  enter k            pass             1
 //	12:00:01  dispatch                            2: the reserve is full again, and nothing is above it
 //	12:00:02  dispatch           c passes         2
+//
+// # Files
+//
+// In reading order: policy, rules, verdict; connection; attempt, keys, ticket, settle; bucket, table, shard; known,
+// fingerprints, snapshot; priority, queue, globalbucket, globalqueue; explain.
 package limiter
 
 import (

@@ -2,35 +2,6 @@ package limiter
 
 import "container/list"
 
-// A class is a group of attempts of equal priority.
-type class uint8
-
-const (
-	classKnown       class = iota // before all strangers
-	classReturning                // strangers whose source was starved once or twice and tries again
-	classUnpenalized              // strangers without a penalty
-	classPenalized                // strangers whose source or network has a penalty
-	classCount
-)
-
-// A Priority decides which attempts are served first where not all can be: the known first; then strangers, one from
-// each network in rotation. Of every eight strangers, five are returning, two unpenalized and one penalized, if
-// attempts of each queue. A ticket has one, see [Ticket.Priority]. The zero value is that of the known.
-type Priority struct {
-	class class
-	flow  key // strangers of one flow are served in rotation with other flows
-}
-
-// Known reports whether p goes before all strangers. A known attempt beyond its share of the reserved lane does not.
-func (p Priority) Known() bool {
-	return p.class == classKnown
-}
-
-// String describes p for operators.
-func (p Priority) String() string {
-	return [...]string{"known", "returning stranger", "stranger", "penalized stranger"}[p.class]
-}
-
 // A Queue holds values by priority. The zero value is empty. It is not safe for concurrent use.
 type Queue[T any] struct {
 	classes      [classCount]classQueue[T]
