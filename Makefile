@@ -11,7 +11,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 10s
 
 # Arguments of the load tool for make bench. Run it on an idle machine.
-BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2s -peace 5s -siege 10s -limit 20m \
+BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2s -baseline 5s -attack 10s -limit 20m \
 	-readme bench/README.md -json bench-report.json -html bench-report.html login idle relay attack tarpit overload capacity
 
 # On Debian, daemons are not in the PATH of ordinary users.

@@ -6,140 +6,176 @@ import (
 	"slices"
 	"time"
 
-	"postern/bench/client"
 	"postern/limiter/traffic"
 )
 
-// attack is the scenario: a site's own people log in while it is attacked.
-var attack = Scenario{
+// attackScenario measures the logins of a site's users during an attack.
+var attackScenario = Scenario{
 	Name:  "attack",
-	About: "a site's own people log in while it is attacked: who gets in, and how fast",
-	Works: attackWorks,
+	About: "users log in while their site is attacked: which logins are accepted, and how fast",
+	works: attackWorks,
 }
 
-// incident is the scenario of 29 March 2022, with half minutes for hours.
-var incident = Scenario{
+// incidentScenario replays the attack of 29 March 2022 at a faster pace.
+var incidentScenario = Scenario{
 	Name:  "incident",
-	About: "the attack of 29 March 2022, when logins rose to 4.27 times normal, in a few minutes",
-	Works: incidentWorks,
+	About: "the attack of 29 March 2022, in which logins rose to 4.27 times normal, in a few minutes",
+	works: incidentWorks,
 }
 
-// What the mail server behind the targets is worth at a site of [traffic.Normal] logins a second: so many passwords a
-// second, each of which takes so long. A smaller site has a smaller server.
+// The capacity of the mail server behind the targets at a site with
+// [traffic.Normal] logins a second: checked passwords a second, and the
+// duration of one check. A smaller site has a smaller server.
 const (
 	checkRate = 200.0
 	checkTime = 100 * time.Millisecond
 )
 
-// siege is one attack on one site.
-type siege struct {
-	about  string
-	normal float64 // logins a second of the site's own people
-	attack traffic.Attack
-	peace  time.Duration // before the attack
-	onset  time.Duration // then, while nobody is counted
-	lasts  time.Duration // then, while people are counted
+// attackOnset is the time in which a wave of attackers at
+// [AttackOptions.MaxRate] makes the queue of a mail server with checkRate
+// longer than anybody waits.
+const attackOnset = 3 * time.Second
+
+// attackPlan is one attack on one site.
+type attackPlan struct {
+	about    string
+	normal   float64 // logins a second of the site's users
+	attack   traffic.Attack
+	baseline time.Duration // before the attack
+	onset    time.Duration // beginning of the attack, not counted
+	duration time.Duration // rest of the attack, counted
 }
 
-// attackWorks lists the attacks asked for, each at every strength asked for.
+// attackWorks lists every kind of attack at every strength, weaker ones first.
 func attackWorks(o *Options) (works []Work, err error) {
-	lost := map[traffic.Kind]*hopeless{}
-	for _, times := range slices.Sorted(slices.Values(o.Times)) {
+	failed := map[traffic.Kind]*failedTargets{}
+	for _, times := range slices.Sorted(slices.Values(o.Attack.Times)) {
 		if times <= 1 {
-			return nil, fmt.Errorf("an attack makes logins more than once the normal ones, not %g times", times)
+			return nil, fmt.Errorf("-times: got %g, want more than 1", times)
 		}
-		for _, k := range o.Attacks {
+		for _, k := range o.Attack.Kinds {
 			kind, err := traffic.ParseKind(k)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("-kinds: %w", err)
 			}
-			v := o.siege(kind, times)
-			if lost[kind] == nil {
-				lost[kind] = newHopeless(knownAccepted)
+			if failed[kind] == nil {
+				failed[kind] = newFailedTargets(knownAccepted)
 			}
-			works = append(works, lost[kind].unless(v.work(o, fmt.Sprintf("attack, %s, %g×", kind, times))))
+			p := o.Attack.plan(kind, times)
+			works = append(works, failed[kind].skip(p.work(o, fmt.Sprintf("attack, %s, %g×", kind, times))))
 		}
 	}
 	return works, nil
 }
 
-// onset is long enough for a wave of the most logins a second there may be to make the line before a mail server of
-// [checkRate] longer than anybody waits.
-const onset = 3 * time.Second
-
-// siege returns an attack that has lasted for long: it begins with a wave that makes the line as long as hours of the
-// attack would, and people are counted from then on.
-func (o *Options) siege(kind traffic.Kind, times float64) siege {
-	v := siege{normal: o.normal(times), peace: o.Peace, onset: onset, lasts: o.Siege}
-	wave := max(times, o.Most/v.normal)
-	v.attack = traffic.Attack{Kind: kind, Curve: []traffic.Step{{From: o.Peace, Times: wave}, {From: o.Peace + onset, Times: times}}}
-	v.about = fmt.Sprintf("After %v of peace the attack, %s, begins: for %v it makes logins %.3g times as many, "+
-		"so that the line before the mail server is as long as after hours of it, and nobody is counted; then %g times.", o.Peace, kind, onset, wave, times)
-	return v
+// plan returns an attack that has lasted for hours: it begins with a wave that
+// makes the queue of the mail server as long as that, and users are counted
+// afterwards.
+func (o *AttackOptions) plan(kind traffic.Kind, times float64) attackPlan {
+	p := attackPlan{normal: o.normalRate(times), baseline: o.Baseline, onset: attackOnset, duration: o.Duration}
+	wave := max(times, o.MaxRate/p.normal)
+	p.attack = traffic.Attack{Kind: kind, Curve: []traffic.Step{{From: o.Baseline, Times: wave}, {From: o.Baseline + attackOnset, Times: times}}}
+	p.about = fmt.Sprintf("After %v of normal traffic the attack, %s, begins. For %v it raises logins to %.3g times normal, "+
+		"so that the queue of the mail server is as long as after hours of attack; these logins are not counted. Then it is %g times normal.", o.Baseline, kind, attackOnset, wave, times)
+	return p
 }
 
 // incidentWorks lists one work.
 func incidentWorks(o *Options) ([]Work, error) {
-	const hours, most = 5, 4.27
-	v := siege{normal: o.normal(most), attack: traffic.Incident(o.Peace, o.Hour), peace: o.Peace, lasts: hours * o.Hour}
-	v.about = fmt.Sprintf("Then, from 20,000 addresses with at most a try a minute each, logins rise as they did on 29 March 2022: "+
-		"to 2.35, 3.09, 4.08, %g and 3.46 times normal, hour by hour, with %v for an hour.", most, o.Hour)
-	return []Work{v.work(o, "incident")}, nil
+	const hours, peak = 5, 4.27
+	a := &o.Attack
+	p := attackPlan{normal: a.normalRate(peak), attack: traffic.Incident(a.Baseline, a.Hour), baseline: a.Baseline, duration: hours * a.Hour}
+	p.about = fmt.Sprintf("Then, from 20,000 addresses with at most one try a minute each, logins rise as they did on 29 March 2022: "+
+		"to 2.35, 3.09, 4.08, %g and 3.46 times normal, hour by hour. An hour lasts %v.", peak, a.Hour)
+	return []Work{p.work(o, "incident")}, nil
 }
 
-// normal returns how many logins a second the site's own people make, so that all together are no more than Most.
-func (o *Options) normal(times float64) float64 {
-	return min(traffic.Normal, o.Most/times)
+// normalRate returns the logins a second of a site's users such that an attack
+// of times normal is no more than MaxRate.
+func (o *AttackOptions) normalRate(times float64) float64 {
+	return min(traffic.Normal, o.MaxRate/times)
 }
 
-// work describes v for the table and the report.
-func (v siege) work(o *Options, name string) Work {
-	checks := checkRate * v.normal / traffic.Normal
+// checks returns how many passwords a second the mail server of p checks.
+func (p attackPlan) checks() float64 { return checkRate * p.normal / traffic.Normal }
+
+// work describes p for the table and the report.
+func (p attackPlan) work(o *Options, name string) Work {
 	return Work{
 		Name: name,
-		About: fmt.Sprintf("The people of a site log in %.3g times a second, before a mail server that can check %.3g passwords a second, first come, first served. "+
-			"%s Latency counts from the moment a client was due to come, and includes logging out again. postern has its default limits, the mail server's capacity, and has known these people for a day.", v.normal, checks, v.about),
-		Rounds:   (o.Rounds + 2) / 3, // for each is long
-		Fresh:    true,
-		Announce: true,
-		Settings: []string{
-			fmt.Sprintf("LIMIT_GLOBAL=%.0f/1s", checks),
-			fmt.Sprintf("BACKEND_LOGINS=%.0f", max(1, checks*checkTime.Seconds())),
+		about: fmt.Sprintf("Users log in %.3g times a second. The mail server can check %.3g passwords a second, first come, first served. "+
+			"%s Latency counts from when a client was due and includes the logout. postern has its default limits, knows the capacity of the mail server, and has known the users for a day.", p.normal, p.checks(), p.about),
+		rounds:      (o.Rounds + 2) / 3, // each is long
+		fresh:       true,
+		proxyHeader: true,
+		settings: []string{
+			fmt.Sprintf("LIMIT_GLOBAL=%.0f/1s", p.checks()),
+			fmt.Sprintf("BACKEND_LOGINS=%.0f", max(1, p.checks()*checkTime.Seconds())),
 		},
-		Known:   traffic.New(1, v.normal, time.Time{}).KnownLogins(),
-		Measure: func(ctx context.Context, t *Target, s *Sample) error { return v.measure(ctx, t, s) },
+		known:   traffic.New(1, p.normal, time.Time{}).KnownLogins(),
+		measure: func(ctx context.Context, t *target, s *sample) error { return p.measure(ctx, t, s) },
 	}
 }
 
-// measure plays v at a target that has just been started.
-func (v siege) measure(ctx context.Context, t *Target, s *Sample) error {
-	if t.Backend == nil {
-		return fmt.Errorf("%w: it takes the bench's own mail server, which knows everybody's password", ErrNotOffered)
+// measure runs p at a freshly started target.
+func (p attackPlan) measure(ctx context.Context, t *target, s *sample) error {
+	if t.backend == nil {
+		return fmt.Errorf("%w: it needs the stand-in mail server, which has every account", errNotOffered)
 	}
-	if err := t.Backend.Limit(ctx, checkRate*v.normal/traffic.Normal, checkTime, 0); err != nil {
+	if err := t.backend.Limit(ctx, p.checks(), checkTime, 0); err != nil {
 		return err
 	}
-	defer func() { _ = t.Backend.Limit(context.WithoutCancel(ctx), 0, 0, 0) }() // if it is still there
-	begun := time.Now().Add(100 * time.Millisecond)
-	from := begun.Add(v.peace)
-	g, err := newGathering(t, begun, from, from.Add(v.onset), from.Add(v.onset+v.lasts), (v.attack.Peak()-1)*v.normal)
+	defer func() { _ = t.backend.Limit(context.WithoutCancel(ctx), 0, 0, 0) }() // it may have ended
+	start := time.Now().Add(100 * time.Millisecond)
+	attackFrom := start.Add(p.baseline)
+	r, err := newTrafficRun(t, start, attackFrom, attackFrom.Add(p.onset), attackFrom.Add(p.onset+p.duration), (p.attack.Peak()-1)*p.normal)
 	if err != nil {
 		return err
 	}
-	meter, err := t.Meter(ctx)
+	meter, err := t.meter(ctx)
 	if err != nil {
 		return err
 	}
-	g.play(ctx, traffic.New(1, v.normal, begun, v.attack))
-	if cpu, known := meter.CPU(); known {
-		s.Figure("CPU per attempt", "µs", Lower, float64(cpu.Microseconds())/float64(g.attempts()))
+	r.run(ctx, traffic.New(1, p.normal, start, p.attack))
+	if cpu, known := meter.cpu(); known {
+		s.figure("CPU per attempt", "µs", lower, float64(cpu.Microseconds())/float64(r.attempts()))
 	}
-	if asked, known := meter.Asked(ctx); known {
-		s.Figure("wrong passwords at the mail server", "/s", Lower, float64(asked.Denied)/time.Since(begun).Seconds())
+	if counts, known := meter.counts(ctx); known {
+		s.figure("wrong passwords at the mail server", "/s", lower, float64(counts.Denied)/time.Since(start).Seconds())
 	}
-	g.report(s)
-	return believe(ctx, s, meter, g.accepted())
+	r.report(s)
+	return checkReported(ctx, s, meter, r.accepted())
 }
 
-// security is how the crowd connects: in clear text, so that one machine can play attackers by the thousand.
-const security = client.Plain
+// failedTargets remembers at which targets an attack left hardly any login
+// accepted. Stronger attacks of the same kind are skipped there.
+type failedTargets struct {
+	figure   string            // share of the accepted logins, in per cent
+	failedIn map[string]string // work, by target
+}
+
+// failedBelow is the share, in per cent, below which a target has failed.
+const failedBelow = 10
+
+func newFailedTargets(figure string) *failedTargets {
+	return &failedTargets{figure, map[string]string{}}
+}
+
+// skip returns w such that targets are skipped that failed in an earlier work.
+// Works must be given in the order of their strength.
+func (f *failedTargets) skip(w Work) Work {
+	measure := w.measure
+	w.measure = func(ctx context.Context, t *target, s *sample) error {
+		if earlier, found := f.failedIn[t.name]; found && earlier != w.Name {
+			return fmt.Errorf("%s: accepted less than %d %% in %q already: %w", t.name, failedBelow, earlier, errLeftOut)
+		}
+		err := measure(ctx, t, s)
+		for _, fig := range s.figures {
+			if err == nil && fig.name == f.figure && fig.value < failedBelow {
+				f.failedIn[t.name] = w.Name
+			}
+		}
+		return err
+	}
+	return w
+}

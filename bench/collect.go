@@ -1,33 +1,32 @@
 package bench
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// collector puts the samples of one work together.
+// collector combines the samples of one work.
 type collector struct {
 	group  Group
 	curves []*merged
 }
 
-// merged is a curve while rounds are added to it.
+// merged is a curve of all rounds.
 type merged struct {
 	name, target string
 	latency      *hdrhistogram.Histogram
 }
 
 func newCollector(w Work) *collector {
-	return &collector{group: Group{Work: w.Name, About: w.About, Rounds: map[string]*Rounds{}}}
+	return &collector{group: Group{Work: w.Name, About: w.about, Rounds: map[string]*Rounds{}}}
 }
 
-// add takes what one round at a target has found.
-func (c *collector) add(target string, s *Sample, others float64, err error) {
+// add adds the sample of one round at a target. others is which part of the
+// machine other programs used meanwhile.
+func (c *collector) add(target string, s *sample, others float64, err error) {
 	r := c.group.Rounds[target]
 	if r == nil {
 		r = &Rounds{}
@@ -35,8 +34,8 @@ func (c *collector) add(target string, s *Sample, others float64, err error) {
 	}
 	r.Problems = append(r.Problems, s.problems...)
 	if err != nil {
-		r.Not = r.Not || errors.Is(err, ErrNotOffered) || errors.Is(err, ErrLeftOut)
-		if r.Failed = err.Error(); !r.Not {
+		r.LeftOut = r.LeftOut || errors.Is(err, errNotOffered) || errors.Is(err, errLeftOut)
+		if r.Failed = err.Error(); !r.LeftOut {
 			r.Problems = append(r.Problems, "a round failed: "+r.Failed)
 		}
 		return
@@ -58,7 +57,7 @@ func (c *collector) add(target string, s *Sample, others float64, err error) {
 	}
 }
 
-// row returns the row of a figure.
+// row returns the row of a figure, a new one if needed.
 func (c *collector) row(f figure) *Row {
 	for i := range c.group.Rows {
 		if c.group.Rows[i].Figure == f.name {
@@ -69,7 +68,7 @@ func (c *collector) row(f figure) *Row {
 	return &c.group.Rows[len(c.group.Rows)-1]
 }
 
-// cell returns a target's place in the row.
+// cell returns the cell of a target, a new one if needed.
 func (r *Row) cell(target string) *Cell {
 	if r.Cells[target] == nil {
 		r.Cells[target] = &Cell{}
@@ -77,7 +76,7 @@ func (r *Row) cell(target string) *Cell {
 	return r.Cells[target]
 }
 
-// curve returns the histogram of all rounds.
+// curve returns the histogram of a target, a new one if needed.
 func (c *collector) curve(name, target string) *hdrhistogram.Histogram {
 	for _, m := range c.curves {
 		if m.name == name && m.target == target {
@@ -100,15 +99,15 @@ func (c *collector) finish() Group {
 		g.Curves = append(g.Curves, k)
 	}
 	for _, r := range g.Rounds {
-		r.Problems = countAlike(r.Problems)
+		r.Problems = countRepeats(r.Problems)
 	}
 	return g
 }
 
-// countAlike says once what was said several times.
-func countAlike(said []string) (once []string) {
+// countRepeats replaces repeated texts by one with their number.
+func countRepeats(all []string) (once []string) {
 	times := map[string]int{}
-	for _, s := range said {
+	for _, s := range all {
 		if times[s]++; times[s] == 1 {
 			once = append(once, s)
 		}
@@ -119,10 +118,4 @@ func countAlike(said []string) (once []string) {
 		}
 	}
 	return once
-}
-
-// secondsJSON is a duration as JSON.
-func secondsJSON(d time.Duration) []byte {
-	b, _ := json.Marshal(d.Seconds())
-	return b
 }

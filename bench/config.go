@@ -1,77 +1,124 @@
 package bench
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"time"
-
-	"postern/bench/machine"
-	"postern/bench/peer"
 )
 
-// Config says what a run is to do.
+// Config says what a run measures, and where.
 type Config struct {
 	Options  Options
 	Scenario []string       // names
-	Only     *regexp.Regexp // works to do, by their names; nil: all but the extra ones
+	Only     *regexp.Regexp // works to do, by name; nil: all but the extra ones
 	Limit    time.Duration  // of the whole run
-	Command  string         // how it was called, for the report
-	Version  string         // of the bench
+	Command  string         // the command line, for the report
+	Version  string         // of the bench, for the report
 
-	// Targets names what the bench starts itself: postern, nginx, haproxy,
-	// dovecot, or direct, which is the mail server with nothing in front.
-	Targets []string
-	Backend string // program that serves as mail server when called with "backend": the bench itself
-	Postern string // program; built from the module if empty
-	Log     bool   // targets log every login
+	// ProxyHeader makes clients send their addresses in PROXY headers.
+	ProxyHeader bool
+	Local       Local
+	Remote      Remote // in place of Local, if it names an address
 
-	// Servers that run already: host:port by door, in place of Targets.
-	IMAP, IMAPS, POP3, POP3S string
-	Account, Password        string // the name may hold one %d
-	TLS                      *tls.Config
-	Announce                 bool // clients name their addresses in PROXY headers
-	MyServer                 bool // it may be neither loopback nor private
-
+	// Progress is called before every round, and at the end with done == total.
 	Progress func(done, total int, what string)
 }
 
-// Run does what c says. The error tells why nothing at all could be measured;
-// a run that was cut short has a report.
-func Run(ctx context.Context, c Config) (*Report, error) {
-	works, err := c.works()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, ErrTimeUp)
-	defer cancel()
-	report := &Report{Begun: time.Now(), Command: c.Command, Version: c.Version, Machine: machine.Describe()}
-	runner := &Runner{Patience: c.Options.Patience, Progress: c.Progress}
-	end := func() {}
-	if c.elsewhere() {
-		err = c.openElsewhere(ctx, runner, report)
-	} else {
-		end, err = c.openHouse(ctx, runner, report)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	report.Groups = runner.Run(ctx, works)
-	report.Interrupted = interrupted(ctx)
-	report.Took = Duration(time.Since(report.Begun))
-	report.Goals = judge(report)
-	return report, nil
+// Options says how much is done. All values are bounded, so that every run
+// ends.
+type Options struct {
+	Rounds   int           // of every work at every target
+	Duration time.Duration // of one round of a login work
+	Workers  int           // concurrent clients in a closed loop
+	Rate     float64       // logins a second in an open loop
+	Sessions int           // open sessions of idle
+	Settle   time.Duration // wait before the memory of a target is read
+	Volume   int64         // octets that one round of relay moves in each direction
+	Timeout  time.Duration // of one client, from connect to close
+	Held     int           // attackers of tarpit
+	Flood    time.Duration // duration of an overload
+	Files    int           // file descriptors of one process, which capacity uses up
+	Attack   AttackOptions
 }
 
-// works returns what is to be done of what the scenarios consist of.
-func (c *Config) works() (works []Work, err error) {
+// AttackOptions says how the scenarios attack and incident run.
+type AttackOptions struct {
+	Kinds    []string      // of attacks
+	Times    []float64     // all logins under attack, as multiples of the normal ones
+	MaxRate  float64       // logins a second of users and attackers together; the site is made small enough for it
+	Baseline time.Duration // normal traffic before the attack
+	Duration time.Duration // of the attack
+	Hour     time.Duration // replaces one hour of the incident
+}
+
+// Defaults returns the options that hold if the user sets none.
+func Defaults() Options {
+	return Options{
+		Rounds: 3, Duration: 2 * time.Second, Workers: 256, Rate: 500,
+		Sessions: 2000, Settle: 3 * time.Second, Volume: 256 << 20, Timeout: 20 * time.Second,
+		Held: 2000, Flood: 6 * time.Second, Files: descriptorLimit(),
+		Attack: AttackOptions{
+			Kinds: []string{"wide"}, MaxRate: 1200,
+			Baseline: 10 * time.Second, Duration: time.Minute, Hour: 30 * time.Second,
+		},
+	}
+}
+
+// check returns an error that names the first option out of bounds, by its
+// flag.
+func (o *Options) check() error {
+	for _, b := range []struct {
+		name             string
+		value, low, high float64
+	}{
+		{"rounds", float64(o.Rounds), 1, 100},
+		{"duration, in seconds", o.Duration.Seconds(), 0.1, 3600},
+		{"workers", float64(o.Workers), 1, 10000},
+		{"rate", o.Rate, 1, 100000},
+		{"sessions", float64(o.Sessions), 1, 100000},
+		{"settle, in seconds", o.Settle.Seconds(), 0, 600},
+		{"volume, in octets", float64(o.Volume), 1 << 16, 1 << 40},
+		{"most, in logins a second", o.Attack.MaxRate, 10, 100000},
+		{"baseline, in seconds", o.Attack.Baseline.Seconds(), 1, 3600},
+		{"attack, in seconds", o.Attack.Duration.Seconds(), 1, 3600},
+		{"hour, in seconds", o.Attack.Hour.Seconds(), 1, 3600},
+		{"held", float64(o.Held), 1, 100000},
+		{"flood, in seconds", o.Flood.Seconds(), 0.1, 600},
+		{"files", float64(o.Files), filesReserved + filesPerShare, 1 << 30},
+		{"timeout, in seconds", o.Timeout.Seconds(), 0.1, 600},
+	} {
+		if b.value < b.low || b.value > b.high {
+			return fmt.Errorf("-%s: got %g, want %g to %g", b.name, b.value, b.low, b.high)
+		}
+	}
+	return nil
+}
+
+// Works returns all works of the scenarios, the extra ones included.
+func (c *Config) Works() (works []Work, err error) {
+	if err := c.Options.check(); err != nil {
+		return nil, err
+	}
+	for _, name := range c.Scenario {
+		s, found := findScenario(name)
+		if !found {
+			return nil, fmt.Errorf("no scenario %q", name)
+		}
+		w, err := s.works(&c.Options)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		works = append(works, w...)
+	}
+	return works, nil
+}
+
+// errNoWork is returned if no work of the scenarios is selected.
+var errNoWork = errors.New("-work matches no work of these scenarios; -list shows them")
+
+// selected returns the works that c.Only selects.
+func (c *Config) selected() (works []Work, err error) {
 	all, err := c.Works()
 	if err != nil {
 		return nil, err
@@ -85,105 +132,4 @@ func (c *Config) works() (works []Work, err error) {
 		return nil, errNoWork
 	}
 	return works, nil
-}
-
-// errNoWork says that nothing is to be done.
-var errNoWork = errors.New("no work of these scenarios has such a name; -list shows them")
-
-// Works returns everything the scenarios consist of, the extra works too.
-func (c *Config) Works() (works []Work, err error) {
-	if err := c.Options.Check(); err != nil {
-		return nil, err
-	}
-	for _, name := range c.Scenario {
-		s, found := Find(name)
-		if !found {
-			return nil, fmt.Errorf("there is no scenario %q", name)
-		}
-		w, err := s.Works(&c.Options)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		works = append(works, w...)
-	}
-	return works, nil
-}
-
-// elsewhere reports whether the target runs already.
-func (c *Config) elsewhere() bool { return c.IMAP+c.IMAPS+c.POP3+c.POP3S != "" }
-
-// targetNames are those that can be started.
-var targetNames = []string{"postern", "nginx", "haproxy", "dovecot", direct}
-
-// openHouse prepares targets that are started for every work, and notes which
-// are missing. end closes what stands around them.
-func (c *Config) openHouse(ctx context.Context, r *Runner, report *Report) (end func(), err error) {
-	for _, name := range c.Targets {
-		if !slices.Contains(targetNames, name) {
-			return nil, fmt.Errorf("there is no target %q; there are %s", name, strings.Join(targetNames, ", "))
-		}
-	}
-	h, err := openHouse(c.Backend, c.Announce, c.Log)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			h.close()
-		}
-	}()
-	if c.Postern == "" && slices.Contains(c.Targets, "postern") {
-		if c.Postern, err = buildPostern(ctx, h.dir); err != nil {
-			return nil, err
-		}
-	}
-	kinds := map[string]peer.Kind{}
-	for _, k := range peer.Kinds(c.Postern) {
-		kinds[k.Name] = k
-	}
-	for _, name := range c.Targets {
-		k := kinds[name]
-		switch {
-		case name == direct:
-			report.Targets = append(report.Targets, About{Name: name, About: "the mail server with nothing in front"})
-		case k.Missing() != nil:
-			report.Missing = append(report.Missing, k.Missing().Error())
-			continue
-		default:
-			report.Targets = append(report.Targets, About{name, k.Version(), k.About})
-		}
-		r.Targets = append(r.Targets, name)
-	}
-	if len(r.Targets) == 0 {
-		return nil, fmt.Errorf("no target is left: %s", strings.Join(report.Missing, "; "))
-	}
-	r.Open = func(ctx context.Context, w Work, name string) (*Target, func(), error) {
-		if name == direct {
-			return h.direct(w), func() {}, nil
-		}
-		t, p, err := h.start(ctx, kinds[name], w)
-		if err != nil {
-			return nil, nil, err
-		}
-		return t, p.Stop, nil
-	}
-	return h.close, nil
-}
-
-// errNoAccount says that a server elsewhere needs to be told who logs in.
-var errNoAccount = errors.New("say who logs in: an account made for this, with -user, and its password in a file, with -password-file")
-
-// buildPostern builds the gate into dir when the working directory is inside
-// its module; "" when it is not.
-func buildPostern(ctx context.Context, dir string) (string, error) {
-	module, err := exec.CommandContext(ctx, "go", "list", "-m").Output()
-	if err != nil || string(module) != "postern\n" {
-		return "", nil
-	}
-	program := filepath.Join(dir, "postern")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "postern/cmd/postern")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build postern: %w\n%s", err, out)
-	}
-	return program, nil
 }

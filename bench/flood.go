@@ -1,76 +1,71 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"postern/bench/client"
 )
 
-// Flood is many clients in TLS: logins and, if it is to be, handshakes that are
-// begun and never finished. Its callers are a process of their own, so that
-// those who watch the target meanwhile do not wait behind them for their turn.
-type Flood struct {
-	Addr        string // IMAP inside TLS
-	Certificate string // PEM, of the target
+// floodConfig describes many clients of one TLS listener: logins and, beside
+// them, TLS handshakes that are never finished. They run in a process of their
+// own ([RunFlood]), so that their queues do not delay the measurements of the
+// bench.
+type floodConfig struct {
+	Addr        string // IMAP with implicit TLS
+	Certificate string // of the target, PEM
 
-	Workers    int     // so many in a closed loop; 0: open loops at the rates
+	Workers    int     // concurrent clients in a closed loop; 0: open loops at the rates below
 	Rate       float64 // logins a second
-	Unfinished float64 // handshakes a second that are not finished
+	Unfinished float64 // unfinished handshakes a second
 
-	Onset    time.Duration // at the beginning, which fills lines and is no measure of what lasts
-	Duration time.Duration // of all
-	Patience time.Duration
-	// From is the first of the accounts and addresses; Of says how many there are,
-	// in turn, 0 for another with every login. Unfinished handshakes come from
-	// addresses that follow Strangers.
-	From, Of, Strangers int
+	Onset    time.Duration // beginning of Duration, which fills queues and is not measured
+	Duration time.Duration
+	Timeout  time.Duration // of one client
+
+	FirstAccount  int // number of the first account and its address
+	Accounts      int // number of accounts, used in rotation; 0: a new one for every login
+	FirstStranger int // number of the first address of an unfinished handshake
 }
 
-// Flooded is what became of a flood.
-type Flooded struct {
-	Took             time.Duration
-	Logins           *Tally
-	InTime           int    // logins that were accepted after the onset and before the flood was over
-	Late             *Tally // of the callers, who should begin what is due
-	Begun, Responded int    // unfinished handshakes, and those of them to which the target responded with its own part
+// floodResult is what a flood has found.
+type floodResult struct {
+	Took      time.Duration
+	Logins    *results
+	InTime    int      // logins accepted after Onset and before the end of Duration
+	Late      *results // how late clients started, compared with when they were due
+	Started   int      // unfinished handshakes
+	Responded int      // those of Started in which the target sent its part
 }
 
-// run floods t from this process.
-func (f Flood) run(ctx context.Context, t *Target) (*Flooded, error) {
-	caller, err := t.Caller(client.IMAP, client.TLS)
+// run runs the flood in this process.
+func (f floodConfig) run(ctx context.Context, t *target) (*floodResult, error) {
+	dialer, err := t.dialer(client.IMAP, client.TLS)
 	if err != nil {
 		return nil, err
 	}
-	caller.Patience = f.Patience
-	begun := time.Now()
-	from, over := begun.Add(f.Onset), begun.Add(f.Duration)
-	r := &Flooded{Logins: NewTally(begun), Late: NewTally(begun)}
+	dialer.Timeout = f.Timeout
+	start := time.Now()
+	from, end := start.Add(f.Onset), start.Add(f.Duration)
+	r := &floodResult{Logins: newResults(start), Late: newResults(start)}
 	var inTime, started, responded atomic.Int64
 	login := func(i int, due time.Time) {
-		r.Late.Add(due, time.Since(due), client.Accepted, nil)
-		e := loginOnce(ctx, t, caller, f.number(i), client.Login)
-		r.Logins.Add(due, e.answered.Sub(due), e.answer, e.err)
-		if e.err == nil && e.answer == client.Accepted && e.answered.After(from) && e.answered.Before(over) {
+		r.Late.add(due, time.Since(due), client.Accepted, nil)
+		l := loginOnce(ctx, t, dialer, f.account(i), client.Login)
+		r.Logins.add(due, l.answered.Sub(due), l.answer, l.err)
+		if l.err == nil && l.answer == client.Accepted && l.answered.After(from) && l.answered.Before(end) {
 			inTime.Add(1)
 		}
 	}
 	var wg sync.WaitGroup
 	if f.Unfinished > 0 {
-		u := &client.Unfinished{Caller: client.Caller{Addr: caller.Addr, TLS: caller.TLS, Announce: caller.Announce, Patience: f.Patience, Dial: caller.Dial}}
+		u := client.UnfinishedHandshake{Addr: dialer.Addr, TLS: dialer.TLS, ProxyHeader: dialer.ProxyHeader, Timeout: f.Timeout, Connect: dialer.Connect}
 		wg.Go(func() {
 			openLoop(ctx, f.Unfinished, f.Duration, func(i int, _ time.Time) {
 				started.Add(1)
-				if u.Call(ctx, t.Source(f.Strangers+i)) == nil {
+				if u.Start(ctx, t.source(f.FirstStranger+i)) == nil {
 					responded.Add(1)
 				}
 			})
@@ -83,62 +78,14 @@ func (f Flood) run(ctx context.Context, t *Target) (*Flooded, error) {
 		openLoop(ctx, f.Rate, f.Duration, login)
 	}
 	wg.Wait()
-	r.InTime, r.Begun, r.Responded = int(inTime.Load()), int(started.Load()), int(responded.Load())
+	r.InTime, r.Started, r.Responded = int(inTime.Load()), int(started.Load()), int(responded.Load())
 	return r, ctx.Err()
 }
 
-// number returns which account and address the i-th login is of.
-func (f Flood) number(i int) int {
-	if f.Of > 0 {
-		i %= f.Of
+// account returns the number of the account and address of the i-th login.
+func (f floodConfig) account(i int) int {
+	if f.Accounts > 0 {
+		i %= f.Accounts
 	}
-	return f.From + i
-}
-
-// flood lets a process of its own be the callers.
-func (h *house) flood(ctx context.Context, f Flood) (*Flooded, error) {
-	order, err := json.Marshal(f)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, h.program, "flood", string(order))
-	cmd.Env = append(os.Environ(), insideHouse+"=yes")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to hear
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	in, err := cmd.StdinPipe() // which ends with this process
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("callers: %w\n%s", err, errs.Bytes())
-	}
-	var r Flooded
-	return &r, json.Unmarshal(out.Bytes(), &r)
-}
-
-// RunFlood is the process that callers are: it does what a [Flood] in JSON says,
-// writes a [Flooded], and ends early when in ends.
-func RunFlood(order string, in io.Reader, out io.Writer) error {
-	var f Flood
-	if err := json.Unmarshal([]byte(order), &f); err != nil {
-		return err
-	}
-	t := &Target{doors: map[door]string{{client.IMAP, client.TLS}: f.Addr}, loopback: true}
-	var err error
-	if t.tls, err = expect([]byte(f.Certificate)); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		_, _ = io.Copy(io.Discard, in)
-		cancel()
-	}()
-	r, err := f.run(ctx, t)
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(out).Encode(r)
+	return f.FirstAccount + i
 }

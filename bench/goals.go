@@ -2,34 +2,34 @@ package bench
 
 import "slices"
 
-// goal is a figure that postern is held to: a ratio to each peer that it must
-// not exceed, or a bound of its own.
+// goal is a limit for a figure of postern: a highest ratio to each peer, or a
+// bound.
 type goal struct {
 	Name            string
 	Work, Figure    string // where it is measured
-	Most            ratios
-	AtLeast, AtMost float64 // 0: no such bound
+	MaxRatios       ratios
+	AtLeast, AtMost float64 // 0: none
 }
 
-// ratios are by peer.
+// ratios holds a ratio for each peer.
 type ratios map[string]float64
 
-// goals are the targets set before the work began, and since then those of
-// overload and capacity; see README.md.
+// goals were set before the work began, those of overload and capacity later;
+// see README.md.
 var goals = []goal{
-	{Name: "CPU per login, TLS, saturation", Work: "login, TLS, saturation", Figure: "CPU per login", Most: ratios{"nginx": 0.70, "haproxy": 0.65, "dovecot": 0.45}},
-	{Name: "CPU per login, plain, saturation", Work: "login, plain, saturation", Figure: "CPU per login", Most: ratios{"nginx": 0.95, "haproxy": 1.40, "dovecot": 0.50}},
-	{Name: "CPU per login, TLS, 500/s open loop", Work: "login, TLS, 500/s", Figure: "CPU per login", Most: ratios{"nginx": 1.05, "haproxy": 1.00, "dovecot": 0.65}},
-	{Name: "idle memory, TLS", Work: "idle, TLS", Figure: "memory per session", Most: ratios{"nginx": 0.35, "haproxy": 0.45, "dovecot": 0.13}},
-	{Name: "idle memory, TLS, after fetching 256 KB", Work: "idle, TLS", Figure: "after fetching 256 KB", Most: ratios{"nginx": 0.35, "haproxy": 0.45, "dovecot": 0.13}},
-	{Name: "idle memory, TLS, after sending 256 KB", Work: "idle, TLS", Figure: "after sending 256 KB", Most: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.20}},
-	{Name: "idle memory, plain", Work: "idle, plain", Figure: "memory per session", Most: ratios{"nginx": 0.30, "haproxy": 0.85, "dovecot": 0.11}},
-	{Name: "descriptors per session", Work: "idle, TLS", Figure: "descriptors per session", Most: ratios{"nginx": 1, "haproxy": 1, "dovecot": 1}},
-	{Name: "relay CPU, TLS, download", Work: "relay, TLS", Figure: "download, CPU per GB", Most: ratios{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
-	{Name: "relay CPU, TLS, upload", Work: "relay, TLS", Figure: "upload, CPU per GB", Most: ratios{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
-	{Name: "relay CPU, plain, download", Work: "relay, plain", Figure: "download, CPU per GB", Most: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
-	{Name: "relay CPU, plain, upload", Work: "relay, plain", Figure: "upload, CPU per GB", Most: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
-	{Name: "tarpitted attempt, TLS, memory", Work: "tarpit, TLS", Figure: "memory per attacker", Most: ratios{"haproxy": 0.50, "dovecot": 0.16}},
+	{Name: "CPU per login, TLS, saturation", Work: "login, TLS, saturation", Figure: "CPU per login", MaxRatios: ratios{"nginx": 0.70, "haproxy": 0.65, "dovecot": 0.45}},
+	{Name: "CPU per login, plain, saturation", Work: "login, plain, saturation", Figure: "CPU per login", MaxRatios: ratios{"nginx": 0.95, "haproxy": 1.40, "dovecot": 0.50}},
+	{Name: "CPU per login, TLS, 500/s open loop", Work: "login, TLS, 500/s", Figure: "CPU per login", MaxRatios: ratios{"nginx": 1.05, "haproxy": 1.00, "dovecot": 0.65}},
+	{Name: "idle memory, TLS", Work: "idle, TLS", Figure: "memory per session", MaxRatios: ratios{"nginx": 0.35, "haproxy": 0.45, "dovecot": 0.13}},
+	{Name: "idle memory, TLS, after fetching 256 KB", Work: "idle, TLS", Figure: "after fetching 256 KB", MaxRatios: ratios{"nginx": 0.35, "haproxy": 0.45, "dovecot": 0.13}},
+	{Name: "idle memory, TLS, after sending 256 KB", Work: "idle, TLS", Figure: "after sending 256 KB", MaxRatios: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.20}},
+	{Name: "idle memory, plain", Work: "idle, plain", Figure: "memory per session", MaxRatios: ratios{"nginx": 0.30, "haproxy": 0.85, "dovecot": 0.11}},
+	{Name: "descriptors per session", Work: "idle, TLS", Figure: "descriptors per session", MaxRatios: ratios{"nginx": 1, "haproxy": 1, "dovecot": 1}},
+	{Name: "relay CPU, TLS, download", Work: "relay, TLS", Figure: "download, CPU per GB", MaxRatios: ratios{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
+	{Name: "relay CPU, TLS, upload", Work: "relay, TLS", Figure: "upload, CPU per GB", MaxRatios: ratios{"nginx": 0.70, "haproxy": 0.85, "dovecot": 0.35}},
+	{Name: "relay CPU, plain, download", Work: "relay, plain", Figure: "download, CPU per GB", MaxRatios: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
+	{Name: "relay CPU, plain, upload", Work: "relay, plain", Figure: "upload, CPU per GB", MaxRatios: ratios{"nginx": 0.60, "haproxy": 0.80, "dovecot": 0.50}},
+	{Name: "tarpitted attempt, TLS, memory", Work: "tarpit, TLS", Figure: "memory per attacker", MaxRatios: ratios{"haproxy": 0.50, "dovecot": 0.16}},
 	{Name: "tarpitted attempt, TLS, descriptors", Work: "tarpit, TLS", Figure: "descriptors per attacker", AtMost: 1},
 	{Name: "logins of the known accepted, attack at 4.27×", Work: "attack, wide, 4.27×", Figure: "known, accepted", AtLeast: 99.9},
 	{Name: "their 99 %, attack at 4.27×, against before", Work: "attack, wide, 4.27×", Figure: "known, 99 %, against before", AtMost: 2},
@@ -43,13 +43,13 @@ var goals = []goal{
 	{Name: "sessions alive in a full process", Work: "capacity, TLS", Figure: "sessions that are alive", AtLeast: 100},
 }
 
-// GoalRow says how far postern has come with one goal.
+// GoalRow compares postern with one goal.
 type GoalRow struct {
 	Name  string              `json:"name"`
 	Own   float64             `json:"own"`
 	Unit  string              `json:"unit"`
-	Bound string              `json:"bound,omitempty"` // on the figure itself, as "≥ 99.9"
-	Met   bool                `json:"met"`             // all that is asked
+	Bound string              `json:"bound,omitempty"` // of the figure itself, as "≥ 99.9"
+	Met   bool                `json:"met"`             // bound and all ratios
 	Peers map[string]GoalPeer `json:"peers,omitempty"`
 }
 
@@ -60,47 +60,47 @@ type GoalPeer struct {
 	Met   bool    `json:"met"`
 }
 
-// slack is what a ratio may exceed its goal by: differences below it are noise
-// of the rounding kind, as a descriptor more in 2000 sessions.
-const slack = 0.005
+// tolerance is how much a ratio may exceed its goal, for rounding: one file
+// descriptor more in 2000 sessions is no failure.
+const tolerance = 0.005
 
-// judge compares postern with its goals, as far as they were measured.
-func judge(r *Report) (rows []GoalRow) {
+// evaluateGoals compares postern with all goals that were measured.
+func evaluateGoals(r *Report) (rows []GoalRow) {
 	for _, g := range goals {
-		if row := r.Row(g.Work, g.Figure); row != nil && row.Cells["postern"] != nil {
-			if judged := g.judge(row); judged.Bound != "" || len(judged.Peers) > 0 {
-				rows = append(rows, judged)
+		if row := r.row(g.Work, g.Figure); row != nil && row.Cells["postern"] != nil {
+			if result := g.evaluate(row); result.Bound != "" || len(result.Peers) > 0 {
+				rows = append(rows, result)
 			}
 		}
 	}
 	return rows
 }
 
-// judge compares the row of a goal with what it asks.
-func (g goal) judge(row *Row) GoalRow {
+// evaluate compares the row of a goal with its limits.
+func (g goal) evaluate(row *Row) GoalRow {
 	own := row.Cells["postern"].Median
-	judged := GoalRow{Name: g.Name, Own: own, Unit: row.Unit, Met: true, Peers: map[string]GoalPeer{}}
+	result := GoalRow{Name: g.Name, Own: own, Unit: row.Unit, Met: true, Peers: map[string]GoalPeer{}}
 	if g.AtLeast != 0 {
-		judged.Bound, judged.Met = "≥ "+plainNumber(g.AtLeast), own >= g.AtLeast
+		result.Bound, result.Met = "≥ "+plainNumber(g.AtLeast), own >= g.AtLeast
 	}
 	if g.AtMost != 0 {
-		judged.Bound, judged.Met = "≤ "+plainNumber(g.AtMost), own <= g.AtMost
+		result.Bound, result.Met = "≤ "+plainNumber(g.AtMost), own <= g.AtMost
 	}
-	for peer, most := range g.Most {
-		if ratio, ok := row.Ratio("postern", peer); ok {
-			met := ratio <= most+slack
-			judged.Peers[peer] = GoalPeer{ratio, most, met}
-			judged.Met = judged.Met && met
+	for peer, most := range g.MaxRatios {
+		if ratio, ok := row.ratio("postern", peer); ok {
+			met := ratio <= most+tolerance
+			result.Peers[peer] = GoalPeer{ratio, most, met}
+			result.Met = result.Met && met
 		}
 	}
-	return judged
+	return result
 }
 
-// JudgedPeers returns the names of the targets that postern is compared with in
-// the goals, in the order of the targets.
-func (r *Report) JudgedPeers() (names []string) {
+// ComparedPeers returns the names of the targets that a goal compares postern
+// with, in the order of the targets.
+func (r *Report) ComparedPeers() (names []string) {
 	for _, t := range r.Targets {
-		if slices.ContainsFunc(r.Goals, func(g GoalRow) bool { _, judged := g.Peers[t.Name]; return judged }) {
+		if slices.ContainsFunc(r.Goals, func(g GoalRow) bool { _, result := g.Peers[t.Name]; return result }) {
 			names = append(names, t.Name)
 		}
 	}

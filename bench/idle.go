@@ -10,187 +10,187 @@ import (
 	"postern/bench/client"
 )
 
-// idle is the scenario: many sessions that are logged in and silent, as those of
-// telephones are all day.
-var idle = Scenario{
+// idleScenario measures many sessions that are logged in and idle, as those of
+// phones are all day.
+var idleScenario = Scenario{
 	Name:  "idle",
-	About: "logged-in sessions that are silent: memory, descriptors, wake-up latency, also after transfers",
-	Works: idleWorks,
+	About: "idle sessions that are logged in: memory, file descriptors, wake-up latency, also after transfers",
+	works: idleWorks,
 }
 
 const (
-	transfer      = 256 << 10 // octets that every session fetches, then sends
-	openAtOnce    = 32        // clients that log in at the same time
-	moveAtOnce    = 16        // sessions that transfer at the same time
-	wakeRate      = 200.0     // a second
-	wakeDuration  = 2 * time.Second
-	holdPatience  = 10 * time.Minute
-	warmingLogins = 64
+	transfer     = 256 << 10 // octets that every session fetches, then sends
+	openAtOnce   = 32        // clients that log in at the same time
+	moveAtOnce   = 16        // sessions that transfer at the same time
+	wakeRate     = 200.0     // a second
+	wakeDuration = 2 * time.Second
+	holdTimeout  = 10 * time.Minute
+	warmUpLogins = 64
 )
 
 func idleWorks(o *Options) ([]Work, error) {
-	about := fmt.Sprintf("%d clients log in and stay silent. Memory is the proportional set size (PSS) of all the target's processes, read %v later, "+
-		"less what it was before, per session. Then single sessions are woken, %g a second.", o.Sessions, o.Settle, wakeRate)
-	rounds := (o.Rounds + 1) / 2 // for memory hardly wanders
+	about := fmt.Sprintf("%d clients log in and are idle. Memory is the proportional set size (PSS) of all processes of the target, read %v later, "+
+		"minus what it was before, per session. Then single sessions are woken by NOOP, %g a second.", o.Sessions, o.Settle, wakeRate)
+	rounds := (o.Rounds + 1) / 2 // memory varies little
 	return []Work{
 		{
-			Name: "idle, plain", About: about, Rounds: rounds, Fresh: true,
-			Measure: func(ctx context.Context, t *Target, s *Sample) error {
-				return holdIdle(ctx, t, s, o, client.Plain, false)
+			Name: "idle, plain", about: about, rounds: rounds, fresh: true,
+			measure: func(ctx context.Context, t *target, s *sample) error {
+				return measureIdle(ctx, t, s, o, client.Plain, false)
 			},
 		},
 		{
 			Name:   "idle, TLS",
-			About:  about + fmt.Sprintf(" Then every session fetches %d KB, later sends %d KB, and is silent again.", transfer>>10, transfer>>10),
-			Rounds: rounds, Fresh: true,
-			Measure: func(ctx context.Context, t *Target, s *Sample) error {
-				return holdIdle(ctx, t, s, o, client.TLS, true)
+			about:  about + fmt.Sprintf(" Then every session fetches %d KB, later sends %d KB, and is idle again.", transfer>>10, transfer>>10),
+			rounds: rounds, fresh: true,
+			measure: func(ctx context.Context, t *target, s *sample) error {
+				return measureIdle(ctx, t, s, o, client.TLS, true)
 			},
 		},
 	}, nil
 }
 
-// holdIdle does one round at a target that has just been started.
-func holdIdle(ctx context.Context, t *Target, s *Sample, o *Options, sec client.Security, transfers bool) error {
-	if t.Name == direct {
-		return fmt.Errorf("%s: the mail server is not started afresh, its memory tells nothing: %w", t.Name, ErrLeftOut)
+// measureIdle does one round at a freshly started target.
+func measureIdle(ctx context.Context, t *target, s *sample, o *Options, sec client.Security, transfers bool) error {
+	if t.name == direct {
+		return fmt.Errorf("%s: the mail server is not started for every round, its memory says nothing: %w", t.name, errLeftOut)
 	}
-	caller, err := t.Caller(client.IMAP, sec)
+	dialer, err := t.dialer(client.IMAP, sec)
 	if err != nil {
 		return err
 	}
-	h := &held{t: t, o: o, sessions: make([]*client.Session, o.Sessions)}
-	defer h.release()
-	if err := h.fill(ctx, s, caller); err != nil {
+	h := &heldSessions{t: t, o: o, sessions: make([]*client.Session, o.Sessions)}
+	defer h.close()
+	if err := h.openAndMeasure(ctx, s, dialer); err != nil {
 		return err
 	}
-	if err := h.wake(ctx, s); err != nil || !transfers {
+	if err := h.measureWakeups(ctx, s); err != nil || !transfers {
 		return err
 	}
-	if err := h.each(ctx, fetchOne); err != nil {
+	if err := h.forEach(ctx, fetchMessage); err != nil {
 		return err
 	}
-	if err := h.weigh(ctx, s, fmt.Sprintf("after fetching %d KB", transfer>>10)); err != nil {
+	if err := h.measureMemory(ctx, s, fmt.Sprintf("after fetching %d KB", transfer>>10)); err != nil {
 		return err
 	}
-	if err := h.each(ctx, func(c *client.Session) error { return c.Upload("INBOX", transfer) }); err != nil {
+	if err := h.forEach(ctx, func(c *client.Session) error { return c.Upload("INBOX", transfer) }); err != nil {
 		return err
 	}
-	return h.weigh(ctx, s, fmt.Sprintf("after sending %d KB", transfer>>10))
+	return h.measureMemory(ctx, s, fmt.Sprintf("after sending %d KB", transfer>>10))
 }
 
-// held is the sessions at one target.
-type held struct {
-	t           *Target
-	o           *Options
-	sessions    []*client.Session
-	memory      int64 // before there were any
-	weighed     int64 // memory when they were last weighed
-	descriptors int64
+// heldSessions is sessions that are logged in at one target.
+type heldSessions struct {
+	t                 *target
+	o                 *Options
+	sessions          []*client.Session
+	memoryBefore      int64 // octets, without sessions
+	memoryNow         int64 // octets, when it was measured last
+	descriptorsBefore int64
 }
 
-// fill logs in all sessions, at a target that has had its first clients, and weighs
-// them.
-func (h *held) fill(ctx context.Context, s *Sample, c *client.Caller) error {
-	if err := h.warm(ctx, c); err != nil {
+// openAndMeasure warms the target up, logs all sessions in, and measures their
+// memory.
+func (h *heldSessions) openAndMeasure(ctx context.Context, s *sample, d *client.Dialer) error {
+	if err := h.warmUp(ctx, d); err != nil {
 		return err
 	}
-	if err := h.baseline(ctx); err != nil {
+	if err := h.measureEmpty(ctx); err != nil {
 		return err
 	}
-	if err := h.open(ctx, c); err != nil {
+	if err := h.logIn(ctx, d); err != nil {
 		return err
 	}
-	return h.weigh(ctx, s, "memory per session")
+	return h.measureMemory(ctx, s, "memory per session")
 }
 
-// warm lets a few log in and out: whatever a program sets up at the first clients
-// is not the sessions'.
-func (h *held) warm(ctx context.Context, c *client.Caller) error {
-	return each(ctx, warmingLogins, openAtOnce, func(i int) error { return loginOnce(ctx, h.t, c, i, client.Login).err })
+// warmUp logs a few clients in and out, so that what a target allocates once
+// does not count as memory of sessions.
+func (h *heldSessions) warmUp(ctx context.Context, d *client.Dialer) error {
+	return forEach(ctx, warmUpLogins, openAtOnce, func(i int) error { return loginOnce(ctx, h.t, d, i, client.Login).err })
 }
 
-// baseline reads what the target needs without sessions.
-func (h *held) baseline(ctx context.Context) (err error) {
+// measureEmpty reads what the target uses without sessions.
+func (h *heldSessions) measureEmpty(ctx context.Context) (err error) {
 	if h.t.pid == 0 {
 		return nil
 	}
 	if err := pause(ctx, h.o.Settle); err != nil {
 		return err
 	}
-	if h.memory, err = h.t.Memory(); err != nil {
+	if h.memoryBefore, err = h.t.memory(); err != nil {
 		return err
 	}
-	h.descriptors, err = h.t.Descriptors()
+	h.descriptorsBefore, err = h.t.descriptors()
 	return err
 }
 
-// open logs everybody in.
-func (h *held) open(ctx context.Context, c *client.Caller) error {
-	return each(ctx, len(h.sessions), openAtOnce, func(i int) error {
-		s, err := c.Call(ctx, h.t.Source(i))
+// logIn opens all sessions.
+func (h *heldSessions) logIn(ctx context.Context, d *client.Dialer) error {
+	return forEach(ctx, len(h.sessions), openAtOnce, func(i int) error {
+		s, err := d.Dial(ctx, h.t.source(i))
 		if err != nil {
 			return err
 		}
 		h.sessions[i] = s
-		account, secret := h.t.Account(i)
+		account, secret := h.t.account(i)
 		a, err := s.Login(account, secret, client.Login)
-		s.Patience(holdPatience)
+		s.SetTimeout(holdTimeout)
 		if err == nil && a != client.Accepted {
-			err = fmt.Errorf("session %d: login %s", i, outcome(a, nil))
+			err = fmt.Errorf("session %d: got login %s, want %s", i, outcome(a, nil), accepted)
 		}
 		return err
 	})
 }
 
-// weigh reads what a session costs now.
-func (h *held) weigh(ctx context.Context, s *Sample, name string) error {
+// measureMemory adds what a session uses now to s, under that name.
+func (h *heldSessions) measureMemory(ctx context.Context, s *sample, name string) error {
 	if h.t.pid == 0 {
 		return nil
 	}
 	if err := pause(ctx, h.o.Settle); err != nil {
 		return err
 	}
-	memory, err := h.t.Memory()
+	memory, err := h.t.memory()
 	if err != nil {
 		return err
 	}
-	h.weighed = memory
+	h.memoryNow = memory
 	n := float64(len(h.sessions))
-	s.Figure(name, "KB", Lower, float64(memory-h.memory)/1024/n)
+	s.figure(name, "KB", lower, float64(memory-h.memoryBefore)/1024/n)
 	if s.has("descriptors per session") {
 		return nil
 	}
-	descriptors, err := h.t.Descriptors()
-	s.Figure("descriptors per session", "", Lower, float64(descriptors-h.descriptors)/n)
+	descriptors, err := h.t.descriptors()
+	s.figure("descriptors per session", "", lower, float64(descriptors-h.descriptorsBefore)/n)
 	return err
 }
 
-// wake asks single sessions for an answer.
-func (h *held) wake(ctx context.Context, s *Sample) error {
-	tally := NewTally(time.Now())
+// measureWakeups sends a command on single sessions and waits for the answer.
+func (h *heldSessions) measureWakeups(ctx context.Context, s *sample) error {
+	res := newResults(time.Now())
 	order := rand.Perm(len(h.sessions))
 	duration := min(wakeDuration, time.Duration(float64(len(order))/wakeRate*float64(time.Second)))
 	openLoop(ctx, wakeRate, duration, func(i int, due time.Time) {
 		err := h.sessions[order[i]].Noop()
-		tally.Add(due, time.Since(due), client.Accepted, err)
+		res.add(due, time.Since(due), client.Accepted, err)
 	})
-	s.Figure("wake-up, median", "ms", Lower, tally.Millis(50))
-	s.Figure("wake-up, 99 %", "ms", Lower, tally.Millis(99))
-	s.Latency("wake-up", tally)
-	if what := tally.Failures(); what != "" {
-		s.Problem("of %d sessions woken: %s", tally.All(), what)
+	s.figure("wake-up, median", "ms", lower, res.millis(50))
+	s.figure("wake-up, 99 %", "ms", lower, res.millis(99))
+	s.latency("wake-up", res)
+	if what := res.failures(); what != "" {
+		s.problem("of %d sessions woken: %s", res.all(), what)
 	}
 	return ctx.Err()
 }
 
-// each lets every session do something.
-func (h *held) each(ctx context.Context, do func(*client.Session) error) error {
-	return each(ctx, len(h.sessions), moveAtOnce, func(i int) error { return do(h.sessions[i]) })
+// forEach calls do for all sessions, a few at the same time.
+func (h *heldSessions) forEach(ctx context.Context, do func(*client.Session) error) error {
+	return forEach(ctx, len(h.sessions), moveAtOnce, func(i int) error { return do(h.sessions[i]) })
 }
 
-// fetchOne downloads a message of the size of a transfer.
-func fetchOne(c *client.Session) error {
+// fetchMessage downloads a message of the size of a transfer.
+func fetchMessage(c *client.Session) error {
 	if err := c.Select(strconv.Itoa(transfer)); err != nil {
 		return err
 	}
@@ -198,8 +198,8 @@ func fetchOne(c *client.Session) error {
 	return err
 }
 
-// release lets all sessions go.
-func (h *held) release() {
+// close closes all sessions.
+func (h *heldSessions) close() {
 	for _, s := range h.sessions {
 		if s != nil {
 			s.Close()

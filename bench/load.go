@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// closedLoop lets workers do one thing after the other until the time is up or
-// ctx ends, and returns how long that took. Every call of do is given a number
-// that no other gets.
+// closedLoop runs workers that call do again and again until d is over or ctx
+// ends. It returns how long that took. Every call gets another number.
 func closedLoop(ctx context.Context, workers int, d time.Duration, do func(i int)) time.Duration {
-	begun := time.Now()
-	end := begun.Add(d)
+	start := time.Now()
+	end := start.Add(d)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
@@ -21,28 +20,37 @@ func closedLoop(ctx context.Context, workers int, d time.Duration, do func(i int
 		})
 	}
 	wg.Wait()
-	return time.Since(begun)
+	return time.Since(start)
 }
 
-// openLoop starts so many things a second, whether or not the earlier ones have
-// ended, until the time is up or ctx ends; then it waits for them. do is told
-// when it was due: what it takes is counted from there, so that a target that
-// stalls is charged for everybody who came meanwhile.
+// openLoop starts calls of do at a fixed rate a second, whether or not earlier
+// calls have returned, until d is over or ctx ends, and waits for all. A call
+// gets the time when it was due. Latency counts from there, so that a target
+// that stalls is charged for all clients that were due meanwhile.
 func openLoop(ctx context.Context, rate float64, d time.Duration, do func(i int, due time.Time)) {
-	begun := time.Now()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for i := range int(rate * d.Seconds()) {
-		due := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+	atRate(ctx, rate, int(rate*d.Seconds()), func(i int, due time.Time) {
+		wg.Go(func() { do(i, due) })
+	})
+}
+
+// atRate calls do n times at a fixed rate a second, one call after the other,
+// unless ctx ends before.
+func atRate(ctx context.Context, rate float64, n int, do func(i int, due time.Time)) {
+	start := time.Now()
+	for i := range n {
+		due := start.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 		if pause(ctx, time.Until(due)) != nil {
 			return
 		}
-		wg.Go(func() { do(i, due) })
+		do(i, due)
 	}
 }
 
-// each does n things, so many at once, and returns the first error.
-func each(ctx context.Context, n, atOnce int, do func(i int) error) error {
+// forEach calls do for 0 to n-1, with a number of calls at the same time, and
+// returns the first error.
+func forEach(ctx context.Context, n, atOnce int, do func(i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -59,7 +67,7 @@ func each(ctx context.Context, n, atOnce int, do func(i int) error) error {
 	return context.Cause(ctx)
 }
 
-// pause waits for a time, or until ctx ends.
+// pause waits for d, or returns the cause when ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()

@@ -9,11 +9,11 @@ import (
 	"postern/bench/client"
 )
 
-// login is the scenario: connect, greeting, TLS, login, logout, over and over.
-var login = Scenario{
+// loginScenario measures connect, TLS, login and logout, again and again.
+var loginScenario = Scenario{
 	Name:  "login",
-	About: "logins over and over: CPU per login, logins a second, latency",
-	Works: loginWorks,
+	About: "repeated logins: CPU per login, logins a second, latency",
+	works: loginWorks,
 }
 
 // loginKind is one way to log in.
@@ -23,7 +23,7 @@ type loginKind struct {
 	client.Method
 }
 
-// names puts a kind of login into words.
+// String names the kind as the report does.
 func (k loginKind) String() string {
 	s := map[client.Security]string{client.Plain: "plain", client.StartTLS: "STARTTLS", client.TLS: "TLS", client.Resumed: "TLS resumed"}[k.Security]
 	if k.Protocol == client.POP3 {
@@ -35,8 +35,8 @@ func (k loginKind) String() string {
 	return s
 }
 
-// loginWorks lists every kind of login; those that tell little that the others
-// do not are extra.
+// loginWorks lists all kinds of login. Those that add little to the others are
+// extra.
 func loginWorks(o *Options) (works []Work, err error) {
 	for _, p := range []client.Protocol{client.IMAP, client.POP3} {
 		for _, s := range []client.Security{client.Plain, client.TLS, client.Resumed, client.StartTLS} {
@@ -53,15 +53,15 @@ func loginWorks(o *Options) (works []Work, err error) {
 	), nil
 }
 
-// saturation is a closed loop: so many clients, each of whom logs in again as
-// soon as it is out.
+// saturation is a closed loop: each client logs in again as soon as it has
+// logged out.
 func saturation(o *Options, k loginKind) Work {
 	return Work{
 		Name: fmt.Sprintf("login, %s, saturation", k),
-		About: fmt.Sprintf("%d clients log in and out as fast as they are served. Client, target and mail server share the machine, "+
-			"so the CPU time of the target per login is what to compare; rates wander.", o.Workers),
-		Rounds: o.Rounds,
-		Measure: func(ctx context.Context, t *Target, s *Sample) error {
+		about: fmt.Sprintf("%d clients log in and out as fast as they are served. Clients, target and mail server share the machine, "+
+			"so compare the CPU time of the target per login; rates vary.", o.Workers),
+		rounds: o.Rounds,
+		measure: func(ctx context.Context, t *target, s *sample) error {
 			return measureLogins(ctx, t, s, k, func(do func(i int, due time.Time)) time.Duration {
 				return closedLoop(ctx, o.Workers, o.Duration, func(i int) { do(i, time.Now()) })
 			})
@@ -69,15 +69,15 @@ func saturation(o *Options, k loginKind) Work {
 	}
 }
 
-// steady is an open loop: logins come at a fixed rate, however the last ones
-// fare.
+// steady is an open loop: logins start at a fixed rate, even if earlier ones
+// have not ended.
 func steady(o *Options, k loginKind, rate float64) Work {
 	return Work{
 		Name: fmt.Sprintf("login, %s, %g/s", k, rate),
-		About: fmt.Sprintf("%g clients a second log in, whether or not the earlier ones have been served. "+
-			"Latency counts from the moment a client was due to come.", rate),
-		Rounds: o.Rounds,
-		Measure: func(ctx context.Context, t *Target, s *Sample) error {
+		about: fmt.Sprintf("%g clients a second log in, even if earlier ones have not been served. "+
+			"Latency counts from when a client was due.", rate),
+		rounds: o.Rounds,
+		measure: func(ctx context.Context, t *target, s *sample) error {
 			return measureLogins(ctx, t, s, k, func(do func(i int, due time.Time)) time.Duration {
 				openLoop(ctx, rate, o.Duration, do)
 				return o.Duration
@@ -86,83 +86,83 @@ func steady(o *Options, k loginKind, rate float64) Work {
 	}
 }
 
-// acceptedShare is the figure that says how many of the logins were accepted.
-const acceptedShare = "accepted"
+// acceptedFigure is the figure of the logins that were accepted.
+const acceptedFigure = "accepted"
 
-// measureLogins does one round: loop decides when a login begins.
-func measureLogins(ctx context.Context, t *Target, s *Sample, k loginKind, loop func(func(i int, due time.Time)) time.Duration) error {
-	caller, err := t.Caller(k.Protocol, k.Security)
+// measureLogins does one round. loop decides when a login starts.
+func measureLogins(ctx context.Context, t *target, s *sample, k loginKind, loop func(func(i int, due time.Time)) time.Duration) error {
+	dialer, err := t.dialer(k.Protocol, k.Security)
 	if err != nil {
 		return err
 	}
 	if k.Security == client.Resumed {
-		if e := loginOnce(ctx, t, caller, 0, k.Method); e.err != nil {
-			return fmt.Errorf("fetch a ticket: %w", e.err)
+		if l := loginOnce(ctx, t, dialer, 0, k.Method); l.err != nil {
+			return fmt.Errorf("get a session ticket: %w", l.err)
 		}
 	}
-	meter, err := t.Meter(ctx)
+	meter, err := t.meter(ctx)
 	if err != nil {
 		return err
 	}
-	tally := NewTally(time.Now())
+	res := newResults(time.Now())
 	var resumed atomic.Int64
 	took := loop(func(i int, due time.Time) {
-		e := loginOnce(ctx, t, caller, i, k.Method)
-		tally.Add(due, e.answered.Sub(due), e.answer, e.err)
-		if e.resumed {
+		l := loginOnce(ctx, t, dialer, i, k.Method)
+		res.add(due, l.answered.Sub(due), l.answer, l.err)
+		if l.resumed {
 			resumed.Add(1)
 		}
 	})
-	cpu, known := meter.CPU()
-	n := tally.Accepted()
+	cpu, known := meter.cpu()
+	n := res.accepted()
 	if known && n > 0 {
-		s.Figure("CPU per login", "µs", Lower, float64(cpu.Microseconds())/float64(n))
+		s.figure("CPU per login", "µs", lower, float64(cpu.Microseconds())/float64(n))
 	}
-	s.Figure("logins a second", "/s", Higher, float64(n)/took.Seconds())
-	s.Figure(acceptedShare, "%", Higher, tally.Share())
+	s.figure("logins a second", "/s", higher, float64(n)/took.Seconds())
+	s.figure(acceptedFigure, "%", higher, res.acceptedShare())
 	if k.Security == client.Resumed {
-		s.Figure("resumed", "%", Higher, 100*float64(resumed.Load())/float64(max(1, tally.All())))
+		s.figure("resumed", "%", higher, 100*float64(resumed.Load())/float64(max(1, res.all())))
 	}
-	s.Figure("login, median", "ms", Lower, tally.Millis(50))
-	s.Figure("login, 99 %", "ms", Lower, tally.Millis(99))
-	s.Latency("login", tally)
-	if what := tally.Failures(); what != "" {
-		s.Problem("of %d logins: %s", tally.All(), what)
+	s.figure("login, median", "ms", lower, res.millis(50))
+	s.figure("login, 99 %", "ms", lower, res.millis(99))
+	s.latency("login", res)
+	if what := res.failures(); what != "" {
+		s.problem("of %d logins: %s", res.all(), what)
 	}
-	return believe(ctx, s, meter, tally.Accepted())
+	return checkReported(ctx, s, meter, res.accepted())
 }
 
-// errand is what became of one login.
-type errand struct {
+// loginResult is the outcome of one login.
+type loginResult struct {
 	answered time.Time
 	answer   client.Answer
 	resumed  bool
-	err      error // there was no answer, or no proper goodbye
+	err      error // no answer, or no proper logout
 }
 
-// loginOnce connects, logs in and leaves.
-func loginOnce(ctx context.Context, t *Target, c *client.Caller, i int, how client.Method) (e errand) {
-	session, err := c.Call(ctx, t.Source(i))
+// loginOnce connects, logs in and logs out.
+func loginOnce(ctx context.Context, t *target, d *client.Dialer, i int, how client.Method) (l loginResult) {
+	session, err := d.Dial(ctx, t.source(i))
 	if err != nil {
-		return errand{answered: time.Now(), err: err}
+		return loginResult{answered: time.Now(), err: err}
 	}
-	account, secret := t.Account(i)
-	e.answer, e.err = session.Login(account, secret, how)
-	e.answered, e.resumed = time.Now(), session.Resumed
-	if e.err != nil || e.answer != client.Accepted {
+	account, secret := t.account(i)
+	l.answer, l.err = session.Login(account, secret, how)
+	l.answered, l.resumed = time.Now(), session.Resumed
+	if l.err != nil || l.answer != client.Accepted {
 		session.Close()
-		return e
+		return l
 	}
-	e.err = session.Leave()
-	return e
+	l.err = session.Logout()
+	return l
 }
 
-// believe compares what clients were told with what the mail server knows of: a
-// target that answers by itself is found out.
-func believe(ctx context.Context, s *Sample, m meter, told int) error {
-	asked, known := m.Asked(ctx)
-	if known && int64(told) > asked.Accepted {
-		s.Problem("clients were told %d times that they are logged in, the mail server knows of %d", told, asked.Accepted)
+// checkReported notes a problem if clients saw more accepted logins than the
+// mail server: then the target answers logins itself.
+func checkReported(ctx context.Context, s *sample, m meter, accepted int) error {
+	counts, known := m.counts(ctx)
+	if known && int64(accepted) > counts.Accepted {
+		s.problem("clients counted %d accepted logins, the mail server %d", accepted, counts.Accepted)
 	}
 	return ctx.Err()
 }

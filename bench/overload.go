@@ -8,174 +8,176 @@ import (
 	"postern/bench/client"
 )
 
-// overload is the scenario: twice the TLS handshakes that the machine can do.
-var overload = Scenario{
+// overloadScenario measures twice the TLS handshakes that the machine can do.
+var overloadScenario = Scenario{
 	Name:  "overload",
-	About: "twice the TLS handshakes the machine can do: wake-up latency of the logged-in, logins still accepted",
-	Works: overloadWorks,
+	About: "twice the TLS handshakes the machine can do: wake-up latency of open sessions, logins still accepted",
+	works: overloadWorks,
 }
 
 const (
-	watchedMost = 200             // sessions that are woken
-	floodMost   = 15000           // clients that may wait at once, so that descriptors last
-	floodBefore = 2 * time.Second // of wake-ups before anybody comes
+	maxWatched      = 200             // sessions that are woken
+	maxFloodClients = 15000           // concurrent clients of a flood, because of file descriptors
+	quietDuration   = 2 * time.Second // of wake-ups before the flood
 
-	peopleFrom    = 1000  // the first of the accounts and addresses that log in before a flood, and are known for it
-	newcomersFrom = 10000 // the first of those that do not
+	firstUser     = 1000  // number of the first account and address that log in before a flood and are known afterwards
+	firstNewcomer = 10000 // number of the first account and address that do not
 )
 
-// overloadWorks lists two floods. Both are measured against the machine's full
-// rate, which clients, target and mail server reach together in a closed loop.
+// overloadWorks lists two floods. Both are relative to the full rate of the
+// machine, which clients, target and mail server reach together in a closed
+// loop.
 //
-// The first is what it says: twice as many logins. It overloads the clients as
-// much as the target, with whom they share the machine: they are late by seconds,
-// and how many logins are accepted says as much about them. So the second flood is
-// logins at the full rate, and besides as many handshakes that cost clients next to
-// nothing and the target all there is to compute. Those who log in are known there,
-// as people are, and it is there that accepted logins are held to a goal.
+// The first flood is twice as many logins. It overloads the clients as much as
+// the target, because they share the machine: clients start seconds too late,
+// and the accepted logins say as much about them as about the target. So the
+// second flood is logins at the full rate and, beside them, as many handshakes
+// that cost the clients next to nothing and the target a full computation. Its
+// logins are of known users, and its accepted logins have a goal.
 func overloadWorks(o *Options) ([]Work, error) {
-	about := fmt.Sprintf("%d sessions are logged in, and the mail server says a line on one of them %g times a second: a wake-up lasts until the client has it. "+
-		"%d clients log in over and over for %v: that is the full rate of the whole machine, clients and mail server included. ",
-		o.watched(), wakeRate, o.Workers, o.Flood/2)
-	work := func(name, then string, flood func(o *Options, full float64) Flood) Work {
+	about := fmt.Sprintf("%d sessions are logged in, and the mail server sends a line to one of them %g times a second: a wake-up lasts until the client has the line. "+
+		"%d clients log in again and again for %v: that is the full rate of the whole machine, clients and mail server included. ",
+		o.watchedSessions(), wakeRate, o.Workers, o.Flood/2)
+	work := func(name, then string, flood func(o *Options, full float64) floodConfig) Work {
 		return Work{
-			Name: "overload, " + name, About: about + then +
-				fmt.Sprintf(" Logins count as accepted that are accepted in the last %v of that; the time before fills the lines.", o.Flood-o.onset()),
-			Rounds: (o.Rounds + 2) / 3, Fresh: true, // for each is long
-			Measure: func(ctx context.Context, t *Target, s *Sample) error {
-				m := &overwhelmed{o: o, wakeups: &wakeups{held: &held{t: t, o: o, sessions: make([]*client.Session, o.watched())}}}
-				defer m.release()
-				return m.measure(ctx, s, flood)
+			Name: "overload, " + name, about: about + then +
+				fmt.Sprintf(" Only logins accepted in the last %v of that count as accepted; the time before fills the queues.", o.Flood-o.floodOnset()),
+			rounds: (o.Rounds + 2) / 3, fresh: true, // each is long
+			measure: func(ctx context.Context, t *target, s *sample) error {
+				r := &overloadRound{o: o, wakeups: &wakeups{heldSessions: &heldSessions{t: t, o: o, sessions: make([]*client.Session, o.watchedSessions())}}}
+				defer r.close()
+				return r.measure(ctx, s, flood)
 			},
 		}
 	}
 	return []Work{
-		work("logins", fmt.Sprintf("Then for %v twice as many log in, from addresses that were never seen. "+
-			"What clients compute is taken from the same machine.", o.Flood), newcomersTwice),
-		work("unfinished handshakes", fmt.Sprintf("Then for %v the same clients log in as often as that. Besides, as many come from addresses that were never seen, "+
-			"say a ClientHello, and are gone once the target has said its part of the handshake.", o.Flood), besideUnfinished),
+		work("logins", fmt.Sprintf("Then for %v twice as many log in, from new addresses. "+
+			"The CPU time of the clients is taken from the same machine.", o.Flood), doubleLogins),
+		work("unfinished handshakes", fmt.Sprintf("Then for %v the same clients log in at that rate. At the same rate, others connect from new addresses, "+
+			"send a ClientHello, and close once the target has sent its part of the handshake.", o.Flood), withUnfinished),
 	}, nil
 }
 
-// newcomersTwice is logins at twice the full rate, of people who are new here.
-func newcomersTwice(_ *Options, full float64) Flood {
-	return Flood{Rate: 2 * full, From: newcomersFrom}
+// doubleLogins is newcomers' logins at twice the full rate.
+func doubleLogins(_ *Options, full float64) floodConfig {
+	return floodConfig{Rate: 2 * full, FirstAccount: firstNewcomer}
 }
 
-// besideUnfinished is logins at the full rate, of people who are known, and as
-// many handshakes of others.
-func besideUnfinished(o *Options, full float64) Flood {
-	return Flood{Rate: full, From: peopleFrom, Of: o.people(), Unfinished: full, Strangers: newcomersFrom}
+// withUnfinished is known users' logins at the full rate, and as many
+// unfinished handshakes.
+func withUnfinished(o *Options, full float64) floodConfig {
+	return floodConfig{Rate: full, FirstAccount: firstUser, Accounts: o.floodUsers(), Unfinished: full, FirstStranger: firstNewcomer}
 }
 
-// watched is how many sessions are woken.
-func (o *Options) watched() int { return min(watchedMost, o.Sessions) }
+// watchedSessions is how many sessions are woken.
+func (o *Options) watchedSessions() int { return min(maxWatched, o.Sessions) }
 
-// onset is how long the beginning of a flood is.
-func (o *Options) onset() time.Duration { return o.Flood / 3 }
+// floodOnset is the beginning of a flood that does not count.
+func (o *Options) floodOnset() time.Duration { return o.Flood / 3 }
 
-// people is how many log in before a flood, each of them more than once.
-func (o *Options) people() int { return min(2*o.Workers, newcomersFrom-peopleFrom) }
+// floodUsers is how many users log in before a flood, each more than once.
+func (o *Options) floodUsers() int { return min(2*o.Workers, firstNewcomer-firstUser) }
 
-// overwhelmed is one round at a target that has just been started.
-type overwhelmed struct {
+// overloadRound is one round at a freshly started target.
+type overloadRound struct {
 	*wakeups
-	o         *Options
-	calm, hot *Tally  // wake-ups before the flood and during it
-	full      float64 // logins a second
+	o               *Options
+	before, flooded *results // wake-ups before and during the flood
+	fullRate        float64  // logins a second
 }
 
 // measure does the round.
-func (m *overwhelmed) measure(ctx context.Context, s *Sample, flood func(o *Options, full float64) Flood) error {
-	if m.t.Backend == nil {
-		return fmt.Errorf("%w: it takes the bench's own mail server, which wakes sessions", ErrNotOffered)
+func (r *overloadRound) measure(ctx context.Context, s *sample, flood func(o *Options, full float64) floodConfig) error {
+	if r.t.backend == nil {
+		return fmt.Errorf("%w: it needs the stand-in mail server, which wakes sessions", errNotOffered)
 	}
-	if err := m.prepare(ctx); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	f := flood(m.o, m.full)
-	f.Onset, f.Duration = m.o.onset(), m.o.Flood
-	f.Patience = min(peoplePatience, time.Duration(floodMost/(f.Rate+f.Unfinished)*float64(time.Second)))
-	meter, err := m.t.Meter(ctx)
+	f := flood(r.o, r.fullRate)
+	f.Onset, f.Duration = r.o.floodOnset(), r.o.Flood
+	f.Timeout = min(userTimeout, time.Duration(maxFloodClients/(f.Rate+f.Unfinished)*float64(time.Second)))
+	meter, err := r.t.meter(ctx)
 	if err != nil {
 		return err
 	}
-	strain := watchStrain(ctx, m.t)
-	defer strain.end()
-	var r *Flooded
-	m.hot, err = m.during(ctx, func() (err error) {
-		r, err = m.t.flood(ctx, f)
+	probe := startMemoryProbe(ctx, r.t)
+	defer probe.stop()
+	var result *floodResult
+	r.flooded, err = r.during(ctx, func() (err error) {
+		result, err = r.t.flood(ctx, f)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	strain.end()
-	if cpu, known := meter.CPU(); known && r.Logins.Accepted() > 0 {
-		s.Figure("CPU per login", "µs", Lower, float64(cpu.Microseconds())/float64(r.Logins.Accepted()))
+	probe.stop()
+	if cpu, known := meter.cpu(); known && result.Logins.accepted() > 0 {
+		s.figure("CPU per login", "µs", lower, float64(cpu.Microseconds())/float64(result.Logins.accepted()))
 	}
-	m.report(s, f, r)
-	strain.report(s)
-	return believe(ctx, s, meter, r.Logins.Accepted())
+	r.report(s, f, result)
+	probe.report(s)
+	return checkReported(ctx, s, meter, result.Logins.accepted())
 }
 
-// prepare logs in those who are watched, wakes them in peace, and finds out the
-// full rate.
-func (m *overwhelmed) prepare(ctx context.Context) error {
-	caller, err := m.t.Caller(client.IMAP, client.TLS)
+// prepare opens the watched sessions, wakes them without a flood, and measures
+// the full rate.
+func (r *overloadRound) prepare(ctx context.Context) error {
+	dialer, err := r.t.dialer(client.IMAP, client.TLS)
 	if err != nil {
 		return err
 	}
-	if err := m.open(ctx, caller); err != nil {
+	if err := r.logIn(ctx, dialer); err != nil {
 		return err
 	}
-	if err := m.listen(); err != nil {
+	if err := r.listen(); err != nil {
 		return err
 	}
-	if m.calm, err = m.during(ctx, func() error { return pause(ctx, min(floodBefore, m.o.Flood)) }); err != nil {
+	if r.before, err = r.during(ctx, func() error { return pause(ctx, min(quietDuration, r.o.Flood)) }); err != nil {
 		return err
 	}
-	r, err := m.t.flood(ctx, Flood{Workers: m.o.Workers, Duration: m.o.Flood / 2, Patience: m.t.patience, From: peopleFrom, Of: m.o.people()})
+	result, err := r.t.flood(ctx, floodConfig{Workers: r.o.Workers, Duration: r.o.Flood / 2, Timeout: r.t.timeout, FirstAccount: firstUser, Accounts: r.o.floodUsers()})
 	if err != nil {
 		return err
 	}
-	if r.Logins.Accepted() == 0 {
-		return fmt.Errorf("before the flood, nobody could log in: %s", r.Logins.Failures())
+	if result.Logins.accepted() == 0 {
+		return fmt.Errorf("no login was accepted before the flood: %s", result.Logins.failures())
 	}
-	m.full = float64(r.Logins.Accepted()) / r.Took.Seconds()
+	r.fullRate = float64(result.Logins.accepted()) / result.Took.Seconds()
 	return nil
 }
 
-// report puts what became of a flood into s.
-func (m *overwhelmed) report(s *Sample, f Flood, r *Flooded) {
-	share := func(n int) float64 { return 100 * float64(n) / float64(max(1, r.Logins.All())) }
-	s.Figure("full rate, logins", "/s", Higher, m.full)
-	s.Figure("offered, of the full rate", "×", Neither, float64(r.Logins.All()+r.Begun)/f.Duration.Seconds()/m.full)
-	s.Figure("logins accepted, of the full rate", "%", Higher, 100*float64(r.InTime)/(f.Duration-f.Onset).Seconds()/m.full)
-	s.Figure("logins refused or cut off", "%", Neither, share(r.Logins.All()-r.Logins.Accepted()-r.Logins.Unanswered()))
-	s.Figure("logins without an answer", "%", Neither, share(r.Logins.Unanswered()))
+// report adds the figures of a flood to s.
+func (r *overloadRound) report(s *sample, f floodConfig, result *floodResult) {
+	logins := result.Logins
+	share := func(n int) float64 { return 100 * float64(n) / float64(max(1, logins.all())) }
+	s.figure("full rate, logins", "/s", higher, r.fullRate)
+	s.figure("offered, of the full rate", "×", neither, float64(logins.all()+result.Started)/f.Duration.Seconds()/r.fullRate)
+	s.figure("logins accepted, of the full rate", "%", higher, 100*float64(result.InTime)/(f.Duration-f.Onset).Seconds()/r.fullRate)
+	s.figure("logins refused or cut off", "%", neither, share(logins.all()-logins.accepted()-logins.unanswered()))
+	s.figure("logins without an answer", "%", neither, share(logins.unanswered()))
 	if f.Unfinished > 0 {
-		s.Figure("unfinished handshakes responded to", "%", Neither, 100*float64(r.Responded)/float64(max(1, r.Begun)))
+		s.figure("unfinished handshakes responded to", "%", neither, 100*float64(result.Responded)/float64(max(1, result.Started)))
 	}
-	s.Figure("login, median", "ms", Lower, r.Logins.Millis(50))
-	s.Figure("login, 99 %", "ms", Lower, r.Logins.Millis(99))
-	s.Figure("wake-up, median, before", "ms", Lower, m.calm.Millis(50))
-	s.Figure("wake-up, 99 %, before", "ms", Lower, m.calm.Millis(99))
-	s.Figure("wake-up, median", "ms", Lower, m.hot.Millis(50))
-	s.Figure("wake-up, 99 %", "ms", Lower, m.hot.Millis(99))
-	s.Figure("callers were late, 99 %", "ms", Neither, r.Late.Millis(99))
-	s.Latency("login", r.Logins)
-	s.Latency("wake-up, before", m.calm)
-	s.Latency("wake-up", m.hot)
-	if n := m.lost.Load(); n > 0 {
-		s.Problem("%d of %d sessions were lost", n, len(m.sessions))
+	s.figure("login, median", "ms", lower, logins.millis(50))
+	s.figure("login, 99 %", "ms", lower, logins.millis(99))
+	s.figure("wake-up, median, before", "ms", lower, r.before.millis(50))
+	s.figure("wake-up, 99 %, before", "ms", lower, r.before.millis(99))
+	s.figure("wake-up, median", "ms", lower, r.flooded.millis(50))
+	s.figure("wake-up, 99 %", "ms", lower, r.flooded.millis(99))
+	s.figure("clients were late, 99 %", "ms", neither, result.Late.millis(99))
+	s.latency("login", logins)
+	s.latency("wake-up, before", r.before)
+	s.latency("wake-up", r.flooded)
+	if n := r.lost.Load(); n > 0 {
+		s.problem("%d of %d sessions were lost", n, len(r.sessions))
 	}
-	for when, wakes := range map[string]*Tally{"before": m.calm, "during the flood": m.hot} {
-		if what := wakes.Failures(); what != "" {
-			s.Problem("of %d wake-ups %s: %s", wakes.All(), when, what)
+	for when, wakes := range map[string]*results{"before": r.before, "during the flood": r.flooded} {
+		if what := wakes.failures(); what != "" {
+			s.problem("of %d wake-ups %s: %s", wakes.all(), when, what)
 		}
 	}
-	if what := r.Logins.Failures(); what != "" {
-		s.Problem("of %d logins: %s", r.Logins.All(), what)
+	if what := logins.failures(); what != "" {
+		s.problem("of %d logins: %s", logins.all(), what)
 	}
 }

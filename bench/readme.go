@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// The markers between which a report stands in a text.
+// The markers around a report in a Markdown file.
 const (
 	beginFigures = "<!-- begin figures -->\n"
 	endFigures   = "<!-- end figures -->"
 )
 
-// IntoReadme replaces what stands between the markers of a Markdown file.
+// IntoReadme replaces the text between the markers of a Markdown file.
 func (r *Report) IntoReadme(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -23,7 +23,7 @@ func (r *Report) IntoReadme(path string) error {
 	before, rest, begins := bytes.Cut(text, []byte(beginFigures))
 	_, after, ends := bytes.Cut(rest, []byte(endFigures))
 	if !begins || !ends {
-		return fmt.Errorf("%s: no lines %q and %q", path, beginFigures[:len(beginFigures)-1], endFigures)
+		return fmt.Errorf("%s: want lines %q and %q", path, beginFigures[:len(beginFigures)-1], endFigures)
 	}
 	var b bytes.Buffer
 	b.Write(before)
@@ -38,33 +38,33 @@ func (r *Report) IntoReadme(path string) error {
 func (r *Report) markdown(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "Measured on %s in %s, on %d cores (%s), %s, %s, %s, by `%s`.\n",
-		r.Begun.Format("2 January 2006"), r.Took, m.Cores, m.CPU, m.Memory, m.System, m.Go, r.Command)
+		r.Start.Format("2 January 2006"), r.Took, m.Cores, m.CPU, m.Memory, m.System, m.Go, r.Command)
 	others := r.Others()
-	fmt.Fprintf(w, "Others used %.0f %% to %.0f %% of the machine meanwhile.\n", 100*others[0], 100*others[1])
+	fmt.Fprintf(w, "Other programs used %.0f %% to %.0f %% of the machine meanwhile.\n", 100*others[0], 100*others[1])
 	for _, t := range r.Targets {
 		fmt.Fprintf(w, "\n- **%s** %s: %s", t.Name, t.Version, t.About)
 	}
 	fmt.Fprintln(w)
 	if r.Interrupted != "" {
-		fmt.Fprintf(w, "\n**This run is not complete**: %s.\n", r.Interrupted)
+		fmt.Fprintf(w, "\n**This run is incomplete**: %s.\n", r.Interrupted)
 	}
 	for _, missing := range r.Missing {
 		fmt.Fprintf(w, "\nNot measured: %s.\n", missing)
 	}
 	r.markdownGoals(w)
-	fmt.Fprint(w, "\n### All figures\n\nMedian, ± the round that is furthest from it, and in brackets postern as a multiple of the peer. A tilde marks what others disturbed.\n")
+	fmt.Fprint(w, "\n### All figures\n\nMedian, ± the distance of the round furthest from it, and in brackets postern as a multiple of the peer. A tilde marks a target that other programs disturbed.\n")
 	for i := range r.Groups {
 		r.markdownGroup(w, &r.Groups[i])
 	}
 }
 
-// markdownGoals writes how postern stands against its goals.
+// markdownGoals writes postern's goals and whether they are met.
 func (r *Report) markdownGoals(w io.Writer) {
 	if len(r.Goals) == 0 {
 		return
 	}
-	peers := r.JudgedPeers()
-	fmt.Fprint(w, "\n### Against the goals\n\npostern as a multiple of each peer, and the most that was allowed before the work began.\n\n| figure | postern |")
+	peers := r.ComparedPeers()
+	fmt.Fprint(w, "\n### Goals\n\npostern as a multiple of each peer; in brackets the highest ratio that the goal allows.\n\n| figure | postern |")
 	rule := "|---|---:|"
 	for _, p := range peers {
 		fmt.Fprintf(w, " × %s |", p)
@@ -88,24 +88,24 @@ func (r *Report) markdownGoals(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\n%d of %d goals are met.", met, len(r.Goals))
 	if behind := r.behind(peers); len(behind) > 0 {
-		fmt.Fprintf(w, " postern needs more than a peer does, by over 10 %%, for: %s.", strings.Join(behind, "; "))
+		fmt.Fprintf(w, " postern needs over 10 %% more than a peer for: %s.", strings.Join(behind, "; "))
 	}
 	fmt.Fprintln(w)
 }
 
-// behind says what postern needs more for than its peers do.
-func (r *Report) behind(peers []string) (said []string) {
+// behind lists the goals in which postern needs over 10 % more than a peer.
+func (r *Report) behind(peers []string) (list []string) {
 	for _, g := range r.Goals {
 		for _, p := range peers {
 			if ratio := g.Peers[p].Ratio; ratio > 1.1 {
-				said = append(said, fmt.Sprintf("%s (%.2f × %s)", g.Name, ratio, p))
+				list = append(list, fmt.Sprintf("%s (%.2f × %s)", g.Name, ratio, p))
 			}
 		}
 	}
-	return said
+	return list
 }
 
-// String is the ratio and what was allowed, in bold if it is missed.
+// String is the ratio and the highest allowed one, in bold if it is exceeded.
 func (p GoalPeer) String() string {
 	switch {
 	case p.Most == 0:
@@ -121,11 +121,11 @@ func (r *Report) markdownGroup(w io.Writer, g *Group) {
 	fmt.Fprintf(w, "\n**%s**\n\n| |", g.Work)
 	rule := "|---|"
 	for _, t := range r.Targets {
-		fmt.Fprintf(w, " %s%s |", t.Name, g.mark(t.Name))
+		fmt.Fprintf(w, " %s%s |", t.Name, g.suffix(t.Name))
 		rule += "---:|"
 	}
 	fmt.Fprintf(w, "\n%s\n", rule)
-	for _, row := range g.Telling() {
+	for _, row := range g.Informative() {
 		fmt.Fprintf(w, "| %s |", row.label())
 		for i, t := range r.Targets {
 			fmt.Fprintf(w, " %s |", row.text(t.Name, r.Targets[0].Name, i > 0))

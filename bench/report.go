@@ -1,42 +1,51 @@
 package bench
 
 import (
+	"encoding/json"
+	"io"
 	"slices"
 	"time"
 
 	"postern/bench/machine"
 )
 
-// Report is everything a run has found. The table, the JSON and the page are
-// made from it.
+// Report is everything that a run has found. Table, JSON and page are made from
+// it.
 type Report struct {
-	Begun       time.Time    `json:"begun"`
+	Start       time.Time    `json:"begun"`
 	Took        Duration     `json:"took"`
 	Command     string       `json:"command"`
 	Version     string       `json:"version"` // of the bench
 	Machine     machine.Info `json:"machine"`
-	Targets     []About      `json:"targets"`
-	Missing     []string     `json:"missing,omitempty"` // targets that were wanted, and why they are not here
+	Targets     []TargetInfo `json:"targets"`
+	Missing     []string     `json:"missing,omitempty"` // targets that could not be started, and why
 	Interrupted string       `json:"interrupted,omitempty"`
 	Groups      []Group      `json:"groups"`
 	Goals       []GoalRow    `json:"goals,omitempty"`
 }
 
-// About says what a target is.
-type About struct {
+// TargetInfo says what a target is.
+type TargetInfo struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	About   string `json:"about"`
 }
 
-// Duration prints as a person would say it, and in JSON as seconds.
+// Duration prints in whole seconds as 1m35s, and is a number of seconds in JSON.
 type Duration time.Duration
 
 // String rounds to seconds.
 func (d Duration) String() string { return time.Duration(d).Round(time.Second).String() }
 
 // MarshalJSON writes seconds.
-func (d Duration) MarshalJSON() ([]byte, error) { return secondsJSON(time.Duration(d)), nil }
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).Seconds()) }
+
+// JSON writes the whole report.
+func (r *Report) JSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
 
 // Group is what one work has found.
 type Group struct {
@@ -51,21 +60,21 @@ type Group struct {
 // Rounds says how the rounds at one target went.
 type Rounds struct {
 	Done     int      `json:"done"`
-	Others   float64  `json:"others"` // the part of the machine that others used, median of the rounds
+	Others   float64  `json:"others"` // the part of the machine that other programs used, median of the rounds
 	Problems []string `json:"problems,omitempty"`
 	Failed   string   `json:"failed,omitempty"`   // why no round could be measured
-	Not      bool     `json:"left_out,omitempty"` // it was not tried, for the reason in Failed
+	LeftOut  bool     `json:"left_out,omitempty"` // not measured, for the reason in Failed
 
 	others []float64
 }
 
-// quiet is the part of the machine that others may use without disturbing:
-// interrupts for our own traffic, the odd daemon.
-const quiet = 0.10
+// disturbedAbove is the part of the machine that other programs may use before
+// figures are doubtful. Interrupts for our own traffic are among it.
+const disturbedAbove = 0.10
 
-// Disturbed reports whether others used so much of the machine that the figures
-// are doubtful.
-func (r *Rounds) Disturbed() bool { return r.Others > quiet }
+// disturbed reports whether the figures are doubtful because other programs used
+// the machine.
+func (r *Rounds) disturbed() bool { return r.Others > disturbedAbove }
 
 // Row is one figure of all targets.
 type Row struct {
@@ -83,13 +92,13 @@ type Cell struct {
 	High   float64   `json:"high"`
 }
 
-// add takes the value of another round.
+// add adds the value of another round.
 func (c *Cell) add(v float64) {
 	c.Values = append(c.Values, v)
 	c.Median, c.Low, c.High = median(c.Values), slices.Min(c.Values), slices.Max(c.Values)
 }
 
-// Curve is the latencies at one target, all rounds together.
+// Curve is the latencies at one target in all rounds.
 type Curve struct {
 	Name   string         `json:"name"`
 	Target string         `json:"target"`
@@ -97,19 +106,19 @@ type Curve struct {
 	Points []LatencyPoint `json:"points"`
 }
 
-// LatencyPoint says which latency a part of the attempts did not exceed.
+// LatencyPoint is one percentile of a latency.
 type LatencyPoint struct {
 	Percent float64 `json:"percent"`
 	Millis  float64 `json:"ms"`
 }
 
-// TargetTimeline is what happened at one target, in the last round.
+// TargetTimeline is a timeline of one target, of its last round.
 type TargetTimeline struct {
 	Target string `json:"target"`
 	Timeline
 }
 
-// median returns the middle of values, which it leaves in their order.
+// median returns the median of values and does not reorder them.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -121,8 +130,8 @@ func median(values []float64) float64 {
 	return s[len(s)/2]
 }
 
-// Row returns a row of a work, nil if there is none.
-func (r *Report) Row(work, figure string) *Row {
+// row returns a row of a work, nil if there is none.
+func (r *Report) row(work, figure string) *Row {
 	for _, g := range r.Groups {
 		if g.Work != work {
 			continue
@@ -136,8 +145,8 @@ func (r *Report) Row(work, figure string) *Row {
 	return nil
 }
 
-// Others returns how much of the machine others used in the quietest and in the
-// busiest work, as parts of it.
+// Others returns which part of the machine other programs used, in the quietest
+// and in the busiest work.
 func (r *Report) Others() (span [2]float64) {
 	span[0] = 1
 	for _, g := range r.Groups {

@@ -21,35 +21,35 @@ import (
 func sampleReport(t *testing.T) *Report {
 	t.Helper()
 	r := &Report{
-		Begun: time.Date(2026, 11, 24, 20, 0, 0, 0, time.UTC), Took: Duration(95 * time.Second), Command: "postern-bench login",
+		Start: time.Date(2026, 11, 24, 20, 0, 0, 0, time.UTC), Took: Duration(95 * time.Second), Command: "postern-bench login",
 		Machine: machine.Info{CPU: "a CPU", Cores: 2, Memory: "24 GB", System: "Debian", Go: "go1.26"},
-		Targets: []About{{Name: "postern", About: "the gate"}, {Name: "nginx"}, {Name: "haproxy", About: "<b>tcp</b> & more"}},
+		Targets: []TargetInfo{{Name: "postern", About: "this module"}, {Name: "nginx"}, {Name: "haproxy", About: "<b>tcp</b> & more"}},
 		Missing: []string{"dovecot: missing"},
 	}
-	login := newCollector(Work{Name: "login, TLS, saturation", About: "They <log> in."})
+	login := newCollector(Work{Name: "login, TLS, saturation", about: "They <log> in."})
 	for round := range 3 {
 		for i, name := range []string{"postern", "nginx", "haproxy"} {
-			s := &Sample{}
-			s.Figure("CPU per login", "µs", Lower, []float64{300, 500, 400}[i]+float64(round))
-			s.Figure("accepted", "%", Higher, 100)
-			tally := NewTally(r.Begun)
+			s := &sample{}
+			s.figure("CPU per login", "µs", lower, []float64{300, 500, 400}[i]+float64(round))
+			s.figure("accepted", "%", higher, 100)
+			res := newResults(r.Start)
 			for n := range 100 {
-				tally.Add(r.Begun, time.Duration(n+1)*time.Millisecond, client.Accepted, nil)
+				res.add(r.Start, time.Duration(n+1)*time.Millisecond, client.Accepted, nil)
 			}
-			s.Latency("login", tally)
-			s.Timeline("logins", "/s", Line{"accepted", []float64{1, 5, 3}})
+			s.latency("login", res)
+			s.timeline("logins", "/s", Line{"accepted", []float64{1, 5, 3}})
 			if name == "nginx" {
-				s.Problem("it coughed")
+				s.problem("out of memory")
 			}
 			login.add(name, s, []float64{0.02, 0.03, 0.40}[i], nil)
 		}
 	}
 	idle := newCollector(Work{Name: "idle, TLS"})
-	idle.add("postern", &Sample{figures: []figure{{"descriptors per session", "", Lower, 2}}}, 0, nil)
-	idle.add("haproxy", &Sample{figures: []figure{{"descriptors per session", "", Lower, 2}}}, 0, nil)
-	idle.add("nginx", &Sample{}, 0, errors.Join(errors.New("nginx: idle"), ErrNotOffered))
+	idle.add("postern", &sample{figures: []figure{{"descriptors per session", "", lower, 2}}}, 0, nil)
+	idle.add("haproxy", &sample{figures: []figure{{"descriptors per session", "", lower, 2}}}, 0, nil)
+	idle.add("nginx", &sample{}, 0, errors.Join(errors.New("nginx: idle"), errNotOffered))
 	r.Groups = []Group{login.finish(), idle.finish()}
-	r.Goals = judge(r)
+	r.Goals = evaluateGoals(r)
 	return r
 }
 
@@ -61,7 +61,7 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"Not measured: dovecot: missing.", "login, TLS, saturation",
 		"CPU per login, µs      301  501 (0.60)  401 (0.75)",
-		"! nginx: it coughed (3 times)", "haproxy ~", "40 % (haproxy)",
+		"! nginx: out of memory (3 times)", "haproxy ~", "40 % (haproxy)",
 		"descriptors per session     2.00      –  2.00 (1.00)",
 	} {
 		if !strings.Contains(b.String(), want) {
@@ -69,7 +69,7 @@ func TestTable(t *testing.T) {
 		}
 	}
 	if strings.Contains(b.String(), "accepted") {
-		t.Errorf("a row that tells nothing:\n%s", b.String())
+		t.Errorf("got the row of accepted logins, though all were accepted:\n%s", b.String())
 	}
 }
 
@@ -80,28 +80,27 @@ func TestGoals(t *testing.T) {
 	}
 	cpu, descriptors := r.Goals[0], r.Goals[1]
 	if !cpu.Peers["nginx"].Met || cpu.Peers["haproxy"].Met || cpu.Met || cpu.Own != 301 {
-		t.Errorf("CPU per login is 0.60 and 0.75, 0.70 and 0.65 are wanted: %+v", cpu)
+		t.Errorf("CPU per login: got 0.60 and 0.75, want at most 0.70 and 0.65: %+v", cpu)
 	}
 	if !descriptors.Met {
 		t.Errorf("descriptors: %+v", descriptors)
 	}
 	row := &Row{Unit: "%", Cells: map[string]*Cell{"postern": {Median: 99.8}}}
-	if g := (goal{AtLeast: 99.9}).judge(row); g.Met || g.Bound != "≥ 99.9" {
+	if g := (goal{AtLeast: 99.9}).evaluate(row); g.Met || g.Bound != "≥ 99.9" {
 		t.Errorf("99.8 of 99.9: %+v", g)
 	}
-	if g := (goal{AtMost: 100}).judge(row); !g.Met || g.Bound != "≤ 100" {
+	if g := (goal{AtMost: 100}).evaluate(row); !g.Met || g.Bound != "≤ 100" {
 		t.Errorf("99.8 of 100: %+v", g)
 	}
 }
 
-// Every goal must name works and figures that scenarios have, lest it is never
-// judged.
+// Every goal must name a work that exists; else it is never evaluated.
 func TestGoalsNameWorks(t *testing.T) {
 	o := Defaults()
-	o.Times = []float64{4.27, 10, 100}
+	o.Attack.Times = []float64{4.27, 10, 100}
 	names := map[string]bool{}
 	for _, s := range Scenarios {
-		works, err := s.Works(&o)
+		works, err := s.works(&o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,11 +109,11 @@ func TestGoalsNameWorks(t *testing.T) {
 		}
 	}
 	for _, g := range goals {
-		if (len(g.Most) == 0) == (g.AtLeast == 0 && g.AtMost == 0) {
-			t.Errorf("goal %q asks for nothing, or for two things", g.Name)
+		if (len(g.MaxRatios) == 0) == (g.AtLeast == 0 && g.AtMost == 0) {
+			t.Errorf("goal %q: want either ratios or a bound", g.Name)
 		}
 		if !names[g.Work] {
-			t.Errorf("goal %q is about %q, which nobody measures", g.Name, g.Work)
+			t.Errorf("goal %q: no work %q", g.Name, g.Work)
 		}
 	}
 }
@@ -136,7 +135,7 @@ func TestReadme(t *testing.T) {
 	}
 	text := string(got)
 	if !strings.HasPrefix(text, "# Head\n"+beginFigures) || !strings.HasSuffix(text, endFigures+"tail\n") || strings.Contains(text, "old") {
-		t.Errorf("the frame has changed:\n%s", text)
+		t.Errorf("text outside of the markers has changed:\n%s", text)
 	}
 	for _, want := range []string{
 		"| CPU per login, TLS, saturation | 301 µs | 0.60 (≤ 0.70) | **0.75** (≤ 0.65) | **no** |",
@@ -147,17 +146,17 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	r.Goals[0].Peers["nginx"] = GoalPeer{Ratio: 1.5, Most: 0.7}
-	if behind := r.behind(r.JudgedPeers()); len(behind) != 1 || behind[0] != "CPU per login, TLS, saturation (1.50 × nginx)" {
+	if behind := r.behind(r.ComparedPeers()); len(behind) != 1 || behind[0] != "CPU per login, TLS, saturation (1.50 × nginx)" {
 		t.Errorf("behind: %q", behind)
 	}
 	if err := r.IntoReadme(filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("written into a file that is not there")
+		t.Error("writes into a missing file")
 	}
 	if err := os.WriteFile(path, []byte("no markers"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.IntoReadme(path); err == nil {
-		t.Error("written into a file without markers")
+		t.Error("writes into a file without markers")
 	}
 }
 
@@ -184,7 +183,8 @@ func TestJSON(t *testing.T) {
 
 var svg = regexp.MustCompile(`(?s)<svg .*?</svg>`)
 
-// The page stands alone, escapes what it is told, and its charts are drawings.
+// The page has no external resources, escapes all text, and its charts are valid
+// XML.
 func TestPage(t *testing.T) {
 	var b bytes.Buffer
 	if err := sampleReport(t).Page(&b); err != nil {
@@ -214,19 +214,19 @@ func TestPage(t *testing.T) {
 	}
 }
 
-func TestAdmit(t *testing.T) {
+func TestRefusesPublicAddresses(t *testing.T) {
 	for addr, own := range map[string]bool{
 		"127.0.0.1:993": true, "[::1]:993": true, "10.1.2.3:993": true, "192.168.0.1:imaps": true, "[fd00::1]:993": true,
 		"[::ffff:10.0.0.1]:993": true,
 		"8.8.8.8:993":           false, "[2001:4860:4860::8888]:993": false, "[::ffff:8.8.8.8]:993": false, "169.254.169.254:993": false, "0.0.0.0:993": false,
 	} {
-		c := &Config{}
-		if _, _, err := c.admit(t.Context(), addr); (err == nil) != own {
+		r := &Remote{}
+		if _, _, err := r.resolve(t.Context(), addr); (err == nil) != own {
 			t.Errorf("%s: %v", addr, err)
 		}
-		c.MyServer = true
-		if _, _, err := c.admit(t.Context(), addr); err != nil {
-			t.Errorf("%s, my own: %v", addr, err)
+		r.OwnServer = true
+		if _, _, err := r.resolve(t.Context(), addr); err != nil {
+			t.Errorf("%s, own server: %v", addr, err)
 		}
 	}
 }

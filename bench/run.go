@@ -9,97 +9,120 @@ import (
 	"postern/bench/machine"
 )
 
-// Runner measures works at targets.
-type Runner struct {
-	// Open makes a target ready for a work and returns what ends it. Fresh work
-	// opens it for every round.
-	Open func(ctx context.Context, w Work, name string) (*Target, func(), error)
-	// Targets names the targets, in the order of the table.
-	Targets []string
-	// Patience is given to every client.
-	Patience time.Duration
-	// Progress is called before every round, and once at the end with done ==
-	// total.
-	Progress func(done, total int, what string)
+// Run measures what c asks for. It returns an error if nothing could be
+// measured; an interrupted run returns a report of what it has.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	works, err := c.selected()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, errTimeUp)
+	defer cancel()
+	report := &Report{Start: time.Now(), Command: c.Command, Version: c.Version, Machine: machine.Describe()}
+	r := &runner{timeout: c.Options.Timeout, progress: c.Progress}
+	closeTargets := func() {}
+	if c.Remote.given() {
+		err = c.openRemote(ctx, r, report)
+	} else {
+		closeTargets, err = c.openLocal(ctx, r, report)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closeTargets()
+	report.Groups = r.run(ctx, works)
+	report.Interrupted = describeEnd(ctx)
+	report.Took = Duration(time.Since(report.Start))
+	report.Goals = evaluateGoals(report)
+	return report, nil
 }
 
-// Run measures all works and returns what it found. When ctx ends, it returns
-// what was measured so far with the cause in Interrupted; the round that was cut
-// short is left out.
-func (r *Runner) Run(ctx context.Context, works []Work) []Group {
+// runner measures works at targets.
+type runner struct {
+	// open prepares a target for a work and returns what closes it. Fresh work
+	// opens it for every round.
+	open     func(ctx context.Context, w Work, name string) (*target, func(), error)
+	targets  []string // names, in the order of the table
+	timeout  time.Duration
+	progress func(done, total int, what string)
+}
+
+// run measures all works and returns their figures. When ctx ends, it returns
+// what was measured so far, without the unfinished round.
+func (r *runner) run(ctx context.Context, works []Work) []Group {
 	total, done := 0, 0
 	for _, w := range works {
-		total += w.Rounds * len(r.Targets)
+		total += w.rounds * len(r.targets)
 	}
 	var groups []Group
 	for _, w := range works {
 		c := newCollector(w)
-		targets, end := r.persistent(ctx, w, c)
-		for round := range w.Rounds {
-			for i := range r.Targets {
-				name := r.Targets[(i+round)%len(r.Targets)] // each round in another order
+		targets, closeTargets := r.openAll(ctx, w, c)
+		for round := range w.rounds {
+			for i := range r.targets {
+				name := r.targets[(i+round)%len(r.targets)] // each round in another order
 				if ctx.Err() == nil {
-					r.Progress(done, total, w.Name+" · "+name)
+					r.progress(done, total, w.Name+" · "+name)
 					r.round(ctx, w, name, targets, c)
 				}
 				done++
 			}
 		}
-		end()
+		closeTargets()
 		groups = append(groups, c.finish())
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	r.Progress(total, total, "")
+	r.progress(total, total, "")
 	return groups
 }
 
-// persistent opens the targets of work that is not fresh.
-func (r *Runner) persistent(ctx context.Context, w Work, c *collector) (map[string]*Target, func()) {
-	byName, ends := map[string]*Target{}, []func(){}
-	end := func() {
-		for _, e := range ends {
-			e()
+// openAll opens the targets of a work that is not fresh.
+func (r *runner) openAll(ctx context.Context, w Work, c *collector) (map[string]*target, func()) {
+	byName, closers := map[string]*target{}, []func(){}
+	closeAll := func() {
+		for _, f := range closers {
+			f()
 		}
 	}
-	if w.Fresh {
-		return nil, end
+	if w.fresh {
+		return nil, closeAll
 	}
-	for _, name := range r.Targets {
-		t, e, err := r.Open(ctx, w, name)
+	for _, name := range r.targets {
+		t, f, err := r.open(ctx, w, name)
 		if err != nil {
-			c.add(name, &Sample{}, 0, err)
+			c.add(name, &sample{}, 0, err)
 			continue
 		}
-		byName[name], ends = t, append(ends, e)
+		byName[name], closers = t, append(closers, f)
 	}
-	return byName, end
+	return byName, closeAll
 }
 
 // round measures once at one target.
-func (r *Runner) round(ctx context.Context, w Work, name string, targets map[string]*Target, c *collector) {
+func (r *runner) round(ctx context.Context, w Work, name string, targets map[string]*target, c *collector) {
 	t := targets[name]
-	if w.Fresh {
-		opened, end, err := r.Open(ctx, w, name)
+	if w.fresh {
+		opened, closeTarget, err := r.open(ctx, w, name)
 		if err != nil {
-			c.add(name, &Sample{}, 0, err)
+			c.add(name, &sample{}, 0, err)
 			return
 		}
-		defer end()
+		defer closeTarget()
 		t = opened
 	}
-	if t == nil || c.group.Rounds[name] != nil && c.group.Rounds[name].Not {
+	if t == nil || c.group.Rounds[name] != nil && c.group.Rounds[name].LeftOut {
 		return
 	}
-	t.patience = r.Patience
-	s := &Sample{}
-	others, err := watched(func() error { return w.Measure(ctx, t, s) })
-	if t.tidy != nil {
-		t.tidy()
+	t.timeout = r.timeout
+	s := &sample{}
+	others, err := measureOthers(func() error { return w.measure(ctx, t, s) })
+	if t.afterRound != nil {
+		t.afterRound()
 	}
 	if t.pid == 0 && t.loopback {
-		others = 0 // it runs here and is not ours: it cannot be told from others
+		others = 0 // a server on this machine that is not ours counts as others
 	}
 	if ctx.Err() != nil {
 		return
@@ -107,30 +130,30 @@ func (r *Runner) round(ctx context.Context, w Work, name string, targets map[str
 	c.add(name, s, others, err)
 }
 
-// watched does something and returns how much of the machine others used
-// meanwhile.
-func watched(do func() error) (float64, error) {
-	watch, err := machine.NewWatch()
+// measureOthers calls do and returns which part of the machine other programs
+// used meanwhile.
+func measureOthers(do func() error) (float64, error) {
+	load, err := machine.NewLoadMeter()
 	if err != nil {
 		return 0, err
 	}
 	if err := do(); err != nil {
 		return 0, err
 	}
-	return watch.Others()
+	return load.Others()
 }
 
-// ErrTimeUp is the cause of a run's end when it has taken as long as it may.
-var ErrTimeUp = errors.New("the time for the whole run was up")
+// errTimeUp is the cause when a run reaches [Config.Limit].
+var errTimeUp = errors.New("-limit was reached")
 
-// interrupted puts the end of ctx into words.
-func interrupted(ctx context.Context) string {
+// describeEnd says why ctx has ended, "" if it has not.
+func describeEnd(ctx context.Context) string {
 	switch cause := context.Cause(ctx); {
 	case cause == nil:
 		return ""
 	case errors.Is(cause, context.Canceled):
-		return "stopped by hand: what follows is what was measured until then"
+		return "interrupted by the user; these are the figures until then"
 	default:
-		return fmt.Sprintf("%v: what follows is what was measured until then", cause)
+		return fmt.Sprintf("%v; these are the figures until then", cause)
 	}
 }

@@ -10,35 +10,35 @@ import (
 	"time"
 )
 
-// trace is a runner whose targets only note what is done with them.
-type trace struct {
-	Runner
+// traceRunner is a runner that records the use of its targets.
+type traceRunner struct {
+	runner
 	done []string
 }
 
-func newTrace(targets ...string) *trace {
-	tr := &trace{Runner: Runner{Targets: targets, Progress: func(int, int, string) {}}}
-	tr.Open = func(_ context.Context, _ Work, name string) (*Target, func(), error) {
+func newTraceRunner(targets ...string) *traceRunner {
+	tr := &traceRunner{runner: runner{targets: targets, progress: func(int, int, string) {}}}
+	tr.open = func(_ context.Context, _ Work, name string) (*target, func(), error) {
 		tr.done = append(tr.done, "open "+name)
-		return &Target{Name: name}, func() { tr.done = append(tr.done, "close "+name) }, nil
+		return &target{name: name}, func() { tr.done = append(tr.done, "close "+name) }, nil
 	}
 	return tr
 }
 
-// work notes that it is measured and finds the number 1, 2, 3 and so on.
-func (tr *trace) work(name string) Work {
+// work records that it is measured and has the figures 1, 2, 3 and so on.
+func (tr *traceRunner) work(name string) Work {
 	n := 0.0
-	return Work{Name: name, Rounds: 3, Measure: func(_ context.Context, t *Target, s *Sample) error {
+	return Work{Name: name, rounds: 3, measure: func(_ context.Context, t *target, s *sample) error {
 		n++
-		tr.done = append(tr.done, t.Name)
-		s.Figure("n", "", Lower, n)
+		tr.done = append(tr.done, t.name)
+		s.figure("n", "", lower, n)
 		return nil
 	}}
 }
 
-func TestRoundsAreInterleaved(t *testing.T) {
-	tr := newTrace("a", "b", "c")
-	groups := tr.Run(t.Context(), []Work{tr.work("w")})
+func TestRoundsChangeTheOrderOfTargets(t *testing.T) {
+	tr := newTraceRunner("a", "b", "c")
+	groups := tr.run(t.Context(), []Work{tr.work("w")})
 	want := "open a,open b,open c,a,b,c,b,c,a,c,a,b,close a,close b,close c"
 	if got := strings.Join(tr.done, ","); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -50,36 +50,36 @@ func TestRoundsAreInterleaved(t *testing.T) {
 	}
 }
 
-func TestFreshTargets(t *testing.T) {
-	tr := newTrace("a", "b")
+func TestFreshWorkOpensTargetsForEveryRound(t *testing.T) {
+	tr := newTraceRunner("a", "b")
 	w := tr.work("w")
-	w.Fresh, w.Rounds = true, 2
-	tr.Run(t.Context(), []Work{w})
+	w.fresh, w.rounds = true, 2
+	tr.run(t.Context(), []Work{w})
 	want := "open a,a,close a,open b,b,close b,open b,b,close b,open a,a,close a"
 	if got := strings.Join(tr.done, ","); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 
-func TestFailuresAreShownAndDoNotEndTheRun(t *testing.T) {
-	tr := newTrace("good", "bad", "unable")
+func TestFailedRoundsDoNotEndTheRun(t *testing.T) {
+	tr := newTraceRunner("good", "bad", "unable")
 	tries := map[string]int{}
-	w := Work{Name: "w", Rounds: 3, Measure: func(_ context.Context, t *Target, s *Sample) error {
-		tries[t.Name]++
+	w := Work{Name: "w", rounds: 3, measure: func(_ context.Context, t *target, s *sample) error {
+		tries[t.name]++
 		switch {
-		case t.Name == "bad" && tries["bad"] < 3:
-			return errors.New("it hung up")
-		case t.Name == "unable":
-			return fmt.Errorf("unable: knocking: %w", ErrNotOffered)
+		case t.name == "bad" && tries["bad"] < 3:
+			return errors.New("connection lost")
+		case t.name == "unable":
+			return fmt.Errorf("unable: imap, tls: %w", errNotOffered)
 		}
-		s.Figure("n", "", Lower, 1)
+		s.figure("n", "", lower, 1)
 		return nil
 	}}
-	g := tr.Run(t.Context(), []Work{w})[0]
-	if r := g.Rounds["bad"]; r.Done != 1 || len(r.Problems) != 1 || r.Problems[0] != "a round failed: it hung up (2 times)" {
+	g := tr.run(t.Context(), []Work{w})[0]
+	if r := g.Rounds["bad"]; r.Done != 1 || len(r.Problems) != 1 || r.Problems[0] != "a round failed: connection lost (2 times)" {
 		t.Errorf("bad: %+v", r)
 	}
-	if r := g.Rounds["unable"]; !r.Not || tries["unable"] != 1 || len(r.Problems) != 0 {
+	if r := g.Rounds["unable"]; !r.LeftOut || tries["unable"] != 1 || len(r.Problems) != 0 {
 		t.Errorf("unable: %+v after %d tries", r, tries["unable"])
 	}
 	if len(g.Rows[0].Cells["good"].Values) != 3 || len(g.Rows[0].Cells["bad"].Values) != 1 || g.Rows[0].Cells["unable"] != nil {
@@ -88,15 +88,15 @@ func TestFailuresAreShownAndDoNotEndTheRun(t *testing.T) {
 }
 
 func TestTargetThatDoesNotStart(t *testing.T) {
-	tr := newTrace("a", "broken")
-	open := tr.Open
-	tr.Open = func(ctx context.Context, w Work, name string) (*Target, func(), error) {
+	tr := newTraceRunner("a", "broken")
+	open := tr.open
+	tr.open = func(ctx context.Context, w Work, name string) (*target, func(), error) {
 		if name == "broken" {
 			return nil, nil, errors.New("no such file")
 		}
 		return open(ctx, w, name)
 	}
-	g := tr.Run(t.Context(), []Work{tr.work("w")})[0]
+	g := tr.run(t.Context(), []Work{tr.work("w")})[0]
 	if got := strings.Join(tr.done, ","); got != "open a,a,a,a,close a" {
 		t.Errorf("done: %s", got)
 	}
@@ -105,20 +105,20 @@ func TestTargetThatDoesNotStart(t *testing.T) {
 	}
 }
 
-// What was measured before the end is kept, the round that was cut short is not.
+// An interrupted run keeps finished rounds and drops the unfinished one.
 func TestInterruptedRun(t *testing.T) {
-	tr := newTrace("a", "b")
+	tr := newTraceRunner("a", "b")
 	ctx, stop := context.WithCancelCause(t.Context())
 	n := 0
-	w := Work{Name: "w", Rounds: 3, Measure: func(ctx context.Context, _ *Target, s *Sample) error {
-		s.Figure("n", "", Lower, 1)
+	w := Work{Name: "w", rounds: 3, measure: func(ctx context.Context, _ *target, s *sample) error {
+		s.figure("n", "", lower, 1)
 		if n++; n == 4 {
 			stop(context.Canceled)
 			return ctx.Err()
 		}
 		return nil
 	}}
-	groups := tr.Run(ctx, []Work{w, tr.work("never")})
+	groups := tr.run(ctx, []Work{w, tr.work("never")})
 	if len(groups) != 1 || n != 4 {
 		t.Fatalf("%d groups after %d rounds", len(groups), n)
 	}
@@ -128,12 +128,12 @@ func TestInterruptedRun(t *testing.T) {
 	if closed := strings.Join(tr.done, ","); closed != "open a,open b,close a,close b" {
 		t.Errorf("done: %s", closed)
 	}
-	if what := interrupted(ctx); !strings.HasPrefix(what, "stopped by hand") {
-		t.Errorf("said: %s", what)
+	if what := describeEnd(ctx); !strings.HasPrefix(what, "interrupted by the user") {
+		t.Errorf("got %q", what)
 	}
-	late, cancel := context.WithTimeoutCause(t.Context(), -time.Second, ErrTimeUp)
+	late, cancel := context.WithTimeoutCause(t.Context(), -time.Second, errTimeUp)
 	defer cancel()
-	if what := interrupted(late); !strings.HasPrefix(what, ErrTimeUp.Error()) {
-		t.Errorf("said: %s", what)
+	if what := describeEnd(late); !strings.HasPrefix(what, errTimeUp.Error()) {
+		t.Errorf("got %q", what)
 	}
 }

@@ -7,52 +7,22 @@ import (
 	"postern/limiter/traffic"
 )
 
-// Scenario is what can be asked for on the command line by one word.
+// Scenario is a group of works that the command line selects by one name.
 type Scenario struct {
 	Name  string
 	About string // one line for the list of scenarios
-	// Works returns what is measured, for the options given. An error says which
-	// option makes no sense.
-	Works func(o *Options) ([]Work, error)
+	// works returns what is measured with the given options. An error names
+	// the option that is wrong.
+	works func(o *Options) ([]Work, error)
 }
 
 // Scenarios lists all scenarios in the order in which they are offered.
-var Scenarios = []Scenario{login, idle, relay, attack, tarpit, overload, capacity, incident}
-
-// Work is one thing measured at every target: a group of rows in the table.
-// Every round of it visits the targets one after the other, each round in
-// another order.
-type Work struct {
-	Name   string // as "login, TLS, saturation"; what comes before the comma is the scenario
-	About  string // a sentence or two for the report: what is done and what the figures mean
-	Rounds int
-	// Extra work is done only when it is asked for by its name.
-	Extra bool
-	// Fresh work gets a newly started target in every round.
-	Fresh bool
-	// Settings are NAME=value of postern's environment, in place of limits that
-	// do not bind.
-	Settings []string
-	// Known is who has logged in at postern for a day before it is started.
-	Known []traffic.Login
-	// Announce lets clients say in a PROXY header where they come from, be it any
-	// address at all; targets are told to believe them.
-	Announce bool
-	// Measure does one round at t and puts what it found into s. An error spoils
-	// the round and is shown; it does not end the run. ErrNotOffered says that t
-	// cannot do this at all.
-	Measure func(ctx context.Context, t *Target, s *Sample) error
+var Scenarios = []Scenario{
+	loginScenario, idleScenario, relayScenario, attackScenario, tarpitScenario, overloadScenario, capacityScenario, incidentScenario,
 }
 
-// ErrNotOffered says that a target has no such door or does no such thing.
-var ErrNotOffered = errors.New("not offered")
-
-// ErrLeftOut says that something was not measured at a target because it would
-// tell nothing; the text before it says why.
-var ErrLeftOut = errors.New("left out")
-
-// Find returns the scenario of that name, and whether there is one.
-func Find(name string) (Scenario, bool) {
+// findScenario returns the scenario with that name, and whether there is one.
+func findScenario(name string) (Scenario, bool) {
 	for _, s := range Scenarios {
 		if s.Name == name {
 			return s, true
@@ -60,3 +30,28 @@ func Find(name string) (Scenario, bool) {
 	}
 	return Scenario{}, false
 }
+
+// Work is one measurement at all targets: a group of rows in the table.
+type Work struct {
+	Name  string // as "login, TLS, saturation"; the scenario stands before the first comma
+	Extra bool   // done only if it is selected by name
+
+	about       string // for the report: what is done and what the figures mean
+	rounds      int
+	fresh       bool            // every round starts a new target
+	settings    []string        // of postern's environment, NAME=value, in place of limits that never apply
+	known       []traffic.Login // logins that postern has accepted a day before its start
+	proxyHeader bool            // clients send any address in a PROXY header, and targets believe it
+	// measure does one round at t and adds its figures to s. An error fails the
+	// round and is shown; the run goes on. errNotOffered and errLeftOut end the
+	// work at this target.
+	measure func(ctx context.Context, t *target, s *sample) error
+}
+
+var (
+	// errNotOffered means that a target has no such listener or feature.
+	errNotOffered = errors.New("not offered")
+	// errLeftOut means that a measurement at this target would say nothing. The
+	// text before it says why.
+	errLeftOut = errors.New("left out")
+)

@@ -8,14 +8,14 @@ import (
 	"text/tabwriter"
 )
 
-// Table writes the figures for a terminal: a row for each, the first target's
-// value and, for every other target, its value and the ratio of the first to it.
+// Table writes the figures for a terminal, one a row. Behind the value of every
+// target but the first stands the ratio of the first to it.
 func (r *Report) Table(w io.Writer) error {
 	for _, missing := range r.Missing {
 		fmt.Fprintf(w, "Not measured: %s.\n", missing)
 	}
 	if r.Interrupted != "" {
-		fmt.Fprintf(w, "This run is not complete: %s.\n", r.Interrupted)
+		fmt.Fprintf(w, "This run is incomplete: %s.\n", r.Interrupted)
 	}
 	for _, g := range r.Groups {
 		if _, err := fmt.Fprintf(w, "\n%s\n", g.Work); err != nil {
@@ -24,10 +24,10 @@ func (r *Report) Table(w io.Writer) error {
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprint(tw, "\t")
 		for _, t := range r.Targets {
-			fmt.Fprintf(tw, "%s%s\t", t.Name, g.mark(t.Name))
+			fmt.Fprintf(tw, "%s%s\t", t.Name, g.suffix(t.Name))
 		}
 		fmt.Fprintln(tw)
-		for _, row := range g.Telling() {
+		for _, row := range g.Informative() {
 			fmt.Fprintf(tw, "%s\t", row.label())
 			for i, t := range r.Targets {
 				fmt.Fprintf(tw, "%s\t", row.text(t.Name, r.Targets[0].Name, i > 0))
@@ -44,7 +44,7 @@ func (r *Report) Table(w io.Writer) error {
 	return nil
 }
 
-// label names a row.
+// label is the name and the unit of a row.
 func (r *Row) label() string {
 	if r.Unit == "" {
 		return r.Figure
@@ -52,7 +52,8 @@ func (r *Row) label() string {
 	return r.Figure + ", " + r.Unit
 }
 
-// text is a cell: median, spread, and the ratio of the first target to it.
+// text is the content of a cell: median, spread, and the ratio of the first
+// target to it.
 func (r *Row) text(target, first string, ratio bool) string {
 	c := r.Cells[target]
 	if c == nil {
@@ -62,13 +63,13 @@ func (r *Row) text(target, first string, ratio bool) string {
 	if spread := c.spread(); spread >= 0.01 {
 		s += fmt.Sprintf(" ±%.0f%%", 100*spread)
 	}
-	if of, ok := r.Ratio(first, target); ratio && ok {
+	if of, ok := r.ratio(first, target); ratio && ok {
 		s += fmt.Sprintf(" (%.2f)", of)
 	}
 	return s
 }
 
-// spread is how far the rounds are from the median, as a part of it.
+// spread is the largest distance of a round from the median, as a part of it.
 func (c *Cell) spread() float64 {
 	if c.Median == 0 || len(c.Values) < 2 {
 		return 0
@@ -76,8 +77,8 @@ func (c *Cell) spread() float64 {
 	return max(c.High-c.Median, c.Median-c.Low) / math.Abs(c.Median)
 }
 
-// Ratio returns the figure of one target as a multiple of another's.
-func (r *Row) Ratio(of, to string) (float64, bool) {
+// ratio returns the figure of one target as a multiple of another's.
+func (r *Row) ratio(of, to string) (float64, bool) {
 	a, b := r.Cells[of], r.Cells[to]
 	if a == nil || b == nil || b.Median == 0 {
 		return 0, false
@@ -97,36 +98,35 @@ func number(v float64) string {
 	}
 }
 
-// mark is put behind the name of a target that was disturbed.
-func (g *Group) mark(target string) string {
-	if r := g.Rounds[target]; r != nil && r.Disturbed() {
+// suffix marks the name of a target that was disturbed.
+func (g *Group) suffix(target string) string {
+	if r := g.Rounds[target]; r != nil && r.disturbed() {
 		return " ~"
 	}
 	return ""
 }
 
-// why says why a target has no figure.
-func (g *Group) why(target string) string {
-	switch r := g.Rounds[target]; {
-	case r != nil && r.Failed != "":
+// absence says why a target has no figure.
+func (g *Group) absence(target string) string {
+	if r := g.Rounds[target]; r != nil && r.Failed != "" {
 		return "failed"
 	}
 	return "not measured"
 }
 
-// notes says what has to be known about a group's figures.
-func (g *Group) notes(targets []About) (notes []string) {
+// notes lists problems and disturbances of a group.
+func (g *Group) notes(targets []TargetInfo) (notes []string) {
 	var disturbed []string
 	for _, t := range targets {
 		r := g.Rounds[t.Name]
 		if r == nil {
 			continue
 		}
-		if r.Not {
+		if r.LeftOut {
 			notes = append(notes, r.Failed)
 			continue
 		}
-		if r.Disturbed() {
+		if r.disturbed() {
 			disturbed = append(disturbed, fmt.Sprintf("%.0f %% (%s)", 100*r.Others, t.Name))
 		}
 		if len(r.Problems) > 0 {
@@ -134,17 +134,17 @@ func (g *Group) notes(targets []About) (notes []string) {
 		}
 	}
 	if len(disturbed) > 0 {
-		notes = append(notes, "~ disturbed, others used so much of the machine meanwhile: "+strings.Join(disturbed, ", "))
+		notes = append(notes, "~ disturbed, other programs used this part of the machine: "+strings.Join(disturbed, ", "))
 	}
 	return notes
 }
 
-// Telling returns the rows that tell something: all but that of the share of
-// logins that were accepted, if every target accepted all.
-func (g *Group) Telling() (rows []Row) {
+// Informative returns all rows but that of the accepted logins if every target
+// accepted all.
+func (g *Group) Informative() (rows []Row) {
 	for _, r := range g.Rows {
 		for _, c := range r.Cells {
-			if r.Figure != acceptedShare || c.Low != 100 {
+			if r.Figure != acceptedFigure || c.Low != 100 {
 				rows = append(rows, r)
 				break
 			}

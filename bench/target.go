@@ -13,53 +13,53 @@ import (
 	"postern/bench/backend"
 	"postern/bench/client"
 	"postern/bench/machine"
+	"postern/limiter/traffic"
 )
 
-// Target is a server under load.
-type Target struct {
-	Name string
-	// Backend is the stand-in mail server behind a target that the bench has
-	// started; nil for any other.
-	Backend *backend.Control
+// target is a server under load.
+type target struct {
+	name    string
+	backend *backend.Control // of the stand-in mail server; nil for a remote target
 
-	doors    map[door]string // host:port
-	pid      int             // 0 if it runs elsewhere
-	loopback bool
-	announce bool
-	tls      *tls.Config
-	accounts accounts
-	patience time.Duration
-	tidy     func() // after every round, nil for nothing
-	flood    func(context.Context, Flood) (*Flooded, error)
-	dial     func(context.Context) (net.Conn, error) // replaces the network in tests
+	listeners   map[listener]string // host:port
+	pid         int                 // 0 for a remote target
+	loopback    bool                // clients may choose a loopback address
+	proxyHeader bool                // clients send their address in a PROXY header
+	tls         *tls.Config         // of clients
+	user        loginAccount        // empty for a target behind which every account exists
+	timeout     time.Duration       // of one client
+	afterRound  func()              // nil for nothing
+	flood       func(context.Context, floodConfig) (*floodResult, error)
+	connect     func(context.Context) (net.Conn, error) // replaces the network in tests
 }
 
-// door is one way into a target.
-type door struct {
+// listener is how a client reaches a target.
+type listener struct {
 	protocol client.Protocol
 	security client.Security
 }
 
-// accounts says who logs in. The name may hold one %d.
-type accounts struct{ name, secret string }
+// loginAccount is who logs in at a remote target. The name may contain one %d.
+type loginAccount struct{ name, secret string }
 
-// Account returns the i-th account and its password.
-func (t *Target) Account(i int) (account, secret string) {
-	if t.accounts.name == "" {
-		account = fmt.Sprintf("user%06d@bench.example", i%1000000)
-		return account, backend.Secret(account)
+// account returns the name and the password of the i-th account.
+func (t *target) account(i int) (name, secret string) {
+	if t.user.name == "" {
+		name = fmt.Sprintf("user%06d@bench.example", i%1000000)
+		return name, backend.Secret(name)
 	}
-	if strings.Contains(t.accounts.name, "%d") {
-		return fmt.Sprintf(t.accounts.name, i), t.accounts.secret
+	if strings.Contains(t.user.name, "%d") {
+		return fmt.Sprintf(t.user.name, i), t.user.secret
 	}
-	return t.accounts.name, t.accounts.secret
+	return t.user.name, t.user.secret
 }
 
-// Source returns the i-th client address: a loopback address, or any if it is
-// announced. It is zero, and up to the system, where a target is elsewhere.
-func (t *Target) Source(i int) netip.Addr {
+// source returns the i-th client address: any IPv4 address for a PROXY header,
+// else a loopback address. For a remote target it is the zero address, which
+// leaves the choice to the system.
+func (t *target) source(i int) netip.Addr {
 	switch {
-	case t.announce:
+	case t.proxyHeader:
 		return netip.AddrFrom4([4]byte{100, 64 + byte(i>>16&63), byte(i >> 8), byte(i)})
 	case t.loopback:
 		return netip.AddrFrom4([4]byte{127, 1, byte(i / 250 % 250), byte(1 + i%250)})
@@ -67,74 +67,87 @@ func (t *Target) Source(i int) netip.Addr {
 	return netip.Addr{}
 }
 
-// Caller returns a client of one door; ErrNotOffered if there is none.
-func (t *Target) Caller(p client.Protocol, s client.Security) (*client.Caller, error) {
-	addr, found := t.doors[door{p, s}]
+// sourceFor returns the client address that represents addr: addr itself in a
+// PROXY header, else a loopback address.
+func (t *target) sourceFor(addr netip.Addr) (netip.Addr, error) {
+	switch {
+	case t.proxyHeader:
+		return addr, nil
+	case !t.loopback:
+		return addr, fmt.Errorf("%w: a remote target needs PROXY headers (-proxy) for many addresses", errNotOffered)
+	}
+	if addr, ok := traffic.Loopback(addr); ok {
+		return addr, nil
+	}
+	return addr, fmt.Errorf("%w: IPv6 addresses need PROXY headers (-proxy): the loopback network has no IPv6 prefixes", errNotOffered)
+}
+
+// dialer returns a client of one listener, or errNotOffered.
+func (t *target) dialer(p client.Protocol, s client.Security) (*client.Dialer, error) {
+	addr, found := t.listeners[listener{p, s}]
 	if !found {
-		return nil, fmt.Errorf("%s: %s, %s: %w", t.Name, p, s, ErrNotOffered)
+		return nil, fmt.Errorf("%s: %s, %s: %w", t.name, p, s, errNotOffered)
 	}
-	return &client.Caller{Addr: addr, Protocol: p, Security: s, TLS: t.tls, Announce: t.announce, Patience: t.patience, Dial: t.dial}, nil
+	return &client.Dialer{Addr: addr, Protocol: p, Security: s, TLS: t.tls, ProxyHeader: t.proxyHeader, Timeout: t.timeout, Connect: t.connect}, nil
 }
 
-// errElsewhere says that a target's processes cannot be seen.
-var errElsewhere = errors.New("it is not a child of the bench")
+// errRemote is returned where only a local process can be read.
+var errRemote = errors.New("not a process of the bench")
 
-// meter reads what a target has cost so far.
-type meter struct {
-	t     *Target
-	cpu   time.Duration
-	asked backend.Counts
-}
-
-// Meter begins to count what the target does.
-func (t *Target) Meter(ctx context.Context) (m meter, err error) {
-	m.t = t
-	if t.pid != 0 {
-		if m.cpu, err = machine.Spent(t.pid); err != nil {
-			return m, err
-		}
-	}
-	if t.Backend != nil {
-		m.asked, err = t.Backend.Counts(ctx)
-	}
-	return m, err
-}
-
-// CPU returns the CPU time of the target's whole tree of processes since the
-// meter was begun, and whether it can be known.
-func (m meter) CPU() (time.Duration, bool) {
-	if m.t.pid == 0 {
-		return 0, false
-	}
-	now, err := machine.Spent(m.t.pid)
-	return now - m.cpu, err == nil
-}
-
-// Asked returns what the mail server behind the target has been asked since the
-// meter was begun, and whether it can be known.
-func (m meter) Asked(ctx context.Context) (backend.Counts, bool) {
-	if m.t.Backend == nil {
-		return backend.Counts{}, false
-	}
-	now, err := m.t.Backend.Counts(ctx)
-	return backend.Counts{
-		Accepted: now.Accepted - m.asked.Accepted, Denied: now.Denied - m.asked.Denied,
-		TurnedAway: now.TurnedAway - m.asked.TurnedAway, Open: now.Open,
-	}, err == nil
-}
-
-// Memory returns the proportional set size of the target's processes in octets.
-func (t *Target) Memory() (int64, error) {
+// memory returns the proportional set size of the target's processes in octets.
+func (t *target) memory() (int64, error) {
 	if t.pid == 0 {
-		return 0, errElsewhere
+		return 0, errRemote
 	}
 	return machine.Memory(t.pid)
 }
 
-// Descriptors returns how many descriptors the target's processes have open.
-func (t *Target) Descriptors() (int64, error) {
+// descriptors returns how many file descriptors the target's processes have
+// open.
+func (t *target) descriptors() (int64, error) {
 	if t.pid == 0 {
-		return 0, errElsewhere
+		return 0, errRemote
 	}
 	return machine.Descriptors(t.pid)
+}
+
+// meter counts what a target uses and asks from the time it was made.
+type meter struct {
+	t         *target
+	cpuBefore time.Duration
+	before    backend.Counts
+}
+
+// meter returns a meter that counts from now on.
+func (t *target) meter(ctx context.Context) (m meter, err error) {
+	m.t = t
+	if t.pid != 0 {
+		if m.cpuBefore, err = machine.CPUTime(t.pid); err != nil {
+			return m, err
+		}
+	}
+	if t.backend != nil {
+		m.before, err = t.backend.Counts(ctx)
+	}
+	return m, err
+}
+
+// cpu returns the CPU time of the target's process tree, and whether it is
+// known.
+func (m meter) cpu() (time.Duration, bool) {
+	if m.t.pid == 0 {
+		return 0, false
+	}
+	now, err := machine.CPUTime(m.t.pid)
+	return now - m.cpuBefore, err == nil
+}
+
+// counts returns how many passwords the mail server behind the target has
+// checked, and whether that is known.
+func (m meter) counts(ctx context.Context) (backend.Counts, bool) {
+	if m.t.backend == nil {
+		return backend.Counts{}, false
+	}
+	now, err := m.t.backend.Counts(ctx)
+	return backend.Counts{Accepted: now.Accepted - m.before.Accepted, Denied: now.Denied - m.before.Denied}, err == nil
 }

@@ -11,161 +11,161 @@ import (
 	"postern/limiter/traffic"
 )
 
-// tarpit is the scenario: attackers who are made to wait.
-var tarpit = Scenario{
+// tarpitScenario measures attackers that the target makes wait.
+var tarpitScenario = Scenario{
 	Name:  "tarpit",
-	About: "attackers who are made to wait: memory and descriptors for each, and whether others still get in",
-	Works: tarpitWorks,
+	About: "attackers that wait in the tarpit: memory and file descriptors of each, and the logins of users meanwhile",
+	works: tarpitWorks,
 }
 
 const (
-	guesses     = 9   // of one attacker, on one connection
-	callAtOnce  = 32  // attackers who connect at the same time
-	passersRate = 50. // a second, of the known, and as many newcomers
+	guesses       = 9    // of one attacker, on one connection
+	connectAtOnce = 32   // attackers that connect at the same time
+	userRate      = 50.0 // logins a second of known users, and of newcomers
 )
 
 func tarpitWorks(o *Options) ([]Work, error) {
 	return []Work{{
 		Name: "tarpit, TLS",
-		About: fmt.Sprintf("%d attackers, each with an address in a network of its own, guess wrong passwords as fast as they are answered, up to %d times, and stay connected. "+
-			"Memory is the proportional set size (PSS) of all the target's processes, read %v after the last has come, less what it was before, per connection that is still there. "+
-			"Then others log in from clean addresses: %g a second who are known, since they have logged in before the attackers came, and as many newcomers.", o.Held, guesses, o.Settle, passersRate),
-		Rounds:   o.Rounds,
-		Fresh:    true,
-		Announce: true,
-		// More tries on a connection, so that attackers are there to be weighed; all limits are the default ones.
-		Settings: []string{fmt.Sprintf("TRIES=%d", guesses+1)},
-		Measure:  func(ctx context.Context, t *Target, s *Sample) error { return holdAttackers(ctx, t, s, o) },
+		about: fmt.Sprintf("%d attackers, each with an address in a network of its own, guess wrong passwords as fast as they are answered, up to %d times, and remain connected. "+
+			"Memory is the proportional set size (PSS) of all processes of the target, read %v after the last attacker has connected, minus what it was before, per connection that is still open. "+
+			"Then users log in from other addresses: %g a second who are known, since they logged in before the attackers connected, and as many newcomers.", o.Held, guesses, o.Settle, userRate),
+		rounds:      o.Rounds,
+		fresh:       true,
+		proxyHeader: true,
+		// More tries on a connection, so that attackers remain connected; all limits have their defaults.
+		settings: []string{fmt.Sprintf("TRIES=%d", guesses+1)},
+		measure:  func(ctx context.Context, t *target, s *sample) error { return measureTarpit(ctx, t, s, o) },
 	}}, nil
 }
 
-// stuck is the attackers at one target.
-type stuck struct {
-	sessions  []*client.Session
-	connected atomic.Int64 // of them, those who still are
-	waiting   atomic.Int64 // of those, the ones who have no answer yet
-	wg        sync.WaitGroup
-}
-
-// holdAttackers does one round at a target that has just been started.
-func holdAttackers(ctx context.Context, t *Target, s *Sample, o *Options) error {
-	caller, err := t.Caller(client.IMAP, client.TLS)
+// measureTarpit does one round at a freshly started target.
+func measureTarpit(ctx context.Context, t *target, s *sample, o *Options) error {
+	dialer, err := t.dialer(client.IMAP, client.TLS)
 	if err != nil {
 		return err
 	}
-	h := &held{t: t, o: o}
-	if err := h.warm(ctx, caller); err != nil {
+	h := &heldSessions{t: t, o: o}
+	if err := h.warmUp(ctx, dialer); err != nil {
 		return err
 	}
-	if err := h.baseline(ctx); err != nil {
+	if err := h.measureEmpty(ctx); err != nil {
 		return err
 	}
-	k := &stuck{sessions: make([]*client.Session, o.Held)}
-	defer k.release()
-	if err := k.come(ctx, t, caller); err != nil {
+	w := &waitingAttackers{sessions: make([]*client.Session, o.Held)}
+	defer w.close()
+	if err := w.connect(ctx, t, dialer); err != nil {
 		return err
 	}
 	if err := pause(ctx, o.Settle); err != nil {
 		return err
 	}
-	if err := k.weigh(t, s, h); err != nil {
+	if err := w.measureMemory(t, s, h); err != nil {
 		return err
 	}
-	return passBy(ctx, t, s, caller)
+	return measureUsers(ctx, t, s, dialer)
 }
 
-// come connects every attacker and lets it guess.
-func (k *stuck) come(ctx context.Context, t *Target, c *client.Caller) error {
+// waitingAttackers is the attackers at one target.
+type waitingAttackers struct {
+	sessions  []*client.Session
+	connected atomic.Int64 // sessions that are still open
+	waiting   atomic.Int64 // of those, sessions that wait for an answer
+	wg        sync.WaitGroup
+}
+
+// connect opens the sessions of all attackers and starts their guesses.
+func (w *waitingAttackers) connect(ctx context.Context, t *target, d *client.Dialer) error {
 	wide := traffic.New(1, traffic.Normal, time.Time{}, traffic.Steady(traffic.Wide, 0, 100))
-	var who []traffic.Login
-	for len(who) < len(k.sessions) {
+	var logins []traffic.Login
+	for len(logins) < len(w.sessions) {
 		if l := wide.Next(); l.Class == traffic.Attacker {
-			who = append(who, l)
+			logins = append(logins, l)
 		}
 	}
-	return each(ctx, len(who), callAtOnce, func(i int) error {
-		source, err := t.From(who[i].Addr)
+	return forEach(ctx, len(logins), connectAtOnce, func(i int) error {
+		source, err := t.sourceFor(logins[i].Addr)
 		if err != nil {
 			return err
 		}
-		s, err := c.Call(ctx, source)
+		s, err := d.Dial(ctx, source)
 		if err != nil {
 			return err
 		}
-		s.Patience(holdPatience)
-		k.sessions[i] = s
-		k.connected.Add(1)
-		k.wg.Go(func() { k.guess(s, who[i]) })
+		s.SetTimeout(holdTimeout)
+		w.sessions[i] = s
+		w.connected.Add(1)
+		w.wg.Go(func() { w.guess(s, logins[i]) })
 		return nil
 	})
 }
 
-// guess tries one wrong password after the other and stays, unless the connection ends.
-func (k *stuck) guess(s *client.Session, l traffic.Login) {
+// guess tries wrong passwords, one after the other, and leaves the session open.
+func (w *waitingAttackers) guess(s *client.Session, l traffic.Login) {
 	for i := range guesses {
-		k.waiting.Add(1)
+		w.waiting.Add(1)
 		answer, err := s.Login(l.Account, fmt.Sprint(l.Secret, i), client.Login)
-		k.waiting.Add(-1)
+		w.waiting.Add(-1)
 		if err != nil || answer != client.Denied {
-			k.connected.Add(-1)
+			w.connected.Add(-1)
 			return
 		}
 	}
 }
 
-// weigh reads what an attacker costs who is still there.
-func (k *stuck) weigh(t *Target, s *Sample, h *held) error {
-	n := k.connected.Load()
-	s.Figure("attackers still connected", "", Neither, float64(n))
-	s.Figure("of them, made to wait", "", Neither, float64(k.waiting.Load()))
-	if t.pid == 0 || n < int64(len(k.sessions)/10) {
-		return nil // too few to be weighed
+// measureMemory adds what an attacker uses that is still connected.
+func (w *waitingAttackers) measureMemory(t *target, s *sample, h *heldSessions) error {
+	n := w.connected.Load()
+	s.figure("attackers still connected", "", neither, float64(n))
+	s.figure("of them, made to wait", "", neither, float64(w.waiting.Load()))
+	if t.pid == 0 || n < int64(len(w.sessions)/10) {
+		return nil // too few to measure
 	}
-	memory, err := t.Memory()
+	memory, err := t.memory()
 	if err != nil {
 		return err
 	}
-	descriptors, err := t.Descriptors()
-	s.Figure("memory per attacker", "KB", Lower, float64(memory-h.memory)/1024/float64(n))
-	s.Figure("descriptors per attacker", "", Lower, float64(descriptors-h.descriptors)/float64(n))
+	descriptors, err := t.descriptors()
+	s.figure("memory per attacker", "KB", lower, float64(memory-h.memoryBefore)/1024/float64(n))
+	s.figure("descriptors per attacker", "", lower, float64(descriptors-h.descriptorsBefore)/float64(n))
 	return err
 }
 
-// passBy lets those who belong log in past the attackers: in turn one who is known, since he has logged in before they
-// came, and one who has not.
-func passBy(ctx context.Context, t *Target, s *Sample, c *client.Caller) error {
-	known, newcomers := NewTally(time.Now()), NewTally(time.Now())
-	openLoop(ctx, 2*passersRate, wakeDuration, func(i int, due time.Time) {
-		tally, who := known, i/2%warmingLogins
+// measureUsers logs users in while the attackers wait: alternately a known
+// user, who has logged in before the attackers connected, and a newcomer.
+func measureUsers(ctx context.Context, t *target, s *sample, d *client.Dialer) error {
+	known, newcomers := newResults(time.Now()), newResults(time.Now())
+	openLoop(ctx, 2*userRate, wakeDuration, func(i int, due time.Time) {
+		res, account := known, i/2%warmUpLogins
 		if i%2 == 1 {
-			tally, who = newcomers, warmingLogins+i/2
+			res, account = newcomers, warmUpLogins+i/2
 		}
-		e := loginOnce(ctx, t, c, who, client.Login)
-		tally.Add(due, e.answered.Sub(due), e.answer, e.err)
+		l := loginOnce(ctx, t, d, account, client.Login)
+		res.add(due, l.answered.Sub(due), l.answer, l.err)
 	})
-	for _, p := range []struct {
+	for _, u := range []struct {
 		name string
-		*Tally
+		*results
 	}{{"known", known}, {"newcomers", newcomers}} {
-		s.Figure(p.name+", accepted", "%", Higher, p.Share())
-		s.Figure(p.name+", 99 %", "ms", Lower, p.Millis(99))
-		s.Latency("login past attackers, "+p.name, p.Tally)
-		if what := p.Failures(); what != "" {
-			s.Problem("of %d logins of the %s past the attackers: %s", p.All(), p.name, what)
+		s.figure(u.name+", accepted", "%", higher, u.acceptedShare())
+		s.figure(u.name+", 99 %", "ms", lower, u.millis(99))
+		s.latency("login past attackers, "+u.name, u.results)
+		if what := u.failures(); what != "" {
+			s.problem("of %d logins of the %s past the attackers: %s", u.all(), u.name, what)
 		}
 	}
 	return ctx.Err()
 }
 
-// release lets all attackers go.
-func (k *stuck) release() {
-	for _, s := range k.sessions {
+// close closes all sessions.
+func (w *waitingAttackers) close() {
+	for _, s := range w.sessions {
 		if s != nil {
-			s.Conn.Close() // Close is for its own goroutine, once the guess has failed
+			s.Conn.Close() // s itself belongs to its goroutine until that has ended
 		}
 	}
-	k.wg.Wait()
-	for _, s := range k.sessions {
+	w.wg.Wait()
+	for _, s := range w.sessions {
 		if s != nil {
 			s.Close()
 		}

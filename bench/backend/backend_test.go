@@ -30,28 +30,28 @@ func open(t *testing.T) (*Server, *tls.Config) {
 	return s, cert.Client()
 }
 
-// talk sends lines to addr as they stand, and returns all it says until it
-// closes the connection.
-func talk(t *testing.T, addr string, config *tls.Config, lines ...string) string {
+// exchange sends lines to addr and returns all answers until the server closes
+// the connection.
+func exchange(t *testing.T, addr string, config *tls.Config, lines ...string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if config != nil {
 		c = tls.Client(c, config)
 	}
 	io.WriteString(c, strings.Join(lines, "\r\n")+"\r\n")
-	said, err := io.ReadAll(c)
+	answers, err := io.ReadAll(c)
 	if err != nil {
-		t.Fatalf("%v after %q", err, said)
+		t.Fatalf("%v after %q", err, answers)
 	}
-	return string(said)
+	return string(answers)
 }
 
-// What nginx, Dovecot, HAProxy and postern may send to log in.
+// All ways in which nginx, Dovecot, HAProxy and postern log in.
 func TestLogins(t *testing.T) {
 	s, client := open(t)
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
@@ -59,7 +59,7 @@ func TestLogins(t *testing.T) {
 		addr  string
 		tls   bool
 		lines []string
-		want  string // in what it says
+		want  string // contained in the answers
 	}{
 		{s.Addrs.IMAP, false, []string{`a LOGIN x secret-of-x`, "b LOGOUT"}, "a OK [CAPABILITY"},
 		{s.Addrs.IMAPS, true, []string{`a LOGIN "x\"y" "secret-of-x\"y"`, "b LOGOUT"}, "a OK [CAPABILITY"},
@@ -67,6 +67,10 @@ func TestLogins(t *testing.T) {
 		{s.Addrs.IMAP, false, []string{"a LOGIN {3}", `x y {13+}`, "secret-of-x y", "b LOGOUT"}, "a OK [CAPABILITY"},
 		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE PLAIN AHgAc2VjcmV0LW9mLXg=", "b LOGOUT"}, "a OK [CAPABILITY"},
 		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE PLAIN", "AHgAc2VjcmV0LW9mLXg=", "b LOGOUT"}, "a OK [CAPABILITY"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE PLAIN AHgA", "b LOGOUT"}, "a NO [AUTHENTICATIONFAILED]"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE PLAIN eHg=", "b LOGOUT"}, "a BAD Invalid response"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE PLAIN", "?", "b LOGOUT"}, "a BAD Invalid response"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE LOGIN", "b LOGOUT"}, "a NO Unsupported"},
 		{s.Addrs.ProxiedIMAP, false, []string{"PROXY TCP4 1.2.3.4 5.6.7.8 9 10", `a LOGIN x secret-of-x`, "b LOGOUT"}, "a OK [CAPABILITY"},
 		{s.Addrs.ProxiedIMAP, false, []string{v2 + `a LOGIN x secret-of-x`, "b LOGOUT"}, "a OK [CAPABILITY"},
 		{s.Addrs.POP3, false, []string{"USER x", "PASS secret-of-x", "QUIT"}, "+OK Logged in."},
@@ -79,30 +83,30 @@ func TestLogins(t *testing.T) {
 		if !test.tls {
 			config = nil
 		}
-		if said := talk(t, test.addr, config, test.lines...); !strings.Contains(said, test.want) {
-			t.Errorf("%q: no %q in %q", test.lines, test.want, said)
+		if got := exchange(t, test.addr, config, test.lines...); !strings.Contains(got, test.want) {
+			t.Errorf("%q: no %q in %q", test.lines, test.want, got)
 		}
 	}
 	counts, err := Control{s.Addrs.Control}.Counts(t.Context())
-	if err != nil || counts.Accepted != 11 || counts.Denied != 2 {
+	if err != nil || counts.Accepted != 11 || counts.Denied != 3 {
 		t.Errorf("counts: %+v, %v", counts, err)
 	}
 }
 
-func TestMail(t *testing.T) {
+func TestMessages(t *testing.T) {
 	s, _ := open(t)
-	said := talk(t, s.Addrs.IMAP, nil, "a SELECT 100000", "b FETCH 1 BODY.PEEK[]", "c APPEND INBOX {5+}", "hello", "d NOOP", "e LOGOUT")
-	if len(said) < 100000 || !strings.Contains(said, "(BODY[] {100000}") || !strings.Contains(said, "c OK") || !strings.Contains(said, "d OK") {
-		t.Errorf("it says %d octets: %.200q", len(said), said)
+	got := exchange(t, s.Addrs.IMAP, nil, "a SELECT 100000", "b FETCH 1 BODY.PEEK[]", "c APPEND INBOX {5+}", "hello", "d NOOP", "e LOGOUT")
+	if len(got) < 100000 || !strings.Contains(got, "(BODY[] {100000}") || !strings.Contains(got, "c OK") || !strings.Contains(got, "d OK") {
+		t.Errorf("got %d octets: %.200q", len(got), got)
 	}
-	if said := talk(t, s.Addrs.POP3, nil, "STAT", "RETR 1", "CAPA", "QUIT"); !strings.Contains(said, "+OK 1 4096") || !strings.Contains(said, "STLS") {
-		t.Errorf("it says %.200q", said)
+	if got := exchange(t, s.Addrs.POP3, nil, "STAT", "RETR 1", "CAPA", "QUIT"); !strings.Contains(got, "+OK 1 4096") || !strings.Contains(got, "STLS") {
+		t.Errorf("got %.200q", got)
 	}
 }
 
-// Those who idle are told what time it is, each in turn, until they have heard
-// enough or it is over.
-func TestIdle(t *testing.T) {
+// Clients in IDLE get notifications in rotation, until they end IDLE or the rate
+// is 0.
+func TestNotifications(t *testing.T) {
 	s, _ := open(t)
 	control := Control{s.Addrs.Control}
 	var idle []*bufio.Reader
@@ -113,62 +117,63 @@ func TestIdle(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		io.WriteString(c, "a IDLE\r\n")
 		r := bufio.NewReader(c)
-		hear(t, r, "* OK [")
-		hear(t, r, "+ idling")
+		wantLine(t, r, "* OK [")
+		wantLine(t, r, "+ idling")
 		idle, conns = append(idle, r), append(conns, c)
 	}
-	if rung, err := control.Ring(t.Context(), 1000); err != nil || rung != 0 {
-		t.Errorf("rung %d times before, %v", rung, err)
+	if sent, err := control.Notify(t.Context(), 1000); err != nil || sent != 0 {
+		t.Errorf("got %d lines sent before, %v", sent, err)
 	}
 	for range 3 {
 		for _, r := range idle {
-			hear(t, r, "* OK 1")
+			wantLine(t, r, "* OK 1")
 		}
 	}
-	rung, err := control.Ring(t.Context(), 0)
-	if again, _ := control.Ring(t.Context(), 0); err != nil || rung < 6 || again != rung {
-		t.Errorf("rung %d times, then %d, %v", rung, again, err)
+	sent, err := control.Notify(t.Context(), 0)
+	if again, _ := control.Notify(t.Context(), 0); err != nil || sent < 6 || again != sent {
+		t.Errorf("got %d lines sent, then %d, %v", sent, again, err)
 	}
-	heard := int64(6)
-	for i, word := range []string{"done", "enough"} {
-		io.WriteString(conns[i], word+"\r\nb LOGOUT\r\n")
+	received := int64(6)
+	for i, answer := range []string{"done", "enough"} {
+		io.WriteString(conns[i], answer+"\r\nb LOGOUT\r\n")
 		rest, err := io.ReadAll(idle[i])
 		if err != nil || !strings.Contains(string(rest), []string{"a OK", "a BAD"}[i]) {
-			t.Errorf("after %s it says %q, %v", word, rest, err)
+			t.Errorf("after %s: got %q, %v", answer, rest, err)
 		}
-		heard += int64(strings.Count(string(rest), "is the time"))
+		received += int64(strings.Count(string(rest), "is the time"))
 	}
-	if heard != rung {
-		t.Errorf("%d lines came of %d", heard, rung)
+	if received != sent {
+		t.Errorf("got %d lines, want %d", received, sent)
 	}
-	s.bell.once() // nobody is left
-	if err := control.ask(t.Context(), "POST", "/ring?rate=x", nil); err == nil {
-		t.Error("it rings at the rate x")
+	s.notifier.notifyNext() // without clients
+	if err := control.ask(t.Context(), "POST", "/notify?rate=x", nil); err == nil {
+		t.Error("the rate x is accepted")
 	}
 }
 
-// hear reads a line that begins with what is wanted.
-func hear(t *testing.T, r *bufio.Reader, want string) {
+// wantLine reads a line and checks its prefix.
+func wantLine(t *testing.T, r *bufio.Reader, want string) {
 	t.Helper()
 	l, err := r.ReadString('\n')
 	if err != nil || !strings.HasPrefix(l, want) {
-		t.Fatalf("it says %q, %v; %q is wanted", l, err, want)
+		t.Fatalf("got line %q, %v, want prefix %q", l, err, want)
 	}
 }
 
-// Passwords are checked at their pace, in turn, and no more wait than may.
-func TestDeskKeepsItsPace(t *testing.T) {
+// Passwords are checked in order, at the rate of the limit, and the queue is
+// bounded.
+func TestAuthQueueKeepsRateAndOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d desk
-		d.limit(10, 50*time.Millisecond, 5)
+		var q authQueue
+		q.setLimit(10, 50*time.Millisecond, 5)
 		begun := time.Now()
 		done := make(chan string, 10)
 		for range 10 {
 			go func() {
-				v := d.check(context.Background(), "x", Secret("x"))
+				v := q.check(context.Background(), "x", Secret("x"))
 				done <- fmt.Sprint(v, time.Since(begun).Milliseconds())
 			}()
 			synctest.Wait() // one after the other
@@ -177,13 +182,13 @@ func TestDeskKeepsItsPace(t *testing.T) {
 		for range 10 {
 			got = append(got, <-done)
 		}
-		// Five may wait, and one is being checked; four are turned away.
+		// Five wait, one is checked at once, four find the queue full.
 		want := "2 0,2 0,2 0,2 0,0 50,0 150,0 250,0 350,0 450,0 550"
 		if s := strings.Join(got, ","); s != want {
 			t.Errorf("got  %s\nwant %s", s, want)
 		}
-		if d.accepted.Load() != 6 || d.turnedAway.Load() != 4 {
-			t.Errorf("%d accepted, %d turned away", d.accepted.Load(), d.turnedAway.Load())
+		if q.accepted.Load() != 6 || q.denied.Load() != 0 {
+			t.Errorf("got %d accepted, %d denied, want 6 and 0", q.accepted.Load(), q.denied.Load())
 		}
 	})
 }
@@ -195,9 +200,9 @@ func TestLimitByControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Limit(t.Context(), -1, 0, 0); err == nil {
-		t.Error("a negative rate is taken")
+		t.Error("a negative rate is accepted")
 	}
-	// With an hour per check nobody is answered; Close ends that.
+	// A check lasts an hour. Close ends it.
 	conn, err := net.Dial("tcp", s.Addrs.IMAP)
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +215,6 @@ func TestLimitByControl(t *testing.T) {
 	}
 	s.Close()
 	if line, _ := r.ReadString('\n'); strings.HasPrefix(line, "a OK") {
-		t.Errorf("answered at once: %q", line)
+		t.Errorf("got %q, want no answer", line)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -14,48 +15,48 @@ import (
 	"time"
 )
 
-// lifetime bounds every connection, lest a forgotten one stays for good.
-const lifetime = time.Hour
+// maxConnAge limits every connection, in case a client never closes it.
+const maxConnAge = time.Hour
 
-// readers lends buffers to connections.
+// readers is a pool of buffers for connections.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
-// blocks lends room for the contents of messages.
+// blocks is a pool of buffers for the contents of messages.
 var blocks = sync.Pool{New: func() any { b := bytes.Repeat(line, blockSize/len(line)); return &b }}
 
 const blockSize = 64 << 10
 
-// line is what every message consists of.
-var line = []byte("The postern is the small gate; knock, and say who you are, 1234\r\n\r\n")[:64]
+// line is repeated in every message.
+var line = []byte("This line of sixty-four octets is repeated in every message...\r\n")
 
-// conn is one client of the server.
+// conn is one connection of a client.
 type conn struct {
 	net.Conn
 	server *Server
 	r      *bufio.Reader
-	out    []byte // kept for the next answer
+	out    []byte // buffer of writeLine
 	secure bool
 	size   int64 // of the message in the mailbox
 }
 
-// use goes on with raw, whose octets are read from the start.
-func (c *conn) use(raw net.Conn) {
+// setConn makes c read and write on raw.
+func (c *conn) setConn(raw net.Conn) {
 	old := c.r
 	c.Conn, c.r = raw, readers.Get().(*bufio.Reader)
 	c.r.Reset(raw)
-	_ = raw.SetDeadline(time.Now().Add(lifetime))
+	_ = raw.SetDeadline(time.Now().Add(maxConnAge))
 	if _, layered := raw.(*tls.Conn); !layered && old != nil {
-		readers.Put(old) // TLS goes on reading from it
+		readers.Put(old) // a TLS connection reads from it
 	}
 }
 
-// release gives the buffer back.
+// release returns the buffer to its pool.
 func (c *conn) release() {
 	c.r.Reset(nil)
 	readers.Put(c.r)
 }
 
-// buffered is a connection some of whose octets have been read ahead.
+// buffered is a connection that reads through a buffer.
 type buffered struct {
 	net.Conn
 	r *bufio.Reader
@@ -63,7 +64,7 @@ type buffered struct {
 
 func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
-// skipHeader reads a PROXY header and ignores what it says.
+// skipHeader reads a PROXY header of version 1 or 2 and ignores its content.
 func (c *conn) skipHeader() error {
 	first, err := c.r.Peek(1)
 	if err != nil {
@@ -84,8 +85,8 @@ func (c *conn) skipHeader() error {
 	return errors.New("no PROXY header")
 }
 
-// hear returns the next line without its end. It is valid until the next read.
-func (c *conn) hear() ([]byte, error) {
+// readLine returns the next line without its end, valid until the next read.
+func (c *conn) readLine() ([]byte, error) {
 	l, err := c.r.ReadSlice('\n')
 	if err != nil {
 		return nil, err
@@ -93,8 +94,8 @@ func (c *conn) hear() ([]byte, error) {
 	return bytes.TrimRight(l, "\r\n"), nil
 }
 
-// say sends the parts as one line.
-func (c *conn) say(parts ...string) error {
+// writeLine sends the parts as one line.
+func (c *conn) writeLine(parts ...string) error {
 	c.out = c.out[:0]
 	for _, p := range parts {
 		c.out = append(c.out, p...)
@@ -104,19 +105,19 @@ func (c *conn) say(parts ...string) error {
 	return err
 }
 
-// startTLS shakes hands; from then on everything is inside TLS.
+// startTLS does the TLS handshake of STARTTLS or STLS.
 func (c *conn) startTLS() error {
 	t := tls.Server(buffered{c.Conn, c.r}, c.server.tls)
 	if err := t.Handshake(); err != nil {
 		return err
 	}
-	c.use(t)
+	c.setConn(t)
 	c.secure = true
 	return nil
 }
 
-// send writes n octets of message text.
-func (c *conn) send(n int64) error {
+// sendMessage writes n octets of message text.
+func (c *conn) sendMessage(n int64) error {
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
 	for n > 0 {
@@ -129,8 +130,8 @@ func (c *conn) send(n int64) error {
 	return nil
 }
 
-// swallow reads n octets and forgets them.
-func (c *conn) swallow(n int64) error {
+// discard reads n octets and drops them.
+func (c *conn) discard(n int64) error {
 	block := make([]byte, min(n, blockSize))
 	for n > 0 {
 		got, err := c.r.Read(block[:min(n, int64(len(block)))])
@@ -142,8 +143,8 @@ func (c *conn) swallow(n int64) error {
 	return nil
 }
 
-// literal reads the size a line announces at its end, as {12} or {12+}, and
-// whether the client waits to be told to go on.
+// literal parses the size of a literal at the end of a line, {12} or {12+}, and
+// whether the client waits for a continuation request.
 func literal(l []byte) (size int64, waits, found bool) {
 	open := bytes.LastIndexByte(l, '{')
 	if open < 0 || l[len(l)-1] != '}' {
@@ -154,50 +155,52 @@ func literal(l []byte) (size int64, waits, found bool) {
 	return size, !plus, err == nil && size >= 0
 }
 
-// What authenticate finds wrong with the client; any other error is the
-// connection's.
+// The client's errors that authenticate returns; any other error is one of the
+// connection.
 var (
 	errMechanism = errors.New("mechanism is not PLAIN")
-	errResponse  = errors.New("response is not one of PLAIN")
+	errResponse  = errors.New("invalid response of PLAIN")
 )
 
-// authenticate takes the arguments of AUTHENTICATE or AUTH: PLAIN, and the
-// response unless that is still to come.
+// authenticate does SASL PLAIN (RFC 4616) with the arguments of AUTHENTICATE or
+// AUTH, which may contain an initial response. It ignores the authorization
+// identity.
 func (c *conn) authenticate(args []byte) (account, secret string, err error) {
-	mechanism, response, initial := bytes.Cut(args, []byte(" "))
+	mechanism, line, initial := bytes.Cut(args, []byte(" "))
 	if !bytes.EqualFold(mechanism, []byte("PLAIN")) {
 		return "", "", errMechanism
 	}
+	response := line
 	if !initial {
-		if err := c.say("+ "); err != nil {
+		if err := c.writeLine("+ "); err != nil {
 			return "", "", err
 		}
-		if response, err = c.hear(); err != nil {
+		if response, err = c.readLine(); err != nil {
 			return "", "", err
 		}
 	}
-	account, secret, ok := plain(response)
-	if !ok {
+	raw, err := decode(response)
+	parts := bytes.Split(raw, []byte{0})
+	if err != nil || len(parts) != 3 {
 		return "", "", errResponse
 	}
-	return account, secret, nil
+	return string(parts[1]), string(parts[2]), nil
 }
 
-// plain takes a SASL PLAIN response apart.
-func plain(encoded []byte) (account, secret string, ok bool) {
+// decode decodes base64.
+func decode(encoded []byte) ([]byte, error) {
 	raw := make([]byte, base64.StdEncoding.DecodedLen(len(encoded)))
 	n, err := base64.StdEncoding.Decode(raw, encoded)
-	parts := bytes.Split(raw[:n], []byte{0})
-	if err != nil || len(parts) != 3 {
-		return "", "", false
-	}
-	return string(parts[1]), string(parts[2]), true
+	return raw[:n], err
 }
 
-// exactly reads n octets.
-func (c *conn) exactly(n int64) ([]byte, error) {
-	if n > 8192 {
-		return nil, errors.New("too long a literal")
+// maxLiteral is the longest literal in a login, in octets.
+const maxLiteral = 8192
+
+// readLiteral reads a literal of n octets.
+func (c *conn) readLiteral(n int64) ([]byte, error) {
+	if n > maxLiteral {
+		return nil, fmt.Errorf("literal: got %d octets, want at most %d", n, maxLiteral)
 	}
 	text := make([]byte, n)
 	_, err := io.ReadFull(c.r, text)

@@ -11,26 +11,24 @@ import (
 	"time"
 )
 
-// Counts says what a [Server] has done since it started.
+// Counts is how many passwords a [Server] has checked since it started.
 type Counts struct {
-	Accepted   int64 `json:"accepted"`    // passwords that were right
-	Denied     int64 `json:"denied"`      // passwords that were wrong
-	TurnedAway int64 `json:"turned_away"` // attempts that found the line full
-	Open       int64 `json:"open"`        // connections open now
+	Accepted int64 `json:"accepted"` // right passwords
+	Denied   int64 `json:"denied"`   // wrong passwords
 }
 
-// control is the HTTP side.
+// control is the HTTP handler of a server.
 func (s *Server) control() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /auth", s.auth)
+	mux.HandleFunc("GET /auth", s.nginxAuth)
 	mux.HandleFunc("GET /counts", s.counts)
 	mux.HandleFunc("POST /limit", s.limit)
-	mux.HandleFunc("POST /ring", s.ring)
+	mux.HandleFunc("POST /notify", s.notify)
 	return mux
 }
 
-// auth answers nginx, which asks for every login where to relay it.
-func (s *Server) auth(w http.ResponseWriter, r *http.Request) {
+// nginxAuth tells nginx for every login to which server to relay it.
+func (s *Server) nginxAuth(w http.ResponseWriter, r *http.Request) {
 	addr := s.Addrs.ProxiedIMAP
 	if r.Header.Get("Auth-Protocol") == "pop3" {
 		addr = s.Addrs.ProxiedPOP3
@@ -43,7 +41,7 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) counts(w http.ResponseWriter, _ *http.Request) {
-	_ = json.NewEncoder(w).Encode(Counts{s.desk.accepted.Load(), s.desk.denied.Load(), s.desk.turnedAway.Load(), s.open.Load()})
+	_ = json.NewEncoder(w).Encode(Counts{s.auth.accepted.Load(), s.auth.denied.Load()})
 }
 
 func (s *Server) limit(w http.ResponseWriter, r *http.Request) {
@@ -51,47 +49,47 @@ func (s *Server) limit(w http.ResponseWriter, r *http.Request) {
 	takes, errTakes := time.ParseDuration(r.FormValue("takes"))
 	queue, errQueue := strconv.Atoi(r.FormValue("queue"))
 	if errRate != nil || errTakes != nil || errQueue != nil || rate < 0 || takes < 0 || queue < 0 {
-		http.Error(w, "rate and queue must be numbers, takes a time", http.StatusBadRequest)
+		http.Error(w, "want rate and queue as numbers, takes as a duration, none of them negative", http.StatusBadRequest)
 		return
 	}
-	s.desk.limit(rate, takes, queue)
+	s.auth.setLimit(rate, takes, queue)
 }
 
-func (s *Server) ring(w http.ResponseWriter, r *http.Request) {
+func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 	rate, err := strconv.ParseFloat(r.FormValue("rate"), 64)
 	if err != nil || rate < 0 {
-		http.Error(w, "rate must be a number", http.StatusBadRequest)
+		http.Error(w, "want rate as a number that is not negative", http.StatusBadRequest)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(s.bell.ring(s.ctx, rate))
+	_ = json.NewEncoder(w).Encode(s.notifier.setRate(s.ctx, rate))
 }
 
-// Control reaches a [Server] in another process.
+// Control controls a [Server] in another process.
 type Control struct{ Addr string }
 
-// Counts asks what the server has done.
+// Counts returns how many passwords the server has checked.
 func (c Control) Counts(ctx context.Context) (n Counts, err error) {
 	err = c.ask(ctx, "GET", "/counts", func(r *http.Response) error { return json.NewDecoder(r.Body).Decode(&n) })
 	return n, err
 }
 
-// Limit sets how many passwords are checked a second, how long each check takes,
-// and how many attempts may wait for one; 0 is any number. The line starts anew.
+// Limit sets how many password checks start a second, how long each takes, and
+// how many may wait; 0 is no limit. The queue starts empty.
 func (c Control) Limit(ctx context.Context, rate float64, takes time.Duration, queue int) error {
 	values := url.Values{"rate": {fmt.Sprint(rate)}, "takes": {takes.String()}, "queue": {fmt.Sprint(queue)}}
 	return c.ask(ctx, "POST", "/limit?"+values.Encode(), func(*http.Response) error { return nil })
 }
 
-// Ring lets the server say so many lines a second on the connections that idle,
-// each in turn, or none any more, and returns how many it has said so far.
-func (c Control) Ring(ctx context.Context, rate float64) (rung int64, err error) {
-	err = c.ask(ctx, "POST", "/ring?"+url.Values{"rate": {fmt.Sprint(rate)}}.Encode(), func(r *http.Response) error {
-		return json.NewDecoder(r.Body).Decode(&rung)
+// Notify makes the server send that many lines a second to the clients in IDLE,
+// to one after the other, or none for 0. It returns how many it has sent so far.
+func (c Control) Notify(ctx context.Context, rate float64) (sent int64, err error) {
+	err = c.ask(ctx, "POST", "/notify?"+url.Values{"rate": {fmt.Sprint(rate)}}.Encode(), func(r *http.Response) error {
+		return json.NewDecoder(r.Body).Decode(&sent)
 	})
-	return rung, err
+	return sent, err
 }
 
-// ask makes one request.
+// ask makes one request; read gets its response.
 func (c Control) ask(ctx context.Context, method, path string, read func(*http.Response) error) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.Addr+path, nil)
 	if err != nil {
@@ -103,7 +101,7 @@ func (c Control) ask(ctx context.Context, method, path string, read func(*http.R
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("stand-in mail server: %s says %s", path, resp.Status)
+		return fmt.Errorf("stand-in mail server: %s: got status %s, want 200", path, resp.Status)
 	}
 	return read(resp)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// capabilities is what the IMAP side can do.
+// capabilities returns the CAPABILITY response.
 func (c *conn) capabilities() string {
 	if c.secure {
 		return "CAPABILITY IMAP4rev1 SASL-IR LITERAL+ AUTH=PLAIN"
@@ -15,42 +15,42 @@ func (c *conn) capabilities() string {
 	return "CAPABILITY IMAP4rev1 SASL-IR LITERAL+ STARTTLS AUTH=PLAIN"
 }
 
-// imap speaks IMAP until the client leaves.
+// imap serves IMAP until the client logs out or the connection ends.
 func (c *conn) imap() {
 	c.size = 4096
-	err := c.say("* OK [", c.capabilities(), "] ready.")
+	err := c.writeLine("* OK [", c.capabilities(), "] ready.")
 	for err == nil {
 		var l []byte
-		if l, err = c.hear(); err != nil {
+		if l, err = c.readLine(); err != nil {
 			return
 		}
 		tag, rest, _ := bytes.Cut(l, []byte(" "))
 		verb, args, _ := bytes.Cut(rest, []byte(" "))
-		var left bool
-		if left, err = c.command(string(tag), strings.ToUpper(string(verb)), args); left {
+		var logout bool
+		if logout, err = c.command(string(tag), strings.ToUpper(string(verb)), args); logout {
 			return
 		}
 	}
 }
 
-// command does what the client asks and reports whether it has left.
-func (c *conn) command(tag, verb string, args []byte) (left bool, err error) {
+// command executes a command and reports whether it was LOGOUT.
+func (c *conn) command(tag, verb string, args []byte) (logout bool, err error) {
 	switch verb {
 	case "LOGIN":
 		return false, c.imapLogin(tag, args)
 	case "AUTHENTICATE":
 		return false, c.imapAuthenticate(tag, args)
 	case "LOGOUT":
-		return true, c.say("* BYE Logging out\r\n", tag, " OK Logout completed.")
+		return true, c.writeLine("* BYE Logging out\r\n", tag, " OK Logout completed.")
 	case "STARTTLS":
-		if err := c.say(tag, " OK Begin TLS negotiation now."); err != nil {
+		if err := c.writeLine(tag, " OK Begin TLS negotiation now."); err != nil {
 			return false, err
 		}
 		return false, c.startTLS()
 	case "CAPABILITY":
-		return false, c.say("* ", c.capabilities(), "\r\n", tag, " OK Capability completed.")
+		return false, c.writeLine("* ", c.capabilities(), "\r\n", tag, " OK Capability completed.")
 	case "NOOP":
-		return false, c.say(tag, " OK NOOP completed.")
+		return false, c.writeLine(tag, " OK NOOP completed.")
 	case "IDLE":
 		return false, c.idle(tag)
 	case "SELECT", "EXAMINE":
@@ -60,37 +60,37 @@ func (c *conn) command(tag, verb string, args []byte) (left bool, err error) {
 	case "APPEND":
 		return false, c.imapAppend(tag, args)
 	}
-	return false, c.say(tag, " BAD Unknown command.")
+	return false, c.writeLine(tag, " BAD Unknown command.")
 }
 
 // imapLogin reads name and password, each an atom, a quoted string or a literal.
 func (c *conn) imapLogin(tag string, args []byte) error {
-	var words [2]string
-	for i := range words {
+	var arguments [2]string
+	for i := range arguments {
 		if size, waits, is := literal(args); is && args[0] == '{' {
 			if waits {
-				if err := c.say("+ OK"); err != nil {
+				if err := c.writeLine("+ OK"); err != nil {
 					return err
 				}
 			}
-			text, err := c.exactly(size)
+			text, err := c.readLiteral(size)
 			if err != nil {
 				return err
 			}
-			words[i] = string(text)
-			if args, err = c.hear(); err != nil {
+			arguments[i] = string(text)
+			if args, err = c.readLine(); err != nil {
 				return err
 			}
 			args = bytes.TrimPrefix(args, []byte(" "))
 			continue
 		}
-		words[i], args = word(args)
+		arguments[i], args = nextString(args)
 	}
-	return c.admit(tag, words[0], words[1])
+	return c.answerIMAPLogin(tag, arguments[0], arguments[1])
 }
 
-// word cuts an atom or a quoted string off args.
-func word(args []byte) (string, []byte) {
+// nextString cuts an atom or a quoted string off args.
+func nextString(args []byte) (string, []byte) {
 	if len(args) == 0 || args[0] != '"' {
 		w, rest, _ := bytes.Cut(args, []byte(" "))
 		return string(w), rest
@@ -110,67 +110,68 @@ func word(args []byte) (string, []byte) {
 	return string(text), nil
 }
 
-// imapAuthenticate takes SASL PLAIN, with or without an initial response.
+// imapAuthenticate is AUTHENTICATE with SASL PLAIN.
 func (c *conn) imapAuthenticate(tag string, args []byte) error {
 	account, secret, err := c.authenticate(args)
 	switch {
 	case errors.Is(err, errMechanism):
-		return c.say(tag, " NO Unsupported authentication mechanism.")
+		return c.writeLine(tag, " NO Unsupported authentication mechanism.")
 	case errors.Is(err, errResponse):
-		return c.say(tag, " BAD Invalid response.")
+		return c.writeLine(tag, " BAD Invalid response.")
 	case err != nil:
 		return err
 	}
-	return c.admit(tag, account, secret)
+	return c.answerIMAPLogin(tag, account, secret)
 }
 
-// admit asks the desk and passes its verdict on.
-func (c *conn) admit(tag, account, secret string) error {
-	switch c.server.desk.check(c.server.ctx, account, secret) {
+// answerIMAPLogin checks the password and sends the result.
+func (c *conn) answerIMAPLogin(tag, account, secret string) error {
+	switch c.server.auth.check(c.server.ctx, account, secret) {
 	case accepted:
-		return c.say(tag, " OK [CAPABILITY IMAP4rev1 LITERAL+ IDLE UIDPLUS] Logged in")
+		return c.writeLine(tag, " OK [CAPABILITY IMAP4rev1 LITERAL+ IDLE UIDPLUS] Logged in")
 	case denied:
-		return c.say(tag, " NO [AUTHENTICATIONFAILED] Authentication failed.")
+		return c.writeLine(tag, " NO [AUTHENTICATIONFAILED] Authentication failed.")
 	}
-	return c.say(tag, " NO [UNAVAILABLE] Temporary authentication failure.")
+	return c.writeLine(tag, " NO [UNAVAILABLE] Temporary authentication failure.")
 }
 
-// selectBox opens a mailbox; one named by a number holds a message of that size.
+// selectBox opens a mailbox. If its name is a number, it contains a message of
+// that size.
 func (c *conn) selectBox(tag string, args []byte) error {
-	name, _ := word(args)
+	name, _ := nextString(args)
 	if size, err := strconv.ParseInt(name, 10, 64); err == nil && size >= 0 {
 		c.size = size
 	}
-	return c.say("* FLAGS (\\Seen)\r\n* 1 EXISTS\r\n* OK [UIDVALIDITY 1] UIDs valid\r\n", tag, " OK [READ-ONLY] Select completed.")
+	return c.writeLine("* FLAGS (\\Seen)\r\n* 1 EXISTS\r\n* OK [UIDVALIDITY 1] UIDs valid\r\n", tag, " OK [READ-ONLY] Select completed.")
 }
 
-// fetch sends the message, whatever was asked of it.
+// fetch sends the message, whatever data items the client requested.
 func (c *conn) fetch(tag string) error {
-	if err := c.say("* 1 FETCH (BODY[] {", strconv.FormatInt(c.size, 10), "}"); err != nil {
+	if err := c.writeLine("* 1 FETCH (BODY[] {", strconv.FormatInt(c.size, 10), "}"); err != nil {
 		return err
 	}
-	if err := c.send(c.size); err != nil {
+	if err := c.sendMessage(c.size); err != nil {
 		return err
 	}
-	return c.say(")\r\n", tag, " OK Fetch completed.")
+	return c.writeLine(")\r\n", tag, " OK Fetch completed.")
 }
 
-// imapAppend takes a message.
+// imapAppend receives a message and drops it.
 func (c *conn) imapAppend(tag string, args []byte) error {
 	size, waits, found := literal(args)
 	if !found {
-		return c.say(tag, " BAD Missing message.")
+		return c.writeLine(tag, " BAD Missing message.")
 	}
 	if waits {
-		if err := c.say("+ OK"); err != nil {
+		if err := c.writeLine("+ OK"); err != nil {
 			return err
 		}
 	}
-	if err := c.swallow(size); err != nil {
+	if err := c.discard(size); err != nil {
 		return err
 	}
-	if _, err := c.hear(); err != nil { // the end of the command
+	if _, err := c.readLine(); err != nil { // the end of the command
 		return err
 	}
-	return c.say(tag, " OK Append completed.")
+	return c.writeLine(tag, " OK Append completed.")
 }

@@ -7,47 +7,47 @@ import (
 	"strings"
 )
 
-// pop3 speaks POP3 until the client leaves.
+// pop3 serves POP3 until the client quits or the connection ends.
 func (c *conn) pop3() {
 	c.size = 4096
 	account := ""
-	err := c.say("+OK ready.")
+	err := c.writeLine("+OK ready.")
 	for err == nil {
 		var l []byte
-		if l, err = c.hear(); err != nil {
+		if l, err = c.readLine(); err != nil {
 			return
 		}
 		verb, args, _ := bytes.Cut(l, []byte(" "))
 		switch strings.ToUpper(string(verb)) {
 		case "QUIT":
-			_ = c.say("+OK Logging out.")
+			_ = c.writeLine("+OK Logging out.")
 			return
 		case "CAPA":
-			err = c.say("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\n", stls(c.secure), "USER\r\nSASL PLAIN\r\n.")
+			err = c.writeLine("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\n", stls(c.secure), "USER\r\nSASL PLAIN\r\n.")
 		case "STLS":
-			if err = c.say("+OK Begin TLS negotiation now."); err == nil {
+			if err = c.writeLine("+OK Begin TLS negotiation now."); err == nil {
 				err = c.startTLS()
 			}
 		case "USER":
 			account = string(args)
-			err = c.say("+OK")
+			err = c.writeLine("+OK")
 		case "PASS":
-			err = c.pop3Admit(account, string(args))
+			err = c.answerPOP3Login(account, string(args))
 		case "AUTH":
 			err = c.pop3Auth(args)
 		case "NOOP":
-			err = c.say("+OK")
+			err = c.writeLine("+OK")
 		case "STAT":
-			err = c.say("+OK 1 ", strconv.FormatInt(c.size, 10))
+			err = c.writeLine("+OK 1 ", strconv.FormatInt(c.size, 10))
 		case "RETR":
 			err = c.retrieve()
 		default:
-			err = c.say("-ERR Unknown command.")
+			err = c.writeLine("-ERR Unknown command.")
 		}
 	}
 }
 
-// stls is the capability, as long as it makes sense.
+// stls is the STLS capability, which ends with TLS.
 func stls(secure bool) string {
 	if secure {
 		return ""
@@ -55,38 +55,38 @@ func stls(secure bool) string {
 	return "STLS\r\n"
 }
 
-// pop3Auth takes SASL PLAIN, with or without an initial response.
+// pop3Auth is AUTH with SASL PLAIN.
 func (c *conn) pop3Auth(args []byte) error {
 	account, secret, err := c.authenticate(args)
 	switch {
 	case errors.Is(err, errMechanism):
-		return c.say("-ERR Unsupported authentication mechanism.")
+		return c.writeLine("-ERR Unsupported authentication mechanism.")
 	case errors.Is(err, errResponse):
-		return c.say("-ERR Invalid response.")
+		return c.writeLine("-ERR Invalid response.")
 	case err != nil:
 		return err
 	}
-	return c.pop3Admit(account, secret)
+	return c.answerPOP3Login(account, secret)
 }
 
-// pop3Admit asks the desk and passes its verdict on.
-func (c *conn) pop3Admit(account, secret string) error {
-	switch c.server.desk.check(c.server.ctx, account, secret) {
+// answerPOP3Login checks the password and sends the result.
+func (c *conn) answerPOP3Login(account, secret string) error {
+	switch c.server.auth.check(c.server.ctx, account, secret) {
 	case accepted:
-		return c.say("+OK Logged in.")
+		return c.writeLine("+OK Logged in.")
 	case denied:
-		return c.say("-ERR [AUTH] Authentication failed.")
+		return c.writeLine("-ERR [AUTH] Authentication failed.")
 	}
-	return c.say("-ERR [SYS/TEMP] Temporary authentication failure.")
+	return c.writeLine("-ERR [SYS/TEMP] Temporary authentication failure.")
 }
 
 // retrieve sends the message.
 func (c *conn) retrieve() error {
-	if err := c.say("+OK ", strconv.FormatInt(c.size, 10), " octets"); err != nil {
+	if err := c.writeLine("+OK ", strconv.FormatInt(c.size, 10), " octets"); err != nil {
 		return err
 	}
-	if err := c.send(c.size); err != nil {
+	if err := c.sendMessage(c.size); err != nil {
 		return err
 	}
-	return c.say("\r\n.")
+	return c.writeLine("\r\n.")
 }

@@ -1,3 +1,13 @@
+// Package backend is the stand-in mail server behind all targets of the bench.
+// It is built for speed, has every account there could be, and checks at most
+// as many passwords a second as [Control.Limit] sets.
+//
+// The right password of an account is what [Secret] returns. A mailbox whose
+// name is a number contains one message of that many octets: SELECT 262144, then
+// FETCH 1 BODY.PEEK[]. It drops appended messages.
+//
+// It runs in a process of its own, so that its CPU time counts neither for the
+// clients nor for the target. [Control] controls it through HTTP.
 package backend
 
 import (
@@ -8,11 +18,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 )
 
-// Addrs is where a [Server] listens, host:port each. The Proxied ports demand a
-// PROXY header, of version 1 or 2, before anything else.
+// Addrs is where a [Server] listens, host:port each. The Proxied ports require a
+// PROXY header of version 1 or 2.
 type Addrs struct {
 	IMAP, IMAPS, POP3, POP3S                             string
 	ProxiedIMAP, ProxiedIMAPS, ProxiedPOP3, ProxiedPOP3S string
@@ -23,9 +32,8 @@ type Addrs struct {
 type Server struct {
 	Addrs Addrs
 
-	desk      desk
-	bell      bell
-	open      atomic.Int64
+	auth      authQueue
+	notifier  notifier
 	tls       *tls.Config
 	listeners []net.Listener
 	http      *http.Server
@@ -37,38 +45,38 @@ type Server struct {
 	conns  map[net.Conn]struct{} // nil once closed
 }
 
-// door is one listener's kind.
-type door struct {
-	speak  func(*conn)
-	tls    bool // from the first octet
-	header bool // a PROXY header comes before anything else
+// listenerKind is what a listener serves.
+type listenerKind struct {
+	protocol    func(*conn)
+	tls         bool // implicit
+	proxyHeader bool // required
 }
 
-// Serve opens all listeners on loopback, on ports the system chooses, and
-// serves until Close. config is shown by the TLS ports and after STARTTLS.
+// Serve opens all listeners on loopback, on ports that the system chooses, and
+// serves until Close. config is for implicit TLS and STARTTLS.
 func Serve(config *tls.Config) (*Server, error) {
 	s := &Server{tls: config, conns: map[net.Conn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	a := &s.Addrs
 	for _, l := range []struct {
 		addr *string
-		door door
+		kind listenerKind
 	}{
-		{&a.IMAP, door{speak: (*conn).imap}},
-		{&a.IMAPS, door{speak: (*conn).imap, tls: true}},
-		{&a.POP3, door{speak: (*conn).pop3}},
-		{&a.POP3S, door{speak: (*conn).pop3, tls: true}},
-		{&a.ProxiedIMAP, door{speak: (*conn).imap, header: true}},
-		{&a.ProxiedIMAPS, door{speak: (*conn).imap, header: true, tls: true}},
-		{&a.ProxiedPOP3, door{speak: (*conn).pop3, header: true}},
-		{&a.ProxiedPOP3S, door{speak: (*conn).pop3, header: true, tls: true}},
+		{&a.IMAP, listenerKind{protocol: (*conn).imap}},
+		{&a.IMAPS, listenerKind{protocol: (*conn).imap, tls: true}},
+		{&a.POP3, listenerKind{protocol: (*conn).pop3}},
+		{&a.POP3S, listenerKind{protocol: (*conn).pop3, tls: true}},
+		{&a.ProxiedIMAP, listenerKind{protocol: (*conn).imap, proxyHeader: true}},
+		{&a.ProxiedIMAPS, listenerKind{protocol: (*conn).imap, proxyHeader: true, tls: true}},
+		{&a.ProxiedPOP3, listenerKind{protocol: (*conn).pop3, proxyHeader: true}},
+		{&a.ProxiedPOP3S, listenerKind{protocol: (*conn).pop3, proxyHeader: true, tls: true}},
 	} {
 		ln, err := s.listen(l.addr)
 		if err != nil {
 			s.Close()
 			return nil, err
 		}
-		s.wg.Go(func() { s.accept(ln, l.door) })
+		s.wg.Go(func() { s.accept(ln, l.kind) })
 	}
 	control, err := s.listen(&a.Control)
 	if err != nil {
@@ -80,7 +88,7 @@ func Serve(config *tls.Config) (*Server, error) {
 	return s, nil
 }
 
-// listen opens a port and notes where it is.
+// listen opens a port and stores its address in addr.
 func (s *Server) listen(addr *string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -92,47 +100,45 @@ func (s *Server) listen(addr *string) (net.Listener, error) {
 }
 
 // accept serves every connection of ln until it is closed.
-func (s *Server) accept(ln net.Listener, d door) {
+func (s *Server) accept(ln net.Listener, k listenerKind) {
 	for {
 		c, err := ln.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
-			continue // out of descriptors: the bench sees logins fail
+			continue // out of file descriptors: the bench counts failed logins
 		}
 		if !s.track(c) {
 			c.Close()
 			return
 		}
-		go s.serve(c, d)
+		go s.serve(c, k)
 	}
 }
 
-// serve speaks on c and closes it.
-func (s *Server) serve(raw net.Conn, d door) {
-	s.open.Add(1)
+// serve serves one connection and closes it.
+func (s *Server) serve(raw net.Conn, k listenerKind) {
 	defer func() {
 		raw.Close()
-		s.open.Add(-1)
 		s.mu.Lock()
 		delete(s.conns, raw)
 		s.mu.Unlock()
 		s.wg.Done()
 	}()
-	c := &conn{server: s, secure: d.tls}
-	c.use(raw)
+	c := &conn{server: s, secure: k.tls}
+	c.setConn(raw)
 	defer c.release()
-	if d.header && c.skipHeader() != nil {
+	if k.proxyHeader && c.skipHeader() != nil {
 		return
 	}
-	if d.tls {
-		c.use(tls.Server(buffered{raw, c.r}, s.tls))
+	if k.tls {
+		c.setConn(tls.Server(buffered{raw, c.r}, s.tls))
 	}
-	d.speak(c)
+	k.protocol(c)
 }
 
-// track notes a connection that Close has to end; false when it is too late.
+// track adds a connection that Close must close; false after Close.
 func (s *Server) track(c net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

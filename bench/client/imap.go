@@ -2,33 +2,35 @@ package client
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"strconv"
+	"time"
 )
 
-// tag is the same for all commands: one is sent at a time.
+// tag is the tag of all commands: only one is sent at a time.
 const tag = "a"
 
-// imap sends a command and wants OK.
+// imap sends a command and expects OK.
 func (s *Session) imap(command string) error {
-	if err := s.say(tag, " ", command); err != nil {
+	if err := s.writeLine(tag, " ", command); err != nil {
 		return err
 	}
+	return s.expectOK(command)
+}
+
+// expectOK reads up to the tagged answer to a command and expects OK.
+func (s *Session) expectOK(command string) error {
 	l, err := s.tagged()
-	if err != nil {
-		return err
+	if err == nil && !bytes.HasPrefix(l, []byte("OK")) {
+		err = unexpected(command, l)
 	}
-	if !bytes.HasPrefix(l, []byte("OK")) {
-		return nonsense(command, l)
-	}
-	return nil
+	return err
 }
 
 // tagged reads up to the tagged answer and returns it without the tag.
 func (s *Session) tagged() ([]byte, error) {
 	for {
-		l, err := s.hear()
+		l, err := s.readLine()
 		if err != nil {
 			return nil, err
 		}
@@ -36,20 +38,23 @@ func (s *Session) tagged() ([]byte, error) {
 			return rest, nil
 		}
 		if !bytes.HasPrefix(l, []byte("* ")) {
-			return nil, nonsense("answer", l)
+			return nil, unexpected("a command", l)
 		}
 	}
 }
 
+// expectContinuation expects a command continuation request.
+func (s *Session) expectContinuation(command string) error {
+	l, err := s.readLine()
+	if err == nil && !bytes.HasPrefix(l, []byte("+")) {
+		err = unexpected(command, l)
+	}
+	return err
+}
+
 // imapLogin logs in.
 func (s *Session) imapLogin(account, secret string, how Method) (Answer, error) {
-	var err error
-	if how == Authenticate {
-		err = s.say(tag, " AUTHENTICATE PLAIN ", initial(account, secret))
-	} else {
-		err = s.say(tag, " LOGIN ", quoted(account), " ", quoted(secret))
-	}
-	if err != nil {
+	if err := s.writeLogin(account, secret, how); err != nil {
 		return 0, err
 	}
 	l, err := s.tagged()
@@ -64,15 +69,22 @@ func (s *Session) imapLogin(account, secret string, how Method) (Answer, error) 
 	case bytes.HasPrefix(l, []byte("NO")):
 		return Denied, nil
 	}
-	return 0, nonsense("login", l)
+	return 0, unexpected("login", l)
 }
 
-// initial is the initial response of SASL PLAIN.
-func initial(account, secret string) string {
-	return base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + secret))
+// writeLogin sends the command of a login.
+func (s *Session) writeLogin(account, secret string, how Method) error {
+	if how != Authenticate {
+		return s.writeLine(tag, " LOGIN ", quoted(account), " ", quoted(secret))
+	}
+	response, err := plainResponse(account, secret)
+	if err != nil {
+		return err
+	}
+	return s.writeLine(tag, " AUTHENTICATE PLAIN ", response)
 }
 
-// quoted is text as a quoted string.
+// quoted returns text as a quoted string.
 func quoted(text string) string {
 	b := make([]byte, 0, len(text)+2)
 	b = append(b, '"')
@@ -89,45 +101,40 @@ func quoted(text string) string {
 func (s *Session) Select(mailbox string) error { return s.imap("SELECT " + quoted(mailbox)) }
 
 // Download fetches the first message of the selected mailbox and returns its
-// size. IMAP only, as all that moves bytes: behind the login a proxy does not
-// know one protocol from the other.
+// size. Transfers exist for IMAP only: after the login, a proxy treats both
+// protocols alike.
 func (s *Session) Download() (int64, error) {
-	if err := s.say(tag, " FETCH 1 BODY.PEEK[]"); err != nil {
+	if err := s.writeLine(tag, " FETCH 1 BODY.PEEK[]"); err != nil {
 		return 0, err
 	}
-	l, err := s.hear()
+	l, err := s.readLine()
 	if err != nil {
 		return 0, err
 	}
 	open := bytes.LastIndexByte(l, '{')
 	if open < 0 || !bytes.HasPrefix(l, []byte("* ")) {
-		return 0, nonsense("fetch", l)
+		return 0, unexpected("FETCH", l)
 	}
 	size, err := strconv.ParseInt(string(bytes.TrimSuffix(l[open+1:], []byte("}"))), 10, 64)
 	if err != nil {
-		return 0, nonsense("fetch", l)
+		return 0, unexpected("FETCH", l)
 	}
-	if err := s.swallow(size); err != nil {
+	if err := s.discard(size); err != nil {
 		return 0, err
 	}
-	if _, err := s.hear(); err != nil { // the closing bracket
+	if _, err := s.readLine(); err != nil { // the closing bracket
 		return 0, err
 	}
-	if l, err = s.tagged(); err == nil && !bytes.HasPrefix(l, []byte("OK")) {
-		err = nonsense("fetch", l)
-	}
-	return size, err
+	return size, s.expectOK("FETCH")
 }
 
-// Upload appends a message of that size to a mailbox.
+// Upload appends a message of that size to a mailbox. IMAP only.
 func (s *Session) Upload(mailbox string, size int64) error {
-	if err := s.say(tag, " APPEND ", quoted(mailbox), fmt.Sprintf(" {%d}", size)); err != nil {
+	if err := s.writeLine(tag, " APPEND ", quoted(mailbox), fmt.Sprintf(" {%d}", size)); err != nil {
 		return err
 	}
-	if l, err := s.hear(); err != nil {
+	if err := s.expectContinuation("APPEND"); err != nil {
 		return err
-	} else if !bytes.HasPrefix(l, []byte("+")) {
-		return nonsense("append", l)
 	}
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
@@ -138,12 +145,32 @@ func (s *Session) Upload(mailbox string, size int64) error {
 		}
 		left -= part
 	}
-	if err := s.say(); err != nil {
+	if err := s.writeLine(); err != nil {
 		return err
 	}
-	l, err := s.tagged()
-	if err == nil && !bytes.HasPrefix(l, []byte("OK")) {
-		err = nonsense("append", l)
+	return s.expectOK("APPEND")
+}
+
+// Idle starts IDLE, which no call of this package ends. IMAP only.
+func (s *Session) Idle() error {
+	if err := s.writeLine(tag, " IDLE"); err != nil {
+		return err
 	}
-	return err
+	return s.expectContinuation("IDLE")
+}
+
+// Notification waits during IDLE for a line of the stand-in mail server and
+// returns when it was sent, by the clock of that server.
+func (s *Session) Notification() (time.Time, error) {
+	l, err := s.readLine()
+	if err != nil {
+		return time.Time{}, err
+	}
+	text, isLine := bytes.CutPrefix(l, []byte("* OK "))
+	digits, _, _ := bytes.Cut(text, []byte(" "))
+	at, err := strconv.ParseInt(string(digits), 10, 64)
+	if err != nil || !isLine {
+		return time.Time{}, unexpected("IDLE", l)
+	}
+	return time.Unix(0, at), nil
 }

@@ -1,33 +1,34 @@
 package client
 
-import (
-	"bytes"
-	"sync"
-)
+import "bytes"
 
-// pop3 sends a command and wants +OK.
+// pop3 sends a command and expects +OK.
 func (s *Session) pop3(command string) error {
-	if err := s.say(command); err != nil {
+	if err := s.writeLine(command); err != nil {
 		return err
 	}
-	l, err := s.hear()
+	l, err := s.readLine()
 	if err == nil && !bytes.HasPrefix(l, []byte("+OK")) {
-		err = nonsense(command, l)
+		err = unexpected(command, l)
 	}
 	return err
 }
 
-// pop3Login logs in. A refusal may come at USER already.
+// pop3Login logs in. A server may refuse at USER already.
 func (s *Session) pop3Login(account, secret string, how Method) (Answer, error) {
 	lines := []string{"USER " + account, "PASS " + secret}
 	if how == Authenticate {
-		lines = []string{"AUTH PLAIN " + initial(account, secret)}
-	}
-	for _, line := range lines {
-		if err := s.say(line); err != nil {
+		response, err := plainResponse(account, secret)
+		if err != nil {
 			return 0, err
 		}
-		l, err := s.hear()
+		lines = []string{"AUTH PLAIN " + response}
+	}
+	for _, line := range lines {
+		if err := s.writeLine(line); err != nil {
+			return 0, err
+		}
+		l, err := s.readLine()
 		if err != nil {
 			return 0, err
 		}
@@ -38,25 +39,8 @@ func (s *Session) pop3Login(account, secret string, how Method) (Answer, error) 
 		case bytes.HasPrefix(l, []byte("-ERR")):
 			return Denied, nil
 		default:
-			return 0, nonsense("login", l)
+			return 0, unexpected("login", l)
 		}
 	}
 	return Accepted, nil
-}
-
-// blocks lends room for what is sent and what is read and forgotten.
-var blocks = sync.Pool{New: func() any { b := bytes.Repeat([]byte("knock, knock; who is there? 123\n"), 2048); return &b }}
-
-// swallow reads n octets.
-func (s *Session) swallow(n int64) error {
-	block := blocks.Get().(*[]byte)
-	defer blocks.Put(block)
-	for n > 0 {
-		got, err := s.r.Read((*block)[:min(n, int64(len(*block)))])
-		if err != nil {
-			return err
-		}
-		n -= int64(got)
-	}
-	return nil
 }

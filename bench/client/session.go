@@ -3,12 +3,18 @@ package client
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// Method is how a password is shown.
+// Method is how a password is sent.
 type Method string
 
 // The methods.
@@ -17,20 +23,20 @@ const (
 	Authenticate Method = "authenticate" // SASL PLAIN with an initial response
 )
 
-// Answer is what became of a login.
+// Answer is the answer to a login.
 type Answer int
 
 // The answers.
 const (
 	Accepted Answer = iota
 	Denied          // the password is wrong
-	Busy            // to be tried again later: [UNAVAILABLE], [SYS/TEMP], [LOGIN-DELAY] and the like
+	Busy            // temporary: [UNAVAILABLE], [SYS/TEMP], [LOGIN-DELAY] and the like
 )
 
 // Session is one connection to a target. It is not safe for concurrent use.
 type Session struct {
 	net.Conn
-	Resumed bool // TLS began with a ticket
+	Resumed bool // the TLS handshake resumed an earlier session
 
 	protocol Protocol
 	r        *bufio.Reader
@@ -38,11 +44,14 @@ type Session struct {
 	stop     func() bool
 }
 
-// readers lends buffers to sessions.
+// readers is a pool of buffers for sessions.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
-// use goes on with c.
-func (s *Session) use(c net.Conn) {
+// blocks is a pool of buffers for the contents of messages.
+var blocks = sync.Pool{New: func() any { b := bytes.Repeat([]byte("A line of an uploaded message.\r\n"), 2048); return &b }}
+
+// setConn makes s read and write on c.
+func (s *Session) setConn(c net.Conn) {
 	s.Conn = c
 	if s.r == nil {
 		s.r = readers.Get().(*bufio.Reader)
@@ -50,10 +59,10 @@ func (s *Session) use(c net.Conn) {
 	s.r.Reset(c)
 }
 
-// Patience gives whatever comes next so much time, all together.
-func (s *Session) Patience(d time.Duration) { _ = s.SetDeadline(time.Now().Add(d)) }
+// SetTimeout limits everything from now on to d in sum.
+func (s *Session) SetTimeout(d time.Duration) { _ = s.SetDeadline(time.Now().Add(d)) }
 
-// Close ends the session without a word.
+// Close closes the connection without a logout.
 func (s *Session) Close() error {
 	s.stop()
 	if s.r != nil {
@@ -64,9 +73,9 @@ func (s *Session) Close() error {
 	return s.Conn.Close()
 }
 
-// greeting reads the first line.
-func (s *Session) greeting() error {
-	l, err := s.hear()
+// readGreeting reads the first line.
+func (s *Session) readGreeting() error {
+	l, err := s.readLine()
 	if err != nil {
 		return err
 	}
@@ -74,12 +83,12 @@ func (s *Session) greeting() error {
 	case bytes.HasPrefix(l, []byte("* OK")), bytes.HasPrefix(l, []byte("+OK")):
 		return nil
 	case bytes.HasPrefix(l, []byte("* BYE")), bytes.HasPrefix(l, []byte("-ERR")):
-		return errTurnedAway
+		return errRefused
 	}
-	return nonsense("greeting", l)
+	return unexpected("greeting", l)
 }
 
-// startTLS asks for TLS; the handshake comes next.
+// startTLS sends STARTTLS or STLS; the handshake comes next.
 func (s *Session) startTLS() error {
 	if s.protocol == POP3 {
 		return s.pop3("STLS")
@@ -87,7 +96,7 @@ func (s *Session) startTLS() error {
 	return s.imap("STARTTLS")
 }
 
-// Login shows a password. An error means that there was no answer.
+// Login logs in. An error means that there was no answer.
 func (s *Session) Login(account, secret string, how Method) (Answer, error) {
 	if s.protocol == POP3 {
 		return s.pop3Login(account, secret, how)
@@ -95,7 +104,12 @@ func (s *Session) Login(account, secret string, how Method) (Answer, error) {
 	return s.imapLogin(account, secret, how)
 }
 
-// Noop asks for an answer and waits for it.
+// plainResponse returns the initial response of SASL PLAIN (RFC 4616) in base64.
+func plainResponse(account, secret string) (string, error) {
+	return base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + secret)), nil
+}
+
+// Noop sends NOOP and waits for the answer.
 func (s *Session) Noop() error {
 	if s.protocol == POP3 {
 		return s.pop3("NOOP")
@@ -103,9 +117,9 @@ func (s *Session) Noop() error {
 	return s.imap("NOOP")
 }
 
-// Leave says goodbye, waits for the answer and for the end of the connection,
-// and closes the session.
-func (s *Session) Leave() error {
+// Logout sends LOGOUT or QUIT, waits for the answer and the end of the
+// connection, and closes the session.
+func (s *Session) Logout() error {
 	defer s.Close()
 	if s.protocol == POP3 {
 		if err := s.pop3("QUIT"); err != nil {
@@ -114,12 +128,12 @@ func (s *Session) Leave() error {
 	} else if err := s.imap("LOGOUT"); err != nil {
 		return err
 	}
-	_, _ = s.r.ReadByte() // however it ends
+	_, _ = s.r.ReadByte() // waits for the end, whatever its error
 	return nil
 }
 
-// hear returns the next line without its end, valid until the next read.
-func (s *Session) hear() ([]byte, error) {
+// readLine returns the next line without its end, valid until the next read.
+func (s *Session) readLine() ([]byte, error) {
 	l, err := s.r.ReadSlice('\n')
 	if err != nil {
 		return nil, err
@@ -127,8 +141,8 @@ func (s *Session) hear() ([]byte, error) {
 	return bytes.TrimRight(l, "\r\n"), nil
 }
 
-// say sends the parts as one line.
-func (s *Session) say(parts ...string) error {
+// writeLine sends the parts as one line.
+func (s *Session) writeLine(parts ...string) error {
 	s.out = s.out[:0]
 	for _, p := range parts {
 		s.out = append(s.out, p...)
@@ -136,4 +150,53 @@ func (s *Session) say(parts ...string) error {
 	s.out = append(s.out, "\r\n"...)
 	_, err := s.Write(s.out)
 	return err
+}
+
+// discard reads n octets and drops them.
+func (s *Session) discard(n int64) error {
+	block := blocks.Get().(*[]byte)
+	defer blocks.Put(block)
+	for n > 0 {
+		got, err := s.r.Read((*block)[:min(n, int64(len(*block)))])
+		if err != nil {
+			return err
+		}
+		n -= int64(got)
+	}
+	return nil
+}
+
+var (
+	errTLS        = errors.New("TLS handshake")
+	errRefused    = errors.New("refused by the greeting")
+	errUnexpected = errors.New("unexpected answer")
+)
+
+// unexpected is the error for an answer that makes no sense.
+func unexpected(to string, l []byte) error {
+	return fmt.Errorf("%w to %s: %.80q", errUnexpected, to, l)
+}
+
+// Reason sorts an error of this package into one of a few reasons, to count by.
+func Reason(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.Is(err, errRefused):
+		return "refused by the greeting"
+	case errors.Is(err, errTLS):
+		return "TLS failed"
+	case errors.Is(err, errUnexpected):
+		return "unexpected answer"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EADDRINUSE):
+		return "bench out of sockets"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "connection lost"
+	}
+	return "other error"
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// server answers the n-th line with the n-th answer; the first answer is the
-// greeting.
-func server(t *testing.T, answers ...string) func(context.Context) (net.Conn, error) {
+// answering returns a server that answers the n-th line with the n-th answer.
+// The first answer is the greeting; "never" is none.
+func answering(t *testing.T, answers ...string) func(context.Context) (net.Conn, error) {
 	t.Helper()
 	return func(context.Context) (net.Conn, error) {
 		ours, theirs := net.Pipe()
@@ -43,11 +43,11 @@ func server(t *testing.T, answers ...string) func(context.Context) (net.Conn, er
 	}
 }
 
-// call connects to a server with these answers.
-func call(t *testing.T, p Protocol, answers ...string) (*Session, error) {
+// dial connects to a server with these answers.
+func dial(t *testing.T, p Protocol, answers ...string) (*Session, error) {
 	t.Helper()
-	c := &Caller{Protocol: p, Security: Plain, Patience: time.Minute, Dial: server(t, answers...)}
-	return c.Call(t.Context(), netip.Addr{})
+	d := &Dialer{Protocol: p, Security: Plain, Timeout: time.Minute, Connect: answering(t, answers...)}
+	return d.Dial(t.Context(), netip.Addr{})
 }
 
 func TestLoginAnswers(t *testing.T) {
@@ -62,21 +62,21 @@ func TestLoginAnswers(t *testing.T) {
 		{IMAP, []string{"a NO [AUTHENTICATIONFAILED] no"}, Denied, ""},
 		{IMAP, []string{"a NO no"}, Denied, ""},
 		{IMAP, []string{"a NO [UNAVAILABLE] later"}, Busy, ""},
-		{IMAP, []string{"a BAD what"}, 0, "wrong answer"},
-		{IMAP, []string{"b OK in"}, 0, "wrong answer"},
-		{IMAP, []string{"HTTP/1.1 200 OK"}, 0, "wrong answer"},
+		{IMAP, []string{"a BAD what"}, 0, "unexpected answer"},
+		{IMAP, []string{"b OK in"}, 0, "unexpected answer"},
+		{IMAP, []string{"HTTP/1.1 200 OK"}, 0, "unexpected answer"},
 		{IMAP, nil, 0, "connection lost"},
 		{IMAP, []string{"never"}, 0, "no answer in time"},
 		{POP3, []string{"+OK", "+OK in"}, Accepted, ""},
 		{POP3, []string{"+OK", "-ERR [AUTH] no"}, Denied, ""},
 		{POP3, []string{"-ERR [LOGIN-DELAY] later"}, Busy, ""},
 		{POP3, []string{"+OK", "-ERR [SYS/TEMP] later"}, Busy, ""},
-		{POP3, []string{"+OK", "OK"}, 0, "wrong answer"},
+		{POP3, []string{"+OK", "OK"}, 0, "unexpected answer"},
 	} {
 		t.Run(fmt.Sprint(test.protocol, test.answers), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				greeting := map[Protocol]string{IMAP: "* OK hi", POP3: "+OK hi"}[test.protocol]
-				s, err := call(t, test.protocol, append([]string{greeting}, test.answers...)...)
+				s, err := dial(t, test.protocol, append([]string{greeting}, test.answers...)...)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -95,11 +95,11 @@ func TestLoginAnswers(t *testing.T) {
 
 func TestGreetings(t *testing.T) {
 	for greeting, reason := range map[string]string{
-		"* BYE [UNAVAILABLE] later": "turned away", "-ERR [SYS/TEMP] later": "turned away",
-		"220 smtp": "wrong answer", "never": "no answer in time",
+		"* BYE [UNAVAILABLE] later": "refused by the greeting", "-ERR [SYS/TEMP] later": "refused by the greeting",
+		"220 smtp": "unexpected answer", "never": "no answer in time",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			if _, err := call(t, IMAP, greeting); err == nil || Reason(err) != reason {
+			if _, err := dial(t, IMAP, greeting); err == nil || Reason(err) != reason {
 				t.Errorf("%q: %v", greeting, err)
 			}
 		})
@@ -108,7 +108,7 @@ func TestGreetings(t *testing.T) {
 
 func TestTransfers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := call(t, IMAP, "* OK hi", "* 1 FETCH (BODY[] {5}\r\nhello)\r\na OK done", "* 1 FETCH (BODY[] {x}", "a NO none")
+		s, err := dial(t, IMAP, "* OK hi", "* 1 FETCH (BODY[] {5}\r\nhello)\r\na OK done", "* 1 FETCH (BODY[] {x}", "a NO none")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,21 +116,21 @@ func TestTransfers(t *testing.T) {
 		if n, err := s.Download(); n != 5 || err != nil {
 			t.Errorf("fetched %d, %v", n, err)
 		}
-		if _, err := s.Download(); !errors.Is(err, errNonsense) {
-			t.Errorf("a size that is none: %v", err)
+		if _, err := s.Download(); !errors.Is(err, errUnexpected) {
+			t.Errorf("invalid size: %v", err)
 		}
-		if err := s.Upload("INBOX", 10); !errors.Is(err, errNonsense) {
-			t.Errorf("an upload that was refused: %v", err)
+		if err := s.Upload("INBOX", 10); !errors.Is(err, errUnexpected) {
+			t.Errorf("refused upload: %v", err)
 		}
 	})
 }
 
-// The end of the context ends a wait at once.
-func TestCancelledWait(t *testing.T) {
+// The end of the context ends a read.
+func TestContextEndsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		c := &Caller{Protocol: IMAP, Security: Plain, Patience: time.Hour, Dial: server(t, "* OK hi", "never")}
-		s, err := c.Call(ctx, netip.Addr{})
+		c := &Dialer{Protocol: IMAP, Security: Plain, Timeout: time.Hour, Connect: answering(t, "* OK hi", "never")}
+		s, err := c.Dial(ctx, netip.Addr{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,24 +143,24 @@ func TestCancelledWait(t *testing.T) {
 	})
 }
 
-func TestAnnounce(t *testing.T) {
+func TestProxyHeader(t *testing.T) {
 	for _, addr := range []string{"203.0.113.7", "2001:db8:1:2::3"} {
 		ours, theirs := net.Pipe()
-		c := &Caller{Protocol: IMAP, Security: Plain, Announce: true, Patience: time.Minute, Dial: func(context.Context) (net.Conn, error) { return ours, nil }}
-		heard := make(chan string, 1)
+		c := &Dialer{Protocol: IMAP, Security: Plain, ProxyHeader: true, Timeout: time.Minute, Connect: func(context.Context) (net.Conn, error) { return ours, nil }}
+		header := make(chan string, 1)
 		go func() {
 			defer theirs.Close()
 			h, err := proxyproto.Read(bufio.NewReader(theirs))
 			if err != nil {
-				heard <- err.Error()
+				header <- err.Error()
 				return
 			}
-			heard <- h.SourceAddr.(*net.TCPAddr).IP.String()
+			header <- h.SourceAddr.(*net.TCPAddr).IP.String()
 			io.WriteString(theirs, "* OK hi\r\n")
 		}()
-		s, err := c.Call(t.Context(), netip.MustParseAddr(addr))
-		if got := <-heard; err != nil || got != addr {
-			t.Fatalf("announced %s: heard %q, %v", addr, got, err)
+		s, err := c.Dial(t.Context(), netip.MustParseAddr(addr))
+		if got := <-header; err != nil || got != addr {
+			t.Fatalf("got PROXY header with %q, %v, want %s", got, err, addr)
 		}
 		s.Close()
 	}
@@ -180,7 +180,7 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
 	}
-	if strings.Contains(fmt.Sprint(nonsense("login", []byte("\x1b[31m"))), "\x1b") {
-		t.Error("what a server says reaches the terminal")
+	if strings.Contains(fmt.Sprint(unexpected("login", []byte("\x1b[31m"))), "\x1b") {
+		t.Error("an error contains control characters of a server")
 	}
 }

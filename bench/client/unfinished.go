@@ -11,32 +11,30 @@ import (
 	"time"
 )
 
-// Unfinished begins TLS handshakes that it never finishes. It computes nothing:
-// all send one ClientHello that was made once. A server cannot tell, and does
-// its part of the work anew each time.
-type Unfinished struct {
-	Caller
+// UnfinishedHandshake starts TLS handshakes and never finishes them. It costs
+// the client no computation: every handshake sends the same ClientHello. The
+// server cannot notice and computes its part each time. It is safe for
+// concurrent use.
+type UnfinishedHandshake struct {
+	Addr        string
+	TLS         *tls.Config
+	ProxyHeader bool          // as in [Dialer]
+	Timeout     time.Duration // of one handshake
+	Connect     func(ctx context.Context) (net.Conn, error)
 
 	once  sync.Once
 	hello []byte
 }
 
-// Call connects from source, sends a ClientHello, and is gone as soon as the
-// server says anything.
-func (u *Unfinished) Call(ctx context.Context, source netip.Addr) error {
+// Start connects from source, sends a ClientHello, and closes the connection
+// once the server has sent a part of its handshake.
+func (u *UnfinishedHandshake) Start(ctx context.Context, source netip.Addr) error {
 	u.once.Do(func() { u.hello = clientHello(u.TLS) })
-	deadline := time.Now().Add(u.Patience)
-	c, err := u.dial(ctx, source, deadline)
+	c, err := connect(ctx, u.Addr, source, u.ProxyHeader, u.Timeout, u.Connect)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(deadline)
-	if u.Announce && source.IsValid() {
-		if err := announce(c, source); err != nil {
-			return err
-		}
-	}
 	if _, err := c.Write(u.hello); err != nil {
 		return fmt.Errorf("%w: %w", errTLS, err)
 	}
@@ -45,23 +43,23 @@ func (u *Unfinished) Call(ctx context.Context, source netip.Addr) error {
 		return fmt.Errorf("%w: %w", errTLS, err)
 	}
 	if answer[0] != recordHandshake {
-		return fmt.Errorf("%w: %w", errTLS, nonsense("ClientHello", answer[:]))
+		return fmt.Errorf("%w: %w", errTLS, unexpected("ClientHello", answer[:]))
 	}
 	return nil
 }
 
-// recordHandshake is the type of a TLS record that is part of a handshake; an
-// alert has another.
+// recordHandshake is the type of a TLS record with a handshake message, as
+// opposed to an alert (RFC 8446, section 5.1).
 const recordHandshake = 22
 
-// clientHello returns what a client with that configuration says first.
+// clientHello returns the first message of a client with that configuration.
 func clientHello(config *tls.Config) []byte {
 	var r recorder
 	_ = tls.Client(&r, config).Handshake()
 	return r.first
 }
 
-// recorder is a connection to nobody, which keeps what is said first.
+// recorder is a connection that keeps the first write and has nothing to read.
 type recorder struct {
 	net.Conn
 	first []byte

@@ -12,15 +12,15 @@ import (
 	"postern/proxy/standin"
 )
 
-// A server takes the ClientHello for one, does its part, and then finds the
-// client gone, as often as it is called.
-func TestUnfinished(t *testing.T) {
+// The server gets a valid ClientHello, sends its part, and loses the connection,
+// every time.
+func TestUnfinishedHandshake(t *testing.T) {
 	cert, err := standin.NewCertificate("localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	u := Unfinished{Caller: Caller{TLS: cert.Client(), Patience: time.Minute, Dial: func(context.Context) (net.Conn, error) {
+	u := UnfinishedHandshake{TLS: cert.Client(), Timeout: time.Minute, Connect: func(context.Context) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		go func() {
 			hellos := 0
@@ -36,31 +36,31 @@ func TestUnfinished(t *testing.T) {
 			ended <- err
 		}()
 		return ours, nil
-	}}}
+	}}
 	for range 2 {
-		if err := u.Call(t.Context(), netip.Addr{}); err != nil {
+		if err := u.Start(t.Context(), netip.Addr{}); err != nil {
 			t.Error(err)
 		}
 		<-ended
 	}
 }
 
-// A server that hangs up, or says an alert, has not done its part.
-func TestUnfinishedIsTurnedAway(t *testing.T) {
-	for _, said := range []string{"", "\x15\x03\x03\x00\x02\x02\x50", "* BYE later\r\n"} {
-		u := Unfinished{Caller: Caller{TLS: &tls.Config{ServerName: "localhost"}, Patience: time.Minute, Dial: func(context.Context) (net.Conn, error) {
+// A server that closes the connection, or sends an alert, has not sent its part.
+func TestUnfinishedHandshakeIsRefused(t *testing.T) {
+	for _, answer := range []string{"", "\x15\x03\x03\x00\x02\x02\x50", "* BYE later\r\n"} {
+		u := UnfinishedHandshake{TLS: &tls.Config{ServerName: "localhost"}, Timeout: time.Minute, Connect: func(context.Context) (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			go func() {
 				defer theirs.Close()
-				if said != "" {
+				if answer != "" {
 					_, _ = theirs.Read(make([]byte, 4096))
-					_, _ = io.WriteString(theirs, said)
+					_, _ = io.WriteString(theirs, answer)
 				}
 			}()
 			return ours, nil
-		}}}
-		if err := u.Call(t.Context(), netip.Addr{}); err == nil || Reason(err) != "TLS failed" && Reason(err) != "wrong answer" {
-			t.Errorf("%q: reason %q of %v", said, Reason(err), err)
+		}}
+		if err := u.Start(t.Context(), netip.Addr{}); err == nil || Reason(err) != "TLS failed" && Reason(err) != "unexpected answer" {
+			t.Errorf("%q: reason %q of %v", answer, Reason(err), err)
 		}
 	}
 }

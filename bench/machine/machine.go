@@ -1,127 +1,112 @@
-// Package machine reads from /proc what processes cost: CPU time, memory and
-// descriptors of a whole tree of processes, and how busy the machine was. It
-// reads and changes nothing, and works on Linux alone.
+// Package machine reads from /proc what processes use, CPU time, memory and file
+// descriptors of a whole process tree, and how busy the machine is. It changes
+// nothing and works on Linux only.
 package machine
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
+	"os"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/procfs"
 )
 
-// tick is the unit in which the kernel reports CPU time to every process, on
-// every architecture Go runs on.
-const tick = time.Second / 100
+// Info describes the machine on which figures were measured.
+type Info struct {
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	Memory string `json:"memory"`
+	System string `json:"system"` // distribution and kernel
+	Go     string `json:"go"`
+}
 
-// tree returns the process pid and everything that descends from it, with what
-// /proc/PID/stat says of each. Processes that end meanwhile are left out.
-func tree(pid int) ([]procfs.Proc, []procfs.ProcStat, error) {
-	all, err := procfs.AllProcs()
+// Describe describes this machine. What cannot be read is empty.
+func Describe() Info {
+	info := Info{Cores: runtime.NumCPU(), Go: runtime.Version(), System: system()}
+	fs, err := procfs.NewDefaultFS()
 	if err != nil {
-		return nil, nil, fmt.Errorf("list processes: %w", err)
+		return info
 	}
-	children := map[int][]int{}
-	proc, stat := map[int]procfs.Proc{}, map[int]procfs.ProcStat{}
-	for _, p := range all {
-		s, err := p.Stat()
-		if gone(err) {
-			continue
-		} else if err != nil {
-			return nil, nil, fmt.Errorf("read process %d: %w", p.PID, err)
+	if cpus, err := fs.CPUInfo(); err == nil && len(cpus) > 0 {
+		info.CPU = strings.Join(strings.Fields(cpus[0].ModelName), " ")
+	}
+	if m, err := fs.Meminfo(); err == nil && m.MemTotalBytes != nil {
+		info.Memory = fmt.Sprintf("%d GB", (*m.MemTotalBytes+1<<29)>>30)
+	}
+	return info
+}
+
+// system returns the distribution and the kernel.
+func system() string {
+	name := "Linux"
+	if release, err := os.ReadFile("/etc/os-release"); err == nil {
+		for line := range strings.Lines(string(release)) {
+			if value, found := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); found {
+				name = strings.Trim(value, `"`)
+			}
 		}
-		proc[p.PID], stat[p.PID] = p, s
-		children[s.PPID] = append(children[s.PPID], p.PID)
 	}
-	if _, found := proc[pid]; !found {
-		return nil, nil, fmt.Errorf("process %d has ended", pid)
+	var u syscall.Utsname
+	if syscall.Uname(&u) != nil {
+		return name
 	}
-	var procs []procfs.Proc
-	var stats []procfs.ProcStat
-	for queue := []int{pid}; len(queue) > 0; queue = queue[1:] {
-		procs, stats = append(procs, proc[queue[0]]), append(stats, stat[queue[0]])
-		queue = append(queue, children[queue[0]]...)
+	var kernel strings.Builder
+	for _, c := range u.Release {
+		if c == 0 {
+			break
+		}
+		kernel.WriteByte(byte(c))
 	}
-	return procs, stats, nil
+	return name + ", kernel " + kernel.String()
 }
 
-// gone reports whether err says that a process has ended while it was read.
-func gone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+// LoadMeter measures which part of the machine other programs use: all but this
+// process and its descendants.
+type LoadMeter struct {
+	at        time.Time
+	busy, own time.Duration
 }
 
-// Spent returns the CPU time, in user and system mode, that the process pid and
-// its descendants have used, including those that have ended and were waited
-// for. It advances in steps of 10 ms per process.
-func Spent(pid int) (time.Duration, error) {
-	_, stats, err := tree(pid)
+// NewLoadMeter returns a meter that measures from now on.
+func NewLoadMeter() (LoadMeter, error) {
+	busy, err := busyTime()
+	if err != nil {
+		return LoadMeter{}, err
+	}
+	own, err := CPUTime(os.Getpid())
+	return LoadMeter{at: time.Now(), busy: busy, own: own}, err
+}
+
+// Others returns the part of the machine, from 0 to 1, that other programs used
+// since m was made. It includes interrupts for our own traffic, a few per cent.
+func (m LoadMeter) Others() (float64, error) {
+	now, err := NewLoadMeter()
 	if err != nil {
 		return 0, err
 	}
-	var ticks int64
-	for _, s := range stats {
-		ticks += int64(s.UTime) + int64(s.STime) + int64(s.CUTime) + int64(s.CSTime)
+	whole := float64(now.at.Sub(m.at)) * float64(runtime.NumCPU())
+	if whole <= 0 {
+		return 0, nil
 	}
-	return time.Duration(ticks) * tick, nil
+	others := float64(now.busy-m.busy) - float64(now.own-m.own)
+	return min(max(others/whole, 0), 1), nil
 }
 
-// Memory returns the proportional set size (PSS) of the process pid and its
-// descendants in octets: pages that several processes share are divided among
-// them. Another user's processes can be read by root alone.
-func Memory(pid int) (int64, error) {
-	return sum(pid, func(p procfs.Proc) (int64, error) {
-		m, err := p.ProcSMapsRollup()
-		return int64(m.Pss), err
-	})
-}
-
-// Descriptors returns how many file descriptors the process pid and its
-// descendants have open.
-func Descriptors(pid int) (int64, error) {
-	return sum(pid, func(p procfs.Proc) (int64, error) {
-		n, err := p.FileDescriptorsLen()
-		return int64(n), err
-	})
-}
-
-// sum adds up a figure of every process in pid's tree.
-func sum(pid int, figure func(procfs.Proc) (int64, error)) (total int64, err error) {
-	procs, _, err := tree(pid)
+// busyTime returns the CPU time that all cores together have been busy since
+// the machine started. Time that the hypervisor gave to other machines counts.
+func busyTime() (time.Duration, error) {
+	fs, err := procfs.NewDefaultFS()
 	if err != nil {
 		return 0, err
 	}
-	for _, p := range procs {
-		n, err := figure(p)
-		if gone(err) {
-			continue
-		} else if err != nil {
-			return 0, fmt.Errorf("read process %d: %w", p.PID, err)
-		}
-		total += n
-	}
-	return total, nil
-}
-
-// Busy returns the CPU time that all cores together have been busy since the
-// machine started. Time that a hypervisor gave to others counts as busy.
-func Busy() (time.Duration, error) {
-	s, err := stat()
+	s, err := fs.Stat()
 	if err != nil {
 		return 0, err
 	}
 	c := s.CPUTotal // guest time is part of user time
 	seconds := c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal
 	return time.Duration(seconds * float64(time.Second)), nil
-}
-
-// stat reads /proc/stat.
-func stat() (procfs.Stat, error) {
-	fs, err := procfs.NewDefaultFS()
-	if err != nil {
-		return procfs.Stat{}, err
-	}
-	return fs.Stat()
 }

@@ -8,20 +8,21 @@ import (
 	"time"
 )
 
-// patience bounds waiting for something that happens at once unless it is broken.
-const patience = 20 * time.Second
+// timeout is how long to wait for a condition; long, because the machine may be
+// busy.
+const timeout = time.Minute
 
-// until waits for a condition.
+// until waits for a condition, which what describes.
 func until(t *testing.T, what string, true func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !true(); <-time.After(5 * time.Millisecond) {
+	for end := time.Now().Add(timeout); !true(); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timeout: %s", what)
 		}
 	}
 }
 
-// spin starts a shell that keeps a child of its own busy, until the test ends.
+// spin runs a script in a shell until the test ends.
 func spin(t *testing.T, script string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", script)
@@ -40,30 +41,30 @@ func spin(t *testing.T, script string) *exec.Cmd {
 	return cmd
 }
 
-func spent(t *testing.T, pid int) time.Duration {
+func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	d, err := Spent(pid)
+	d, err := CPUTime(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-// The time of a child counts while it runs and after it has ended.
-func TestSpentCountsTheWholeTree(t *testing.T) {
+// The CPU time of a child counts while it runs and after it has ended.
+func TestCPUTimeCountsTheTree(t *testing.T) {
 	busy := `i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done`
 	cmd := spin(t, `sh -c '`+busy+`; read line'; read line`)
 	pid := cmd.Process.Pid
-	until(t, "a busy child", func() bool { return spent(t, pid) >= 50*time.Millisecond })
+	until(t, "CPU time of a busy child", func() bool { return cpuTime(t, pid) >= 50*time.Millisecond })
 
 	ended := spin(t, `sh -c '`+busy+`'; read line`)
 	pid = ended.Process.Pid
-	until(t, "the child's end", func() bool {
+	until(t, "CPU time of a child that has ended", func() bool {
 		procs, _, err := tree(pid)
-		return err == nil && len(procs) == 1 && spent(t, pid) >= 50*time.Millisecond
+		return err == nil && len(procs) == 1 && cpuTime(t, pid) >= 50*time.Millisecond
 	})
-	if now := spent(t, os.Getpid()); now < 50*time.Millisecond {
-		t.Errorf("we and our children have used %v", now)
+	if now := cpuTime(t, os.Getpid()); now < 50*time.Millisecond {
+		t.Errorf("this process and its children: got %v, want at least 50 ms", now)
 	}
 }
 
@@ -78,7 +79,7 @@ func TestMemoryAndDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if more-memory < 60<<20 {
-		t.Errorf("%d octets more, after %d were written", more-memory, len(block))
+		t.Errorf("got %d octets more, want about %d", more-memory, len(block))
 	}
 	before, err := Descriptors(os.Getpid())
 	if err != nil {
@@ -96,37 +97,37 @@ func TestMemoryAndDescriptors(t *testing.T) {
 	}
 }
 
-func TestGoneProcess(t *testing.T) {
+func TestEndedProcess(t *testing.T) {
 	cmd := exec.Command("true")
 	if err := cmd.Run(); err != nil {
 		t.Skip(err)
 	}
-	if _, err := Spent(cmd.Process.Pid); err == nil {
-		t.Error("a process that has ended is read")
+	if _, err := CPUTime(cmd.Process.Pid); err == nil {
+		t.Error("the CPU time of an ended process is read")
 	}
 }
 
-// What this process and its children do is not the others'.
-func TestOthers(t *testing.T) {
-	w, err := NewWatch()
+// The load of this process and its children does not count as others.
+func TestLoadMeterLeavesOutOwnLoad(t *testing.T) {
+	m, err := NewLoadMeter()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := spin(t, `while :; do :; done`)
-	until(t, "work", func() bool { return spent(t, cmd.Process.Pid) >= 200*time.Millisecond })
-	others, err := w.Others()
+	until(t, "CPU time of a child", func() bool { return cpuTime(t, cmd.Process.Pid) >= 200*time.Millisecond })
+	others, err := m.Others()
 	if err != nil || others < 0 || others > 1 {
-		t.Fatalf("others used %v, %v", others, err)
+		t.Fatalf("got %v, %v, want 0 to 1", others, err)
 	}
-	// Whatever they did, the machine was busy with us as well.
-	w.own, w.busy = 0, 0
-	if all, err := w.Others(); err != nil || all < others {
-		t.Errorf("others used %v of the machine, with us %v, %v", others, all, err)
+	// With the busy time since the start of the machine the part is larger.
+	m.own, m.busy = 0, 0
+	if all, err := m.Others(); err != nil || all < others {
+		t.Errorf("got %v of the machine, then %v, %v, want more", others, all, err)
 	}
 }
 
 func TestDescribe(t *testing.T) {
 	if i := Describe(); i.Cores < 1 || i.Memory == "" || i.System == "" || i.Go == "" {
-		t.Errorf("this machine is %+v", i)
+		t.Errorf("got %+v", i)
 	}
 }

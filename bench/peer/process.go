@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// process is a program in the foreground, in a process group of its own.
+// process is a running program in a process group of its own.
 type process struct {
 	pid    int
 	ended  chan struct{}
@@ -23,16 +23,16 @@ type process struct {
 }
 
 const (
-	// stopPatience is how long a program may take to end before it is killed.
-	stopPatience = 5 * time.Second
-	// logMax is the size at which a log is emptied between two rounds.
+	// stopTimeout is how long a program may take to end before it is killed.
+	stopTimeout = 5 * time.Second
+	// logMax is the size above which a log is emptied between two rounds.
 	logMax = 64 << 20
-	// logShown is how much of a log a failure shows.
+	// logShown is how much of a log an error shows.
 	logShown = 4 << 10
 )
 
-// run starts a program whose output goes to a file in dir. It ends with this
-// process, however that ends.
+// run starts a program with its output in a file in dir. It ends with this
+// process, even if that is killed.
 func run(dir, program string, args, env []string) (*process, error) {
 	output, err := os.OpenFile(filepath.Join(dir, "output"), os.O_CREATE|os.O_RDWR|os.O_APPEND|os.O_TRUNC, 0o644)
 	if err != nil {
@@ -46,7 +46,7 @@ func run(dir, program string, args, env []string) (*process, error) {
 	started := make(chan error)
 	go func() {
 		defer close(p.ended)
-		runtime.LockOSThread() // the signal comes when the thread ends
+		runtime.LockOSThread() // Pdeathsig is sent when this thread ends
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
@@ -62,21 +62,22 @@ func run(dir, program string, args, env []string) (*process, error) {
 	return p, nil
 }
 
-// stop ends the program, by force if it must, and what is left of its group.
+// stop ends the program with SIGTERM, after stopTimeout with SIGKILL, and kills
+// what remains of its group.
 func (p *process) stop() {
 	_ = syscall.Kill(p.pid, syscall.SIGTERM)
 	select {
 	case <-p.ended:
-	case <-time.After(stopPatience):
+	case <-time.After(stopTimeout):
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		<-p.ended
 	}
-	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // children that outlived it
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // remaining children
 	p.output.Close()
 }
 
-// tidy empties a log that has grown large.
-func (p *process) tidy() {
+// truncateLog empties a large log.
+func (p *process) truncateLog() {
 	if info, err := p.output.Stat(); err == nil && info.Size() > logMax {
 		_ = p.output.Truncate(0)
 	}
@@ -96,18 +97,18 @@ func (p *process) log() string {
 	return strings.TrimSpace(string(text))
 }
 
-// freeDoors finds ports for all doors, below those that the system gives to
-// connections on their way out.
-func freeDoors() (d doors, err error) {
-	for _, addr := range []*string{&d.IMAP, &d.IMAPS, &d.POP3, &d.POP3S} {
+// freeListeners returns free ports for all listeners, below those that the
+// system uses for outgoing connections.
+func freeListeners() (l listeners, err error) {
+	for _, addr := range []*string{&l.IMAP, &l.IMAPS, &l.POP3, &l.POP3S} {
 		if *addr, err = freePort(); err != nil {
-			return d, err
+			return l, err
 		}
 	}
-	return d, nil
+	return l, nil
 }
 
-// freePort returns an address where nobody listens.
+// freePort returns a free address.
 func freePort() (string, error) {
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"runtime/debug"
@@ -16,7 +17,7 @@ import (
 	"postern/bench"
 )
 
-// cli is what the command line says.
+// cli is the parsed command line.
 type cli struct {
 	bench.Config
 	targets, passwordFile, ca string
@@ -25,60 +26,66 @@ type cli struct {
 	volume                    int64
 	work                      string
 	list                      bool
-	attacks, times            string
+	kinds, times              string
 }
 
 // newFlags declares all flags.
 func newFlags() (*flag.FlagSet, *cli) {
 	c := &cli{Config: bench.Config{Options: bench.Defaults()}}
-	o := &c.Options
 	f := flag.NewFlagSet("postern-bench", flag.ContinueOnError)
-	f.SetOutput(discard{})
-	f.StringVar(&c.targets, "target", "postern,direct", "`list` of targets to start: postern, nginx, haproxy, dovecot, direct")
-	f.StringVar(&c.Postern, "postern", "", "`program` of postern; without it, it is built when this runs inside its module")
-	f.BoolVar(&c.Log, "log", false, "targets write a log line for every login")
-	f.StringVar(&c.IMAP, "imap", "", "`host:port` of a server that runs already: IMAP with STARTTLS")
-	f.StringVar(&c.IMAPS, "imaps", "", "`host:port` of a server that runs already: IMAP inside TLS")
-	f.StringVar(&c.POP3, "pop3", "", "`host:port` of a server that runs already: POP3 with STLS")
-	f.StringVar(&c.POP3S, "pop3s", "", "`host:port` of a server that runs already: POP3 inside TLS")
-	f.StringVar(&c.Account, "user", "", "`account` at that server; a %d in it counts from 0")
-	f.StringVar(&c.passwordFile, "password-file", "", "`file` with the password of that account")
-	f.StringVar(&c.ca, "ca", "", "`file` of certificates that may sign that server's; without it, the system's")
-	f.BoolVar(&c.insecure, "insecure", false, "accept any certificate from that server")
-	f.BoolVar(&c.MyServer, "i-run-this-server", false, "that server may be neither loopback nor private")
-	f.BoolVar(&c.Announce, "proxy", false, "clients say their address in a PROXY header, which targets must trust")
-	f.StringVar(&c.work, "work", "", "do only the works whose names match this regular `expression`; also the extra ones")
-	f.BoolVar(&c.list, "list", false, "list the works of the scenarios and do nothing")
-	f.IntVar(&o.Rounds, "rounds", o.Rounds, "`times` that everything is measured at every target")
-	f.DurationVar(&o.Duration, "duration", o.Duration, "`time` of one round of logins")
-	f.IntVar(&o.Workers, "workers", o.Workers, "`clients` at once at saturation")
-	f.Float64Var(&o.Rate, "rate", o.Rate, "`logins` a second in an open loop with TLS; four times as many without")
-	f.IntVar(&o.Sessions, "sessions", o.Sessions, "idle sessions")
-	f.DurationVar(&o.Settle, "settle", o.Settle, "`time` before memory is read")
-	f.Int64Var(&c.volume, "volume", o.Volume>>20, "`MB` that relay moves each way in one round")
-	f.StringVar(&c.attacks, "attack", strings.Join(o.Attacks, ","), "`list` of attacks: few, wide, target, spray, hop, insider")
-	f.StringVar(&c.times, "times", "4.27,10,100", "`list` of how many times the normal ones all logins are under attack")
-	f.Float64Var(&o.Most, "most", o.Most, "`logins` a second of a site and its attackers together; the site is made as small as that takes")
-	f.DurationVar(&o.Peace, "peace", o.Peace, "`time` before an attack")
-	f.DurationVar(&o.Siege, "siege", o.Siege, "`time` that an attack lasts")
-	f.DurationVar(&o.Hour, "hour", o.Hour, "`time` that stands for an hour of the incident")
-	f.IntVar(&o.Held, "held", o.Held, "`attackers` who are made to wait by tarpit")
-	f.DurationVar(&o.Flood, "flood", o.Flood, "`time` that an overload lasts")
-	f.IntVar(&o.Files, "files", o.Files, "`descriptors` that capacity is to fill in one process")
-	f.DurationVar(&o.Patience, "patience", o.Patience, "`time` that a client waits before it gives up")
-	f.DurationVar(&c.Limit, "limit", 30*time.Minute, "`time` of the whole run, at most")
+	f.SetOutput(io.Discard)
+	c.targetFlags(f)
+	c.workFlags(f)
+	f.DurationVar(&c.Limit, "limit", 30*time.Minute, "maximum `time` of the whole run")
 	f.StringVar(&c.json, "json", "", "write the report as JSON to this `file`; - is standard output")
-	f.StringVar(&c.html, "html", "", "write the report as a page with charts to this `file`")
-	f.StringVar(&c.readme, "readme", "", "put the table into this `file`, between its markers")
+	f.StringVar(&c.html, "html", "", "write the report as a page with charts to this `file`; - is standard output")
+	f.StringVar(&c.readme, "readme", "", "write the report between the markers of this `file`")
 	return f, c
 }
 
-// discard swallows what package flag would print.
-type discard struct{}
+// targetFlags declares the flags that say what is measured.
+func (c *cli) targetFlags(f *flag.FlagSet) {
+	l, r := &c.Local, &c.Remote
+	f.StringVar(&c.targets, "target", "postern,direct", "`list` of targets to start: postern, nginx, haproxy, dovecot, direct")
+	f.StringVar(&l.Postern, "postern", "", "`path` of postern; the default builds it if the working directory is inside its module")
+	f.BoolVar(&l.LogLogins, "log", false, "targets log every login")
+	f.StringVar(&r.IMAP, "imap", "", "`host:port` of a running server: IMAP with STARTTLS")
+	f.StringVar(&r.IMAPS, "imaps", "", "`host:port` of a running server: IMAP with implicit TLS")
+	f.StringVar(&r.POP3, "pop3", "", "`host:port` of a running server: POP3 with STLS")
+	f.StringVar(&r.POP3S, "pop3s", "", "`host:port` of a running server: POP3 with implicit TLS")
+	f.StringVar(&r.Account, "user", "", "`account` at the running server; %d in it is replaced by 0, 1, 2, ...")
+	f.StringVar(&c.passwordFile, "password-file", "", "`file` with the password of that account")
+	f.StringVar(&c.ca, "ca", "", "`file` with the CA certificates of the running server; the default is the system's")
+	f.BoolVar(&c.insecure, "insecure", false, "accept any certificate of the running server")
+	f.BoolVar(&r.OwnServer, "i-run-this-server", false, "allow a public address for the running server")
+	f.BoolVar(&c.ProxyHeader, "proxy", false, "clients send their address in a PROXY header, which targets must trust")
+}
 
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
+// workFlags declares the flags that say how it is measured.
+func (c *cli) workFlags(f *flag.FlagSet) {
+	o, a := &c.Options, &c.Options.Attack
+	f.StringVar(&c.work, "work", "", "do only works whose names match this regular `expression`, the extra ones included")
+	f.BoolVar(&c.list, "list", false, "list the works of the scenarios and exit")
+	f.IntVar(&o.Rounds, "rounds", o.Rounds, "`number` of measurements at every target")
+	f.DurationVar(&o.Duration, "duration", o.Duration, "`time` of one round of logins")
+	f.IntVar(&o.Workers, "workers", o.Workers, "`number` of concurrent clients at saturation")
+	f.Float64Var(&o.Rate, "rate", o.Rate, "`logins` a second in an open loop with TLS, four times as many without")
+	f.IntVar(&o.Sessions, "sessions", o.Sessions, "`number` of idle sessions")
+	f.DurationVar(&o.Settle, "settle", o.Settle, "`time` to wait before memory is read")
+	f.Int64Var(&c.volume, "volume", o.Volume>>20, "`MB` that relay moves in each direction in one round")
+	f.StringVar(&c.kinds, "kinds", strings.Join(a.Kinds, ","), "`list` of kinds of attack: few, wide, target, spray, hop, insider")
+	f.StringVar(&c.times, "times", "4.27,10,100", "`list` of strengths of attack: all logins as a multiple of the normal ones")
+	f.Float64Var(&a.MaxRate, "most", a.MaxRate, "`logins` a second of users and attackers together; the site is made small enough")
+	f.DurationVar(&a.Baseline, "baseline", a.Baseline, "`time` of normal traffic before an attack")
+	f.DurationVar(&a.Duration, "attack", a.Duration, "`time` of an attack")
+	f.DurationVar(&a.Hour, "hour", a.Hour, "`time` that replaces an hour in the scenario incident")
+	f.IntVar(&o.Held, "held", o.Held, "`number` of attackers in the scenario tarpit")
+	f.DurationVar(&o.Flood, "flood", o.Flood, "`time` of an overload")
+	f.IntVar(&o.Files, "files", o.Files, "`number` of file descriptors that the scenario capacity uses in one process")
+	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "`time` after which a client gives up")
+}
 
-// parse reads the command line. Flags may stand before and behind scenarios.
+// parse reads the command line. Flags may stand before and after scenarios.
 func parse(args []string) (*cli, error) {
 	f, c := newFlags()
 	for rest := args; ; rest = f.Args()[1:] {
@@ -91,7 +98,7 @@ func parse(args []string) (*cli, error) {
 		c.Scenario = append(c.Scenario, f.Arg(0))
 	}
 	if len(c.Scenario) == 0 {
-		return nil, errors.New("which scenario?")
+		return nil, errors.New("no scenario")
 	}
 	if len(c.Scenario) == 1 && c.Scenario[0] == "all" {
 		c.Scenario = nil
@@ -102,21 +109,21 @@ func parse(args []string) (*cli, error) {
 	return c, c.complete(args)
 }
 
-// complete fills in what is not a flag as it stands.
+// complete sets what needs more than one flag or a conversion.
 func (c *cli) complete(args []string) (err error) {
-	c.Targets = splitList(c.targets)
+	c.Local.Targets = splitList(c.targets)
 	c.Options.Volume = c.volume << 20
 	if c.work != "" {
 		if c.Only, err = regexp.Compile(c.work); err != nil {
-			return err
+			return fmt.Errorf("-work: %w", err)
 		}
 	}
-	c.Options.Attacks = splitList(c.attacks)
-	if c.Options.Times, err = numbers(c.times); err != nil {
-		return fmt.Errorf("times: %w", err)
+	c.Options.Attack.Kinds = splitList(c.kinds)
+	if c.Options.Attack.Times, err = numbers(c.times); err != nil {
+		return fmt.Errorf("-times: %w", err)
 	}
 	c.Command = "postern-bench " + strings.Join(args, " ")
-	if c.Backend, err = os.Executable(); err != nil {
+	if c.Local.Program, err = os.Executable(); err != nil {
 		return err
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -125,31 +132,31 @@ func (c *cli) complete(args []string) (err error) {
 	if c.passwordFile != "" {
 		secret, err := os.ReadFile(c.passwordFile)
 		if err != nil {
-			return err
+			return fmt.Errorf("-password-file: %w", err)
 		}
-		c.Password = strings.TrimRight(string(secret), "\r\n")
+		c.Remote.Password = strings.TrimRight(string(secret), "\r\n")
 	}
-	c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.insecure}
+	c.Remote.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.insecure}
 	if c.ca == "" {
 		return nil
 	}
 	pem, err := os.ReadFile(c.ca)
 	if err != nil {
-		return err
+		return fmt.Errorf("-ca: %w", err)
 	}
-	c.TLS.RootCAs = x509.NewCertPool()
-	if !c.TLS.RootCAs.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("%s holds no certificate", c.ca)
+	c.Remote.TLS.RootCAs = x509.NewCertPool()
+	if !c.Remote.TLS.RootCAs.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("-ca: %s contains no certificate", c.ca)
 	}
 	return nil
 }
 
-// numbers reads a comma list of numbers.
+// numbers parses a comma-separated list of numbers.
 func numbers(list string) (all []float64, err error) {
 	for _, part := range splitList(list) {
 		n, err := strconv.ParseFloat(part, 64)
 		if err != nil {
-			return nil, fmt.Errorf("%q is not a number", part)
+			return nil, fmt.Errorf("got %q, want a number", part)
 		}
 		all = append(all, n)
 	}

@@ -1,6 +1,6 @@
-// Command postern-bench puts mail gateways under load and says what they cost:
-// servers of its own making side by side, or one that runs already. Package
-// bench does the work; this is its command line.
+// Command postern-bench measures mail proxies under load: CPU time, memory and
+// latency of programs that it starts side by side, or of a server that runs
+// already. It is the command line of package bench.
 package main
 
 import (
@@ -13,25 +13,29 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 
 	"postern/bench"
 )
 
 func main() {
 	if len(os.Args) == 4 && os.Args[1] == "backend" {
-		os.Exit(part("stand-in mail server", bench.RunBackend(os.Args[2], os.Args[3], os.Stdin, os.Stdout)))
+		os.Exit(subprocess("stand-in mail server", bench.RunBackend(os.Args[2], os.Args[3], os.Stdin, os.Stdout)))
 	}
 	if len(os.Args) == 3 && os.Args[1] == "flood" {
-		os.Exit(part("callers", bench.RunFlood(os.Args[2], os.Stdin, os.Stdout)))
+		os.Exit(subprocess("clients of a flood", bench.RunFlood(os.Args[2], os.Stdin, os.Stdout)))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// part returns the exit code of a process that the bench has started to be a
-// part of it: the mail server behind the targets, or the callers of a flood.
-func part(name string, err error) int {
+// subprocess returns the exit code of a process that the bench has started for
+// itself: the mail server behind the targets, or the clients of a flood.
+func subprocess(name string, err error) int {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "postern-bench: %s: %v\n", name, err)
 		return 1
@@ -39,8 +43,8 @@ func part(name string, err error) int {
 	return 0
 }
 
-// run measures what args ask for and returns the exit code: 0 for success, 1
-// for failure, 2 for wrong usage.
+// run measures what args say and returns the exit code: 0 for success, 1 for
+// failure, 2 for wrong usage.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args)
 	switch {
@@ -48,13 +52,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		usage(stdout)
 		return 0
 	case err != nil:
-		fmt.Fprintf(stderr, "postern-bench: %v\nSee postern-bench -help.\n", err)
+		fmt.Fprintf(stderr, "postern-bench: %v; see postern-bench -help\n", err)
 		return 2
 	}
 	if c.list {
 		return list(c, stdout, stderr)
 	}
-	bar := newBar(stderr)
+	bar := newProgressBar(stderr)
 	c.Progress = bar.progress
 	report, err := bench.Run(ctx, c.Config)
 	bar.clear()
@@ -69,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// show writes the report in every form that was asked for.
+// show prints the table and writes the files that flags name.
 func (c *cli) show(r *bench.Report, stdout io.Writer) error {
 	if err := r.Table(stdout); err != nil {
 		return err
@@ -91,7 +95,7 @@ func (c *cli) show(r *bench.Report, stdout io.Writer) error {
 	return nil
 }
 
-// toFile writes to a file, or for "-" to stdout.
+// toFile writes to a file, or to stdout for "-".
 func toFile(path string, stdout io.Writer, write func(io.Writer) error) error {
 	if path == "-" {
 		return write(stdout)
@@ -107,7 +111,7 @@ func toFile(path string, stdout io.Writer, write func(io.Writer) error) error {
 	return f.Close()
 }
 
-// list prints the works of the scenarios, one a line.
+// list prints the works of the scenarios, one on each line.
 func list(c *cli, stdout, stderr io.Writer) int {
 	works, err := c.Works()
 	if err != nil {
@@ -117,16 +121,16 @@ func list(c *cli, stdout, stderr io.Writer) int {
 	for _, w := range works {
 		extra := ""
 		if w.Extra {
-			extra = "  (only if named by -work)"
+			extra = "  (only with -work)"
 		}
 		fmt.Fprintln(stdout, w.Name+extra)
 	}
 	return 0
 }
 
-// usage prints how to call the bench.
+// usage prints the help.
 func usage(w io.Writer) {
-	fmt.Fprint(w, `postern-bench puts mail gateways under load and says what they cost.
+	fmt.Fprint(w, `postern-bench measures mail proxies under load: CPU time, memory and latency.
 
 usage: postern-bench [flags] SCENARIO...
 
@@ -135,13 +139,13 @@ scenarios:
 	for _, s := range bench.Scenarios {
 		fmt.Fprintf(w, "  %-9s %s\n", s.Name, s.About)
 	}
-	fmt.Fprintf(w, "  %-9s %s\n", "all", "all of them")
+	fmt.Fprintf(w, "  %-9s %s\n", "all", "all scenarios")
 	fmt.Fprint(w, `
-targets, started side by side on this machine in front of a mail server of the bench's own:
+Targets are started side by side on this machine, in front of a stand-in mail server:
 
   postern-bench -target postern,nginx,haproxy,dovecot,direct login
 
-or a server that runs already, with an account made for this:
+Or measure a server that runs already, with an account made for this:
 
   postern-bench -imaps 10.0.0.7:993 -user bench@example.org -password-file secret login
 
@@ -152,7 +156,7 @@ flags:
 	flags.PrintDefaults()
 }
 
-// splitList cuts a comma list.
+// splitList splits a comma-separated list.
 func splitList(s string) (parts []string) {
 	for part := range strings.SplitSeq(s, ",") {
 		if part = strings.TrimSpace(part); part != "" {
@@ -160,4 +164,39 @@ func splitList(s string) (parts []string) {
 		}
 	}
 	return parts
+}
+
+// progressBar shows the progress of a run on a terminal, and nothing elsewhere.
+type progressBar struct {
+	w io.Writer // nil if it is no terminal
+	*progressbar.ProgressBar
+}
+
+// newProgressBar writes to w if that is a terminal.
+func newProgressBar(w io.Writer) *progressBar {
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return &progressBar{}
+	}
+	return &progressBar{w: w}
+}
+
+// progress shows what is measured next.
+func (b *progressBar) progress(done, total int, what string) {
+	if b.w == nil {
+		return
+	}
+	if b.ProgressBar == nil {
+		b.ProgressBar = progressbar.NewOptions(total,
+			progressbar.OptionSetWriter(b.w), progressbar.OptionSetWidth(24), progressbar.OptionShowCount(),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(50*time.Millisecond), progressbar.OptionClearOnFinish())
+	}
+	b.Describe(what)
+	_ = b.Set(done)
+}
+
+// clear removes the bar.
+func (b *progressBar) clear() {
+	if b.ProgressBar != nil {
+		_ = b.Clear()
+	}
 }

@@ -17,11 +17,11 @@ import (
 	"postern/bench"
 )
 
-// asBench makes the test binary behave as the program.
+// asBench makes the test binary run as the program.
 const asBench = "POSTERN_BENCH_TEST_MAIN"
 
-// TestMain lets the test binary be the program, and the parts of it that the
-// program starts by calling itself: tests must never start tests.
+// TestMain lets the test binary run as the program, and as the processes that
+// the program starts for itself: tests must never start tests.
 func TestMain(m *testing.M) {
 	if os.Getenv(asBench) != "" || len(os.Args) > 1 && slices.Contains([]string{"backend", "flood"}, os.Args[1]) {
 		main()
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command calls the program with args.
+// command prepares a call of the program.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -39,7 +39,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Env = append(os.Environ(), asBench+"=1")
-	cmd.Dir = t.TempDir() // outside of the module: nothing is built
+	cmd.Dir = t.TempDir() // outside of the module, so that postern is not built
 	return cmd
 }
 
@@ -48,7 +48,7 @@ func TestCommandLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(c.Scenario, []string{"login", "relay"}) || !slices.Equal(c.Targets, []string{"direct", "nginx"}) ||
+	if !slices.Equal(c.Scenario, []string{"login", "relay"}) || !slices.Equal(c.Local.Targets, []string{"direct", "nginx"}) ||
 		c.Options.Rounds != 7 || c.Options.Volume != 3<<20 || c.Only == nil {
 		t.Errorf("parsed: %+v", c.Config)
 	}
@@ -57,13 +57,13 @@ func TestCommandLine(t *testing.T) {
 	}
 	for _, bad := range [][]string{{}, {"-nonsense"}, {"login", "-rounds", "x"}, {"login", "-work", "("}, {"login", "-ca", "/none"}, {"login", "-password-file", "/none"}} {
 		if _, err := parse(bad); err == nil {
-			t.Errorf("%q is taken", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 }
 
-// What cannot be done is said in one line that tells what to do.
-func TestRefusals(t *testing.T) {
+// An error is one line that says what to do.
+func TestErrors(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("x\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -73,10 +73,10 @@ func TestRefusals(t *testing.T) {
 		code int
 		want string
 	}{
-		{"", 2, "which scenario?"},
-		{"knock", 1, `no scenario "knock"`},
+		{"", 2, "no scenario"},
+		{"jump", 1, `no scenario "jump"`},
 		{"login -work nothing", 1, "-list shows them"},
-		{"login -rounds 1000", 1, "rounds must be from 1 to 100"},
+		{"login -rounds 1000", 1, "-rounds: got 1000, want 1 to 100"},
 		{"login -target sendmail", 1, `no target "sendmail"`},
 		{"login -target postern -postern /none/postern", 1, "/none/postern"},
 		{"login -imaps 127.0.0.1:1", 1, "-password-file"},
@@ -91,7 +91,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestHelpAndList(t *testing.T) {
-	for args, want := range map[string]string{"-help": "idle ", "-list all": "login, POP3 STARTTLS, saturation  (only if named"} {
+	for args, want := range map[string]string{"-help": "idle ", "-list all": "login, POP3 STARTTLS, saturation  (only with -work"} {
 		var out, errs bytes.Buffer
 		if code := run(t.Context(), strings.Fields(args), &out, &errs); code != 0 || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: code %d, %s%s", args, code, out.String(), errs.String())
@@ -99,7 +99,7 @@ func TestHelpAndList(t *testing.T) {
 	}
 }
 
-// A short run, outside of the module, prints figures and writes both files.
+// A short run outside of the module prints figures and writes both files.
 func TestShortRun(t *testing.T) {
 	dir := t.TempDir()
 	page, report := filepath.Join(dir, "r.html"), filepath.Join(dir, "r.json")
@@ -114,37 +114,38 @@ func TestShortRun(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	var r bench.Report
 	data, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var found struct{ Groups []bench.Group }
-	if err := json.Unmarshal(data, &found); err != nil {
+	var r struct{ Groups []bench.Group }
+	if err := json.Unmarshal(data, &r); err != nil {
 		t.Fatal(err)
 	}
-	r.Groups = found.Groups
-	row := r.Row("login, TLS, saturation", "accepted")
-	if row == nil || row.Cells["direct"].Median != 100 {
-		t.Errorf("accepted: %+v", row)
+	accepted := false
+	for _, row := range r.Groups[0].Rows {
+		accepted = accepted || row.Figure == "accepted" && row.Cells["direct"].Median == 100
+	}
+	if !accepted {
+		t.Errorf("got %+v, want 100 %% accepted", r.Groups[0].Rows)
 	}
 	if html, err := os.ReadFile(page); err != nil || !bytes.Contains(html, []byte("<svg")) {
 		t.Errorf("page: %v", err)
 	}
 }
 
-// A part of the program that cannot do its part says which it is.
-func TestPartThatFails(t *testing.T) {
+// The error of a process of the bench says which process it is.
+func TestSubprocessErrors(t *testing.T) {
 	for _, args := range [][]string{{"flood", "{}"}, {"flood", "nonsense"}, {"backend", "/none", "/none"}} {
 		out, err := command(t, args...).CombinedOutput()
-		if want := map[string]string{"flood": "callers: ", "backend": "mail server: "}[args[0]]; err == nil || !strings.Contains(string(out), want) {
+		if want := map[string]string{"flood": "clients of a flood: ", "backend": "mail server: "}[args[0]]; err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%q: %v, %s", args, err, out)
 		}
 	}
 }
 
-// Ctrl-C ends a run at once: it prints what it has, and no child and no folder
-// stays.
+// Ctrl-C ends a run: it prints the figures it has, and leaves no process and no
+// folder.
 func TestInterrupt(t *testing.T) {
 	cmd := command(t, "-target", "direct", "-rounds", "3", "-duration", "200ms", "-workers", "2", "-work", "^login, plain, sat|^idle", "login", "idle")
 	tmp := t.TempDir()
@@ -163,18 +164,18 @@ func TestInterrupt(t *testing.T) {
 	}
 	_ = cmd.Process.Signal(syscall.SIGINT)
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ends with %v\n%s", err, out.String())
+		t.Errorf("exit: %v\n%s", err, out.String())
 	}
-	if !strings.Contains(out.String(), "not complete: stopped by hand") {
-		t.Errorf("it says\n%s", out.String())
+	if !strings.Contains(out.String(), "incomplete: interrupted by the user") {
+		t.Errorf("output:\n%s", out.String())
 	}
 	for _, child := range children {
 		if _, err := os.Stat("/proc/" + child); err == nil {
-			t.Errorf("child %s is left", child)
+			t.Errorf("process %s still runs", child)
 		}
 	}
 	if left, _ := os.ReadDir(tmp); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("files remain: %v", left)
 	}
 }
 

@@ -8,18 +8,17 @@ import (
 	"strings"
 )
 
-// colours are those of the targets, in their order; they differ in brightness
-// too, for those who do not see them and for print.
+// colours are those of the targets, in their order. They differ in brightness
+// too, for colour-blind readers and for print.
 var colours = []string{"#0b5394", "#e69138", "#6aa84f", "#a64d79", "#7f7f7f", "#45818e"}
 
-// canvas is an SVG drawing while it is made. Its chart lies inside margins that
-// hold the labels.
+// canvas builds an SVG drawing: a chart inside margins with labels.
 type canvas struct {
 	strings.Builder
 	width, height, left, top, right, bottom float64
 }
 
-// newCanvas begins a drawing that says in words what it shows.
+// newCanvas starts a drawing. The title describes it to screen readers.
 func newCanvas(width, height float64, title string) *canvas {
 	c := &canvas{width: width, height: height, left: 62, top: 14, right: 30, bottom: 40}
 	fmt.Fprintf(c, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, width, height, html.EscapeString(title))
@@ -28,20 +27,20 @@ func newCanvas(width, height float64, title string) *canvas {
 
 // done returns the drawing.
 func (c *canvas) done() template.HTML {
-	return template.HTML(c.String() + "</svg>") // #nosec: all text was escaped by text
+	return template.HTML(c.String() + "</svg>") // #nosec: all text has been escaped
 }
 
-// text writes words at a place; anchor is start, middle or end.
-func (c *canvas) text(x, y float64, class, anchor, words string) {
-	fmt.Fprintf(c, `<text x="%.1f" y="%.1f" class="%s" text-anchor="%s">%s</text>`, x, y, class, anchor, html.EscapeString(words))
+// text writes a label; anchor is start, middle or end.
+func (c *canvas) text(x, y float64, class, anchor, label string) {
+	fmt.Fprintf(c, `<text x="%.1f" y="%.1f" class="%s" text-anchor="%s">%s</text>`, x, y, class, anchor, html.EscapeString(label))
 }
 
-// line draws a straight line.
+// line adds a straight line.
 func (c *canvas) line(x1, y1, x2, y2 float64, class string) {
 	fmt.Fprintf(c, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" class="%s"/>`, x1, y1, x2, y2, class)
 }
 
-// path draws a line through points.
+// path adds a line through points.
 func (c *canvas) path(points [][2]float64, colour, title string) {
 	fmt.Fprintf(c, `<polyline fill="none" stroke="%s" stroke-width="2" stroke-linejoin="round" points="`, colour)
 	for _, p := range points {
@@ -50,17 +49,17 @@ func (c *canvas) path(points [][2]float64, colour, title string) {
 	fmt.Fprintf(c, `"><title>%s</title></polyline>`, html.EscapeString(title))
 }
 
-// x and y place a value between 0 and 1 inside the margins.
+// x and y convert a value between 0 and 1 to a position inside the margins.
 func (c *canvas) x(v float64) float64 { return c.left + v*(c.width-c.left-c.right) }
 func (c *canvas) y(v float64) float64 { return c.height - c.bottom - v*(c.height-c.top-c.bottom) }
 
-// tick is a labelled line of an axis, at a place between 0 and 1.
+// tick is a labelled position on an axis, between 0 and 1.
 type tick struct {
 	at    float64
 	label string
 }
 
-// axes draws the frame with its ticks and says what they count.
+// axes adds the axes with their ticks and labels.
 func (c *canvas) axes(xs, ys []tick, xLabel, yLabel string) {
 	for _, t := range ys {
 		c.line(c.x(0), c.y(t.at), c.x(1), c.y(t.at), "grid")
@@ -75,32 +74,32 @@ func (c *canvas) axes(xs, ys []tick, xLabel, yLabel string) {
 	fmt.Fprintf(c, `<text transform="translate(14 %.1f) rotate(-90)" class="label" text-anchor="middle">%s</text>`, c.y(0.5), html.EscapeString(yLabel))
 }
 
-// niceStep returns a round number such that a few steps reach most.
-func niceStep(most float64) float64 {
-	if most <= 0 {
+// niceStep returns a round number such that at most five steps reach highest.
+func niceStep(highest float64) float64 {
+	if highest <= 0 {
 		return 1
 	}
-	step := math.Pow(10, math.Floor(math.Log10(most/4)))
+	step := math.Pow(10, math.Floor(math.Log10(highest/4)))
 	for _, m := range []float64{1, 2, 2.5, 5, 10} {
-		if most/(step*m) <= 5 {
+		if highest/(step*m) <= 5 {
 			return step * m
 		}
 	}
 	return step * 10
 }
 
-// linear returns ticks from 0 to most and the value at the end of the axis.
-func linear(most float64) (ticks []tick, end float64) {
-	step := niceStep(most)
-	end = math.Max(step, math.Ceil(most/step)*step)
+// linear returns ticks from 0 to highest and the value at the end of the axis.
+func linear(highest float64) (ticks []tick, end float64) {
+	step := niceStep(highest)
+	end = math.Max(step, math.Ceil(highest/step)*step)
 	for v := 0.0; v <= end+step/2; v += step {
 		ticks = append(ticks, tick{v / end, plainNumber(v)})
 	}
 	return ticks, end
 }
 
-// logarithmic returns ticks at the powers of ten around low and high, and what
-// places a value between them.
+// logarithmic returns ticks at the powers of ten around low and high, and a
+// function that gives the position of a value.
 func logarithmic(low, high float64) (ticks []tick, place func(float64) float64) {
 	from, to := math.Floor(math.Log10(low)), math.Ceil(math.Log10(high))
 	if to <= from {
@@ -116,7 +115,7 @@ func logarithmic(low, high float64) (ticks []tick, place func(float64) float64) 
 	return ticks, place
 }
 
-// plainNumber prints v without needless digits.
+// plainNumber prints v without trailing zeros.
 func plainNumber(v float64) string {
 	if v >= 1e6 {
 		return fmt.Sprintf("%g M", v/1e6)

@@ -1,0 +1,86 @@
+package backend
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Secret returns the right password of an account.
+func Secret(account string) string { return "secret-of-" + account }
+
+// authQueue checks passwords: a limited number a second, first come, first
+// served, from a queue that may be bounded. The zero value has no limit.
+type authQueue struct {
+	accepted, denied atomic.Int64
+
+	mu    sync.Mutex
+	pace  time.Duration // between the starts of two checks, 0 for no limit
+	queue int           // most checks that may wait, 0 for no limit
+	takes time.Duration // duration of one check
+	next  time.Time     // earliest start of the next check
+}
+
+// setLimit sets how many checks start a second (0: no limit), how long each
+// takes, and how many may wait (0: no limit). The queue starts empty; checks
+// that wait already keep their time.
+func (q *authQueue) setLimit(perSecond float64, takes time.Duration, queue int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pace, q.takes, q.queue, q.next = 0, takes, queue, time.Time{}
+	if perSecond > 0 {
+		q.pace = time.Duration(float64(time.Second) / perSecond)
+	}
+}
+
+// reserve puts a check into the queue and returns the time until it is done;
+// false if the queue is full.
+func (q *authQueue) reserve() (time.Duration, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.pace == 0 {
+		return q.takes, true
+	}
+	now := time.Now()
+	if q.next.Before(now) {
+		q.next = now
+	}
+	wait := q.next.Sub(now)
+	if q.queue > 0 && wait > time.Duration(q.queue)*q.pace {
+		return 0, false
+	}
+	q.next = q.next.Add(q.pace)
+	return wait + q.takes, true
+}
+
+// result is the result of a password check.
+type result int
+
+const (
+	accepted result = iota
+	denied
+	busy // the queue is full, or the server stops
+)
+
+// check waits for a check and returns its result. If the client closes the
+// connection meanwhile, the check takes place all the same, as in real servers.
+func (q *authQueue) check(ctx context.Context, account, secret string) result {
+	wait, queued := q.reserve()
+	if !queued {
+		return busy
+	}
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return busy
+		}
+	}
+	if secret != Secret(account) {
+		q.denied.Add(1)
+		return denied
+	}
+	q.accepted.Add(1)
+	return accepted
+}

@@ -1,0 +1,175 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"postern/bench/client"
+	"postern/limiter/traffic"
+	"postern/proxy/standin"
+)
+
+// seenLogin is one login as a target saw it.
+type seenLogin struct {
+	at              time.Time
+	addr            netip.Addr
+	account, secret string
+}
+
+// proxyHeaderServer is a target that reads a PROXY header and records all
+// logins.
+type proxyHeaderServer struct {
+	tls     *tls.Config              // nil for clear text
+	delay   time.Duration            // before an answer
+	delayed func(seenLogin) bool     // logins to which the delay applies; nil for all
+	answer  func(s seenLogin) string // to a login
+
+	mu     sync.Mutex
+	logins []seenLogin
+}
+
+// target returns the server as a target, connected through pipes.
+func (p *proxyHeaderServer) target() *target {
+	return &target{
+		proxyHeader: true, timeout: time.Minute, tls: &tls.Config{InsecureSkipVerify: true},
+		listeners: map[listener]string{{client.IMAP, client.Plain}: "pipe", {client.IMAP, client.TLS}: "pipe"},
+		connect:   throughPipe(p.serve),
+	}
+}
+
+// throughPipe connects to serve through a pipe, of which serve closes its end.
+func throughPipe(serve func(net.Conn)) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go serve(theirs)
+		return ours, nil
+	}
+}
+
+// serve serves one connection and closes it.
+func (p *proxyHeaderServer) serve(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReader(c)
+	header, err := proxyproto.Read(r)
+	if err != nil {
+		return
+	}
+	if p.tls != nil {
+		c = tls.Server(bufferedConn{c, r}, p.tls)
+		r = bufio.NewReader(c)
+	}
+	l := seenLogin{at: time.Now(), addr: header.SourceAddr.(*net.TCPAddr).AddrPort().Addr().Unmap()}
+	c.Write([]byte("* OK ready\r\n"))
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if strings.Contains(line, "LOGOUT") {
+			c.Write([]byte("a OK bye\r\n"))
+			return
+		}
+		quoted := strings.Split(line, `"`)
+		l.account, l.secret = quoted[1], quoted[3]
+		p.mu.Lock()
+		p.logins = append(p.logins, l)
+		p.mu.Unlock()
+		delay := p.delay
+		if p.delayed != nil && !p.delayed(l) {
+			delay = 0
+		}
+		time.AfterFunc(delay, func() { c.Write([]byte(p.answer(l))) })
+	}
+}
+
+// acceptAll accepts every login.
+func acceptAll(seenLogin) string { return "a OK logged in\r\n" }
+
+// refuseAll refuses every login for now.
+func refuseAll(seenLogin) string { return "a NO [UNAVAILABLE] later\r\n" }
+
+// checkPassword accepts right passwords of package traffic.
+func checkPassword(l seenLogin) string {
+	if l.secret == traffic.Secret(l.account) {
+		return acceptAll(l)
+	}
+	return "a NO [AUTHENTICATIONFAILED] no\r\n"
+}
+
+// bufferedConn is a connection that reads through a buffer.
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c bufferedConn) Read(b []byte) (int, error) { return c.r.Read(b) }
+
+// serverTLS returns a configuration for a proxyHeaderServer.
+func serverTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	cert, err := standin.NewCertificate("localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert.Server()
+}
+
+// scriptedServer is a target whose answers a test chooses.
+type scriptedServer struct {
+	// login returns how long the n-th login takes and its answer, "" for none.
+	login func(n int, at time.Time) (delay time.Duration, answer string)
+	n     atomic.Int64
+}
+
+// target returns the server as a target, connected through pipes.
+func (s *scriptedServer) target() *target {
+	return &target{
+		name: "scripted", timeout: 5 * time.Second,
+		listeners: map[listener]string{{client.IMAP, client.Plain}: "pipe"},
+		connect:   throughPipe(s.serve),
+	}
+}
+
+// serve serves one connection and closes it.
+func (s *scriptedServer) serve(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReader(c)
+	c.Write([]byte("* OK ready\r\n"))
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if !strings.Contains(line, "LOGIN") {
+			c.Write([]byte("* BYE\r\na OK bye\r\n"))
+			return
+		}
+		delay, answer := s.login(int(s.n.Add(1)), time.Now())
+		<-time.After(delay)
+		if answer != "" {
+			c.Write([]byte(answer + "\r\n"))
+		}
+	}
+}
+
+// value returns a figure of s.
+func (s *sample) value(t *testing.T, name string) float64 {
+	t.Helper()
+	for _, f := range s.figures {
+		if f.name == name {
+			return f.value
+		}
+	}
+	t.Errorf("no figure %q", name)
+	return 0
+}

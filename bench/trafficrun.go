@@ -1,0 +1,210 @@
+package bench
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/bench/client"
+	"postern/limiter/traffic"
+)
+
+// trafficRun sends the traffic of a site, users and attackers, to one target
+// and counts the results by class.
+type trafficRun struct {
+	target                  *target
+	users, attackers        *client.Dialer
+	start, attackFrom       time.Time // baseline from start, onset of the attack from attackFrom
+	countFrom, until        time.Time // logins due between these are counted as under attack
+	baseline, onset, attack resultsByClass
+	late                    *results     // how late users started, which is the fault of the bench
+	pending                 atomic.Int64 // users that are counted and have no result yet
+}
+
+// resultsByClass holds the results of each class of logins.
+type resultsByClass map[traffic.Class]*results
+
+func newResultsByClass(start time.Time) resultsByClass {
+	c := resultsByClass{}
+	for _, k := range traffic.Classes() {
+		c[k] = newResults(start)
+	}
+	c[traffic.Office] = c[traffic.Phone] // both are known and come from their usual addresses
+	return c
+}
+
+const (
+	// userTimeout is how long a user waits for an answer. Mail programs differ;
+	// few wait longer than twice this.
+	userTimeout = 10 * time.Second
+	// attackerTimeout is the same for an attacker, less at high rates.
+	attackerTimeout = 12 * time.Second
+	// maxWaitingAttackers bounds the attackers that wait for an answer at the
+	// same time, and thereby the file descriptors.
+	maxWaitingAttackers = 8000
+)
+
+// trafficSecurity is clear text, so that one machine can run thousands of
+// attackers.
+const trafficSecurity = client.Plain
+
+// newTrafficRun prepares a run with a rate of attackers in logins a second.
+func newTrafficRun(t *target, start, attackFrom, countFrom, until time.Time, attackers float64) (*trafficRun, error) {
+	r := &trafficRun{target: t, start: start, attackFrom: attackFrom, countFrom: countFrom, until: until,
+		baseline: newResultsByClass(start), onset: newResultsByClass(start), attack: newResultsByClass(start), late: newResults(start)}
+	var err error
+	if r.users, err = t.dialer(client.IMAP, trafficSecurity); err != nil {
+		return nil, err
+	}
+	if r.attackers, err = t.dialer(client.IMAP, trafficSecurity); err != nil {
+		return nil, err
+	}
+	r.users.Timeout = userTimeout
+	r.attackers.Timeout = min(attackerTimeout, time.Duration(maxWaitingAttackers/max(1, attackers)*float64(time.Second)))
+	return r, nil
+}
+
+// run starts every login when it is due. After the end it continues, without
+// counting, until all users that count have their result.
+func (r *trafficRun) run(ctx context.Context, g *traffic.Generator) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel() // ends attackers that still wait
+	for {
+		l := g.Next()
+		if pause(ctx, time.Until(l.At)) != nil || l.At.After(r.until) && r.pending.Load() == 0 {
+			return
+		}
+		if r.counts(l) {
+			r.pending.Add(1)
+		}
+		wg.Go(func() { r.attempt(ctx, l) })
+	}
+}
+
+// counts reports whether l is a user's login that counts.
+func (r *trafficRun) counts(l traffic.Login) bool {
+	return l.Class != traffic.Attacker && l.At.Before(r.until)
+}
+
+// attempt is one login, from connect to logout. Newcomers that are refused try
+// again while logins are counted.
+func (r *trafficRun) attempt(ctx context.Context, l traffic.Login) {
+	dialer := r.users
+	if l.Class == traffic.Attacker {
+		dialer = r.attackers
+	} else {
+		r.late.add(l.At, time.Since(l.At), client.Accepted, nil)
+	}
+	answer, err := r.login(ctx, dialer, l)
+	now := time.Now()
+	if l.At.Before(r.until) {
+		r.resultsFor(l).add(l.At, now.Sub(l.At), answer, err)
+	}
+	if r.counts(l) {
+		defer r.pending.Add(-1)
+	}
+	if again, ok := l.Again(now); ok && (err != nil || answer == client.Busy) && again.At.Before(r.until) {
+		r.pending.Add(1)
+		if pause(ctx, time.Until(again.At)) == nil {
+			r.attempt(ctx, again)
+		}
+	}
+}
+
+// resultsFor returns where l is counted.
+func (r *trafficRun) resultsFor(l traffic.Login) *results {
+	switch {
+	case l.At.Before(r.attackFrom):
+		return r.baseline[l.Class]
+	case l.At.Before(r.countFrom):
+		return r.onset[l.Class]
+	}
+	return r.attack[l.Class]
+}
+
+// login connects, logs in and logs out.
+func (r *trafficRun) login(ctx context.Context, d *client.Dialer, l traffic.Login) (client.Answer, error) {
+	source, err := r.target.sourceFor(l.Addr)
+	if err != nil {
+		return 0, err
+	}
+	s, err := d.Dial(ctx, source)
+	if err != nil {
+		return 0, err
+	}
+	a, err := s.Login(l.Account, l.Secret, client.Login)
+	if err != nil || a != client.Accepted {
+		s.Close()
+		return a, err
+	}
+	return a, s.Logout()
+}
+
+// attempts returns how many logins were counted, at least 1.
+func (r *trafficRun) attempts() int {
+	return max(1, r.sum((*results).all))
+}
+
+// accepted returns how many of them were accepted.
+func (r *trafficRun) accepted() int {
+	return r.sum((*results).accepted)
+}
+
+func (r *trafficRun) sum(count func(*results) int) (n int) {
+	for _, c := range []resultsByClass{r.baseline, r.onset, r.attack} {
+		for k, res := range c {
+			if k != traffic.Office { // counted with the phones
+				n += count(res)
+			}
+		}
+	}
+	return n
+}
+
+// knownAccepted is the figure of the logins of known users that were accepted.
+const knownAccepted = "known, accepted"
+
+// report adds the figures to s.
+func (r *trafficRun) report(s *sample) {
+	known := r.attack[traffic.Phone]
+	s.figure(knownAccepted, "%", higher, known.acceptedShare())
+	s.figure("travellers, accepted", "%", higher, r.attack[traffic.Traveller].acceptedShare())
+	s.figure("newcomers' tries, accepted", "%", higher, r.attack[traffic.Newcomer].acceptedShare())
+	s.figure("known, median", "ms", lower, known.millis(50))
+	s.figure("known, 99 %", "ms", lower, known.millis(99))
+	s.figure("known, 99 %, before the attack", "ms", neither, r.baseline[traffic.Phone].millis(99))
+	if before := r.baseline[traffic.Phone].millis(99); before > 0 {
+		s.figure("known, 99 %, against before", "×", lower, known.millis(99)/before)
+	}
+	s.figure("the bench itself was late, 99 %", "ms", neither, r.late.millis(99))
+	s.latency("known, before the attack", r.baseline[traffic.Phone])
+	s.latency("known, under attack", known)
+	s.timeline("logins", "a second", r.timeline("attackers", traffic.Attacker, startedIn), r.timeline("known", traffic.Phone, startedIn),
+		r.timeline("known, accepted", traffic.Phone, acceptedIn))
+	s.timeline("slowest login of the known", "s", r.timeline("known", traffic.Phone, slowestIn))
+	for k, name := range map[traffic.Class]string{traffic.Phone: "known", traffic.Traveller: "travellers"} {
+		if what := r.attack[k].failures(); what != "" {
+			s.problem("of %d logins of the %s: %s", r.attack[k].all(), name, what)
+		}
+	}
+}
+
+func startedIn(s second) float64  { return float64(s.Started) }
+func acceptedIn(s second) float64 { return float64(s.Accepted) }
+func slowestIn(s second) float64  { return s.Slowest.Seconds() }
+
+// timeline returns a value of one class, second by second, over the whole run.
+func (r *trafficRun) timeline(name string, k traffic.Class, value func(second) float64) Line {
+	line := Line{Name: name, Values: make([]float64, int(r.until.Sub(r.start)/time.Second))}
+	for _, c := range []resultsByClass{r.baseline, r.onset, r.attack} {
+		for i, s := range c[k].perSecond() {
+			if i < len(line.Values) {
+				line.Values[i] += value(s)
+			}
+		}
+	}
+	return line
+}
