@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Secret returns the right password of an account.
@@ -15,11 +17,10 @@ func Secret(account string) string { return "secret-of-" + account }
 type authQueue struct {
 	accepted, denied atomic.Int64
 
-	mu    sync.Mutex
-	pace  time.Duration // between the starts of two checks, 0 for no limit
-	queue int           // most checks that may wait, 0 for no limit
-	takes time.Duration // duration of one check
-	next  time.Time     // earliest start of the next check
+	mu      sync.Mutex
+	limiter *rate.Limiter // starts of checks, with a burst of 1; nil for no limit
+	queue   int           // most checks that may wait, 0 for no limit
+	takes   time.Duration // duration of one check
 }
 
 // setLimit sets how many checks start a second (0: no limit), how long each
@@ -28,9 +29,9 @@ type authQueue struct {
 func (q *authQueue) setLimit(perSecond float64, takes time.Duration, queue int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pace, q.takes, q.queue, q.next = 0, takes, queue, time.Time{}
+	q.limiter, q.takes, q.queue = nil, takes, queue
 	if perSecond > 0 {
-		q.pace = time.Duration(float64(time.Second) / perSecond)
+		q.limiter = rate.NewLimiter(rate.Limit(perSecond), 1)
 	}
 }
 
@@ -39,19 +40,15 @@ func (q *authQueue) setLimit(perSecond float64, takes time.Duration, queue int) 
 func (q *authQueue) reserve() (time.Duration, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.pace == 0 {
+	if q.limiter == nil {
 		return q.takes, true
 	}
-	now := time.Now()
-	if q.next.Before(now) {
-		q.next = now
-	}
-	wait := q.next.Sub(now)
-	if q.queue > 0 && wait > time.Duration(q.queue)*q.pace {
+	now := time.Now() // inside the mutex, so that the limiter never sees an earlier time
+	// Checks that wait are tokens below zero, beside the one that is due next.
+	if q.queue > 0 && q.limiter.TokensAt(now) < float64(1-q.queue) {
 		return 0, false
 	}
-	q.next = q.next.Add(q.pace)
-	return wait + q.takes, true
+	return q.limiter.ReserveN(now, 1).DelayFrom(now) + q.takes, true
 }
 
 // result is the result of a password check.

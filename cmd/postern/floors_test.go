@@ -62,6 +62,7 @@ var homes = map[string][]string{
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench"},
 	"golang.org/x/term":                       {"postern/cmd/postern-bench"},
+	"golang.org/x/time":                       {"postern/bench/backend"},
 
 	"github.com/oschwald/maxminddb-golang/v2": {"postern/cmd/postern"},
 }
