@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/emersion/go-sasl"
 )
 
 // maxConnAge limits every connection, in case a client never closes it.
@@ -167,27 +169,38 @@ var (
 // identity.
 func (c *conn) authenticate(args []byte) (account, secret string, err error) {
 	mechanism, line, initial := bytes.Cut(args, []byte(" "))
-	if !bytes.EqualFold(mechanism, []byte("PLAIN")) {
+	if !bytes.EqualFold(mechanism, []byte(sasl.Plain)) {
 		return "", "", errMechanism
 	}
-	response := line
-	if !initial {
-		if err := c.writeLine("+ "); err != nil {
+	server := sasl.NewPlainServer(func(_, username, password string) error {
+		account, secret = username, password
+		return nil
+	})
+	var response []byte // nil asks for a challenge
+	for {
+		if initial {
+			if response, err = decode(line); err != nil {
+				return "", "", errResponse
+			}
+		}
+		challenge, done, err := server.Next(response)
+		if err != nil {
+			return "", "", errResponse
+		}
+		if done {
+			return account, secret, nil
+		}
+		if err := c.writeLine("+ ", base64.StdEncoding.EncodeToString(challenge)); err != nil {
 			return "", "", err
 		}
-		if response, err = c.readLine(); err != nil {
+		if line, err = c.readLine(); err != nil {
 			return "", "", err
 		}
+		initial = true
 	}
-	raw, err := decode(response)
-	parts := bytes.Split(raw, []byte{0})
-	if err != nil || len(parts) != 3 {
-		return "", "", errResponse
-	}
-	return string(parts[1]), string(parts[2]), nil
 }
 
-// decode decodes base64.
+// decode decodes base64. It never returns nil without an error.
 func decode(encoded []byte) ([]byte, error) {
 	raw := make([]byte, base64.StdEncoding.DecodedLen(len(encoded)))
 	n, err := base64.StdEncoding.Decode(raw, encoded)

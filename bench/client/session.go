@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/emersion/go-sasl"
 )
 
 // Method is how a password is sent.
@@ -106,7 +108,8 @@ func (s *Session) Login(account, secret string, how Method) (Answer, error) {
 
 // plainResponse returns the initial response of SASL PLAIN (RFC 4616) in base64.
 func plainResponse(account, secret string) (string, error) {
-	return base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + secret)), nil
+	_, response, err := sasl.NewPlainClient("", account, secret).Start()
+	return base64.StdEncoding.EncodeToString(response), err
 }
 
 // Noop sends NOOP and waits for the answer.

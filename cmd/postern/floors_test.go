@@ -56,7 +56,7 @@ var homes = map[string][]string{
 	"github.com/dchest/siphash":      {"postern/limiter", "postern/limiter/watch"},
 	"golang.org/x/time":              {"postern/limiter"},
 	"github.com/emersion/go-imap/v2": {"postern/proxy/dialogue", "postern/proxy/standin"},
-	"github.com/emersion/go-sasl":    {"postern/proxy/dialogue", "postern/proxy/standin"},
+	"github.com/emersion/go-sasl":    {"postern/proxy/dialogue", "postern/proxy/standin", "postern/bench/backend", "postern/bench/client"},
 
 	"github.com/HdrHistogram/hdrhistogram-go": {"postern/bench"},
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
