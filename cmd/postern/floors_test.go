@@ -54,7 +54,7 @@ var homes = map[string][]string{
 	"github.com/pires/go-proxyproto":      {"postern/proxy", "postern/proxy/standin", "postern/bench/client"},
 
 	"github.com/dchest/siphash":      {"postern/limiter", "postern/limiter/watch"},
-	"golang.org/x/time":              {"postern/limiter"},
+	"golang.org/x/time":              {"postern/limiter", "postern/bench/backend"},
 	"github.com/emersion/go-imap/v2": {"postern/proxy/dialogue", "postern/proxy/standin"},
 	"github.com/emersion/go-sasl":    {"postern/proxy/dialogue", "postern/proxy/standin", "postern/bench/backend", "postern/bench/client"},
 
@@ -62,7 +62,6 @@ var homes = map[string][]string{
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench"},
 	"golang.org/x/term":                       {"postern/cmd/postern-bench"},
-	"golang.org/x/time":                       {"postern/bench/backend"},
 
 	"github.com/oschwald/maxminddb-golang/v2": {"postern/cmd/postern"},
 }
