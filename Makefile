@@ -29,10 +29,17 @@ help: ## list the targets
 build: ## build the static binary ./postern
 	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags='-s -w' -o postern ./cmd/postern
 
+# Long simulations are single-threaded arithmetic: the race detector finds
+# nothing in them and takes ten times as long. They are in files with
+# //go:build !race, their names begin with TestSimulation, and test runs them
+# once, without the race detector.
+SIMULATIONS := ./limiter/...
+
 .PHONY: test
-test: ## run all tests with the race detector; install the programs they use if possible
+test: ## run all tests, with the race detector where it helps; install the programs they use if possible
 	@.ci/install $(PEERS)
 	go test -race -count=1 ./... # no cache: results depend on installed programs
+	go test -count=1 -run '^TestSimulation' $(SIMULATIONS)
 
 .PHONY: cover
 cover: ## check that the tests of limiter, limiter/watch and proxy/dialogue cover more than 90 %

@@ -1,3 +1,5 @@
+//go:build !race
+
 package limiter_test
 
 import (
@@ -63,15 +65,8 @@ type scenario struct {
 const warmUp = 20 * time.Second
 
 // scenarios returns normal traffic, every attack at 10, 30 and 100 times normal, the one by 20,000 addresses with an
-// attempt a minute each, and the incident with minutes for hours. Under the race detector it returns each attack at 10
-// times normal, for a shorter time.
+// attempt a minute each, and the incident with minutes for hours.
 func scenarios() (all []scenario) {
-	if underRace {
-		for _, k := range traffic.Kinds() {
-			all = append(all, scenario{k.String(), "10", []traffic.Attack{traffic.Steady(k, warmUp, 10)}, warmUp})
-		}
-		return all
-	}
 	all = append(all, scenario{"none", "1", nil, 2 * time.Minute})
 	for _, k := range traffic.Kinds() {
 		for _, o := range []struct {

@@ -1,3 +1,5 @@
+//go:build !race
+
 package limiter_test
 
 import (
@@ -9,18 +11,9 @@ import (
 	"postern/limiter/traffic"
 )
 
-// beginSlowly begins a test that takes too long under the race detector.
-func beginSlowly(t *testing.T) {
-	t.Helper()
-	if underRace {
-		t.Skip("plays without the race detector")
-	}
-	t.Parallel()
-}
-
 // A restart during an attack, with a snapshot that is a minute old, does not affect the known.
 func TestSimulationRestart(t *testing.T) {
-	beginSlowly(t)
+	t.Parallel()
 	old := newLimiter(t)
 	c := traffic.New(1, traffic.Normal, attackStart, traffic.Steady(traffic.Wide, 0, 10))
 	acceptAll(old, c.KnownLogins())
@@ -38,14 +31,14 @@ func TestSimulationRestart(t *testing.T) {
 
 // An empty known table locks no user out.
 func TestSimulationFirstDay(t *testing.T) {
-	beginSlowly(t)
+	t.Parallel()
 	s := newSimulation(newLimiter(t), traffic.New(1, traffic.Normal, firstStart), firstStart)
 	s.measure(15*time.Minute).require(t, "none")
 }
 
 // An attack on the first day, when every user has logged in once and the reserve does not apply yet.
 func TestSimulationAttackOnFirstDay(t *testing.T) {
-	beginSlowly(t)
+	t.Parallel()
 	s := newSimulation(newLimiter(t), traffic.New(1, traffic.Normal, firstStart, traffic.Steady(traffic.Wide, 10*time.Minute, 10)), firstStart)
 	s.run(firstStart.Add(10 * time.Minute))
 	if known := s.measure(2 * time.Minute).knownClients(); known.acceptedPercent() < 99.9 || known.wait(99) > time.Second {
@@ -56,7 +49,7 @@ func TestSimulationAttackOnFirstDay(t *testing.T) {
 // The first start happens during the incident, so every user is a stranger. Users get in one by one and are known from
 // then on.
 func TestSimulationFirstStartUnderAttack(t *testing.T) {
-	beginSlowly(t)
+	t.Parallel()
 	s := newSimulation(newLimiter(t), traffic.New(1, traffic.Normal, firstStart, traffic.Steady(traffic.Wide, 0, 4.27)), firstStart)
 	s.run(firstStart.Add(15 * time.Minute))
 	if known := s.measure(3 * time.Minute).knownClients(); known.acceptedPercent() < 99 {
