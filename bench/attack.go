@@ -74,7 +74,7 @@ func attackWorks(o *Options) (works []Work, err error) {
 func (o *AttackOptions) plan(kind traffic.Kind, times float64) attackPlan {
 	p := attackPlan{normal: o.normalRate(times), baseline: o.Baseline, onset: attackOnset, duration: o.Duration}
 	wave := max(times, o.MaxRate/p.normal)
-	p.attack = traffic.Attack{Kind: kind, Curve: []traffic.Step{{From: o.Baseline, Times: wave}, {From: o.Baseline + attackOnset, Times: times}}}
+	p.attack = traffic.Attack{Kind: kind, Curve: []traffic.Phase{{From: o.Baseline, Times: wave}, {From: o.Baseline + attackOnset, Times: times}}}
 	p.about = fmt.Sprintf("After %v of normal traffic the attack, %s, begins. For %v it raises logins to %.3g times normal, "+
 		"so that the queue of the mail server is as long as after hours of attack; these logins are not counted. Then it is %g times normal.", o.Baseline, kind, attackOnset, wave, times)
 	return p

@@ -72,7 +72,7 @@ func (s surroundings) demoAttack(ctx context.Context, dir string) error {
 	return s.runGate(ctx, func(g *gate) {
 		g.explainAttack(board, dir)
 		start := time.Now()
-		attack := traffic.Attack{Kind: traffic.Wide, Curve: []traffic.Step{{From: demoPeace, Times: demoTimes}, {From: demoPeace + demoSiege, Times: 1}}}
+		attack := traffic.Attack{Kind: traffic.Wide, Curve: []traffic.Phase{{From: demoPeace, Times: demoTimes}, {From: demoPeace + demoSiege, Times: 1}}}
 		playing.Go(func() { play(ctx, g.at("imaps"), demoCrowd(start, attack)) })
 		playing.Go(func() { board.follow(ctx, start, filepath.Join(statusDir, "summary.json")) })
 	})

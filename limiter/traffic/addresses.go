@@ -2,60 +2,61 @@ package traffic
 
 import "net/netip"
 
-// Where everybody comes from. No two kinds of visitor share an address, and attackers share no network with people. The
-// lower three octets of an IPv4 address are enough to tell all of them apart, see [Loopback].
+// The addresses of each class. No two classes share an address, and attackers share no network with users. The lower
+// three octets of an IPv4 address identify it, see [Loopback].
 //
 //	64.0-31.x.x            homes, four in a /24
 //	64.32-63.x.x           newcomers
 //	64.64.0.1              the office
 //	64.96-127.x.x          travellers
-//	128-191.128-255.x.x    attackers, each in a /24 of its own
+//	128-191.128-255.x.x    attackers, each in its own /24
 //	2001:db8:0-7fff::      homes, a few in a /48
-//	2001:db8:8000-8031::   attackers who hop
+//	2001:db8:8000-8031::   attackers of kind hop
 
 var officeAddr = netip.AddrFrom4([4]byte{64, 64, 0, 1})
 
-// The second octets at which the addresses of those begin who never come from the same one twice.
+// The first of the 32 second octets of the classes that use each address once.
 const (
-	newcomersFrom  = 32
-	travellersFrom = 96
+	newcomerOctet  = 32
+	travellerOctet = 96
 )
 
-// scatter returns i mixed within the lower bits, so that neighbours come far apart. No two i below 1<<bits give the same.
-func scatter(i int, bits uint) uint32 {
+// scramble returns a permutation of the numbers below 1<<bits in which neighbours are far apart.
+func scramble(i int, bits uint) uint32 {
 	return uint32(i) * 0x9E3779B1 & (1<<bits - 1)
 }
 
-// home returns where the i-th person lives.
-func home(i int) netip.Addr {
+// homeAddr returns the home address of the i-th user.
+func homeAddr(i int) netip.Addr {
 	if i%3 == 2 {
 		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(i >> 12), byte(i >> 4), byte(i % 16), 0, 15: 1})
 	}
 	return netip.AddrFrom4([4]byte{64, byte(i >> 10 & 31), byte(i >> 2), byte(i%4*60 + 1)})
 }
 
-// abroad returns the i-th of the two million addresses whose second octet is one of the 32 that begin with from.
-func abroad(i int, from byte) netip.Addr {
-	n := scatter(i, 21)
-	return netip.AddrFrom4([4]byte{64, from + byte(n>>16), byte(n >> 8), byte(n)})
+// changingAddr returns the i-th of the two million addresses whose second octet is one of the 32 from the given one.
+func changingAddr(i int, octet byte) netip.Addr {
+	n := scramble(i, 21)
+	return netip.AddrFrom4([4]byte{64, octet + byte(n>>16), byte(n >> 8), byte(n)})
 }
 
-// botnet returns the address of the i-th of two million attackers.
-func botnet(i int) netip.Addr {
-	n := scatter(i, 21)
+// attackerAddr returns the address of the i-th of two million attackers.
+func attackerAddr(i int) netip.Addr {
+	n := scramble(i, 21)
 	high := byte(n >> 15)
 	return netip.AddrFrom4([4]byte{128 + high, 128 + byte(n>>8&127), byte(n), 1 + high})
 }
 
-// hop returns the i-th address inside the given number of /48s: each time another /64, until all 65,536 have been used.
-func hop(i, networks int) netip.Addr {
-	n, subnet := i%networks, scatter(i/networks, 16)
+// hopAddr returns the i-th address inside the given number of /48s, each in another /64 until all 65,536 of each /48
+// are used.
+func hopAddr(i, networks int) netip.Addr {
+	n, subnet := i%networks, scramble(i/networks, 16)
 	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0x80, byte(n), byte(subnet >> 8), byte(subnet), 15: 1})
 }
 
-// Loopback returns an address of 127.0.0.0/8 that stands for addr, the address of somebody in a crowd; each has one of its
-// own. Attackers who hop have none, for there is nothing like a /64.
-func Loopback(addr netip.Addr) (netip.Addr, bool) {
+// Loopback returns the address of 127.0.0.0/8 that stands for addr, an address of a [Login]; no two have the same. ok
+// is false for attackers of kind hop, because IPv4 has nothing like a /64.
+func Loopback(addr netip.Addr) (loopback netip.Addr, ok bool) {
 	a := addr.As16()
 	switch {
 	case addr.Is4():

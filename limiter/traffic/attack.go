@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Kind is how attackers go about it; the package comment describes each.
+// A Kind is a kind of attack; the package comment describes each.
 type Kind uint8
 
 // The kinds of attack.
@@ -21,55 +21,56 @@ const (
 	Insider
 )
 
-// Kinds returns every kind there is.
+// Kinds returns all kinds.
 func Kinds() []Kind {
 	return []Kind{Few, Wide, Target, Spray, Hop, Insider}
 }
 
-// String returns the word for k in the package comment.
+// String returns the name of k in the package comment.
 func (k Kind) String() string {
 	return [...]string{"few", "wide", "target", "spray", "hop", "insider"}[k]
 }
 
-// ParseKind returns the kind that [Kind.String] calls s.
+// ParseKind returns the kind whose String is s.
 func ParseKind(s string) (Kind, error) {
 	for _, k := range Kinds() {
 		if k.String() == s {
 			return k, nil
 		}
 	}
-	return 0, fmt.Errorf("attack %q: want one of %v", s, Kinds())
+	return 0, fmt.Errorf("parsing a kind of attack: got %q, want one of %v", s, Kinds())
 }
 
-// An Attack is one kind of attackers, and how many logins they add to those of the site.
+// An Attack is a kind of attack and its strength over time.
 type Attack struct {
 	Kind  Kind
-	Curve []Step // in the order of time; nothing before the first
+	Curve []Phase // by time; there is no attack before the first
 }
 
-// A Step is a time, counted from the start of the crowd, from which on all logins together, the site's and the
-// attackers', are that many times the site's. At 1 or less there is no attack.
-type Step struct {
+// A Phase begins at From after the start of the Generator. In it, all logins together, of users and attackers, are
+// Times those of the users. At 1 or less there is no attack.
+type Phase struct {
 	From  time.Duration
 	Times float64
 }
 
-// Steady returns an attack that begins at a time and makes all logins together the given multiple of the site's.
+// Steady returns an attack of constant strength from the given time on.
 func Steady(k Kind, from time.Duration, times float64) Attack {
-	return Attack{Kind: k, Curve: []Step{{from, times}}}
+	return Attack{Kind: k, Curve: []Phase{{from, times}}}
 }
 
-// Incident returns the attack of 29 March 2022, hour by hour: logins rose to 2.35, 3.09, 4.08 and at most 4.27 times normal,
-// from very many addresses, were still 3.46 times normal in the fifth hour, and then went back. A shorter hour makes it shorter.
+// Incident returns the attack of 29 March 2022, hour by hour: logins rose to 2.35, 3.09, 4.08 and at most 4.27 times
+// normal, from very many addresses, were still 3.46 times normal in the fifth hour, and then went back. A shorter hour
+// makes it shorter.
 func Incident(from, hour time.Duration) Attack {
 	a := Attack{Kind: Wide}
 	for i, times := range []float64{2.35, 3.09, 4.08, 4.27, 3.46, 1} {
-		a.Curve = append(a.Curve, Step{from + time.Duration(i)*hour, times})
+		a.Curve = append(a.Curve, Phase{from + time.Duration(i)*hour, times})
 	}
 	return a
 }
 
-// Times returns how many times those of the site all logins together are at a time since the start of the crowd.
+// Times returns the ratio of all logins to those of the users, at a time since the start of the Generator.
 func (a Attack) Times(since time.Duration) float64 {
 	times := 1.0
 	for _, s := range a.Curve {
@@ -80,7 +81,7 @@ func (a Attack) Times(since time.Duration) float64 {
 	return times
 }
 
-// Peak returns the most that Times ever returns.
+// Peak returns the maximum of Times.
 func (a Attack) Peak() float64 {
 	times := 1.0
 	for _, s := range a.Curve {
@@ -89,7 +90,7 @@ func (a Attack) Peak() float64 {
 	return times
 }
 
-// How many of what each kind has.
+// The sizes of the attacks.
 const (
 	fewAddresses     = 10
 	wideAddresses    = 20_000
@@ -99,50 +100,50 @@ const (
 	insiderAccount   = "insider@example.org"
 )
 
-// sprayed is what everybody's account is tried with.
-var sprayed = []string{"123456", "password", "12345678", "qwerty", "summer2022"}
+// sprayedPasswords are the passwords that spray tries at every account.
+var sprayedPasswords = []string{"123456", "password", "12345678", "qwerty", "summer2022"}
 
-// stream returns the logins of a on a site of the given people.
-func (a Attack) stream(p *people, chance *rand.Rand, normal float64) *stream {
+// stream returns the stream of a on a site with users p.
+func (a Attack) stream(p *users, rnd *rand.Rand, normal float64) *stream {
 	return &stream{
-		class:  Attacker,
-		who:    a.who(p, chance, normal),
-		rate:   func(since time.Duration) float64 { return (a.Times(since) - 1) * normal },
-		chance: chance,
+		class: Attacker,
+		user:  a.user(p, rnd, normal),
+		rate:  func(since time.Duration) float64 { return (a.Times(since) - 1) * normal },
+		rnd:   rnd,
 	}
 }
 
-// who returns who makes the i-th login of a.
-func (a Attack) who(p *people, chance *rand.Rand, normal float64) func(i int) person {
+// user returns a function that returns what the i-th login of a tries.
+func (a Attack) user(p *users, rnd *rand.Rand, normal float64) func(i int) user {
 	victims := p.all()
-	guess := func(addr netip.Addr) person {
-		account := victims[chance.IntN(len(victims))].account
-		return person{addr, account, "guess-" + strconv.Itoa(chance.IntN(1_000_000))}
+	guess := func(addr netip.Addr) user {
+		account := victims[rnd.IntN(len(victims))].account
+		return user{addr, account, "guess-" + strconv.Itoa(rnd.IntN(1_000_000))}
 	}
 	switch a.Kind {
 	case Few:
-		return func(i int) person { return guess(botnet(i % fewAddresses)) }
+		return func(i int) user { return guess(attackerAddr(i % fewAddresses)) }
 	case Wide:
 		addresses := max(wideAddresses, int(60*normal*(a.Peak()-1)))
-		return func(i int) person { return guess(botnet(i % addresses)) }
+		return func(i int) user { return guess(attackerAddr(i % addresses)) }
 	case Target:
-		return func(i int) person {
-			q := guess(botnet(i))
-			q.account = p.phones[0].account
-			return q
+		return func(i int) user {
+			u := guess(attackerAddr(i))
+			u.account = p.phones[0].account
+			return u
 		}
 	case Spray:
-		return func(i int) person {
-			password := sprayed[i/len(victims)%len(sprayed)]
-			return person{botnet(i % sprayAddresses), victims[i%len(victims)].account, password}
+		return func(i int) user {
+			password := sprayedPasswords[i/len(victims)%len(sprayedPasswords)]
+			return user{attackerAddr(i % sprayAddresses), victims[i%len(victims)].account, password}
 		}
 	case Hop:
-		return func(i int) person { return guess(hop(i, hopNetworks)) }
+		return func(i int) user { return guess(hopAddr(i, hopNetworks)) }
 	default:
-		return func(i int) person {
-			addr := botnet(i / 3 % insiderAddresses)
+		return func(i int) user {
+			addr := attackerAddr(i / 3 % insiderAddresses)
 			if i%3 == 0 {
-				return person{addr, insiderAccount, Secret(insiderAccount)}
+				return user{addr, insiderAccount, Secret(insiderAccount)}
 			}
 			return guess(addr)
 		}

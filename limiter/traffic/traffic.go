@@ -1,30 +1,31 @@
-// Package crowd describes who comes to the gate: a mail service's own people, and those who attack it. The simulation of
-// the limiter and the load tool draw from it alike, so both speak of the same people.
+// Package traffic generates the logins of a mail site: those of its users, and those of attackers. The simulations of
+// the limiter, the load tool and the demo use the same generator, so their results are comparable.
 //
-// A [Crowd] is a stream of logins in the order of time, endless and the same for the same seed. It has no clock and sends
-// nothing: whoever reads it decides what a login meets, and tells those who were turned away to come [Login.Again].
+// A [Generator] returns an endless sequence of logins by time, the same for the same seed. It has no clock and sends
+// nothing: the program that uses it decides how each login ends, and asks [Login.Again] for the next try of one that
+// was refused.
 //
-// # People
+// # Users
 //
-// Together they log in [Normal] times a second, or as often as they are told, each class with its share:
+// Together they log in [Normal] times a second, or at the rate given to [New]. Each class has its share:
 //
-//	phone      80 %    polls every five minutes from a home that keeps its address; a third of the homes has IPv6
-//	office      5 %    one of many people behind one IPv4 address
-//	traveller   7 %    someone who has a phone at home, with the usual password, from an address never seen before
-//	stale       5 %    a phone that tries the password its owner has changed, from home, every 20 s
-//	newcomer    3 %    account and address never seen before, in a network nobody attacks from; tries three times
+//	phone      80 %    polls every five minutes from a fixed address at home; a third of the homes has IPv6
+//	office      5 %    one of many users behind one IPv4 address
+//	traveller   7 %    a user with a phone at home, with the right password, from an address never used before
+//	stale       5 %    a phone that tries a password that its owner has changed, from home, every 20 s
+//	newcomer    3 %    account and address never used before, in a network without attackers; tries three times
 //
 // # Attackers
 //
-// Their passwords are wrong, with one exception:
+// Their passwords are wrong, except for some of the insider:
 //
-//	few        ten addresses, as loud as they can, guess at everybody
-//	wide       20,000 addresses or more, each in a network of its own and with one try a minute at most
-//	target     one account, that of a phone, from everywhere: each try from another address
-//	spray      five passwords, one after the other over all accounts, from 2,000 addresses
-//	hop        another /64 at each try, inside 50 IPv6 /48s
-//	insider    500 addresses; every third try is a good one at an account of the attacker's own, from the address the two
-//	           guesses after it come from
+//	few        ten addresses that guess at all accounts, as fast as they can
+//	wide       20,000 addresses or more, each in its own network and with at most one try a minute
+//	target     one account, that of a phone, each try from another address
+//	spray      five passwords, one after the other at all accounts, from 2,000 addresses
+//	hop        another IPv6 /64 at each try, inside 50 /48s
+//	insider    500 addresses; every third try is a valid login to an account of the attackers, and the next two, from the
+//	           same address, are guesses
 package traffic
 
 import (
@@ -33,13 +34,13 @@ import (
 	"time"
 )
 
-// Normal is how often the people of the site that is usually meant log in, in logins a second.
+// Normal is the usual rate of the site, in logins a second.
 const Normal = 60
 
-// A Class is what kind of visitor makes a login.
+// A Class is the kind of client that makes a login.
 type Class uint8
 
-// The classes. All but the last belong to the site.
+// The classes. All but the last are users of the site.
 const (
 	Phone Class = iota
 	Office
@@ -49,38 +50,38 @@ const (
 	Attacker
 )
 
-// Classes returns every class there is.
+// Classes returns all classes.
 func Classes() []Class {
 	return []Class{Phone, Office, Traveller, Stale, Newcomer, Attacker}
 }
 
-// String returns the word for c in the package comment.
+// String returns the name of c in the package comment.
 func (c Class) String() string {
 	return [...]string{"phone", "office", "traveller", "stale", "newcomer", "attacker"}[c]
 }
 
-// A Login is one attempt somebody makes.
+// A Login is one attempt to log in.
 type Login struct {
 	At      time.Time
 	Class   Class
-	Try     int // 1 for the first; later ones come from Again
+	Try     int // 1 for the first; later ones are made by Again
 	Addr    netip.Addr
 	Account string
 	Secret  string
 }
 
-// Good reports whether the secret is the account's, so that a backend that is asked must accept.
+// Good reports whether the secret is the password of the account, so that a backend must accept it.
 func (l Login) Good() bool {
 	return l.Secret == Secret(l.Account)
 }
 
-// tries is how often a newcomer asks before it gives up.
-const tries = 3
+// newcomerTries is how often a newcomer tries before giving up.
+const newcomerTries = 3
 
-// Again returns the next try of somebody who was turned away at time t, or got no answer by then: five to ten seconds
-// later. Newcomers alone try again, twice; all others come back in their own time.
+// Again returns the next try of a client that was refused at time t, or got no answer by then: five to ten seconds
+// later. Only newcomers try again, twice; ok is false for all others, whose next login comes from the Generator.
 func (l Login) Again(t time.Time) (again Login, ok bool) {
-	if l.Class != Newcomer || l.Try >= tries {
+	if l.Class != Newcomer || l.Try >= newcomerTries {
 		return Login{}, false
 	}
 	l.Try++
@@ -88,36 +89,36 @@ func (l Login) Again(t time.Time) (again Login, ok bool) {
 	return l, true
 }
 
-// Secret returns the password of an account. Those that attackers guess are never it.
+// Secret returns the password of account. Attackers never guess it.
 func Secret(account string) string {
 	return "secret-of-" + account
 }
 
-// A Crowd gives the logins of all who come. It is not safe for concurrent use.
+// A Generator generates the logins of a site. It is not safe for concurrent use.
 type Generator struct {
-	people  *people
+	users   *users
 	streams []*stream
 }
 
-// New returns the crowd of a site whose people log in normal times a second, from start on, while it is under the given
-// attacks. The same seed gives the same people and the same logins.
+// New returns a Generator for a site whose users log in normal times a second, from start on, under the given attacks.
+// The same seed gives the same users and the same logins.
 func New(seed uint64, normal float64, start time.Time, attacks ...Attack) *Generator {
-	c := &Generator{people: newPeople(normal)}
-	c.streams = c.people.streams(seed, normal)
+	g := &Generator{users: newUsers(normal)}
+	g.streams = g.users.streams(seed, normal)
 	for i, a := range attacks {
-		c.streams = append(c.streams, a.stream(c.people, rand.New(rand.NewPCG(seed, uint64(100+i))), normal))
+		g.streams = append(g.streams, a.stream(g.users, rand.New(rand.NewPCG(seed, uint64(100+i))), normal))
 	}
-	for _, s := range c.streams {
+	for _, s := range g.streams {
 		s.start, s.at = start, start
 	}
-	return c
+	return g
 }
 
-// Next returns the next login. There is always one more.
-func (c *Generator) Next() Login {
+// Next returns the next login.
+func (g *Generator) Next() Login {
 	for {
-		next := c.streams[0]
-		for _, s := range c.streams[1:] {
+		next := g.streams[0]
+		for _, s := range g.streams[1:] {
 			if s.at.Before(next.at) {
 				next = s
 			}
@@ -128,36 +129,36 @@ func (c *Generator) Next() Login {
 	}
 }
 
-// Residents returns one good login, with no time, of everybody who has been here before: what a gate may have learned
-// before the crowd came.
-func (c *Generator) KnownLogins() []Login {
-	return c.people.residents()
+// KnownLogins returns one valid login, without a time, of each user with an account: what the limiter may have learned
+// before.
+func (g *Generator) KnownLogins() []Login {
+	return g.users.knownLogins()
 }
 
-// A stream is the logins of one class: as many a second as its rate says, at times that know nothing of each other.
+// A stream generates the logins of one class, as a Poisson process of the given rate.
 type stream struct {
-	class  Class
-	who    func(i int) person                // makes the i-th login
-	rate   func(since time.Duration) float64 // logins a second, zero for none
-	chance *rand.Rand
-	start  time.Time
-	at     time.Time // of the next login, or of the next look at the rate
-	taken  int
+	class Class
+	user  func(i int) user                  // of the i-th login
+	rate  func(since time.Duration) float64 // logins a second, zero for none
+	rnd   *rand.Rand
+	start time.Time
+	at    time.Time // of the next login, or of the next check of the rate
+	taken int       // logins
 }
 
-// pause is how long a stream without logins waits before it looks at its rate again.
-const pause = 100 * time.Millisecond
+// idleStep is the time between checks of the rate while it is zero.
+const idleStep = 100 * time.Millisecond
 
-// take moves s on and returns the login it had at that time, if it had one.
+// take returns the login at s.at and advances s.at; ok is false if there is none.
 func (s *stream) take() (l Login, ok bool) {
 	rate := s.rate(s.at.Sub(s.start))
 	if rate == 0 {
-		s.at = s.at.Add(pause)
+		s.at = s.at.Add(idleStep)
 		return Login{}, false
 	}
-	q := s.who(s.taken)
-	l = Login{At: s.at, Class: s.class, Try: 1, Addr: q.addr, Account: q.account, Secret: q.secret}
+	u := s.user(s.taken)
+	l = Login{At: s.at, Class: s.class, Try: 1, Addr: u.addr, Account: u.account, Secret: u.secret}
 	s.taken++
-	s.at = s.at.Add(time.Duration(s.chance.ExpFloat64() / rate * float64(time.Second)))
+	s.at = s.at.Add(time.Duration(s.rnd.ExpFloat64() / rate * float64(time.Second)))
 	return l, true
 }

@@ -4,40 +4,60 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
 
-// start is when every crowd of these tests begins.
+// start is when every Generator of these tests starts.
 var start = time.Date(2022, 3, 29, 12, 0, 0, 0, time.UTC)
 
-// gather returns the logins of a class in the first d of the crowd of the usual site under attack.
-func gather(c Class, d time.Duration, attacks ...Attack) (logins []Login) {
-	crowd := New(1, Normal, start, attacks...)
-	for {
-		l := crowd.Next()
-		if l.At.Sub(start) >= d {
-			return logins
-		}
-		if l.Class == c {
-			logins = append(logins, l)
-		}
+// logins returns the logins of the usual site under attack in the first d.
+func logins(d time.Duration, attacks ...Attack) []Login {
+	g, peak := New(1, Normal, start, attacks...), 1.0
+	for _, a := range attacks {
+		peak += a.Peak() - 1
 	}
+	all := make([]Login, 0, int(1.1*peak*Normal*d.Seconds())) // the race detector makes growing it slow
+	for l := g.Next(); l.At.Sub(start) < d; l = g.Next() {
+		all = append(all, l)
+	}
+	return all
 }
 
-// near fails unless got is within a tenth of want.
-func near(t *testing.T, what string, got, want float64) {
+// usual are the logins without an attack.
+var usual = sync.OnceValue(func() []Login { return logins(16 * time.Minute) })
+
+// loginsOf returns the logins of class c in the first d without an attack, at most 16 minutes.
+func loginsOf(c Class, d time.Duration) []Login {
+	end, _ := slices.BinarySearchFunc(usual(), start.Add(d), func(l Login, t time.Time) int { return l.At.Compare(t) })
+	return only(c, usual()[:end])
+}
+
+// only returns the logins of class c.
+func only(c Class, logins []Login) []Login {
+	of := make([]Login, 0, len(logins))
+	for _, l := range logins {
+		if l.Class == c {
+			of = append(of, l)
+		}
+	}
+	return of
+}
+
+// about fails unless got is within a tenth of want.
+func about(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > want/10 {
 		t.Errorf("%s: %.2f, want about %.2f", what, got, want)
 	}
 }
 
-// by returns how many of the logins have each of what of says.
-func by[K comparable](logins []Login, of func(Login) K) map[K]int {
+// countBy returns how many of the logins have each value of key.
+func countBy[K comparable](logins []Login, key func(Login) K) map[K]int {
 	count := map[K]int{}
 	for _, l := range logins {
-		count[of(l)]++
+		count[key(l)]++
 	}
 	return count
 }
@@ -57,9 +77,10 @@ func network(l Login) netip.Prefix {
 }
 
 func TestEachClassHasItsShare(t *testing.T) {
+	all := logins(5*time.Minute, Steady(Few, 0, 10))
 	for c, want := range map[Class]float64{Phone: 48, Office: 3, Traveller: 4.2, Stale: 3, Newcomer: 1.8, Attacker: 540} {
-		logins := gather(c, 5*time.Minute, Steady(Few, 0, 10))
-		near(t, c.String()+"s a second", float64(len(logins))/300, want)
+		logins := only(c, all)
+		about(t, c.String()+"s a second", float64(len(logins))/300, want)
 		last := start
 		for _, l := range logins {
 			if l.At.Before(last) || l.Try != 1 {
@@ -70,7 +91,7 @@ func TestEachClassHasItsShare(t *testing.T) {
 	}
 }
 
-func TestSameSeedSameCrowd(t *testing.T) {
+func TestSameSeedSameLogins(t *testing.T) {
 	a, b := New(7, Normal, start, Steady(Wide, 0, 4)), New(7, Normal, start, Steady(Wide, 0, 4))
 	other, differ := New(8, Normal, start, Steady(Wide, 0, 4)), false
 	for range 10_000 {
@@ -81,20 +102,20 @@ func TestSameSeedSameCrowd(t *testing.T) {
 		differ = differ || l != other.Next()
 	}
 	if !differ {
-		t.Error("another seed gives the same crowd")
+		t.Error("another seed gives the same logins")
 	}
 }
 
-// A phone is one account at one address, which comes back after five minutes.
-func TestPhonesPollFromStableAddresses(t *testing.T) {
-	logins := gather(Phone, 16*time.Minute)
+// A phone is one account at one address that logs in every five minutes.
+func TestPhonesPollFromFixedAddresses(t *testing.T) {
+	logins := loginsOf(Phone, 16*time.Minute)
 	home, last, six := map[string]netip.Addr{}, map[string]time.Time{}, 0
 	for _, l := range logins {
 		if old, ok := home[l.Account]; ok && old != l.Addr {
 			t.Fatalf("%s moved from %v to %v", l.Account, old, l.Addr)
 		}
 		if before, ok := last[l.Account]; ok {
-			near(t, l.Account+" comes back", l.At.Sub(before).Minutes(), 5)
+			about(t, l.Account+": minutes between logins", l.At.Sub(before).Minutes(), 5)
 		}
 		if home[l.Account], last[l.Account] = l.Addr, l.At; l.Addr.Is6() {
 			six++
@@ -103,51 +124,51 @@ func TestPhonesPollFromStableAddresses(t *testing.T) {
 			t.Fatalf("%s has a wrong password", l.Account)
 		}
 	}
-	near(t, "phones", float64(len(home)), 48*300)
-	near(t, "logins by IPv6", float64(six), float64(len(logins))/3)
-	if n := len(by(logins, addr)); n != len(home) {
+	about(t, "phones", float64(len(home)), 48*300)
+	about(t, "logins by IPv6", float64(six), float64(len(logins))/3)
+	if n := len(countBy(logins, addr)); n != len(home) {
 		t.Errorf("%d phones at %d addresses", len(home), n)
 	}
 }
 
-func TestOfficeIsManyBehindOneAddress(t *testing.T) {
-	logins := gather(Office, 10*time.Minute)
-	if addrs, accounts := by(logins, addr), by(logins, account); len(addrs) != 1 || len(accounts) != 360 {
+func TestOfficeUsersShareOneAddress(t *testing.T) {
+	logins := loginsOf(Office, 10*time.Minute)
+	if addrs, accounts := countBy(logins, addr), countBy(logins, account); len(addrs) != 1 || len(accounts) != 360 {
 		t.Errorf("%d accounts at %d addresses", len(accounts), len(addrs))
 	}
 	if slices.ContainsFunc(logins, func(l Login) bool { return !l.Good() || !l.Addr.Is4() }) {
-		t.Error("a wrong password, or no NAT")
+		t.Error("a wrong password, or no IPv4 address")
 	}
 }
 
-// Travellers are known, their addresses are not.
-func TestTravellersBringTheirPasswordToNewAddresses(t *testing.T) {
-	home := map[string]string{}
+// Travellers have known accounts and new addresses.
+func TestTravellersUseTheirPasswordFromNewAddresses(t *testing.T) {
+	known := map[string]string{}
 	for _, l := range New(1, Normal, start).KnownLogins() {
-		home[l.Account] = l.Secret
+		known[l.Account] = l.Secret
 	}
-	logins := gather(Traveller, 10*time.Minute)
+	logins := loginsOf(Traveller, 10*time.Minute)
 	for _, l := range logins {
-		if home[l.Account] != l.Secret || !l.Good() {
-			t.Fatalf("%s is not at home anywhere, or has another password", l.Account)
+		if known[l.Account] != l.Secret || !l.Good() {
+			t.Fatalf("%s is not known, or has another password", l.Account)
 		}
 	}
-	if n := len(by(logins, addr)); n != len(logins) {
+	if n := len(countBy(logins, addr)); n != len(logins) {
 		t.Errorf("%d logins from %d addresses", len(logins), n)
 	}
 }
 
 func TestStalePhonesRepeatOneWrongPassword(t *testing.T) {
-	logins := gather(Stale, 10*time.Minute)
-	tries := by(logins, account)
-	near(t, "phones", float64(len(tries)), 60)
+	logins := loginsOf(Stale, 10*time.Minute)
+	tries := countBy(logins, account)
+	about(t, "phones", float64(len(tries)), 60)
 	for a, n := range tries {
-		near(t, a+" tries", float64(n), 30)
+		about(t, a+" tries", float64(n), 30)
 	}
-	if n := len(by(logins, secret)); n != len(tries) {
+	if n := len(countBy(logins, secret)); n != len(tries) {
 		t.Errorf("%d phones with %d passwords", len(tries), n)
 	}
-	if n := len(by(logins, addr)); n != len(tries) {
+	if n := len(countBy(logins, addr)); n != len(tries) {
 		t.Errorf("%d phones at %d addresses", len(tries), n)
 	}
 	if slices.ContainsFunc(logins, Login.Good) {
@@ -155,11 +176,11 @@ func TestStalePhonesRepeatOneWrongPassword(t *testing.T) {
 	}
 }
 
-// Nobody has seen a newcomer before, and it gives up after three tries.
+// A newcomer has a new account and a new address, and gives up after three tries.
 func TestNewcomersAreNew(t *testing.T) {
-	residents := New(1, Normal, start).KnownLogins()
-	accounts, addrs := by(residents, account), by(residents, addr)
-	logins := gather(Newcomer, 10*time.Minute)
+	known := New(1, Normal, start).KnownLogins()
+	accounts, addrs := countBy(known, account), countBy(known, addr)
+	logins := loginsOf(Newcomer, 10*time.Minute)
 	for _, l := range logins {
 		if accounts[l.Account] > 0 || addrs[l.Addr] > 0 || !l.Good() {
 			t.Fatalf("%+v is not new", l)
@@ -177,28 +198,27 @@ func TestNewcomersAreNew(t *testing.T) {
 		l = again
 	}
 	if n != 3 {
-		t.Errorf("a newcomer tries %d times", n)
+		t.Errorf("got %d tries of a newcomer, want 3", n)
 	}
 	for _, c := range []Class{Phone, Office, Traveller, Stale, Attacker} {
 		if _, ok := (Login{Class: c, Try: 1}).Again(start); ok {
-			t.Errorf("%v comes again at once", c)
+			t.Errorf("%v tries again at once", c)
 		}
 	}
 }
 
-func TestResidentsAreEverybodyWhoWasHere(t *testing.T) {
-	residents := New(1, Normal, start).KnownLogins()
-	lives := map[string]netip.Addr{}
-	for _, l := range residents {
+func TestKnownLoginsAreOfAllUsers(t *testing.T) {
+	home := map[string]netip.Addr{}
+	for _, l := range New(1, Normal, start).KnownLogins() {
 		if !l.Good() {
 			t.Fatalf("%s has a wrong password", l.Account)
 		}
-		lives[l.Account] = l.Addr
+		home[l.Account] = l.Addr
 	}
 	for _, c := range []Class{Phone, Office, Stale} {
-		for _, l := range gather(c, time.Minute) {
-			if lives[l.Account] != l.Addr {
-				t.Fatalf("%v %s lives at %v, not %v", c, l.Account, lives[l.Account], l.Addr)
+		for _, l := range loginsOf(c, time.Minute) {
+			if home[l.Account] != l.Addr {
+				t.Fatalf("%v %s is known from %v, not %v", c, l.Account, home[l.Account], l.Addr)
 			}
 		}
 	}

@@ -8,102 +8,102 @@ import (
 	"time"
 )
 
-// What the site's people are like.
+// How often the users of the site log in.
 const (
-	phonePeriod  = 5 * time.Minute  // from one poll of a phone to the next
-	officePeriod = 2 * time.Minute  // from one login of somebody in the office to the next
-	stalePeriod  = 20 * time.Second // from one try of a stale phone to the next
+	phonePeriod  = 5 * time.Minute  // between two polls of a phone
+	officePeriod = 2 * time.Minute  // between two logins of a user in the office
+	stalePeriod  = 20 * time.Second // between two tries of a stale phone
 )
 
-// shares says how much of the site's logins each class makes.
+// shares are the shares of the classes in the logins of the site.
 var shares = [...]float64{Phone: .80, Office: .05, Traveller: .07, Stale: .05, Newcomer: .03}
 
-// A person is somebody with an account, at home or in the office.
-type person struct {
+// A user is an account with its address and password. For attackers, it is what they try.
+type user struct {
 	addr    netip.Addr
 	account string
 	secret  string
 }
 
-// people is everybody who has an account here.
-type people struct {
-	phones, office, stale []person
+// users are all users that have an account.
+type users struct {
+	phones, office, stale []user
 }
 
-func newPeople(normal float64) *people {
+func newUsers(normal float64) *users {
 	count := func(c Class, period time.Duration) int {
 		return max(1, int(normal*shares[c]*period.Seconds()))
 	}
-	p := &people{}
+	p := &users{}
 	for i := range count(Phone, phonePeriod) {
-		p.phones = append(p.phones, newPerson(home(i), "phone", i))
+		p.phones = append(p.phones, newUser(homeAddr(i), "phone", i))
 	}
 	for i := range count(Office, officePeriod) {
-		p.office = append(p.office, newPerson(officeAddr, "office", i))
+		p.office = append(p.office, newUser(officeAddr, "office", i))
 	}
 	for i := range count(Stale, stalePeriod) {
-		p.stale = append(p.stale, newPerson(home(len(p.phones)+i), "stale", i))
+		p.stale = append(p.stale, newUser(homeAddr(len(p.phones)+i), "stale", i))
 	}
 	return p
 }
 
-func newPerson(addr netip.Addr, name string, i int) person {
+func newUser(addr netip.Addr, name string, i int) user {
 	account := fmt.Sprintf("%s%d@example.org", name, i)
-	return person{addr, account, Secret(account)}
+	return user{addr, account, Secret(account)}
 }
 
-// all returns everybody.
-func (p *people) all() []person {
+// all returns all users.
+func (p *users) all() []user {
 	return slices.Concat(p.phones, p.office, p.stale)
 }
 
-func (p *people) residents() (logins []Login) {
-	for c, who := range [][]person{Phone: p.phones, Office: p.office, Stale: p.stale} {
-		for _, q := range who {
-			logins = append(logins, Login{Class: Class(c), Try: 1, Addr: q.addr, Account: q.account, Secret: q.secret})
+func (p *users) knownLogins() (logins []Login) {
+	for c, list := range [][]user{Phone: p.phones, Office: p.office, Stale: p.stale} {
+		for _, u := range list {
+			logins = append(logins, Login{Class: Class(c), Try: 1, Addr: u.addr, Account: u.account, Secret: u.secret})
 		}
 	}
 	return logins
 }
 
-// streams returns the logins of each class of people.
-func (p *people) streams(seed uint64, normal float64) []*stream {
-	dice := func(c Class) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(c))) }
-	chance, stale := dice(Traveller), inTurn(p.stale, dice(Stale))
+// streams returns a stream for each class of users.
+func (p *users) streams(seed uint64, normal float64) []*stream {
+	random := func(c Class) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(c))) }
+	rnd, stale := random(Traveller), roundRobin(p.stale, random(Stale))
 	var all []*stream
-	for c, who := range []func(i int) person{
-		Phone:  inTurn(p.phones, dice(Phone)),
-		Office: inTurn(p.office, dice(Office)),
-		Traveller: func(i int) person {
-			q := p.phones[chance.IntN(len(p.phones))]
-			q.addr = abroad(i, travellersFrom)
-			return q
+	for c, next := range []func(i int) user{
+		Phone:  roundRobin(p.phones, random(Phone)),
+		Office: roundRobin(p.office, random(Office)),
+		Traveller: func(i int) user {
+			u := p.phones[rnd.IntN(len(p.phones))]
+			u.addr = changingAddr(i, travellerOctet)
+			return u
 		},
-		Stale: func(i int) person {
-			q := stale(i)
-			q.secret = "former-" + q.secret
-			return q
+		Stale: func(i int) user {
+			u := stale(i)
+			u.secret = "former-" + u.secret
+			return u
 		},
-		Newcomer: func(i int) person {
-			return newPerson(abroad(i, newcomersFrom), "newcomer", i)
+		Newcomer: func(i int) user {
+			return newUser(changingAddr(i, newcomerOctet), "newcomer", i)
 		},
 	} {
 		rate := normal * shares[c]
 		all = append(all, &stream{
-			class:  Class(c),
-			who:    who,
-			rate:   func(time.Duration) float64 { return rate },
-			chance: rand.New(rand.NewPCG(seed, uint64(10+c))),
+			class: Class(c),
+			user:  next,
+			rate:  func(time.Duration) float64 { return rate },
+			rnd:   rand.New(rand.NewPCG(seed, uint64(10+c))),
 		})
 	}
 	return all
 }
 
-// inTurn lets each of who log in once before anybody does again, in an order of chance that stays the same: so each
-// comes back after about the same time.
-func inTurn(who []person, chance *rand.Rand) func(i int) person {
-	order := chance.Perm(len(who))
-	return func(i int) person {
-		return who[order[i%len(order)]]
+// roundRobin returns each of list once, in a random sequence, and then repeats that sequence, so that each user logs in
+// at about regular intervals.
+func roundRobin(list []user, rnd *rand.Rand) func(i int) user {
+	sequence := rnd.Perm(len(list))
+	return func(i int) user {
+		return list[sequence[i%len(sequence)]]
 	}
 }
