@@ -22,8 +22,8 @@ type collector struct {
 	hour      Hour
 	sources   *top[netip.Prefix]
 	networks  *top[netip.Prefix]
+	distinct  networkSketch
 	accounts  *top[string]
-	sample    sample
 	attackers attackers
 }
 
@@ -36,7 +36,7 @@ func newCollector(key [16]byte) *collector {
 
 // begin begins an hour.
 func (c *collector) begin(start time.Time) {
-	c.hour, c.sample = Hour{Start: start}, sample{room: hourSample}
+	c.hour, c.distinct = Hour{Start: start}, networkSketch{}
 	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topRoom), newTop[netip.Prefix](topRoom), newTop[string](topRoom)
 }
 
@@ -58,10 +58,9 @@ func (c *collector) attempt(t time.Time, a *Attempt) {
 func (c *collector) suspect(t time.Time, a *Attempt) {
 	name := folded(a.Account)
 	account, network, source := c.hash(name), c.hashPrefix(a.Network), c.hashPrefix(a.Source)
-	c.hour.Distinct.Accounts.see(account)
-	c.hour.Distinct.Networks.see(network)
-	c.hour.Distinct.Sources.see(source)
-	c.sample.see(a.Network, network)
+	c.hour.Distinct.Accounts.add(account)
+	c.hour.Distinct.Sources.add(source)
+	c.distinct.add(a.Network, network)
 	c.sources.count(t, a.Source, account)
 	c.networks.count(t, a.Network, account)
 	c.accounts.count(t, name, network)
@@ -118,7 +117,7 @@ func (c *collector) end() Hour {
 	h.Sources = c.sources.loudest(hourTop, prefix)
 	h.Networks = c.networks.loudest(hourTop, prefix)
 	h.Accounts = c.accounts.loudest(hourTop, func(name string) string { return name })
-	h.Sampled = c.sample.networks()
+	h.Distinct.Networks, h.Sampled = c.distinct.Sketch, c.distinct.sample(hourSample)
 	return h.clone()
 }
 

@@ -22,7 +22,7 @@ type Hour struct {
 	Sources  []Target       `json:"sources,omitempty"` // the loudest 50, most denials first, by address block
 	Networks []Target       `json:"networks,omitempty"`
 	Accounts []Target       `json:"accounts,omitempty"`
-	Sampled  []netip.Prefix `json:"drawn,omitempty"` // 200 networks sampled evenly from all, or all if there were fewer
+	Sampled  []netip.Prefix `json:"drawn,omitempty"` // networks sampled evenly from all, at most 200; nearly all if there were fewer
 	Distinct Distinct       `json:"distinct"`        // all of them, not only the loudest
 	Accepted []Acceptance   `json:"accepted,omitempty"`
 	Missed   int            `json:"missed,omitempty"` // acceptances beyond the first 200
@@ -40,7 +40,7 @@ type Target struct {
 }
 
 // Distinct estimates how many sources, networks and accounts there were, to within about 3 %. Sketches of several hours
-// can be united, which numbers could not.
+// can be merged, which numbers cannot.
 type Distinct struct {
 	Sources  Sketch `json:"sources"`
 	Networks Sketch `json:"networks"`
@@ -96,15 +96,15 @@ func (h *Hour) clone() Hour {
 	c.Sources, c.Networks, c.Accounts = slices.Clone(h.Sources), slices.Clone(h.Networks), slices.Clone(h.Accounts)
 	c.Accepted, c.Rules, c.Sampled = slices.Clone(h.Accepted), slices.Clone(h.Rules), slices.Clone(h.Sampled)
 	c.Distinct = Distinct{}
-	c.Distinct.unite(h.Distinct)
+	c.Distinct.merge(h.Distinct)
 	return c
 }
 
-// unite adds what e was shown.
-func (d *Distinct) unite(e Distinct) {
-	d.Sources.unite(e.Sources)
-	d.Networks.unite(e.Networks)
-	d.Accounts.unite(e.Accounts)
+// merge adds everything that was added to e.
+func (d *Distinct) merge(e Distinct) {
+	d.Sources.merge(e.Sources)
+	d.Networks.merge(e.Networks)
+	d.Accounts.merge(e.Accounts)
 }
 
 // Merge returns h together with e, another part of the same hour.
@@ -113,7 +113,7 @@ func (h *Hour) Merge(e Hour) Hour {
 	sum.Sources = united(sum.Sources, e.Sources, hourTop)
 	sum.Networks = united(sum.Networks, e.Networks, hourTop)
 	sum.Accounts = united(sum.Accounts, e.Accounts, hourTop)
-	sum.Distinct.unite(e.Distinct)
+	sum.Distinct.merge(e.Distinct)
 	if len(e.Sampled) > len(sum.Sampled) { // the larger sample of two parts stands for both
 		sum.Sampled = slices.Clone(e.Sampled)
 	}
@@ -152,7 +152,7 @@ func united(a, b []Target, most int) []Target {
 func (t *Target) add(u Target) {
 	t.Denials += u.Denials
 	t.Over += u.Over
-	t.Spread |= u.Spread
+	t.Spread.merge(u.Spread)
 	if u.First.Before(t.First) {
 		t.First = u.First
 	}

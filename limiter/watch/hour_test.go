@@ -14,7 +14,7 @@ func partOfAnHour(start time.Time, name string, n int) Hour {
 		Start:   monday,
 		Sampled: slices.Repeat([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, n),
 		Networks: []Target{
-			{Name: "192.0.2.0/24", Denials: n, Spread: 1, First: start, Last: start.Add(time.Minute)},
+			{Name: "192.0.2.0/24", Denials: n, Spread: Spread{1}, First: start, Last: start.Add(time.Minute)},
 			{Name: name, Denials: 1, First: start, Last: start},
 		},
 		Accepted: []Acceptance{{Time: start, Account: name}},
@@ -23,7 +23,7 @@ func partOfAnHour(start time.Time, name string, n int) Hour {
 			{Rule: name, StrangerRefused: n, First: start, Last: start},
 		},
 	}
-	h.Distinct.Networks.see(uint64(n) << 60)
+	h.Distinct.Networks.add(uint64(n) << 60)
 	return h
 }
 

@@ -5,85 +5,223 @@ import (
 	"errors"
 	"math"
 	"math/bits"
+	"net/netip"
+	"strconv"
 )
 
-// sketchBits is how many bits of a hash choose a register; 2^10 of them err by 1.04/sqrt(2^10), about 3 %.
-const sketchBits = 10
+// The number of distinct things is estimated by HyperLogLog (Flajolet et al. 2007). A keyed hash of each thing selects a
+// register by its first bits. The register keeps the highest rank: one more than the number of zeros that the other bits
+// begin with. No library is used: those available have sparse forms and hash functions of their own, while an Hour needs
+// a small form of fixed size with a keyed hash.
+const (
+	sketchBits = 10 // a Sketch has 2^10 registers: standard error 1.04/sqrt(2^10), about 3 %
+	spreadBits = 6  // a Spread has 2^6 registers: standard error 13 %
+	spreadRank = 15 // the highest rank that a Spread keeps: a register has four bits
+)
 
-// A Sketch estimates how many distinct things it was shown (HyperLogLog, Flajolet et al. 2007). The zero Sketch has seen
-// none. No library is used: those available have sparse forms and hash functions of their own, while an Hour needs a small
-// form of fixed size with a keyed hash.
-type Sketch struct {
-	registers *[1 << sketchBits]uint8 // nil as long as nothing was seen
+// rankOf returns the register that hash selects by its first bits, precision of them, and the rank of the others.
+func rankOf(hash uint64, precision int) (register int, rank uint8) {
+	return int(hash >> (64 - precision)), uint8(bits.LeadingZeros64(hash<<precision|1<<(precision-1)) + 1)
 }
 
-// see shows s a thing that has this hash.
-func (s *Sketch) see(hash uint64) {
-	if s.registers == nil {
-		s.registers = new([1 << sketchBits]uint8)
-	}
-	register := &s.registers[hash>>(64-sketchBits)]
-	rank := uint8(bits.LeadingZeros64(hash<<sketchBits|1<<(sketchBits-1)) + 1)
-	*register = max(*register, rank)
-}
-
-// unite adds what o was shown.
-func (s *Sketch) unite(o Sketch) {
-	if o.registers == nil {
-		return
-	}
-	if s.registers == nil {
-		s.registers = new([1 << sketchBits]uint8)
-	}
-	for i, rank := range o.registers {
-		s.registers[i] = max(s.registers[i], rank)
-	}
-}
-
-// Count estimates how many distinct things it has seen.
-func (s Sketch) Count() int {
-	if s.registers == nil {
-		return 0
-	}
-	const m = 1 << sketchBits
-	sum, empty := 0.0, 0.0
-	for _, rank := range s.registers {
+// estimate returns about how many distinct things gave the registers these ranks.
+func estimate(ranks []uint8) int {
+	m, sum, empty := float64(len(ranks)), 0.0, 0.0
+	for _, rank := range ranks {
 		sum += math.Ldexp(1, -int(rank))
 		if rank == 0 {
 			empty++
 		}
 	}
-	estimate := 0.7213 / (1 + 1.079/m) * m * m / sum
-	if estimate <= 2.5*m && empty > 0 {
-		estimate = m * math.Log(m/empty) // for few things, the number of empty registers is the better estimate
+	n := 0.7213 / (1 + 1.079/m) * m * m / sum
+	if n <= 2.5*m && empty > 0 {
+		n = m * math.Log(m/empty) // linear counting: better for few things
 	}
-	return int(estimate + 0.5)
+	return int(n + 0.5)
 }
 
-// MarshalText returns s in base64, or nothing if s was shown nothing.
+// A Sketch estimates the number of distinct things in 1 KB. The zero Sketch is empty.
+type Sketch struct {
+	ranks *[1 << sketchBits]uint8 // nil if empty
+}
+
+// add adds a thing with this hash.
+func (s *Sketch) add(hash uint64) {
+	if s.ranks == nil {
+		s.ranks = new([1 << sketchBits]uint8)
+	}
+	register, rank := rankOf(hash, sketchBits)
+	s.ranks[register] = max(s.ranks[register], rank)
+}
+
+// merge adds everything that was added to o.
+func (s *Sketch) merge(o Sketch) {
+	if o.ranks == nil {
+		return
+	}
+	if s.ranks == nil {
+		s.ranks = new([1 << sketchBits]uint8)
+	}
+	for i, rank := range o.ranks {
+		s.ranks[i] = max(s.ranks[i], rank)
+	}
+}
+
+// Count returns the estimate.
+func (s Sketch) Count() int {
+	if s.ranks == nil {
+		return 0
+	}
+	return estimate(s.ranks[:])
+}
+
+// MarshalText returns the ranks in base64, or nothing if s is empty.
 func (s Sketch) MarshalText() ([]byte, error) {
-	if s.registers == nil {
+	if s.ranks == nil {
 		return nil, nil
 	}
-	return base64.RawStdEncoding.AppendEncode(nil, s.registers[:]), nil
+	return base64.RawStdEncoding.AppendEncode(nil, s.ranks[:]), nil
 }
 
-// UnmarshalText reads what MarshalText wrote.
+// UnmarshalText reads the form of MarshalText.
 func (s *Sketch) UnmarshalText(text []byte) error {
 	*s = Sketch{}
 	if len(text) == 0 {
 		return nil
 	}
-	data, err := base64.RawStdEncoding.AppendDecode(nil, text)
-	if err != nil || len(data) != 1<<sketchBits {
-		return errors.New("not a sketch")
+	data, err := decode(text, 1<<sketchBits)
+	if err != nil {
+		return err
 	}
 	for _, rank := range data {
 		if rank > 64-sketchBits+1 {
 			return errors.New("not a sketch: rank out of range")
 		}
 	}
-	s.registers = new([1 << sketchBits]uint8)
-	copy(s.registers[:], data)
+	s.ranks = (*[1 << sketchBits]uint8)(data)
 	return nil
+}
+
+// A networkSketch is a Sketch of networks that samples them: each register keeps the network that gave it its highest
+// rank. So every network is equally likely to be in the sample, however often and however early it came.
+type networkSketch struct {
+	Sketch
+	kept [1 << sketchBits]keptNetwork
+}
+
+// A keptNetwork is the network of a register.
+type keptNetwork struct {
+	hash    uint64
+	network netip.Prefix
+}
+
+// add adds a network with this hash. In one register all hashes begin with the same bits, so the smallest hash has the
+// highest rank; it also decides between networks of the same rank.
+func (s *networkSketch) add(network netip.Prefix, hash uint64) {
+	s.Sketch.add(hash)
+	register, _ := rankOf(hash, sketchBits)
+	if kept := &s.kept[register]; !kept.network.IsValid() || hash < kept.hash {
+		*kept = keptNetwork{hash, network}
+	}
+}
+
+// sample returns at most n of the networks.
+func (s *networkSketch) sample(n int) (networks []netip.Prefix) {
+	for i := range s.kept {
+		if network := s.kept[i].network; network.IsValid() && len(networks) < n {
+			networks = append(networks, network)
+		}
+	}
+	return networks
+}
+
+// A Spread estimates the number of distinct things in 32 octets, two registers in each. The zero Spread is empty.
+type Spread [1 << spreadBits / 2]uint8
+
+// add adds a thing with this hash.
+func (s *Spread) add(hash uint64) {
+	s.raise(rankOf(hash, spreadBits))
+}
+
+// raise sets the rank of a register if it is higher.
+func (s *Spread) raise(register int, rank uint8) {
+	shift := register % 2 * 4
+	if rank = min(rank, spreadRank); rank > s[register/2]>>shift&spreadRank {
+		s[register/2] = s[register/2]&^(spreadRank<<shift) | rank<<shift
+	}
+}
+
+// ranks returns the rank of each register.
+func (s *Spread) ranks() (ranks [1 << spreadBits]uint8) {
+	for i, pair := range s {
+		ranks[2*i], ranks[2*i+1] = pair&spreadRank, pair>>4
+	}
+	return ranks
+}
+
+// merge adds everything that was added to o.
+func (s *Spread) merge(o Spread) {
+	for register, rank := range o.ranks() {
+		s.raise(register, rank)
+	}
+}
+
+// Count returns the estimate.
+func (s Spread) Count() int {
+	ranks := s.ranks()
+	return estimate(ranks[:])
+}
+
+// MarshalText returns the ranks in base64, or nothing if s is empty.
+func (s Spread) MarshalText() ([]byte, error) {
+	if s == (Spread{}) {
+		return nil, nil
+	}
+	return base64.RawStdEncoding.AppendEncode(nil, s[:]), nil
+}
+
+// UnmarshalText reads the form of MarshalText, and the form of earlier versions, which is shorter.
+func (s *Spread) UnmarshalText(text []byte) error {
+	*s = Spread{}
+	if len(text) == 0 {
+		return nil
+	}
+	if len(text) <= 16 {
+		return s.unmarshalBitmap(text)
+	}
+	data, err := decode(text, len(s))
+	copy(s[:], data)
+	return err
+}
+
+// unmarshalBitmap reads the form of earlier versions: a bitmap in hexadecimal, with one bit for each register that is not
+// empty. A set bit is read as rank 1. A full bitmap was estimated as 266; the ranks it is read as give the same.
+func (s *Spread) unmarshalBitmap(text []byte) error {
+	bitmap, err := strconv.ParseUint(string(text), 16, 64)
+	if err != nil {
+		return errors.New("not a sketch: neither base64 nor a bitmap in hexadecimal")
+	}
+	for register := range 1 << spreadBits {
+		switch {
+		case bitmap == math.MaxUint64 && register < 37:
+			s.raise(register, 2)
+		case bitmap == math.MaxUint64:
+			s.raise(register, 4)
+		case bitmap>>register&1 == 1:
+			s.raise(register, 1)
+		}
+	}
+	return nil
+}
+
+// decode decodes base64 that must have so many octets.
+func decode(text []byte, size int) ([]byte, error) {
+	data, err := base64.RawStdEncoding.AppendDecode(nil, text)
+	if err != nil {
+		return nil, errors.New("not a sketch: not base64")
+	}
+	if len(data) != size {
+		return nil, errors.New("not a sketch: got " + strconv.Itoa(len(data)) + " octets, want " + strconv.Itoa(size))
+	}
+	return data, nil
 }

@@ -51,7 +51,7 @@ func (p *top[K]) count(t time.Time, key K, with uint64) {
 	}
 	e := &p.entries[i]
 	e.n++
-	e.spread |= 1 << (with >> 58)
+	e.spread.add(with)
 	e.last = t
 	heap.Fix((*topHeap[K])(p), e.place)
 }

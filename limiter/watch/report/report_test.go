@@ -3,7 +3,10 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
+	"math/rand/v2"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -63,6 +66,46 @@ func TestReport(t *testing.T) {
 	}
 	if strings.Contains(text, "\x1b") {
 		t.Error("a control character came through")
+	}
+}
+
+// TestSystemShares: the shares of autonomous systems are those of their networks, whatever each network sends.
+func TestSystemShares(t *testing.T) {
+	w := watch.New(watch.Config{})
+	r := rand.New(rand.NewPCG(6, 6))
+	share := map[uint32]float64{1: 0.6, 2: 0.3, 3: 0.1}
+	system := func(a netip.Addr) (uint32, string) {
+		switch of := a.As4()[1] % 10; {
+		case of < 6:
+			return 1, "one"
+		case of < 9:
+			return 2, "two"
+		}
+		return 3, "three"
+	}
+	var hours []watch.Hour
+	for i := range 4000 {
+		now := monday.Add(time.Duration(i) * 2 * time.Second)
+		from := netip.AddrFrom4([4]byte{10, byte(i), byte(i >> 8), 1})
+		times := 1
+		if as, _ := system(from); as == 3 {
+			times = 20
+		}
+		for range times {
+			w.Attempt(now, attempt(from.String(), fmt.Sprint(r.IntN(1000)), watch.Attempt{Outcome: watch.Denied}))
+		}
+		hours = append(hours, w.Tick(now).Hours...)
+	}
+	s := Subject{Hours: hours, Incident: incident.Incident{Started: monday}, Lookup: system, Location: time.UTC}
+	rows := s.systems()
+	if len(rows) != 3 || len(hours) != 2 {
+		t.Fatalf("got %d systems in %d hours", len(rows), len(hours))
+	}
+	for _, row := range rows {
+		want := share[row.System]
+		if chance := math.Sqrt(want * (1 - want) / 400); math.Abs(row.Share-want) > 3*chance {
+			t.Errorf("AS%d: got a share of %.3f, want %.3f", row.System, row.Share, want)
+		}
 	}
 }
 

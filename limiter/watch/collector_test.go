@@ -3,8 +3,6 @@ package watch
 import (
 	"encoding/json"
 	"fmt"
-	"hash/maphash"
-	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -39,55 +37,6 @@ func TestTopFindsTheLoudest(t *testing.T) {
 	for i, e := range top.entries {
 		if top.at[e.key] != i || top.order[e.place] != i {
 			t.Fatalf("entry %d is looked for at %d and stands at %d", i, top.at[e.key], top.order[e.place])
-		}
-	}
-}
-
-// TestSketch: few and many things are counted within 3 standard errors, and two sketches are one.
-func TestSketch(t *testing.T) {
-	seed := maphash.MakeSeed()
-	for _, n := range []int{0, 1, 10, 100, 1000, 3000, 50_000, 1_000_000} {
-		var a, b Sketch
-		for i := range n {
-			h := maphash.Comparable(seed, i)
-			if i%2 == 0 || i%10 == 1 {
-				a.see(h)
-			}
-			if i%2 == 1 {
-				b.see(h)
-			}
-		}
-		a.unite(b)
-		if got := a.Count(); math.Abs(float64(got-n)) > 3*1.04/32*float64(n)+1 {
-			t.Errorf("%d things: said %d", n, got)
-		}
-		text, err := json.Marshal(a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var back Sketch
-		if err := json.Unmarshal(text, &back); err != nil || back.Count() != a.Count() {
-			t.Errorf("%d things: %v, %d of %d came back", n, err, back.Count(), a.Count())
-		}
-	}
-	for _, text := range []string{"AAAA", "?", string(make([]byte, 1366))} {
-		var s Sketch
-		if err := s.UnmarshalText([]byte(text)); err == nil || s.registers != nil {
-			t.Errorf("took %q for a sketch", text)
-		}
-	}
-}
-
-// TestSpread: about how many.
-func TestSpread(t *testing.T) {
-	r := rand.New(rand.NewPCG(2, 2))
-	for _, n := range []int{0, 1, 2, 5, 20, 60} {
-		var s Spread
-		for range n {
-			s |= 1 << (r.Uint64() >> 58)
-		}
-		if got := s.Count(); math.Abs(float64(got-n)) > 0.35*float64(n) {
-			t.Errorf("%d things: said %d", n, got)
 		}
 	}
 }
