@@ -49,18 +49,6 @@ func (c *counts) attempt(a *Attempt) {
 	}
 }
 
-// An observation is what the detector gets of one tick.
-type observation struct {
-	rates
-	raw      float64 // suspects, however many from one network
-	loudest  float64 // the most of them from one network
-	known    Tally
-	stranger Tally
-	checked  int // attempts of strangers that were made to wait or refused
-	opened   int
-	closed   int
-}
-
 // observation sums up the tick. A network counts for at most this many suspects.
 func (c *counts) observation(most float64) observation {
 	o := observation{

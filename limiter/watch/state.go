@@ -1,6 +1,42 @@
 package watch
 
-import "time"
+import (
+	"slices"
+	"time"
+)
+
+// A Class is what the watch calls the present situation. Its text is the word used in logs, metrics and messages.
+type Class string
+
+// The classes. Where several apply, the last of them in this list is reported; [State] has the others.
+const (
+	ClassNormal       Class = "normal"
+	ClassLearning     Class = "learning"      // less than a day is known
+	ClassGrowth       Class = "growth"        // more logins for hours, without more suspects
+	ClassNotice       Class = "notice"        // enough excess to tighten limits for strangers, not enough to tell people
+	ClassSingleSource Class = "single_source" // few networks make the excess; the limiter handles that
+	ClassImpaired     Class = "impaired"      // the known are not served, and nothing below explains it
+	ClassStorm        Class = "storm"         // sessions were lost, and clients reconnect all at once
+	ClassBackendFault Class = "backend_fault" // backends do not answer
+	ClassAuthFault    Class = "auth_fault"    // the known are denied: the password database is at fault
+	ClassAttack       Class = "attack"        // many strangers are denied
+)
+
+// Classes returns every class, the mildest first.
+func Classes() []Class {
+	return []Class{
+		ClassNormal, ClassLearning, ClassGrowth, ClassNotice, ClassSingleSource, ClassImpaired, ClassStorm,
+		ClassBackendFault, ClassAuthFault, ClassAttack,
+	}
+}
+
+// Graver returns the graver of two classes.
+func Graver(a, b Class) Class {
+	if slices.Index(Classes(), b) > slices.Index(Classes(), a) {
+		return b
+	}
+	return a
+}
 
 // A State is what the watch sees at the end of a tick.
 type State struct {
@@ -48,4 +84,71 @@ func (s *Signals) add(r rates) {
 	s.Logins += r[ofLogins]
 	s.Suspects += r[ofSuspects]
 	s.Networks += r[ofNetworks]
+}
+
+// When a rise of logins is growth.
+const (
+	growthFactor  = 1.25 // times the logins expected
+	growthLearned = 0.99 // of the week
+)
+
+// classify finds the class of the tick that ended at t.
+func (d *detector) classify(t time.Time) {
+	class := d.present(t)
+	if class != d.class || d.since.IsZero() {
+		d.class, d.since = class, t
+	}
+}
+
+// present returns the gravest class that applies at t.
+func (d *detector) present(t time.Time) Class {
+	factor := d.dayFactor.now()
+	switch {
+	case d.attack.on:
+		return ClassAttack
+	case t.Before(d.suppressors.refusal):
+		return ClassAuthFault
+	case t.Before(d.suppressors.sick):
+		return ClassBackendFault
+	case t.Before(d.suppressors.storm):
+		return ClassStorm
+	case d.met.impaired():
+		return ClassImpaired
+	case d.loud.on && !d.notice.on:
+		return ClassSingleSource
+	case d.notice.on:
+		return ClassNotice
+	case !d.knows:
+		return ClassLearning
+	case factor[ofLogins] >= growthFactor && factor[ofSuspects] < growthFactor && d.baseline.learned() >= growthLearned:
+		return ClassGrowth
+	}
+	return ClassNormal
+}
+
+// state returns what the detector saw in the tick that ended at t.
+func (d *detector) state(t time.Time) State {
+	s := State{
+		Time: t, Class: d.class, Since: d.since,
+		Tighten:      d.notice.on || d.attack.on,
+		SingleSource: d.loud.on,
+		Storm:        t.Before(d.suppressors.storm),
+		BackendFault: t.Before(d.suppressors.sick),
+		AuthFault:    t.Before(d.suppressors.refusal),
+		Observed:     d.latest.signals(),
+		Expected:     d.expected.signals(),
+		Busy:         d.busy * 6,
+		Excess:       d.share(d.excess),
+		Score:        d.score,
+		Users:        d.met,
+		Impaired:     d.met.impaired(),
+		Protecting:   d.recent.checked(),
+		Learned:      d.baseline.learned(),
+		Frozen:       d.frozen,
+		Drift:        d.drift(),
+	}
+	if d.score > 0 {
+		s.Onset = d.rising
+	}
+	return s
 }
