@@ -11,14 +11,14 @@ const (
 
 // An alarm is raised after 30 s and lowered after half an hour.
 type alarm struct {
-	limit float64
-	held  int
-	on    bool
-	loud  time.Time // when it was last not quiet
+	limit  float64
+	held   int
+	on     bool
+	active time.Time // when it was last not quiet
 }
 
 // judge takes the excess m at t. sure says whether it is significant.
-func (a *alarm) judge(t time.Time, m float64, sure bool) {
+func (a *alarm) update(t time.Time, m float64, sure bool) {
 	a.set(t, sure && m >= a.limit, m < alarmLeave*a.limit)
 }
 
@@ -30,9 +30,9 @@ func (a *alarm) set(t time.Time, raise, quiet bool) {
 		a.on = true
 	}
 	if raise || !quiet {
-		a.loud = t
+		a.active = t
 	}
-	if a.on && t.Sub(a.loud) >= alarmQuiet {
+	if a.on && t.Sub(a.active) >= alarmQuiet {
 		a.on = false
 	}
 }

@@ -28,8 +28,8 @@ type attacker struct {
 // An acceptance is a candidate: its network may attack later.
 type acceptance struct {
 	Acceptance
-	account uint64
-	told    bool
+	account  uint64
+	reported bool
 }
 
 // against reports whether a attacked accounts other than this one.
@@ -58,8 +58,8 @@ func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
 		return nil
 	}
 	for i := range earlier {
-		if e := &earlier[i]; !e.told && seen.against(e.account) {
-			e.told = true
+		if e := &earlier[i]; !e.reported && seen.against(e.account) {
+			e.reported = true
 			found = append(found, e.Acceptance)
 		}
 	}
@@ -73,20 +73,20 @@ func (k *attackers) accept(t time.Time, a *Attempt, name string, account uint64)
 	seen, _ := k.denied.get(a.Network)
 	told := seen.against(account)
 	if earlier, _ := k.accepted.get(a.Network); len(earlier) < acceptedEach {
-		k.accepted.put(a.Network, append(earlier, acceptance{Acceptance: found, account: account, told: told}))
+		k.accepted.put(a.Network, append(earlier, acceptance{Acceptance: found, account: account, reported: told}))
 	}
 	return found, told
 }
 
 // generations is a bounded map of two generations. When the newer one is full, the older one is dropped.
 type generations[K comparable, V any] struct {
-	room int
-	now  map[K]V
-	old  map[K]V
+	capacity int
+	now      map[K]V
+	old      map[K]V
 }
 
 func newGenerations[K comparable, V any](room int) generations[K, V] {
-	return generations[K, V]{room: room, now: map[K]V{}}
+	return generations[K, V]{capacity: room, now: map[K]V{}}
 }
 
 // get returns what was put for key.
@@ -100,7 +100,7 @@ func (g *generations[K, V]) get(key K) (V, bool) {
 
 // put remembers v for key.
 func (g *generations[K, V]) put(key K, v V) {
-	if _, there := g.now[key]; !there && len(g.now) >= g.room {
+	if _, there := g.now[key]; !there && len(g.now) >= g.capacity {
 		g.old, g.now = g.now, make(map[K]V)
 	}
 	g.now[key] = v

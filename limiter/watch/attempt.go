@@ -49,7 +49,7 @@ func (a *Attempt) suspect() bool {
 }
 
 // A Tally counts attempts by their outcome.
-type Tally struct {
+type Outcomes struct {
 	Gone     int `json:"gone,omitempty"`
 	Accepted int `json:"accepted,omitempty"`
 	Denied   int `json:"denied,omitempty"`
@@ -60,12 +60,12 @@ type Tally struct {
 }
 
 // count adds one attempt.
-func (c *Tally) count(o Outcome) {
+func (c *Outcomes) count(o Outcome) {
 	*[...]*int{&c.Gone, &c.Accepted, &c.Denied, &c.Repeat, &c.Rejected, &c.Shed, &c.Fault}[o]++
 }
 
 // add adds what d counted.
-func (c *Tally) add(d Tally) {
+func (c *Outcomes) add(d Outcomes) {
 	c.Gone += d.Gone
 	c.Accepted += d.Accepted
 	c.Denied += d.Denied
@@ -76,9 +76,9 @@ func (c *Tally) add(d Tally) {
 }
 
 // all returns how many attempts were counted.
-func (c Tally) all() int {
+func (c Outcomes) all() int {
 	return c.Gone + c.Accepted + c.Denied + c.Repeat + c.Rejected + c.Shed + c.Fault
 }
 
 // Refused returns how many attempts postern refused itself.
-func (c Tally) Refused() int { return c.Rejected + c.Shed }
+func (c Outcomes) Refused() int { return c.Rejected + c.Shed }

@@ -4,34 +4,34 @@ import "time"
 
 // A baseline is kept for each quarter-hour of the week, called a slot.
 const (
-	daySlots  = 96
-	weekSlots = 7 * daySlots
-	slotTime  = 15 * time.Minute
+	dayQuarters  = 96
+	weekQuarters = 7 * dayQuarters
+	quarterTime  = 15 * time.Minute
 )
 
 // How fast a slot changes.
 const (
-	weekShare = 0.3  // the weight of the latest week
-	weekLeast = 0.6  // a week counts as at least this many times the slot
-	weekMost  = 1.6  // and as at most this many times the slot
-	slotFloor = 0.05 // per tick: a slot below this may grow as if it were this
-	slotTicks = 30   // a slot with fewer of its 90 ticks than this is not learned
+	weekShare    = 0.3  // the weight of the latest week
+	weekLeast    = 0.6  // a week counts as at least this many times the slot
+	weekMost     = 1.6  // and as at most this many times the slot
+	quarterFloor = 0.05 // per tick: a slot below this may grow as if it were this
+	quarterTicks = 30   // a slot with fewer of its 90 ticks than this is not learned
 )
 
 // A baseline is the mean of a tick in each quarter-hour of the week, and in each quarter-hour of the last day.
 type baseline struct {
-	week    [weekSlots]rates
-	weeks   [weekSlots]uint16 // how many weeks taught each slot
-	known   int               // slots taught by at least one week
-	day     [daySlots]rates
-	dayTime [daySlots]int64 // when each of these ended, in Unix seconds; 0 if it never did
+	week    [weekQuarters]rates
+	weeks   [weekQuarters]uint16 // how many weeks taught each slot
+	known   int                  // slots taught by at least one week
+	day     [dayQuarters]rates
+	dayTime [dayQuarters]int64 // when each of these ended, in Unix seconds; 0 if it never did
 
-	current slotMean // under way
-	last    slotMean // over, but not learned yet: what is expected must not depend on the last minutes
+	current quarterMean // under way
+	last    quarterMean // over, but not learned yet: what is expected must not depend on the last minutes
 }
 
 // A slotMean is the sum of the ticks of one quarter-hour.
-type slotMean struct {
+type quarterMean struct {
 	index int64 // of the week
 	sum   rates
 	ticks int64
@@ -39,18 +39,18 @@ type slotMean struct {
 }
 
 // slotAt returns the slot of t, which is local time, and which share of the slot is over.
-func slotAt(t time.Time) (slot int, over float64) {
+func quarterAt(t time.Time) (slot int, over float64) {
 	into := time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second
-	return int(t.Weekday())*daySlots + int(into/slotTime), float64(into%slotTime) / float64(slotTime)
+	return int(t.Weekday())*dayQuarters + int(into/quarterTime), float64(into%quarterTime) / float64(quarterTime)
 }
 
 // add adds the tick that ended at t, local time, if learn is true. It reports whether a slot was learned.
 func (b *baseline) add(t time.Time, r rates, learn bool) (learned bool) {
-	slot, _ := slotAt(t)
+	slot, _ := quarterAt(t)
 	if b.current.index != int64(slot) {
 		learned = b.commit(b.last)
 		b.last = b.current
-		b.current = slotMean{index: int64(slot)}
+		b.current = quarterMean{index: int64(slot)}
 	}
 	if learn {
 		b.current.sum.add(r)
@@ -61,19 +61,19 @@ func (b *baseline) add(t time.Time, r rates, learn bool) (learned bool) {
 }
 
 // commit learns a slot that is over. It reports whether there were enough ticks for that.
-func (b *baseline) commit(m slotMean) bool {
-	if m.ticks < slotTicks {
+func (b *baseline) commit(m quarterMean) bool {
+	if m.ticks < quarterTicks {
 		return false
 	}
 	mean := m.sum.times(1 / float64(m.ticks))
-	b.day[m.index%daySlots] = mean
-	b.dayTime[m.index%daySlots] = m.at
+	b.day[m.index%dayQuarters] = mean
+	b.dayTime[m.index%dayQuarters] = m.at
 	week := &b.week[m.index]
 	if b.weeks[m.index] == 0 {
 		*week = mean
 	} else {
 		for i, old := range week {
-			x := min(max(mean[i], old*weekLeast), max(old, slotFloor)*weekMost)
+			x := min(max(mean[i], old*weekLeast), max(old, quarterFloor)*weekMost)
 			week[i] += (x - old) * weekShare
 		}
 	}
@@ -88,18 +88,18 @@ func (b *baseline) commit(m slotMean) bool {
 // is more, but at most weekMost times the former. Between the middles of two slots it interpolates. It reports whether
 // anything is known.
 func (b *baseline) expected(t time.Time) (rates, bool) {
-	slot, over := slotAt(t)
+	slot, over := quarterAt(t)
 	first, share := slot, over-0.5
 	if share < 0 {
-		first, share = (slot+weekSlots-1)%weekSlots, share+1
+		first, share = (slot+weekQuarters-1)%weekQuarters, share+1
 	}
-	second := (first + 1) % weekSlots
+	second := (first + 1) % weekQuarters
 	week, ok := blend(b.week[first], b.weeks[first] > 0, b.week[second], b.weeks[second] > 0, share)
 	day, fresh := blend(
-		b.day[first%daySlots], b.fresh(t, first), b.day[second%daySlots], b.fresh(t, second), share)
+		b.day[first%dayQuarters], b.fresh(t, first), b.day[second%dayQuarters], b.fresh(t, second), share)
 	switch {
 	case ok && fresh:
-		bound := week.larger(rates{slotFloor, slotFloor, slotFloor, slotFloor, slotFloor}).times(weekMost)
+		bound := week.larger(rates{quarterFloor, quarterFloor, quarterFloor, quarterFloor, quarterFloor}).times(weekMost)
 		return week.larger(day.smaller(bound)), true
 	case ok:
 		return week, true
@@ -109,7 +109,7 @@ func (b *baseline) expected(t time.Time) (rates, bool) {
 
 // fresh reports whether the time of day of this slot was learned at most 26 h before t.
 func (b *baseline) fresh(t time.Time, slot int) bool {
-	return t.Unix()-b.dayTime[slot%daySlots] < 26*3600
+	return t.Unix()-b.dayTime[slot%dayQuarters] < 26*3600
 }
 
 // blend interpolates between a and b, or returns the one that is known. It reports whether one is.
@@ -134,7 +134,7 @@ func (b *baseline) count() {
 }
 
 // learned returns the share of the week that is known.
-func (b *baseline) learned() float64 { return float64(b.known) / weekSlots }
+func (b *baseline) learned() float64 { return float64(b.known) / weekQuarters }
 
 // busy returns the logins of a tick in a busy hour, without suspects: the 95th percentile of the known slots.
 func (b *baseline) busy() float64 {

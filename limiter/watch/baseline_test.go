@@ -18,7 +18,7 @@ func all(v float64) rates { return rates{v, v, v, v, v} }
 
 // TestSlotAt: quarter-hours are of local time, so that nine o'clock is nine o'clock before and after the clocks change.
 func TestSlotAt(t *testing.T) {
-	w := newWorld(0, 1, monday, oslo)
+	w := newSimulation(0, 1, monday, oslo)
 	for _, c := range []struct {
 		utc  string
 		slot int
@@ -37,7 +37,7 @@ func TestSlotAt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slot, over := slotAt(at.In(w.location)); slot != c.slot || math.Abs(over-c.over) > 1e-9 {
+		if slot, over := quarterAt(at.In(w.location)); slot != c.slot || math.Abs(over-c.over) > 1e-9 {
 			t.Errorf("%s: %d, %v over; want %d, %v", c.utc, slot, over, c.slot, c.over)
 		}
 	}
@@ -55,16 +55,16 @@ func TestBaselineLearns(t *testing.T) {
 		{"more than x1.6 counts as that", []float64{10, 100}, 11.8},
 		{"less than x0.6 counts as that", []float64{10, 0}, 8.8},
 		{"who trains it gets x1.18 a week", []float64{10, 1000, 1000, 1000, 1000}, 10 * math.Pow(1.18, 4)},
-		{"what was nothing may become something", []float64{0, 10}, 0.3 * weekMost * slotFloor},
+		{"what was nothing may become something", []float64{0, 10}, 0.3 * weekMost * quarterFloor},
 	} {
 		var b baseline
 		for week, v := range c.weeks {
 			start := monday.AddDate(0, 0, 7*week).Add(9 * time.Hour)
 			for quarter := range 3 { // a quarter-hour is learned when the next is over
-				fill(&b, start.Add(time.Duration(quarter)*slotTime), all(v), true)
+				fill(&b, start.Add(time.Duration(quarter)*quarterTime), all(v), true)
 			}
 		}
-		middle := monday.AddDate(0, 0, 7*len(c.weeks)).Add(9*time.Hour + slotTime/2)
+		middle := monday.AddDate(0, 0, 7*len(c.weeks)).Add(9*time.Hour + quarterTime/2)
 		if got, ok := b.expected(middle); !ok || math.Abs(got[ofLogins]-c.want) > 1e-9 {
 			t.Errorf("%s: expects %v, %v; want %v", c.name, got[ofLogins], ok, c.want)
 		}
@@ -76,11 +76,11 @@ func TestYesterdayCounts(t *testing.T) {
 	var b baseline
 	week := func(day int, v float64) {
 		for quarter := range 3 {
-			fill(&b, monday.AddDate(0, 0, day).Add(time.Duration(quarter)*slotTime), all(v), true)
+			fill(&b, monday.AddDate(0, 0, day).Add(time.Duration(quarter)*quarterTime), all(v), true)
 		}
 	}
 	at := func(day int) float64 {
-		e, ok := b.expected(monday.AddDate(0, 0, day).Add(slotTime / 2))
+		e, ok := b.expected(monday.AddDate(0, 0, day).Add(quarterTime / 2))
 		if !ok {
 			return -1
 		}
@@ -111,9 +111,9 @@ func TestYesterdayCounts(t *testing.T) {
 func TestFrozenTeachesNothing(t *testing.T) {
 	var b baseline
 	for quarter := range 3 {
-		fill(&b, monday.Add(time.Duration(quarter)*slotTime), all(50), quarter == 2)
+		fill(&b, monday.Add(time.Duration(quarter)*quarterTime), all(50), quarter == 2)
 	}
-	if _, ok := b.expected(monday.AddDate(0, 0, 7).Add(slotTime / 2)); ok || b.learned() != 0 {
+	if _, ok := b.expected(monday.AddDate(0, 0, 7).Add(quarterTime / 2)); ok || b.learned() != 0 {
 		t.Errorf("learned %v", b.learned())
 	}
 }
@@ -171,7 +171,7 @@ func TestAlarm(t *testing.T) {
 	} {
 		for range step.ticks {
 			now = now.Add(tick)
-			a.judge(now, step.m, step.sure)
+			a.update(now, step.m, step.sure)
 		}
 		if a.on != step.want {
 			t.Fatalf("step %d: %v", i, a.on)

@@ -11,7 +11,7 @@ import (
 )
 
 // topRoom is how many sources, networks and accounts are counted at once to find the loudest.
-const topRoom = 4096
+const topCapacity = 4096
 
 // accountMost is how many octets of an account name are kept.
 const accountMost = 64
@@ -37,7 +37,7 @@ func newCollector(key [16]byte) *collector {
 // begin begins an hour.
 func (c *collector) begin(start time.Time) {
 	c.hour, c.distinct = Hour{Start: start}, networkSketch{}
-	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topRoom), newTop[netip.Prefix](topRoom), newTop[string](topRoom)
+	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topCapacity), newTop[netip.Prefix](topCapacity), newTop[string](topCapacity)
 }
 
 // attempt takes an attempt that was settled at t.
@@ -84,7 +84,7 @@ func (c *collector) rule(t time.Time, a *Attempt) {
 	if a.Rule == "" || !refused && a.Waited <= 0 {
 		return
 	}
-	r := c.ruleTally(a.Rule)
+	r := c.countsOf(a.Rule)
 	if r == nil {
 		return
 	}
@@ -92,7 +92,7 @@ func (c *collector) rule(t time.Time, a *Attempt) {
 }
 
 // ruleTally returns the tally of a rule, or nil if there are too many.
-func (c *collector) ruleTally(rule string) *RuleTally {
+func (c *collector) countsOf(rule string) *RuleCounts {
 	for i := range c.hour.Rules {
 		if c.hour.Rules[i].Rule == rule {
 			return &c.hour.Rules[i]
@@ -101,7 +101,7 @@ func (c *collector) ruleTally(rule string) *RuleTally {
 	if len(c.hour.Rules) >= hourRules {
 		return nil
 	}
-	c.hour.Rules = append(c.hour.Rules, RuleTally{Rule: rule})
+	c.hour.Rules = append(c.hour.Rules, RuleCounts{Rule: rule})
 	return &c.hour.Rules[len(c.hour.Rules)-1]
 }
 
@@ -114,9 +114,9 @@ func (c *collector) empty() bool {
 func (c *collector) end() Hour {
 	h := c.hour
 	prefix := func(p netip.Prefix) string { return p.String() }
-	h.Sources = c.sources.loudest(hourTop, prefix)
-	h.Networks = c.networks.loudest(hourTop, prefix)
-	h.Accounts = c.accounts.loudest(hourTop, func(name string) string { return name })
+	h.Sources = c.sources.mostFrequent(hourTop, prefix)
+	h.Networks = c.networks.mostFrequent(hourTop, prefix)
+	h.Accounts = c.accounts.mostFrequent(hourTop, func(name string) string { return name })
 	h.Distinct.Networks, h.Sampled = c.distinct.Sketch, c.distinct.sample(hourSample)
 	return h.clone()
 }

@@ -7,8 +7,8 @@ const tickNetworks = 1 << 16
 
 // counts is what one tick brought so far.
 type counts struct {
-	known    Tally
-	stranger Tally
+	known    Outcomes
+	stranger Outcomes
 	users    Users
 	waited   int // attempts of strangers that were made to wait
 	opened   int // sessions

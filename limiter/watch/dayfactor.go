@@ -19,8 +19,8 @@ const (
 // A dayFactor is by how much today differs from what was expected, in each signal: a holiday has few logins all day long.
 // Its means have a half-life of 4 h.
 type dayFactor struct {
-	seen     rates // mean of what came
-	foreseen rates // mean of what was expected, without the factor
+	observed rates // mean of what came
+	expected rates // mean of what was expected, without the factor
 	past     [factorLag]rates
 	ticks    int64
 }
@@ -36,8 +36,8 @@ func newDayFactor() dayFactor {
 // add takes a tick that brought r where e was expected.
 func (f *dayFactor) add(r, e rates) {
 	share := fading(4 * time.Hour)
-	f.seen = f.seen.between(r, share)
-	f.foreseen = f.foreseen.between(e, share)
+	f.observed = f.observed.between(r, share)
+	f.expected = f.expected.between(e, share)
 	if f.ticks++; f.ticks%factorStep == 0 {
 		copy(f.past[1:], f.past[:factorLag-1])
 		f.past[0] = f.now()
@@ -47,7 +47,7 @@ func (f *dayFactor) add(r, e rates) {
 // now returns the factors of this moment.
 func (f *dayFactor) now() (n rates) {
 	for i := range n {
-		ratio := (f.seen[i] + factorFloor) / (f.foreseen[i] + factorFloor)
+		ratio := (f.observed[i] + factorFloor) / (f.expected[i] + factorFloor)
 		most := factorMost
 		if i == ofSuspects || i == ofNetworks {
 			most = factorSuspects

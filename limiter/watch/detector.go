@@ -36,13 +36,13 @@ type detector struct {
 	raw         float64   // and not capped
 	notice      alarm
 	attack      alarm
-	loud        alarm     // by raw, where excess is no notice
-	suspect     time.Time // since when without a break something has been suspicious
+	single      alarm     // by raw, where excess is no notice
+	oddSince    time.Time // since when without a break something has been suspicious
 	frozen      bool
 	class       Class
 	since       time.Time
 	latest      observation
-	met         Users // how the known were served in 5 min
+	users       Users // how the known were served in 5 min
 	expected    rates
 	knows       bool // what is expected is known
 }
@@ -50,22 +50,22 @@ type detector struct {
 func newDetector() *detector {
 	return &detector{
 		dayFactor: newDayFactor(), phi: 1, class: ClassLearning,
-		notice: alarm{limit: noticeAt}, attack: alarm{limit: attackAt}, loud: alarm{limit: noticeAt},
+		notice: alarm{limit: noticeAt}, attack: alarm{limit: attackAt}, single: alarm{limit: noticeAt},
 	}
 }
 
 // most returns how many suspects of one network count in one tick.
-func (d *detector) most() float64 { return math.Floor(max(1, capShare*d.busy)) }
+func (d *detector) networkCap() float64 { return math.Floor(max(1, capShare*d.busy)) }
 
 // tick takes the observation of the tick that ended at t, local time.
 func (d *detector) tick(t time.Time, o observation, u Users) {
 	d.latest = o
 	d.recent.add(o, u)
-	d.met = d.recent.met()
+	d.users = d.recent.userSums()
 	d.expect(t)
 	d.suppressors.tick(t, &d.recent, o, d.expected, d.knows)
-	d.weigh(t, o)
-	d.judge(t)
+	d.updateScore(t, o)
+	d.updateAlarms(t)
 	d.learn(t, o)
 	d.classify(t)
 }
@@ -84,8 +84,8 @@ func (d *detector) expect(t time.Time) {
 }
 
 // weigh updates score and excess. Suspects that a broken password database explains are subtracted first.
-func (d *detector) weigh(t time.Time, o observation) {
-	excused := d.suppressors.excused(&d.recent, d.expected)
+func (d *detector) updateScore(t time.Time, o observation) {
+	excused := d.suppressors.explained(&d.recent, d.expected)
 	over := o.rates[ofNetworks] - excused - usualMore*d.expected[ofNetworks]
 	z := over / math.Sqrt(d.phi*(d.expected[ofNetworks]+1))
 	if d.score == 0 {
@@ -99,7 +99,7 @@ func (d *detector) weigh(t time.Time, o observation) {
 }
 
 // judge raises and lowers the alarms.
-func (d *detector) judge(t time.Time) {
+func (d *detector) updateAlarms(t time.Time) {
 	if !d.knows {
 		d.attack.set(t, d.start.alarming(&d.recent), d.start.quiet(&d.recent))
 		return
@@ -107,9 +107,9 @@ func (d *detector) judge(t time.Time) {
 	m := d.share(d.excess)
 	sure := d.score > significant
 	d.attack.limit = d.attackLimit()
-	d.notice.judge(t, m, sure)
-	d.attack.judge(t, m, sure)
-	d.loud.judge(t, d.share(d.raw), m < noticeAt)
+	d.notice.update(t, m, sure)
+	d.attack.update(t, m, sure)
+	d.single.update(t, d.share(d.raw), m < noticeAt)
 }
 
 // attackLimit returns the excess that counts as an attack. At a site with few logins the excess varies by chance alone. So
@@ -171,15 +171,15 @@ func (d *detector) drift() float64 {
 }
 
 // patience is how long something less than an attack stops learning. What lasts longer is taken for usual.
-const patience = 24 * time.Hour
+const oddMost = 24 * time.Hour
 
 // freeze reports whether the tick that ended at t must not be learned.
 func (d *detector) freeze(t time.Time) bool {
-	odd := d.notice.on || d.loud.on || d.knows && d.score > significant && d.share(d.excess) > noticeAt/2
+	odd := d.notice.on || d.single.on || d.knows && d.score > significant && d.share(d.excess) > noticeAt/2
 	if !odd {
-		d.suspect = t
+		d.oddSince = t
 	}
-	d.frozen = d.attack.on || odd && t.Sub(d.suspect) < patience || d.suppressors.amiss(t)
+	d.frozen = d.attack.on || odd && t.Sub(d.oddSince) < oddMost || d.suppressors.active(t)
 	return d.frozen
 }
 
@@ -198,10 +198,10 @@ func (d *detector) relearn() {
 	for i := range d.baseline.week {
 		for _, s := range []int{ofLogins, ofSuspects, ofNetworks} {
 			d.baseline.week[i][s] = max(d.baseline.week[i][s], now[s])
-			d.baseline.day[i%daySlots][s] = max(d.baseline.day[i%daySlots][s], now[s])
+			d.baseline.day[i%dayQuarters][s] = max(d.baseline.day[i%dayQuarters][s], now[s])
 		}
 	}
 	d.dayFactor = newDayFactor()
 	d.score, d.excess, d.raw = 0, 0, 0
-	d.notice, d.attack, d.loud = alarm{limit: noticeAt}, alarm{limit: attackAt}, alarm{limit: noticeAt}
+	d.notice, d.attack, d.single = alarm{limit: noticeAt}, alarm{limit: attackAt}, alarm{limit: noticeAt}
 }

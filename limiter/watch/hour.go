@@ -26,7 +26,7 @@ type Hour struct {
 	Distinct Distinct       `json:"distinct"`        // all of them, not only the loudest
 	Accepted []Acceptance   `json:"accepted,omitempty"`
 	Missed   int            `json:"missed,omitempty"` // acceptances beyond the first 200
-	Rules    []RuleTally    `json:"rules,omitempty"`
+	Rules    []RuleCounts   `json:"rules,omitempty"`
 }
 
 // A Target is a source, a network or an account that suspects had in common.
@@ -57,7 +57,7 @@ type Acceptance struct {
 }
 
 // A RuleTally counts the attempts that one rule of the limiter refused or made to wait.
-type RuleTally struct {
+type RuleCounts struct {
 	Rule            string        `json:"rule"`
 	KnownWaited     int           `json:"known_waited,omitempty"`    // by mistake
 	KnownRefused    int           `json:"known_refused,omitempty"`   // by mistake
@@ -70,7 +70,7 @@ type RuleTally struct {
 }
 
 // count counts an attempt that the rule refused or made to wait.
-func (r *RuleTally) count(t time.Time, a *Attempt, refused bool) {
+func (r *RuleCounts) count(t time.Time, a *Attempt, refused bool) {
 	if r.First.IsZero() {
 		r.First = t
 	}
@@ -110,9 +110,9 @@ func (d *Distinct) merge(e Distinct) {
 // Merge returns h together with e, another part of the same hour.
 func (h *Hour) Merge(e Hour) Hour {
 	sum := h.clone()
-	sum.Sources = united(sum.Sources, e.Sources, hourTop)
-	sum.Networks = united(sum.Networks, e.Networks, hourTop)
-	sum.Accounts = united(sum.Accounts, e.Accounts, hourTop)
+	sum.Sources = mergeTargets(sum.Sources, e.Sources, hourTop)
+	sum.Networks = mergeTargets(sum.Networks, e.Networks, hourTop)
+	sum.Accounts = mergeTargets(sum.Accounts, e.Accounts, hourTop)
 	sum.Distinct.merge(e.Distinct)
 	if len(e.Sampled) > len(sum.Sampled) { // the larger sample of two parts stands for both
 		sum.Sampled = slices.Clone(e.Sampled)
@@ -126,13 +126,13 @@ func (h *Hour) Merge(e Hour) Hour {
 		}
 	}
 	for _, r := range e.Rules {
-		sum.Rules = unitedRule(sum.Rules, r)
+		sum.Rules = mergeRule(sum.Rules, r)
 	}
 	return sum
 }
 
 // united returns the targets of a and b together, the loudest first, and no more than most of them.
-func united(a, b []Target, most int) []Target {
+func mergeTargets(a, b []Target, most int) []Target {
 	at := map[string]int{}
 	var all []Target
 	for _, t := range slices.Concat(a, b) {
@@ -162,7 +162,7 @@ func (t *Target) add(u Target) {
 }
 
 // unitedRule returns rules with r added to its own.
-func unitedRule(rules []RuleTally, r RuleTally) []RuleTally {
+func mergeRule(rules []RuleCounts, r RuleCounts) []RuleCounts {
 	for i := range rules {
 		if rules[i].Rule == r.Rule {
 			rules[i].add(r)
@@ -176,7 +176,7 @@ func unitedRule(rules []RuleTally, r RuleTally) []RuleTally {
 }
 
 // add adds what another part of the hour has of the same rule.
-func (r *RuleTally) add(s RuleTally) {
+func (r *RuleCounts) add(s RuleCounts) {
 	r.KnownWaited += s.KnownWaited
 	r.KnownRefused += s.KnownRefused
 	r.AcceptedWaited += s.AcceptedWaited

@@ -18,7 +18,7 @@ func partOfAnHour(start time.Time, name string, n int) Hour {
 			{Name: name, Denials: 1, First: start, Last: start},
 		},
 		Accepted: []Acceptance{{Time: start, Account: name}},
-		Rules: []RuleTally{
+		Rules: []RuleCounts{
 			{Rule: "pair", KnownWaited: n, Longest: time.Duration(n), First: start, Last: start},
 			{Rule: name, StrangerRefused: n, First: start, Last: start},
 		},
@@ -35,7 +35,7 @@ func TestMerge(t *testing.T) {
 		if len(h.Networks) != 3 || loudest.Denials != 5 || !loudest.First.Equal(monday) || !loudest.Last.Equal(monday.Add(11*time.Minute)) {
 			t.Errorf("networks: %+v", h.Networks)
 		}
-		i := slices.IndexFunc(h.Rules, func(r RuleTally) bool { return r.Rule == "pair" })
+		i := slices.IndexFunc(h.Rules, func(r RuleCounts) bool { return r.Rule == "pair" })
 		if len(h.Rules) != 3 || h.Rules[i].KnownWaited != 5 || h.Rules[i].Longest != 3 || !h.Rules[i].First.Equal(monday) || h.Rules[i].Last.Equal(monday) {
 			t.Errorf("rules: %+v", h.Rules)
 		}

@@ -7,8 +7,8 @@ import "time"
 type Minute struct {
 	Start    time.Time `json:"start"`
 	Class    Class     `json:"class"`     // the gravest in it
-	Known    Tally     `json:"known"`     // attempts of the known
-	Stranger Tally     `json:"strangers"` // and of all others
+	Known    Outcomes  `json:"known"`     // attempts of the known
+	Stranger Outcomes  `json:"strangers"` // and of all others
 	Users    Users     `json:"users"`     // the known again, in terms of what the service promises them
 	Networks int       `json:"networks"`  // distinct networks behind suspects, counted anew every 10 s
 	Opened   int       `json:"opened"`    // sessions
@@ -35,7 +35,7 @@ func (m *Minute) Add(n Minute) {
 }
 
 // promptly is how long the greeting may take for a known user's login to count as good.
-const promptly = 2500 * time.Millisecond
+const promptGreeting = 2500 * time.Millisecond
 
 // Promised is the share of logins of the known that the service promises to serve.
 const Promised = 0.995
@@ -56,7 +56,7 @@ type Users struct {
 func (u *Users) count(a *Attempt) {
 	switch a.Outcome {
 	case Accepted:
-		if a.Greeting > promptly || a.Waited > promptly {
+		if a.Greeting > promptGreeting || a.Waited > promptGreeting {
 			u.Slow++
 		} else {
 			u.Good++

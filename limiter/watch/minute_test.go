@@ -7,8 +7,8 @@ import (
 
 // TestPartsOfAMinute: two parts of one minute add up, as after a restart.
 func TestPartsOfAMinute(t *testing.T) {
-	m := Minute{Start: monday, Class: ClassNotice, Known: Tally{Accepted: 1}, Networks: 2, Expected: Signals{Logins: 3}}
-	m.Add(Minute{Start: monday, Class: ClassNormal, Known: Tally{Denied: 1}, Networks: 1, Opened: 4, Expected: Signals{Logins: 2}})
+	m := Minute{Start: monday, Class: ClassNotice, Known: Outcomes{Accepted: 1}, Networks: 2, Expected: Signals{Logins: 3}}
+	m.Add(Minute{Start: monday, Class: ClassNormal, Known: Outcomes{Denied: 1}, Networks: 1, Opened: 4, Expected: Signals{Logins: 2}})
 	if m.Class != ClassNotice || m.Logins() != 2 || m.Networks != 3 || m.Opened != 4 || m.Expected.Logins != 5 {
 		t.Errorf("%+v", m)
 	}

@@ -62,8 +62,8 @@ type observation struct {
 	rates
 	raw      float64 // suspects, however many from one network
 	loudest  float64 // the most of them from one network
-	known    Tally
-	stranger Tally
+	known    Outcomes
+	stranger Outcomes
 	checked  int // attempts of strangers that were made to wait or refused
 	opened   int
 	closed   int
@@ -74,26 +74,26 @@ const recentTicks = 30
 
 // recent keeps the last observations.
 type recent struct {
-	ring  [recentTicks]observation
-	users [recentTicks]Users
-	n     int // added in all
+	observations [recentTicks]observation
+	users        [recentTicks]Users
+	n            int // added in all
 }
 
 // add adds the latest.
 func (r *recent) add(o observation, u Users) {
-	r.ring[r.n%recentTicks], r.users[r.n%recentTicks] = o, u
+	r.observations[r.n%recentTicks], r.users[r.n%recentTicks] = o, u
 	r.n++
 }
 
 // last calls f for the latest n observations.
 func (r *recent) last(n int, f func(*observation)) {
 	for i := max(0, r.n-n); i < r.n; i++ {
-		f(&r.ring[i%recentTicks])
+		f(&r.observations[i%recentTicks])
 	}
 }
 
 // tallies returns the outcomes of the known and of all, in the last n observations.
-func (r *recent) tallies(n int) (known, all Tally) {
+func (r *recent) outcomes(n int) (known, all Outcomes) {
 	r.last(n, func(o *observation) {
 		known.add(o.known)
 		all.add(o.known)
@@ -116,7 +116,7 @@ func (r *recent) meanOf(n int) (sum rates) {
 func (r *recent) mean() rates { return r.meanOf(recentTicks) }
 
 // met returns how the known were served.
-func (r *recent) met() (u Users) {
+func (r *recent) userSums() (u Users) {
 	for i := range min(r.n, recentTicks) {
 		u.Add(r.users[i])
 	}
@@ -124,7 +124,7 @@ func (r *recent) met() (u Users) {
 }
 
 // checked reports whether strangers were made to wait or refused.
-func (r *recent) checked() bool {
+func (r *recent) protecting() bool {
 	n := 0
 	r.last(recentTicks, func(o *observation) { n += o.checked })
 	return n > 0

@@ -17,10 +17,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // An image is the content of a snapshot. All of it is of fixed size.
 type image struct {
-	Week     [weekSlots]rates
-	Weeks    [weekSlots]uint16
-	Day      [daySlots]rates
-	DayTime  [daySlots]int64
+	Week     [weekQuarters]rates
+	Weeks    [weekQuarters]uint16
+	Day      [dayQuarters]rates
+	DayTime  [dayQuarters]int64
 	Current  imageMean
 	Last     imageMean
 	Seen     rates
@@ -105,7 +105,7 @@ func (m *image) check() error {
 		}
 	}
 	for _, mean := range []imageMean{m.Current, m.Last} {
-		if mean.Index < 0 || mean.Index >= weekSlots || mean.Ticks < 0 {
+		if mean.Index < 0 || mean.Index >= weekQuarters || mean.Ticks < 0 {
 			return errors.New("has a slot out of range")
 		}
 	}
@@ -117,23 +117,25 @@ func (m *image) check() error {
 
 // image returns what d has learned as an image.
 func (d *detector) image() *image {
-	mean := func(m slotMean) imageMean { return imageMean{Index: m.index, Sum: m.sum, Ticks: m.ticks, At: m.at} }
+	mean := func(m quarterMean) imageMean { return imageMean{Index: m.index, Sum: m.sum, Ticks: m.ticks, At: m.at} }
 	return &image{
 		Week: d.baseline.week, Weeks: d.baseline.weeks, Day: d.baseline.day, DayTime: d.baseline.dayTime,
 		Current: mean(d.baseline.current), Last: mean(d.baseline.last),
-		Seen: d.dayFactor.seen, Foreseen: d.dayFactor.foreseen, Past: d.dayFactor.past, Ticks: d.dayFactor.ticks,
+		Seen: d.dayFactor.observed, Foreseen: d.dayFactor.expected, Past: d.dayFactor.past, Ticks: d.dayFactor.ticks,
 		Cold: d.start.mean, ColdMost: d.start.most, ColdTick: d.start.ticks, Phi: d.phi, Weekly: d.weekly,
 	}
 }
 
 // restore sets what d has learned to the content of m.
 func (d *detector) restore(m *image) {
-	mean := func(m imageMean) slotMean { return slotMean{index: m.Index, sum: m.Sum, ticks: m.Ticks, at: m.At} }
+	mean := func(m imageMean) quarterMean {
+		return quarterMean{index: m.Index, sum: m.Sum, ticks: m.Ticks, at: m.At}
+	}
 	d.baseline = baseline{
 		week: m.Week, weeks: m.Weeks, day: m.Day, dayTime: m.DayTime, current: mean(m.Current), last: mean(m.Last),
 	}
 	d.baseline.count()
-	d.dayFactor = dayFactor{seen: m.Seen, foreseen: m.Foreseen, past: m.Past, ticks: m.Ticks}
+	d.dayFactor = dayFactor{observed: m.Seen, expected: m.Foreseen, past: m.Past, ticks: m.Ticks}
 	d.start = coldStart{mean: m.Cold, most: m.ColdMost, ticks: m.ColdTick}
 	d.phi, d.weekly, d.busy = m.Phi, m.Weekly, d.baseline.busy()
 }

@@ -106,15 +106,15 @@ func (d *detector) present(t time.Time) Class {
 	switch {
 	case d.attack.on:
 		return ClassAttack
-	case t.Before(d.suppressors.refusal):
+	case t.Before(d.suppressors.authFault):
 		return ClassAuthFault
-	case t.Before(d.suppressors.sick):
+	case t.Before(d.suppressors.backendFault):
 		return ClassBackendFault
 	case t.Before(d.suppressors.storm):
 		return ClassStorm
-	case d.met.impaired():
+	case d.users.impaired():
 		return ClassImpaired
-	case d.loud.on && !d.notice.on:
+	case d.single.on && !d.notice.on:
 		return ClassSingleSource
 	case d.notice.on:
 		return ClassNotice
@@ -131,18 +131,18 @@ func (d *detector) state(t time.Time) State {
 	s := State{
 		Time: t, Class: d.class, Since: d.since,
 		Tighten:      d.notice.on || d.attack.on,
-		SingleSource: d.loud.on,
+		SingleSource: d.single.on,
 		Storm:        t.Before(d.suppressors.storm),
-		BackendFault: t.Before(d.suppressors.sick),
-		AuthFault:    t.Before(d.suppressors.refusal),
+		BackendFault: t.Before(d.suppressors.backendFault),
+		AuthFault:    t.Before(d.suppressors.authFault),
 		Observed:     d.latest.signals(),
 		Expected:     d.expected.signals(),
 		Busy:         d.busy * 6,
 		Excess:       d.share(d.excess),
 		Score:        d.score,
-		Users:        d.met,
-		Impaired:     d.met.impaired(),
-		Protecting:   d.recent.checked(),
+		Users:        d.users,
+		Impaired:     d.users.impaired(),
+		Protecting:   d.recent.protecting(),
 		Learned:      d.baseline.learned(),
 		Frozen:       d.frozen,
 		Drift:        d.drift(),

@@ -7,8 +7,8 @@ import (
 
 // The thresholds for causes other than an attack.
 const (
-	sickShare   = 0.10 // of the attempts that backends were asked about in a minute failed
-	sickLeast   = 5    // at least so many
+	faultShare  = 0.10 // of the attempts that backends were asked about in a minute failed
+	faultLeast  = 5    // at least so many
 	deniedShare = 0.25 // of the attempts of the known that were answered in a minute were denied
 	deniedLeast = 8
 	lostShare   = 0.20 // of the sessions were lost within a tick
@@ -22,20 +22,20 @@ const (
 // suppressors tell faults of our own servers and reconnecting clients from attacks. Each stays active for some minutes,
 // because clients come back late.
 type suppressors struct {
-	sick    time.Time // until when backends are at fault
-	refusal time.Time // until when the password database is at fault
-	storm   time.Time // until when clients come back all at once
-	open    int       // sessions
+	backendFault time.Time // until when backends are at fault
+	authFault    time.Time // until when the password database is at fault
+	storm        time.Time // until when clients come back all at once
+	open         int       // sessions
 }
 
 // tick takes the observation of the latest tick. e is what was expected, if knows is true.
 func (p *suppressors) tick(t time.Time, r *recent, o observation, e rates, knows bool) {
-	users, all := r.tallies(6)
-	if asked := all.Accepted + all.Denied + all.Fault; all.Fault >= sickLeast && exceeds(all.Fault, asked, sickShare) {
-		p.sick = t.Add(faultLasts)
+	users, all := r.outcomes(6)
+	if asked := all.Accepted + all.Denied + all.Fault; all.Fault >= faultLeast && exceeds(all.Fault, asked, faultShare) {
+		p.backendFault = t.Add(faultLasts)
 	}
 	if users.Denied >= deniedLeast && exceeds(users.Denied, users.Accepted+users.Denied, deniedShare) {
-		p.refusal = t.Add(faultLasts)
+		p.authFault = t.Add(faultLasts)
 	}
 	lost := o.closed - o.opened
 	chance := 6 * math.Sqrt(float64(o.closed+o.opened))
@@ -52,15 +52,15 @@ func (p *suppressors) tick(t time.Time, r *recent, o observation, e rates, knows
 func exceeds(part, whole int, share float64) bool { return float64(part) > share*float64(whole) }
 
 // amiss reports whether any suppressor is active at t.
-func (p *suppressors) amiss(t time.Time) bool {
-	return t.Before(p.sick) || t.Before(p.refusal) || t.Before(p.storm)
+func (p *suppressors) active(t time.Time) bool {
+	return t.Before(p.backendFault) || t.Before(p.authFault) || t.Before(p.storm)
 }
 
 // excused returns how many suspects a tick are explained by a broken password database. While the known are denied,
 // strangers with the right password are denied as well. The share of them is taken to be the same as of the known, and so
 // is how often they retry.
-func (p *suppressors) excused(r *recent, e rates) float64 {
-	users, _ := r.tallies(3)
+func (p *suppressors) explained(r *recent, e rates) float64 {
+	users, _ := r.outcomes(3)
 	heard := users.Accepted + users.Denied
 	if users.Denied < 3 || !exceeds(users.Denied, heard, deniedShare) {
 		return 0

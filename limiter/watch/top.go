@@ -11,10 +11,10 @@ import (
 // new key, the key replaces the rarest one and takes over its count, which is noted as the possible error. Every key with
 // more than 1/room of all counts is in it.
 type top[K comparable] struct {
-	room    int
-	at      map[K]int // where in entries
-	entries []topEntry[K]
-	order   []int // the entries as a heap, the rarest first
+	capacity int
+	at       map[K]int // where in entries
+	entries  []topEntry[K]
+	order    []int // the entries as a heap, the rarest first
 }
 
 // A topEntry is one key.
@@ -29,7 +29,7 @@ type topEntry[K comparable] struct {
 }
 
 func newTop[K comparable](room int) *top[K] {
-	return &top[K]{room: room, at: map[K]int{}}
+	return &top[K]{capacity: room, at: map[K]int{}}
 }
 
 // count counts key at time t. with is the hash of what it came together with.
@@ -37,7 +37,7 @@ func (p *top[K]) count(t time.Time, key K, with uint64) {
 	i, there := p.at[key]
 	switch {
 	case there:
-	case len(p.entries) < p.room:
+	case len(p.entries) < p.capacity:
 		i = len(p.entries)
 		p.at[key] = i
 		p.entries = append(p.entries, topEntry[K]{key: key, first: t, place: i})
@@ -57,7 +57,7 @@ func (p *top[K]) count(t time.Time, key K, with uint64) {
 }
 
 // loudest returns the n most frequent keys as targets. name returns the name of a key.
-func (p *top[K]) loudest(n int, name func(K) string) []Target {
+func (p *top[K]) mostFrequent(n int, name func(K) string) []Target {
 	sorted := slices.Clone(p.entries)
 	slices.SortFunc(sorted, func(a, b topEntry[K]) int {
 		return cmp.Or(cmp.Compare(b.n-b.over, a.n-a.over), a.first.Compare(b.first))

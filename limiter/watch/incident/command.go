@@ -116,24 +116,24 @@ func (l *Log) do(t time.Time, c Command, i *Incident) {
 			enter(Investigating)
 		}
 	case ActMitigate:
-		l.remark(with(KindNote))
+		l.emitText(with(KindNote))
 		enter(Mitigating)
 	case ActReclassify:
 		e.Class = c.Class
 		l.emit(with(KindClass))
 	case ActFalseAlarm:
-		l.spoken = true
+		l.endedByPerson = true
 		l.emit(with(KindFalse))
 		enter(ended(i.Phase))
 	case ActResolve:
-		l.spoken = true
-		l.remark(with(KindNote))
+		l.endedByPerson = true
+		l.emitText(with(KindNote))
 		enter(ended(i.Phase))
 	}
 }
 
 // remark records e if it has a text.
-func (l *Log) remark(e Event) {
+func (l *Log) emitText(e Event) {
 	if e.Text != "" {
 		l.emit(e)
 	}

@@ -19,41 +19,41 @@ const tick = 10 * time.Second
 
 // A desk plays states and commands to a Log, keeps the lines that a file would have, and checks at every step that
 // they tell the same story.
-type desk struct {
+type logTest struct {
 	*testing.T
 	log   *Log
 	now   time.Time
 	lines []byte
 }
 
-func newDesk(t *testing.T) *desk {
+func newLogTest(t *testing.T) *logTest {
 	l, _ := Replay(nil, 30*time.Second)
-	return &desk{T: t, log: l, now: monday}
+	return &logTest{T: t, log: l, now: monday}
 }
 
 // see shows the same state each tick for so long, and returns the kinds of the events it made.
-func (d *desk) see(s watch.State, lasts time.Duration) (made []Event) {
+func (d *logTest) feed(s watch.State, lasts time.Duration) (made []Event) {
 	d.Helper()
 	for end := d.now.Add(lasts); d.now.Before(end); {
 		d.now = d.now.Add(tick)
 		s.Time = d.now
-		made = append(made, d.keep(d.log.Observe(s))...)
+		made = append(made, d.checkReplay(d.log.Observe(s))...)
 	}
 	return made
 }
 
 // do carries out a command by somebody.
-func (d *desk) do(a Action, text string, class watch.Class) []Event {
+func (d *logTest) do(a Action, text string, class watch.Class) []Event {
 	d.Helper()
 	made, err := d.log.Do(d.now, Command{Action: a, By: "kari", Text: text, Class: class})
 	if err != nil {
 		d.Fatal(err)
 	}
-	return d.keep(made)
+	return d.checkReplay(made)
 }
 
 // keep writes events down, and reads everything again.
-func (d *desk) keep(made []Event) []Event {
+func (d *logTest) checkReplay(made []Event) []Event {
 	d.Helper()
 	for _, e := range made {
 		line, err := json.Marshal(e)
@@ -76,7 +76,7 @@ func (d *desk) keep(made []Event) []Event {
 }
 
 // phase checks the phase of the latest incident.
-func (d *desk) phase(want Phase) Incident {
+func (d *logTest) phase(want Phase) Incident {
 	d.Helper()
 	all := d.log.All()
 	if len(all) == 0 || all[0].Phase != want {
@@ -87,51 +87,51 @@ func (d *desk) phase(want Phase) Incident {
 
 // The states that the stories below are made of.
 var (
-	calm    = watch.State{Class: watch.ClassNormal, Users: watch.Users{Good: 100}}
-	noticed = watch.State{Class: watch.ClassNotice, Tighten: true, Excess: 0.05, Users: watch.Users{Good: 100}}
-	attack  = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, Users: watch.Users{Good: 100}}
-	locked  = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 2, Protecting: true, Impaired: true, Users: watch.Users{Good: 50, Limited: 50}}
-	down    = watch.State{Class: watch.ClassBackendFault, BackendFault: true, Users: watch.Users{Good: 100, Fault: 5}}
-	dead    = watch.State{Class: watch.ClassBackendFault, BackendFault: true, Impaired: true, Users: watch.Users{Fault: 100}}
-	refused = watch.State{Class: watch.ClassAuthFault, AuthFault: true, Users: watch.Users{Good: 10, Denied: 90}}
-	both    = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, BackendFault: true, Users: watch.Users{Good: 100}}
+	normal       = watch.State{Class: watch.ClassNormal, Users: watch.Users{Good: 100}}
+	noticed      = watch.State{Class: watch.ClassNotice, Tighten: true, Excess: 0.05, Users: watch.Users{Good: 100}}
+	attack       = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, Users: watch.Users{Good: 100}}
+	notServed    = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 2, Protecting: true, Impaired: true, Users: watch.Users{Good: 50, Limited: 50}}
+	backendsFail = watch.State{Class: watch.ClassBackendFault, BackendFault: true, Users: watch.Users{Good: 100, Fault: 5}}
+	backendsDown = watch.State{Class: watch.ClassBackendFault, BackendFault: true, Impaired: true, Users: watch.Users{Fault: 100}}
+	knownDenied  = watch.State{Class: watch.ClassAuthFault, AuthFault: true, Users: watch.Users{Good: 10, Denied: 90}}
+	both         = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, BackendFault: true, Users: watch.Users{Good: 100}}
 )
 
 // TestAttackFromNoticeToEnd is the story of an attack that users hardly felt.
 func TestAttackFromNoticeToEnd(t *testing.T) {
-	d := newDesk(t)
-	if made := d.see(calm, time.Hour); made != nil {
+	d := newLogTest(t)
+	if made := d.feed(normal, time.Hour); made != nil {
 		t.Fatalf("of nothing: %+v", made)
 	}
-	d.see(noticed, time.Minute)
+	d.feed(noticed, time.Minute)
 	if i := d.phase(Suspected); i.Phase.Alarming() || i.Public() {
 		t.Errorf("told of a notice: %+v", i)
 	}
-	d.see(attack, tick)
+	d.feed(attack, tick)
 	d.phase(Detected)
-	d.see(attack, 30*time.Second)
+	d.feed(attack, 30*time.Second)
 	if i := d.phase(Investigating); !i.Public() || i.Published.Sub(i.Detected) != 30*time.Second {
 		t.Errorf("not public in time: %+v", i)
 	}
-	d.see(attack, 5*time.Minute)
+	d.feed(attack, 5*time.Minute)
 	d.phase(Mitigating)
-	d.see(attack, 3*time.Hour)
-	d.see(calm, tick)
+	d.feed(attack, 3*time.Hour)
+	d.feed(normal, tick)
 	d.phase(Monitoring)
-	d.see(attack, time.Minute)
+	d.feed(attack, time.Minute)
 	d.phase(Mitigating)
-	d.see(calm, tick)
+	d.feed(normal, tick)
 	d.phase(Monitoring)
-	d.see(calm, time.Hour)
+	d.feed(normal, time.Hour)
 	first := d.phase(Resolved)
-	d.see(calm, time.Hour)
-	if made := d.see(attack, tick); len(made) != 1 || made[0].Kind != KindReopen || made[0].Incident != first.ID {
+	d.feed(normal, time.Hour)
+	if made := d.feed(attack, tick); len(made) != 1 || made[0].Kind != KindReopen || made[0].Incident != first.ID {
 		t.Fatalf("did not reopen: %+v", made)
 	}
-	d.see(calm, 2*time.Hour)
+	d.feed(normal, 2*time.Hour)
 	d.phase(Resolved)
-	d.see(calm, 3*time.Hour)
-	d.see(attack, tick)
+	d.feed(normal, 3*time.Hour)
+	d.feed(attack, tick)
 	if i := d.phase(Detected); i.ID == first.ID {
 		t.Errorf("an incident of hours ago is back: %+v", i)
 	}
@@ -139,9 +139,9 @@ func TestAttackFromNoticeToEnd(t *testing.T) {
 
 // TestSuspicionComesToNothing: a notice tells nobody and is dismissed after half an hour.
 func TestSuspicionComesToNothing(t *testing.T) {
-	d := newDesk(t)
-	made := d.see(noticed, 10*time.Minute)
-	made = append(made, d.see(calm, time.Hour)...)
+	d := newLogTest(t)
+	made := d.feed(noticed, 10*time.Minute)
+	made = append(made, d.feed(normal, time.Hour)...)
 	d.phase(Dismissed)
 	if len(made) != 2 {
 		t.Errorf("%d events: %+v", len(made), made)
@@ -150,21 +150,21 @@ func TestSuspicionComesToNothing(t *testing.T) {
 
 // TestBackendsNeverReplaceAnAttack: what hid the attack of 2022 is attached to it. The other way round the attack leads.
 func TestBackendsNeverReplaceAnAttack(t *testing.T) {
-	d := newDesk(t)
-	d.see(attack, 10*time.Minute)
-	d.see(both, 20*time.Minute)
-	d.see(attack, 20*time.Minute)
+	d := newLogTest(t)
+	d.feed(attack, 10*time.Minute)
+	d.feed(both, 20*time.Minute)
+	d.feed(attack, 20*time.Minute)
 	i := d.phase(Mitigating)
 	if i.Class != watch.ClassAttack || len(i.Symptoms) != 1 || i.Symptoms[0].Class != watch.ClassBackendFault || i.Symptoms[0].To.IsZero() {
 		t.Errorf("attack, then backends: %+v", i)
 	}
 
-	d = newDesk(t)
-	d.see(dead, 20*time.Minute)
+	d = newLogTest(t)
+	d.feed(backendsDown, 20*time.Minute)
 	if i := d.phase(Investigating); i.Class != watch.ClassBackendFault {
 		t.Errorf("backends: %+v", i)
 	}
-	d.see(both, time.Minute)
+	d.feed(both, time.Minute)
 	if i := d.phase(Investigating); i.Class != watch.ClassAttack || len(i.Symptoms) != 1 {
 		t.Errorf("backends, then an attack: %+v", i)
 	}
@@ -172,20 +172,20 @@ func TestBackendsNeverReplaceAnAttack(t *testing.T) {
 
 // TestFaultsThatPeopleAreToldOf: backends whose failure users do not feel are only suspected.
 func TestFaultsThatPeopleAreToldOf(t *testing.T) {
-	d := newDesk(t)
-	d.see(down, time.Hour)
+	d := newLogTest(t)
+	d.feed(backendsFail, time.Hour)
 	d.phase(Suspected)
-	d.see(dead, tick)
+	d.feed(backendsDown, tick)
 	d.phase(Detected)
-	d.see(calm, 31*time.Minute)
+	d.feed(normal, 31*time.Minute)
 	d.phase(Mitigating) // served for 5 min at first, and then it must be quiet for 30
-	d.see(calm, 30*time.Minute)
+	d.feed(normal, 30*time.Minute)
 	d.phase(Monitoring)
 
-	d = newDesk(t)
-	d.see(refused, 2*time.Minute)
+	d = newLogTest(t)
+	d.feed(knownDenied, 2*time.Minute)
 	d.phase(Suspected)
-	d.see(refused, 2*time.Minute)
+	d.feed(knownDenied, 2*time.Minute)
 	if i := d.phase(Investigating); i.Class != watch.ClassAuthFault {
 		t.Errorf("%+v", i)
 	}
@@ -193,10 +193,10 @@ func TestFaultsThatPeopleAreToldOf(t *testing.T) {
 
 // TestUsersLockedOut: an attack is not mitigated as long as the known are not served.
 func TestUsersLockedOut(t *testing.T) {
-	d := newDesk(t)
-	d.see(locked, time.Hour)
+	d := newLogTest(t)
+	d.feed(notServed, time.Hour)
 	d.phase(Investigating)
-	d.see(attack, 6*time.Minute)
+	d.feed(attack, 6*time.Minute)
 	if i := d.phase(Mitigating); i.Peak.Excess != 2 || i.Peak.Served != 0.5 {
 		t.Errorf("peak: %+v", i.Peak)
 	}
@@ -204,10 +204,10 @@ func TestUsersLockedOut(t *testing.T) {
 
 // TestPeopleHaveTheLastWord plays every action.
 func TestPeopleHaveTheLastWord(t *testing.T) {
-	d := newDesk(t)
-	d.see(attack, tick)
+	d := newLogTest(t)
+	d.feed(attack, tick)
 	d.do(ActHold, "", "")
-	d.see(attack, 20*time.Minute)
+	d.feed(attack, 20*time.Minute)
 	if i := d.phase(Mitigating); i.Public() || !i.Held {
 		t.Errorf("public although held: %+v", i)
 	}
@@ -215,25 +215,25 @@ func TestPeopleHaveTheLastWord(t *testing.T) {
 	d.do(ActNote, "the list was made by hand", "")
 	d.do(ActPublish, "We see many logins.", "")
 	d.do(ActReclassify, "a backup program gone wild", watch.ClassSingleSource)
-	d.see(attack, time.Minute)
+	d.feed(attack, time.Minute)
 	i := d.phase(Mitigating)
 	if !i.Public() || i.Held || i.AckedBy != "kari" || i.Class != watch.ClassSingleSource || !i.Classified || !i.has(watch.ClassAttack) {
 		t.Errorf("%+v", i)
 	}
 	d.do(ActResolve, "", "")
-	if made := d.see(attack, time.Hour); made != nil {
+	if made := d.feed(attack, time.Hour); made != nil {
 		t.Errorf("back although resolved by a person: %+v", made)
 	}
-	d.see(calm, tick)
-	if made := d.see(attack, tick); len(made) != 1 || made[0].Kind != KindReopen {
+	d.feed(normal, tick)
+	if made := d.feed(attack, tick); len(made) != 1 || made[0].Kind != KindReopen {
 		t.Errorf("did not come back after it had gone: %+v", made)
 	}
 	d.do(ActFalseAlarm, "load test", "")
 	if i := d.phase(Resolved); !i.False {
 		t.Errorf("%+v", i)
 	}
-	d.see(calm, time.Minute)
-	d.see(attack, tick)
+	d.feed(normal, time.Minute)
+	d.feed(attack, tick)
 	if i := d.phase(Detected); i.False {
 		t.Errorf("a false alarm was reopened: %+v", i)
 	}
@@ -248,7 +248,7 @@ func TestPeopleHaveTheLastWord(t *testing.T) {
 
 // TestWhatCannotBeDone: each command here is refused, and leaves no event.
 func TestWhatCannotBeDone(t *testing.T) {
-	d := newDesk(t)
+	d := newLogTest(t)
 	for _, c := range []struct {
 		command Command
 		want    error
@@ -267,7 +267,7 @@ func TestWhatCannotBeDone(t *testing.T) {
 			t.Errorf("%+v: %v, made %v", c.command, err, made)
 		}
 	}
-	d.see(attack, tick)
+	d.feed(attack, tick)
 	d.do(ActResolve, "", "")
 	id := d.phase(Resolved).ID
 	if _, err := d.log.Do(d.now, Command{Action: ActAck, By: "kari", Incident: id}); !errors.Is(err, errOver) {

@@ -26,12 +26,12 @@ type Log struct {
 	made []Event     // by the call under way
 
 	// What a restart forgets: the waiting times then begin again.
-	bad    time.Time                 // when there last was something to suspect
-	alarm  time.Time                 // when there last was something to tell people of
-	unwell time.Time                 // when users were last not served
-	denied time.Time                 // since when the known have been denied; zero if they are not
-	seen   map[watch.Class]time.Time // when each symptom was last seen
-	spoken bool                      // a person ended the incident while its cause went on: it must not be reopened at once
+	trouble       time.Time                 // when there last was something to suspect
+	alarm         time.Time                 // when there last was something to tell people of
+	notServed     time.Time                 // when users were last not served
+	denied        time.Time                 // since when the known have been denied; zero if they are not
+	seen          map[watch.Class]time.Time // when each symptom was last seen
+	endedByPerson bool                      // a person ended the incident while its cause went on: it must not be reopened at once
 }
 
 // newLog returns a Log without incidents.

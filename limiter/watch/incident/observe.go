@@ -28,40 +28,40 @@ func (l *Log) Observe(s watch.State) []Event {
 	if s.Time.IsZero() || !slices.Contains(watch.Classes(), s.Class) { // of no tick
 		return nil
 	}
-	l.mark(s)
+	l.noteTimes(s)
 	i := l.open()
 	switch {
 	case i == nil:
 		l.begin(s)
 	case i.Phase == Suspected:
-		l.lead(s, i)
-		l.suspect(s, i)
+		l.updateClass(s, i)
+		l.updateSuspected(s, i)
 	default:
-		l.lead(s, i)
+		l.updateClass(s, i)
 		l.attach(s, i)
-		l.follow(s, i)
+		l.updatePhase(s, i)
 	}
 	return l.flush()
 }
 
 // mark notes the time of each degree of trouble.
-func (l *Log) mark(s watch.State) {
+func (l *Log) noteTimes(s watch.State) {
 	t := s.Time
 	if !s.AuthFault {
 		l.denied = time.Time{}
 	} else if l.denied.IsZero() {
 		l.denied = t
 	}
-	if l.unwell.IsZero() || s.Users.Served() < servedWell || s.AuthFault {
-		l.unwell = t
+	if l.notServed.IsZero() || s.Users.Served() < servedWell || s.AuthFault {
+		l.notServed = t
 	}
 	if s.Tighten || s.BackendFault || s.AuthFault || s.Impaired {
-		l.bad = t
+		l.trouble = t
 	}
 	if l.alarming(s) {
 		l.alarm = t
 	} else {
-		l.spoken = false
+		l.endedByPerson = false
 	}
 }
 
@@ -75,14 +75,14 @@ func (l *Log) begin(s watch.State) {
 	ended := l.latest(func(i *Incident) bool { return i.Phase == Resolved && !i.False && s.Time.Sub(i.Ended) < reopenFor })
 	alarming := l.alarm.Equal(s.Time)
 	switch {
-	case l.spoken:
+	case l.endedByPerson:
 	case alarming && ended != nil:
 		l.emit(Event{
 			Time: s.Time, Incident: ended.ID, Kind: KindReopen, From: Resolved, To: Investigating, By: byWatch, Evidence: evidence(s),
 		})
 	case alarming:
 		l.emit(l.opening(s, Detected))
-	case l.bad.Equal(s.Time) && ended == nil:
+	case l.trouble.Equal(s.Time) && ended == nil:
 		l.emit(l.opening(s, Suspected))
 	}
 }
@@ -96,28 +96,28 @@ func (l *Log) opening(s watch.State, p Phase) Event {
 
 // lead gives i the graver class of s, unless a person has classified i. A milder class never replaces a graver one: in 2022
 // failing backends hid the attack.
-func (l *Log) lead(s watch.State, i *Incident) {
+func (l *Log) updateClass(s watch.State, i *Incident) {
 	if i.Classified || watch.Graver(i.Class, s.Class) == i.Class {
 		return
 	}
-	if !l.bad.Equal(s.Time) { // a storm alone is no trouble
+	if !l.trouble.Equal(s.Time) { // a storm alone is no trouble
 		return
 	}
 	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindClass, Class: s.Class, By: byWatch, Evidence: evidence(s)})
 }
 
 // suspect decides whether the suspected incident i is detected or dismissed.
-func (l *Log) suspect(s watch.State, i *Incident) {
+func (l *Log) updateSuspected(s watch.State, i *Incident) {
 	switch {
 	case l.alarm.Equal(s.Time):
 		l.enter(s, i, Detected)
-	case s.Time.Sub(later(l.bad, i.Opened)) >= quietFor:
+	case s.Time.Sub(later(l.trouble, i.Opened)) >= quietFor:
 		l.enter(s, i, Dismissed)
 	}
 }
 
 // follow decides about the next phase of i, which has been detected.
-func (l *Log) follow(s watch.State, i *Incident) {
+func (l *Log) updatePhase(s watch.State, i *Incident) {
 	t := s.Time
 	if !i.Public() && !i.Held && t.Sub(i.Detected) >= l.hold {
 		l.emit(Event{Time: t, Incident: i.ID, Kind: KindPublish, By: byWatch})
@@ -150,7 +150,7 @@ func (l *Log) follow(s watch.State, i *Incident) {
 
 // mitigated reports whether users have been served for a while although the trouble goes on.
 func (l *Log) mitigated(s watch.State, i *Incident) bool {
-	return (s.Protecting || i.Class != watch.ClassAttack) && s.Time.Sub(later(l.unwell, i.entered())) >= servedFor
+	return (s.Protecting || i.Class != watch.ClassAttack) && s.Time.Sub(later(l.notServed, i.entered())) >= servedFor
 }
 
 // over reports whether the trouble is over. For attacks the watch has already waited for half an hour.
@@ -158,7 +158,7 @@ func (l *Log) over(s watch.State, i *Incident) bool {
 	if l.alarm.Equal(s.Time) || s.BackendFault || s.AuthFault {
 		return false
 	}
-	return i.Class == watch.ClassAttack && !l.alarm.IsZero() || s.Time.Sub(later(l.bad, i.entered())) >= quietFor
+	return i.Class == watch.ClassAttack && !l.alarm.IsZero() || s.Time.Sub(later(l.trouble, i.entered())) >= quietFor
 }
 
 // entered returns when i entered its phase.

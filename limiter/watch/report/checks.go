@@ -10,17 +10,17 @@ import (
 
 // A checkSum counts what postern did about attempts, and which users it affected by mistake.
 type checkSum struct {
-	Waited        int               `json:"waited"`         // attempts of strangers
-	Refused       int               `json:"refused"`        // likewise
-	WelcomeWaited int               `json:"welcome_waited"` // by mistake: of strangers who turned out to have the right password
-	KnownWaited   int               `json:"known_waited"`   // by mistake
-	KnownRefused  int               `json:"known_refused"`  // by mistake
-	Rules         []watch.RuleTally `json:"rules,omitempty"`
+	Waited        int                `json:"waited"`         // attempts of strangers
+	Refused       int                `json:"refused"`        // likewise
+	WelcomeWaited int                `json:"welcome_waited"` // by mistake: of strangers who turned out to have the right password
+	KnownWaited   int                `json:"known_waited"`   // by mistake
+	KnownRefused  int                `json:"known_refused"`  // by mistake
+	Rules         []watch.RuleCounts `json:"rules,omitempty"`
 }
 
 // checks returns what postern did.
 func (s *Subject) checks() (sum checkSum) {
-	h := s.whole()
+	h := s.mergedHours()
 	for _, r := range h.Rules {
 		sum.Waited += r.StrangerWaited
 		sum.Refused += r.StrangerRefused
@@ -30,7 +30,7 @@ func (s *Subject) checks() (sum checkSum) {
 		r.First, r.Last = r.First.In(s.Location), r.Last.In(s.Location)
 		sum.Rules = append(sum.Rules, r)
 	}
-	slices.SortFunc(sum.Rules, func(a, b watch.RuleTally) int { return cmp.Compare(a.Rule, b.Rule) })
+	slices.SortFunc(sum.Rules, func(a, b watch.RuleCounts) int { return cmp.Compare(a.Rule, b.Rule) })
 	return sum
 }
 

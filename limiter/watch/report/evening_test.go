@@ -23,7 +23,7 @@ const tick = 10 * time.Second
 var usual = watch.Signals{Logins: 110, Suspects: 1, Networks: 1}
 
 // An evening is a small service that is attacked from 11:00 to 13:00, with what a caller would have kept of it.
-type evening struct {
+type service struct {
 	*watch.Watch
 	rand     *rand.Rand
 	location *time.Location
@@ -37,14 +37,14 @@ type evening struct {
 }
 
 // playEvening plays a Tuesday from 09:00 to 17:00 to a watch that knows what is usual.
-func playEvening(t *testing.T) *evening {
+func playAttack(t *testing.T) *service {
 	t.Helper()
 	location, err := time.LoadLocation("Europe/Oslo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := time.Date(2026, 3, 24, 11, 0, 0, 0, location)
-	e := &evening{
+	e := &service{
 		Watch: watch.New(watch.Config{Location: location}), rand: rand.New(rand.NewPCG(43, 1)), location: location,
 		now: start.Add(-2 * time.Hour), history: NewHistory(), start: start, sent: map[time.Time]int{},
 	}
@@ -57,13 +57,13 @@ func playEvening(t *testing.T) *evening {
 }
 
 // tick plays 10 s, and keeps what the watch hands out.
-func (e *evening) tick() {
+func (e *service) tick() {
 	since := e.now.Sub(e.start)
 	if since == 90*time.Minute {
 		e.breakIn()
 	}
 	for range 15 + e.rand.IntN(7) {
-		e.tell(attempt("192.0.2.1", e.account(), watch.Attempt{Outcome: watch.Accepted, Known: true, Usual: true}))
+		e.send(attempt("192.0.2.1", e.account(), watch.Attempt{Outcome: watch.Accepted, Known: true, Usual: true}))
 	}
 	suspects := e.rand.IntN(6) / 5
 	if since >= 0 && since < 2*time.Hour {
@@ -72,7 +72,7 @@ func (e *evening) tick() {
 	for range suspects {
 		var at [4]byte
 		binary.BigEndian.PutUint32(at[:], e.rand.Uint32())
-		e.tell(attempt(netip.AddrFrom4(at).String(), e.account(), watch.Attempt{Outcome: watch.Denied}))
+		e.send(attempt(netip.AddrFrom4(at).String(), e.account(), watch.Attempt{Outcome: watch.Denied}))
 	}
 	e.now = e.now.Add(tick)
 	r := e.Tick(e.now)
@@ -88,10 +88,10 @@ func (e *evening) tick() {
 }
 
 // account returns the name of some account.
-func (e *evening) account() string { return fmt.Sprintf("user%05d", e.rand.IntN(50_000)) }
+func (e *service) account() string { return fmt.Sprintf("user%05d", e.rand.IntN(50_000)) }
 
 // tell tells the watch of an attempt, and counts it.
-func (e *evening) tell(a watch.Attempt) {
+func (e *service) send(a watch.Attempt) {
 	e.Attempt(e.now, a)
 	e.sent[hourOf(e.now).UTC()]++
 	if since := e.now.Sub(e.start); a.Outcome == watch.Denied && since >= 0 && since < 2*time.Hour {
@@ -100,15 +100,15 @@ func (e *evening) tell(a watch.Attempt) {
 }
 
 // breakIn lets the attack in with three passwords, and tells of waits and refusals.
-func (e *evening) breakIn() {
+func (e *service) breakIn() {
 	const from = "198.51.100.77"
 	for n := range 5 {
-		e.tell(attempt(from, fmt.Sprintf("victim%d", n), watch.Attempt{Outcome: watch.Denied}))
+		e.send(attempt(from, fmt.Sprintf("victim%d", n), watch.Attempt{Outcome: watch.Denied}))
 	}
 	for n := range 3 {
 		name := fmt.Sprintf("Stolen|%d`\x1b[31m", n)
 		e.stolen = append(e.stolen, fmt.Sprintf("stolen|%d`\x1b[31m", n))
-		e.tell(attempt(from, name, watch.Attempt{Outcome: watch.Accepted, Known: true}))
+		e.send(attempt(from, name, watch.Attempt{Outcome: watch.Accepted, Known: true}))
 	}
 	for n := range 40 {
 		a := watch.Attempt{Outcome: watch.Rejected, Rule: "pair"}
@@ -117,7 +117,7 @@ func (e *evening) breakIn() {
 				Outcome: watch.Accepted, Usual: true, Known: true, Rule: "global", Waited: time.Second, Greeting: time.Second,
 			}
 		}
-		e.tell(attempt(from, "x", a))
+		e.send(attempt(from, "x", a))
 	}
 }
 
@@ -130,7 +130,7 @@ func attempt(from, account string, a watch.Attempt) watch.Attempt {
 }
 
 // report returns the report of the one incident.
-func (e *evening) report(t *testing.T, f Form) *Report {
+func (e *service) report(t *testing.T, f Form) *Report {
 	t.Helper()
 	i, ok := e.log.Find("")
 	if !ok || len(e.log.All()) != 1 {

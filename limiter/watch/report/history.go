@@ -14,15 +14,15 @@ const historyDays = 35
 // and, after a restart, with the lines the caller wrote. It is safe for concurrent use.
 type History struct {
 	mu      sync.Mutex
-	minutes record[watch.Minute]
-	hours   record[watch.Hour]
+	minutes series[watch.Minute]
+	hours   series[watch.Hour]
 }
 
 // NewHistory returns an empty History.
 func NewHistory() *History {
 	return &History{
-		minutes: record[watch.Minute]{each: time.Minute, at: map[int64]watch.Minute{}},
-		hours:   record[watch.Hour]{each: time.Hour, at: map[int64]watch.Hour{}},
+		minutes: series[watch.Minute]{each: time.Minute, at: map[int64]watch.Minute{}},
+		hours:   series[watch.Hour]{each: time.Hour, at: map[int64]watch.Hour{}},
 	}
 }
 
@@ -62,7 +62,7 @@ func (h *History) Hours(from, to time.Time) []watch.Hour {
 }
 
 // A record keeps one value for each period of time.
-type record[V any] struct {
+type series[V any] struct {
 	each   time.Duration
 	at     map[int64]V // by the number of the period since 1970
 	latest int64
@@ -70,18 +70,18 @@ type record[V any] struct {
 }
 
 // number returns the number of the period that t is in.
-func (r *record[V]) number(t time.Time) int64 {
+func (r *series[V]) number(t time.Time) int64 {
 	return t.Unix() / int64(r.each/time.Second)
 }
 
 // find returns what is kept for t.
-func (r *record[V]) find(t time.Time) (V, bool) {
+func (r *series[V]) find(t time.Time) (V, bool) {
 	v, ok := r.at[r.number(t)]
 	return v, ok
 }
 
 // put keeps v for t, and forgets what is too old. What is too old itself is not kept.
-func (r *record[V]) put(t time.Time, v V) {
+func (r *series[V]) put(t time.Time, v V) {
 	n := r.number(t)
 	if n > r.latest {
 		r.latest = n
@@ -93,7 +93,7 @@ func (r *record[V]) put(t time.Time, v V) {
 }
 
 // forget removes everything up to the period with this number.
-func (r *record[V]) forget(number int64) {
+func (r *series[V]) forget(number int64) {
 	if number-r.oldest > int64(len(r.at)) { // after a long time, or the first time
 		for n := range r.at {
 			if n <= number {
@@ -109,7 +109,7 @@ func (r *record[V]) forget(number int64) {
 }
 
 // between returns what is kept from from on and before to.
-func (r *record[V]) between(from, to time.Time) (found []V) {
+func (r *series[V]) between(from, to time.Time) (found []V) {
 	first := r.number(from.Add(r.each - 1))
 	last := min(r.number(to.Add(-1)), r.latest)
 	for n := max(first, r.oldest); n <= last; n++ {

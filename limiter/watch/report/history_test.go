@@ -14,7 +14,7 @@ func TestHistory(t *testing.T) {
 	h := NewHistory()
 	prefix := netip.MustParsePrefix("192.0.2.0/24")
 	for i := range historyDays*24*60 + 100 {
-		m := watch.Minute{Start: monday.Add(time.Duration(i) * time.Minute), Known: watch.Tally{Accepted: 1}}
+		m := watch.Minute{Start: monday.Add(time.Duration(i) * time.Minute), Known: watch.Outcomes{Accepted: 1}}
 		h.AddMinute(m)
 		if i%2 == 0 {
 			h.AddMinute(m)
@@ -55,7 +55,7 @@ func TestHistoryConcurrentUse(t *testing.T) {
 		done.Go(func() {
 			for i := range each {
 				start := monday.Add(time.Duration(i) * time.Minute)
-				h.AddMinute(watch.Minute{Start: start, Known: watch.Tally{Accepted: 1}})
+				h.AddMinute(watch.Minute{Start: start, Known: watch.Outcomes{Accepted: 1}})
 				h.AddHour(watch.Hour{Start: start.Truncate(time.Hour)})
 				h.Minutes(monday, start)
 				h.Hours(monday, start)

@@ -43,7 +43,7 @@ func (m *markdown) row(cells ...any) {
 // head writes what happened, in one paragraph and a table of times.
 func (m *markdown) head(r *Report) {
 	m.line("# Report on incident %s\n", r.ID)
-	what := classWords(r.Class)
+	what := classText(r.Class)
 	if what == "" {
 		what = "an incident"
 	}

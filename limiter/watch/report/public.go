@@ -55,15 +55,15 @@ func (s *Subject) publicTimeline() (lines []line) {
 		}
 	}
 	if i := &s.Incident; !i.Started.IsZero() {
-		lines = append(lines, line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("It began: %s.", classWords(i.Class))})
+		lines = append(lines, line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("It began: %s.", classText(i.Class))})
 	}
 	for k := range s.Incident.Events {
 		e := &s.Incident.Events[k]
 		switch e.Kind {
 		case incident.KindOpen, incident.KindPhase, incident.KindReopen:
-			tell(e, phaseWords(e.To))
+			tell(e, phaseText(e.To))
 		case incident.KindAttach:
-			tell(e, "At the same time: "+classWords(e.Class)+".")
+			tell(e, "At the same time: "+classText(e.Class)+".")
 		case incident.KindPublish:
 			tell(e, e.Text)
 		case incident.KindFalse:
@@ -74,7 +74,7 @@ func (s *Subject) publicTimeline() (lines []line) {
 }
 
 // phaseWords describes a phase in a sentence for the public. It is empty for phases that are not public.
-func phaseWords(p incident.Phase) string {
+func phaseText(p incident.Phase) string {
 	return map[incident.Phase]string{
 		incident.Detected:      "Our monitoring noticed it.",
 		incident.Investigating: "We are looking into it.",
@@ -85,7 +85,7 @@ func phaseWords(p incident.Phase) string {
 }
 
 // classWords describes a class for the public, in words that fit into a sentence.
-func classWords(c watch.Class) string {
+func classText(c watch.Class) string {
 	return map[watch.Class]string{
 		watch.ClassAttack:       "an unusually large number of automated login attempts",
 		watch.ClassAuthFault:    "trouble with the service that checks passwords",

@@ -18,7 +18,7 @@ import (
 
 // TestReport draws up the report of an attack and holds it to what was sent.
 func TestReport(t *testing.T) {
-	e := playEvening(t)
+	e := playAttack(t)
 	r := e.report(t, Internal)
 	if r.Phase != incident.Resolved || r.Class != watch.ClassAttack || r.Times.ToDetect <= 0 || r.Times.ToDetect > 120 || r.Times.ToInform != r.Times.ToDetect+30 {
 		t.Errorf("%s, %s, times %+v", r.Phase, r.Class, r.Times)
@@ -111,7 +111,7 @@ func TestSystemShares(t *testing.T) {
 
 // TestPublicReport: nothing in it tells who, whom or from what limit on.
 func TestPublicReport(t *testing.T) {
-	e := playEvening(t)
+	e := playAttack(t)
 	if _, err := e.log.Do(e.now, incident.Command{Action: incident.ActNote, By: "kari", Text: "kari called the bank about 192.0.2.7"}); err == nil {
 		t.Fatal("the incident should be over")
 	}

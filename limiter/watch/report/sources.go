@@ -44,7 +44,7 @@ type systemRow struct {
 }
 
 // whole returns the hours of the incident merged into one. The first and the last of them may reach beyond it.
-func (s *Subject) whole() (h watch.Hour) {
+func (s *Subject) mergedHours() (h watch.Hour) {
 	for i := range s.Hours {
 		if s.during(s.Hours[i].Start, time.Hour) {
 			h = h.Merge(s.Hours[i])
@@ -55,7 +55,7 @@ func (s *Subject) whole() (h watch.Hour) {
 
 // sources returns where suspects came from.
 func (s *Subject) sources() sourceSum {
-	h := s.whole()
+	h := s.mergedHours()
 	sum := sourceSum{
 		DistinctSources:  h.Distinct.Sources.Count(),
 		DistinctNetworks: h.Distinct.Networks.Count(),

@@ -9,13 +9,13 @@ import (
 // timeline returns the events of the incident in words.
 func (s *Subject) timeline() (lines []line) {
 	for _, e := range s.Incident.Events {
-		lines = append(lines, line{Time: e.Time.In(s.Location), By: e.By, Text: eventWords(&e)})
+		lines = append(lines, line{Time: e.Time.In(s.Location), By: e.By, Text: eventText(&e)})
 	}
 	return lines
 }
 
 // eventWords describes e for operators.
-func eventWords(e *incident.Event) string {
+func eventText(e *incident.Event) string {
 	var text string
 	switch e.Kind {
 	case incident.KindOpen:
@@ -47,13 +47,13 @@ func eventWords(e *incident.Event) string {
 		text += ": " + e.Text
 	}
 	if e.Evidence != nil {
-		text += " (" + evidenceWords(e.Evidence) + ")"
+		text += " (" + evidenceText(e.Evidence) + ")"
 	}
 	return text
 }
 
 // evidenceWords describes v for operators.
-func evidenceWords(v *incident.Evidence) string {
+func evidenceText(v *incident.Evidence) string {
 	return fmt.Sprintf(
 		"%.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+
 			"%.1f %% of the known served",

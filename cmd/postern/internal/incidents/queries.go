@@ -37,7 +37,7 @@ type LoginCounts struct {
 func (m *Manager) RecentLogins(t time.Time, d time.Duration) (c LoginCounts) {
 	end := t.Truncate(time.Minute)
 	for _, minute := range m.history.Minutes(end.Add(-d), end) {
-		for _, n := range []watch.Tally{minute.Known, minute.Stranger} {
+		for _, n := range []watch.Outcomes{minute.Known, minute.Stranger} {
 			c.Accepted += n.Accepted
 			c.Denied += n.Denied + n.Repeat
 			c.Refused += n.Refused()
