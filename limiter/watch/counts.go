@@ -58,7 +58,6 @@ func (c *counts) observation(most float64) observation {
 	o.raw = capped
 	for _, n := range c.networks {
 		o.raw += float64(n)
-		o.loudest = max(o.loudest, float64(n))
 		capped += min(float64(n), most)
 	}
 	o.rates = rates{

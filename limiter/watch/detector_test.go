@@ -15,7 +15,7 @@ type detectorTest struct {
 
 // quiet is what it expects of a tick: 20 logins a second, 4 suspects in 10 s from as many networks.
 var usual = observation{
-	rates: rates{200, 4, 4, 6, 190}, raw: 4, loudest: 1,
+	rates: rates{200, 4, 4, 6, 190}, raw: 4,
 	known: Outcomes{Accepted: 188, Denied: 2}, stranger: Outcomes{Accepted: 6, Denied: 4}, opened: 194, closed: 194,
 }
 
@@ -64,7 +64,7 @@ func TestClasses(t *testing.T) {
 		o.stranger = Outcomes{Denied: 10}
 		o.rates[ofSuspects], o.rates[ofNetworks], o.raw = 10, 10, 10
 	})
-	one := with(func(o *observation) { o.raw, o.loudest, o.rates[ofSuspects] = 104, 100, 5 })
+	one := with(func(o *observation) { o.raw, o.rates[ofSuspects] = 104, 5 })
 	lost := with(func(o *observation) { o.closed = 5000 })
 	back := with(func(o *observation) { o.known.Accepted, o.rates[ofKnown] = 2000, 2000 })
 	limited := with(func(o *observation) { o.known = Outcomes{Accepted: 100, Shed: 90} })

@@ -61,7 +61,6 @@ func (r rates) signals() Signals {
 type observation struct {
 	rates
 	raw      float64 // suspects, however many from one network
-	loudest  float64 // the most of them from one network
 	known    Outcomes
 	stranger Outcomes
 	checked  int // attempts of strangers that were made to wait or refused
