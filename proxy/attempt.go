@@ -54,9 +54,9 @@ func (s *session) refuseNamed(r dialogue.Request, v limiter.Verdict) error {
 	return s.answerAttempt(r, &report, dialogue.Reply{}, err)
 }
 
-// startAttempt asks the limiter about a request. The limiter is asked once and told the
+// startAttempt asks the limiter about a request. The limiter is asked once and gets the
 // outcome once. Where only the exchange with a backend names the account, it is asked
-// anew then (admits), and the first question leaves no trace.
+// anew then (admits), and the first question is settled as void.
 func (s *session) startAttempt(r dialogue.Request) (step, error) {
 	s.record.Step = StepVerdict
 	now := time.Now()
@@ -132,7 +132,7 @@ func (a *loginAttempt) enterQueue() (step, error) {
 }
 
 // dispatchSlack is how long an attempt waits for the limiter's decision after its time
-// is up: the decision may be under way in that moment.
+// is up: the decision may be under way by then.
 const dispatchSlack = time.Second
 
 // dispatched follows the limiter's decision about the token.
@@ -201,7 +201,7 @@ func (a *loginAttempt) endWait(err error) (step, error) {
 	return a.afterWait(err)
 }
 
-// errStopped ends a wait because the session was told to end.
+// errStopped ends a wait because the session must end.
 var errStopped = errors.New("session stopped while waiting")
 
 // enterTarpit takes a place in the tarpit and reports whether there was one.
@@ -219,7 +219,7 @@ func (a *loginAttempt) leaveTarpit() {
 	}
 }
 
-// refuseBy turns the verdict into a refusal by a rule that was met after it.
+// refuseBy makes the verdict a refusal by a rule that was met after it.
 func (a *loginAttempt) refuseBy(rule limiter.Rule) {
 	v := &a.report.Verdict
 	v.Action, v.Rule, v.Wait = limiter.Refuse, rule, 0
@@ -262,7 +262,7 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 		s.answer(dialogue.Request{}, dialogue.AnswerTries)
 		return nil, ending{EndTries, errors.New("too many denied attempts")}
 	}
-	return s.await(s.hear)
+	return s.await(s.readRequest)
 }
 
 // abandon gives back what the attempt holds, after a panic.
@@ -324,7 +324,7 @@ func refused(v limiter.Verdict) error {
 	return ending{EndRefused, fmt.Errorf("refused by rule %s", v.Rule)}
 }
 
-// refusalAnswer is what a client is told that a rule refuses for now.
+// refusalAnswer is the answer to a client that a rule refuses for now.
 func refusalAnswer(rule limiter.Rule) dialogue.Answer {
 	if rule == limiter.RulePair || rule == limiter.RuleAccount {
 		return dialogue.AnswerDelay

@@ -128,7 +128,7 @@ var (
 // markFailed notes that a login could not reach s, and reports whether another backend
 // should be tried: not if the cause is on this machine, nor once the time until has
 // come. It takes s down if another is up, or if the connection was refused. The last
-// backend stays up after any other failure, which may be due to load: a probe will tell
+// backend stays up after any other failure, which may be due to load: a probe follows
 // soon.
 func (b *Backends) markFailed(s *backend, err error, until time.Time) bool {
 	if isLocalFault(err) || !time.Now().Before(until) {
@@ -155,11 +155,11 @@ func isLocalFault(err error) bool {
 
 // Limits on how long a backend may take to accept a connection, and to greet.
 const (
-	dialTimeout    = 3 * time.Second
-	welcomeTimeout = 5 * time.Second
+	dialTimeout     = 3 * time.Second
+	greetingTimeout = 5 * time.Second
 )
 
-// login connects to a backend at which the caller has a slot, before the time until.
+// login connects to a backend that has assigned a slot, before the time until.
 // The slot passes to the connection, or is given back if there is an error.
 func (b *Backends) login(s *backend, client clientInfo, until time.Time) (c *backendConn, err error) {
 	defer func() {
@@ -187,26 +187,26 @@ func (b *Backends) dial(s *backend, client clientInfo, until time.Time, greet gr
 		s.count(dialResult(err))
 		return nil, nil, fmt.Errorf("dial backend %s: %w", s.addr, err)
 	}
-	welcomed := false
+	greeted := false
 	defer func() {
-		if !welcomed { // after an error or a panic
+		if !greeted { // after an error or a panic
 			raw.Close()
 		}
 	}()
-	raw.SetDeadline(earlier(until, time.Now().Add(welcomeTimeout)))
-	conn, err := b.welcome(s, raw, client, greet)
+	raw.SetDeadline(earlier(until, time.Now().Add(greetingTimeout)))
+	conn, err := b.beginDialogue(s, raw, client, greet)
 	if err != nil {
 		s.count(greetResult(err))
 		return nil, nil, fmt.Errorf("greet backend %s: %w", s.addr, err)
 	}
 	s.count(DialOK)
 	s.dialTime.Add(int64(time.Since(started)))
-	welcomed = true
+	greeted = true
 	return raw, conn, nil
 }
 
-// welcome sends the PROXY header and reads the greeting, in TLS as configured.
-func (b *Backends) welcome(s *backend, raw net.Conn, client clientInfo, greet greetFunc) (*dialogue.Conn, error) {
+// beginDialogue sends the PROXY header and reads the greeting, in TLS as configured.
+func (b *Backends) beginDialogue(s *backend, raw net.Conn, client clientInfo, greet greetFunc) (*dialogue.Conn, error) {
 	if b.config.Proxy != ProxyOff {
 		if !client.client.IsValid() {
 			client.client, client.local = addrPort(raw.LocalAddr()), addrPort(raw.RemoteAddr())

@@ -6,78 +6,57 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"postern/limiter"
-	"postern/proxy/dialogue"
 )
 
-// two returns a gate with two backends.
-func two(t *testing.T, logins int, one, other func(*peer)) *gate {
-	c := BackendConfig{Addrs: []string{backendAddr, otherAddr}, Logins: logins}
-	return newGateOf(t, dialogue.IMAP{}, c, map[string]func(*peer){backendAddr: one, otherAddr: other})
-}
-
-// stats returns those of one backend.
-func (g *gate) stats(addr string) BackendStats {
-	g.t.Helper()
-	for _, s := range g.backends.Stats() {
-		if s.Addr == addr {
-			return s
-		}
-	}
-	g.t.Fatalf("there is no backend %s", addr)
-	return BackendStats{}
-}
-
-// TestNextBackend has one of two backends fail in every way. Nobody who logs in
-// notices but by the time it takes, and it is not asked again.
+// A backend that fails, in whatever way, costs those who log in no more than the time
+// until its failure is noticed, and is not tried again.
 func TestNextBackend(t *testing.T) {
 	for name, c := range map[string]struct {
 		play   func(*peer)
 		took   time.Duration
 		result DialResult
 	}{
-		"refuses":          {nil, 0, DialRefused},
-		"hangs":            {func(b *peer) { b.readHeader(); b.seeBreak() }, welcomeTimeout, DialGreetingTimeout},
-		"drips":            {drip, welcomeTimeout, DialGreetingTimeout},
-		"talks nonsense":   {func(b *peer) { b.say("220 mail.example.org ESMTP") }, 0, DialReset},
-		"says BYE":         {func(b *peer) { b.say("* BYE Too many connections.") }, 0, DialReset},
-		"is logged in":     {func(b *peer) { b.say("* PREAUTH Hello.") }, 0, DialReset},
-		"closes":           {func(*peer) {}, 0, DialReset},
-		"resets":           {func(b *peer) { b.Conn.(*memConn).reset() }, 0, DialReset},
-		"closes in a word": {func(b *peer) { b.Write([]byte("* O")) }, 0, DialReset},
-		"talks for ever":   {func(b *peer) { b.Write([]byte(strings.Repeat("*", 20000))) }, 0, DialReset},
+		"refuses":               {nil, 0, DialRefused},
+		"does not greet":        {func(b *peer) { b.readHeader(); b.expectClosed() }, greetingTimeout, DialGreetingTimeout},
+		"greets slowly":         {sendEndlessGreeting, greetingTimeout, DialGreetingTimeout},
+		"sends nonsense":        {func(b *peer) { b.send("220 mail.example.org ESMTP") }, 0, DialReset},
+		"sends BYE":             {func(b *peer) { b.send("* BYE Too many connections.") }, 0, DialReset},
+		"is logged in":          {func(b *peer) { b.send("* PREAUTH Hello.") }, 0, DialReset},
+		"closes":                {func(*peer) {}, 0, DialReset},
+		"resets":                {func(b *peer) { b.Conn.(*memConn).reset() }, 0, DialReset},
+		"closes within a line":  {func(b *peer) { b.Write([]byte("* O")) }, 0, DialReset},
+		"sends an endless line": {func(b *peer) { b.Write([]byte(strings.Repeat("*", 20000))) }, 0, DialReset},
 	} {
 		for bad, good := range map[string]string{backendAddr: otherAddr, otherAddr: backendAddr} {
 			t.Run(name+" "+bad, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					g := two(t, 1, (&judge{}).imap, (&judge{}).imap)
-					g.play(bad, c.play)
-					ln := g.open(imapDoor)
-					begun := time.Now()
+					proxy := newProxyWithTwoBackends(t, 1, (&fakeBackend{}).imap, (&fakeBackend{}).imap)
+					proxy.setBackend(bad, c.play)
+					ln := proxy.listen(imapListener)
+					start := time.Now()
 					for range 4 {
-						p := g.from(clientAddr, ln)
-						p.say("a1 LOGIN u right")
-						p.hear("* OK …", "a1 OK …")
+						client := proxy.connect(clientAddr, ln)
+						client.send("a1 LOGIN u right")
+						client.expect("* OK …", "a1 OK …")
 					}
-					if took := time.Since(begun); took != c.took {
-						t.Errorf("it took %v", took)
+					if took := time.Since(start); took != c.took {
+						t.Errorf("took %v, want %v", took, c.took)
 					}
-					if n := g.dialled(bad); n != 1 || g.dialled(good) != 4 {
-						t.Errorf("dialled %d and %d times", n, g.dialled(good))
+					if n := proxy.dialCount(bad); n != 1 || proxy.dialCount(good) != 4 {
+						t.Errorf("got %d and %d dials, want 1 and 4", n, proxy.dialCount(good))
 					}
-					s, want := g.stats(bad), [numDialResults]uint64{}
+					s, want := proxy.backendStats(bad), [numDialResults]uint64{}
 					want[c.result] = 1
 					if s.Up || s.Changes != 1 || s.Dials != want || s.DialTime != 0 || s.Sessions != 0 {
-						t.Errorf("stats %+v", s)
+						t.Errorf("got stats %+v, want Sessions %v", s, 0)
 					}
-					s, want = g.stats(good), [numDialResults]uint64{DialOK: 4}
-					if !s.Up || s.Changes != 0 || s.Dials != want || s.Sessions != 4 || !g.backends.Healthy() {
-						t.Errorf("stats %+v", s)
+					s, want = proxy.backendStats(good), [numDialResults]uint64{DialOK: 4}
+					if !s.Up || s.Changes != 0 || s.Dials != want || s.Sessions != 4 || !proxy.backends.Healthy() {
+						t.Errorf("got stats %+v, want Sessions %v", s, 4)
 					}
-					for _, a := range g.settled() {
+					for _, a := range proxy.settledAttempts() {
 						if a.Backend != good {
-							t.Errorf("attempt %+v", a)
+							t.Errorf("got attempt %+v", a)
 						}
 					}
 				})
@@ -86,8 +65,8 @@ func TestNextBackend(t *testing.T) {
 	}
 }
 
-// drip never ends its greeting.
-func drip(b *peer) {
+// sendEndlessGreeting never ends its greeting.
+func sendEndlessGreeting(b *peer) {
 	for {
 		if _, err := b.Write([]byte("*")); err != nil {
 			return
@@ -96,151 +75,86 @@ func drip(b *peer) {
 	}
 }
 
-func TestNoBackendIsLeft(t *testing.T) {
+func TestAllBackendsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := two(t, 1, nil, nil)
-		ln := g.open(imapDoor)
+		proxy := newProxyWithTwoBackends(t, 1, nil, nil)
+		ln := proxy.listen(imapListener)
 		for range 3 {
-			p := g.from(clientAddr, ln)
-			p.say("a1 LOGIN u right")
-			p.hear("* OK …", "a1 "+imapBusy)
-			p.seeEnd()
+			client := proxy.connect(clientAddr, ln)
+			client.send("a1 LOGIN u right")
+			client.expect("* OK …", "a1 "+imapBusy)
+			client.expectEOF()
 		}
-		if g.dialled(backendAddr) != 1 || g.dialled(otherAddr) != 1 || g.backends.Healthy() {
-			t.Errorf("dialled %v", g.dials)
+		if proxy.dialCount(backendAddr) != 1 || proxy.dialCount(otherAddr) != 1 || proxy.backends.Healthy() {
+			t.Errorf("got dials %v, want one of each backend", proxy.dials)
 		}
-		err := g.settled()[0].Err
+		err := proxy.settledAttempts()[0].Err
 		for _, why := range []string{"dial backend " + otherAddr, "refused", "no backend is up"} {
 			if !strings.Contains(fmt.Sprint(err), why) {
-				t.Errorf("%v says nothing of %q", err, why)
+				t.Errorf("got error %v, want %q in it", err, why)
 			}
 		}
 	})
 }
 
-// The last backend stays, unless nobody listens there: what fails may be its
-// load, and must not become an outage.
+// The last backend stays up unless the connection is refused. Any other failure may be
+// due to load, and must not become an outage.
 func TestLastBackendStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nonsense := func(b *peer) { b.readHeader(); b.say("nonsense") }
-		g := two(t, 1, nonsense, nonsense)
-		ln := g.open(imapDoor)
+		nonsense := func(b *peer) { b.readHeader(); b.send("nonsense") }
+		proxy := newProxyWithTwoBackends(t, 1, nonsense, nonsense)
+		ln := proxy.listen(imapListener)
 		for range 3 {
-			p := g.from(clientAddr, ln)
-			p.say("a1 LOGIN u right")
-			p.hear("* OK …", "a1 "+imapBusy)
-			p.seeEnd()
+			client := proxy.connect(clientAddr, ln)
+			client.send("a1 LOGIN u right")
+			client.expect("* OK …", "a1 "+imapBusy)
+			client.expectEOF()
 		}
-		if n := g.dialled(backendAddr) + g.dialled(otherAddr); n != 4 || !g.backends.Healthy() {
-			t.Errorf("dialled %v", g.dials)
+		if n := proxy.dialCount(backendAddr) + proxy.dialCount(otherAddr); n != 4 || !proxy.backends.Healthy() {
+			t.Errorf("got dials %v and health %t, want 4 dials and a healthy pool", proxy.dials, proxy.backends.Healthy())
 		}
-		if err := g.settled()[0].Err; !strings.Contains(fmt.Sprint(err), "nonsense") {
-			t.Errorf("attempt: %v", err)
+		if err := proxy.settledAttempts()[0].Err; !strings.Contains(fmt.Sprint(err), "nonsense") {
+			t.Errorf("got error %v, want the backend's greeting in it", err)
 		}
 	})
 }
 
-func TestBackendsTakeTurns(t *testing.T) {
+func TestLoginsAreSpreadOverBackends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := two(t, 10, (&judge{}).imap, (&judge{}).imap)
-		ln := g.open(imapDoor)
+		proxy := newProxyWithTwoBackends(t, 10, (&fakeBackend{}).imap, (&fakeBackend{}).imap)
+		ln := proxy.listen(imapListener)
 		for range 10 {
-			p := g.from(clientAddr, ln)
-			p.say("a1 LOGIN u right")
-			p.hear("* OK …", "a1 OK …")
+			client := proxy.connect(clientAddr, ln)
+			client.send("a1 LOGIN u right")
+			client.expect("* OK …", "a1 OK …")
 		}
-		if g.dialled(backendAddr) != 5 || g.dialled(otherAddr) != 5 {
-			t.Errorf("dialled %v", g.dials)
+		if proxy.dialCount(backendAddr) != 5 || proxy.dialCount(otherAddr) != 5 {
+			t.Errorf("got dials %v, want 5 of each backend", proxy.dials)
 		}
 	})
 }
 
-// Logins go past a backend that has as many as it may.
-func TestFullBackendIsPassedBy(t *testing.T) {
+// A backend whose login slots are all in use gets no more logins.
+func TestFullBackendGetsNoLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := &judge{delay: 5 * time.Second}
-		g := two(t, 2, j.imap, j.imap)
-		ln := g.open(imapDoor)
-		begun := time.Now()
+		fake := &fakeBackend{delay: 5 * time.Second}
+		proxy := newProxyWithTwoBackends(t, 2, fake.imap, fake.imap)
+		ln := proxy.listen(imapListener)
+		start := time.Now()
 		for range 4 {
-			g.from(clientAddr, ln).say("a1 LOGIN u wrong")
+			proxy.connect(clientAddr, ln).send("a1 LOGIN u wrong")
 			synctest.Wait()
 		}
-		for _, s := range g.backends.Stats() {
+		for _, s := range proxy.backends.Stats() {
 			if s.Logins != 2 {
-				t.Errorf("%d logins at %s", s.Logins, s.Addr)
+				t.Errorf("got %d logins at %s, want 2", s.Logins, s.Addr)
 			}
 		}
-		p := g.from(clientAddr, ln)
-		p.say("a1 LOGIN u right")
-		p.hear("* OK …", "a1 OK …")
-		if took := time.Since(begun); took != 5*time.Second {
-			t.Errorf("it took %v", took)
+		client := proxy.connect(clientAddr, ln)
+		client.send("a1 LOGIN u right")
+		client.expect("* OK …", "a1 OK …")
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("took %v, want %v", took, 5*time.Second)
 		}
 	})
-}
-
-// What a client waits for before a backend has its password is bounded in all,
-// however many backends fail it.
-func TestAnswerIsNeverLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		slow := &judge{delay: 9 * time.Second}
-		slower := &judge{delay: 29 * time.Second}
-		g := two(t, 1, slower.imap, slow.imap)
-		ln := g.open(imapDoor)
-		for range 2 {
-			g.from(clientAddr, ln).say("a1 LOGIN u wrong")
-			synctest.Wait()
-		}
-		g.play(otherAddr, nil) // 9 s from now its slot is free, but it has gone
-		p := g.from(clientAddr, ln)
-		p.hear("* OK …")
-		begun := time.Now()
-		p.say("a1 LOGIN u right")
-		p.hear("a1 " + imapBusy)
-		if took := time.Since(begun); took > answerMax {
-			t.Errorf("it took %v", took)
-		}
-	})
-}
-
-// TestBackendDies has the backend break off at each step of the exchange.
-func TestBackendDies(t *testing.T) {
-	for name, die := range map[string]func(*peer){
-		"after the greeting":  func(*peer) {},
-		"after the command":   func(b *peer) { b.line() },
-		"after a challenge":   func(b *peer) { b.line(); b.say("+ PDFAYj4=") },
-		"after the response":  func(b *peer) { b.line(); b.say("+ PDFAYj4="); b.line() },
-		"within its answer":   func(b *peer) { b.line(); b.say("+ PDFAYj4="); b.line(); b.Write([]byte("1 OK")) },
-		"and talks for ever":  func(b *peer) { b.line(); b.Write([]byte(strings.Repeat("1 OK", 9000))) },
-		"and talks in circle": func(b *peer) { b.line(); b.Write([]byte(strings.Repeat("* again\r\n", 90))) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGate(t, dialogue.IMAP{}, func(b *peer) {
-					b.readHeader()
-					b.say(imapHello)
-					die(b)
-				})
-				g.limit(strict())
-				p := g.enter(imapDoor)
-				p.say("a1 AUTHENTICATE CRAM-MD5", b64("u right"))
-				line, _ := p.line()
-				if strings.HasPrefix(line, "+") {
-					line, _ = p.line()
-				}
-				if !strings.HasPrefix(line, "a1 "+strings.TrimSuffix(imapBusy, "…")) {
-					t.Errorf("heard %q", line)
-				}
-				p.seeEnd()
-				r := g.record()
-				if a := g.settled()[0]; a.Outcome != limiter.Void || r.End != EndBackend || r.Step != StepReplay || a.Err == nil {
-					t.Errorf("record %+v", r)
-				}
-				if n := g.charged(clientIP); n != 0 || !g.stats(backendAddr).Up {
-					t.Errorf("%d tokens charged", n)
-				}
-			})
-		})
-	}
 }

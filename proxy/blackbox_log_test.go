@@ -13,33 +13,33 @@ import (
 	"postern/proxy/mailtest"
 )
 
-// blackboxLogin is what Dovecot logs when it lets somebody in.
-var blackboxLogin = regexp.MustCompile(`(imap|pop3)-login: Info: Login: user=<(.*?)>, method=\S+, rip=(\S+), lip=127\.0\.0\.1, mpid=\d+,(.*) session=`)
+// dovecotLoginLine is what Dovecot logs of a login.
+var dovecotLoginLine = regexp.MustCompile(`(imap|pop3)-login: Info: Login: user=<(.*?)>, method=\S+, rip=(\S+), lip=127\.0\.0\.1, mpid=\d+,(.*) session=`)
 
-// blackboxEntry is one login.
-type blackboxEntry struct {
+// dovecotLogin is one login.
+type dovecotLogin struct {
 	protocol, account string
 	client            netip.Addr
 }
 
-// blackboxClients returns the scripts by the address of their client.
-func blackboxClients(cases []mailtest.Script) map[netip.Addr]mailtest.Script {
+// scriptsByClient returns the scripts by the address of their client.
+func scriptsByClient(cases []mailtest.Script) map[netip.Addr]mailtest.Script {
 	all := map[netip.Addr]mailtest.Script{}
 	for i, s := range cases {
-		all[blackboxClient(i)] = s
+		all[clientAddrOf(i)] = s
 	}
 	return all
 }
 
-// settledAttempts is what the gate has settled so far.
-func (b *blackbox) settledAttempts() []Attempt {
+// settledAttempts are the attempts that the proxy has settled so far.
+func (b *blackboxTarget) settledAttempts() []Attempt {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.attempts)
 }
 
-// explain logs, once the test has failed, what went wrong out of a client's sight.
-func (b *blackbox) explain(t *testing.T) {
+// logFailures logs, once the test has failed, what a client cannot see.
+func (b *blackboxTarget) logFailures(t *testing.T) {
 	if !t.Failed() {
 		return
 	}
@@ -55,16 +55,16 @@ func (b *blackbox) explain(t *testing.T) {
 	}
 }
 
-// blackboxOutcomes are what attempts must come to that are not accepted, by a part
-// of the case's name. A guess must not be free because it was broken off behind
-// its answer, and a question must not be charged.
-var blackboxOutcomes = []struct {
+// expectedOutcomes are the outcomes of attempts that are not accepted, by a part of the
+// script's name. A guess must be charged if the client breaks off after it, and a
+// challenge that was only asked for must not.
+var expectedOutcomes = []struct {
 	part string
 	want limiter.Outcome
 }{
 	{"-unfit", limiter.Denied},
 	{"error round", limiter.Denied},
-	{"token of somebody else", limiter.Denied},
+	{"token of another account", limiter.Denied},
 	{"a wrong digest", limiter.Denied},
 	{"a wrong proof", limiter.Denied},
 	{"CRAM-MD5 cancelled", limiter.Void},
@@ -72,13 +72,12 @@ var blackboxOutcomes = []struct {
 	{"in the middle of a relayed exchange", limiter.Void},
 }
 
-// checkAttempts fails t if the gate has settled an attempt otherwise than
-// blackboxOutcomes says, or a name or password that no account has came to
-// Dovecot.
-func (b *blackbox) checkAttempts(t *testing.T, cases []mailtest.Script) {
-	clients := blackboxClients(cases)
+// checkAttempts checks the outcomes of the attempts, and that no name or password that
+// Dovecot could misread was sent to it.
+func (b *blackboxTarget) checkAttempts(t *testing.T, cases []mailtest.Script) {
+	clients := scriptsByClient(cases)
 	attempts := b.settledAttempts()
-	for _, o := range blackboxOutcomes {
+	for _, o := range expectedOutcomes {
 		seen := 0
 		for _, a := range attempts {
 			name := clients[a.Client.Addr()].Name
@@ -87,72 +86,72 @@ func (b *blackbox) checkAttempts(t *testing.T, cases []mailtest.Script) {
 			}
 			seen++
 			if a.Outcome != o.want {
-				t.Errorf("%s: the attempt on %q ended %v, want %v", name, a.Account, a.Outcome, o.want)
+				t.Errorf("%s: account %q: got outcome %v, want %v", name, a.Account, a.Outcome, o.want)
 			}
-			// The name of CRAM-MD5 comes when Dovecot has been asked for a challenge.
+			// With CRAM-MD5 the name comes after Dovecot was asked for a challenge.
 			if strings.Contains(name, "-unfit") && a.Backend != "" && a.Method != "CRAM-MD5" {
-				t.Errorf("%s: the attempt on %q came to backend %s", name, a.Account, a.Backend)
+				t.Errorf("%s: account %q: got backend %s, want none", name, a.Account, a.Backend)
 			}
 		}
 		if seen == 0 {
-			t.Errorf("no attempt was made in a case of %q", o.part)
+			t.Errorf("got no attempt in a script with %q in its name", o.part)
 		}
 	}
 }
 
-// checkLog compares what Dovecot has logged with what the gate says it has let
-// in: the same accounts from the same addresses, the clients' own, all of them
-// secured but the ones that came by CRAM-MD5 or SCRAM in clear text, and nobody
-// as the account whose login was smuggled.
-func (b *blackbox) checkLog(t *testing.T, cases []mailtest.Script) {
-	logged := b.loggedEntries(t)
-	accepted := map[blackboxEntry]bool{}
+// checkDovecotLog compares what Dovecot has logged with the attempts that were
+// accepted. Accounts and client addresses are the same. All logins are logged as
+// secured but those by CRAM-MD5 or SCRAM in clear text. The account whose login is
+// smuggled is not logged in.
+func (b *blackboxTarget) checkDovecotLog(t *testing.T, cases []mailtest.Script) {
+	logged := b.dovecotLogins(t)
+	accepted := map[dovecotLogin]bool{}
 	for _, a := range b.settledAttempts() {
 		if a.Outcome == limiter.Accepted {
-			accepted[blackboxEntry{a.Protocol, strings.ToLower(a.Account), a.Client.Addr()}] = true
+			accepted[dovecotLogin{a.Protocol, strings.ToLower(a.Account), a.Client.Addr()}] = true
 		}
 	}
 	if len(accepted) == 0 {
-		t.Error("nobody was let in")
+		t.Error("got no accepted attempt")
 	}
 	for e := range accepted {
 		if _, ok := logged[e]; !ok {
 			b.dovecot.WaitLog(t, e.protocol+"-login: ", "Login: user=<"+e.account+">", "rip="+e.client.String()+",")
 		}
 	}
-	clients := blackboxClients(cases)
+	clients := scriptsByClient(cases)
 	for e, secured := range logged {
 		name := clients[e.client].Name
 		if !accepted[e] {
-			t.Errorf("%q: Dovecot let in %+v, of which the gate knows nothing", name, e)
+			t.Errorf("%q: Dovecot logged %+v, which the proxy has not accepted", name, e)
 		}
 		if e.account == blackboxVictim && !strings.HasSuffix(name, "the victim itself") {
-			t.Errorf("%q: somebody came in as %s", name, e.account)
+			t.Errorf("%q: got a login as %s", name, e.account)
 		}
-		if inClear := e.client == blackboxClient(blackboxStranger); secured == inClear {
-			t.Errorf("%q: %+v is logged as secured: %v", name, e, secured)
+		if inClear := e.client == clientAddrOf(blackboxOtherClient); secured == inClear {
+			t.Errorf("%q: %+v: got secured %v, want %v", name, e, secured, !inClear)
 		}
 	}
 }
 
-// loggedEntries is whom Dovecot has let in, and whether it took them for secured.
-func (b *blackbox) loggedEntries(t *testing.T) map[blackboxEntry]bool {
+// dovecotLogins are the logins that Dovecot has logged, and whether as secured.
+func (b *blackboxTarget) dovecotLogins(t *testing.T) map[dovecotLogin]bool {
 	t.Helper()
-	all := map[blackboxEntry]bool{}
+	all := map[dovecotLogin]bool{}
 	for line := range strings.Lines(b.dovecot.Logs()) {
 		if !strings.Contains(line, "Login: ") {
 			continue
 		}
-		m := blackboxLogin.FindStringSubmatch(line)
+		m := dovecotLoginLine.FindStringSubmatch(line)
 		if m == nil {
-			t.Errorf("Dovecot logs a login otherwise than expected: %s", line)
+			t.Errorf("Dovecot's log: got line %q, want a login", line)
 			continue
 		}
 		client, err := netip.ParseAddr(m[3])
 		if err != nil {
 			t.Error(err)
 		}
-		all[blackboxEntry{m[1], m[2], client}] = strings.Contains(m[4], " secured,")
+		all[dovecotLogin{m[1], m[2], client}] = strings.Contains(m[4], " secured,")
 	}
 	return all
 }

@@ -15,89 +15,90 @@ import (
 	"postern/proxy/mailtest"
 )
 
-// blackboxLeaves are what a client may do right after its guess.
-var blackboxLeaves = []struct {
+// leaveActions are what a client may do right after its guess.
+var leaveActions = []struct {
 	name  string
-	leave func(c *peer, tcp *net.TCPConn, protocol string)
+	leave func(client *peer, tcp *net.TCPConn, protocol string)
 }{
-	{"hangs up", func(c *peer, _ *net.TCPConn, _ string) { c.Close() }},
+	{"closes", func(client *peer, _ *net.TCPConn, _ string) { client.Close() }},
 	{"resets", func(_ *peer, tcp *net.TCPConn, _ string) { tcp.SetLinger(0); tcp.Close() }},
-	{"half-closes", func(c *peer, _ *net.TCPConn, _ string) { c.halfClose() }},
+	{"half-closes", func(client *peer, _ *net.TCPConn, _ string) { client.closeWrite() }},
 	{"half-closes below", func(_ *peer, tcp *net.TCPConn, _ string) { tcp.CloseWrite() }},
-	{"says goodbye", func(c *peer, _ *net.TCPConn, protocol string) {
-		c.say(map[string]string{"imap": "b LOGOUT", "pop3": "QUIT"}[protocol])
+	{"logs out", func(client *peer, _ *net.TCPConn, protocol string) {
+		client.send(map[string]string{"imap": "b LOGOUT", "pop3": "QUIT"}[protocol])
 	}},
 }
 
-// TestBlackboxRepeat makes the same wrong guess twice in every spelling, and once
-// more after leaving right behind it: Dovecot is asked once.
+// A wrong password is sent twice, in every spelling and after every way to leave.
+// Dovecot is asked once.
 func TestBlackboxRepeat(t *testing.T) {
 	t.Parallel()
 	p := limiter.Policy{
 		Source: limiter.Rate{Tokens: 10, Per: time.Hour}, Pair: limiter.Rate{Tokens: 5, Per: time.Hour},
 		RepeatTTL: time.Minute, KnownTTL: time.Hour,
 	}
-	b := blackboxGate(t, p, "disable_plaintext_auth = no\n")
+	b := newBlackboxProxy(t, p, "disable_plaintext_auth = no\n")
 	var all sync.WaitGroup
 	n := 0
 	next := func() netip.Addr { n++; return netip.AddrFrom4([4]byte{127, 21, 0, byte(n)}) }
-	for _, s := range blackboxSpellings {
+	for _, s := range loginSpellings {
 		from := next()
 		all.Go(func() {
-			b.twice(t, s.door, s.name, fmt.Sprintf(s.lines, s.spell("user"), s.spell("wrong"), 4, 5, plain("user", "wrong")), from)
+			b.testRepeatOnConnection(t, s.listener, s.name, fmt.Sprintf(s.lines, s.spell("user"), s.spell("wrong"), 4, 5, plain("user", "wrong")), from)
 		})
 	}
-	for _, l := range blackboxLeaves {
-		for _, door := range []mailtest.Listener{{Protocol: "imap", Cleartext: true}, {Protocol: "imap", TLS: true}, {Protocol: "pop3", Cleartext: true}, {Protocol: "pop3", TLS: true}} {
+	for _, l := range leaveActions {
+		for _, listener := range []mailtest.Listener{{Protocol: "imap", Cleartext: true}, {Protocol: "imap", TLS: true}, {Protocol: "pop3", Cleartext: true}, {Protocol: "pop3", TLS: true}} {
 			from := next()
-			all.Go(func() { b.leaveAndRepeat(t, door, l.name, l.leave, from) })
+			all.Go(func() { b.testRepeatAfterLeaving(t, listener, l.name, l.leave, from) })
 		}
 	}
 	all.Wait()
 }
 
-// twice plays a login that is denied, and plays it again on the same connection.
-func (b *blackbox) twice(t *testing.T, door, name, login string, from netip.Addr) {
+// testRepeatOnConnection plays a login that is denied twice on one connection.
+func (b *blackboxTarget) testRepeatOnConnection(t *testing.T, listener, name, login string, from netip.Addr) {
 	login = strings.NewReplacer("S: a OK {any}", "S: a NO [AUTHENTICATIONFAILED] {any}", "S: +OK {any}", "S: -ERR [AUTH] {any}").Replace(login)
-	scripts, err := mailtest.ParseScripts("repeat", []byte("listener "+door+" tls\nS: {any}\n"+login+login))
+	scripts, err := mailtest.ParseScripts("repeat", []byte("listener "+listener+" tls\nS: {any}\n"+login+login))
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Timeout: blackboxPatience})
-	b.askedOnce(t, name, from)
+	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Timeout: blackboxTimeout})
+	b.expectOneDovecotAttempt(t, name, from)
 }
 
-// leaveAndRepeat makes a guess and leaves, and comes back with the same one.
-func (b *blackbox) leaveAndRepeat(t *testing.T, door mailtest.Listener, name string, leave func(*peer, *net.TCPConn, string), from netip.Addr) {
+// testRepeatAfterLeaving makes a guess and leaves, and makes the same guess on another
+// connection.
+func (b *blackboxTarget) testRepeatAfterLeaving(t *testing.T, listener mailtest.Listener, name string, leave func(*peer, *net.TCPConn, string), from netip.Addr) {
 	for i := range 2 {
-		conn := b.dial(t, door, from)
-		c := newClient(t, conn)
-		c.fail, c.patience = t.Errorf, truePatience
-		if door.TLS {
-			c.startTLS(nil)
+		conn := b.dial(t, listener, from)
+		client := newClient(t, conn)
+		client.fail, client.timeout = t.Errorf, realTimeout
+		if listener.TLS {
+			client.startTLS(nil)
 		}
-		c.line()
-		if door.Protocol == "imap" {
-			c.say("a1 LOGIN user wrong")
+		client.readLine()
+		if listener.Protocol == "imap" {
+			client.send("a1 LOGIN user wrong")
 		} else {
-			c.say("USER user", "PASS wrong")
-			c.hear("+OK…")
+			client.send("USER user", "PASS wrong")
+			client.expect("+OK…")
 		}
 		if i == 1 {
-			c.hear(denials[door.Protocol])
+			client.expect(denials[listener.Protocol])
 			continue
 		}
-		leave(c, conn.(*net.TCPConn), door.Protocol)
+		leave(client, conn.(*net.TCPConn), listener.Protocol)
 		if !b.awaitAttempt(from) {
-			t.Errorf("%+v, %s: no attempt was settled", door, name)
+			t.Errorf("%+v, %s: got no attempt, want one", listener, name)
 		}
 	}
-	b.askedOnce(t, fmt.Sprintf("%+v, %s", door, name), from)
+	b.expectOneDovecotAttempt(t, fmt.Sprintf("%+v, %s", listener, name), from)
 }
 
 // awaitAttempt waits until an attempt of a client is settled.
-func (b *blackbox) awaitAttempt(from netip.Addr) bool {
+func (b *blackboxTarget) awaitAttempt(from netip.Addr) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for range 2000 {
@@ -111,9 +112,9 @@ func (b *blackbox) awaitAttempt(from netip.Addr) bool {
 	return false
 }
 
-// askedOnce fails t unless Dovecot has denied the client once, and the gate again
-// what Dovecot had denied.
-func (b *blackbox) askedOnce(t *testing.T, name string, from netip.Addr) {
+// expectOneDovecotAttempt checks that Dovecot has denied the client once, and that the
+// proxy alone has denied the second attempt.
+func (b *blackboxTarget) expectOneDovecotAttempt(t *testing.T, name string, from netip.Addr) {
 	var got []string
 	for _, a := range b.settledAttempts() {
 		if a.Client.Addr() == from {
@@ -121,7 +122,7 @@ func (b *blackbox) askedOnce(t *testing.T, name string, from netip.Addr) {
 		}
 	}
 	if len(got) != 2 || got[0] != "denied false true" || got[1] != "denied true false" {
-		t.Errorf("%s: the attempts were %q", name, got)
+		t.Errorf("%s: got attempts %q, want one denied by Dovecot and one repeat", name, got)
 	}
 	failed := 0
 	for line := range strings.Lines(b.dovecot.Logs()) {
@@ -130,6 +131,6 @@ func (b *blackbox) askedOnce(t *testing.T, name string, from netip.Addr) {
 		}
 	}
 	if failed != 1 {
-		t.Errorf("%s: Dovecot was asked %d times", name, failed)
+		t.Errorf("%s: got %d denials in Dovecot's log, want 1", name, failed)
 	}
 }

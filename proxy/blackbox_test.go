@@ -16,36 +16,35 @@ import (
 	"postern/proxy/standin"
 )
 
-// The black-box suite: a client alone, which knows nothing of what it talks to,
-// plays every case of testdata/blackbox against a whole Server in front of a
-// real Dovecot, and against a real Dovecot without anything in front. The second
-// is the check of the cases themselves: a front must look like what it fronts.
-// Where it must be stricter than Dovecot, or does by design what Dovecot does
-// not, the case is in a file whose name ends in -gate; each says why.
+// A client that cannot see what it talks to plays every script of testdata/blackbox,
+// against a Server in front of a real Dovecot and against a real Dovecot alone. The
+// second run checks the scripts: a proxy must behave like what is behind it. Where it
+// is stricter than Dovecot, or differs by design, the script is in a file whose name
+// ends in -proxy, and a comment there says why.
 
 const (
-	// blackboxPlayers is how many cases are played at once. Most of them wait for
+	// blackboxParallel is how many scripts are played at once. Most of them wait for
 	// Dovecot, which takes half a second to deny a login.
-	blackboxPlayers = 16
-	// blackboxPatience is for one step of a case, on a machine that is busy.
-	blackboxPatience = 30 * time.Second
-	// blackboxVictim is an account that hostile cases try to smuggle a login for,
+	blackboxParallel = 16
+	// blackboxTimeout bounds one step of a script, on a busy machine.
+	blackboxTimeout = 30 * time.Second
+	// blackboxVictim is an account for which hostile scripts try to smuggle a login,
 	// with its right password.
 	blackboxVictim = "victim"
 )
 
-// blackbox is one of the two things that the cases are played against.
-type blackbox struct {
+// blackboxTarget is what the scripts are played against.
+type blackboxTarget struct {
 	dovecot *mailtest.Dovecot
-	doors   map[mailtest.Listener]string
+	addrs   map[mailtest.Listener]string
 
 	mu       sync.Mutex
-	attempts []Attempt // that the gate has settled
+	attempts []Attempt // that the proxy has settled
 }
 
-// blackboxSettings keep Dovecot from starting a process for each connection, which
-// is most of what a case costs.
-const blackboxSettings = `
+// reuseProcesses keeps Dovecot from starting processes for each connection, which would
+// be most of the cost of a case.
+const reuseProcesses = `
 service imap-login {
   service_count = 0
   process_min_avail = 1
@@ -56,93 +55,100 @@ service pop3-login {
   process_min_avail = 1
   client_limit = 500
 }
+service imap {
+  service_count = 100
+  process_limit = 200
+}
+service pop3 {
+  service_count = 100
+  process_limit = 200
+}
 `
 
-// blackboxDovecot starts a Dovecot with the accounts that the cases know, and with
-// more settings.
-func blackboxDovecot(t *testing.T, settings string) *blackbox {
+// newBlackboxDovecot starts a Dovecot with the accounts of the scripts, and with more
+// settings.
+func newBlackboxDovecot(t *testing.T, settings string) *blackboxTarget {
 	t.Helper()
-	d := mailtest.StartDovecot(t, mailtest.DovecotConfig{Settings: blackboxSettings + settings, Accounts: append(mailtest.DovecotAccounts(),
+	d := mailtest.StartDovecot(t, mailtest.DovecotConfig{Settings: reuseProcesses + settings, Accounts: append(mailtest.DovecotAccounts(),
 		standin.Account{Name: blackboxVictim, Secret: "victimpass"},
-		// One for each case that makes a mailbox: Dovecot may find one it is
-		// just making for somebody else.
+		// Each script that makes a mailbox has an account of its own: Dovecot may find
+		// a mailbox that it is making for another session.
 		standin.Account{Name: "piper", Secret: "pass"},
 		standin.Account{Name: "storer", Secret: "pass"},
 		standin.Account{Name: "hoarder", Secret: "pass"},
 		standin.Account{Name: "idler", Secret: "pass"},
 		standin.Account{Name: "maildrop", Secret: "pass", Messages: standin.Samples()},
 	)})
-	return blackboxBare(d)
+	return withoutProxy(d)
 }
 
-// blackboxBare is a Dovecot with nothing in front.
-func blackboxBare(d *mailtest.Dovecot) *blackbox {
-	return &blackbox{dovecot: d, doors: map[mailtest.Listener]string{
+// withoutProxy is a Dovecot with nothing in front.
+func withoutProxy(d *mailtest.Dovecot) *blackboxTarget {
+	return &blackboxTarget{dovecot: d, addrs: map[mailtest.Listener]string{
 		{Protocol: "imap"}: d.IMAP, {Protocol: "imap", TLS: true}: d.IMAPS,
 		{Protocol: "pop3"}: d.POP3, {Protocol: "pop3", TLS: true}: d.POP3S,
 	}}
 }
 
-// blackboxGate starts a Dovecot and a gate in front of it, which knows of it
-// what its probe has found, and limits logins as p says. It has login slots for
-// all players, though they are strangers: who has to wait for one is gone when he
-// has said no more.
-func blackboxGate(t *testing.T, p limiter.Policy, settings string) *blackbox {
+// newBlackboxProxy starts a Dovecot and a proxy in front of it, which has probed it and
+// limits logins by the policy p. There are login slots for all clients, though they are
+// strangers: one that closes while it waits for a slot makes no attempt.
+func newBlackboxProxy(t *testing.T, p limiter.Policy, settings string) *blackboxTarget {
 	t.Helper()
-	b := blackboxDovecot(t, settings)
-	b.doors = map[mailtest.Listener]string{}
+	b := newBlackboxDovecot(t, settings)
+	b.addrs = map[mailtest.Listener]string{}
 	backends := map[string]*Backends{}
 	for name, addr := range map[string]string{"imap": b.dovecot.IMAPProxy, "pop3": b.dovecot.POP3Proxy} {
-		backends[name] = NewBackends(protocols[name], BackendConfig{Addrs: []string{addr}, Logins: 4 * blackboxPlayers})
+		backends[name] = NewBackends(protocols[name], BackendConfig{Addrs: []string{addr}, Logins: 4 * blackboxParallel})
 		backends[name].probe(t.Context(), backends[name].all[0])
 	}
 	for _, cleartext := range []bool{false, true} {
-		s := newTestServer(t, backends["imap"])
+		s := newServer(t, backends["imap"])
 		s.Limiter = newLimiter(t, p)
-		s.Backends, s.CleartextLogin, s.Settled = backends, cleartext, b.settled
+		s.Backends, s.CleartextLogin, s.Settled = backends, cleartext, b.onSettled
 		for name, protocol := range protocols {
-			door := Listener{Name: name, Protocol: protocol, Config: b.dovecot.Certificate.Server()}
-			b.doors[mailtest.Listener{Protocol: name, Cleartext: cleartext}] = serve(t, s, door)
-			door.Name, door.TLS = name+"s", Implicit
-			b.doors[mailtest.Listener{Protocol: name, TLS: true, Cleartext: cleartext}] = serve(t, s, door)
+			listener := Listener{Name: name, Protocol: protocol, Config: b.dovecot.Certificate.Server()}
+			b.addrs[mailtest.Listener{Protocol: name, Cleartext: cleartext}] = serve(t, s, listener)
+			listener.Name, listener.TLS = name+"s", Implicit
+			b.addrs[mailtest.Listener{Protocol: name, TLS: true, Cleartext: cleartext}] = serve(t, s, listener)
 		}
 	}
 	return b
 }
 
-func (b *blackbox) settled(a Attempt) {
+func (b *blackboxTarget) onSettled(a Attempt) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.attempts = append(b.attempts, a)
 }
 
-// dial connects to the door from an address of the case's own.
-func (b *blackbox) dial(t *testing.T, door mailtest.Listener, from netip.Addr) net.Conn {
+// dial connects to the listener from an address of the script's own.
+func (b *blackboxTarget) dial(t *testing.T, listener mailtest.Listener, from netip.Addr) net.Conn {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
-	conn, err := dialer.DialContext(t.Context(), "tcp", b.doors[door])
+	conn, err := dialer.DialContext(t.Context(), "tcp", b.addrs[listener])
 	if err != nil {
 		t.Fatal(err)
 	}
 	return conn
 }
 
-// blackboxClient is the address of the client of the case with the given number.
-func blackboxClient(number int) netip.Addr {
+// clientAddrOf is the address of the client of the script with the given number.
+func clientAddrOf(number int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 20, byte(number / 250), byte(number%250) + 1})
 }
 
-// play plays all scripts. The tests do not call t.Parallel because that would
-// play as many at once as there are processors, which have nothing to do.
-func (b *blackbox) play(t *testing.T, scripts []mailtest.Script) {
+// runScripts plays all scripts. They do not call t.Parallel: that would play as many at
+// once as there are processors, which have little to do.
+func (b *blackboxTarget) runScripts(t *testing.T, scripts []mailtest.Script) {
 	next := make(chan int)
 	var players sync.WaitGroup
-	for range blackboxPlayers {
+	for range blackboxParallel {
 		players.Go(func() {
 			for i := range next {
 				t.Run(scripts[i].Name, func(t *testing.T) {
-					client := b.dial(t, scripts[i].Listener, blackboxClient(i))
-					scripts[i].Play(t, mailtest.Endpoints{Client: client, Timeout: blackboxPatience})
+					client := b.dial(t, scripts[i].Listener, clientAddrOf(i))
+					scripts[i].Play(t, mailtest.Endpoints{Client: client, Timeout: blackboxTimeout})
 				})
 			}
 		})
@@ -154,11 +160,11 @@ func (b *blackbox) play(t *testing.T, scripts []mailtest.Script) {
 	players.Wait()
 }
 
-// readBlackbox returns the cases, and those that only the gate is to be tried with.
+// readBlackbox returns the scripts for both targets, and those for the proxy alone.
 func readBlackbox(t *testing.T) (both, gateOnly []mailtest.Script) {
 	t.Helper()
 	for _, s := range readScripts(t, filepath.Join("testdata", "blackbox", "*.dlg")) {
-		if file, _, _ := strings.Cut(s.Name, "/"); strings.HasSuffix(file, "-gate") {
+		if file, _, _ := strings.Cut(s.Name, "/"); strings.HasSuffix(file, "-proxy") {
 			gateOnly = append(gateOnly, s)
 		} else {
 			both = append(both, s)
@@ -170,22 +176,22 @@ func readBlackbox(t *testing.T) (both, gateOnly []mailtest.Script) {
 func TestBlackboxDovecot(t *testing.T) {
 	t.Parallel()
 	cases, _ := readBlackbox(t)
-	b := blackboxDovecot(t, "")
-	b.play(t, append(cases, blackboxSecrets(t, b.dovecot.Accounts)...))
-	t.Run("challenges", b.challenges)
-	t.Run("TLS only", b.tlsOnly)
+	b := newBlackboxDovecot(t, "")
+	b.runScripts(t, append(cases, passwordScripts(t, b.dovecot.Accounts)...))
+	t.Run("challenges", b.testChallenges)
+	t.Run("TLS only", b.testNonTLSInput)
 }
 
-func TestBlackboxGate(t *testing.T) {
+func TestBlackboxProxy(t *testing.T) {
 	t.Parallel()
 	cases, gateOnly := readBlackbox(t)
-	b := blackboxGate(t, limiter.Policy{}, "")
-	defer b.explain(t)
+	b := newBlackboxProxy(t, limiter.Policy{}, "")
+	defer b.logFailures(t)
 	cases = append(cases, gateOnly...)
-	cases = append(cases, blackboxSecrets(t, b.dovecot.Accounts)...)
-	b.play(t, cases)
-	t.Run("challenges", b.challenges)
-	t.Run("TLS only", b.tlsOnly)
+	cases = append(cases, passwordScripts(t, b.dovecot.Accounts)...)
+	b.runScripts(t, cases)
+	t.Run("challenges", b.testChallenges)
+	t.Run("TLS only", b.testNonTLSInput)
 	b.checkAttempts(t, cases)
-	b.checkLog(t, cases)
+	b.checkDovecotLog(t, cases)
 }

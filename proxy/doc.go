@@ -21,7 +21,7 @@
 //	                                     (backends.go); probe.go finds out which are up
 //	PROXY header out  proxyheader.go     client address and TLS facts, in one write
 //	replay            backend_login.go   package dialogue sends the login to the backend
-//	settle            attempt.go         the limiter is told the outcome, once for each attempt
+//	settle            attempt.go         the limiter gets the outcome, once for each attempt
 //	relay             relay.go           data both ways, until one side closes or both are idle for too long
 //	close             session.go         both connections are closed and the [Record] is handed over; always reached
 //
@@ -33,10 +33,10 @@
 //
 // A session that waits for its client is parked: its goroutine ends, its buffers are
 // given back, and package netpoll starts the next step when there is something to read
-// or a deadline has passed. That is so before a handshake, before each command, in the
-// tarpit, and in each direction of a relay. A goroutine waits only within a handshake, a
-// command or a SASL exchange, and for a backend. So an idle session is two sockets, a
-// struct and its TLS state.
+// or a deadline has passed. That is so before a handshake, before the first command, after
+// a denial, in the tarpit, and in each direction of a relay. A goroutine waits only within
+// a handshake, for a client that has sent a command and not logged in yet, and for a
+// backend. So an idle session is two sockets, a struct and its TLS state.
 //
 // What an attempt waits for in the tarpit wakes its session by making the read deadline
 // pass. The limiter decides whose token is next; login slots go to the next in the queue
@@ -58,5 +58,5 @@
 //
 // Everything before login has one deadline, Timeouts.Login from accept; time in the
 // tarpit is added to it. A handshake and a PROXY header have their own within that. A
-// backend has dialTimeout, welcomeTimeout and replayTimeout.
+// backend has dialTimeout, greetingTimeout and replayTimeout.
 package proxy

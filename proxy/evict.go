@@ -3,7 +3,7 @@ package proxy
 import "time"
 
 // connectionLimit is how many connections there may be, 0 for any number. Each one that
-// has a connection to a backend takes two descriptors and leaves room for one less.
+// has a connection to a backend takes two descriptors and leaves one less to others.
 func (s *Server) connectionLimit() int {
 	if s.MaxDescriptors == 0 {
 		return s.MaxConnections
@@ -25,9 +25,9 @@ func (s *Server) backendConnections() int {
 	return n
 }
 
-// makeRoom makes room for the connection to a backend that ss has, or is about to have,
-// and that backendConnections counts already. Where no other session is before login,
-// the connection uses descriptors that are set apart.
+// makeRoom evicts a session if that is needed for the connection to a backend that ss has,
+// or is about to have, and that backendConnections counts already. Where no other session
+// is before login, the connection uses descriptors that are set apart.
 func (s *Server) makeRoom(ss *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

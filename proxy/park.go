@@ -112,7 +112,7 @@ func (s *session) wakeFor(w *waiter) {
 // more than waiting.
 type workers struct {
 	work chan runner   // to an idle goroutine
-	idle chan struct{} // has room for the idle goroutines
+	idle chan struct{} // counts the idle goroutines, up to its capacity
 }
 
 // runner has something to do, which is done when run returns.

@@ -61,7 +61,7 @@ func (b *Backends) watch(ctx context.Context, s *backend) {
 // in TLS, as most clients are. With the LOCAL command, which is made for health checks,
 // Dovecot 2.3 reads no TLVs and hides every mechanism that needs TLS.
 func (b *Backends) probe(ctx context.Context, s *backend) {
-	until := time.Now().Add(dialTimeout + welcomeTimeout)
+	until := time.Now().Add(dialTimeout + greetingTimeout)
 	end, bounded := ctx.Deadline()
 	if bounded {
 		until = earlier(until, end)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,241 +11,225 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// watch lets a gate's backends be probed until the test ends, or the returned
-// function is called.
-func (g *gate) watch() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var watching sync.WaitGroup
-	watching.Go(func() { g.backends.Watch(ctx) })
-	stop = func() {
-		cancel()
-		watching.Wait()
-	}
-	g.t.Cleanup(stop)
-	synctest.Wait()
-	return stop
-}
-
-// offering is an IMAP backend that can do what words say.
-func offering(words string) func(*peer) {
+// backendWithCapabilities is an IMAP backend with capabilities.
+func backendWithCapabilities(list string) func(*peer) {
 	return func(b *peer) {
 		b.readHeader()
-		b.say("* OK [CAPABILITY " + words + "] ready")
-		b.seeBreak()
+		b.send("* OK [CAPABILITY " + list + "] ready")
+		b.expectClosed()
 	}
 }
 
-func TestProbes(t *testing.T) {
+func TestProbeInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, offering("IMAP4rev1 X-ONE"))
-		stop := g.watch()
-		if n := g.dialled(backendAddr); n != 1 {
-			t.Errorf("%d probes at the start", n)
+		proxy := newTestProxy(t, dialogue.IMAP{}, backendWithCapabilities("IMAP4rev1 X-ONE"))
+		stop := proxy.watchBackends()
+		if n := proxy.dialCount(backendAddr); n != 1 {
+			t.Errorf("got %d probes at the start, want 1", n)
 		}
 		<-time.After(time.Minute + 500*time.Millisecond)
-		s := g.stats(backendAddr)
-		if n := g.dialled(backendAddr); n != 7 || !s.Up || s.Changes != 0 || s.Dials[DialOK] != 7 || s.ProbeError != "" || s.Sessions != 0 {
-			t.Errorf("%d probes after a minute: %+v", n, s)
+		s := proxy.backendStats(backendAddr)
+		if n := proxy.dialCount(backendAddr); n != 7 || !s.Up || s.Changes != 0 || s.Dials[DialOK] != 7 || s.ProbeError != "" || s.Sessions != 0 {
+			t.Errorf("after a minute: got %d probes, stats %+v, want 7 probes and up", n, s)
 		}
-		g.play(backendAddr, nil)
+		proxy.setBackend(backendAddr, nil)
 		<-time.After(10 * time.Second)
-		s = g.stats(backendAddr)
-		if s.Up || s.Changes != 1 || s.Dials[DialRefused] == 0 || !strings.Contains(s.ProbeError, "refused") || !strings.Contains(s.ProbeError, backendAddr) || g.backends.Healthy() {
-			t.Errorf("when it is down: %+v", s)
+		s = proxy.backendStats(backendAddr)
+		if s.Up || s.Changes != 1 || s.Dials[DialRefused] == 0 || !strings.Contains(s.ProbeError, "refused") || !strings.Contains(s.ProbeError, backendAddr) || proxy.backends.Healthy() {
+			t.Errorf("backend down: got stats %+v", s)
 		}
-		before := g.dialled(backendAddr)
+		before := proxy.dialCount(backendAddr)
 		<-time.After(10 * time.Second)
-		if n := g.dialled(backendAddr) - before; n != 10 {
-			t.Errorf("%d probes in 10 s when it is down", n)
+		if n := proxy.dialCount(backendAddr) - before; n != 10 {
+			t.Errorf("backend down: got %d probes in 10 s, want 10", n)
 		}
-		g.play(backendAddr, offering("IMAP4rev1 X-TWO"))
+		proxy.setBackend(backendAddr, backendWithCapabilities("IMAP4rev1 X-TWO"))
 		<-time.After(1100 * time.Millisecond)
-		s = g.stats(backendAddr)
-		if !s.Up || s.Changes != 2 || s.ProbeError != "" || !g.backends.Healthy() {
-			t.Errorf("when it is up again: %+v", s)
+		s = proxy.backendStats(backendAddr)
+		if !s.Up || s.Changes != 2 || s.ProbeError != "" || !proxy.backends.Healthy() {
+			t.Errorf("backend up again: got stats %+v", s)
 		}
-		if got := *g.backends.offered.Load(); !reflect.DeepEqual(got, dialogue.Capabilities{"IMAP4rev1", "X-TWO"}) {
-			t.Errorf("offered %v", got)
+		if got := *proxy.backends.offered.Load(); !reflect.DeepEqual(got, dialogue.Capabilities{"IMAP4rev1", "X-TWO"}) {
+			t.Errorf("got capabilities %v, want IMAP4rev1 and X-TWO", got)
 		}
 		stop()
-		before = g.dialled(backendAddr)
+		before = proxy.dialCount(backendAddr)
 		<-time.After(time.Minute)
-		if n := g.dialled(backendAddr) - before; n != 0 {
-			t.Errorf("%d probes after the end", n)
+		if n := proxy.dialCount(backendAddr) - before; n != 0 {
+			t.Errorf("got %d probes after Watch had ended, want none", n)
 		}
 	})
 }
 
-// Before they are probed, backends count as up, and clients are offered what
-// every server does.
+// Until they are probed backends count as up, and clients are offered what every server
+// has.
 func TestBeforeTheFirstProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
+		proxy := newTestProxy(t, dialogue.IMAP{}, (&fakeBackend{}).imap)
 		fresh := NewBackends(dialogue.IMAP{}, BackendConfig{Addrs: []string{backendAddr}})
-		fresh.connect = g.connect
-		g.backends, g.Backends = fresh, map[string]*Backends{"imap": fresh}
+		fresh.connect = proxy.dialBackend
+		proxy.backends, proxy.Backends = fresh, map[string]*Backends{"imap": fresh}
 		if !fresh.Healthy() {
-			t.Error("the backends count as down")
+			t.Error("got no healthy backend")
 		}
-		c := g.enter(imapDoor)
-		c.say("a1 LOGIN u right")
-		c.hear("a1 OK …")
+		client := proxy.connectGreeted(imapListener)
+		client.send("a1 LOGIN u right")
+		client.expect("a1 OK …")
 	})
 }
 
-// Learn asks all backends once, and waits no longer than it may.
+// Learn probes all backends once, and returns by the deadline.
 func TestLearn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		silent := func(b *peer) { b.readHeader(); b.seeBreak() }
-		g := two(t, 1, offering("IMAP4rev1 X-ONE"), silent)
+		idle := func(b *peer) { b.readHeader(); b.expectClosed() }
+		proxy := newProxyWithTwoBackends(t, 1, backendWithCapabilities("IMAP4rev1 X-ONE"), idle)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		begun := time.Now()
-		g.backends.Learn(ctx)
-		if took := time.Since(begun); took != 2*time.Second || g.dialled(backendAddr) != 1 || g.dialled(otherAddr) != 1 {
-			t.Errorf("after %v dialled %v", took, g.dials)
+		start := time.Now()
+		proxy.backends.Learn(ctx)
+		if took := time.Since(start); took != 2*time.Second || proxy.dialCount(backendAddr) != 1 || proxy.dialCount(otherAddr) != 1 {
+			t.Errorf("took %v with dials %v, want 2s and one of each backend", took, proxy.dials)
 		}
-		if got := *g.backends.offered.Load(); !reflect.DeepEqual(got, dialogue.Capabilities{"IMAP4rev1", "X-ONE"}) || !g.stats(otherAddr).Up {
-			t.Errorf("offered %v", got)
+		if got := *proxy.backends.offered.Load(); !reflect.DeepEqual(got, dialogue.Capabilities{"IMAP4rev1", "X-ONE"}) || !proxy.backendStats(otherAddr).Up {
+			t.Errorf("got capabilities %v, want IMAP4rev1 and X-ONE", got)
 		}
 	})
 }
 
-// A backend that fails a login is probed soon, and not only when its turn comes.
+// A backend that fails a login is probed soon.
 func TestFailedBackendIsProbedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := &judge{}
-		g := newGate(t, dialogue.IMAP{}, j.imap)
-		g.watch()
-		g.play(backendAddr, nil)
-		ln := g.open(imapDoor)
-		p := g.from(clientAddr, ln)
-		p.say("a1 LOGIN u right")
-		p.hear("* OK …", "a1 "+imapBusy)
-		g.play(backendAddr, j.imap)
-		begun := time.Now()
-		for !g.backends.Healthy() {
+		fake := &fakeBackend{}
+		proxy := newTestProxy(t, dialogue.IMAP{}, fake.imap)
+		proxy.watchBackends()
+		proxy.setBackend(backendAddr, nil)
+		ln := proxy.listen(imapListener)
+		client := proxy.connect(clientAddr, ln)
+		client.send("a1 LOGIN u right")
+		client.expect("* OK …", "a1 "+imapBusy)
+		proxy.setBackend(backendAddr, fake.imap)
+		start := time.Now()
+		for !proxy.backends.Healthy() {
 			<-time.After(100 * time.Millisecond)
 		}
-		if took := time.Since(begun); took > 2*probePause {
-			t.Errorf("it is up again after %v", took)
+		if took := time.Since(start); took > 2*probePause {
+			t.Errorf("up again after %v, want at most %v", took, 2*probePause)
 		}
 	})
 }
 
-// A probe does not trust a backend that only takes connections.
-func TestProbeWantsAGreeting(t *testing.T) {
+// A backend that accepts connections and does not greet is down.
+func TestProbeNeedsGreeting(t *testing.T) {
 	for name, play := range map[string]func(*peer){
-		"silence":  func(b *peer) { b.readHeader(); b.seeBreak() },
-		"nonsense": func(b *peer) { b.say("+OK this is POP3") },
+		"nothing":  func(b *peer) { b.readHeader(); b.expectClosed() },
+		"nonsense": func(b *peer) { b.send("+OK this is POP3") },
 		"the end":  func(*peer) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newGate(t, dialogue.IMAP{}, play)
-				g.watch()
-				<-time.After(probeMisses * (welcomeTimeout + probePause))
+				proxy := newTestProxy(t, dialogue.IMAP{}, play)
+				proxy.watchBackends()
+				<-time.After(probeMisses * (greetingTimeout + probePause))
 				synctest.Wait()
-				if s := g.stats(backendAddr); s.Up || s.ProbeError == "" || s.Dials[DialOK] != 0 {
-					t.Errorf("stats %+v", s)
+				if s := proxy.backendStats(backendAddr); s.Up || s.ProbeError == "" || s.Dials[DialOK] != 0 {
+					t.Errorf("got stats %+v", s)
 				}
 			})
 		})
 	}
 }
 
-// One probe that fails may be chance, two in a row are not.
-func TestOneMissIsForgiven(t *testing.T) {
+// One probe that fails does not take a backend down, two in a row do.
+func TestOneFailedProbeIsNotEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probes := 0
-		g := newGate(t, dialogue.IMAP{}, func(b *peer) { // fails every other time
+		proxy := newTestProxy(t, dialogue.IMAP{}, func(b *peer) { // fails every other time
 			if probes++; probes%2 == 0 {
-				offering("IMAP4rev1")(b)
+				backendWithCapabilities("IMAP4rev1")(b)
 			}
 		})
-		g.watch()
+		proxy.watchBackends()
 		<-time.After(time.Minute)
-		if s := g.stats(backendAddr); !s.Up || s.Changes != 0 || s.Dials[DialReset] < 5 || s.Dials[DialOK] < 5 {
-			t.Errorf("stats %+v", s)
+		if s := proxy.backendStats(backendAddr); !s.Up || s.Changes != 0 || s.Dials[DialReset] < 5 || s.Dials[DialOK] < 5 {
+			t.Errorf("got stats %+v", s)
 		}
-		g.play(backendAddr, func(*peer) {})
+		proxy.setBackend(backendAddr, func(*peer) {})
 		<-time.After(time.Minute)
-		if s := g.stats(backendAddr); s.Up || s.Changes != 1 {
-			t.Errorf("stats %+v", s)
+		if s := proxy.backendStats(backendAddr); s.Up || s.Changes != 1 {
+			t.Errorf("got stats %+v", s)
 		}
 	})
 }
 
-// An end of Watch in the middle of a probe is not the backend's fault.
-func TestEndOfWatch(t *testing.T) {
+// A probe that the end of Watch interrupts does not count as failed.
+func TestWatchEndsDuringProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, func(b *peer) { b.readHeader(); b.seeBreak() })
-		stop := g.watch()
-		begun := time.Now()
+		proxy := newTestProxy(t, dialogue.IMAP{}, func(b *peer) { b.readHeader(); b.expectClosed() })
+		stop := proxy.watchBackends()
+		start := time.Now()
 		stop()
-		if s := g.stats(backendAddr); !s.Up || s.ProbeError != "" || time.Since(begun) != welcomeTimeout {
-			t.Errorf("after %v: %+v", time.Since(begun), s)
+		if s := proxy.backendStats(backendAddr); !s.Up || s.ProbeError != "" || time.Since(start) != greetingTimeout {
+			t.Errorf("took %v with stats %+v, want %v and up", time.Since(start), s, greetingTimeout)
 		}
 	})
 }
 
-// Clients are offered what all backends that are up can do, and no less for
-// those that are down.
+// Clients are offered the capabilities that all backends have which are up.
 func TestCapabilitiesAreLearned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := two(t, 1, offering("IMAP4rev1 A B C AUTH=PLAIN"), offering("IMAP4rev1 C B D AUTH=PLAIN AUTH=LOGIN"))
-		g.watch()
+		proxy := newProxyWithTwoBackends(t, 1, backendWithCapabilities("IMAP4rev1 A B C AUTH=PLAIN"), backendWithCapabilities("IMAP4rev1 C B D AUTH=PLAIN AUTH=LOGIN"))
+		proxy.watchBackends()
 		offered := func(want ...string) {
 			t.Helper()
-			if got := []string(*g.backends.offered.Load()); !reflect.DeepEqual(got, want) {
-				t.Errorf("offered %v, want %v", got, want)
+			if got := []string(*proxy.backends.offered.Load()); !reflect.DeepEqual(got, want) {
+				t.Errorf("got capabilities %v, want %v", got, want)
 			}
 		}
 		offered("IMAP4rev1", "B", "C", "AUTH=PLAIN")
-		g.play(otherAddr, nil)
+		proxy.setBackend(otherAddr, nil)
 		<-time.After(21 * time.Second)
 		offered("IMAP4rev1", "A", "B", "C", "AUTH=PLAIN")
-		p := g.from(clientAddr, g.open(imapDoor))
-		p.hear("* OK [CAPABILITY IMAP4rev1 A B C STARTTLS AUTH=PLAIN] Ready.")
-		g.play(backendAddr, nil)
+		client := proxy.connect(clientAddr, proxy.listen(imapListener))
+		client.expect("* OK [CAPABILITY IMAP4rev1 A B C STARTTLS AUTH=PLAIN] Ready.")
+		proxy.setBackend(backendAddr, nil)
 		<-time.After(21 * time.Second)
-		offered("IMAP4rev1", "A", "B", "C", "AUTH=PLAIN") // what was known last
-		g.play(otherAddr, offering("IMAP4rev1 X AUTH=PLAIN"))
+		offered("IMAP4rev1", "A", "B", "C", "AUTH=PLAIN") // the last offer stays
+		proxy.setBackend(otherAddr, backendWithCapabilities("IMAP4rev1 X AUTH=PLAIN"))
 		<-time.After(2 * time.Second)
 		offered("IMAP4rev1", "X", "AUTH=PLAIN")
 	})
 }
 
-func TestProbeOfPOP3(t *testing.T) {
+func TestProbePOP3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.POP3{}, func(b *peer) {
+		proxy := newTestProxy(t, dialogue.POP3{}, func(b *peer) {
 			b.readHeader()
-			b.say("+OK ready")
-			b.hear("CAPA")
-			b.say("+OK", "TOP", "SASL PLAIN", ".")
-			b.seeBreak()
+			b.send("+OK ready")
+			b.expect("CAPA")
+			b.send("+OK", "TOP", "SASL PLAIN", ".")
+			b.expectClosed()
 		})
-		g.watch()
-		if got := *g.backends.offered.Load(); !reflect.DeepEqual(got, dialogue.Capabilities{"TOP", "SASL PLAIN"}) {
-			t.Errorf("offered %v", got)
+		proxy.watchBackends()
+		if got := *proxy.backends.offered.Load(); !reflect.DeepEqual(got, dialogue.Capabilities{"TOP", "SASL PLAIN"}) {
+			t.Errorf("got capabilities %v, want TOP and SASL PLAIN", got)
 		}
-		if s := g.stats(backendAddr); !s.Up || s.DialTime != 0 || s.Dials[DialOK] != 1 {
-			t.Errorf("stats %+v", s)
+		if s := proxy.backendStats(backendAddr); !s.Up || s.DialTime != 0 || s.Dials[DialOK] != 1 {
+			t.Errorf("got stats %+v", s)
 		}
 	})
 }
 
-// A probe is announced as a client in TLS at the gate's own address, or the
-// backend would hide what needs TLS.
+// A probe announces a client in TLS at the proxy's own address, or the backend would
+// hide what needs TLS.
 func TestProbeHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		seen := make(chan announced, 1)
-		g := newGate(t, dialogue.IMAP{}, func(b *peer) {
+		seen := make(chan announcedClient, 1)
+		proxy := newTestProxy(t, dialogue.IMAP{}, func(b *peer) {
 			b.readHeader()
-			seen <- parse(t, b.header)
+			seen <- parseHeader(t, b.header)
 		})
-		g.watch()
-		want := announced{
+		proxy.watchBackends()
+		want := announcedClient{
 			client: "192.0.2.1:50000", local: backendAddr, tls: true,
 			version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256",
 		}
@@ -256,36 +239,36 @@ func TestProbeHeader(t *testing.T) {
 	})
 }
 
-// Probes take no login slots, and do not wait for them.
+// Probes take no login slots and do not wait for them.
 func TestProbesNeedNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := &judge{delay: 25 * time.Second}
-		g := newGateOf(t, dialogue.IMAP{}, BackendConfig{Addrs: []string{backendAddr}}, map[string]func(*peer){backendAddr: j.imap})
-		p := g.enter(imapDoor)
-		p.say("a1 LOGIN u wrong")
+		fake := &fakeBackend{delay: 25 * time.Second}
+		proxy := newTestProxyWith(t, dialogue.IMAP{}, BackendConfig{Addrs: []string{backendAddr}}, map[string]func(*peer){backendAddr: fake.imap})
+		client := proxy.connectGreeted(imapListener)
+		client.send("a1 LOGIN u wrong")
 		synctest.Wait()
-		g.watch()
+		proxy.watchBackends()
 		<-time.After(20 * time.Second)
 		synctest.Wait()
-		if s := g.stats(backendAddr); s.Dials[DialOK] != 4 || s.Logins != 1 {
-			t.Errorf("stats %+v", s)
+		if s := proxy.backendStats(backendAddr); s.Dials[DialOK] != 4 || s.Logins != 1 {
+			t.Errorf("got stats %+v, want Logins %v", s, 1)
 		}
-		p.hear("a1 NO …")
+		client.expect("a1 NO …")
 	})
 }
 
 func TestDialTimeIsSummed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, func(b *peer) {
+		proxy := newTestProxy(t, dialogue.IMAP{}, func(b *peer) {
 			b.readHeader()
 			<-time.After(time.Second)
-			b.say(imapHello)
-			b.seeBreak()
+			b.send(imapHello)
+			b.expectClosed()
 		})
-		g.watch()
+		proxy.watchBackends()
 		<-time.After(15 * time.Second)
-		if s := g.stats(backendAddr); s.DialTime != 2*time.Second || s.Dials[DialOK] != 2 {
-			t.Errorf("stats %+v", s)
+		if s := proxy.backendStats(backendAddr); s.DialTime != 2*time.Second || s.Dials[DialOK] != 2 {
+			t.Errorf("got stats %+v", s)
 		}
 	})
 }

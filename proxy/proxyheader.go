@@ -38,14 +38,14 @@ func (v *ProxyVersion) UnmarshalText(text []byte) error {
 	return err
 }
 
-// oneOf returns the index of text among words.
-func oneOf(text []byte, words []string) (int, error) {
-	for i, word := range words {
-		if string(text) == word {
+// oneOf returns the index of text among values.
+func oneOf(text []byte, values []string) (int, error) {
+	for i, value := range values {
+		if string(text) == value {
 			return i, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not one of %q", text, words)
+	return 0, fmt.Errorf("%q is not one of %q", text, values)
 }
 
 // readProxyHeader reads the PROXY header of a connection from one of the ProxyFrom
@@ -101,13 +101,13 @@ func (c *readAhead) buffered() int {
 	return c.r.Buffered()
 }
 
-// clientInfo is what a backend is told about the client.
+// clientInfo is what a backend learns about the client.
 type clientInfo struct {
 	client, local netip.AddrPort
 	tls           *clientTLS // nil in clear text
 }
 
-// clientTLS is what a backend is told about the client's TLS. A tls.ConnectionState would
+// clientTLS is what a backend learns about the client's TLS. A tls.ConnectionState would
 // keep the certificates and the handshake in memory.
 type clientTLS struct {
 	Version, CipherSuite           uint16

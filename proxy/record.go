@@ -108,7 +108,7 @@ const (
 	EndTLS                    // the handshake failed
 	EndProxyHeader            // a PROXY header was missing or malformed
 	EndProbe                  // a health check by a load balancer
-	EndEvicted                // made room for another connection
+	EndEvicted                // for another connection
 	EndShutdown               // the server closed
 	EndPanic                  // a fault in postern
 	numEnds

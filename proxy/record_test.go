@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"reflect"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,49 +10,48 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// TestRecord has a client do all there is to do, and looks at every field of what
-// is told about it.
+// Every field of a record and of its attempts is set.
 func TestRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		begun := time.Now()
-		g := newGate(t, dialogue.IMAP{}, (&judge{delay: 2 * time.Second}).imap)
-		g.limit(fiveSeconds())
-		c := g.from(clientAddr, g.open(imapsDoor))
+		start := time.Now()
+		proxy := newTestProxy(t, dialogue.IMAP{}, (&fakeBackend{delay: 2 * time.Second}).imap)
+		proxy.setPolicy(oneLoginPerFiveSeconds())
+		client := proxy.connect(clientAddr, proxy.listen(imapsListener))
 		<-time.After(time.Second)
-		g.greeted(c, imapsDoor) // after 1 s
-		c.say("a1 LOGIN Wrong.User wrong")
-		c.hear("a1 NO …") // after 3 s
-		c.say("a2 LOGIN u\x00x wrong")
-		c.hear("a2 BAD …")
-		c.say("a3 AUTHENTICATE LOGIN")
-		c.hear("+ VXNlcm5hbWU6")
-		c.say(b64("u"))
-		c.hear("+ UGFzc3dvcmQ6")
-		c.say(b64("right"))
-		c.hear("a3 OK …") // after 5 s: the token came back with the fifth
+		proxy.awaitGreeting(client, imapsListener) // after 1 s
+		client.send("a1 LOGIN Wrong.User wrong")
+		client.expect("a1 NO …") // after 3 s
+		client.send("a2 LOGIN u\x00x wrong")
+		client.expect("a2 BAD …")
+		client.send("a3 AUTHENTICATE LOGIN")
+		client.expect("+ VXNlcm5hbWU6")
+		client.send(b64("u"))
+		client.expect("+ UGFzc3dvcmQ6")
+		client.send(b64("right"))
+		client.expect("a3 OK …") // after 5 s: the token came back with the fifth
 		<-time.After(time.Minute)
-		c.say("hello")
-		c.hear("echo hello")
-		c.Close()
+		client.send("hello")
+		client.expect("echo hello")
+		client.Close()
 
-		got := g.record()
+		got := proxy.finalRecord()
 		denied := Attempt{
-			Session: got.ID, Listener: "imaps", Protocol: "imap", Client: ap(clientAddr), Account: "Wrong.User", Method: "LOGIN",
+			Session: got.ID, Listener: "imaps", Protocol: "imap", Client: mustAddrPort(clientAddr), Account: "Wrong.User", Method: "LOGIN",
 			Backend: backendAddr, Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Outcome: limiter.Denied, Took: 2 * time.Second,
 			Greeting: time.Second,
 		}
 		accepted := denied
-		accepted.Greeting = 0 // the client was greeted once
+		accepted.Greeting = 0 // only the first attempt has it
 		accepted.Account, accepted.Outcome = "u", limiter.Accepted
-		accepted.Verdict = g.settled()[1].Verdict
-		accepted.Waited, accepted.Took = 3*time.Second, 3*time.Second // for its source, and what is left for its turn
+		accepted.Verdict = proxy.settledAttempts()[1].Verdict
+		accepted.Waited, accepted.Took = 3*time.Second, 3*time.Second // for its source, and for a token of the global bucket
 		if w := accepted.Verdict.Wait; accepted.Verdict.Rule != limiter.RuleSource || w < 2*time.Second || w > 2400*time.Millisecond {
-			t.Errorf("the second attempt met %+v", accepted.Verdict)
+			t.Errorf("second attempt: got verdict %+v, want a wait of 2 s to 2.4 s by rule source", accepted.Verdict)
 		}
 		login := 3*time.Second + accepted.Waited
 		want := Record{
-			ID: got.ID, Listener: "imaps", Protocol: "imap", Start: begun, Duration: login + time.Minute,
-			Client: ap(clientAddr), Local: ap(gateAddr),
+			ID: got.ID, Listener: "imaps", Protocol: "imap", Start: start, Duration: login + time.Minute,
+			Client: mustAddrPort(clientAddr), Local: mustAddrPort(proxyAddr),
 			Handshake: HandshakeDone, TLS: "TLS 1.3", Cipher: got.Cipher,
 			Verdict: accepted.Verdict, Attempts: 2, Account: "u", Backend: backendAddr,
 			Greeting: time.Second, Login: login,
@@ -62,82 +60,16 @@ func TestRecord(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
-		if !reflect.DeepEqual(g.settled(), []Attempt{denied, accepted}) {
-			t.Errorf("told of %+v", g.settled())
+		if !reflect.DeepEqual(proxy.settledAttempts(), []Attempt{denied, accepted}) {
+			t.Errorf("got attempts %+v, want %+v", proxy.settledAttempts(), []Attempt{denied, accepted})
 		}
 		if len(got.Cipher) < 10 {
-			t.Errorf("cipher %q", got.Cipher)
+			t.Errorf("got cipher %q, want its name", got.Cipher)
 		}
 	})
 }
 
-// The account a mechanism shows only later is told all the same.
-func TestAccountOfAnExchange(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
-		c := g.enter(imapDoor)
-		c.say("a1 AUTHENTICATE CRAM-MD5")
-		c.hear("+ …")
-		c.say(b64("somebody wrong"))
-		c.hear("a1 NO …")
-		if a := g.settled()[0]; a.Account != "somebody" || a.Method != "CRAM-MD5" || a.Outcome != limiter.Denied {
-			t.Errorf("attempt %+v", a)
-		}
-	})
-}
-
-// The server's owner knows of an attempt, and the limiter of its outcome, before
-// the client hears of it: a client that acts at once finds no gap.
-func TestSettledBeforeTheAnswer(t *testing.T) {
-	for name, says := range map[string]string{
-		"accepted": "a1 LOGIN u right", "denied": "a1 LOGIN u wrong", "unfit": "a1 LOGIN {2+}\r\n\x00\x00 u",
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
-				g.limit(strict())
-				c := g.enter(imapDoor)
-				told := 0
-				g.Settled = func(a Attempt) {
-					told++
-					synctest.Wait() // nobody else has anything to do
-					if n := c.Conn.(*memConn).unread(); n != 0 {
-						t.Errorf("the client has been sent %d octets", n)
-					}
-					if n := g.charged(clientIP); n == 1 != (a.Outcome == limiter.Denied) {
-						t.Errorf("%d tokens charged: %v", n, a.Outcome)
-					}
-				}
-				c.say(says)
-				<-time.After(time.Second) // Wait must not be called twice at once
-				c.hear("a1 …")
-				if told != 1 {
-					t.Errorf("told %d times", told)
-				}
-			})
-		})
-	}
-}
-
-// Whoever closes the server has all records.
-func TestEveryRecordIsHandedOverBeforeTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, nil)
-		var told atomic.Int32
-		g.Done = func(Record) {
-			<-time.After(time.Millisecond)
-			told.Add(1)
-		}
-		g.enter(imapDoor)
-		g.Close()
-		if n := told.Load(); n != 1 {
-			t.Errorf("%d records when Close returned", n)
-		}
-		<-time.After(time.Second)
-	})
-}
-
-func TestStrictestVerdict(t *testing.T) {
+func TestRecordKeepsStrictestVerdict(t *testing.T) {
 	pass := limiter.Verdict{Rule: limiter.RuleNone}
 	short := limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleSource, Wait: time.Second}
 	long := limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleNetwork, Wait: 2 * time.Second}
@@ -162,69 +94,43 @@ func TestStrictestVerdict(t *testing.T) {
 			s.meet(v)
 		}
 		if s.record.Verdict != c.want {
-			t.Errorf("%+v became %+v", c.met, s.record.Verdict)
+			t.Errorf("%+v: got verdict %+v, want %+v", c.met, s.record.Verdict, c.want)
 		}
 	}
 }
 
-// IDs tell connections apart.
-func TestIDsAreUnique(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, nil)
-		ln := g.open(imapDoor)
-		for range 100 {
-			g.from(clientAddr, ln).Close()
-		}
-		seen := map[string]bool{}
-		for _, r := range g.allRecords() {
-			if r.ID == "" || seen[r.ID] {
-				t.Errorf("ID %q twice", r.ID)
-			}
-			seen[r.ID] = true
-		}
-		if len(seen) != 100 {
-			t.Errorf("%d IDs", len(seen))
-		}
-		next := newGate(t, dialogue.IMAP{}, nil) // as after a restart
-		next.from(clientAddr, next.open(imapDoor)).Close()
-		if id := next.record().ID; seen[id] {
-			t.Errorf("ID %q again", id)
-		}
-	})
-}
-
-func TestWordsOfRecords(t *testing.T) {
+func TestNamesInRecords(t *testing.T) {
 	seen := map[string]bool{}
 	for i, e := range Ends() {
 		if e != End(i) || e.String() == "" || seen[e.String()] {
-			t.Errorf("end %d is %v", i, e)
+			t.Errorf("end %d: got %v, want a name of its own", i, e)
 		}
 		seen[e.String()] = true
 	}
 	if len(seen) != int(numEnds) {
-		t.Errorf("%d ends", len(seen))
+		t.Errorf("got %d ends, want %d", len(seen), numEnds)
 	}
 	clear(seen)
 	for r := StepAccept; r <= StepRelay; r++ {
 		if r.String() == "" || seen[r.String()] {
-			t.Errorf("room %d is %v", r, r)
+			t.Errorf("step %d: got %v, want a name of its own", r, r)
 		}
 		seen[r.String()] = true
 	}
 	clear(seen)
 	for r := range numDialResults {
 		if r.String() == "" || seen[r.String()] {
-			t.Errorf("dial result %d is %v", r, r)
+			t.Errorf("dial result %d: got %v, want a name of its own", r, r)
 		}
 		seen[r.String()] = true
 	}
-	for want, word := range map[string]string{
+	for want, got := range map[string]string{
 		"proxy_header": EndProxyHeader.String(), "client": EndClient.String(), "panic": EndPanic.String(), "evicted": EndEvicted.String(),
 		"relay": StepRelay.String(), "tls": StepTLS.String(), "dialogue": StepDialogue.String(), "replay": StepReplay.String(),
 		"greeting_timeout": DialGreetingTimeout.String(), "refused": DialRefused.String(), "reset": DialReset.String(),
 	} {
-		if word != want {
-			t.Errorf("%q should be %q", word, want)
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

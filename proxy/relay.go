@@ -211,9 +211,9 @@ func (d *direction) write(p []byte) error {
 }
 
 // ended notes that the direction from src to dst has ended, and reports whether the other
-// has ended too. If not and if the end was orderly, dst is told by closing the sending
-// direction, and gets a little time to finish; a side that reads no more may have sent
-// something that is still on its way. Any other end aborts both directions.
+// has ended too. If not and if the end was orderly, the sending direction of dst is
+// closed, and dst gets a little time to finish; a side that reads no more may have sent
+// something that has not arrived yet. Any other end aborts both directions.
 func (r *relay) ended(dst, src *side, err error) (over bool) {
 	last, notRead := errors.Is(err, io.EOF), errors.Is(err, errNotRead)
 	switch {

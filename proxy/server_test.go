@@ -9,11 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"postern/limiter"
 	"postern/proxy/dialogue"
 )
 
-// A failing accept slows the gate down, and no more.
+// Failing accepts slow the server down and do not end it.
 func TestAcceptBacksOff(t *testing.T) {
 	for name, c := range map[string]struct {
 		err           error
@@ -27,190 +26,170 @@ func TestAcceptBacksOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newGate(t, dialogue.IMAP{}, nil)
-				ln := g.open(imapDoor)
+				proxy := newTestProxy(t, dialogue.IMAP{}, nil)
+				ln := proxy.listen(imapListener)
 				pause, last := 5*time.Millisecond, time.Now()
 				for i := range 11 {
 					ln.fail(c.err)
 					if took := time.Since(last); i > 0 && took != pause {
-						t.Errorf("accept %d came after %v, want %v", i, took, pause)
+						t.Errorf("accept %d: after %v, want %v", i, took, pause)
 					}
 					if last = time.Now(); i > 0 {
 						pause = min(2*pause, time.Second)
 					}
 				}
 				if pause != time.Second {
-					t.Errorf("the last pause was %v", pause)
+					t.Errorf("last pause: got %v, want 1s", pause)
 				}
-				g.from(clientAddr, ln).hear("* OK …")
+				proxy.connect(clientAddr, ln).expect("* OK …")
 				last = time.Now()
 				ln.fail(c.err)
-				g.from(clientAddr, ln).hear("* OK …")
+				proxy.connect(clientAddr, ln).expect("* OK …")
 				if took := time.Since(last); took != 5*time.Millisecond {
-					t.Errorf("after a success the pause is %v", took)
+					t.Errorf("pause after a success: got %v, want 5ms", took)
 				}
-				if s := g.Stats(); s.AcceptNoFile != c.nofile || s.AcceptOther != c.other {
-					t.Errorf("stats %+v", s)
+				if s := proxy.Stats(); s.AcceptNoFile != c.nofile || s.AcceptOther != c.other {
+					t.Errorf("got stats %+v", s)
 				}
 			})
 		})
 	}
 }
 
-// Where descriptors ran out, whoever has waited longest before login makes room.
-func TestOutOfDescriptors(t *testing.T) {
+// When descriptors run out the connection that has waited longest before login is
+// evicted.
+func TestEvictsWhenDescriptorsRunOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, (&judge{}).imap)
-		ln := g.open(imapDoor)
-		inside := g.from(clientAddr, ln)
-		inside.say("a1 LOGIN u right")
-		inside.hear("* OK …", "a1 OK …")
-		first, second := g.from("203.0.113.8:1", ln), g.from("203.0.113.9:1", ln)
-		first.hear("* OK …")
-		second.hear("* OK …")
+		proxy := newTestProxy(t, dialogue.IMAP{}, (&fakeBackend{}).imap)
+		ln := proxy.listen(imapListener)
+		inside := proxy.connect(clientAddr, ln)
+		inside.send("a1 LOGIN u right")
+		inside.expect("* OK …", "a1 OK …")
+		first, second := proxy.connect("203.0.113.8:1", ln), proxy.connect("203.0.113.9:1", ln)
+		first.expect("* OK …")
+		second.expect("* OK …")
 		ln.fail(syscall.ECONNABORTED)
 		synctest.Wait()
-		if s := g.Stats(); s.Open != 3 {
-			t.Errorf("stats %+v", s)
+		if s := proxy.Stats(); s.Open != 3 {
+			t.Errorf("got stats %+v, want Open %v", s, 3)
 		}
 		ln.fail(syscall.EMFILE)
-		first.seeEnd()
-		second.hearNothing(time.Second)
-		inside.say("still here")
-		inside.hear("echo still here")
+		first.expectEOF()
+		second.expectNothing(time.Second)
+		inside.send("still here")
+		inside.expect("echo still here")
 		ln.fail(syscall.EMFILE)
-		second.seeEnd()
-		ln.fail(syscall.EMFILE) // nobody is left to go
-		inside.say("still here")
-		inside.hear("echo still here")
+		second.expectEOF()
+		ln.fail(syscall.EMFILE) // none is left before login
+		inside.send("still here")
+		inside.expect("echo still here")
 	})
 }
 
-// Whoever takes too long is told so.
-func TestLoginTimeout(t *testing.T) {
-	bye := map[string]string{"imap": "* BYE Disconnected for inactivity.", "pop3": "-ERR Disconnected for inactivity."}
-	for name, says := range map[string][]string{
-		"silent":         nil,
-		"within a line":  {"a1 "},
-		"one by one":     {"a", "1", " ", "N", "O", "O", "P"},
-		"busy":           {"a1 CAPABILITY\r\n", "a2 CAPABILITY\r\n", "a3 CAPABILITY\r\n"},
-		"after a denial": {"a1 LOGIN u wrong\r\n"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			eachDoor(t, func(t *testing.T, d Listener) {
-				g := newGate(t, d.Protocol, (&judge{}).play(d.Protocol.Name()))
-				begun := time.Now()
-				p := g.enter(d)
-				for i, part := range says {
-					if d.Protocol.Name() == "pop3" {
-						part = map[string]string{"a1 ": "US", "a1 LOGIN u wrong\r\n": "USER u\r\nPASS wrong\r\n"}[part]
-					}
-					<-time.After(time.Duration(i) * time.Second)
-					p.Write([]byte(part))
-				}
-				line := ""
-				for line != bye[d.Protocol.Name()] {
-					var err error
-					if line, err = p.line(); err != nil {
-						t.Fatalf("no goodbye: %v", err)
-					}
-				}
-				p.seeEnd()
-				if took := time.Since(begun); took != g.Timeouts.Login {
-					t.Errorf("it took %v", took)
-				}
-				if r := g.record(); r.End != EndTimeout || r.Step != StepDialogue {
-					t.Errorf("record %+v", r)
-				}
-			})
-		})
-	}
-}
-
-func TestHandshakeTimeout(t *testing.T) {
-	for name, c := range map[string]struct {
-		door  Listener
-		says  string
-		login time.Duration
-		want  time.Duration
-	}{
-		"silent":         {imapsDoor, "", time.Minute, 10 * time.Second},
-		"half a hello":   {pop3sDoor, "\x16\x03\x01\x02\x00\x01", time.Minute, 10 * time.Second},
-		"less time":      {imapsDoor, "", 4 * time.Second, 4 * time.Second},
-		"after STARTTLS": {imapDoor, "a1 STARTTLS\r\n", time.Minute, 10 * time.Second},
-		"after STLS":     {pop3Door, "STLS\r\n", time.Minute, 10 * time.Second},
-		"STARTTLS late":  {imapDoor, "a1 STARTTLS\r\n", 5 * time.Second, 5 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGate(t, c.door.Protocol, nil)
-				g.Timeouts.Login = c.login
-				begun := time.Now()
-				p := g.from(clientAddr, g.open(c.door))
-				p.Write([]byte(c.says))
-				for err := error(nil); err == nil; {
-					_, err = p.line()
-				}
-				if took := time.Since(begun); took != c.want {
-					t.Errorf("it took %v", took)
-				}
-				r := g.record()
-				if r.End != EndTLS || r.Step != StepTLS || r.Handshake != HandshakeFailed || r.TLS != "" || r.Err == nil {
-					t.Errorf("record %+v", r)
-				}
-			})
-		})
-	}
-}
-
-// Faults of the client are told from its leaving.
-func TestEndsBeforeLogin(t *testing.T) {
-	for name, c := range map[string]struct {
-		says string
-		end  End
-	}{
-		"closes":          {"", EndClient},
-		"within a line":   {"a1 NO", EndClient},
-		"says goodbye":    {"a1 LOGOUT\r\n", EndClient},
-		"speaks HTTP":     {"GET / HTTP/1.1\r\nHost: mail\r\n\r\n", EndProtocol},
-		"speaks TLS":      {"\x16\x03\x01\x02\x00\x01", EndProtocol},
-		"speaks nonsense": {"?\r\n?\r\n?\r\n", EndProtocol},
-		"speaks too long": {string(make([]byte, 9000)) + "\r\n", EndProtocol},
-		"smuggles":        {"a1 STARTTLS\r\na2 LOGIN u right\r\n", EndProtocol},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGate(t, dialogue.IMAP{}, func(b *peer) { b.fail("the backend was dialled") })
-				p := g.enter(imapDoor)
-				p.Write([]byte(c.says))
-				synctest.Wait()
-				p.Close()
-				r := g.record()
-				if r.End != c.end || r.Step != StepDialogue || r.Verdict.Action != limiter.Pass || r.Attempts != 0 || (r.Err != nil) != (c.end == EndProtocol || name == "within a line") {
-					t.Errorf("record %+v", r)
-				}
-			})
-		})
-	}
-}
-
-// Handshakes of all kinds are recorded as such.
-func TestHandshakeIsRecorded(t *testing.T) {
+// Several listeners share a server, and end with it.
+func TestServeOnSeveralListeners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, dialogue.IMAP{}, nil)
-		ln := g.open(imapsDoor)
-		c := g.from(clientAddr, ln)
-		c.say("a1 NOOP") // in clear text
-		if _, err := c.line(); err == nil {
-			t.Error("it was answered")
+		proxy := newTestProxy(t, dialogue.IMAP{}, nil)
+		one, other := proxy.listen(imapListener), proxy.listen(imapsListener)
+		proxy.connect(clientAddr, one).expect("* OK …")
+		proxy.awaitGreeting(proxy.connect(clientAddr, other), imapsListener)
+		if s := proxy.Stats(); s.Open != 2 {
+			t.Errorf("got stats %+v, want Open %v", s, 2)
 		}
-		g.greeted(g.from(clientAddr, ln), imapsDoor)
-		all := g.allRecords()
-		if all[0].Handshake != HandshakeFailed || all[0].End != EndTLS || all[0].Greeting != 0 {
-			t.Errorf("record %+v", all[0])
+		for _, r := range proxy.finalRecords() {
+			if r.Listener != "imap" && r.Listener != "imaps" {
+				t.Errorf("got record %+v", r)
+			}
 		}
-		if all[1].Handshake != HandshakeDone || all[1].TLS == "" || all[1].Cipher == "" {
-			t.Errorf("record %+v", all[1])
+	})
+}
+
+// A connection that is accepted after Close is closed.
+func TestAcceptAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proxy := newTestProxy(t, dialogue.IMAP{}, nil)
+		proxy.init()
+		near, far := newMemPair(clientAddr, proxyAddr)
+		proxy.Close()
+		if proxy.accept(far, &imapListener) {
+			t.Error("got the connection accepted")
+		}
+		newClient(t, near).expectEOF()
+	})
+}
+
+// lateListener accepts one more connection after it was closed, as a kernel may.
+type lateListener struct {
+	*memListener
+	last net.Conn
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	conn, err := l.memListener.Accept()
+	if err != nil && l.last != nil {
+		conn, l.last = l.last, nil
+		return conn, nil
+	}
+	return conn, err
+}
+
+func TestAcceptDuringClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proxy := newTestProxy(t, dialogue.IMAP{}, nil)
+		near, far := newMemPair(clientAddr, proxyAddr)
+		served := make(chan error, 1)
+		go func() { served <- proxy.Serve(&lateListener{newMemListener(proxyAddr), far}, imapListener) }()
+		synctest.Wait()
+		proxy.Close()
+		if err := receivedNow(t, served); err != ErrServerClosed {
+			t.Errorf("Serve: got %v", err)
+		}
+		newClient(t, near).expectEOF()
+	})
+}
+
+// A connection without IP addresses is served.
+func TestConnectionWithoutAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proxy := newTestProxy(t, dialogue.IMAP{}, acceptLogin(func(b *peer) { b.send("* BYE") }))
+		proxy.init()
+		near, far := net.Pipe()
+		if !proxy.accept(far, &imapListener) {
+			t.Fatal("got the connection refused")
+		}
+		client := newClient(t, near)
+		client.expect("* OK …")
+		client.send("a1 LOGIN u right")
+		client.expect("a1 OK …", "* BYE")
+		client.expectEOF() // at once: a pipe has no half-close
+		if r := proxy.finalRecord(); r.Client.IsValid() || r.Local.IsValid() || r.End != EndBackend || r.Duration != 0 {
+			t.Errorf("got record %+v, want End %v", r, EndBackend)
+		}
+	})
+}
+
+// IDs are unique, also over restarts.
+func TestIDsAreUnique(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proxy := newTestProxy(t, dialogue.IMAP{}, nil)
+		ln := proxy.listen(imapListener)
+		for range 100 {
+			proxy.connect(clientAddr, ln).Close()
+		}
+		seen := map[string]bool{}
+		for _, r := range proxy.finalRecords() {
+			if r.ID == "" || seen[r.ID] {
+				t.Errorf("got ID %q twice", r.ID)
+			}
+			seen[r.ID] = true
+		}
+		if len(seen) != 100 {
+			t.Errorf("got %d IDs, want 100", len(seen))
+		}
+		next := newTestProxy(t, dialogue.IMAP{}, nil) // as after a restart
+		next.connect(clientAddr, next.listen(imapListener)).Close()
+		if id := next.finalRecord().ID; seen[id] {
+			t.Errorf("got ID %q again after a restart", id)
 		}
 	})
 }

@@ -141,11 +141,11 @@ func (s *session) greet() (step, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.await(s.hear)
+	return s.await(s.readRequest)
 }
 
-// hear reads commands until the client wants to begin TLS, to log in or to log out.
-func (s *session) hear() (step, error) {
+// readRequest reads commands until the client wants to begin TLS, to log in or to log out.
+func (s *session) readRequest() (step, error) {
 	s.raw.SetNonblock(false)
 	s.record.Step = StepDialogue
 	s.setDeadline(s.deadline)
@@ -289,8 +289,8 @@ func (s *session) closeBeforeLogin() {
 	_ = s.raw.CloseWrite()
 }
 
-// setDeadline bounds how long the client may take from now on. A session that was told
-// to stop does not wait for its client again.
+// setDeadline bounds how long the client may take from now on. A session that must
+// stop does not wait for its client again.
 func (s *session) setDeadline(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -357,7 +357,7 @@ func (s *session) stopNow(why End) {
 	s.raw.SetDeadline(past)
 }
 
-// isStopped says why the session was told to end, EndClient if it was not.
+// isStopped says why the session must end, EndClient if it was not.
 func (s *session) isStopped() End {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 
 // reservedSlots is the part of a backend's login slots that strangers cannot have: one
 // in so many. A stranger may hold a slot for as long as a backend delays a denial, or
-// for as long as they take to answer a challenge; the known need one for a moment and
-// should not wait for that. In simulations of a backend with twenty slots, one login of
+// for as long as they take to answer a challenge; the known need one for a short time
+// and should not wait for that. In simulations of a backend with twenty slots, one login of
 // the known in a hundred found no slot with a fifth reserved, and one in ten with a
 // tenth.
 const reservedSlots = 4

@@ -12,173 +12,175 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// ask has a client from addr try a password, and returns once it waits or is
-// answered.
-func (g *gate) ask(ln *memListener, addr, password string) *peer {
-	g.t.Helper()
-	c := g.from(addr, ln)
-	c.hear("* OK …")
-	c.say("a1 LOGIN u " + password)
+// tryPassword returns a client that has sent a login, once that waits or is answered.
+func (proxy *testProxy) tryPassword(ln *memListener, addr, password string) *peer {
+	proxy.t.Helper()
+	client := proxy.connect(addr, ln)
+	client.expect("* OK …")
+	client.send("a1 LOGIN u " + password)
 	synctest.Wait()
-	return c
+	return client
 }
 
-// few returns a gate with one backend that takes a second over a denial, and has
-// few login slots.
-func few(t *testing.T, logins int) (*gate, *judge, *memListener) {
-	j := &judge{delay: time.Second}
-	g := newGateOf(t, dialogue.IMAP{}, BackendConfig{Addrs: []string{backendAddr}, Logins: logins}, map[string]func(*peer){backendAddr: j.imap})
-	p := all()
+// newProxyWithSlots returns a proxy with one backend that takes a second to deny a
+// login and has few login slots.
+func newProxyWithSlots(t *testing.T, logins int) (*testProxy, *fakeBackend, *memListener) {
+	fake := &fakeBackend{delay: time.Second}
+	proxy := newTestProxyWith(t, dialogue.IMAP{}, BackendConfig{Addrs: []string{backendAddr}, Logins: logins}, map[string]func(*peer){backendAddr: fake.imap})
+	p := allRules()
 	p.Pair, p.Account, p.Source = limiter.Rate{}, limiter.Rate{}, limiter.Rate{}
-	g.limit(p)
-	return g, j, g.open(imapDoor)
+	proxy.setPolicy(p)
+	return proxy, fake, proxy.listen(imapListener)
 }
 
-// home is where the account is known.
-const home = "203.0.113.7:40000"
+// knownAddr is where the account is known.
+const knownAddr = "203.0.113.7:40000"
 
-// Login slots go to the known, and then to one network after the other.
-func TestSlotsInTurn(t *testing.T) {
+// Login slots go to the known first, and then to strangers of one network after the
+// other.
+func TestSlotOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, j, ln := few(t, 1)
-		welcome(g, home, "u", "right")
+		proxy, fake, ln := newProxyWithSlots(t, 1)
+		makeKnown(proxy, knownAddr, "u", "right")
 		for _, c := range [][2]string{
 			{"198.51.100.1:1", "first"}, {"198.51.100.1:2", "a1"}, {"198.51.100.2:1", "a2"}, {"198.51.100.3:1", "a3"},
-			{"192.0.2.1:1", "b1"}, {"192.0.2.1:2", "b2"}, {home, "mistyped"}, {home, "right"},
+			{"192.0.2.1:1", "b1"}, {"192.0.2.1:2", "b2"}, {knownAddr, "mistyped"}, {knownAddr, "right"},
 		} {
-			g.ask(ln, c[0], c[1])
+			proxy.tryPassword(ln, c[0], c[1])
 		}
-		if known, strangers := g.backends.Waiting(); known != 2 || strangers != 5 {
-			t.Errorf("%d known and %d strangers wait", known, strangers)
+		if known, strangers := proxy.backends.Waiting(); known != 2 || strangers != 5 {
+			t.Errorf("got %d known and %d strangers waiting, want 2 and 5", known, strangers)
 		}
 		<-time.After(8 * time.Second)
 		synctest.Wait()
-		if want := []string{"first", "mistyped", "right", "a1", "b1", "a2", "b2", "a3"}; !slices.Equal(j.judged(), want) {
-			t.Errorf("got  %q\nwant %q", j.judged(), want)
+		if want := []string{"first", "mistyped", "right", "a1", "b1", "a2", "b2", "a3"}; !slices.Equal(fake.checked(), want) {
+			t.Errorf("got  %q\nwant %q", fake.checked(), want)
 		}
-		for _, a := range g.settled() {
-			if want := (limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleBackend, Wait: a.Waited, Known: a.Client.String() == home, Near: a.Client.String() == home}); a.Waited > 0 && a.Verdict != want {
-				t.Errorf("attempt %+v", a)
+		for _, a := range proxy.settledAttempts() {
+			if want := (limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleBackend, Wait: a.Waited, Known: a.Client.String() == knownAddr, Near: a.Client.String() == knownAddr}); a.Waited > 0 && a.Verdict != want {
+				t.Errorf("got attempt %+v, want Verdict %v", a, want)
 			}
 		}
 	})
 }
 
-// A part of the slots is never a stranger's, so somebody known finds one at once.
-func TestSlotsOfTheKnown(t *testing.T) {
+// Some slots are reserved for the known.
+func TestSlotsReservedForKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, _, ln := few(t, 2*reservedSlots)
-		welcome(g, home, "u", "right")
+		proxy, _, ln := newProxyWithSlots(t, 2*reservedSlots)
+		makeKnown(proxy, knownAddr, "u", "right")
 		for i := range 2 * reservedSlots {
-			g.ask(ln, fmt.Sprintf("198.51.%d.1:1", i), "wrong")
+			proxy.tryPassword(ln, fmt.Sprintf("198.51.%d.1:1", i), "wrong")
 		}
-		if s := g.stats(backendAddr); s.Logins != 2*reservedSlots-2 {
-			t.Errorf("strangers have %d slots", s.Logins)
+		if s := proxy.backendStats(backendAddr); s.Logins != 2*reservedSlots-2 {
+			t.Errorf("got %d slots of strangers, want %d", s.Logins, 2*reservedSlots-2)
 		}
-		begun := time.Now()
-		g.ask(ln, home, "right").hear("a1 OK …")
-		if took := time.Since(begun); took != 0 {
-			t.Errorf("it took %v", took)
+		start := time.Now()
+		proxy.tryPassword(ln, knownAddr, "right").expect("a1 OK …")
+		if took := time.Since(start); took != 0 {
+			t.Errorf("took %v, want %v", took, 0)
 		}
 	})
 }
 
-// Who leaves while it waits for a slot has tried nothing, and its place is gone.
-func TestLeavingTheQueueForASlot(t *testing.T) {
+// An attempt whose client closes while it waits for a slot is void, and gives its place
+// up.
+func TestClosingDuringSlotWait(t *testing.T) {
 	for name, leave := range map[string]func(*peer){
-		"closes":      func(p *peer) { p.Close() },
-		"half-closes": func(p *peer) { p.halfClose() },
-		"resets":      func(p *peer) { p.Conn.(*memConn).reset() },
+		"closes":      func(client *peer) { client.Close() },
+		"half-closes": func(client *peer) { client.closeWrite() },
+		"resets":      func(client *peer) { client.Conn.(*memConn).reset() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g, j, ln := few(t, 1)
-				g.ask(ln, "198.51.100.1:1", "first")
-				c := g.ask(ln, clientAddr, "wrong")
-				next := g.ask(ln, "192.0.2.1:1", "right")
-				leave(c)
+				proxy, fake, ln := newProxyWithSlots(t, 1)
+				proxy.tryPassword(ln, "198.51.100.1:1", "first")
+				client := proxy.tryPassword(ln, clientAddr, "wrong")
+				next := proxy.tryPassword(ln, "192.0.2.1:1", "right")
+				leave(client)
 				synctest.Wait()
-				a := g.settled()
+				a := proxy.settledAttempts()
 				if len(a) != 1 || !a[0].Gone || a[0].Outcome != limiter.Void || a[0].Err == nil || a[0].Backend != "" || a[0].Verdict.Rule != limiter.RuleNone {
-					t.Errorf("attempts %+v", a)
+					t.Errorf("got attempts %+v, want Outcome %v", a, limiter.Void)
 				}
-				next.hear("a1 OK …")
-				if want := []string{"first", "right"}; !slices.Equal(j.judged(), want) || g.charged(clientIP) != 0 {
-					t.Errorf("judged %q", j.judged())
+				next.expect("a1 OK …")
+				if want := []string{"first", "right"}; !slices.Equal(fake.checked(), want) || proxy.charged(clientIP) != 0 {
+					t.Errorf("passwords checked: got %q, want %q", fake.checked(), want)
 				}
 			})
 		})
 	}
 }
 
-// Who waits for a slot is served when another backend comes up.
-func TestSlotAtABackendThatComesUp(t *testing.T) {
+// An attempt that waits for a slot gets one when another backend comes up.
+func TestSlotAtBackendThatComesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := &judge{delay: 9 * time.Second}
-		g := two(t, 1, j.imap, j.imap)
-		g.backends.all[1].set(false)
-		ln := g.open(imapDoor)
-		g.ask(ln, "198.51.100.1:1", "first")
-		c := g.ask(ln, clientAddr, "right")
-		c.hearNothing(time.Second)
-		g.backends.probe(t.Context(), g.backends.all[1])
-		begun := time.Now()
-		c.hear("a1 OK …")
-		if took := time.Since(begun); took != 0 || g.settled()[0].Backend != otherAddr {
-			t.Errorf("it took %v: %+v", took, g.settled())
+		fake := &fakeBackend{delay: 9 * time.Second}
+		proxy := newProxyWithTwoBackends(t, 1, fake.imap, fake.imap)
+		proxy.backends.all[1].set(false)
+		ln := proxy.listen(imapListener)
+		proxy.tryPassword(ln, "198.51.100.1:1", "first")
+		client := proxy.tryPassword(ln, clientAddr, "right")
+		client.expectNothing(time.Second)
+		proxy.backends.probe(t.Context(), proxy.backends.all[1])
+		start := time.Now()
+		client.expect("a1 OK …")
+		if took := time.Since(start); took != 0 || proxy.settledAttempts()[0].Backend != otherAddr {
+			t.Errorf("took %v with attempts %+v, want 0 and the other backend", took, proxy.settledAttempts())
 		}
 	})
 }
 
-// Who has tried the backend that is free waits for the other, behind nobody new.
+// An attempt that has tried the backend with a free slot waits for the other, before
+// those that come later.
 func TestSlotAtAnotherBackend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := two(t, 1, nil, nil)
-		one, other := g.backends.all[0], g.backends.all[1]
-		apply := func(tried ...*backend) *slotRequest {
+		proxy := newProxyWithTwoBackends(t, 1, nil, nil)
+		one, other := proxy.backends.all[0], proxy.backends.all[1]
+		request := func(tried ...*backend) *slotRequest {
 			a := &slotRequest{tried: tried, waiter: newWaiter(&session{server: &Server{}})}
-			if _, err := g.backends.requestSlot(a); err != nil {
+			if _, err := proxy.backends.requestSlot(a); err != nil {
 				t.Fatal(err)
 			}
 			return a
 		}
-		first := apply(other)
-		waits, also := apply(one), apply(one)
+		first := request(other)
+		waits, also := request(one), request(one)
 		if first.assigned != one || waits.assigned != other || also.assigned != nil {
-			t.Errorf("given %v, %v, %v", first.assigned, waits.assigned, also.assigned)
+			t.Errorf("got backends %v, %v, %v, want the first, the second and none", first.assigned, waits.assigned, also.assigned)
 		}
-		anybody := apply()
-		g.backends.release(one)
-		if anybody.assigned != one || also.assigned != nil {
-			t.Errorf("given %v, %v", anybody.assigned, also.assigned)
+		unrestricted := request()
+		proxy.backends.release(one)
+		if unrestricted.assigned != one || also.assigned != nil {
+			t.Errorf("got backends %v, %v, want the first and none", unrestricted.assigned, also.assigned)
 		}
-		g.backends.release(other)
+		proxy.backends.release(other)
 		if also.assigned != other {
-			t.Errorf("given %v", also.assigned)
+			t.Errorf("got backend %v, want the second", also.assigned)
 		}
-		for _, a := range []*slotRequest{anybody, also} {
-			g.backends.release(g.backends.cancelRequest(a))
+		for _, a := range []*slotRequest{unrestricted, also} {
+			proxy.backends.release(proxy.backends.cancelRequest(a))
 		}
-		if _, err := g.backends.requestSlot(&slotRequest{tried: g.backends.all, waiter: newWaiter(&session{server: &Server{}})}); err != errNoBackend {
-			t.Errorf("with nobody left to ask: %v", err)
+		if _, err := proxy.backends.requestSlot(&slotRequest{tried: proxy.backends.all, waiter: newWaiter(&session{server: &Server{}})}); err != errNoBackend {
+			t.Errorf("with all backends tried: got %v, want %v", err, errNoBackend)
 		}
 	})
 }
 
-// TestSlotsAreCounted has a random crowd apply, withdraw and release. No backend
-// has more logins than it may, and nobody waits for a slot that is free.
+// Attempts request, cancel and release slots at random. No backend has more logins than
+// it may, and no attempt waits while a slot is free.
 func TestSlotsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
-		g := two(t, 20, nil, nil)
-		b := g.backends
-		stranger := g.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
+		proxy := newProxyWithTwoBackends(t, 20, nil, nil)
+		b := proxy.backends
+		stranger := proxy.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
 		defer stranger.Settle(time.Now(), limiter.Void)
 		var waiting, inside []*slotRequest
 		for range 20_000 {
 			switch n := r.IntN(10); {
 			case n < 5:
-				a := &slotRequest{waiter: newWaiter(&session{server: &Server{}})} // whose order is that of the known
+				a := &slotRequest{waiter: newWaiter(&session{server: &Server{}})} // with the priority of the known
 				if r.IntN(3) > 0 {
 					a.priority = stranger.Priority()
 				}
@@ -204,10 +206,10 @@ func TestSlotsAreCounted(t *testing.T) {
 			known, strangers := b.Waiting()
 			logins := b.all[0].logins + b.all[1].logins
 			if logins != len(inside) || known+strangers != len(waiting) || max(b.all[0].logins, b.all[1].logins) > 20 {
-				t.Fatalf("%d are inside and %d wait: %d logins, %d and %d wait", len(inside), len(waiting), logins, known, strangers)
+				t.Fatalf("got %d logins and %d known and %d strangers waiting, want %d logins and %d waiting", logins, known, strangers, len(inside), len(waiting))
 			}
 			if known > 0 && logins < 40 || strangers > 0 && min(b.all[0].logins, b.all[1].logins) < 20-20/reservedSlots {
-				t.Fatalf("%d known and %d strangers wait with %d logins", known, strangers, logins)
+				t.Fatalf("got %d known and %d strangers waiting with %d logins, want none while a slot is free", known, strangers, logins)
 			}
 		}
 		for _, a := range append(waiting, inside...) {

@@ -234,7 +234,7 @@ func (s *session) upgrade(r dialogue.Request) (step, error) {
 	if s.client.Buffered() > 0 {
 		return nil, ending{EndProtocol, errors.New("clear text behind STARTTLS")}
 	}
-	return s.startTLS(func() (step, error) { return s.await(s.hear) })
+	return s.startTLS(func() (step, error) { return s.await(s.readRequest) })
 }
 
 // handshakeConn is a connection whose TLS handshake computes only while it holds a slot.
