@@ -15,17 +15,17 @@ type globalBucket struct {
 }
 
 // setLimit changes the limit. As other buckets do, b keeps the time it needs to refill, at most that of an empty bucket
-// under r; a part of a token counts as spent. A limit that is off leaves b alone.
+// under r. A limit that is off leaves b alone.
 func (b *globalBucket) setLimit(now ticks, r *limit) {
 	if r.off() {
 		return
 	}
-	t, former := b.clamp(now).time(), b.limiter
+	t, former, span := b.clamp(now).time(), b.limiter, r.span()
 	b.limiter = rate.NewLimiter(rate.Every(r.token), r.tokens) // full; SetLimitAt and SetBurstAt would keep the tokens left
 	if former != nil {
-		refill := (float64(former.Burst()) - former.TokensAt(t)) / float64(former.Limit()) // in seconds
-		spent := min(math.Ceil(refill/r.token.Seconds()), float64(r.tokens))
-		b.limiter.AllowN(t, int(spent))
+		missing := (float64(former.Burst()) - former.TokensAt(t)) / float64(former.Limit()) // in seconds
+		refill := min(time.Duration(missing*float64(time.Second)), span)
+		b.limiter.AllowN(t.Add(refill-span), r.tokens) // empty so long ago that refill is what is left
 	}
 }
 

@@ -97,9 +97,9 @@ func TestSetPolicyGlobalKeepsRefillTime(t *testing.T) {
 		{"0s", Rate{10, 10 * time.Minute}, 3, 7}, // full when switched on
 		{"0s", Rate{20, 20 * time.Minute}, 0, 17},
 		{"0s", Rate{10, 10 * time.Minute}, 0, 7},
-		{"0s", Rate{10, time.Hour}, 0, 9}, // three minutes, and a token takes six: a part counts as spent
+		{"0s", Rate{10, time.Hour}, 0, 9.5}, // three minutes, and a token takes six
 		{"0s", Rate{}, 0, 0},
-		{"0s", Rate{10, time.Hour}, 0, 9},
+		{"0s", Rate{10, time.Hour}, 0, 9.5},
 		{"0s", Rate{2, 10 * time.Second}, 0, 0}, // six minutes, more than it takes
 		{"0s", Rate{100, time.Second}, 0, 0},
 		{"10ms", Rate{100, time.Second}, 0, 1},
