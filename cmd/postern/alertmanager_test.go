@@ -11,15 +11,17 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"postern/cmd/postern/internal/testbed"
 )
 
-// alertmanager starts a real Alertmanager that passes everything on to hook,
-// and returns its address. It ends with the test.
+// alertmanager starts a real Alertmanager that forwards all alerts to hook, and
+// returns its URL. It ends with the test.
 func alertmanager(t *testing.T, hook string) string {
 	t.Helper()
 	program, err := exec.LookPath("prometheus-alertmanager")
 	if err != nil {
-		absent(t, "prometheus-alertmanager")
+		testbed.Missing(t, "prometheus-alertmanager")
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "alertmanager.yml")
@@ -30,7 +32,7 @@ receivers: [{name: hook, webhook_configs: [{url: "` + hook + `", send_resolved: 
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := newLogbook()
+	log := testbed.NewLog()
 	cmd := exec.CommandContext(t.Context(), program, "--config.file="+config, "--storage.path="+dir,
 		"--web.listen-address=127.0.0.1:0", "--cluster.listen-address=", "--log.level=info")
 	cmd.Stdout, cmd.Stderr = log, log
@@ -38,12 +40,12 @@ receivers: [{name: hook, webhook_configs: [{url: "` + hook + `", send_resolved: 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	line := log.await(t, "Listening on", "127.0.0.1:")
+	line := log.Await(t, "Listening on", "127.0.0.1:")
 	return "http://" + regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
 }
 
-// TestAlertmanager tells a real Alertmanager of an incident from its beginning
-// to its end, which tells a receiver of webhooks twice.
+// TestAlertmanager sends alerts about one incident to a real Alertmanager, which
+// forwards two messages: one at the begin and one at the end.
 func TestAlertmanager(t *testing.T) {
 	type message struct {
 		Status       string
@@ -58,8 +60,8 @@ func TestAlertmanager(t *testing.T) {
 		}
 	}))
 	t.Cleanup(receiver.Close)
-	h := newHouse(t, "POSTERN_STATE_DIR="+t.TempDir(), "POSTERN_ALERTMANAGER_URL="+alertmanager(t, receiver.URL))
-	if code, out := h.operate(t, "incident", "open", "attack"); code != exitOK {
+	g := start(t, prefix+"STATE_DIR="+t.TempDir(), prefix+"ALERTMANAGER_URL="+alertmanager(t, receiver.URL))
+	if code, out := g.command(t, "incident", "open", "attack"); code != exitOK {
 		t.Fatal(out)
 	}
 	next := func() message {
@@ -67,8 +69,8 @@ func TestAlertmanager(t *testing.T) {
 		select {
 		case m := <-messages:
 			return m
-		case <-time.After(patience):
-			t.Fatal("Alertmanager has told nobody")
+		case <-time.After(testbed.Patience):
+			t.Fatal("no message from Alertmanager")
 			return message{}
 		}
 	}
@@ -77,7 +79,7 @@ func TestAlertmanager(t *testing.T) {
 		len(m.Alerts) != 1 || m.Alerts[0].Annotations["summary"] == "" {
 		t.Errorf("got %+v", m)
 	}
-	if code, out := h.operate(t, "incident", "resolve"); code != exitOK {
+	if code, out := g.command(t, "incident", "resolve"); code != exitOK {
 		t.Fatal(out)
 	}
 	if m := next(); m.Status != "resolved" || m.CommonLabels["class"] != "attack" {

@@ -9,19 +9,19 @@ import (
 	"sync"
 	"testing"
 
+	"postern/cmd/postern/internal/testbed"
 	"postern/proxy/mailtest"
 )
 
-// The addresses that mail programs come from in these tests, and a load
-// balancer's.
+// The addresses of mail programs and of a load balancer in these tests.
 const (
 	origin   = "127.3.2.1"
 	balancer = "127.9.9.9"
 )
 
-// TestBackendProtocols reads mail over every combination of PROXY header and TLS
-// towards Dovecot that an operator may choose, and looks at what Dovecot then
-// knows: whose address, and that the password was safe.
+// TestBackendProtocols reads mail with every combination of PROXY header and TLS
+// towards Dovecot that the settings allow, and checks what Dovecot logs: the
+// client's address, and that the connection is secure.
 func TestBackendProtocols(t *testing.T) {
 	shared, other := dovecot.Get(t), lenientDovecot(t)
 	ca, _, err := shared.Certificate.Write(t.TempDir(), "dovecot")
@@ -48,18 +48,18 @@ func TestBackendProtocols(t *testing.T) {
 		"no header":          {shared, shared.IMAP, shared.POP3, "off", "off", "", "127.0.0.1", " secured"},
 		"no header starttls": {shared, shared.IMAP, shared.POP3, "off", "starttls", ca, "127.0.0.1", " TLS"},
 	} {
-		for _, door := range doorNames {
-			t.Run(name+"/"+door, func(t *testing.T) {
+		for _, listener := range listenerNames {
+			t.Run(name+"/"+listener, func(t *testing.T) {
 				t.Parallel()
-				h := newHouse(t, prefix+"IMAP_BACKENDS="+tt.imap, prefix+"POP3_BACKENDS="+tt.pop3,
+				g := start(t, prefix+"IMAP_BACKENDS="+tt.imap, prefix+"POP3_BACKENDS="+tt.pop3,
 					prefix+"BACKEND_PROXY="+tt.proxy, prefix+"BACKEND_TLS="+tt.tls, prefix+"BACKEND_TLS_CA="+tt.ca)
-				awaitOffer(t, h.at("imap"), h.at("pop3"))
-				v := visitTo(t, door, h.at(door), h.ca())
+				awaitCapabilities(t, g.Addr("imap"), g.Addr("pop3"))
+				v := newRun(t, listener, g.Addr(listener), g.CertFile)
 				v.Source = origin
-				v.run(t, curl).read(t, tt.d.Accounts[0].Messages)
+				v.run(t, curl).checkMessages(t, tt.d.Accounts[0].Messages)
 				port := v.Port
 				if tt.proxy == "off" {
-					port = "" // the backend's own, where many come
+					port = "" // the backend's own, the same in all tests
 				}
 				tt.d.WaitLog(t, "Login: user=<user>", "rip="+tt.rip, "lport="+port, tt.says)
 			})
@@ -67,7 +67,7 @@ func TestBackendProtocols(t *testing.T) {
 	}
 }
 
-// lenient is a Dovecot that takes passwords in clear text, and has ports for TLS
+// lenient is a Dovecot that accepts passwords in clear text, and has ports for TLS
 // behind a PROXY header.
 type lenient struct {
 	*mailtest.Dovecot
@@ -105,38 +105,38 @@ service pop3-login {
 	return lenient{d, "127.0.0.1:" + ports[0], "127.0.0.1:" + ports[1]}
 }
 
-// TestBehindLoadBalancer: curl writes a PROXY header, a load balancer passes it
-// on, and Dovecot hears of the address in it.
+// TestBehindLoadBalancer: curl sends a PROXY header, a load balancer forwards it,
+// and Dovecot logs the address in it.
 func TestBehindLoadBalancer(t *testing.T) {
-	for _, door := range doorNames {
-		t.Run(door, func(t *testing.T) {
+	for _, listener := range listenerNames {
+		t.Run(listener, func(t *testing.T) {
 			t.Parallel()
 			d := dovecot.Get(t)
-			h := newHouseBefore(t, d, prefix+"PROXY_FROM="+balancer, prefix+"HANDSHAKE_TIMEOUT=1s")
-			v := visitTo(t, door, balance(t, h.at(door)), h.ca())
+			g := startBefore(t, d, prefix+"PROXY_FROM="+balancer, prefix+"HANDSHAKE_TIMEOUT=1s")
+			v := newRun(t, listener, balance(t, g.Addr(listener)), g.CertFile)
 			v.Source = origin
-			announcing := curl
-			announcing.command = func(v visit) []string { return append(curlCommand(v), "--haproxy-protocol") }
-			v.run(t, announcing).read(t, d.Accounts[0].Messages)
-			h.log.await(t, "event=login", "rip="+origin, "result=accepted")
+			withHeader := curl
+			withHeader.command = func(v programRun) []string { return append(curlCommand(v), "--haproxy-protocol") }
+			v.run(t, withHeader).checkMessages(t, d.Accounts[0].Messages)
+			g.log.Await(t, "event=login", "rip="+origin, "result=accepted")
 			d.WaitLog(t, "Login: user=<user>", "rip="+origin, "lport="+v.Port, " secured")
 
 			if r := v.run(t, curl); r.code == 0 {
-				t.Error("from the load balancer without a header: got in")
+				t.Error("from the load balancer without a header: accepted")
 			}
-			h.log.await(t, "event=connection", "rip="+balancer, "result=proxy_header")
-			direct := visitTo(t, door, h.at(door), h.ca())
+			g.log.Await(t, "event=connection", "rip="+balancer, "result=proxy_header")
+			direct := newRun(t, listener, g.Addr(listener), g.CertFile)
 			direct.Source = origin
-			if r := direct.run(t, announcing); r.code == 0 {
-				t.Error("with a header from elsewhere: got in")
+			if r := direct.run(t, withHeader); r.code == 0 {
+				t.Error("with a header from elsewhere: accepted")
 			}
-			direct.run(t, curl).read(t, d.Accounts[0].Messages)
+			direct.run(t, curl).checkMessages(t, d.Accounts[0].Messages)
 		})
 	}
 }
 
-// balance passes connections on to addr, from the address of the load balancer,
-// until the test ends. It returns its own address.
+// balance forwards connections to addr, from the address of the load balancer,
+// until the test ends. It returns the address to connect to.
 func balance(t *testing.T, addr string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -160,21 +160,21 @@ func balance(t *testing.T, addr string) string {
 	return ln.Addr().String()
 }
 
-// carry copies both ways between client and addr until both have ended.
+// carry connects client to addr and copies both ways until both have ended.
 func carry(client net.Conn, addr string) {
 	defer client.Close()
-	from := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(balancer)}}
-	gate, err := from.Dial("tcp", addr)
+	from := net.Dialer{Timeout: testbed.Patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(balancer)}}
+	server, err := from.Dial("tcp", addr)
 	if err != nil {
 		return
 	}
-	defer gate.Close()
+	defer server.Close()
 	var up sync.WaitGroup
 	up.Go(func() {
-		_, _ = io.Copy(gate, client)
-		_ = gate.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(server, client)
+		_ = server.(*net.TCPConn).CloseWrite()
 	})
-	_, _ = io.Copy(client, gate)
+	_, _ = io.Copy(client, server)
 	_ = client.(*net.TCPConn).CloseWrite()
 	up.Wait()
 }

@@ -7,50 +7,51 @@ import (
 	"slices"
 	"testing"
 
+	"postern/cmd/postern/internal/testbed"
 	"postern/proxy/mailtest"
 )
 
-// way is how a mail program logs in at a door: by a SASL mechanism, or by the
-// plain command of the protocol.
+// way is how a mail program logs in at a listener: by a SASL mechanism, or by the
+// login command of the protocol.
 type way struct {
 	program   mailProgram
 	mechanism string
-	doors     []string
+	listeners []string
 }
 
-// method is what the gate's log calls the way at one door.
-func (w way) method(door string) string {
+// method is the name of the way in the log, at one listener.
+func (w way) method(listener string) string {
 	switch {
 	case w.mechanism != "":
 		return w.mechanism
-	case slices.Contains(imapDoors, door):
+	case slices.Contains(imapListeners, listener):
 		return "LOGIN"
 	}
 	return "USER"
 }
 
-// TestMechanisms: every mechanism that Dovecot offers takes the client in or
-// not, and the limiter hears which.
+// TestMechanisms logs in by every mechanism that Dovecot offers, with the right
+// password and with a wrong one.
 func TestMechanisms(t *testing.T) {
-	pop3Doors := doorNames[2:]
+	pop3Listeners := listenerNames[2:]
 	for _, w := range []way{
-		{curl, "PLAIN", imapDoors},
-		{curl, "LOGIN", imapDoors},
-		{curl, "CRAM-MD5", doorNames},
-		{curl, "OAUTHBEARER", doorNames},
-		{python, "PLAIN", doorNames}, // not announced for POP3, yet taken
-		{python, "XOAUTH2", doorNames},
-		{mbsync, "SCRAM-SHA-1", imapDoors},
-		{mbsync, "SCRAM-SHA-256", imapDoors},
-		{neomutt, "XOAUTH2", imapDoors},
-		{neomutt, "SCRAM-SHA-256", pop3Doors},
+		{curl, "PLAIN", imapListeners},
+		{curl, "LOGIN", imapListeners},
+		{curl, "CRAM-MD5", listenerNames},
+		{curl, "OAUTHBEARER", listenerNames},
+		{python, "PLAIN", listenerNames}, // not announced for POP3, yet accepted
+		{python, "XOAUTH2", listenerNames},
+		{mbsync, "SCRAM-SHA-1", imapListeners},
+		{mbsync, "SCRAM-SHA-256", imapListeners},
+		{neomutt, "XOAUTH2", imapListeners},
+		{neomutt, "SCRAM-SHA-256", pop3Listeners},
 	} {
-		for _, door := range w.doors {
-			t.Run(w.program.name+"/"+w.mechanism+"/"+door, func(t *testing.T) {
+		for _, listener := range w.listeners {
+			t.Run(w.program.name+"/"+w.mechanism+"/"+listener, func(t *testing.T) {
 				t.Parallel()
 				d := dovecot.Get(t)
-				h := newHouseBefore(t, d, prefix+"TARPIT_MAX=1ms")
-				v := visitTo(t, door, h.at(door), h.ca())
+				g := startBefore(t, d, prefix+"TARPIT_MAX=1ms")
+				v := newRun(t, listener, g.Addr(listener), g.CertFile)
 				v.Mechanism = w.mechanism
 				if w.program.name == "mbsync" {
 					needSASL(t)
@@ -58,34 +59,34 @@ func TestMechanisms(t *testing.T) {
 				if w.mechanism == "XOAUTH2" || w.mechanism == "OAUTHBEARER" {
 					v.Secret = mailtest.DovecotToken(v.User)
 				}
-				v.run(t, w.program).read(t, d.Accounts[0].Messages)
-				h.log.await(t, "event=login", "result=accepted", "method="+w.method(door)+" ", "account=user")
+				v.run(t, w.program).checkMessages(t, d.Accounts[0].Messages)
+				g.log.Await(t, "event=login", "result=accepted", "method="+w.method(listener)+" ", "account=user")
 				d.WaitLog(t, "Login: user=<user>", "lport="+v.Port, " secured")
 
 				v.Secret = "wrong"
 				v.run(t, w.program)
-				h.log.await(t, "event=login", "result=denied", "method="+w.method(door)+" ")
+				g.log.Await(t, "event=login", "result=denied", "method="+w.method(listener)+" ")
 			})
 		}
 	}
 }
 
-// needSASL is need for the library that mbsync leaves SASL to. Its mechanisms
-// are a package of their own.
+// needSASL skips the test, or fails it where nothing may be skipped, without the
+// SASL library of mbsync. Its mechanisms are a package of their own.
 func needSASL(t *testing.T) {
 	t.Helper()
 	if found, _ := filepath.Glob("/usr/lib/*/sasl2/libscram.so*"); len(found) == 0 {
-		absent(t, "SASL for mbsync (Debian package libsasl2-modules)")
+		testbed.Missing(t, "SASL for mbsync (Debian package libsasl2-modules)")
 	}
 }
 
-// TestPasswords: whatever stands in a password, it reaches Dovecot as it is.
+// TestPasswords: every password reaches Dovecot unchanged.
 func TestPasswords(t *testing.T) {
 	for _, a := range mailtest.DovecotAccounts() {
 		t.Run(a.Name, func(t *testing.T) {
 			t.Parallel()
 			d := dovecot.Get(t)
-			h := newHouseBefore(t, d)
+			g := startBefore(t, d)
 			for _, w := range []way{
 				{curl, "PLAIN", []string{"imaps"}},
 				{curl, "LOGIN", []string{"imap"}},
@@ -93,11 +94,11 @@ func TestPasswords(t *testing.T) {
 				{python, "PLAIN", []string{"imap", "pop3"}},
 				{python, "", []string{"imaps", "pop3s"}},
 			} {
-				for _, door := range w.doors {
-					v := visitTo(t, door, h.at(door), h.ca())
+				for _, listener := range w.listeners {
+					v := newRun(t, listener, g.Addr(listener), g.CertFile)
 					v.User, v.Secret, v.Mechanism = a.Name, a.Secret, w.mechanism
-					v.run(t, w.program) // how it ends depends on whether there is mail
-					h.log.await(t, "event=login", "listener="+door, "result=accepted", "method="+w.method(door)+" ", "account="+a.Name+"\n")
+					v.run(t, w.program) // the exit code depends on whether there is mail
+					g.log.Await(t, "event=login", "listener="+listener, "result=accepted", "method="+w.method(listener)+" ", "account="+a.Name+"\n")
 				}
 			}
 		})

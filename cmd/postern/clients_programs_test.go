@@ -16,70 +16,72 @@ import (
 	"testing"
 	"text/template"
 	"time"
+
+	"postern/cmd/postern/internal/testbed"
 )
 
 // programPatience bounds the run of a program. Some take long to start on a busy
 // machine.
 const programPatience = time.Minute
 
-// mailProgram is a mail program as people use it. It puts what it reads on
-// standard output or below the folder mail of its home.
+// mailProgram is a mail program as people use it. It writes what it reads to
+// standard output or below the directory mail of its home.
 type mailProgram struct {
 	name, debian string // of the program and of its package
-	doors        []string
+	listeners    []string
 	config       string // the file of testdata/clients that configures it, if any does
-	binds        bool   // it can be told which address to come from
-	command      func(v visit) []string
+	binds        bool   // it can bind a source address
+	command      func(v programRun) []string
 	// Exit codes for a wrong password and for a refusal by a limit, by protocol.
 	denied, refused map[string]int
 }
 
-// Doors of mail programs that know no POP3, and of those that know no STARTTLS.
+// Listeners for mail programs without POP3, and for those without STARTTLS.
 var (
-	imapDoors = []string{"imap", "imaps"}
-	tlsDoors  = []string{"imaps", "pop3s"}
+	imapListeners = []string{"imap", "imaps"}
+	tlsListeners  = []string{"imaps", "pop3s"}
 )
 
 var (
 	curl = mailProgram{
-		name: "curl", debian: "curl", doors: doorNames, binds: true, command: curlCommand,
+		name: "curl", debian: "curl", listeners: listenerNames, binds: true, command: curlCommand,
 		denied: map[string]int{"IMAP": 67, "POP3": 67}, refused: map[string]int{"IMAP": 67, "POP3": 67},
 	}
 	mbsync = mailProgram{
-		name: "mbsync", debian: "isync", doors: imapDoors, config: "mbsyncrc",
-		command: func(v visit) []string { return []string{"mbsync", "-V", "-c", v.Config, "inbox"} },
+		name: "mbsync", debian: "isync", listeners: imapListeners, config: "mbsyncrc",
+		command: func(v programRun) []string { return []string{"mbsync", "-V", "-c", v.Config, "inbox"} },
 		denied:  map[string]int{"IMAP": 1}, refused: map[string]int{"IMAP": 1},
 	}
 	fetchmail = mailProgram{
-		name: "fetchmail", debian: "fetchmail", doors: doorNames, config: "fetchmailrc",
-		command: func(v visit) []string {
+		name: "fetchmail", debian: "fetchmail", listeners: listenerNames, config: "fetchmailrc",
+		command: func(v programRun) []string {
 			return []string{"fetchmail", "-v", "-f", v.Config, "-i", v.Home + "/ids", "--pidfile", v.Home + "/pid"}
 		},
 		// 3 asks for another password, 9 is temporary.
 		denied: map[string]int{"IMAP": 3, "POP3": 3}, refused: map[string]int{"IMAP": 3, "POP3": 9},
 	}
 	getmail = mailProgram{
-		name: "getmail", debian: "getmail6", doors: tlsDoors, config: "getmailrc",
-		command: func(v visit) []string { return []string{"getmail", "--getmaildir", v.Home, "--rcfile", v.Config} },
+		name: "getmail", debian: "getmail6", listeners: tlsListeners, config: "getmailrc",
+		command: func(v programRun) []string { return []string{"getmail", "--getmaildir", v.Home, "--rcfile", v.Config} },
 		denied:  map[string]int{"IMAP": 127, "POP3": 127}, refused: map[string]int{"IMAP": 0, "POP3": 127},
 	}
 	neomutt = mailProgram{
-		name: "neomutt", debian: "neomutt", doors: doorNames, config: "neomuttrc", command: neomuttCommand,
+		name: "neomutt", debian: "neomutt", listeners: listenerNames, config: "neomuttrc", command: neomuttCommand,
 	}
 	offlineimap = mailProgram{
-		// Not by STARTTLS: the reader thread of its imaplib2 may end one line too early and then waits for ever.
-		name: "offlineimap", debian: "offlineimap3", doors: []string{"imaps"}, config: "offlineimaprc",
-		command: func(v visit) []string { return []string{"offlineimap", "-o", "-u", "basic", "-c", v.Config} },
+		// Not by STARTTLS: the reader thread of its imaplib2 may end one line too early and then waits forever.
+		name: "offlineimap", debian: "offlineimap3", listeners: []string{"imaps"}, config: "offlineimaprc",
+		command: func(v programRun) []string { return []string{"offlineimap", "-o", "-u", "basic", "-c", v.Config} },
 		denied:  map[string]int{"IMAP": 1}, refused: map[string]int{"IMAP": 1},
 	}
 	python = mailProgram{
-		name: "python3", debian: "python3", doors: doorNames, binds: true, command: pythonCommand,
+		name: "python3", debian: "python3", listeners: listenerNames, binds: true, command: pythonCommand,
 		denied: map[string]int{"IMAP": 1, "POP3": 1}, refused: map[string]int{"IMAP": 1, "POP3": 1},
 	}
 )
 
 // curlCommand reads the first three messages.
-func curlCommand(v visit) []string {
+func curlCommand(v programRun) []string {
 	folder := ""
 	if v.Protocol == "IMAP" {
 		folder = "INBOX;MAILINDEX="
@@ -93,13 +95,13 @@ func curlCommand(v visit) []string {
 	default:
 		args = append(args, "--user", v.User+":"+v.Secret, "--login-options", "AUTH="+v.Mechanism)
 	}
-	return append(args, fmt.Sprintf("%s://localhost:%s/%s[1-3]", v.door, v.Port, folder))
+	return append(args, fmt.Sprintf("%s://localhost:%s/%s[1-3]", v.listener, v.Port, folder))
 }
 
 // neomuttCommand runs neomutt on a terminal, which it needs. Its configuration
-// presses the keys.
-func neomuttCommand(v visit) []string {
-	url := fmt.Sprintf("%s://%s@localhost:%s/", strings.Replace(v.door, "pop3", "pop", 1), v.User, v.Port)
+// enters the commands.
+func neomuttCommand(v programRun) []string {
+	url := fmt.Sprintf("%s://%s@localhost:%s/", strings.Replace(v.listener, "pop3", "pop", 1), v.User, v.Port)
 	if v.Protocol == "IMAP" {
 		url += "INBOX"
 	}
@@ -107,7 +109,7 @@ func neomuttCommand(v visit) []string {
 }
 
 // pythonCommand runs a script that uses imaplib or poplib.
-func pythonCommand(v visit) []string {
+func pythonCommand(v programRun) []string {
 	method := v.Mechanism
 	if method == "" {
 		method = "LOGIN"
@@ -116,22 +118,22 @@ func pythonCommand(v visit) []string {
 	return append(args, append(v.wrong, v.Secret)...)
 }
 
-// visit is one run of a mail program against a door. What is exported stands in
-// the program's configuration.
-type visit struct {
+// programRun is one run of a mail program against a listener. The templates of
+// configurations use what is exported.
+type programRun struct {
 	Port, CA, Source string
 	User, Secret     string
 	Protocol         string // IMAP or POP3
 	Implicit         bool   // TLS from the start
 	Mechanism        string // of SASL; if empty the program's choice
-	Home, Config     string // where the program lives
-	door, folder     string
-	wrong            []string // what python tries before the right password
+	Home, Config     string // home directory, and the configuration in it
+	listener, folder string
+	wrong            []string // passwords that python tries before Secret
 }
 
-// visitTo prepares a visit of the account user, who has mail, to the door at
-// addr, which shows the certificate in the file ca.
-func visitTo(t *testing.T, door, addr, ca string) visit {
+// newRun prepares a run for the account user, which has mail, at the listener at
+// addr, which has the certificate in the file ca.
+func newRun(t *testing.T, listener, addr, ca string) programRun {
 	t.Helper()
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -141,25 +143,25 @@ func visitTo(t *testing.T, door, addr, ca string) visit {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return visit{
+	return programRun{
 		Port: port, CA: ca, Source: "127.0.0.1", User: "user", Secret: "pass",
-		Protocol: strings.ToUpper(strings.TrimSuffix(door, "s")), Implicit: strings.HasSuffix(door, "s"),
-		door: door, folder: folder,
+		Protocol: strings.ToUpper(strings.TrimSuffix(listener, "s")), Implicit: strings.HasSuffix(listener, "s"),
+		listener: listener, folder: folder,
 	}
 }
 
-func (v visit) testdata(name string) string { return filepath.Join(v.folder, name) }
+func (v programRun) testdata(name string) string { return filepath.Join(v.folder, name) }
 
-// ran is how a mail program ended, and all that it printed and stored, with LF
+// result is how a mail program ended, and all that it printed and stored, with LF
 // for CRLF.
-type ran struct {
+type result struct {
 	code int
 	text string
 }
 
-// run runs p to its end, in a home of its own that is empty but for its
+// run runs p to its end, in a home directory that is empty but for its
 // configuration.
-func (v visit) run(t *testing.T, p mailProgram) ran {
+func (v programRun) run(t *testing.T, p mailProgram) result {
 	t.Helper()
 	p.need(t)
 	v.Home = t.TempDir()
@@ -186,13 +188,13 @@ func (v visit) run(t *testing.T, p mailProgram) ran {
 func (p mailProgram) need(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath(p.name); err != nil {
-		absent(t, p.name+" (Debian package "+p.debian+")")
+		testbed.Missing(t, p.name+" (Debian package "+p.debian+")")
 	}
 }
 
-// runProgram runs a program that must end by itself, Debian's before others of
-// that name.
-func runProgram(t *testing.T, home string, args ...string) ran {
+// runProgram runs a program that must end by itself. If there are several of that
+// name, it is Debian's.
+func runProgram(t *testing.T, home string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), programPatience)
 	defer cancel()
@@ -207,10 +209,10 @@ func runProgram(t *testing.T, home string, args ...string) ran {
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		t.Fatalf("%q: %v\n%s", args, err, text)
 	}
-	return ran{cmd.ProcessState.ExitCode(), strings.ReplaceAll(string(text), "\r\n", "\n")}
+	return result{cmd.ProcessState.ExitCode(), strings.ReplaceAll(string(text), "\r\n", "\n")}
 }
 
-// stored returns the contents of every file below a folder.
+// stored returns the contents of all files below a directory.
 func stored(t *testing.T, folder string) string {
 	t.Helper()
 	var all strings.Builder

@@ -14,10 +14,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"postern/cmd/postern/internal/testbed"
 )
 
-// bigMessage returns a message of about n octets that nothing on the way may
-// change: all octets that mail may have, lines that begin with dots, and noise.
+// bigMessage returns a message of about n octets that are easily changed: all
+// octets that mail may have, lines that begin with dots, and random ones.
 func bigMessage(n int) []byte {
 	var m bytes.Buffer
 	m.WriteString("Subject: noise\r\n\r\n")
@@ -36,7 +38,7 @@ func bigMessage(n int) []byte {
 }
 
 // deliver puts a message into the inbox, by APPEND.
-func (v visit) deliver(t *testing.T, message []byte) {
+func (v programRun) deliver(t *testing.T, message []byte) {
 	t.Helper()
 	curl.need(t)
 	file := filepath.Join(t.TempDir(), "message")
@@ -49,58 +51,58 @@ func (v visit) deliver(t *testing.T, message []byte) {
 	}
 }
 
-// read reads octets, as the body of a message.
-func (c *client) read(p []byte) error {
+// readFull reads octets, as the body of a message.
+func readFull(c *testbed.Client, p []byte) error {
 	_, err := io.ReadFull(c.R, p)
 	return err
 }
 
-// TestBigMessage stores a message of 5 MB and reads it back, to the octet, by
-// every door.
+// TestBigMessage stores a message of 5 MB and reads it back unchanged by every
+// listener.
 func TestBigMessage(t *testing.T) {
-	h := newHouseBefore(t, dovecot.Get(t))
-	v := visitTo(t, "imaps", h.at("imaps"), h.ca())
+	g := startBefore(t, dovecot.Get(t))
+	v := newRun(t, "imaps", g.Addr("imaps"), g.CertFile)
 	v.User = "filer"
 	message := bigMessage(5 << 20)
 	v.deliver(t, message)
-	for _, door := range doorNames {
-		v := visitTo(t, door, h.at(door), h.ca())
+	for _, listener := range listenerNames {
+		v := newRun(t, listener, g.Addr(listener), g.CertFile)
 		file, folder := filepath.Join(t.TempDir(), "got"), ""
 		if v.Protocol == "IMAP" {
 			folder = "INBOX;MAILINDEX="
 		}
-		r := runProgram(t, t.TempDir(), "curl", "-sS", "--ssl-reqd", "--cacert", v.CA, "--user", "filer:pass", "-o", file, fmt.Sprintf("%s://localhost:%s/%s1", door, v.Port, folder))
+		r := runProgram(t, t.TempDir(), "curl", "-sS", "--ssl-reqd", "--cacert", v.CA, "--user", "filer:pass", "-o", file, fmt.Sprintf("%s://localhost:%s/%s1", listener, v.Port, folder))
 		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, message) {
-			t.Errorf("%s: exit %d, %d octets instead of %d, %v\n%s", door, r.code, len(got), len(message), err, r.text)
+			t.Errorf("%s: exit %d, %d octets instead of %d, %v\n%s", listener, r.code, len(got), len(message), err, r.text)
 		}
 	}
 }
 
-// TestIdle: a message that arrives is told to a client that waits for it.
+// TestIdle: a client in IDLE is notified of new messages.
 func TestIdle(t *testing.T) {
-	h := newHouseBefore(t, dovecot.Get(t))
-	c := h.dial(t, "imaps")
-	c.say("a LOGIN waiter pass", "a OK")
-	c.say("b SELECT INBOX", "b OK")
-	c.say("c IDLE", "+ ")
-	v := visitTo(t, "imaps", h.at("imaps"), h.ca())
+	g := startBefore(t, dovecot.Get(t))
+	c := g.dial(t, "imaps")
+	c.Say("a LOGIN waiter pass", "a OK")
+	c.Say("b SELECT INBOX", "b OK")
+	c.Say("c IDLE", "+ ")
+	v := newRun(t, "imaps", g.Addr("imaps"), g.CertFile)
 	v.User = "waiter"
 	for _, want := range []string{"* 1 EXISTS", "* 2 EXISTS"} {
 		v.deliver(t, []byte("Subject: news\r\n\r\nnews\r\n"))
-		c.until(want)
+		c.Until(want)
 	}
-	c.say("DONE", "c OK")
-	c.say("d LOGOUT", "d OK")
+	c.Say("DONE", "c OK")
+	c.Say("d LOGOUT", "d OK")
 }
 
-// TestCompress: COMPRESS=DEFLATE begins behind the gate and nothing of it is
-// lost on the way.
+// TestCompress: nothing is lost when Dovecot and a client begin COMPRESS=DEFLATE
+// through postern.
 func TestCompress(t *testing.T) {
 	d := dovecot.Get(t)
-	h := newHouseBefore(t, d)
-	c := h.dial(t, "imaps")
-	c.say("a LOGIN user pass", "COMPRESS=DEFLATE")
-	c.say("b COMPRESS DEFLATE", "b OK")
+	g := startBefore(t, d)
+	c := g.dial(t, "imaps")
+	c.Say("a LOGIN user pass", "COMPRESS=DEFLATE")
+	c.Say("b COMPRESS DEFLATE", "b OK")
 	deflate, err := flate.NewWriter(c.W, flate.DefaultCompression)
 	if err != nil {
 		t.Fatal(err)
@@ -109,13 +111,13 @@ func TestCompress(t *testing.T) {
 	fmt.Fprintf(deflate, "c SELECT INBOX\r\nd FETCH 1 BODY.PEEK[]\r\ne LOGOUT\r\n")
 	deflate.Flush()
 	c.W.Flush()
-	inside := &client{&packed, t}
-	inside.until("c OK")
-	inside.until("* 1 FETCH")
+	inside := &testbed.Client{Conn: &packed, T: t}
+	inside.Until("c OK")
+	inside.Until("* 1 FETCH")
 	got := make([]byte, len(d.Accounts[0].Messages[0]))
-	if err := inside.read(got); err != nil || !bytes.Equal(got, d.Accounts[0].Messages[0]) {
+	if err := readFull(inside, got); err != nil || !bytes.Equal(got, d.Accounts[0].Messages[0]) {
 		t.Errorf("got %q, %v", got, err)
 	}
-	inside.until("d OK")
-	inside.until("e OK")
+	inside.Until("d OK")
+	inside.Until("e OK")
 }

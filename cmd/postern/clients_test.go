@@ -8,52 +8,52 @@ import (
 	"testing"
 )
 
-// The tests of clients_*_test.go let real mail programs through a whole gate to
-// a real Dovecot.
+// The tests of clients_*_test.go connect real mail programs through a complete
+// gateway to a real Dovecot.
 
-// TestMailPrograms: every mail program reads its mail through every door it
-// knows; is told that a wrong password is wrong; and then, its source having
-// spent its guesses, is told to come again later with any other wrong one.
+// TestMailPrograms: every mail program reads its mail at every listener it can use;
+// gets an authentication error for a wrong password; and then, because its source
+// has no guess left, a temporary error for another one.
 func TestMailPrograms(t *testing.T) {
 	for _, p := range []mailProgram{curl, mbsync, fetchmail, getmail, neomutt, offlineimap, python} {
-		for _, door := range p.doors {
-			t.Run(p.name+"/"+door, func(t *testing.T) {
+		for _, listener := range p.listeners {
+			t.Run(p.name+"/"+listener, func(t *testing.T) {
 				t.Parallel()
 				d := dovecot.Get(t)
-				h := newHouseBefore(t, d, prefix+"LIMIT_SOURCE=1/1h", prefix+"TARPIT_MAX=1ms")
-				v := visitTo(t, door, h.at(door), h.ca())
+				g := startBefore(t, d, prefix+"LIMIT_SOURCE=1/1h", prefix+"TARPIT_MAX=1ms")
+				v := newRun(t, listener, g.Addr(listener), g.CertFile)
 				if p.binds {
 					v.Source = "127.3.2.1"
 				}
-				v.run(t, p).read(t, d.Accounts[0].Messages)
-				h.log.await(t, "event=login", "listener="+door, "rip="+v.Source, "result=accepted", "account=user")
+				v.run(t, p).checkMessages(t, d.Accounts[0].Messages)
+				g.log.Await(t, "event=login", "listener="+listener, "rip="+v.Source, "result=accepted", "account=user")
 				d.WaitLog(t, "Login: user=<user>", "rip="+v.Source, "lport="+v.Port, " secured")
 
 				wrong := v
 				wrong.Secret = "wrong"
-				wrong.run(t, p).told(t, p.denied[v.Protocol], map[string]string{"IMAP": "[AUTHENTICATIONFAILED]", "POP3": "[AUTH]"}[v.Protocol])
-				h.log.await(t, "event=login", "listener="+door, "rip="+v.Source, "rule=none", "result=denied", "account=user")
+				wrong.run(t, p).check(t, p.denied[v.Protocol], map[string]string{"IMAP": "[AUTHENTICATIONFAILED]", "POP3": "[AUTH]"}[v.Protocol])
+				g.log.Await(t, "event=login", "listener="+listener, "rip="+v.Source, "rule=none", "result=denied", "account=user")
 
 				wrong.Secret = "wrong too"
-				wrong.run(t, p).told(t, p.refused[v.Protocol], map[string]string{"IMAP": "[UNAVAILABLE]", "POP3": "[SYS/TEMP]"}[v.Protocol])
-				h.log.await(t, "event=login", "listener="+door, "rip="+v.Source, "rule=source", "result=refused", "backend=\"\"")
+				wrong.run(t, p).check(t, p.refused[v.Protocol], map[string]string{"IMAP": "[UNAVAILABLE]", "POP3": "[SYS/TEMP]"}[v.Protocol])
+				g.log.Await(t, "event=login", "listener="+listener, "rip="+v.Source, "rule=source", "result=refused", "backend=\"\"")
 			})
 		}
 	}
 }
 
-// told complains unless the program ended with code and showed what the gate
-// said.
-func (r ran) told(t *testing.T, code int, word string) {
+// check fails the test unless the program ended with code and printed word, which
+// is in the answer of postern.
+func (r result) check(t *testing.T, code int, word string) {
 	t.Helper()
 	if r.code != code || !strings.Contains(r.text, word) {
 		t.Errorf("exit %d, want %d and %s in\n%s", r.code, code, word, r.text)
 	}
 }
 
-// read complains of every message that the program has not read once, line by
-// line. It may have added to the headers.
-func (r ran) read(t *testing.T, messages [][]byte) {
+// checkMessages fails the test for every message that the program has not read
+// once, line by line. It may have added to the headers.
+func (r result) checkMessages(t *testing.T, messages [][]byte) {
 	t.Helper()
 	if r.code != 0 {
 		t.Errorf("exit %d", r.code)
@@ -75,21 +75,21 @@ func (r ran) read(t *testing.T, messages [][]byte) {
 	}
 }
 
-// TestRetryOnTheSameConnection gets a password wrong and then right without
-// coming anew.
+// TestRetryOnTheSameConnection sends two wrong passwords and then the right one on
+// one connection.
 func TestRetryOnTheSameConnection(t *testing.T) {
-	for _, door := range doorNames {
-		t.Run(door, func(t *testing.T) {
+	for _, listener := range listenerNames {
+		t.Run(listener, func(t *testing.T) {
 			t.Parallel()
 			d := dovecot.Get(t)
-			h := newHouseBefore(t, d, prefix+"TARPIT_MAX=1ms")
-			v := visitTo(t, door, h.at(door), h.ca())
+			g := startBefore(t, d, prefix+"TARPIT_MAX=1ms")
+			v := newRun(t, listener, g.Addr(listener), g.CertFile)
 			v.wrong = []string{"wrong", "pas"}
-			v.run(t, python).read(t, d.Accounts[0].Messages)
-			session := regexp.MustCompile(`session=\S+`).FindString(h.log.await(t, "event=login", "result=denied", "rule=none"))
-			h.log.await(t, "event=login", "result=denied", "rule=source", session)
-			h.log.await(t, "event=login", "result=accepted", session)
-			h.log.await(t, "event=connection", "attempts=3", "account=user", session)
+			v.run(t, python).checkMessages(t, d.Accounts[0].Messages)
+			session := regexp.MustCompile(`session=\S+`).FindString(g.log.Await(t, "event=login", "result=denied", "rule=none"))
+			g.log.Await(t, "event=login", "result=denied", "rule=source", session)
+			g.log.Await(t, "event=login", "result=accepted", session)
+			g.log.Await(t, "event=connection", "attempts=3", "account=user", session)
 		})
 	}
 }

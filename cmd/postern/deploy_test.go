@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,13 +12,33 @@ import (
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"postern/cmd/postern/internal/testbed"
 )
 
-// metricNames are all the names that a scrape of postern has.
+// scrape reads the metrics of g.
+func (g *gateway) scrape(t *testing.T) map[string]*dto.MetricFamily {
+	t.Helper()
+	resp, err := http.Get("http://" + g.admin() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// metricNames are the names of all series of a gateway.
 func metricNames(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	names := map[string]*dto.MetricFamily{"up": nil}
-	for name, f := range gather(t, testMetrics(t).registry) {
+	for name, f := range start(t).scrape(t) {
 		names[name] = f
 		switch f.GetType() {
 		case dto.MetricType_HISTOGRAM:
@@ -32,14 +53,14 @@ func metricNames(t *testing.T) map[string]*dto.MetricFamily {
 // recorded finds the names of recording rules.
 var recorded = regexp.MustCompile(`job:postern_[a-z_]+:[a-z0-9_]+`)
 
-// selector finds the names of metrics, with what is asked of their labels.
+// selector finds the names of metrics and their label matchers.
 var selector = regexp.MustCompile(`\b((?:postern|process|go)_[a-z_]+|up)\b(?:\{([^}]*)\})?`)
 
-// matcher finds what is asked of one label.
+// matcher finds one label matcher.
 var matcher = regexp.MustCompile(`([a-z_]+)(=~|!=|=)"([^"]*)"`)
 
-// checkExpr complains of metrics and label values in expr that postern does not
-// have.
+// checkExpr fails the test for metrics and label values in expr that postern does
+// not have.
 func checkExpr(t *testing.T, where, expr string, names map[string]*dto.MetricFamily) {
 	t.Helper()
 	found := selector.FindAllStringSubmatch(recorded.ReplaceAllString(expr, ""), -1)
@@ -62,15 +83,13 @@ func checkExpr(t *testing.T, where, expr string, names map[string]*dto.MetricFam
 	}
 }
 
-// hasLabel reports whether some series of f has the label.
+// hasLabel reports whether some series of f has the label value.
 func hasLabel(f *dto.MetricFamily, name, value string) bool {
-	return slices.ContainsFunc(f.GetMetric(), func(m *dto.Metric) bool {
-		return slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetName() == name && l.GetValue() == value })
-	})
+	return slices.ContainsFunc(f.GetMetric(), func(m *dto.Metric) bool { return testbed.HasLabel(m, name, value) })
 }
 
-// TestDashboard: every expression asks for metrics and labels that there are,
-// and the file can be provisioned as it is.
+// TestDashboard: every expression uses metrics and labels that exist, and the file
+// can be provisioned without changes.
 func TestDashboard(t *testing.T) {
 	text, err := os.ReadFile("../../deploy/grafana/postern.json")
 	if err != nil {
@@ -115,8 +134,8 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// TestRules: what the rules of Prometheus ask for, there is; what they record,
-// they use.
+// TestRules: the rules of Prometheus use metrics that exist, and every recorded
+// series is used.
 func TestRules(t *testing.T) {
 	text, err := os.ReadFile("../../deploy/prometheus/postern.rules.yml")
 	if err != nil {
@@ -132,7 +151,7 @@ func TestRules(t *testing.T) {
 	}
 	for _, r := range regexp.MustCompile(`- record: (\S+)`).FindAllStringSubmatch(string(text), -1) {
 		if strings.Count(string(text), r[1]) < 2 {
-			t.Errorf("%s is recorded for nobody", r[1])
+			t.Errorf("%s is recorded and not used", r[1])
 		}
 	}
 	for _, r := range recorded.FindAllString(string(text), -1) {
@@ -142,9 +161,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestOperatorsPageLinks: what the operators' page points to is there, and it
-// names every alert.
-func TestOperatorsPageLinks(t *testing.T) {
+// TestOperatorsPage: its links and commands exist, and it explains every alert.
+func TestOperatorsPage(t *testing.T) {
 	page, err := os.ReadFile("../../deploy/OPERATORS.md")
 	if err != nil {
 		t.Fatal(err)
@@ -165,20 +183,20 @@ func TestOperatorsPageLinks(t *testing.T) {
 	}
 	for _, c := range regexp.MustCompile(`(?m)^    postern ([a-z]+)`).FindAllStringSubmatch(string(page), -1) {
 		if !slices.ContainsFunc(commands, func(known command) bool { return known.name == c[1] }) {
-			t.Errorf("postern %s is no command", c[1])
+			t.Errorf("there is no command %s", c[1])
 		}
 	}
 }
 
-// TestMuninPlugin runs the binary as Munin does, by the name of its link.
+// TestMuninPlugin runs the binary by a name as Munin links it.
 func TestMuninPlugin(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "postern_")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	h := newHouse(t)
+	g := start(t)
 	plugin := exec.CommandContext(t.Context(), binary)
-	plugin.Env = []string{prefix + "ADMIN_LISTEN=" + h.admin[0].listener.Addr().String()}
+	plugin.Env = []string{prefix + "ADMIN_LISTEN=" + g.admin()}
 	out, err := plugin.Output()
 	if err != nil || !strings.HasPrefix(string(out), "served.value 100\n") {
 		t.Errorf("%v\n%s", err, out)

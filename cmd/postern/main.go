@@ -1,23 +1,17 @@
 // Command postern is a front proxy for IMAP and POP3 that keeps a mail service
-// open to its own users while strangers try passwords. It stands in front of
-// Dovecot, ends TLS, hears the login, decides who may try a password and when,
-// and only then dials the backend, to which it shows the client's address in a
-// PROXY header.
+// open to its own users while others guess passwords. It stands in front of
+// Dovecot, terminates TLS, reads the login, decides who may try a password and
+// when, and only then connects to a backend, to which it sends the client's
+// address in a PROXY header.
 //
-// Settings come from environment variables that begin with POSTERN_; `postern
-// config` lists them. The log goes to standard error, one line for every login
-// and one for every connection. SIGHUP reads limits and certificates again;
-// SIGTERM takes leave of those who have not logged in and lets the others
-// finish for a while.
+// Settings are environment variables that begin with POSTERN_; `postern config`
+// lists them. The log goes to standard error, with one line for every login
+// attempt and one for every connection. SIGHUP reloads limits and certificates;
+// SIGTERM disconnects clients that have not logged in and lets the others finish
+// for a while.
 //
-// The files: main.go commands; config.go the settings, with settings.go,
-// load.go, parse.go, check.go and envfile.go behind it; gate.go and doors.go
-// the wiring; serve.go, reload.go and systemd.go its life; admin.go,
-// metrics.go, gauges.go and log.go what it tells others; words.go what they
-// call things. watching.go is what the watch is told of, operator.go what
-// operators may ask it. The packages beside it are lookout (who keeps the watch
-// and speaks for it), status (the public's page), notify (alerts) and monitor
-// (Nagios, Checkmk and Munin).
+// This package has a file for each subcommand. What they do is in the packages
+// below internal, of which daemon is the gateway itself.
 package main
 
 import (
@@ -28,12 +22,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
-	_ "time/tzdata" // for images without: the watch lives by local time
+	_ "time/tzdata" // for images without: the detector compares times of the week
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/monitor"
 )
 
-// main does nothing but lend run the process.
 func main() {
 	os.Exit(run(context.Background(), arguments(os.Args), os.Environ(), os.Stdout, os.Stderr))
 }
@@ -54,96 +51,102 @@ const (
 	exitUsage   = 2
 )
 
-// exitCode is how a command ends that has said all there is to say itself.
+// exitCode ends a command that has printed all there is to say.
 type exitCode int
 
-// Error is not seen by anybody.
+// Error is never shown.
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-// surroundings is what a command may use of the process it runs in.
-type surroundings struct {
+// usageError is an error in what the user typed.
+type usageError struct{ error }
+
+// wrongUsage returns a usageError.
+func wrongUsage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// process is what a command may use of the process it runs in.
+type process struct {
 	args           []string // that are not flags
 	environ        []string
 	stdout, stderr io.Writer
 }
 
-// command is one thing postern can be told to do.
+// command is one subcommand.
 type command struct {
-	name string
-	args string // what it takes beside flags, for its usage; empty if nothing
-	help string
-	// flags declares the command's flags, if it has any, and returns what runs
+	name   string
+	args   string // what it takes beside flags, for its usage; empty if nothing
+	help   string
+	plugin bool // it is a Nagios plugin: wrong usage ends with the status UNKNOWN
+	// prepare declares the command's flags, if it has any, and returns what runs
 	// once they are parsed.
-	prepare func(flags *flag.FlagSet) func(ctx context.Context, s surroundings) error
+	prepare func(flags *flag.FlagSet) func(ctx context.Context, p process) error
 }
 
 // commands lists what `postern help` lists, in that order.
 var commands = []command{
-	{"serve", "", "open the doors and serve until SIGTERM (the default)", without(serve)},
-	{"demo", "", "serve on loopback in front of a mail server of its own, to try things out", prepareDemo},
-	{"config", "", "print every setting: its value now, its default, its meaning", prepareConfig},
-	{"health", "", "ask the postern that runs here whether it is ready; exit 0 or 1", without(health)},
-	{"check", "", "ask it how it does, for Nagios, Icinga or Checkmk; exit 0 to 3", prepareCheck},
-	{"incident", "[list|show|ack|note|...]", incidentHelp, prepareIncident},
-	{"report", "[INCIDENT]", "print the report on an incident, the latest one without ID", prepareReport},
-	{"munin", "[autoconf|config]", "be a plugin of Munin", without(munin)},
-	{"version", "", "print what this program was built from", without(version)},
+	{name: "serve", help: "run the proxy until SIGTERM (the default)", prepare: without(serve)},
+	{name: "demo", help: "run the proxy on loopback with a mail server of its own, to try it", prepare: prepareDemo},
+	{name: "config", args: "[NAME...]", help: "print settings: their values, defaults and meanings", prepare: prepareConfig},
+	{name: "health", help: "ask the running postern whether it is ready; exit 0 or 1", prepare: without(health)},
+	{name: "check", help: "check the running postern, for Nagios, Icinga or Checkmk; exit 0 to 3", plugin: true, prepare: prepareCheck},
+	{name: "incident", args: "[list|show|ack|note|...]", help: incidentHelp, prepare: prepareIncident},
+	{name: "report", args: "[INCIDENT]", help: "print the report on an incident, the latest one without ID", prepare: prepareReport},
+	{name: "munin", args: "[autoconf|config]", help: "act as a plugin of Munin", prepare: without(munin)},
+	{name: "version", help: "print version, revision and platform", prepare: without(version)},
 }
 
 // without prepares a command that has no flags.
-func without(do func(context.Context, surroundings) error) func(*flag.FlagSet) func(context.Context, surroundings) error {
-	return func(*flag.FlagSet) func(context.Context, surroundings) error { return do }
+func without(do func(context.Context, process) error) func(*flag.FlagSet) func(context.Context, process) error {
+	return func(*flag.FlagSet) func(context.Context, process) error { return do }
 }
 
 // run does what args ask for and returns the exit code: 0 for success, 1 for
 // failure, 2 for wrong usage. It returns early when ctx ends, as after SIGTERM.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	name, rest := "serve", args
-	if len(args) > 0 && args[0][:min(1, len(args[0]))] != "-" {
+	if len(args) > 0 && (args[0] == "" || args[0][0] != '-') {
 		name, rest = args[0], args[1:]
 	}
-	if name == "help" || len(args) == 1 && isHelp(args[0]) {
+	switch {
+	case name == "help", len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]):
 		usage(stdout)
 		return exitOK
+	case len(args) > 0 && slices.Contains([]string{"-V", "-version", "--version"}, args[0]):
+		name, rest = "version", args[1:]
 	}
 	for _, c := range commands {
 		if c.name == name {
-			return c.run(ctx, rest, surroundings{nil, environ, stdout, stderr})
+			return c.run(ctx, rest, process{nil, environ, stdout, stderr})
 		}
 	}
-	fmt.Fprintf(stderr, "postern: \"%s\" is not a command\n\n", printable(name, errorMax))
-	usage(stderr)
+	fmt.Fprintf(stderr, "postern: unknown command \"%s\"\nusage: postern [command] [flags]\nRun `postern -h` for the list of commands.\n", eventlog.Printable(name, eventlog.ErrorMax))
 	return exitUsage
 }
 
-// isHelp reports whether arg asks for help in place of a command.
-func isHelp(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
-
 // run parses c's flags and does what it is for.
-func (c command) run(ctx context.Context, args []string, s surroundings) int {
+func (c command) run(ctx context.Context, args []string, p process) int {
 	flags := flag.NewFlagSet("postern "+c.name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	do := c.prepare(flags)
 	var err error
-	s.args, err = parseMixed(flags, args)
-	if err == nil && len(s.args) > 0 && c.args == "" {
-		err = fmt.Errorf("takes no argument %q", s.args[0])
-	}
+	p.args, err = parseMixed(flags, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		c.usage(flags, s.stdout)
+		c.usage(flags, p.stdout)
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(s.stderr, "postern %s: %v\n\n", c.name, err)
-		c.usage(flags, s.stderr)
-		return exitUsage
+		return c.misused(p, err)
+	case len(p.args) > 0 && c.args == "":
+		return c.misused(p, fmt.Errorf("got the argument %q, want none", p.args[0]))
 	}
 	var code exitCode
-	switch err := do(ctx, s); {
+	var wrong usageError
+	switch err := do(ctx, p); {
 	case errors.As(err, &code):
 		return int(code)
+	case errors.As(err, &wrong):
+		return c.misused(p, wrong)
 	case err != nil:
-		fmt.Fprintf(s.stderr, "postern: %v\n", err)
+		fmt.Fprintf(p.stderr, "postern: %v\n", err)
 		return exitFailure
 	}
 	return exitOK
@@ -160,9 +163,24 @@ func parseMixed(flags *flag.FlagSet, args []string) (rest []string, err error) {
 	}
 }
 
-// usage prints how to call c.
+// misused reports wrong usage of c and returns the exit code.
+func (c command) misused(p process, err error) int {
+	fmt.Fprintf(p.stderr, "postern %s: %v\n%sRun `postern %s -h` for help.\n", c.name, err, c.usageLine(), c.name)
+	if c.plugin {
+		fmt.Fprintln(p.stdout, monitor.NagiosError(monitor.Unknown, err.Error()))
+		return int(monitor.Unknown)
+	}
+	return exitUsage
+}
+
+// usageLine is how to call c.
+func (c command) usageLine() string {
+	return fmt.Sprintf("usage: postern %s [flags]\n", strings.TrimSpace(c.name+" "+c.args))
+}
+
+// usage prints all about c.
 func (c command) usage(flags *flag.FlagSet, w io.Writer) {
-	fmt.Fprintf(w, "usage: postern %s [flags]\n\n%s\n", strings.TrimSpace(c.name+" "+c.args), c.help)
+	fmt.Fprintf(w, "%s\n%s\n", c.usageLine(), c.help)
 	flags.SetOutput(w)
 	flags.PrintDefaults()
 }
@@ -175,30 +193,5 @@ func usage(w io.Writer) {
 		fmt.Fprintf(w, "  %-9s %s\n", c.name, first)
 	}
 	fmt.Fprintf(w, "  %-9s %s\n", "help", "print this")
-	fmt.Fprintf(w, "\nSettings are environment variables that begin with %s; `postern config` lists them.\n", prefix)
-}
-
-// version prints what this program was built from.
-func version(_ context.Context, s surroundings) error {
-	_, err := fmt.Fprintln(s.stdout, thisBuild())
-	return err
-}
-
-// fdLimit returns how many file descriptors this process may have. The Go
-// runtime has raised the soft limit to the hard one before main began.
-func fdLimit() (uint64, error) {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return 0, fmt.Errorf("read the limit of file descriptors: %w", err)
-	}
-	return l.Cur, nil
-}
-
-// settings reads the Config of these surroundings.
-func (s surroundings) settings() (Config, error) {
-	limit, err := fdLimit()
-	if err != nil {
-		return Config{}, err
-	}
-	return load(s.environ, limit)
+	fmt.Fprintf(w, "\n`postern COMMAND -h` explains a command. Settings are environment variables that begin with %s;\n`postern config` lists them.\n", config.Prefix)
 }

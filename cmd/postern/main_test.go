@@ -6,10 +6,13 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"postern/cmd/postern/internal/testbed"
 )
 
 // TestRun tries every way to call postern that returns by itself.
 func TestRun(t *testing.T) {
+	thisVersion := runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n"
 	for name, tt := range map[string]struct {
 		args           []string
 		environ        []string
@@ -18,22 +21,33 @@ func TestRun(t *testing.T) {
 	}{
 		"help":                       {[]string{"help"}, nil, exitOK, "usage: postern [command] [flags]", ""},
 		"-h":                         {[]string{"-h"}, nil, exitOK, "commands:\n  serve ", ""},
-		"--help":                     {[]string{"--help"}, nil, exitOK, "print every setting", ""},
-		"a command's help":           {[]string{"config", "-h"}, nil, exitOK, "usage: postern config [flags]\n\nprint every setting", ""},
-		"a command that is unknown":  {[]string{"sevre"}, nil, exitUsage, "", `postern: "sevre" is not a command`},
-		"an empty command":           {[]string{""}, nil, exitUsage, "", `postern: "" is not a command`},
-		"a command in escapes":       {[]string{"\x1b[2J"}, nil, exitUsage, "", `postern: "\x1b[2J" is not a command`},
-		"a flag that is unknown":     {[]string{"-port", "143"}, nil, exitUsage, "", "postern serve: flag provided but not defined: -port"},
-		"a flag of another command":  {[]string{"serve", "-markdown"}, nil, exitUsage, "", "usage: postern serve"},
-		"an argument too many":       {[]string{"serve", "now"}, nil, exitUsage, "", `postern serve: takes no argument "now"`},
-		"version":                    {[]string{"version"}, nil, exitOK, runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n", ""},
-		"config":                     {[]string{"config"}, sane(), exitOK, "POSTERN_TLS_CERT", ""},
-		"config with a mistake":      {[]string{"config"}, sane("POSTERN_TRIES=x"), exitFailure, "POSTERN_TRIES", `postern: POSTERN_TRIES: "x": takes a number from 1 on` + "\n"},
-		"config of nothing":          {[]string{"config"}, nil, exitFailure, "POSTERN_IMAP_BACKENDS", "postern: POSTERN_IMAP_BACKENDS: not set"},
-		"config as markdown":         {[]string{"config", "-markdown"}, nil, exitOK, "| `POSTERN_LIMIT_SOURCE` | `10/10m` | tokens/time such as 10/10m, or off | denials per source ⟳ |\n", ""},
-		"serve without settings":     {nil, nil, exitFailure, "", "postern: POSTERN_IMAP_BACKENDS: not set"},
-		"serve with a mistake":       {[]string{"serve"}, sane("POSTERN_LIMIT_SOURCE=ten"), exitFailure, "", `postern: POSTERN_LIMIT_SOURCE: "ten": takes tokens/time such as 10/10m, or off` + "\n"},
-		"serve without certificates": {nil, sane(), exitFailure, "", "postern: POSTERN_TLS_CERT: "},
+		"--help":                     {[]string{"--help"}, nil, exitOK, "print settings", ""},
+		"a command's -h":             {[]string{"config", "-h"}, nil, exitOK, "usage: postern config [NAME...] [flags]\n\nprint settings", ""},
+		"a command's --help":         {[]string{"check", "--help"}, nil, exitOK, "usage: postern check [flags]\n\ncheck the running postern", ""},
+		"version":                    {[]string{"version"}, nil, exitOK, thisVersion, ""},
+		"-V":                         {[]string{"-V"}, nil, exitOK, thisVersion, ""},
+		"-version":                   {[]string{"-version"}, nil, exitOK, thisVersion, ""},
+		"--version":                  {[]string{"--version"}, nil, exitOK, thisVersion, ""},
+		"unknown command":            {[]string{"sevre"}, nil, exitUsage, "", "postern: unknown command \"sevre\"\nusage: postern [command] [flags]\nRun `postern -h`"},
+		"empty command":              {[]string{""}, nil, exitUsage, "", `postern: unknown command ""`},
+		"command in escapes":         {[]string{"\x1b[2J"}, nil, exitUsage, "", `postern: unknown command "\x1b[2J"`},
+		"unknown flag":               {[]string{"-port", "143"}, nil, exitUsage, "", "postern serve: flag provided but not defined: -port\nusage: postern serve [flags]\nRun `postern serve -h` for help.\n"},
+		"flag of another command":    {[]string{"health", "-markdown"}, nil, exitUsage, "", "postern health: flag provided but not defined: -markdown\nusage: postern health"},
+		"argument too many":          {[]string{"serve", "now"}, nil, exitUsage, "", `postern serve: got the argument "now", want none`},
+		"check with an unknown flag": {[]string{"check", "-x"}, nil, 3, "POSTERN UNKNOWN - flag provided but not defined: -x\n", "Run `postern check -h` for help."},
+		"config":                     {[]string{"config"}, testbed.Environ(), exitOK, "POSTERN_TLS_CERT", ""},
+		"config with a mistake":      {[]string{"config"}, testbed.Environ("POSTERN_TRIES=x"), exitFailure, "POSTERN_TRIES", `postern: POSTERN_TRIES: got "x", want a number of at least 1` + "\n"},
+		"config of nothing":          {[]string{"config"}, nil, exitFailure, "POSTERN_IMAP_BACKENDS", "postern: POSTERN_IMAP_BACKENDS: got nothing"},
+		"config of one setting":      {[]string{"config", "LIMIT_SOURCE"}, testbed.Environ(), exitOK, "POSTERN_LIMIT_SOURCE\n  denied logins per source\n", ""},
+		"config with the prefix":     {[]string{"config", "POSTERN_DRAIN"}, testbed.Environ(), exitOK, "  value    5m\n", ""},
+		"config of an unknown name":  {[]string{"config", "LIMIT_SORUCE"}, testbed.Environ(), exitUsage, "", "postern config: POSTERN_LIMIT_SORUCE: unknown setting; did you mean POSTERN_LIMIT_SOURCE?\nusage: "},
+		"config as JSON":             {[]string{"config", "TRIES", "-json"}, testbed.Environ(), exitOK, `"name": "POSTERN_TRIES",` + "\n    " + `"value": "3",`, ""},
+		"config as markdown":         {[]string{"config", "-markdown"}, nil, exitOK, "| `POSTERN_LIMIT_SOURCE` | `10/10m` | tokens/time such as 10/10m, or off | denied logins per source ⟳ |\n", ""},
+		"serve without settings":     {nil, nil, exitFailure, "", "postern: POSTERN_IMAP_BACKENDS: got nothing"},
+		"serve with a mistake":       {[]string{"serve"}, testbed.Environ("POSTERN_LIMIT_SOURCE=ten"), exitFailure, "", `postern: POSTERN_LIMIT_SOURCE: got "ten", want tokens/time such as 10/10m, or off` + "\n"},
+		"serve without certificates": {nil, testbed.Environ(), exitFailure, "", "postern: POSTERN_TLS_CERT: "},
+		"demo with a mistake":        {[]string{"demo"}, []string{"POSTERN_TRIES=0"}, exitFailure, "", "postern: POSTERN_TRIES: "},
+		"report of two":              {[]string{"report", "a", "b"}, nil, exitUsage, "", "postern report: got 2 arguments, want the ID of one incident"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer
@@ -51,58 +65,32 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestConfigMarksWhatDiffers: a star before a setting that is not the default,
-// and a value even for one that nobody has set but that follows from others.
-func TestConfigMarksWhatDiffers(t *testing.T) {
-	c, err := load(sane("POSTERN_TRIES=5", "POSTERN_DRAIN=5m"), testFDs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := writeSettings(&out, c); err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(out.String()) {
-		fields := strings.Fields(line)
-		for name, want := range map[string]string{"POSTERN_TRIES": "* POSTERN_TRIES 5 3", "POSTERN_DRAIN": "POSTERN_DRAIN 5m 5m", "POSTERN_EXEMPT": "POSTERN_EXEMPT - -", "POSTERN_MAX_CONNECTIONS": "POSTERN_MAX_CONNECTIONS 10000 from"} {
-			if strings.Contains(line, name+" ") && !strings.HasPrefix(strings.Join(fields, " "), want) {
-				t.Errorf("got %q, want %q", line, want)
-			}
-		}
-	}
-}
-
-func TestBuildString(t *testing.T) {
-	tail := " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
-	for want, b := range map[string]build{
-		"postern (devel)" + tail:               {Version: "(devel)"},
-		"postern v1.2.3 (0123456789ab)" + tail: {Version: "v1.2.3", Revision: "0123456789abcdef"},
-	} {
-		if got := b.String(); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
-// TestFDLimitIsRaised: the Go runtime has raised the soft limit, so what is
-// read is all there is.
-func TestFDLimitIsRaised(t *testing.T) {
-	n, err := fdLimit()
-	if err != nil || n < fdReserve {
-		t.Errorf("got %d, %v", n, err)
-	}
-}
-
-// TestServeUntilCancelled: the end of the context is as good as SIGTERM.
+// TestServeUntilCancelled: the end of the context has the effect of SIGTERM.
 func TestServeUntilCancelled(t *testing.T) {
-	_, _, environ := houseSettings(t)
-	log := newLogbook()
-	ctx, cancel := context.WithCancel(t.Context())
-	code := make(chan int)
-	go func() { code <- run(ctx, []string{"serve"}, environ, log, log) }()
-	log.await(t, "event=start")
-	cancel()
-	if got := <-code; got != exitOK {
-		t.Errorf("exit %d\n%s", got, log)
+	for _, command := range []string{"serve", "demo"} {
+		log := testbed.NewLog()
+		site := testbed.NewSite(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		code := make(chan int)
+		go func() { code <- run(ctx, []string{command}, site.Environ, log, log) }()
+		log.Await(t, "event=start")
+		cancel()
+		if got := <-code; got != exitOK {
+			t.Errorf("%s: exit %d\n%s", command, got, log)
+		}
+	}
+}
+
+// TestMuninLink: postern_ at the begin of the program's name is the command munin.
+func TestMuninLink(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"/etc/munin/plugins/postern_ config", "munin config"},
+		{"postern_imap", "munin"},
+		{"/usr/local/bin/postern serve", "serve"},
+		{"postern", ""},
+	} {
+		if got := strings.Join(arguments(strings.Fields(tt.args)), " "); got != tt.want {
+			t.Errorf("%s: got %q", tt.args, got)
+		}
 	}
 }

@@ -16,11 +16,11 @@ method, source, port, implicit, ca, user, *secrets = arguments
 socket.create_connection = functools.partial(socket.create_connection, source_address=(source, 0))
 context = ssl.create_default_context(cafile=ca)
 if implicit == "true":
-    gate = imaplib.IMAP4_SSL("localhost", int(port), ssl_context=context)
+    server = imaplib.IMAP4_SSL("localhost", int(port), ssl_context=context)
 else:
-    gate = imaplib.IMAP4("localhost", int(port))
-    gate.starttls(ssl_context=context)
-gate._encoding = "latin-1"
+    server = imaplib.IMAP4("localhost", int(port))
+    server.starttls(ssl_context=context)
+server._encoding = "latin-1"
 
 
 def response(secret):
@@ -33,17 +33,17 @@ def response(secret):
 for secret in secrets:
     try:
         if method == "LOGIN":
-            gate.login(user, secret)
+            server.login(user, secret)
         else:
-            gate.authenticate(method, lambda challenge: response(secret) if not challenge else b"")
+            server.authenticate(method, lambda challenge: response(secret) if not challenge else b"")
         break
-    except gate.error as refusal:
+    except server.error as refusal:
         print(refusal, flush=True)
 else:
     sys.exit(1)
 
-gate.select("INBOX", readonly=True)
-for part in gate.fetch("1:*", "(BODY.PEEK[])")[1]:
+server.select("INBOX", readonly=True)
+for part in server.fetch("1:*", "(BODY.PEEK[])")[1]:
     if isinstance(part, tuple):
         sys.stdout.buffer.write(part[1])
-gate.logout()
+server.logout()

@@ -17,11 +17,11 @@ method, source, port, implicit, ca, user, *secrets = arguments
 socket.create_connection = functools.partial(socket.create_connection, source_address=(source, 0))
 context = ssl.create_default_context(cafile=ca)
 if implicit == "true":
-    gate = poplib.POP3_SSL("localhost", int(port), context=context)
+    server = poplib.POP3_SSL("localhost", int(port), context=context)
 else:
-    gate = poplib.POP3("localhost", int(port))
-    gate.stls(context=context)
-gate.encoding = "latin-1"
+    server = poplib.POP3("localhost", int(port))
+    server.stls(context=context)
+server.encoding = "latin-1"
 
 
 def response(secret):
@@ -34,18 +34,18 @@ def response(secret):
 for secret in secrets:
     try:
         if method == "LOGIN":
-            gate.user(user)
-            gate.pass_(secret)
+            server.user(user)
+            server.pass_(secret)
         else:
-            answer = gate._shortcmd(f"AUTH {method} " + base64.b64encode(response(secret)).decode())
+            answer = server._shortcmd(f"AUTH {method} " + base64.b64encode(response(secret)).decode())
             if not answer.startswith(b"+OK"):  # XOAUTH2 takes one more round to fail
-                gate._shortcmd("")
+                server._shortcmd("")
         break
     except poplib.error_proto as refusal:
         print(refusal, flush=True)
 else:
     sys.exit(1)
 
-for number in range(1, gate.stat()[0] + 1):
-    sys.stdout.buffer.write(b"\r\n".join(gate.retr(number)[1]) + b"\r\n")
-gate.quit()
+for number in range(1, server.stat()[0] + 1):
+    sys.stdout.buffer.write(b"\r\n".join(server.retr(number)[1]) + b"\r\n")
+server.quit()

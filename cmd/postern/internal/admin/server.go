@@ -1,0 +1,236 @@
+// Package admin is postern's HTTP API, for operators and monitoring: the server
+// of /metrics, /livez, /readyz and /v1, and the client that the commands of
+// postern use.
+//
+// What names addresses or accounts, and what changes anything, needs the admin
+// token or the Unix socket. The package decides who may ask; what the answers
+// are is the business of a Gateway.
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/monitor"
+)
+
+// Gateway is what the server reports on and acts on.
+type Gateway struct {
+	Log       *eventlog.Log
+	Metrics   http.Handler
+	Unready   func() string // why new clients should go elsewhere, empty if they need not
+	State     func(time.Time) monitor.State
+	Incidents *incidents.Manager
+}
+
+// Server answers on the addresses of ADMIN_LISTEN and METRICS_LISTEN.
+type Server struct {
+	gateway   Gateway
+	token     string // that ADMIN_LISTEN asks for; empty allows nobody
+	socket    bool   // ADMIN_LISTEN is a socket, which needs no token
+	asnFile   string
+	endpoints []endpoint // those that are not off; ADMIN_LISTEN is first
+}
+
+// endpoint is one address with what it serves.
+type endpoint struct {
+	listener net.Listener
+	http     *http.Server
+}
+
+// Open binds the addresses. It reads the token first, or creates it. After an
+// error, which names the setting, nothing stays bound.
+func Open(c *config.Config, g Gateway) (*Server, error) {
+	s := &Server{gateway: g, socket: c.Admin.Listen.IsSocket(), asnFile: string(c.Incidents.ASNFile)}
+	var err error
+	if s.token, err = loadToken(c); err != nil {
+		return nil, err
+	}
+	if err := s.open("ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler()); err != nil {
+		return nil, err
+	}
+	metrics := http.NewServeMux()
+	metrics.Handle("GET /metrics", g.Metrics)
+	if err := s.open("METRICS_LISTEN", string(c.Admin.Metrics), metrics); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// open adds an endpoint, unless addr is empty.
+func (s *Server) open(setting, addr string, h http.Handler) error {
+	if addr == "" {
+		return nil
+	}
+	ln, err := listen(addr)
+	if err != nil {
+		return config.Errorf(setting, "%w", err)
+	}
+	s.endpoints = append(s.endpoints, endpoint{ln, s.newHTTP(guardHost(ln.Addr(), h))})
+	return nil
+}
+
+// newHTTP returns a server with a limit for everything that a client could
+// prolong.
+func (s *Server) newHTTP(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          slog.NewLogLogger(s.gateway.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Addr is where ADMIN_LISTEN is bound. It must not be off.
+func (s *Server) Addr() net.Addr { return s.endpoints[0].listener.Addr() }
+
+// Serve answers until Close, and then returns nil, or until an address fails.
+func (s *Server) Serve() error {
+	failed := make(chan error)
+	for _, e := range s.endpoints {
+		go func() {
+			err := e.http.Serve(e.listener)
+			if errors.Is(err, http.ErrServerClosed) {
+				failed <- nil
+				return
+			}
+			failed <- fmt.Errorf("serve the admin API on %s: %w", e.listener.Addr(), err)
+		}()
+	}
+	var first error
+	for range s.endpoints {
+		if err := <-failed; err != nil && first == nil {
+			first = err
+			s.Close() // ends the other one
+		}
+	}
+	return first
+}
+
+// Close releases the addresses, whether Serve was called or not.
+func (s *Server) Close() {
+	for _, e := range s.endpoints {
+		e.http.Close()
+		e.listener.Close()
+	}
+}
+
+// adminHandler routes all that ADMIN_LISTEN serves.
+func (s *Server) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.gateway.Metrics)
+	mux.HandleFunc("GET /livez", serveLive)
+	mux.HandleFunc("GET "+readyPath, s.serveReady)
+	mux.HandleFunc("GET "+monitor.Path, s.serveState)
+	for pattern, h := range map[string]http.HandlerFunc{
+		"GET " + IncidentsPath: s.serveIncidents, "GET " + IncidentsPath + "/{id}": s.serveIncident,
+		"POST " + IncidentsPath: s.serveCommand, "GET " + ReportPath: s.serveReport,
+	} {
+		mux.Handle(pattern, s.guardToken(h))
+	}
+	return mux
+}
+
+// readyPath is where the server says whether the gateway is ready.
+const readyPath = "/readyz"
+
+// serveLive says that requests are answered. Whether mail is, the watchdog of the
+// service manager finds out.
+func serveLive(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "alive\n") }
+
+// serveReady says whether new clients should be sent here, or why not.
+func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if why := s.gateway.Unready(); why != "" {
+		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
+		return
+	}
+	io.WriteString(w, "ready\n")
+}
+
+// serveState gives monitoring systems the state. It names no address and no
+// account, so it needs no token.
+func (s *Server) serveState(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, s.gateway.State(time.Now()))
+}
+
+// listen binds host:port or unix:/path. A socket file that no process listens
+// on any more is replaced; the group may use the new one.
+func listen(addr string) (net.Listener, error) {
+	path, isUnix := strings.CutPrefix(addr, "unix:")
+	if !isUnix {
+		ln, err := net.Listen(config.Network(addr), addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", addr, withoutAddr(err))
+		}
+		return ln, nil
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("listen on %s: another process does", path)
+		}
+		os.Remove(path)
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, withoutAddr(err))
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return ln, nil
+}
+
+// withoutAddr removes what the net package adds to a cause: operation and
+// addresses.
+func withoutAddr(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// guardHost refuses requests for another host where addr is a loopback address:
+// a web page elsewhere could make a browser here resolve its own name to
+// 127.0.0.1 and read the answers (DNS rebinding).
+func guardHost(addr net.Addr, h http.Handler) http.Handler {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLoopbackName(r.Host) {
+			http.Error(w, "this address serves localhost only", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// isLoopbackName reports whether a Host header names this machine by a name
+// that DNS cannot change.
+func isLoopbackName(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	ip, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return strings.EqualFold(name, "localhost") || err == nil && ip.IsLoopback()
+}

@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/metrics"
+	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/testbed"
+)
+
+// running is a server under test.
+type running struct {
+	*Server
+	log     *testbed.Log
+	unready atomic.Value // string: the gateway's answer
+}
+
+// start serves with these settings until the test ends.
+func start(t *testing.T, more ...string) *running {
+	t.Helper()
+	c, err := config.Load(testbed.Environ(append([]string{"POSTERN_ADMIN_LISTEN=127.0.0.1:0"}, more...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{log: testbed.NewLog()}
+	r.unready.Store("")
+	log := eventlog.New(r.log, "text", slog.LevelInfo)
+	i, err := incidents.New(time.Now(), incidents.Config{
+		Location: time.UTC, Log: log.Logger, Components: func() []incidents.Component { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Server, err = Open(&c, Gateway{
+		Log: log, Metrics: metrics.New("v1", "").Handler(), Unready: func() string { return r.unready.Load().(string) },
+		State:     func(time.Time) monitor.State { return monitor.State{Verdict: "normal"} },
+		Incidents: i,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- r.Serve() }()
+	t.Cleanup(func() {
+		r.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// request is one request to the endpoint number n.
+type request struct {
+	n                  int
+	method, path, host string
+	header             map[string]string
+	body               string
+}
+
+// ask sends a request and returns status and body.
+func (r *running) ask(t *testing.T, q request) (int, string) {
+	t.Helper()
+	addr := r.endpoints[q.n].listener.Addr()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, addr.Network(), addr.String())
+		},
+	}}
+	req, err := http.NewRequestWithContext(t.Context(), q.method, "http://localhost"+q.path, strings.NewReader(q.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = q.host
+	for name, value := range q.header {
+		req.Header.Set(name, value)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestServer(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	s := start(t, "POSTERN_METRICS_LISTEN=unix:"+socket)
+	for name, tt := range map[string]struct {
+		n                  int
+		method, path, host string
+		code               int
+		body               string
+	}{
+		"alive":                 {0, "GET", "/livez", "localhost", 200, "alive\n"},
+		"ready":                 {0, "GET", "/readyz", "127.0.0.1:9143", 200, "ready\n"},
+		"by IPv6":               {0, "GET", "/readyz", "[::1]:9143", 200, "ready\n"},
+		"by IPv6 without port":  {0, "GET", "/readyz", "[::1]", 200, "ready\n"},
+		"in capitals":           {0, "GET", "/readyz", "LOCALHOST", 200, "ready\n"},
+		"head":                  {0, "HEAD", "/readyz", "localhost", 200, ""},
+		"metrics":               {0, "GET", "/metrics", "localhost", 200, "postern_build_info"},
+		"state":                 {0, "GET", monitor.Path, "localhost", 200, `"verdict":"normal"`},
+		"post":                  {0, "POST", "/readyz", "localhost", 405, ""},
+		"delete":                {0, "DELETE", "/metrics", "localhost", 405, ""},
+		"another path":          {0, "GET", "/", "localhost", 404, ""},
+		"rebound name":          {0, "GET", "/metrics", "evil.example", 403, "localhost only"},
+		"name that looks local": {0, "GET", "/metrics", "127.0.0.1.evil.example", 403, "localhost only"},
+		"metrics by socket":     {1, "GET", "/metrics", "anything", 200, "postern_build_info"},
+		"readyz by socket":      {1, "GET", "/readyz", "anything", 404, ""},
+		"post by socket":        {1, "POST", "/metrics", "anything", 405, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, body := s.ask(t, request{n: tt.n, method: tt.method, path: tt.path, host: tt.host})
+			if code != tt.code || !strings.Contains(body, tt.body) {
+				t.Errorf("got %d %q, want %d %q", code, body, tt.code, tt.body)
+			}
+		})
+	}
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("socket: %v, %v", info, err)
+	}
+}
+
+// TestReadyz gives the reason why a gateway is not ready.
+func TestReadyz(t *testing.T) {
+	s := start(t)
+	s.unready.Store("shutting down")
+	if code, body := s.ask(t, request{method: "GET", path: "/readyz"}); code != 503 || body != "not ready: shutting down\n" {
+		t.Errorf("got %d %q", code, body)
+	}
+}
+
+// TestServeReportsFailure of an address, and ends with it.
+func TestServeReportsFailure(t *testing.T) {
+	c, err := config.Load(testbed.Environ("POSTERN_ADMIN_LISTEN=127.0.0.1:0", "POSTERN_METRICS_LISTEN=localhost:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(&c, Gateway{Log: eventlog.New(io.Discard, "text", slog.LevelInfo), Metrics: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.endpoints[1].listener.Close()
+	if err := s.Serve(); err == nil || !strings.Contains(err.Error(), "serve the admin API on 127.0.0.1:") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSocketIsReplacedOnlyWhenStale: a crash leaves a socket file behind, which
+// must not prevent the next start; the socket of a running process must stay.
+func TestSocketIsReplacedOnlyWhenStale(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	crashed, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "another process does") {
+		t.Errorf("of a running process: %v", err)
+	}
+	crashed.SetUnlinkOnClose(false)
+	crashed.Close()
+	ln, err := listen("unix:" + path)
+	if err != nil {
+		t.Fatalf("after a crash: %v", err)
+	}
+	ln.Close()
+
+	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listen("unix:" + path); err == nil {
+		t.Error("a file that is no socket was replaced")
+	}
+}

@@ -1,0 +1,184 @@
+package config
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"postern/proxy"
+)
+
+const (
+	// tarpitCap is the longest delay that mail programs tolerate: mbsync gives
+	// up after 20 s, and the backend needs some of that.
+	tarpitCap = 15 * time.Second
+	// repeatCap and knownCap are the longest times that the limiter allows.
+	repeatCap = ttl(time.Hour)
+	knownCap  = ttl(366 * 24 * time.Hour)
+	// fdReserve is the number of descriptors kept for listeners, log, probes and
+	// the admin API.
+	fdReserve = 100
+	// fdsEach is the largest number of descriptors that one connection needs:
+	// one towards the client and, from login on, one towards the backend.
+	fdsEach = 2
+	// connectionsCap bounds the default where descriptors are plenty: beyond it
+	// memory is the limit.
+	connectionsCap = 250_000
+)
+
+// check finds settings that contradict each other, and derives MAX_CONNECTIONS
+// from the descriptors this process may have.
+func (c *Config) check(fdLimit uint64) error {
+	checks := []func() error{c.checkListeners, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return c.fitConnections(fdLimit)
+}
+
+// checkListeners requires a listener, backends for every protocol that has one,
+// and no backend twice: log and metrics tell backends apart by their addresses.
+func (c *Config) checkListeners() error {
+	l, b := c.Listeners, c.Backend
+	twice := firstTwice(slices.Concat(b.IMAP, b.POP3))
+	switch {
+	case !l.HasIMAP() && !l.HasPOP3():
+		return Errorf("IMAPS_LISTEN", "got off like all other listeners, want at least one address, here or in another LISTEN setting")
+	case l.HasIMAP() && len(b.IMAP) == 0:
+		return Errorf("IMAP_BACKENDS", "got nothing, want host:port for the IMAP listeners, or %sIMAP_LISTEN=off and %sIMAPS_LISTEN=off", Prefix, Prefix)
+	case l.HasPOP3() && len(b.POP3) == 0:
+		return Errorf("POP3_BACKENDS", "got nothing, want host:port for the POP3 listeners, or %sPOP3_LISTEN=off and %sPOP3S_LISTEN=off", Prefix, Prefix)
+	case firstTwice(b.IMAP) != "":
+		return Errorf("IMAP_BACKENDS", "got %s twice, want every backend once", firstTwice(b.IMAP))
+	case twice != "":
+		return Errorf("POP3_BACKENDS", "got %s twice, want every backend once, and another port for each protocol", twice)
+	}
+	return nil
+}
+
+// firstTwice returns the first of addrs that was there before, or "".
+func firstTwice(addrs hostPorts) string {
+	for i, addr := range addrs {
+		if slices.Contains(addrs[:i], addr) {
+			return addr
+		}
+	}
+	return ""
+}
+
+// checkCertificates requires pairs, and that there are some where TLS is
+// needed. Whether the files are good is found out when they are loaded.
+func (c *Config) checkCertificates() error {
+	t := c.TLS
+	switch {
+	case len(t.Certs) == 0 && len(t.Keys) > 0:
+		return Errorf("TLS_KEY", "got a key without %sTLS_CERT, want one key for each certificate", Prefix)
+	case len(t.Certs) == 0 && t.TicketKeys != "":
+		return Errorf("TLS_TICKET_KEYS", "got a file without %sTLS_CERT, want it only where TLS is offered", Prefix)
+	case len(t.Certs) != len(t.Keys):
+		return Errorf("TLS_KEY", "got %d for %d certificates in %sTLS_CERT, want one key for each, in the same order", len(t.Keys), len(t.Certs), Prefix)
+	case len(t.Certs) == 0 && c.needsTLS() != "":
+		return Errorf("TLS_CERT", "got nothing, want the path of a certificate chain for %s%s", Prefix, c.needsTLS())
+	}
+	return nil
+}
+
+// needsTLS names a listener that needs a certificate, or returns "". A listener
+// in clear text needs one for STARTTLS, unless passwords are allowed in clear
+// text.
+func (c *Config) needsTLS() string {
+	l := c.Listeners
+	switch {
+	case len(l.IMAPS) > 0:
+		return "IMAPS_LISTEN"
+	case len(l.POP3S) > 0:
+		return "POP3S_LISTEN"
+	case l.CleartextLogin:
+		return ""
+	case len(l.IMAP) > 0:
+		return "IMAP_LISTEN"
+	default:
+		return "POP3_LISTEN"
+	}
+}
+
+// checkBackendTLS refuses settings that would look like protection and have no
+// effect.
+func (c *Config) checkBackendTLS() error {
+	b := c.Backend
+	if b.TLS != proxy.BackendClear {
+		return nil
+	}
+	switch {
+	case b.CA != "":
+		return Errorf("BACKEND_TLS_CA", "got a file while %sBACKEND_TLS is off, want it only with starttls or tls", Prefix)
+	case b.Name != "":
+		return Errorf("BACKEND_TLS_NAME", "got a name while %sBACKEND_TLS is off, want it only with starttls or tls", Prefix)
+	}
+	return nil
+}
+
+// checkTimes keeps the parts of a connection shorter than the whole, and the
+// delay of an answer shorter than mail programs wait.
+func (c *Config) checkTimes() error {
+	t := c.Timeouts
+	switch {
+	case c.Tarpit.Max > tarpitCap:
+		return Errorf("TARPIT_MAX", "got %v, want at most %v: mail programs give up soon after", c.Tarpit.Max, tarpitCap)
+	case c.Tarpit.Max >= t.Login:
+		return Errorf("TARPIT_MAX", "got %v, want less than %sLOGIN_TIMEOUT, which is %v", c.Tarpit.Max, Prefix, t.Login)
+	case c.Limits.Repeat > repeatCap:
+		return Errorf("REPEAT_TTL", "got %v, want at most %v: a corrected password does not work before", time.Duration(c.Limits.Repeat), time.Duration(repeatCap))
+	case c.Limits.Known > knownCap:
+		return Errorf("KNOWN_TTL", "got %v, want at most %v", time.Duration(c.Limits.Known), time.Duration(knownCap))
+	case t.Handshake > t.Login:
+		return Errorf("HANDSHAKE_TIMEOUT", "got %v, want at most %sLOGIN_TIMEOUT, which is %v", t.Handshake, Prefix, t.Login)
+	}
+	return nil
+}
+
+// checkAdmin explains what would otherwise be an address in use.
+func (c *Config) checkAdmin() error {
+	if a := c.Admin; a.Listen != "" && a.Listen == a.Metrics {
+		return Errorf("METRICS_LISTEN", "got %s, want an address of its own: %sADMIN_LISTEN serves /metrics already", a.Metrics, Prefix)
+	}
+	return nil
+}
+
+// fitConnections checks MAX_CONNECTIONS against the descriptors, or derives it
+// from them. There may be as many connections as there are descriptors as long
+// as few have their second one: the server counts both.
+func (c *Config) fitConnections(fdLimit uint64) error {
+	if fdLimit < fdReserve+fdsEach {
+		return Errorf("MAX_CONNECTIONS", "got a limit of %d file descriptors, want at least %d: raise it (LimitNOFILE, ulimit -n)", fdLimit, fdReserve+fdsEach)
+	}
+	available := min(fdLimit-fdReserve, math.MaxInt)
+	c.MaxDescriptors = int(available)
+	l := &c.Limits
+	switch {
+	case l.MaxConnections == 0:
+		l.MaxConnections = int(min(available, connectionsCap))
+	case uint64(l.MaxConnections) > available:
+		return Errorf("MAX_CONNECTIONS", "got %d, want at most %d with a limit of %d file descriptors", l.MaxConnections, available, fdLimit)
+	}
+	return nil
+}
+
+// Warnings describes what is valid but may surprise. Dovecot refuses passwords
+// on a connection that it takes for clear text, and only a v2 header can say
+// that the client uses TLS.
+func (c *Config) Warnings() (lines []string) {
+	offersTLS := len(c.TLS.Certs) > 0
+	if offersTLS && c.Backend.Proxy != proxy.ProxyV2 && c.Backend.TLS == proxy.BackendClear {
+		lines = append(lines, Prefix+"BACKEND_PROXY: without v2 or "+Prefix+"BACKEND_TLS, Dovecot takes clients with TLS for clear text and refuses their passwords")
+	}
+	if c.Limits.Observe() {
+		lines = append(lines, Prefix+"MODE: observe: no client is refused or delayed; log and metrics say which would have been")
+	}
+	for _, name := range c.overridden {
+		lines = append(lines, name+": the environment has precedence over "+Prefix+"ENV_FILE, which has another value")
+	}
+	return lines
+}

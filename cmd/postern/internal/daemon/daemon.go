@@ -1,0 +1,230 @@
+// Package daemon runs a gateway: it makes the parts from the settings, connects
+// them, and leads them from the start through reloads to the shutdown.
+//
+// Each part is in a file of its own and keeps its own state: certs.go the
+// certificates, known.go and statedir.go what survives a restart, policy.go the
+// limits, backends.go the mail servers, listeners.go the addresses, outcomes.go
+// what is reported about clients. daemon.go connects them; run.go has the life of
+// the process, reload.go SIGHUP and systemd.go the service manager.
+//
+// What happens to a connection is in package proxy, and who may log in is in
+// package limiter.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/cmd/postern/internal/admin"
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/metrics"
+	"postern/limiter"
+	"postern/proxy"
+)
+
+// Daemon is a running gateway.
+type Daemon struct {
+	config    config.Config // of the start; reload updates the values that can change
+	log       *eventlog.Log
+	metrics   *metrics.Metrics
+	certs     *certificates // nil where no listener offers TLS
+	known     *knownStore
+	policy    *policy
+	backends  backends
+	incidents *incidents.Manager
+	server    *proxy.Server
+	listeners []listener // the server closes those it serves
+	admin     *admin.Server
+	manager   serviceManager
+
+	phase   atomic.Uint32      // starting, serving or draining
+	failed  chan error         // holds the first failure that ends the daemon
+	stop    context.CancelFunc // ends what serve started; nil before serve
+	running sync.WaitGroup     // goroutines that serve started
+}
+
+// The phases of a Daemon, for /readyz.
+const (
+	starting uint32 = iota
+	serving
+	draining
+)
+
+// open makes a Daemon from c and binds every address, but accepts no connection
+// yet. The error names the setting at fault. The caller calls serve, and in the
+// end close.
+func open(c config.Config, log *eventlog.Log, b Build) (*Daemon, error) {
+	d := &Daemon{config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{log}, failed: make(chan error, 1)}
+	var err error
+	if d.certs, err = loadCertificates(c.TLS, log, d.metrics); err != nil {
+		return nil, err
+	}
+	key, err := d.openLimiter()
+	if err != nil {
+		return nil, err
+	}
+	if d.backends, err = newBackends(&c, d.certs); err != nil {
+		return nil, err
+	}
+	if d.incidents, err = openIncidents(&c, key, log, d.backends.components, d.policy.tighten); err != nil {
+		return nil, err
+	}
+	d.makeServer()
+	d.observe(c.Limits.Observe())
+	d.registerGauges()
+	d.metrics.Reloaded(time.Now(), nil)
+	if err := d.bind(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// openLimiter makes the limiter, with full buckets and with the users it knew
+// before the restart. It returns the key of this installation.
+func (d *Daemon) openLimiter() (limiter.Key, error) {
+	dir := stateDir(d.config.State.Dir)
+	key, err := installKey(dir, d.log)
+	if err != nil {
+		return key, err
+	}
+	l, err := limiter.New(d.config.Limits.Policy(d.config.Tarpit.Max), key)
+	if err != nil {
+		return key, fmt.Errorf("make the limiter: %w", err)
+	}
+	d.policy = newPolicy(l, d.config.Limits, d.config.Tarpit.Max, d.log)
+	d.known = &knownStore{dir, l, d.log, d.metrics}
+	d.known.restore()
+	d.log.Explain = func(a proxy.Attempt) string { return l.Explain(time.Now(), a.Client.Addr(), a.Account) }
+	return key, nil
+}
+
+// makeServer makes the server of all listeners, which reports to the log, the
+// metrics and the incidents.
+func (d *Daemon) makeServer() {
+	c := d.config
+	o := &outcomes{d.log, d.metrics, d.policy, d.backends, d.incidents}
+	d.server = &proxy.Server{
+		Limiter:        d.policy.limiter,
+		Backends:       d.backends,
+		ProxyFrom:      c.Listeners.ProxyFrom,
+		CleartextLogin: c.Listeners.CleartextLogin,
+		Tries:          c.Limits.Tries,
+		MaxConnections: c.Limits.MaxConnections,
+		MaxDescriptors: c.MaxDescriptors,
+		Tarpit:         proxy.TarpitLimits{Source: c.Tarpit.Source, Network: c.Tarpit.Network, Total: c.Tarpit.Total},
+		TarpitMax:      c.Tarpit.Max,
+		Timeouts:       proxy.Timeouts{Login: c.Timeouts.Login, Handshake: c.Timeouts.Handshake, Idle: c.Timeouts.Idle},
+		Settled:        o.attempt,
+		Done:           o.record,
+	}
+}
+
+// registerGauges lets the metrics read the parts.
+func (d *Daemon) registerGauges() {
+	s := metrics.Sources{
+		Server: d.server, Limiter: d.policy.limiter, Backends: d.backends, Dropped: d.log.Dropped,
+		Incidents: d.incidents, Tightened: d.policy.tightened,
+	}
+	if d.certs != nil {
+		s.Certs = d.certs.source
+	}
+	d.metrics.Register(s)
+}
+
+// bind binds all addresses. After an error none stays bound.
+func (d *Daemon) bind() (err error) {
+	if d.listeners, err = openListeners(d.config.Listeners, d.certs); err != nil {
+		return err
+	}
+	d.admin, err = admin.Open(&d.config, admin.Gateway{
+		Log: d.log, Metrics: d.metrics.Handler(), Unready: d.unready, State: d.monitorState, Incidents: d.incidents,
+	})
+	if err != nil {
+		closeListeners(d.listeners)
+	}
+	return err
+}
+
+// observe sets whether verdicts are only observed.
+func (d *Daemon) observe(on bool) {
+	d.server.Observe(on)
+	d.metrics.Observing(on)
+}
+
+// serve accepts connections once the backends have been asked what they offer.
+// All that it starts runs until close.
+func (d *Daemon) serve() {
+	d.backends.learn()
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop = stop
+	for _, b := range d.backends {
+		d.running.Go(func() { b.Watch(ctx) })
+	}
+	d.running.Go(func() { d.backends.logChanges(ctx, d.log) })
+	d.running.Go(func() { d.known.run(ctx) })
+	d.running.Go(func() { d.incidents.Run(ctx) })
+	if d.certs != nil {
+		d.running.Go(func() { d.certs.watch(ctx) })
+	}
+	for _, l := range d.listeners {
+		d.running.Go(func() { d.serveListener(l) })
+	}
+	d.running.Go(func() {
+		if err := d.admin.Serve(); err != nil {
+			d.fail(err)
+		}
+	})
+	d.phase.Store(serving)
+}
+
+// serveListener serves one address until the server closes. If it ends before,
+// the daemon fails.
+func (d *Daemon) serveListener(l listener) {
+	if err := d.server.Serve(l.listener, l.kind); !errors.Is(err, proxy.ErrServerClosed) {
+		d.fail(fmt.Errorf("serve %s on %s: %w", l.kind.Name, l.listener.Addr(), err))
+	}
+}
+
+// fail ends the daemon, so that the service manager restarts it. The first error
+// counts.
+func (d *Daemon) fail(err error) {
+	select {
+	case d.failed <- err:
+	default:
+	}
+}
+
+// close ends everything that still runs and waits for it.
+func (d *Daemon) close() {
+	d.phase.Store(draining)
+	d.server.Close()
+	closeListeners(d.listeners)
+	d.admin.Close()
+	if d.stop != nil {
+		d.stop()
+	}
+	d.running.Wait()
+	d.known.save()
+	d.log.ReportDropped()
+}
+
+// Addr is where the listener of this name (imap, imaps, pop3 or pop3s) is bound,
+// at its first address; empty if it is off.
+func (d *Daemon) Addr(name string) string {
+	for _, l := range d.listeners {
+		if l.kind.Name == name {
+			return l.listener.Addr().String()
+		}
+	}
+	return ""
+}
+
+// AdminAddr is where the admin API is bound. It must not be off.
+func (d *Daemon) AdminAddr() net.Addr { return d.admin.Addr() }

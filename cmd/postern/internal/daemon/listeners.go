@@ -1,0 +1,71 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"postern/cmd/postern/internal/config"
+	"postern/proxy"
+	"postern/proxy/dialogue"
+	"postern/proxy/netpoll"
+)
+
+// listener is one bound address and what is served there.
+type listener struct {
+	kind     proxy.Listener
+	listener net.Listener
+}
+
+// openListeners binds every address. The error names the setting at fault, and
+// then nothing stays bound. Without certs, which may be nil, no TLS is offered.
+func openListeners(s config.Listeners, certs *certificates) (all []listener, err error) {
+	defer func() {
+		if err != nil {
+			closeListeners(all)
+			all = nil
+		}
+	}()
+	for _, l := range []struct {
+		setting  string
+		addrs    []string
+		name     string
+		protocol dialogue.Protocol
+		tls      proxy.TLSMode
+	}{
+		{"IMAP_LISTEN", s.IMAP, "imap", dialogue.IMAP{}, proxy.Upgrade},
+		{"IMAPS_LISTEN", s.IMAPS, "imaps", dialogue.IMAP{}, proxy.Implicit},
+		{"POP3_LISTEN", s.POP3, "pop3", dialogue.POP3{}, proxy.Upgrade},
+		{"POP3S_LISTEN", s.POP3S, "pop3s", dialogue.POP3{}, proxy.Implicit},
+	} {
+		kind := proxy.Listener{Name: l.name, Protocol: l.protocol, TLS: l.tls, Config: certs.server(l.protocol.Name())}
+		for _, addr := range l.addrs {
+			ln, err := listen(addr)
+			if err != nil {
+				return all, config.Errorf(l.setting, "%w", err)
+			}
+			all = append(all, listener{kind, ln})
+		}
+	}
+	return all, nil
+}
+
+// closeListeners releases the addresses.
+func closeListeners(all []listener) {
+	for _, l := range all {
+		l.listener.Close()
+	}
+}
+
+// listen binds addr. The error leaves out what the net package repeats of it.
+func listen(addr string) (net.Listener, error) {
+	ln, err := netpoll.Listen(config.Network(addr), addr)
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return ln, nil
+}

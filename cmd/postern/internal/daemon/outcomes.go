@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/metrics"
+	"postern/limiter"
+	"postern/limiter/watch"
+	"postern/proxy"
+)
+
+// openIncidents makes what detects incidents and alerts people about them.
+// components are those of the status page; tighten is called with whether limits
+// for strangers are to be tightened.
+func openIncidents(c *config.Config, key limiter.Key, log *eventlog.Log, components func() []incidents.Component, tighten func(bool)) (*incidents.Manager, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name this gateway in alerts: %w", err)
+	}
+	i := c.Incidents
+	l, err := incidents.New(time.Now(), incidents.Config{
+		Dir: incidentsDir(c), Key: detectorKey(key), Location: time.Local, Host: host, Log: log.Logger,
+		Alertmanager: i.Alertmanager.URL(), Webhooks: i.Hooks(),
+		StatusDir: string(i.StatusDir), Name: string(i.StatusName), URL: string(i.StatusURL), Hold: i.StatusHold,
+		Components: components, Tighten: tighten,
+	})
+	if err != nil {
+		return nil, config.Errorf("STATE_DIR", "%w", err)
+	}
+	return l, nil
+}
+
+// incidentsDir is the directory within STATE_DIR for incidents and the detector,
+// empty if there is none.
+func incidentsDir(c *config.Config) string {
+	if c.State.Dir == "" {
+		return ""
+	}
+	return filepath.Join(string(c.State.Dir), "watch")
+}
+
+// outcomes reports what became of attempts and connections to the log, the
+// metrics and the detector.
+type outcomes struct {
+	log       *eventlog.Log
+	metrics   *metrics.Metrics
+	policy    *policy
+	backends  backends
+	incidents *incidents.Manager
+}
+
+// attempt reports an attempt that was settled.
+func (o *outcomes) attempt(a proxy.Attempt) {
+	o.log.Attempt(a)
+	o.metrics.Attempt(a)
+	if o.policy.isExempt(a.Client.Addr()) {
+		o.metrics.Exempt(a)
+		return
+	}
+	seen := o.forDetector(a)
+	o.metrics.User(a.Listener, seen)
+	now := time.Now()
+	o.incidents.Attempt(now, seen)
+	if a.Outcome == limiter.Accepted {
+		o.incidents.Opened(now)
+	}
+}
+
+// record reports a connection that has ended.
+func (o *outcomes) record(r proxy.Record) {
+	o.log.Record(r)
+	o.metrics.Record(r)
+	if r.Account != "" && !o.policy.isExempt(r.Client.Addr()) {
+		o.incidents.Closed(time.Now())
+	}
+}
+
+// forDetector is an attempt as the detector takes it.
+func (o *outcomes) forDetector(a proxy.Attempt) watch.Attempt {
+	addr := a.Client.Addr()
+	return watch.Attempt{
+		Source: limiter.Source(addr), Network: limiter.Network(addr), Account: a.Account,
+		Known: a.Verdict.Known, Usual: a.Verdict.Near, Outcome: o.outcomeOf(a),
+		Rule: ruleOf(a.Verdict), Waited: a.Waited, Greeting: a.Greeting,
+	}
+}
+
+// ruleOf is the rule that delayed an attempt or refused it, empty if none did.
+func ruleOf(v limiter.Verdict) string {
+	if v.Action == limiter.Pass {
+		return ""
+	}
+	return string(v.Rule)
+}
+
+// outcomeOf tells apart what the limiter calls void, which has several causes.
+func (o *outcomes) outcomeOf(a proxy.Attempt) watch.Outcome {
+	switch {
+	case a.Outcome == limiter.Accepted:
+		return watch.Accepted
+	case a.Verdict.Action == limiter.Repeat && a.Backend == "":
+		return watch.Repeat
+	case a.Outcome == limiter.Denied:
+		return watch.Denied
+	case a.Gone:
+		return watch.Gone
+	case a.Verdict.Rule == limiter.RuleBackend && !o.backends[a.Protocol].Healthy():
+		return watch.Fault
+	case a.Verdict.Action == limiter.Refuse && eventlog.Action(a.Verdict) == "shed":
+		return watch.Shed
+	case a.Verdict.Action == limiter.Refuse:
+		return watch.Rejected
+	case a.Err != nil:
+		return watch.Fault
+	}
+	return watch.Gone // during an exchange
+}

@@ -1,0 +1,88 @@
+package eventlog
+
+import (
+	"log/slog"
+	"time"
+
+	"postern/proxy"
+)
+
+// Bounds on what a client or a backend can write into one field, in octets. A
+// stack is postern's own and longer.
+const (
+	NameMax  = 128 // account names, mechanisms
+	ErrorMax = 256
+	stackMax = 8192
+)
+
+// attemptAttrs are the fields of a login line. What the client chose comes
+// last.
+func attemptAttrs(a proxy.Attempt, why string) []slog.Attr {
+	return []slog.Attr{
+		slog.String("event", "login"),
+		slog.String("listener", a.Listener),
+		slog.String("rip", a.Client.Addr().String()),
+		slog.Int("rport", int(a.Client.Port())),
+		slog.String("backend", a.Backend),
+		slog.String("action", Action(a.Verdict)),
+		slog.String("rule", string(a.Verdict.Rule)),
+		slog.String("result", Result(a)),
+		slog.String("client", Client(a.Verdict)),
+		slog.String("why", why),
+		slog.Bool("enforced", !a.Observed),
+		milliseconds("dur_ms", a.Took),
+		milliseconds("wait_ms", a.Waited),
+		slog.String("session", a.Session),
+		slog.String("method", Printable(a.Method, NameMax)),
+		Error(a.Err),
+		slog.String("account", Printable(a.Account, NameMax)),
+	}
+}
+
+// recordAttrs are the fields of a connection line. What the client chose comes
+// last.
+func recordAttrs(r proxy.Record) []slog.Attr {
+	return []slog.Attr{
+		slog.String("event", "connection"),
+		slog.String("listener", r.Listener),
+		slog.String("rip", r.Client.Addr().String()),
+		slog.Int("rport", int(r.Client.Port())),
+		slog.String("backend", r.Backend),
+		slog.String("action", Action(r.Verdict)),
+		slog.String("rule", string(r.Verdict.Rule)),
+		slog.String("result", r.End.String()),
+		slog.Bool("enforced", !r.Observed),
+		milliseconds("dur_ms", r.Duration),
+		slog.Int64("bytes_in", r.FromClient),
+		slog.Int64("bytes_out", r.ToClient),
+		slog.String("session", r.ID),
+		slog.String("lip", r.Local.Addr().String()),
+		slog.Int("lport", int(r.Local.Port())),
+		slog.String("step", r.Step.String()),
+		slog.String("tls", r.TLS),
+		slog.String("cipher", r.Cipher),
+		slog.Int("attempts", r.Attempts),
+		recordError(r),
+		slog.String("account", Printable(r.Account, NameMax)),
+	}
+}
+
+// milliseconds is the field for a duration, in whole milliseconds.
+func milliseconds(key string, d time.Duration) slog.Attr { return slog.Int64(key, d.Milliseconds()) }
+
+// recordError is the field for r's error, which after a panic holds the stack.
+func recordError(r proxy.Record) slog.Attr {
+	if r.End == proxy.EndPanic && r.Err != nil {
+		return slog.String("error", Printable(r.Err.Error(), stackMax))
+	}
+	return Error(r.Err)
+}
+
+// Error is the field for an error, which may quote what a client or a backend
+// sent. It is empty for nil.
+func Error(err error) slog.Attr {
+	if err == nil {
+		return slog.String("error", "")
+	}
+	return slog.String("error", Printable(err.Error(), ErrorMax))
+}

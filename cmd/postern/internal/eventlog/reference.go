@@ -1,0 +1,69 @@
+package eventlog
+
+// Event describes one kind of line, for the reference of the log.
+type Event struct{ Name, Meaning string }
+
+// Events lists every value of the field event.
+func Events() []Event {
+	return []Event{
+		{"start", "postern listens: version, listeners, backends"},
+		{"login", "a login attempt was accepted, denied, refused or cut short"},
+		{"connection", "a connection ended"},
+		{"backend", "a backend went down, and why, or came up"},
+		{"certificates", "new certificates are in use, or cannot be read"},
+		{"settings", "a setting is valid but may have an effect that surprises"},
+		{"state", "a file of `POSTERN_STATE_DIR` could not be read and was renamed, or could not be written"},
+		{"reload", "SIGHUP: which settings changed, which need a restart, or why none changed"},
+		{"log_dropped", "how many lines were dropped in the last seconds"},
+		{"systemd", "the service manager could not be notified"},
+		{"incident", "an incident changed; a warning when people are alerted about it"},
+		{"admin", "an operator's command, and their name"},
+		{"watch", "an alert or the status page could not be delivered, or can be again; what the detector learned could not be stored; limits for strangers were tightened"},
+		{"stop", "postern shuts down, or has shut down"},
+	}
+}
+
+// Field describes one field of the lines about clients, for the reference of
+// the log. ECS is its name in the Elastic Common Schema, if that has one.
+type Field struct{ Name, Lines, ECS, Meaning string }
+
+// Fields lists every field of the lines login and connection, in an order for
+// readers.
+func Fields() []Field {
+	const (
+		all        = "all"
+		login      = "login"
+		connection = "connection"
+		both       = "login, connection"
+	)
+	return []Field{
+		{"ts", all, "@timestamp", "time of the line"},
+		{"level", all, "log.level", "`DEBUG`, `INFO`, `WARN` (a backend failed) or `ERROR` (postern failed)"},
+		{"msg", all, "message", "text for people"},
+		{"event", all, "event.action", "kind of line"},
+		{"listener", both, "observer.ingress.interface.name", "`imap`, `imaps`, `pop3` or `pop3s`"},
+		{"rip", both, "source.ip", "the client's address, from the PROXY header where one is accepted"},
+		{"rport", both, "source.port", "the client's port"},
+		{"backend", both, "destination.address", "login: the backend that was asked; connection: the backend it was relayed to, empty without a login"},
+		{"action", both, "", "`pass`, `tarpit`, `repeat`, `reject` or `shed`; of a connection, the strictest it met"},
+		{"rule", both, "rule.name", "what decided: `none`, `connect`, `open`, `open_prelogin`, `repeat`, `source`, `network`, `pair`, `account`, `global`, `tarpit`, `backend`, `max_connections`, `handshakes`"},
+		{"result", both, "event.outcome", "login: `accepted`, `denied`, `repeat`, `refused`, `void`; connection: why it ended, see below"},
+		{"client", login, "", "`known` or `stranger`"},
+		{"why", login, "", "if a rule made the client wait or refused it: how full its bucket was just after"},
+		{"enforced", both, "", "whether the decision was enforced, or only observed"},
+		{"dur_ms", both, "event.duration", "login: from the request to its answer; connection: from accept to close"},
+		{"wait_ms", login, "", "part of `dur_ms` spent in the tarpit"},
+		{"bytes_in", connection, "source.bytes", "relayed from the client after login"},
+		{"bytes_out", connection, "destination.bytes", "relayed to the client after login"},
+		{"session", both, "event.id", "the same in all lines of one connection"},
+		{"lip", connection, "destination.ip", "address the client connected to"},
+		{"lport", connection, "destination.port", "port the client connected to"},
+		{"step", connection, "", "step in which it ended: `accept`, `proxy_header`, `connect`, `tls`, `dialogue`, `verdict`, `tarpit`, `dial`, `replay`, `relay`"},
+		{"tls", connection, "tls.version", "version, empty in clear text"},
+		{"cipher", connection, "tls.cipher", "cipher suite"},
+		{"attempts", connection, "", "login attempts that were settled"},
+		{"method", login, "", "`LOGIN`, `USER` or a SASL mechanism"},
+		{"error", both, "error.message", "what failed, empty if nothing did"},
+		{"account", both, "user.name", "as the client sent it, escaped; of a connection, the one that was accepted"},
+	}
+}
