@@ -142,7 +142,9 @@ func (l *Limiter) Stats(t time.Time) Stats {
 	}
 	l.globalQueue.mu.Lock()
 	defer l.globalQueue.mu.Unlock()
-	s.GlobalTokens = l.globalQueue.bucket.left(l.epoch.ticks(t), &r.global)
+	if !r.global.off() {
+		s.GlobalTokens = l.globalQueue.bucket.left(l.epoch.ticks(t))
+	}
 	s.WaitKnown, s.WaitStrangers = l.globalQueue.queue.counts()
 	return s
 }

@@ -7,25 +7,27 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A globalBucket is the bucket of the rule global. There is one, and it holds nothing back for open attempts, so a
-// rate.Limiter does. The zero value has no limit. It is not safe for concurrent use.
+// A globalBucket is the bucket of the rule global. There is only one, and it needs no holds, so a rate.Limiter does.
+// Until setLimit is called with a limit that is not off, no other method may be. It is not safe for concurrent use.
 type globalBucket struct {
-	limiter *rate.Limiter // nil until the rule is on
+	limiter *rate.Limiter
+	token   time.Duration // the time in which one token refills
 	latest  ticks         // of all uses
 }
 
 // setLimit changes the limit. As other buckets do, b keeps the time it needs to refill, at most that of an empty bucket
-// under r. A limit that is off leaves b alone.
+// under r. A limit that is off changes nothing.
 func (b *globalBucket) setLimit(now ticks, r *limit) {
 	if r.off() {
 		return
 	}
-	t, former, span := b.clamp(now).time(), b.limiter, r.span()
-	b.limiter = rate.NewLimiter(rate.Every(r.token), r.tokens) // full; SetLimitAt and SetBurstAt would keep the tokens left
-	if former != nil {
-		missing := (float64(former.Burst()) - former.TokensAt(t)) / float64(former.Limit()) // in seconds
-		refill := min(time.Duration(missing*float64(time.Second)), span)
-		b.limiter.AllowN(t.Add(refill-span), r.tokens) // empty so long ago that refill is what is left
+	former, refill := b.limiter, time.Duration(0)
+	if now = b.clamp(now); former != nil {
+		refill = min(b.due(now, former.Burst()-1), r.span())
+	}
+	b.token, b.limiter = r.token, rate.NewLimiter(rate.Every(r.token), r.tokens)
+	if refill > 0 { // SetLimitAt and SetBurstAt would keep the tokens and not the time
+		b.limiter.AllowN(now.add(refill-r.span()).time(), r.tokens)
 	}
 }
 
@@ -38,24 +40,21 @@ func (b *globalBucket) clamp(now ticks) ticks {
 
 // due returns the time until b has one token beside keep others, zero if it has. It is rounded to a nanosecond, because
 // TokensAt is not exact.
-func (b *globalBucket) due(now ticks, keep int, r *limit) time.Duration {
-	missing := float64(1+keep) - b.limiter.TokensAt(b.clamp(now).time())
-	return time.Duration(math.Round(max(missing, 0) * float64(r.token)))
+func (b *globalBucket) due(now ticks, keep int) time.Duration {
+	missing := float64(1+keep) - b.left(now)
+	return time.Duration(math.Round(max(missing, 0) * float64(b.token)))
 }
 
 // spend takes a token if b has keep others, and reports whether it did.
-func (b *globalBucket) spend(now ticks, keep int, r *limit) bool {
-	if keep > 0 && b.due(now, keep, r) > 0 {
+func (b *globalBucket) spend(now ticks, keep int) bool {
+	if keep > 0 && b.due(now, keep) > 0 {
 		return false
 	}
 	return b.limiter.AllowN(b.clamp(now).time(), 1)
 }
 
-// left returns how many tokens are not spent, with fractions; zero if the rule is off.
-func (b *globalBucket) left(now ticks, r *limit) float64 {
-	if r.off() {
-		return 0
-	}
+// left returns how many tokens are not spent, with fractions.
+func (b *globalBucket) left(now ticks) float64 {
 	return b.limiter.TokensAt(b.clamp(now).time())
 }
 

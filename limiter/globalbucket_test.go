@@ -14,17 +14,17 @@ func newGlobalBucket(r Rate) (*globalBucket, *limit) {
 }
 
 func TestGlobalBucketDue(t *testing.T) {
-	g, r := newGlobalBucket(Rate{4, 4 * time.Second})
+	g, _ := newGlobalBucket(Rate{4, 4 * time.Second})
 	for i, c := range []struct {
 		at   string
 		keep int
 		due  time.Duration
 	}{{"0s", 0, 0}, {"0s", 0, 0}, {"0s", 1, 0}, {"0s", 1, time.Second}, {"500ms", 0, 0}, {"500ms", 3, 3500 * time.Millisecond}} {
-		due := g.due(now(c.at), c.keep, r)
+		due := g.due(now(c.at), c.keep)
 		if due != c.due {
 			t.Errorf("step %d: due in %v, want %v", i, due, c.due)
 		}
-		if due == 0 && !g.spend(now(c.at), c.keep, r) {
+		if due == 0 && !g.spend(now(c.at), c.keep) {
 			t.Errorf("step %d: due, but not allowed", i)
 		}
 	}
@@ -42,15 +42,15 @@ func TestGlobalBucketAgreesWithBucket(t *testing.T) {
 			keep := rnd.IntN(r.tokens)
 			missing := r.tokens - 1 - keep // as many as may be missing
 			want := max(now.until(ticks(b))-time.Duration(missing)*r.token, 0)
-			due := g.due(now, keep, r)
+			due := g.due(now, keep)
 			if diff := due - want; diff < -1 || diff > 1 {
 				t.Fatalf("seed %d, step %d: due in %v beside %d, want %v", seed, i, due, keep, want)
 			}
 			now = now.add(max(due, want) + 1) // late enough for both
-			if got := g.due(now, keep, r); got != 0 {
+			if got := g.due(now, keep); got != 0 {
 				t.Fatalf("seed %d, step %d: due in %v when it should be there", seed, i, got)
 			}
-			if b.spend(now, r); !g.spend(now, keep, r) {
+			if b.spend(now, r); !g.spend(now, keep) {
 				t.Fatalf("seed %d, step %d: due, but not allowed", seed, i)
 			}
 		}

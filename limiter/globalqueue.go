@@ -54,10 +54,10 @@ func (q *globalQueue) enter(now ticks, k *Ticket, keep int, r *limit, data any) 
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now = q.bucket.clamp(now)
-	if q.queue.noneBefore(k.priority.class) && q.bucket.spend(now, keep, r) {
+	if q.queue.noneBefore(k.priority.class) && q.bucket.spend(now, keep) {
 		return pass
 	}
-	wait := q.bucket.due(now, keep, r) + time.Duration(q.queue.ahead(k.priority))*r.token
+	wait := q.bucket.due(now, keep) + time.Duration(q.queue.ahead(k.priority))*r.token
 	if k.starved = wait > now.until(k.deadline); k.starved {
 		return refusal(RuleGlobal)
 	}
@@ -83,7 +83,7 @@ func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.bucket.clamp(asked)
-	for q.queue.Len() > 0 && (r.global.off() || q.bucket.spend(now, q.keepOfNext(reserve, r), &r.global)) {
+	for q.queue.Len() > 0 && (r.global.off() || q.bucket.spend(now, q.keepOfNext(reserve, r))) {
 		w, _ := q.queue.Pop()
 		heap.Remove(&q.deadlines, w.index)
 		decided = append(decided, w.dispatched(pass))
@@ -97,7 +97,7 @@ func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
 	if q.queue.Len() == 0 {
 		return decided, time.Time{}
 	}
-	wait := min(q.bucket.due(now, q.keepOfNext(reserve, r), &r.global), now.until(q.deadlines[0].deadline))
+	wait := min(q.bucket.due(now, q.keepOfNext(reserve, r)), now.until(q.deadlines[0].deadline))
 	return decided, t.Add(asked.until(now) + wait)
 }
 

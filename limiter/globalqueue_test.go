@@ -236,7 +236,7 @@ func TestReserveIsNeverEmptyWhileStrangersPass(t *testing.T) {
 			for _, d := range decided {
 				passed = passed || d.Verdict.Action == Pass && !d.Verdict.Known
 			}
-			if left := l.globalQueue.bucket.left(l.epoch.ticks(now), &l.rules.Load().global); passed && left < 1 {
+			if left := l.globalQueue.bucket.left(l.epoch.ticks(now)); passed && left < 1 {
 				t.Fatalf("seed %d: a stranger passed with %v tokens left, want at least 1", seed, left)
 			}
 			if n := rnd.IntN(len(waiting) + 1); n < len(waiting) && rnd.IntN(3) == 0 {

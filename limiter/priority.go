@@ -14,8 +14,8 @@ const (
 )
 
 // A Priority decides which attempts are served first where not all can be: the known first; then strangers, one from
-// each network in rotation. Of every eight strangers, five are returning, two unpenalized and one penalized, if
-// attempts of each queue. A ticket has one, see [Ticket.Priority]. The zero value is that of the known.
+// each network in rotation. Of every eight strangers, five are returning, two unpenalized and one penalized, while
+// attempts of each class queue. A ticket has one, see [Ticket.Priority]. The zero value is that of the known.
 type Priority struct {
 	class class
 	flow  key // strangers of one flow are served in rotation with other flows
