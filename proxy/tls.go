@@ -42,12 +42,13 @@ const (
 
 // Limits on strangers that wait for a handshake slot. Of those that come after
 // maxStrangers each is refused at once. Otherwise the longest-waiting is served first,
-// until it has waited for overloadWait: then more come than can be served, and the
-// newest are served first. Their clients are still there; serving the oldest first would
-// make every client wait until it gives up.
+// unless more than overload wait: then more come than can be served, and the newest are
+// served first. Their clients are still there; serving the oldest first would make every
+// client wait until it gives up. Overload is a number and not a time: on a busy machine a
+// few handshakes take long, and none of them may be left to the last.
 const (
 	maxStrangers    = 1000 // for each slot
-	overloadWait    = 500 * time.Millisecond
+	overload        = 100  // likewise
 	maxStrangerWait = 5 * time.Second
 )
 
@@ -56,7 +57,6 @@ type handshakeSlot struct {
 	rank    rank
 	granted func()        // called when a handshake that waits gets its slot
 	element *list.Element // in its queue; nil outside
-	queued  time.Time     // since when it waits
 	held    bool
 }
 
@@ -75,7 +75,6 @@ func (q *handshakeQueue) acquire(s *handshakeSlot) bool {
 		s.held = true
 		return true
 	}
-	s.queued = time.Now()
 	s.element = q.queues[s.rank].PushBack(s)
 	return false
 }
@@ -107,7 +106,7 @@ func (q *handshakeQueue) next() *handshakeSlot {
 		if first == nil {
 			continue
 		}
-		if rank(r) != rankStarted && time.Since(first.Value.(*handshakeSlot).queued) >= overloadWait {
+		if rank(r) != rankStarted && queue.Len() > overload*q.slots() {
 			first = queue.Back()
 		}
 		return queue.Remove(first).(*handshakeSlot)

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -189,6 +191,34 @@ func TestSlowHandshakesAllSucceed(t *testing.T) {
 	})
 }
 
+// Clients that come again as soon as they are served, as on a busy machine, are all served
+// in time: none is passed over for those that come later.
+func TestSlowHandshakesAreServedInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		proxy := newTestProxy(t, dialogue.IMAP{}, nil)
+		ln := proxy.listen(slowTLSListener(&now, &most))
+		clients := int(maxStrangerWait/handshakeTime) / 2 * proxy.handshakes.slots()
+		results := make(chan error)
+		for i := range clients {
+			go func() {
+				var failed error
+				for j := range 5 {
+					near, _ := ln.dial(fmt.Sprintf("203.0.113.7:%d", 1000*(i+1)+j))
+					failed = errors.Join(failed, tls.Client(near, &tls.Config{InsecureSkipVerify: true}).Handshake())
+					near.Close()
+				}
+				results <- failed
+			}()
+		}
+		for range clients {
+			if err := <-results; err != nil {
+				t.Errorf("handshake: got %v", err)
+			}
+		}
+	})
+}
+
 // One processor is left to other work, and the number of processors may change.
 func TestHandshakeSlotsLeaveAProcessor(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
@@ -214,14 +244,11 @@ func TestHandshakeSlotsLeaveAProcessor(t *testing.T) {
 }
 
 // Handshakes that are computed in part come first, then the known, then strangers, each
-// the longest-waiting first. Under overload, when that one has waited for overloadWait,
-// the newest of the known and of strangers come first.
+// the longest-waiting first, however long they have waited.
 func TestOrderOfHandshakes(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	for waited, want := range map[time.Duration][]string{
-		overloadWait - 1: {"started 1", "started 2", "known 1", "known 2", "stranger 1", "stranger 2"},
-		overloadWait:     {"started 1", "started 2", "known 2", "known 1", "stranger 2", "stranger 1"},
-	} {
+	want := []string{"started 1", "started 2", "known 1", "known 2", "stranger 1", "stranger 2"}
+	for _, waited := range []time.Duration{0, maxStrangerWait - 1} {
 		synctest.Test(t, func(t *testing.T) {
 			var h handshakeQueue
 			var first handshakeSlot
@@ -234,14 +261,7 @@ func TestOrderOfHandshakes(t *testing.T) {
 				{"stranger 1", rankStranger}, {"known 1", rankKnown}, {"stranger 2", rankStranger}, {"started 1", rankStarted},
 				{"started 2", rankStarted}, {"known 2", rankKnown}, {"cancelled", rankKnown},
 			} {
-				slot := &handshakeSlot{rank: w.rank}
-				slot.granted = func() {
-					served = append(served, w.name)
-					h.release(slot)
-				}
-				if h.acquire(slot) {
-					t.Fatal("got a slot that is in use")
-				}
+				slot := h.add(t, w.rank, func() { served = append(served, w.name) })
 				if w.name == "cancelled" && !h.cancel(slot) {
 					t.Error("cancel: got false, want true")
 				}
@@ -256,6 +276,43 @@ func TestOrderOfHandshakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Under overload the newest come first until no more than overload wait. Handshakes that
+// are computed in part keep their order.
+func TestOrderOfHandshakesUnderOverload(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	for r, want := range map[rank][]int{
+		rankStarted:  {1, 2, 3, 4, 5},
+		rankKnown:    {overload + 2, overload + 1, 1, 2, 3},
+		rankStranger: {overload + 2, overload + 1, 1, 2, 3},
+	} {
+		var h handshakeQueue
+		var first handshakeSlot
+		h.acquire(&first)
+		var served []int
+		for i := range overload + 2 {
+			h.add(t, r, func() { served = append(served, i+1) })
+		}
+		h.release(&first)
+		if !slices.Equal(served[:5], want) || len(served) != overload+2 {
+			t.Errorf("rank %v: got %v, want %v first and %d in all", r, served, want, overload+2)
+		}
+	}
+}
+
+// add queues a handshake that calls served when it gets a slot, and gives the slot back.
+func (h *handshakeQueue) add(t *testing.T, r rank, served func()) *handshakeSlot {
+	t.Helper()
+	slot := &handshakeSlot{rank: r}
+	slot.granted = func() {
+		served()
+		h.release(slot)
+	}
+	if h.acquire(slot) {
+		t.Fatal("got a slot that is in use")
+	}
+	return slot
 }
 
 // A stranger that gets no slot in time is refused without a handshake. The known wait
