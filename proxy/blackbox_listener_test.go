@@ -88,7 +88,7 @@ func (b *blackboxTarget) testNonTLSInput(t *testing.T) {
 // but for those that a proxy cannot provide.
 func TestBlackboxCapabilities(t *testing.T) {
 	t.Parallel()
-	proxy := newBlackboxProxy(t, limiter.Policy{}, "")
+	proxy := newBlackboxProxy(t, limiter.Policy{KnownTTL: time.Hour}, "")
 	direct := withoutProxy(proxy.dovecot)
 	for _, inTLS := range []bool{false, true} {
 		listener := mailtest.Listener{Protocol: "imap", TLS: inTLS}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -64,7 +65,7 @@ func (b *blackboxTarget) testRepeatOnConnection(t *testing.T, listener, name, lo
 		t.Error(err)
 		return
 	}
-	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Timeout: blackboxTimeout})
+	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Patience: realTimeout})
 	b.expectOneDovecotAttempt(t, name, from)
 }
 
@@ -97,19 +98,21 @@ func (b *blackboxTarget) testRepeatAfterLeaving(t *testing.T, listener mailtest.
 	b.expectOneDovecotAttempt(t, fmt.Sprintf("%+v, %s", listener, name), from)
 }
 
-// awaitAttempt waits until an attempt of a client is settled.
+// awaitAttempt waits until an attempt of a client is settled, and reports whether one was.
 func (b *blackboxTarget) awaitAttempt(from netip.Addr) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for range 2000 {
-		for _, a := range b.settledAttempts() {
-			if a.Client.Addr() == from {
-				return true
-			}
+	timeout := time.After(realTimeout)
+	for {
+		if slices.ContainsFunc(b.settledAttempts(), func(a Attempt) bool { return a.Client.Addr() == from }) {
+			return true
 		}
-		<-tick.C
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return false
+		}
 	}
-	return false
 }
 
 // expectOneDovecotAttempt checks that Dovecot has denied the client once, and that the

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -26,8 +27,6 @@ const (
 	// blackboxParallel is how many scripts are played at once. Most of them wait for
 	// Dovecot, which takes half a second to deny a login.
 	blackboxParallel = 16
-	// blackboxTimeout bounds one step of a script, on a busy machine.
-	blackboxTimeout = 30 * time.Second
 	// blackboxVictim is an account for which hostile scripts try to smuggle a login,
 	// with its right password.
 	blackboxVictim = "victim"
@@ -35,8 +34,9 @@ const (
 
 // blackboxTarget is what the scripts are played against.
 type blackboxTarget struct {
-	dovecot *mailtest.Dovecot
-	addrs   map[mailtest.Listener]string
+	dovecot  *mailtest.Dovecot
+	addrs    map[mailtest.Listener]string
+	limiters []*limiter.Limiter // of the proxy
 
 	mu       sync.Mutex
 	attempts []Attempt // that the proxy has settled
@@ -92,7 +92,8 @@ func withoutProxy(d *mailtest.Dovecot) *blackboxTarget {
 
 // newBlackboxProxy starts a Dovecot and a proxy in front of it, which has probed it and
 // limits logins by the policy p. There are login slots for all clients, though they are
-// strangers: one that closes while it waits for a slot makes no attempt.
+// strangers: one that closes while it waits for a slot makes no attempt. On a busy machine
+// no client may run out of time.
 func newBlackboxProxy(t *testing.T, p limiter.Policy, settings string) *blackboxTarget {
 	t.Helper()
 	b := newBlackboxDovecot(t, settings)
@@ -100,11 +101,13 @@ func newBlackboxProxy(t *testing.T, p limiter.Policy, settings string) *blackbox
 	backends := map[string]*Backends{}
 	for name, addr := range map[string]string{"imap": b.dovecot.IMAPProxy, "pop3": b.dovecot.POP3Proxy} {
 		backends[name] = NewBackends(protocols[name], BackendConfig{Addrs: []string{addr}, Logins: 4 * blackboxParallel})
-		backends[name].probe(t.Context(), backends[name].all[0])
+		probeUntilUp(t, backends[name])
 	}
 	for _, cleartext := range []bool{false, true} {
 		s := newServer(t, backends["imap"])
 		s.Limiter = newLimiter(t, p)
+		b.limiters = append(b.limiters, s.Limiter)
+		s.Timeouts.Login, s.Timeouts.Handshake = time.Hour, time.Hour
 		s.Backends, s.CleartextLogin, s.Settled = backends, cleartext, b.onSettled
 		for name, protocol := range protocols {
 			listener := Listener{Name: name, Protocol: protocol, Config: b.dovecot.Certificate.Server()}
@@ -116,15 +119,33 @@ func newBlackboxProxy(t *testing.T, p limiter.Policy, settings string) *blackbox
 	return b
 }
 
+// probeUntilUp probes the only backend until it answers.
+func probeUntilUp(t *testing.T, b *Backends) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), realTimeout)
+	defer cancel()
+	for b.all[0].offer.Load() == nil {
+		if b.probe(ctx, b.all[0]); ctx.Err() != nil {
+			t.Fatalf("probe: %+v", b.Stats())
+		}
+	}
+}
+
 func (b *blackboxTarget) onSettled(a Attempt) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.attempts = append(b.attempts, a)
 }
 
-// dial connects to the listener from an address of the script's own.
+// dial connects to the listener from an address of the script's own. A login from there
+// was accepted before, so that a handshake waits for its slot for as long as it takes; the
+// account of that login is in no script.
 func (b *blackboxTarget) dial(t *testing.T, listener mailtest.Listener, from netip.Addr) net.Conn {
 	t.Helper()
+	for _, l := range b.limiters {
+		ticket := l.Ask(time.Now(), limiter.Attempt{Addr: from, Account: "known"})
+		ticket.Settle(time.Now(), limiter.Accepted)
+	}
 	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	conn, err := dialer.DialContext(t.Context(), "tcp", b.addrs[listener])
 	if err != nil {
@@ -148,7 +169,7 @@ func (b *blackboxTarget) runScripts(t *testing.T, scripts []mailtest.Script) {
 			for i := range next {
 				t.Run(scripts[i].Name, func(t *testing.T) {
 					client := b.dial(t, scripts[i].Listener, clientAddrOf(i))
-					scripts[i].Play(t, mailtest.Endpoints{Client: client, Timeout: blackboxTimeout})
+					scripts[i].Play(t, mailtest.Endpoints{Client: client, Patience: realTimeout})
 				})
 			}
 		})
@@ -185,7 +206,7 @@ func TestBlackboxDovecot(t *testing.T) {
 func TestBlackboxProxy(t *testing.T) {
 	t.Parallel()
 	cases, gateOnly := readBlackbox(t)
-	b := newBlackboxProxy(t, limiter.Policy{}, "")
+	b := newBlackboxProxy(t, limiter.Policy{KnownTTL: time.Hour}, "")
 	defer b.logFailures(t)
 	cases = append(cases, gateOnly...)
 	cases = append(cases, passwordScripts(t, b.dovecot.Accounts)...)
