@@ -41,20 +41,20 @@ var guesses = map[string]guess{
 
 // actionsAfterGuess are what a client may do after a guess in order not to be charged.
 var actionsAfterGuess = map[string]func(client *peer, g guess, tcp *memConn){
-	"stays":               func(*peer, guess, *memConn) {},
-	"closes":              func(client *peer, _ guess, _ *memConn) { client.Close() },
-	"closes below":        func(_ *peer, _ guess, tcp *memConn) { tcp.Close() },
-	"resets":              func(_ *peer, _ guess, tcp *memConn) { tcp.reset() },
-	"half-closes":         func(client *peer, _ guess, _ *memConn) { client.closeWrite() },
-	"half-closes below":   func(_ *peer, _ guess, tcp *memConn) { _ = tcp.CloseWrite() },
-	"logs out":            func(client *peer, g guess, _ *memConn) { client.send(logoutCommand(g)) },
-	"logs out and closes": func(client *peer, g guess, _ *memConn) { client.send(logoutCommand(g)); client.Close() },
-	"sends more":          func(client *peer, _ guess, _ *memConn) { client.send(strings.Repeat("x", 9000)) },
-	"cancels":             func(client *peer, _ guess, _ *memConn) { client.send("*") },
-	"sends nonsense":      func(client *peer, _ guess, _ *memConn) { client.send("&") },
-	"cancels and resets":  func(client *peer, _ guess, tcp *memConn) { client.send("*"); tcp.reset() },
-	"closes later":        func(client *peer, _ guess, _ *memConn) { <-time.After(time.Second); client.Close() },
-	"resets later":        func(_ *peer, _ guess, tcp *memConn) { <-time.After(time.Second); tcp.reset() },
+	"does nothing":           func(*peer, guess, *memConn) {},
+	"closes":                 func(client *peer, _ guess, _ *memConn) { client.Close() },
+	"closes the socket":      func(_ *peer, _ guess, tcp *memConn) { tcp.Close() },
+	"resets":                 func(_ *peer, _ guess, tcp *memConn) { tcp.reset() },
+	"half-closes":            func(client *peer, _ guess, _ *memConn) { client.closeWrite() },
+	"half-closes the socket": func(_ *peer, _ guess, tcp *memConn) { _ = tcp.CloseWrite() },
+	"logs out":               func(client *peer, g guess, _ *memConn) { client.send(logoutCommand(g)) },
+	"logs out and closes":    func(client *peer, g guess, _ *memConn) { client.send(logoutCommand(g)); client.Close() },
+	"sends more":             func(client *peer, _ guess, _ *memConn) { client.send(strings.Repeat("x", 9000)) },
+	"cancels":                func(client *peer, _ guess, _ *memConn) { client.send("*") },
+	"sends nonsense":         func(client *peer, _ guess, _ *memConn) { client.send("&") },
+	"cancels and resets":     func(client *peer, _ guess, tcp *memConn) { client.send("*"); tcp.reset() },
+	"closes later":           func(client *peer, _ guess, _ *memConn) { <-time.After(time.Second); client.Close() },
+	"resets later":           func(_ *peer, _ guess, tcp *memConn) { <-time.After(time.Second); tcp.reset() },
 }
 
 func logoutCommand(g guess) string {
@@ -67,8 +67,8 @@ func logoutCommand(g guess) string {
 // send makes the guess.
 func (g guess) send(client *peer) {
 	last := len(g.lines) - 1
-	for _, sends := range g.lines[:last] {
-		client.send(sends)
+	for _, line := range g.lines[:last] {
+		client.send(line)
 		client.expect("+…")
 	}
 	client.send(g.lines[last])
@@ -134,9 +134,9 @@ func TestGuessByteByByteIsCharged(t *testing.T) {
 // byteWriter writes byte by byte.
 type byteWriter struct{ net.Conn }
 
-func (s *byteWriter) Write(b []byte) (int, error) {
+func (w *byteWriter) Write(b []byte) (int, error) {
 	for i := range b {
-		if _, err := s.Conn.Write(b[i : i+1]); err != nil {
+		if _, err := w.Conn.Write(b[i : i+1]); err != nil {
 			return i, err
 		}
 		synctest.Wait()
@@ -160,17 +160,17 @@ func TestLateAnswerIsCharged(t *testing.T) {
 					proxy := newTestProxy(t, guess.protocol, fake.protocolFunc(guess.protocol.Name()))
 					proxy.setPolicy(sourceRule())
 					client := proxy.connectGreeted(Listener{Name: "clear", Protocol: guess.protocol})
-					sends := guess.lines
-					if len(sends) == 1 { // this line has made the guess, and another round follows
-						sends, checked = append(sends, "AQ=="), 1
+					lines := guess.lines
+					if len(lines) == 1 { // this line has made the guess, and another round follows
+						lines, checked = append(lines, "AQ=="), 1
 					}
-					last := len(sends) - 1
-					for _, line := range sends[:last] {
+					last := len(lines) - 1
+					for _, line := range lines[:last] {
 						client.send(line)
 						client.expect("+…")
 					}
 					<-time.After(after)
-					client.send(sends[last])
+					client.send(lines[last])
 					<-time.After(2 * time.Minute)
 					if n := proxy.charged(clientIP); len(fake.checked()) != checked || n != 1 { // a challenge that is not answered for so long is charged too
 						t.Errorf("got passwords %q checked and %d tokens charged, want %d and 1", fake.checked(), n, checked)

@@ -127,9 +127,9 @@ func TestRepeatsCountAsTries(t *testing.T) {
 // password with which somebody acts for another account.
 func TestOnlyPasswordsRepeat(t *testing.T) {
 	for name, sends := range map[string]string{
-		"a token":     "a1 AUTHENTICATE XOAUTH2 " + b64("user=u\x01auth=Bearer wrong\x01\x01"),
-		"a deputy":    "a1 AUTHENTICATE PLAIN " + b64("v\x00u\x00wrong"),
-		"a challenge": "a1 AUTHENTICATE CRAM-MD5",
+		"a token":                    "a1 AUTHENTICATE XOAUTH2 " + b64("user=u\x01auth=Bearer wrong\x01\x01"),
+		"another authorization name": "a1 AUTHENTICATE PLAIN " + b64("v\x00u\x00wrong"),
+		"a challenge":                "a1 AUTHENTICATE CRAM-MD5",
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestOnlyPasswordsRepeat(t *testing.T) {
 					client := proxy.connect(clientAddr, ln)
 					client.expect("* OK …")
 					client.send(sends)
-					if name != "a deputy" {
+					if name != "another authorization name" {
 						client.expect("+ …")
 						client.send(b64("u wrong"))
 					}

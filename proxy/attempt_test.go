@@ -37,7 +37,7 @@ func TestChargeByOutcome(t *testing.T) {
 		"backend sends BYE":       {reply("* BYE Later."), "a1 LOGIN u right", "a1 " + imapBusy, limiter.Void, 1, 0},
 		"backend sends nonsense":  {reply("?"), "a1 LOGIN u right", "a1 " + imapBusy, limiter.Void, 1, 0},
 		"backend does not answer": {func(b *peer) { b.readHeader(); b.send(imapHello); b.readLine(); b.expectClosed() }, "a1 LOGIN u right", "a1 " + imapBusy, limiter.Void, 1, replayTimeout},
-		"backend ends":            {func(b *peer) { b.readHeader(); b.send(imapHello); b.readLine() }, "a1 LOGIN u right", "a1 " + imapBusy, limiter.Void, 1, 0},
+		"backend closes":          {func(b *peer) { b.readHeader(); b.send(imapHello); b.readLine() }, "a1 LOGIN u right", "a1 " + imapBusy, limiter.Void, 1, 0},
 		"no backend":              {nil, "a1 LOGIN u right", "a1 " + imapBusy, limiter.Void, 1, 0},
 		"name with NUL":           {(&fakeBackend{}).imap, "a1 LOGIN {3+}\r\nu\x00x right", "a1 NO [AUTHENTICATIONFAILED] Authentication failed.", limiter.Denied, 0, 0},
 		"name with line end":      {(&fakeBackend{}).imap, "a1 AUTHENTICATE PLAIN " + plain("u\r\nv", "right"), "a1 NO [AUTHENTICATIONFAILED] Authentication failed.", limiter.Denied, 0, 0},

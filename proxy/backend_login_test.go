@@ -25,7 +25,7 @@ func TestClosingDuringExchange(t *testing.T) {
 		"closes in time":    {challengeGrace, closes, challengeGrace},
 		"closes late":       {challengeGrace + 1, closes, challengeGrace + 1},
 		"half-closes late":  {9 * time.Second, halfCloses, 9 * time.Second},
-		"closes at last":    {roundTimeout - 1, func(client *peer) { client.Close() }, roundTimeout - 1},
+		"closes in the end": {roundTimeout - 1, func(client *peer) { client.Close() }, roundTimeout - 1},
 		"sends half a line": {0, func(client *peer) { client.Write([]byte("QUJD")) }, roundTimeout},
 		"stalls":            {0, stalls, roundTimeout},
 	} {

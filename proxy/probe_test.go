@@ -123,7 +123,7 @@ func TestProbeNeedsGreeting(t *testing.T) {
 	for name, play := range map[string]func(*peer){
 		"nothing":  func(b *peer) { b.readHeader(); b.expectClosed() },
 		"nonsense": func(b *peer) { b.send("+OK this is POP3") },
-		"the end":  func(*peer) {},
+		"a close":  func(*peer) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

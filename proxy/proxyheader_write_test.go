@@ -104,7 +104,7 @@ func TestHeaderFields(t *testing.T) {
 		"TLS 1.2": {clientInfo{client, local, inTLS(func(c *clientTLS) {
 			c.Version, c.CipherSuite = tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
 		})}, serves, with(func(a *announcedClient) { a.version, a.cipher = "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" })},
-		"TLS of the future": {clientInfo{client, local, inTLS(func(c *clientTLS) { c.Version = 0x0305 })}, serves,
+		"unknown TLS version": {clientInfo{client, local, inTLS(func(c *clientTLS) { c.Version = 0x0305 })}, serves,
 			with(func(a *announcedClient) { a.version = "0x0305" })},
 		"ALPN": {clientInfo{client, local, inTLS(func(c *clientTLS) { c.NegotiatedProtocol = "imap" })}, serves,
 			with(func(a *announcedClient) { a.alpn = "imap" })},

@@ -83,10 +83,10 @@ func TestHalfOpenSessionEnds(t *testing.T) {
 		most            time.Duration // if the idle limit is longer
 		end             End
 	}{
-		"of the backend in TLS": {imapsListener, func(*peer) {}, func(b *peer) { b.closeWrite(); b.expectClosed() }, halfOpenClient, EndBackend},
-		"of the client in TLS":  {imapsListener, (*peer).closeWrite, func(b *peer) { b.expectEOF(); <-time.After(time.Hour) }, halfOpenBackend, EndClient},
-		"of the client":         {imapListener, (*peer).closeWrite, func(b *peer) { b.expectEOF(); <-time.After(time.Hour) }, halfOpenBackend, EndClient},
-		"of the backend":        {imapListener, func(*peer) {}, func(b *peer) { b.closeWrite(); b.expectClosed() }, halfOpenClient, EndBackend},
+		"backend closes, in TLS": {imapsListener, func(*peer) {}, func(b *peer) { b.closeWrite(); b.expectClosed() }, halfOpenClient, EndBackend},
+		"client closes, in TLS":  {imapsListener, (*peer).closeWrite, func(b *peer) { b.expectEOF(); <-time.After(time.Hour) }, halfOpenBackend, EndClient},
+		"client closes":          {imapListener, (*peer).closeWrite, func(b *peer) { b.expectEOF(); <-time.After(time.Hour) }, halfOpenBackend, EndClient},
+		"backend closes":         {imapListener, func(*peer) {}, func(b *peer) { b.closeWrite(); b.expectClosed() }, halfOpenClient, EndBackend},
 	} {
 		for idle, want := range map[time.Duration]time.Duration{time.Hour: c.most, 3 * time.Second: 3 * time.Second} {
 			t.Run(name+" with "+idle.String(), func(t *testing.T) {

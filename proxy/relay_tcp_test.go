@@ -70,10 +70,10 @@ func TestEndsOverTCP(t *testing.T) {
 		end     End
 	}{
 		"client closes":       {func(client *peer, _ *net.TCPConn) { client.Close() }, (*peer).expectClosed, EndClient},
-		"client breaks off":   {func(_ *peer, c *net.TCPConn) { c.SetLinger(0); c.Close() }, (*peer).expectClosed, EndClient},
+		"client resets":       {func(_ *peer, c *net.TCPConn) { c.SetLinger(0); c.Close() }, (*peer).expectClosed, EndClient},
 		"client half-closes":  {func(client *peer, _ *net.TCPConn) { client.closeWrite(); client.expect("bye"); client.expectEOF() }, func(b *peer) { b.expectEOF(); b.send("bye") }, EndClient},
 		"backend closes":      {func(client *peer, _ *net.TCPConn) { client.expectEOF(); client.Close() }, func(*peer) {}, EndBackend},
-		"backend breaks off":  {func(client *peer, _ *net.TCPConn) { client.expectEOF() }, func(b *peer) { b.Conn.(*net.TCPConn).SetLinger(0) }, EndBackend},
+		"backend resets":      {func(client *peer, _ *net.TCPConn) { client.expectEOF() }, func(b *peer) { b.Conn.(*net.TCPConn).SetLinger(0) }, EndBackend},
 		"backend half-closes": {func(client *peer, _ *net.TCPConn) { client.expectEOF(); client.Close() }, func(b *peer) { b.closeWrite(); b.expectClosed() }, EndBackend},
 	} {
 		for _, l := range []Listener{imapListener, imapsListener} {

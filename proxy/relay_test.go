@@ -140,7 +140,7 @@ func TestBackendEnds(t *testing.T) {
 		err  bool
 	}{
 		"closes":          {func(b *peer) { b.send("* BYE") }, false},
-		"breaks off":      {func(b *peer) { b.send("* BYE"); b.Conn.(*memConn).reset() }, true},
+		"resets":          {func(b *peer) { b.send("* BYE"); b.Conn.(*memConn).reset() }, true},
 		"half-closes":     {func(b *peer) { b.send("* BYE"); b.closeWrite(); b.expectClosed() }, false},
 		"after more data": {func(b *peer) { b.send("* BYE"); b.expect("hello") }, false},
 	} {

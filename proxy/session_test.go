@@ -153,14 +153,14 @@ func TestEndsBeforeLogin(t *testing.T) {
 		sends string
 		end   End
 	}{
-		"closes":          {"", EndClient},
-		"within a line":   {"a1 NO", EndClient},
-		"logs out":        {"a1 LOGOUT\r\n", EndClient},
-		"speaks HTTP":     {"GET / HTTP/1.1\r\nHost: mail\r\n\r\n", EndProtocol},
-		"speaks TLS":      {"\x16\x03\x01\x02\x00\x01", EndProtocol},
-		"speaks nonsense": {"?\r\n?\r\n?\r\n", EndProtocol},
-		"speaks too long": {string(make([]byte, 9000)) + "\r\n", EndProtocol},
-		"smuggles":        {"a1 STARTTLS\r\na2 LOGIN u right\r\n", EndProtocol},
+		"closes":                           {"", EndClient},
+		"within a line":                    {"a1 NO", EndClient},
+		"logs out":                         {"a1 LOGOUT\r\n", EndClient},
+		"sends HTTP":                       {"GET / HTTP/1.1\r\nHost: mail\r\n\r\n", EndProtocol},
+		"sends TLS":                        {"\x16\x03\x01\x02\x00\x01", EndProtocol},
+		"sends nonsense":                   {"?\r\n?\r\n?\r\n", EndProtocol},
+		"sends a long line":                {string(make([]byte, 9000)) + "\r\n", EndProtocol},
+		"sends clear text behind STARTTLS": {"a1 STARTTLS\r\na2 LOGIN u right\r\n", EndProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

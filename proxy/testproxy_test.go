@@ -58,8 +58,8 @@ type testProxy struct {
 	records      []Record
 }
 
-// newTestProxy returns a proxy with one backend that limits nothing and allows
-// passwords in clear text.
+// newTestProxy returns a proxy that has one backend, limits nothing and allows passwords
+// in clear text.
 func newTestProxy(t *testing.T, p dialogue.Protocol, play func(*peer)) *testProxy {
 	return newTestProxyWith(t, p, BackendConfig{Addrs: []string{backendAddr}, Logins: 10}, map[string]func(*peer){backendAddr: play})
 }

@@ -173,8 +173,8 @@ func (c *failingReadConn) Read([]byte) (int, error) {
 func TestFailedHandshakeGivesItsSlotBack(t *testing.T) {
 	for name, fail := range map[string]func(*peer){
 		"nonsense": func(client *peer) { client.send("a1 NOOP") },
-		"the end":  func(client *peer) { client.Close() },
-		"a break":  func(client *peer) { client.Write([]byte("\x16\x03")); client.Conn.(*memConn).reset() },
+		"a close":  func(client *peer) { client.Close() },
+		"a reset":  func(client *peer) { client.Write([]byte("\x16\x03")); client.Conn.(*memConn).reset() },
 		"an alert": func(client *peer) { _, _ = client.tryTLS(&tls.Config{ServerName: "other.example.org"}); client.Close() },
 		"no version in common": func(client *peer) {
 			_, _ = client.tryTLS(&tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})

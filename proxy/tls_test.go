@@ -16,12 +16,12 @@ func TestHandshakeTimeout(t *testing.T) {
 		login    time.Duration
 		want     time.Duration
 	}{
-		"sends nothing":  {imapsListener, "", time.Minute, 10 * time.Second},
-		"half a hello":   {pop3sListener, "\x16\x03\x01\x02\x00\x01", time.Minute, 10 * time.Second},
-		"less time":      {imapsListener, "", 4 * time.Second, 4 * time.Second},
-		"after STARTTLS": {imapListener, "a1 STARTTLS\r\n", time.Minute, 10 * time.Second},
-		"after STLS":     {pop3Listener, "STLS\r\n", time.Minute, 10 * time.Second},
-		"STARTTLS late":  {imapListener, "a1 STARTTLS\r\n", 5 * time.Second, 5 * time.Second},
+		"sends nothing":          {imapsListener, "", time.Minute, 10 * time.Second},
+		"half a hello":           {pop3sListener, "\x16\x03\x01\x02\x00\x01", time.Minute, 10 * time.Second},
+		"less time before login": {imapsListener, "", 4 * time.Second, 4 * time.Second},
+		"after STARTTLS":         {imapListener, "a1 STARTTLS\r\n", time.Minute, 10 * time.Second},
+		"after STLS":             {pop3Listener, "STLS\r\n", time.Minute, 10 * time.Second},
+		"STARTTLS late":          {imapListener, "a1 STARTTLS\r\n", 5 * time.Second, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
