@@ -9,7 +9,7 @@ const (
 	alarmQuiet = 30 * time.Minute // how long it must be quiet
 )
 
-// An alarm is raised after 30 s and lowered after half an hour.
+// An alarm is raised when its condition has held for 30 s, and lowered after half an hour of quiet.
 type alarm struct {
 	limit  float64
 	held   int
@@ -17,12 +17,12 @@ type alarm struct {
 	active time.Time // when it was last not quiet
 }
 
-// judge takes the excess m at t. sure says whether it is significant.
+// update updates the alarm with the excess m at t. sure says whether the excess is significant.
 func (a *alarm) update(t time.Time, m float64, sure bool) {
 	a.set(t, sure && m >= a.limit, m < alarmLeave*a.limit)
 }
 
-// set takes whether the condition holds at t, and whether it is quiet.
+// set updates the alarm at t: raise says whether the condition holds, quiet whether it is quiet.
 func (a *alarm) set(t time.Time, raise, quiet bool) {
 	if !raise {
 		a.held = 0
@@ -37,8 +37,8 @@ func (a *alarm) set(t time.Time, raise, quiet bool) {
 	}
 }
 
-// A coldStart is used on the first day, before the baseline has an entry for the same time of day: it knows what the last
-// hours brought.
+// A coldStart is used on the first day, while the baseline has no entry for the same time of day. It keeps the means of
+// the last hours.
 type coldStart struct {
 	mean  rates   // with a half-life of an hour
 	most  float64 // the greatest mean of logins without suspects
@@ -48,7 +48,7 @@ type coldStart struct {
 // coldTicks is how many ticks it needs before it can raise an alarm: half an hour.
 const coldTicks = 180
 
-// add adds a tick with nothing amiss.
+// add adds a tick that may be learned.
 func (c *coldStart) add(r rates) {
 	c.ticks++
 	c.mean = c.mean.between(r, max(fading(time.Hour), 1/float64(c.ticks)))
@@ -59,8 +59,8 @@ func (c *coldStart) add(r rates) {
 func (c *coldStart) usual() rates { return c.mean }
 
 // alarming reports whether the last minute was an attack by any measure: suspects are above 40 % of the most logins an
-// hour has had so far and above one a second, and come from three times as many networks as usual. The later limit, 10 % of
-// a busy hour, cannot be used here: on the first day nobody knows what a busy hour brings.
+// hour has had so far and above one a second, and come from three times as many networks as usual. The usual limit, 10 % of
+// a busy hour, cannot be used here: on the first day the logins of a busy hour are not known.
 func (c *coldStart) alarming(r *recent) bool {
 	m := r.meanOf(6)
 	return c.ticks >= coldTicks && m[ofSuspects] > max(0.4*c.most, 10) && m[ofNetworks] > 3*max(c.mean[ofNetworks], 1)

@@ -12,7 +12,7 @@ const (
 	acceptedEach      = 8 // accounts from one network
 )
 
-// attackers finds accounts that were accepted from a network which attacked other accounts. Either may come first.
+// attackers finds accounts that were accepted from a network which attacked other accounts, before or after that.
 type attackers struct {
 	denied   generations[netip.Prefix, attacker]
 	accepted generations[netip.Prefix, []acceptance]
@@ -25,7 +25,7 @@ type attacker struct {
 	denials int
 }
 
-// An acceptance is a candidate: its network may attack later.
+// An acceptance is kept because its network may attack later.
 type acceptance struct {
 	Acceptance
 	account  uint64
@@ -44,7 +44,7 @@ func newAttackers() attackers {
 	}
 }
 
-// suspect takes a suspect and returns the earlier acceptances that become reportable by it.
+// suspect adds a suspect. It returns the earlier acceptances that are to be reported because of it.
 func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
 	seen, _ := k.denied.get(a.Network)
 	if seen.denials == 0 {
@@ -66,16 +66,16 @@ func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
 	return found
 }
 
-// accept takes an attempt that was accepted at t, from a network the account was never accepted from before. It reports
-// whether that network attacked others.
+// accept adds an attempt that was accepted at t, from a network the account was never accepted from before. It reports
+// whether that network attacked other accounts.
 func (k *attackers) accept(t time.Time, a *Attempt, name string, account uint64) (Acceptance, bool) {
 	found := Acceptance{Time: t, Account: name, Source: a.Source, Network: a.Network}
 	seen, _ := k.denied.get(a.Network)
-	told := seen.against(account)
+	attacked := seen.against(account)
 	if earlier, _ := k.accepted.get(a.Network); len(earlier) < acceptedEach {
-		k.accepted.put(a.Network, append(earlier, acceptance{Acceptance: found, account: account, reported: told}))
+		k.accepted.put(a.Network, append(earlier, acceptance{Acceptance: found, account: account, reported: attacked}))
 	}
-	return found, told
+	return found, attacked
 }
 
 // generations is a bounded map of two generations. When the newer one is full, the older one is dropped.
@@ -89,7 +89,7 @@ func newGenerations[K comparable, V any](room int) generations[K, V] {
 	return generations[K, V]{capacity: room, now: map[K]V{}}
 }
 
-// get returns what was put for key.
+// get returns the value of key.
 func (g *generations[K, V]) get(key K) (V, bool) {
 	if v, there := g.now[key]; there {
 		return v, true
@@ -98,7 +98,7 @@ func (g *generations[K, V]) get(key K) (V, bool) {
 	return v, there
 }
 
-// put remembers v for key.
+// put sets the value of key.
 func (g *generations[K, V]) put(key K, v V) {
 	if _, there := g.now[key]; !there && len(g.now) >= g.capacity {
 		g.old, g.now = g.now, make(map[K]V)

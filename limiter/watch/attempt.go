@@ -8,10 +8,10 @@ import (
 // An Attempt is one login a client asked for, reported once, when it is settled. Attempts from exempt addresses, such as a
 // webmail or a monitoring probe, are not reported at all.
 type Attempt struct {
-	Source  netip.Prefix // the block it is charged to
+	Source  netip.Prefix // the address block it is charged to
 	Network netip.Prefix // the wider block around that
 	Account string       // as the client sent it; kept for the report, folded and cut to 64 octets
-	Known   bool         // it was known when it asked
+	Known   bool         // in the sense of package limiter
 	Usual   bool         // the account has been accepted from this network before
 	Outcome Outcome
 
@@ -22,19 +22,18 @@ type Attempt struct {
 	Greeting time.Duration
 }
 
-// An Outcome is how an attempt ended. It is finer than the outcome of the limiter: what that calls void has several causes,
-// which mean different things here.
+// An Outcome is how an attempt ended. The limiter has one outcome, void, for causes that are distinguished here.
 type Outcome uint8
 
 // The outcomes.
 const (
-	Gone     Outcome = iota // the client left before it had an answer
-	Accepted                // a backend let it in
-	Denied                  // a backend said that the credentials are wrong
-	Repeat                  // the same credential was denied to the same source moments ago, and was answered without a backend
+	Gone     Outcome = iota // the client closed the connection before the answer
+	Accepted                // by a backend
+	Denied                  // by a backend: wrong credentials
+	Repeat                  // as in package limiter: denied again without asking a backend
 	Rejected                // refused by a rule about denials: source, network, pair or account
 	Shed                    // refused because something was full: lane, tarpit, connections, logins of a backend
-	Fault                   // no backend could be asked, or the one asked reported a fault of its own
+	Fault                   // no backend was reachable, or the backend reported a fault of its own
 	numOutcomes
 )
 
@@ -48,7 +47,7 @@ func (a *Attempt) suspect() bool {
 	return !a.Known && (a.Outcome == Denied || a.Outcome == Rejected)
 }
 
-// A Tally counts attempts by their outcome.
+// Outcomes counts attempts by their outcome.
 type Outcomes struct {
 	Gone     int `json:"gone,omitempty"`
 	Accepted int `json:"accepted,omitempty"`
@@ -64,7 +63,7 @@ func (c *Outcomes) count(o Outcome) {
 	*[...]*int{&c.Gone, &c.Accepted, &c.Denied, &c.Repeat, &c.Rejected, &c.Shed, &c.Fault}[o]++
 }
 
-// add adds what d counted.
+// add adds the counts of d.
 func (c *Outcomes) add(d Outcomes) {
 	c.Gone += d.Gone
 	c.Accepted += d.Accepted

@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// fill gives the quarter-hour that begins at t the same rates in every tick.
+// fill adds the same rates in every tick of the quarter-hour that begins at t.
 func fill(b *baseline, t time.Time, r rates, learn bool) {
 	for i := range 90 {
 		b.add(t.Add(time.Duration(i)*tick), r, learn)
 	}
 }
 
-// all are rates that are all the same.
+// all returns rates that are all the same.
 func all(v float64) rates { return rates{v, v, v, v, v} }
 
-// TestSlotAt: quarter-hours are of local time, so that nine o'clock is nine o'clock before and after the clocks change.
-func TestSlotAt(t *testing.T) {
+// TestQuarterAt: quarters are of local time, before and after the clock changes.
+func TestQuarterAt(t *testing.T) {
 	w := newSimulation(0, 1, monday, oslo)
 	for _, c := range []struct {
-		utc  string
-		slot int
-		over float64
+		utc     string
+		quarter int
+		over    float64
 	}{
 		{"2026-03-22T00:00:00Z", 4, 0},             // Sunday 01:00
 		{"2026-03-27T08:00:00Z", 5*96 + 36, 0},     // Friday 09:00
@@ -37,13 +37,13 @@ func TestSlotAt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slot, over := quarterAt(at.In(w.location)); slot != c.slot || math.Abs(over-c.over) > 1e-9 {
-			t.Errorf("%s: %d, %v over; want %d, %v", c.utc, slot, over, c.slot, c.over)
+		if quarter, over := quarterAt(at.In(w.location)); quarter != c.quarter || math.Abs(over-c.over) > 1e-9 {
+			t.Errorf("%s: %d, %v over; want %d, %v", c.utc, quarter, over, c.quarter, c.over)
 		}
 	}
 }
 
-// TestSlotsLearn: what is expected after each week that brought so much at the same time.
+// TestBaselineLearns: the rates expected after weeks with these rates at the same time.
 func TestBaselineLearns(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -51,16 +51,16 @@ func TestBaselineLearns(t *testing.T) {
 		want  float64
 	}{
 		{"the first is taken as it is", []float64{10}, 10},
-		{"the second counts three tenths", []float64{10, 12}, 10.6},
+		{"the second has a weight of three tenths", []float64{10, 12}, 10.6},
 		{"more than x1.6 counts as that", []float64{10, 100}, 11.8},
 		{"less than x0.6 counts as that", []float64{10, 0}, 8.8},
-		{"who trains it gets x1.18 a week", []float64{10, 1000, 1000, 1000, 1000}, 10 * math.Pow(1.18, 4)},
-		{"what was nothing may become something", []float64{0, 10}, 0.3 * weekMost * quarterFloor},
+		{"training raises it by x1.18 a week", []float64{10, 1000, 1000, 1000, 1000}, 10 * math.Pow(1.18, 4)},
+		{"a rate of zero can grow", []float64{0, 10}, 0.3 * weekMost * quarterFloor},
 	} {
 		var b baseline
 		for week, v := range c.weeks {
 			start := monday.AddDate(0, 0, 7*week).Add(9 * time.Hour)
-			for quarter := range 3 { // a quarter-hour is learned when the next is over
+			for quarter := range 3 { // a quarter is learned at the end of the next
 				fill(&b, start.Add(time.Duration(quarter)*quarterTime), all(v), true)
 			}
 		}
@@ -71,10 +71,10 @@ func TestBaselineLearns(t *testing.T) {
 	}
 }
 
-// TestYesterdayCounts: yesterday is taken if it was more, up to x1.6, and alone as long as nothing else is known.
-func TestYesterdayCounts(t *testing.T) {
+// TestYesterdayIsExpected: yesterday's rates are expected if they are higher, up to x1.6, and if nothing else is known.
+func TestYesterdayIsExpected(t *testing.T) {
 	var b baseline
-	week := func(day int, v float64) {
+	learnDay := func(day int, v float64) {
 		for quarter := range 3 {
 			fill(&b, monday.AddDate(0, 0, day).Add(time.Duration(quarter)*quarterTime), all(v), true)
 		}
@@ -87,28 +87,28 @@ func TestYesterdayCounts(t *testing.T) {
 		return e[ofLogins]
 	}
 	if got := at(0); got != -1 {
-		t.Errorf("expects %v of nothing", got)
+		t.Errorf("expects %v with nothing learned", got)
 	}
-	week(0, 10)
+	learnDay(0, 10)
 	if got := at(1); got != 10 {
 		t.Errorf("the day after expects %v", got)
 	}
 	if got := at(2); got != -1 {
 		t.Errorf("two days after expects %v", got)
 	}
-	week(6, 14)
+	learnDay(6, 14)
 	if got := at(7); got != 14 {
 		t.Errorf("after a day with 14 a week with 10 expects %v", got)
 	}
-	week(13, 14) // of Sunday: 14 as before
+	learnDay(13, 14) // of Sunday: 14 as before
 	b.day[0] = all(100)
 	if got := at(14); got != 16 {
 		t.Errorf("after a day with 100 a week with 10 expects %v", got)
 	}
 }
 
-// TestFrozenTeachesNothing: ticks that are not to be learned from leave no trace, nor do quarter-hours with few others.
-func TestFrozenTeachesNothing(t *testing.T) {
+// TestFrozenTicksAreNotLearned: nothing is learned from frozen ticks, nor from quarters with few other ticks.
+func TestFrozenTicksAreNotLearned(t *testing.T) {
 	var b baseline
 	for quarter := range 3 {
 		fill(&b, monday.Add(time.Duration(quarter)*quarterTime), all(50), quarter == 2)
@@ -118,7 +118,8 @@ func TestFrozenTeachesNothing(t *testing.T) {
 	}
 }
 
-// TestLevel: a day with half as much is found out, half an hour late; an attack that begins now is not taken for it.
+// TestDayFactor: the factor follows a day with half the rates. It changes half an hour late, so not at the start of an
+// attack.
 func TestDayFactor(t *testing.T) {
 	f := newDayFactor()
 	for range 12 * 360 {
@@ -141,11 +142,11 @@ func TestDayFactor(t *testing.T) {
 		f.add(all(1000), all(10))
 	}
 	if got := f.apply(all(10))[ofLogins]; got != 25 {
-		t.Errorf("an hour into it: %v of 10, may be 25", got)
+		t.Errorf("an hour into it: got %v of 10, want 25", got)
 	}
 }
 
-// TestAlarm plays the excess to an alarm at 0.1, one step a tick.
+// TestAlarm: an alarm at 0.1 with the excess of each step for some ticks.
 func TestAlarm(t *testing.T) {
 	a := alarm{limit: 0.1}
 	now := monday

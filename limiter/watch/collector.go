@@ -10,7 +10,7 @@ import (
 	"github.com/dchest/siphash"
 )
 
-// topRoom is how many sources, networks and accounts are counted at once to find the loudest.
+// topCapacity is how many sources, networks and accounts are counted at once to find the most frequent.
 const topCapacity = 4096
 
 // accountMost is how many octets of an account name are kept.
@@ -40,7 +40,7 @@ func (c *collector) begin(start time.Time) {
 	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topCapacity), newTop[netip.Prefix](topCapacity), newTop[string](topCapacity)
 }
 
-// attempt takes an attempt that was settled at t.
+// attempt adds an attempt that was settled at t.
 func (c *collector) attempt(t time.Time, a *Attempt) {
 	c.rule(t, a)
 	switch {
@@ -54,7 +54,7 @@ func (c *collector) attempt(t time.Time, a *Attempt) {
 	}
 }
 
-// suspect takes a suspect.
+// suspect adds a suspect.
 func (c *collector) suspect(t time.Time, a *Attempt) {
 	name := folded(a.Account)
 	account, network, source := c.hash(name), c.hashPrefix(a.Network), c.hashPrefix(a.Source)
@@ -91,7 +91,7 @@ func (c *collector) rule(t time.Time, a *Attempt) {
 	r.count(t, a, refused)
 }
 
-// ruleTally returns the tally of a rule, or nil if there are too many.
+// countsOf returns the counts of a rule, or nil if there are too many rules.
 func (c *collector) countsOf(rule string) *RuleCounts {
 	for i := range c.hour.Rules {
 		if c.hour.Rules[i].Rule == rule {
@@ -105,12 +105,12 @@ func (c *collector) countsOf(rule string) *RuleCounts {
 	return &c.hour.Rules[len(c.hour.Rules)-1]
 }
 
-// empty reports whether the hour has no content.
+// empty reports whether nothing was counted.
 func (c *collector) empty() bool {
 	return len(c.sources.entries)+len(c.hour.Rules)+len(c.hour.Accepted) == 0
 }
 
-// end returns the hour as it is now.
+// end returns the hour so far.
 func (c *collector) end() Hour {
 	h := c.hour
 	prefix := func(p netip.Prefix) string { return p.String() }

@@ -8,62 +8,62 @@ import (
 	"time"
 )
 
-// TestTopFindsTheLoudest: among ten times as many keys as it has room for, those that come often are found, and their
-// counts are right within what it says.
-func TestTopFindsTheLoudest(t *testing.T) {
+// TestTopFindsMostFrequent: the most frequent of ten times as many keys as its capacity are found. Their counts are
+// right within Over.
+func TestTopFindsMostFrequent(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	top, true_ := newTop[int](100), map[int]int{}
+	top, counts := newTop[int](100), map[int]int{}
 	for i := range 100_000 {
 		key := r.IntN(1000)
 		if i%3 == 0 {
 			key = -1 - r.IntN(10) // ten keys with a third of all
 		}
-		true_[key]++
+		counts[key]++
 		top.count(monday.Add(time.Duration(i)*time.Second), key, r.Uint64())
 	}
 	found := top.mostFrequent(10, func(k int) string { return fmt.Sprint(k) })
 	for _, f := range found {
 		var key int
 		if fmt.Sscan(f.Name, &key); key >= 0 {
-			t.Errorf("%s is among the ten", f.Name)
+			t.Errorf("%s is among the ten most frequent", f.Name)
 		}
-		if n := true_[key]; f.Denials < n || f.Denials-f.Over > n {
-			t.Errorf("%s came %d times, said %d less %d", f.Name, n, f.Denials, f.Over)
+		if n := counts[key]; f.Denials < n || f.Denials-f.Over > n {
+			t.Errorf("%s was counted %d times, got %d less %d", f.Name, n, f.Denials, f.Over)
 		}
 	}
 	if len(top.entries) != 100 || len(top.at) != 100 {
-		t.Errorf("%d entries, %d places", len(top.entries), len(top.at))
+		t.Errorf("%d entries, %d indices", len(top.entries), len(top.at))
 	}
 	for i, e := range top.entries {
 		if top.at[e.key] != i || top.order[e.place] != i {
-			t.Fatalf("entry %d is looked for at %d and stands at %d", i, top.at[e.key], top.order[e.place])
+			t.Fatalf("entry %d: index %d by key, %d by order", i, top.at[e.key], top.order[e.place])
 		}
 	}
 }
 
-// TestAcceptedFromAnAttackingNetwork: whichever comes first, and never for users who mistyped their own password.
-func TestAcceptedFromAnAttackingNetwork(t *testing.T) {
+// TestAcceptedFromAttackingNetwork: reported whichever comes first, and never for users who mistyped their own password.
+func TestAcceptedFromAttackingNetwork(t *testing.T) {
 	source, network := from("192.0.2.1")
 	denied := func(account string) Attempt {
 		return Attempt{Source: source, Network: network, Account: account, Outcome: Denied}
 	}
-	welcome := func(account string, usual bool) Attempt {
+	accepted := func(account string, usual bool) Attempt {
 		return Attempt{Source: source, Network: network, Account: account, Outcome: Accepted, Usual: usual, Known: true}
 	}
 	for _, c := range []struct {
-		name  string
-		story []Attempt
-		want  int
+		name     string
+		attempts []Attempt
+		want     int
 	}{
-		{"denials first", []Attempt{denied("a"), denied("b"), welcome("c", false)}, 1},
-		{"denials later", []Attempt{welcome("c", false), denied("a"), denied("b"), denied("d")}, 1},
-		{"mistyped", []Attempt{denied("c"), denied("C"), welcome("c", false), denied("c")}, 0},
-		{"at home there", []Attempt{denied("a"), denied("b"), welcome("c", true)}, 0},
-		{"one other", []Attempt{denied("a"), welcome("c", false)}, 1},
-		{"two of them", []Attempt{welcome("c", false), welcome("d", false), denied("a")}, 2},
+		{"denials first", []Attempt{denied("a"), denied("b"), accepted("c", false)}, 1},
+		{"denials later", []Attempt{accepted("c", false), denied("a"), denied("b"), denied("d")}, 1},
+		{"mistyped", []Attempt{denied("c"), denied("C"), accepted("c", false), denied("c")}, 0},
+		{"usual network", []Attempt{denied("a"), denied("b"), accepted("c", true)}, 0},
+		{"one other account", []Attempt{denied("a"), accepted("c", false)}, 1},
+		{"two accounts", []Attempt{accepted("c", false), accepted("d", false), denied("a")}, 2},
 	} {
 		w := New(Config{})
-		for i, a := range c.story {
+		for i, a := range c.attempts {
 			w.Attempt(monday.Add(time.Duration(i)*time.Second), a)
 		}
 		if _, h := w.Partial(monday.Add(time.Minute)); len(h.Accepted) != c.want {
@@ -100,7 +100,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		{"rules", len(w.hours.hour.Rules), hourRules},
 	} {
 		if c.n > c.bound || c.n == 0 {
-			t.Errorf("%s: %d, may be %d", c.name, c.n, c.bound)
+			t.Errorf("%s: got %d, want 1 to %d", c.name, c.n, c.bound)
 		}
 	}
 	o := w.counts.observation(1)
@@ -110,7 +110,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	_, h := w.Partial(now)
 	line, err := json.Marshal(h)
 	if err != nil || len(line) > 64<<10 {
-		t.Errorf("an hour takes %d octets: %v", len(line), err)
+		t.Errorf("an hour has %d octets: %v", len(line), err)
 	}
 }
 

@@ -2,20 +2,20 @@ package watch
 
 import "net/netip"
 
-// tickNetworks is the most networks counted apart in one tick. More than that is an attack anyway.
+// tickNetworks is the most networks counted in one tick. More than that is an attack anyway.
 const tickNetworks = 1 << 16
 
-// counts is what one tick brought so far.
+// counts are the counts of one tick.
 type counts struct {
 	known    Outcomes
 	stranger Outcomes
 	users    Users
-	waited   int // attempts of strangers that were made to wait
+	waited   int // attempts of strangers that had to wait
 	opened   int // sessions
 	closed   int
 
 	networks map[netip.Prefix]int // suspects from each
-	beyond   int                  // suspects from networks there was no room for
+	beyond   int                  // suspects from networks beyond tickNetworks
 }
 
 func newCounts() counts {
@@ -49,8 +49,8 @@ func (c *counts) attempt(a *Attempt) {
 	}
 }
 
-// observation sums up the tick. A network counts for at most this many suspects.
-func (c *counts) observation(most float64) observation {
+// observation sums up the tick. A network counts for at most networkCap suspects.
+func (c *counts) observation(networkCap float64) observation {
 	o := observation{
 		known: c.known, stranger: c.stranger, checked: c.waited + c.stranger.Refused(), opened: c.opened, closed: c.closed,
 	}
@@ -58,7 +58,7 @@ func (c *counts) observation(most float64) observation {
 	o.raw = capped
 	for _, n := range c.networks {
 		o.raw += float64(n)
-		capped += min(float64(n), most)
+		capped += min(float64(n), networkCap)
 	}
 	o.rates = rates{
 		ofLogins:   float64(c.known.all() + c.stranger.all()),

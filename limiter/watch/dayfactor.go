@@ -10,17 +10,17 @@ import (
 const (
 	factorLeast    = 0.5
 	factorMost     = 2.5
-	factorSuspects = 1.5  // the most for suspects and their networks, because attackers can drive these signals up
-	factorLag      = 7    // steps of 5 min kept: the factor in use is half an hour old, so that an attack does not hide itself
+	factorSuspects = 1.5  // the most for suspects and their networks, because attackers can raise these
+	factorLag      = 7    // steps of 5 min kept: the factor in use is half an hour old, so that an attack does not change it at once
 	factorFloor    = 0.05 // added to both rates, so that small ones do not give extreme factors
 	factorStep     = 30   // ticks in a step
 )
 
-// A dayFactor is by how much today differs from what was expected, in each signal: a holiday has few logins all day long.
-// Its means have a half-life of 4 h.
+// A dayFactor is the ratio of today's rates to the expected rates, of each signal: a holiday has few logins all day. Its
+// means have a half-life of 4 h.
 type dayFactor struct {
-	observed rates // mean of what came
-	expected rates // mean of what was expected, without the factor
+	observed rates // mean
+	expected rates // mean, without the factor
 	past     [factorLag]rates
 	ticks    int64
 }
@@ -33,7 +33,7 @@ func newDayFactor() dayFactor {
 	return f
 }
 
-// add takes a tick that brought r where e was expected.
+// add adds a tick with rates r where e was expected.
 func (f *dayFactor) add(r, e rates) {
 	share := fading(4 * time.Hour)
 	f.observed = f.observed.between(r, share)
@@ -44,7 +44,7 @@ func (f *dayFactor) add(r, e rates) {
 	}
 }
 
-// now returns the factors of this moment.
+// now returns the present factors.
 func (f *dayFactor) now() (n rates) {
 	for i := range n {
 		ratio := (f.observed[i] + factorFloor) / (f.expected[i] + factorFloor)

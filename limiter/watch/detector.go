@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// How the detector decides. Package documentation has the formulas.
+// How the detector decides. The package documentation has the formulas.
 const (
 	significant = 8.0  // score
 	scoreMost   = 40.0 // the score stays below this, so that it falls soon after an attack
@@ -20,7 +20,7 @@ const (
 	busyFloor   = 10.0  // per tick: a smaller site is treated as if it had one login a second
 )
 
-// A detector takes one observation after the other and says what it sees. It is not safe for concurrent use.
+// A detector evaluates one observation after the other. It is not safe for concurrent use.
 type detector struct {
 	baseline    baseline
 	dayFactor   dayFactor
@@ -32,19 +32,19 @@ type detector struct {
 	weekly      [5]float64 // suspects expected in a week, latest first, one a week
 	score       float64
 	rising      time.Time // since when the score was not zero
-	excess      float64   // suspects a tick above what was expected, capped
-	raw         float64   // and not capped
+	excess      float64   // suspects a tick above the expected, capped
+	raw         float64   // the same, not capped
 	notice      alarm
 	attack      alarm
-	single      alarm     // by raw, where excess is no notice
-	oddSince    time.Time // since when without a break something has been suspicious
+	single      alarm     // a single source: by raw, where excess is below a notice
+	oddSince    time.Time // since when there has been something suspicious without a break
 	frozen      bool
 	class       Class
 	since       time.Time
 	latest      observation
-	users       Users // how the known were served in 5 min
+	users       Users // how the known were served, over 5 min
 	expected    rates
-	knows       bool // what is expected is known
+	knows       bool // expected comes from the baseline
 }
 
 func newDetector() *detector {
@@ -54,10 +54,10 @@ func newDetector() *detector {
 	}
 }
 
-// most returns how many suspects of one network count in one tick.
+// networkCap returns how many suspects of one network count in one tick.
 func (d *detector) networkCap() float64 { return math.Floor(max(1, capShare*d.busy)) }
 
-// tick takes the observation of the tick that ended at t, local time.
+// tick evaluates the observation of the tick that ended at t, local time.
 func (d *detector) tick(t time.Time, o observation, u Users) {
 	d.latest = o
 	d.recent.add(o, u)
@@ -70,7 +70,7 @@ func (d *detector) tick(t time.Time, o observation, u Users) {
 	d.classify(t)
 }
 
-// expect finds what the tick should bring, and what a busy hour does.
+// expect sets the expected rates of the tick, and the logins of a busy hour.
 func (d *detector) expect(t time.Time) {
 	d.expected, d.knows = d.baseline.expected(t)
 	if d.knows {
@@ -83,10 +83,10 @@ func (d *detector) expect(t time.Time) {
 	}
 }
 
-// weigh updates score and excess. Suspects that a broken password database explains are subtracted first.
+// updateScore updates score and excess. Suspects that a failing password database explains are subtracted first.
 func (d *detector) updateScore(t time.Time, o observation) {
-	excused := d.suppressors.explained(&d.recent, d.expected)
-	over := o.rates[ofNetworks] - excused - usualMore*d.expected[ofNetworks]
+	explained := d.suppressors.explained(&d.recent, d.expected)
+	over := o.rates[ofNetworks] - explained - usualMore*d.expected[ofNetworks]
 	z := over / math.Sqrt(d.phi*(d.expected[ofNetworks]+1))
 	if d.score == 0 {
 		d.rising = t.Add(-tick)
@@ -94,11 +94,11 @@ func (d *detector) updateScore(t time.Time, o observation) {
 	d.score = min(max(0, d.score+min(z, zMost)-scoreDrift), scoreMost)
 
 	share := fading(30 * time.Second)
-	d.excess += (o.rates[ofSuspects] - excused - d.expected[ofSuspects] - d.excess) * share
-	d.raw += (o.raw - excused - d.expected[ofSuspects] - d.raw) * share
+	d.excess += (o.rates[ofSuspects] - explained - d.expected[ofSuspects] - d.excess) * share
+	d.raw += (o.raw - explained - d.expected[ofSuspects] - d.raw) * share
 }
 
-// judge raises and lowers the alarms.
+// updateAlarms raises and lowers the alarms.
 func (d *detector) updateAlarms(t time.Time) {
 	if !d.knows {
 		d.attack.set(t, d.start.alarming(&d.recent), d.start.quiet(&d.recent))
@@ -129,7 +129,7 @@ func (d *detector) share(x float64) float64 {
 	return x / max(d.busy, busyFloor)
 }
 
-// learn takes the observation for usual, unless something is amiss.
+// learn adds the observation to the baseline, unless learning is frozen.
 func (d *detector) learn(t time.Time, o observation) {
 	frozen := d.freeze(t)
 	if d.knows && !frozen {
@@ -143,16 +143,16 @@ func (d *detector) learn(t time.Time, o observation) {
 	if !frozen {
 		d.start.add(o.rates)
 	}
-	slot := d.baseline.current.index
+	quarter := d.baseline.current.index
 	if d.baseline.add(t, o.rates, !frozen) {
 		d.busy = d.baseline.busy()
 	}
-	if d.baseline.current.index < slot {
+	if d.baseline.current.index < quarter {
 		d.newWeek()
 	}
 }
 
-// newWeek notes what a week is expected to bring, to detect attackers who train the baseline slowly.
+// newWeek stores the suspects expected in a week, to detect attackers who train the baseline slowly.
 func (d *detector) newWeek() {
 	copy(d.weekly[1:], d.weekly[:len(d.weekly)-1])
 	d.weekly[0] = 0
@@ -170,7 +170,7 @@ func (d *detector) drift() float64 {
 	return d.weekly[0] / then
 }
 
-// patience is how long something less than an attack stops learning. What lasts longer is taken for usual.
+// oddMost is how long something less than an attack stops learning. If it lasts longer, it is learned.
 const oddMost = 24 * time.Hour
 
 // freeze reports whether the tick that ended at t must not be learned.
@@ -183,7 +183,7 @@ func (d *detector) freeze(t time.Time) bool {
 	return d.frozen
 }
 
-// assume takes r for what every tick of a week brings.
+// assume sets the baseline of the whole week to r.
 func (d *detector) assume(r rates) {
 	for i := range d.baseline.week {
 		d.baseline.week[i], d.baseline.weeks[i] = r, 1
@@ -192,7 +192,7 @@ func (d *detector) assume(r rates) {
 	d.busy = d.baseline.busy()
 }
 
-// relearn raises what is expected of suspects to what comes now.
+// relearn raises the baseline to the rates of the last 5 min.
 func (d *detector) relearn() {
 	now := d.recent.mean()
 	for i := range d.baseline.week {

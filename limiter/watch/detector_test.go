@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// A bench is a detector that expects the same at any time, and what is shown to it.
+// A detectorTest is a detector that expects the same rates at any time.
 type detectorTest struct {
 	*testing.T
 	detector *detector
 	now      time.Time
 }
 
-// quiet is what it expects of a tick: 20 logins a second, 4 suspects in 10 s from as many networks.
+// usual is the tick it expects: 20 logins a second, 4 suspects in 10 s from as many networks.
 var usual = observation{
 	rates: rates{200, 4, 4, 6, 190}, raw: 4,
 	known: Outcomes{Accepted: 188, Denied: 2}, stranger: Outcomes{Accepted: 6, Denied: 4}, opened: 194, closed: 194,
@@ -28,7 +28,7 @@ func newDetectorTest(t *testing.T) *detectorTest {
 	return b
 }
 
-// show shows the same tick for so long.
+// feed evaluates the same tick for some time.
 func (b *detectorTest) feed(o observation, lasts time.Duration) State {
 	for end := b.now.Add(lasts); b.now.Before(end); {
 		b.now = b.now.Add(tick)
@@ -38,14 +38,14 @@ func (b *detectorTest) feed(o observation, lasts time.Duration) State {
 	return b.detector.state(b.now)
 }
 
-// with returns a quiet tick changed.
+// with returns the usual tick with a change.
 func with(change func(*observation)) observation {
 	o := usual
 	change(&o)
 	return o
 }
 
-// strangers returns a quiet tick with n suspects more, each from a network of its own.
+// strangers returns the usual tick with n more suspects, each from a network of its own.
 func strangers(n float64) observation {
 	return with(func(o *observation) {
 		o.rates[ofLogins] += n
@@ -56,10 +56,10 @@ func strangers(n float64) observation {
 	})
 }
 
-// TestClasses shows what each class is made of.
+// TestClasses: the observations that lead to each class.
 func TestClasses(t *testing.T) {
 	fault := with(func(o *observation) { o.known = Outcomes{Accepted: 100, Fault: 90} })
-	wrong := with(func(o *observation) { // strangers who belong here are denied as well
+	authFault := with(func(o *observation) { // strangers with the right password are denied as well
 		o.known = Outcomes{Denied: 190}
 		o.stranger = Outcomes{Denied: 10}
 		o.rates[ofSuspects], o.rates[ofNetworks], o.raw = 10, 10, 10
@@ -80,15 +80,15 @@ func TestClasses(t *testing.T) {
 		{"12 strangers a tick", strangers(12), 5 * time.Minute, ClassNotice, true},
 		{"a few less than a notice", strangers(8), time.Hour, ClassNormal, false},
 		{"30 strangers a tick", strangers(30), 5 * time.Minute, ClassAttack, true},
-		{"in two ticks nothing is sure", strangers(1000), 20 * time.Second, ClassNormal, false},
-		{"in half a minute it is", strangers(1000), 50 * time.Second, ClassAttack, true},
+		{"many strangers for two ticks", strangers(1000), 20 * time.Second, ClassNormal, false},
+		{"many strangers for five ticks", strangers(1000), 50 * time.Second, ClassAttack, true},
 		{"backends that fail", fault, time.Minute, ClassBackendFault, false},
-		{"the known denied", wrong, 10 * time.Minute, ClassAuthFault, false},
+		{"the known denied", authFault, 10 * time.Minute, ClassAuthFault, false},
 		{"one source", one, 5 * time.Minute, ClassSingleSource, false},
 		{"sessions lost", lost, tick, ClassStorm, false},
-		{"all back at once", back, time.Minute, ClassStorm, false},
-		{"users refused by the gate", limited, 5 * time.Minute, ClassImpaired, false},
-		{"half as much more, for hours", more, 5 * time.Hour, ClassGrowth, false},
+		{"all reconnect", back, time.Minute, ClassStorm, false},
+		{"known users refused", limited, 5 * time.Minute, ClassImpaired, false},
+		{"half as many logins more, for hours", more, 5 * time.Hour, ClassGrowth, false},
 	} {
 		s := newDetectorTest(t).feed(c.s, c.lasts)
 		if s.Class != c.want || s.Tighten != c.tight {
@@ -97,8 +97,8 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// TestAttackSpeaksOverFaults: backends that fail change nothing about an attack, before, after or while it goes on.
-func TestAttackSpeaksOverFaults(t *testing.T) {
+// TestAttackOutranksFaults: the class is attack when backends fail, too, whichever begins first.
+func TestAttackOutranksFaults(t *testing.T) {
 	failing := strangers(60)
 	failing.known = Outcomes{Accepted: 20, Fault: 170}
 	b := newDetectorTest(t)
@@ -117,17 +117,17 @@ func TestAttackSpeaksOverFaults(t *testing.T) {
 	}
 }
 
-// TestOnset: the beginning is told to within a tick or two, though the alarm came later.
+// TestOnset: the onset is right to within some ticks, although the alarm is raised later.
 func TestOnset(t *testing.T) {
 	b := newDetectorTest(t)
 	began := b.now
 	s := b.feed(strangers(30), 10*time.Minute)
 	if late := s.Onset.Sub(began); late < -time.Minute || late > 20*time.Second {
-		t.Errorf("said %v after it began", late)
+		t.Errorf("onset %v after the beginning", late)
 	}
 }
 
-// TestFrozen: hours of an attack, of a fault or of a storm leave what is expected as it was; a notice does for a day.
+// TestFrozen: nothing is learned for hours of an attack or a fault, and for a day of a notice.
 func TestFrozen(t *testing.T) {
 	fault := with(func(o *observation) { o.known, o.rates = Outcomes{Accepted: 10, Fault: 90}, rates{100, 0, 0, 0, 100} })
 	for _, c := range []struct {
@@ -146,20 +146,20 @@ func TestFrozen(t *testing.T) {
 				}
 			}
 		}
-		if changed > 1 || !s.Frozen { // the quarter-hour in which it began
-			t.Errorf("%s: %d quarter-hours changed, frozen %v", c.name, changed, s.Frozen)
+		if changed > 1 || !s.Frozen { // the quarter in which it began
+			t.Errorf("%s: %d quarters changed, frozen %v", c.name, changed, s.Frozen)
 		}
 	}
 	b := newDetectorTest(t)
 	if s := b.feed(strangers(12), 48*time.Hour); s.Frozen {
-		t.Error("two days of a notice are not learned from")
+		t.Error("frozen after two days of a notice")
 	}
 	if s := b.feed(strangers(100), 48*time.Hour); !s.Frozen || s.Class != ClassAttack {
-		t.Error("two days of an attack are learned from")
+		t.Error("not frozen after two days of an attack")
 	}
 }
 
-// TestRelearn: after a false alarm what goes on is usual.
+// TestRelearn: after relearning, the present rates are usual.
 func TestRelearn(t *testing.T) {
 	b := newDetectorTest(t)
 	if s := b.feed(strangers(100), time.Hour); s.Class != ClassAttack {
@@ -174,7 +174,7 @@ func TestRelearn(t *testing.T) {
 	}
 }
 
-// TestFirstDay: a watch that knows nothing calls an attack what is one by any measure, and says that it is learning.
+// TestFirstDay: while learning, only what is an attack by any measure is one.
 func TestFirstDay(t *testing.T) {
 	for _, c := range []struct {
 		name string

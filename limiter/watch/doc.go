@@ -1,26 +1,26 @@
 // Package watch decides whether all logins together look like an attack.
 //
 // Rules for one source or one account cannot see an attack that comes from very many addresses with a few attempts each.
-// This package counts all attempts and compares them with what is usual at this time of the week.
+// This package counts all attempts and compares them with the usual ones at this time of the week.
 //
-// A [Watch] is told of every attempt when it is settled, and of every session when it begins and ends. Each 10 s it closes
-// a tick and reports a [State]. Each minute and each hour it hands out what it counted, as a [Minute] and an [Hour]. What
-// it has learned can be saved and restored as a snapshot.
+// A [Watch] gets every attempt when it is settled, and every session when it begins and ends. Each 10 s,
+// a tick, the Watch evaluates its counts and returns a [State]. Each minute and each hour it returns the counts as a
+// [Minute] and an [Hour]. What it has learned can be saved and restored as a snapshot.
 //
-// The package stops there. It changes no limit, tells nobody and stores nothing. Package incident makes incidents out of
-// the states, and package report makes reports out of incidents, minutes and hours. There is no clock, no goroutine and no
-// I/O here. Every method takes the time of what it is told, so a test can play a week in seconds.
+// The package stops there. It changes no limit, sends no message and stores nothing. Package incident makes incidents out
+// of the states, and package report makes reports out of incidents, minutes and hours. There is no clock, no goroutine and
+// no I/O here. Every method takes the time, so a test can simulate a week in seconds.
 //
 // # Words
 //
 //	suspect      an attempt by a stranger that was denied, or rejected for earlier denials
 //	networks     the distinct networks behind the suspects of one tick
-//	expected     what this quarter-hour of the week usually brings, in local time
+//	expected     the usual rates in this quarter-hour of the week, in local time
 //	busy         logins in a busy hour, without suspects; excess is measured by it
 //	excess       suspects above the expected, each network counted only up to a cap, as a share of busy
-//	score        how certain it is that more networks than usual are behind the suspects
-//	notice       excess of 4.5 %: limits for strangers may be tightened, and nobody is told
-//	attack       excess of 10 %: people are told
+//	score        grows as long as more networks than usual are behind the suspects
+//	notice       excess of 4.5 %: limits for strangers may be tightened; no alert
+//	attack       excess of 10 %: alert
 //
 // # How it decides
 //
@@ -34,30 +34,30 @@
 //  3. excess = mean of (F - E_F) with a half-life of 30 s, as a share of busy. It must reach 4.5 % for a notice and
 //     10 % for an attack (more where logins are so few that chance could do it). Both must hold for 30 s.
 //  4. A notice or an attack ends when excess stays below 60 % of its limit for 30 min.
-//  5. Nothing is learned while anything is amiss. One week changes what is expected by x0.6 to x1.6 at most.
+//  5. Nothing is learned while there is any trouble. One week changes what is expected by x0.6 to x1.6 at most.
 //
-// On the first day nothing is known, and only what is an attack by any measure counts: for a minute, suspects are 40 % of
+// On the first day nothing is learned yet, and only what is an attack by any measure counts: for a minute, suspects are 40 % of
 // the most logins an hour has had so far and at least one a second, from three times as many networks as in the hours
 // before.
 //
-// A backend that is down settles its attempts as faults, and a broken password database denies the known as well. Both are
-// told apart from an attack by that. Suspects that they explain are not counted.
+// Attempts on a backend that is down end as faults, and a failing password database denies the known as well. This
+// distinguishes both from an attack. Suspects that they explain are not counted.
 //
 // # What it cannot see
 //
 // Attackers who know all this can stay below the limits. The figures are of simulated weeks at 20 logins a second at the
-// peak, about a million a day (TestAdversary prints them). They scale with the logins of a busy hour.
+// peak, about a million a day (TestSimulationAdversary prints them). They scale with the logins of a busy hour.
 //
-//   - Attackers who stay 2 % of a busy hour above what is expected, at all hours, are never noticed, and are learned from:
-//     they have 72,000 attempts a day in the first week, 119,000 in the fourth, 223,000 in the eighth. A week teaches no
-//     more than x1.18, today and yesterday add x1.5 and x1.6, and the drift shows it: x1.9 after four weeks. From there on
-//     an attack is reported only when it is 10 % above that.
+//   - Attackers who stay 2 % of a busy hour above what is expected, at all hours, are never noticed, and the watch learns
+//     from them: they have 72,000 attempts a day in the first week, 119,000 in the fourth, 223,000 in the eighth. A week
+//     raises the baseline by x1.18 at most, today and yesterday add x1.5 and x1.6, and the drift shows it: x1.9 after four
+//     weeks. From there on an attack is reported only when it is 10 % above that.
 //   - Attackers who stay 3.5 % above and pause during every notice are noticed most of the time, because others make small
-//     waves too. They have 25,000 to 33,000 attempts a day, and nothing is learned from them.
-//   - Attackers who stay 6 % above, 122,000 attempts a day, meet such a wave within days. Then people are told, and it
-//     counts as an attack for as long as they go on.
-//   - Attackers who are taken for known are no suspects. For that they need the right password, or must come from a network
-//     that the account was accepted from before. Where this was 30 % of the attack of 2022, people were told after 11 min,
+//     waves too. They have 25,000 to 33,000 attempts a day, and the watch learns nothing from them.
+//   - Attackers who stay 6 % above, 122,000 attempts a day, meet such a wave within days. Then there is an alert for
+//     as long as they continue.
+//   - Attackers who count as known are no suspects. For that they need the right password, or must come from a network
+//     that the account was accepted from before. Where this was 30 % of the attack of 2022, the alert came after 11 min,
 //     not 8.
 //   - Attackers in few networks count for no more than 0.5 % of a busy hour with each. With fewer than 20 networks they are
 //     a single_source at most, however many attempts they make. The rules about sources and networks handle them.

@@ -15,15 +15,15 @@ const (
 	hourSample   = 200 // networks sampled from all
 )
 
-// An Hour says who was behind the suspects of one hour. Its JSON form is one line of at most 64 KB. It has addresses and
-// account names, so the file it goes to must be readable by operators only. Two parts of one hour add up.
+// An Hour says where the suspects of one hour came from. Its JSON form is one line of at most 64 KB. It has addresses and
+// account names, so only operators may read the file. Two parts of one hour add up.
 type Hour struct {
 	Start    time.Time      `json:"start"`
-	Sources  []Target       `json:"sources,omitempty"` // the loudest 50, most denials first, by address block
+	Sources  []Target       `json:"sources,omitempty"` // at most 50, most denials first, by address block
 	Networks []Target       `json:"networks,omitempty"`
 	Accounts []Target       `json:"accounts,omitempty"`
 	Sampled  []netip.Prefix `json:"drawn,omitempty"` // networks sampled evenly from all, at most 200; nearly all if there were fewer
-	Distinct Distinct       `json:"distinct"`        // all of them, not only the loudest
+	Distinct Distinct       `json:"distinct"`        // numbers of all of them
 	Accepted []Acceptance   `json:"accepted,omitempty"`
 	Missed   int            `json:"missed,omitempty"` // acceptances beyond the first 200
 	Rules    []RuleCounts   `json:"rules,omitempty"`
@@ -32,9 +32,9 @@ type Hour struct {
 // A Target is a source, a network or an account that suspects had in common.
 type Target struct {
 	Name    string    `json:"name"`    // an address block or an account
-	Denials int       `json:"denials"` // at most Over too many
+	Denials int       `json:"denials"` // too high by Over at most
 	Over    int       `json:"over,omitempty"`
-	Spread  Spread    `json:"spread"` // accounts it tried; for an account, networks it was tried from
+	Spread  Spread    `json:"spread"` // number of accounts tried; of an account, of networks
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
 }
@@ -56,7 +56,7 @@ type Acceptance struct {
 	Network netip.Prefix `json:"network"`
 }
 
-// A RuleTally counts the attempts that one rule of the limiter refused or made to wait.
+// RuleCounts counts the attempts that one rule of the limiter refused or made wait.
 type RuleCounts struct {
 	Rule            string        `json:"rule"`
 	KnownWaited     int           `json:"known_waited,omitempty"`    // by mistake
@@ -69,7 +69,7 @@ type RuleCounts struct {
 	Last            time.Time     `json:"last"`
 }
 
-// count counts an attempt that the rule refused or made to wait.
+// count counts an attempt that the rule refused or made wait.
 func (r *RuleCounts) count(t time.Time, a *Attempt, refused bool) {
 	if r.First.IsZero() {
 		r.First = t
@@ -114,7 +114,7 @@ func (h *Hour) Merge(e Hour) Hour {
 	sum.Networks = mergeTargets(sum.Networks, e.Networks, hourTop)
 	sum.Accounts = mergeTargets(sum.Accounts, e.Accounts, hourTop)
 	sum.Distinct.merge(e.Distinct)
-	if len(e.Sampled) > len(sum.Sampled) { // the larger sample of two parts stands for both
+	if len(e.Sampled) > len(sum.Sampled) { // one part's sample must do: two cannot be merged evenly
 		sum.Sampled = slices.Clone(e.Sampled)
 	}
 	sum.Missed += e.Missed
@@ -131,8 +131,8 @@ func (h *Hour) Merge(e Hour) Hour {
 	return sum
 }
 
-// united returns the targets of a and b together, the loudest first, and no more than most of them.
-func mergeTargets(a, b []Target, most int) []Target {
+// mergeTargets returns the targets of a and b together, most denials first, at most n of them.
+func mergeTargets(a, b []Target, n int) []Target {
 	at := map[string]int{}
 	var all []Target
 	for _, t := range slices.Concat(a, b) {
@@ -145,10 +145,10 @@ func mergeTargets(a, b []Target, most int) []Target {
 		all[i].add(t)
 	}
 	slices.SortStableFunc(all, func(a, b Target) int { return cmp.Compare(b.Denials, a.Denials) })
-	return all[:min(most, len(all))]
+	return all[:min(n, len(all))]
 }
 
-// add adds what another part of the hour has of the same target.
+// add adds the counts of the same target in another part of the hour.
 func (t *Target) add(u Target) {
 	t.Denials += u.Denials
 	t.Over += u.Over
@@ -161,7 +161,7 @@ func (t *Target) add(u Target) {
 	}
 }
 
-// unitedRule returns rules with r added to its own.
+// mergeRule adds r to the counts of the same rule in rules.
 func mergeRule(rules []RuleCounts, r RuleCounts) []RuleCounts {
 	for i := range rules {
 		if rules[i].Rule == r.Rule {
@@ -175,7 +175,7 @@ func mergeRule(rules []RuleCounts, r RuleCounts) []RuleCounts {
 	return append(rules, r)
 }
 
-// add adds what another part of the hour has of the same rule.
+// add adds the counts of the same rule in another part of the hour.
 func (r *RuleCounts) add(s RuleCounts) {
 	r.KnownWaited += s.KnownWaited
 	r.KnownRefused += s.KnownRefused

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// partOfAnHour returns an hour with n denials of each of two networks, one of them named so.
+// partOfAnHour returns an hour with n denials from one network and one from the network with this name.
 func partOfAnHour(start time.Time, name string, n int) Hour {
 	h := Hour{
 		Start:   monday,
@@ -27,12 +27,12 @@ func partOfAnHour(start time.Time, name string, n int) Hour {
 	return h
 }
 
-// TestMerge: two parts of one hour add up in either order, and change neither part.
+// TestMerge: two parts of one hour add up in either order, and are not changed.
 func TestMerge(t *testing.T) {
 	a, b := partOfAnHour(monday, "a", 2), partOfAnHour(monday.Add(10*time.Minute), "b", 3)
 	for _, h := range []Hour{a.Merge(b), b.Merge(a)} {
-		loudest := h.Networks[0]
-		if len(h.Networks) != 3 || loudest.Denials != 5 || !loudest.First.Equal(monday) || !loudest.Last.Equal(monday.Add(11*time.Minute)) {
+		first := h.Networks[0]
+		if len(h.Networks) != 3 || first.Denials != 5 || !first.First.Equal(monday) || !first.Last.Equal(monday.Add(11*time.Minute)) {
 			t.Errorf("networks: %+v", h.Networks)
 		}
 		i := slices.IndexFunc(h.Rules, func(r RuleCounts) bool { return r.Rule == "pair" })
@@ -48,7 +48,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// TestMergeIsBounded: parts that are full stay within the bounds of an hour.
+// TestMergeIsBounded: the bounds of an hour hold for many merged parts.
 func TestMergeIsBounded(t *testing.T) {
 	var h Hour
 	for i := range 300 {

@@ -3,18 +3,18 @@ package watch
 import "time"
 
 // A Minute counts what happened in one minute. Its JSON form is one line of at most 1 KB, for the caller to append to a
-// file; 35 days of them are 50,400. Two parts of one minute, as around a restart, add up.
+// file; 35 days of them are 50,400. Two parts of one minute, as before and after a restart, can be added.
 type Minute struct {
 	Start    time.Time `json:"start"`
-	Class    Class     `json:"class"`     // the gravest in it
-	Known    Outcomes  `json:"known"`     // attempts of the known
-	Stranger Outcomes  `json:"strangers"` // and of all others
-	Users    Users     `json:"users"`     // the known again, in terms of what the service promises them
-	Networks int       `json:"networks"`  // distinct networks behind suspects, counted anew every 10 s
+	Class    Class     `json:"class"`     // the gravest of its states
+	Known    Outcomes  `json:"known"`     // attempts that were known
+	Stranger Outcomes  `json:"strangers"` // all others
+	Users    Users     `json:"users"`     // how the known were served
+	Networks int       `json:"networks"`  // distinct networks behind suspects, summed over its ticks
 	Opened   int       `json:"opened"`    // sessions
 	Closed   int       `json:"closed"`
 
-	Expected Signals `json:"expected"` // in it; zero while nothing is known
+	Expected Signals `json:"expected"` // zero as long as nothing is learned
 }
 
 // Logins returns how many attempts were settled.
@@ -34,20 +34,20 @@ func (m *Minute) Add(n Minute) {
 	m.Expected.Networks += n.Expected.Networks
 }
 
-// promptly is how long the greeting may take for a known user's login to count as good.
+// promptGreeting is how long the greeting may take for a known user's login to count as good.
 const promptGreeting = 2500 * time.Millisecond
 
 // Promised is the share of logins of the known that the service promises to serve.
 const Promised = 0.995
 
-// Users counts how the known were served, apart from everything strangers do. Attempts whose client left and those that
-// were denied are not part of the ratio: a wrong password is no failure of the service. If very many are wrong, the watch
-// reports a fault of authentication.
+// Users counts how the known were served. Denied attempts and those whose client closed the connection are not part of
+// the ratio of served ones: a wrong password is no failure of the service. If very many are denied, the watch reports a
+// fault of authentication.
 type Users struct {
 	Good    int    `json:"good"`    // accepted, and greeted within 2.5 s
-	Slow    int    `json:"slow"`    // accepted, but greeted or let go on later than that
-	Limited int    `json:"limited"` // refused by the gate
-	Fault   int    `json:"fault"`   // failed for a backend
+	Slow    int    `json:"slow"`    // accepted, but greeted or made to wait for longer than that
+	Limited int    `json:"limited"` // refused by postern
+	Fault   int    `json:"fault"`   // failed because of a backend
 	Denied  int    `json:"denied"`  // repeats included; not part of the ratio
 	Greeted Delays `json:"greeted"` // time from accept to the greeting
 }
@@ -73,7 +73,7 @@ func (u *Users) count(a *Attempt) {
 	}
 }
 
-// Add adds what v counted.
+// Add adds the counts of v.
 func (u *Users) Add(v Users) {
 	u.Good += v.Good
 	u.Slow += v.Slow
@@ -83,10 +83,10 @@ func (u *Users) Add(v Users) {
 	u.Greeted.add(v.Greeted)
 }
 
-// Asked returns how many attempts the ratio is of.
+// Asked returns the number of attempts that the ratio is of.
 func (u *Users) Asked() int { return u.Good + u.Slow + u.Limited + u.Fault }
 
-// Served returns the share of these that were accepted, or 1 if nobody asked.
+// Served returns the share of these that were accepted, or 1 if there were none.
 func (u *Users) Served() float64 {
 	if u.Asked() == 0 {
 		return 1
@@ -99,7 +99,7 @@ func (u *Users) impaired() bool {
 	return u.Asked() >= 20 && 1-u.Served() > 14.4*(1-Promised)
 }
 
-// delayBounds are the upper bounds of the classes of Delays. Longer times have a class of their own.
+// delayBounds are the upper bounds of the buckets of Delays. Longer times have a bucket of their own.
 var delayBounds = [...]time.Duration{
 	50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second,
 	2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second,
@@ -119,7 +119,7 @@ func (d *Delays) count(took time.Duration) {
 	d[len(delayBounds)]++
 }
 
-// add adds what e counted.
+// add adds the counts of e.
 func (d *Delays) add(e Delays) {
 	for i, n := range e {
 		d[i] += n
@@ -134,8 +134,8 @@ func (d *Delays) total() (n int) {
 	return n
 }
 
-// Quantile returns the time that a share q of them did not exceed, between the bounds as if they were spread evenly. It
-// is zero if there are none, and 30 s at most.
+// Quantile returns the time that a share q of the times did not exceed. It interpolates within a bucket. It is zero if
+// there are no times, and 30 s at most.
 func (d *Delays) Quantile(q float64) time.Duration {
 	left := q * float64(d.total())
 	if left <= 0 {

@@ -14,11 +14,11 @@ func TestPartsOfAMinute(t *testing.T) {
 	}
 }
 
-// TestUsers: each outcome counts where it belongs, and times to the greeting are kept.
+// TestUsers: the field in which each outcome counts; times to the greeting are kept.
 func TestUsers(t *testing.T) {
 	var u Users
 	if u.Served() != 1 {
-		t.Errorf("nobody asked: %v were served", u.Served())
+		t.Errorf("without attempts: got %v, want 1", u.Served())
 	}
 	for _, a := range []Attempt{
 		{Outcome: Accepted, Greeting: 40 * time.Millisecond},
@@ -34,17 +34,17 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestQuantile: between two bounds times are taken to be spread evenly.
+// TestQuantile: within a bucket the quantile is interpolated.
 func TestQuantile(t *testing.T) {
 	var d Delays
 	if d.Quantile(0.95) != 0 {
-		t.Errorf("of nothing: %v", d.Quantile(0.95))
+		t.Errorf("without times: %v", d.Quantile(0.95))
 	}
 	for range 10 {
 		d.count(200 * time.Millisecond)
 	}
 	if got := d.Quantile(0.5); got != 175*time.Millisecond {
-		t.Errorf("the half: %v", got)
+		t.Errorf("median: %v", got)
 	}
 	d.count(time.Hour)
 	if got := d.Quantile(1); got != 30*time.Second {

@@ -57,13 +57,13 @@ func (r rates) signals() Signals {
 	return Signals{Logins: r[ofLogins] * 6, Suspects: r[ofSuspects] * 6, Networks: r[ofNetworks] * 6}
 }
 
-// An observation is what the detector gets of one tick.
+// An observation is the input of the detector for one tick.
 type observation struct {
 	rates
-	raw      float64 // suspects, however many from one network
+	raw      float64 // suspects, not capped
 	known    Outcomes
 	stranger Outcomes
-	checked  int // attempts of strangers that were made to wait or refused
+	checked  int // attempts of strangers that had to wait or were refused
 	opened   int
 	closed   int
 }
@@ -78,20 +78,20 @@ type recent struct {
 	n            int // added in all
 }
 
-// add adds the latest.
+// add adds an observation.
 func (r *recent) add(o observation, u Users) {
 	r.observations[r.n%recentTicks], r.users[r.n%recentTicks] = o, u
 	r.n++
 }
 
-// last calls f for the latest n observations.
+// last calls f for the last n observations.
 func (r *recent) last(n int, f func(*observation)) {
 	for i := max(0, r.n-n); i < r.n; i++ {
 		f(&r.observations[i%recentTicks])
 	}
 }
 
-// tallies returns the outcomes of the known and of all, in the last n observations.
+// outcomes returns the outcomes of the known and of all, in the last n observations.
 func (r *recent) outcomes(n int) (known, all Outcomes) {
 	r.last(n, func(o *observation) {
 		known.add(o.known)
@@ -114,7 +114,7 @@ func (r *recent) meanOf(n int) (sum rates) {
 // mean returns the mean of all of them.
 func (r *recent) mean() rates { return r.meanOf(recentTicks) }
 
-// met returns how the known were served.
+// userSums returns how the known were served.
 func (r *recent) userSums() (u Users) {
 	for i := range min(r.n, recentTicks) {
 		u.Add(r.users[i])
@@ -122,7 +122,7 @@ func (r *recent) userSums() (u Users) {
 	return u
 }
 
-// checked reports whether strangers were made to wait or refused.
+// protecting reports whether strangers had to wait or were refused.
 func (r *recent) protecting() bool {
 	n := 0
 	r.last(recentTicks, func(o *observation) { n += o.checked })

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// TestConcurrentUse lets many tell at once, while others ask; nothing told is lost.
+// TestConcurrentUse: attempts reported at the same time as ticks and snapshots are all in the minutes.
 func TestConcurrentUse(t *testing.T) {
 	w := New(Config{})
-	const tellers, each = 8, 2000
-	var told, asked sync.WaitGroup
-	for teller := range tellers {
-		told.Go(func() {
+	const reporters, each = 8, 2000
+	var reporting, reading sync.WaitGroup
+	for reporter := range reporters {
+		reporting.Go(func() {
 			for i := range each {
 				now := monday.Add(time.Duration(i) * 50 * time.Millisecond)
 				a := Attempt{Account: fmt.Sprint(i % 50), Outcome: Outcome(i % int(numOutcomes)), Known: i%3 == 0, Rule: "pair"}
-				a.Source, a.Network = blocks(uint32(i*teller), 1)
+				a.Source, a.Network = blocks(uint32(i*reporter), 1)
 				w.Attempt(now, a)
 				w.Opened(now)
 				w.Closed(now)
@@ -31,7 +31,7 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 	done := make(chan struct{})
-	asked.Go(func() {
+	reading.Go(func() {
 		for i := 0; ; i++ {
 			select {
 			case <-done:
@@ -44,19 +44,19 @@ func TestConcurrentUse(t *testing.T) {
 			}
 		}
 	})
-	told.Wait()
+	reporting.Wait()
 	close(done)
-	asked.Wait()
+	reading.Wait()
 	end := monday.Add(time.Hour)
 	take(w.Tick(end))
 	last, _ := w.Partial(end)
 	sum += last.Logins()
-	if sum != tellers*each {
-		t.Errorf("%d attempts were told, %d are in the minutes", tellers*each, sum)
+	if sum != reporters*each {
+		t.Errorf("reported %d attempts, got %d in the minutes", reporters*each, sum)
 	}
 }
 
-// BenchmarkAttempt tells of one attempt of an attack: every one from a network of its own.
+// BenchmarkAttempt reports attempts of an attack, each from a network of its own.
 func BenchmarkAttempt(b *testing.B) {
 	w := New(Config{})
 	now := monday
@@ -72,7 +72,7 @@ func BenchmarkAttempt(b *testing.B) {
 	}
 }
 
-// BenchmarkKnown tells of one attempt of a known user.
+// BenchmarkKnown reports attempts of a known user.
 func BenchmarkKnown(b *testing.B) {
 	w := New(Config{})
 	a := Attempt{Account: "kari", Outcome: Accepted, Known: true, Usual: true}

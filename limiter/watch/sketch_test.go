@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestSketch: few and many things are counted within 3 standard errors, and two sketches are one.
+// TestSketch: few and many things are counted within 3 standard errors, also in two sketches that are merged.
 func TestSketch(t *testing.T) {
 	seed := maphash.MakeSeed()
 	for _, n := range []int{0, 1, 10, 100, 1000, 3000, 50_000, 1_000_000} {
@@ -28,7 +28,7 @@ func TestSketch(t *testing.T) {
 		}
 		a.merge(b)
 		if got := a.Count(); math.Abs(float64(got-n)) > 3*1.04/32*float64(n)+1 {
-			t.Errorf("%d things: said %d", n, got)
+			t.Errorf("%d things: got %d", n, got)
 		}
 		text, err := json.Marshal(a)
 		if err != nil {
@@ -42,12 +42,12 @@ func TestSketch(t *testing.T) {
 	for _, text := range []string{"AAAA", "?", string(make([]byte, 1366))} {
 		var s Sketch
 		if err := s.UnmarshalText([]byte(text)); err == nil || s.ranks != nil {
-			t.Errorf("took %q for a sketch", text)
+			t.Errorf("read %q as a sketch", text)
 		}
 	}
 }
 
-// TestSpread: few and many things are counted within 3 standard errors, and two spreads are merged.
+// TestSpread: few and many things are counted within 3 standard errors, also in two spreads that are merged.
 func TestSpread(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	for _, n := range []int{0, 1, 2, 5, 20, 60, 100, 200, 1000, 100_000} {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A snapshot is this, the image in little endian, and the CRC-32C of both in four octets. The digit is its version.
+// A snapshot is this text, the image in little endian, and the CRC-32C of both in four octets. The digit is the version.
 const snapshotMagic = "postern watch 1\n"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -34,7 +34,7 @@ type image struct {
 	Weekly   [5]float64
 }
 
-// An imageMean is the form of a slotMean in a snapshot.
+// An imageMean is the form of a quarterMean in a snapshot.
 type imageMean struct {
 	Index int64
 	Sum   rates
@@ -42,7 +42,7 @@ type imageMean struct {
 	At    int64
 }
 
-// Snapshot returns what w has learned, for [Watch.Restore] after a restart: always the same number of octets, some 34 KB.
+// Snapshot returns what w has learned, for [Watch.Restore] after a restart. It always has the same size, about 34 KB.
 // Alarms are not in it: after a restart they are raised again within two minutes if the cause persists.
 func (w *Watch) Snapshot(t time.Time) []byte {
 	w.lock(t)
@@ -54,11 +54,11 @@ func (w *Watch) Snapshot(t time.Time) []byte {
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
 
-// Restore replaces what w has learned by a snapshot. The error says what is wrong with it; then nothing has changed.
+// Restore replaces what w has learned by a snapshot. On error nothing has changed.
 func (w *Watch) Restore(t time.Time, data []byte) error {
 	m, err := readImage(data)
 	if err != nil {
-		return fmt.Errorf("restore the watch's baseline: %w", err)
+		return fmt.Errorf("restore the baseline: %w", err)
 	}
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -73,11 +73,11 @@ func readImage(data []byte) (*image, error) {
 	body := len(snapshotMagic) + binary.Size(m)
 	switch {
 	case !bytes.HasPrefix(data, []byte(snapshotMagic)):
-		return nil, errors.New("not a snapshot, or one of another version")
+		return nil, fmt.Errorf("not a snapshot of this version: want it to begin with %q", snapshotMagic)
 	case len(data) != body+4:
-		return nil, fmt.Errorf("%d octets long, but must be %d", len(data), body+4)
+		return nil, fmt.Errorf("got %d octets, want %d", len(data), body+4)
 	case binary.LittleEndian.Uint32(data[body:]) != crc32.Checksum(data[:body], castagnoli):
-		return nil, errors.New("damaged: the checksum does not fit")
+		return nil, errors.New("wrong checksum")
 	}
 	if _, err := binary.Decode(data[len(snapshotMagic):body], binary.LittleEndian, m); err != nil {
 		return nil, err
@@ -100,17 +100,17 @@ func (m *image) check() error {
 	} {
 		for _, r := range all {
 			if !ok(r[:]...) {
-				return errors.New("has a rate out of range")
+				return errors.New("rate out of range")
 			}
 		}
 	}
 	for _, mean := range []imageMean{m.Current, m.Last} {
 		if mean.Index < 0 || mean.Index >= weekQuarters || mean.Ticks < 0 {
-			return errors.New("has a slot out of range")
+			return errors.New("quarter-hour out of range")
 		}
 	}
 	if !ok(m.Weekly[:]...) || !ok(m.Phi, m.ColdMost) || m.Phi < 1 || m.Phi > phiMost || m.Ticks < 0 || m.ColdTick < 0 {
-		return errors.New("has a number out of range")
+		return errors.New("number out of range")
 	}
 	return nil
 }

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A Class is what the watch calls the present situation. Its text is the word used in logs, metrics and messages.
+// A Class names the present situation. Its text is used in logs, metrics and messages.
 type Class string
 
 // The classes. Where several apply, the last of them in this list is reported; [State] has the others.
 const (
 	ClassNormal       Class = "normal"
-	ClassLearning     Class = "learning"      // less than a day is known
+	ClassLearning     Class = "learning"      // less than a day is learned
 	ClassGrowth       Class = "growth"        // more logins for hours, without more suspects
-	ClassNotice       Class = "notice"        // enough excess to tighten limits for strangers, not enough to tell people
-	ClassSingleSource Class = "single_source" // few networks make the excess; the limiter handles that
-	ClassImpaired     Class = "impaired"      // the known are not served, and nothing below explains it
-	ClassStorm        Class = "storm"         // sessions were lost, and clients reconnect all at once
+	ClassNotice       Class = "notice"        // enough excess to tighten limits for strangers, not enough for an alert
+	ClassSingleSource Class = "single_source" // the excess comes from few networks; the limiter handles that
+	ClassImpaired     Class = "impaired"      // the known are not served, and no class below explains it
+	ClassStorm        Class = "storm"         // sessions were lost, and clients reconnect at the same time
 	ClassBackendFault Class = "backend_fault" // backends do not answer
 	ClassAuthFault    Class = "auth_fault"    // the known are denied: the password database is at fault
 	ClassAttack       Class = "attack"        // many strangers are denied
@@ -38,48 +38,48 @@ func Graver(a, b Class) Class {
 	return a
 }
 
-// A State is what the watch sees at the end of a tick.
+// A State is the result of a tick.
 type State struct {
 	Time  time.Time `json:"time"`
 	Class Class     `json:"class"`
 	Since time.Time `json:"since"` // when Class became so
-	Onset time.Time `json:"onset"` // when the excess began, as far as the score tells; zero without a score
+	Onset time.Time `json:"onset"` // when the excess began, by the score; zero if the score is 0
 
 	// Tighten asks for tighter limits for strangers: from a notice on, until it has been quiet for half an hour.
 	Tighten bool `json:"tighten"`
 
-	// What else is amiss, independent of Class.
+	// Other trouble, independent of Class.
 	SingleSource bool `json:"single_source"`
 	Storm        bool `json:"storm"`
 	BackendFault bool `json:"backend_fault"`
 	AuthFault    bool `json:"auth_fault"`
-	Impaired     bool `json:"impaired"`   // of the known, more than 7.2 % (14.4 times what is promised) were not served in 5 min
-	Protecting   bool `json:"protecting"` // within 5 min a stranger was made to wait or was refused
+	Impaired     bool `json:"impaired"`   // over 5 min, more than 7.2 % of the known were not served
+	Protecting   bool `json:"protecting"` // over 5 min, strangers had to wait or were refused
 
 	Observed Signals `json:"observed"`
 	Expected Signals `json:"expected"`
-	Busy     float64 `json:"busy"`   // logins a minute in a busy hour, suspects not counted
+	Busy     float64 `json:"busy"`   // logins a minute in a busy hour, without suspects
 	Excess   float64 `json:"excess"` // as a share of Busy: 0.045 is a notice, 0.1 an attack
 	Score    float64 `json:"score"`  // above 8 is significant
 
 	Users Users `json:"users"` // the known, over 5 min
 
-	Learned float64 `json:"learned"` // share of the week that is known
-	Frozen  bool    `json:"frozen"`  // nothing is being learned
-	Drift   float64 `json:"drift"`   // suspects expected in a week, now over four weeks ago; 0 as long as that is not known
+	Learned float64 `json:"learned"` // share of the week that is learned
+	Frozen  bool    `json:"frozen"`  // nothing is learned at present
+	Drift   float64 `json:"drift"`   // suspects expected in a week, as a multiple of four weeks ago; 0 as long as that is not known
 }
 
 // Signals are rates a minute.
 type Signals struct {
 	Logins   float64 `json:"logins"`
 	Suspects float64 `json:"suspects"`
-	Networks float64 `json:"networks"` // distinct ones behind suspects, counted anew every 10 s
+	Networks float64 `json:"networks"` // distinct networks behind suspects, summed over the ticks
 }
 
-// Attacked reports whether people must be told of an attack.
+// Attacked reports whether there is an attack.
 func (s *State) Attacked() bool { return s.Class == ClassAttack }
 
-// add adds what a tick was expected to bring.
+// add adds the rates expected in a tick.
 func (s *Signals) add(r rates) {
 	s.Logins += r[ofLogins]
 	s.Suspects += r[ofSuspects]
@@ -92,7 +92,7 @@ const (
 	growthLearned = 0.99 // of the week
 )
 
-// classify finds the class of the tick that ended at t.
+// classify sets the class of the tick that ended at t.
 func (d *detector) classify(t time.Time) {
 	class := d.present(t)
 	if class != d.class || d.since.IsZero() {
@@ -126,7 +126,7 @@ func (d *detector) present(t time.Time) Class {
 	return ClassNormal
 }
 
-// state returns what the detector saw in the tick that ended at t.
+// state returns the state for the tick that ended at t.
 func (d *detector) state(t time.Time) State {
 	s := State{
 		Time: t, Class: d.class, Since: d.since,

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// A top counts the most frequent keys in bounded memory (Space-Saving, Metwally et al. 2005). When there is no room for a
-// new key, the key replaces the rarest one and takes over its count, which is noted as the possible error. Every key with
-// more than 1/room of all counts is in it.
+// A top counts the most frequent keys in bounded memory (Space-Saving, Metwally et al. 2005). When it is full, a new
+// key replaces the rarest one and takes over its count, which is kept as the possible error. It has every key with more
+// than 1/capacity of all counts.
 type top[K comparable] struct {
 	capacity int
-	at       map[K]int // where in entries
+	at       map[K]int // index in entries
 	entries  []topEntry[K]
 	order    []int // the entries as a heap, the rarest first
 }
@@ -21,8 +21,8 @@ type top[K comparable] struct {
 type topEntry[K comparable] struct {
 	key    K
 	n      int
-	over   int // at most so many of n were of other keys
-	place  int // in order
+	over   int // at most this many of n were of other keys
+	place  int // index in order
 	spread Spread
 	first  time.Time
 	last   time.Time
@@ -32,7 +32,7 @@ func newTop[K comparable](room int) *top[K] {
 	return &top[K]{capacity: room, at: map[K]int{}}
 }
 
-// count counts key at time t. with is the hash of what it came together with.
+// count counts key at time t. with is the hash of a thing whose distinct number is estimated for each key.
 func (p *top[K]) count(t time.Time, key K, with uint64) {
 	i, there := p.at[key]
 	switch {
@@ -56,7 +56,7 @@ func (p *top[K]) count(t time.Time, key K, with uint64) {
 	heap.Fix((*topHeap[K])(p), e.place)
 }
 
-// loudest returns the n most frequent keys as targets. name returns the name of a key.
+// mostFrequent returns the n most frequent keys as targets. name returns the name of a key.
 func (p *top[K]) mostFrequent(n int, name func(K) string) []Target {
 	sorted := slices.Clone(p.entries)
 	slices.SortFunc(sorted, func(a, b topEntry[K]) int {
@@ -71,7 +71,7 @@ func (p *top[K]) mostFrequent(n int, name func(K) string) []Target {
 	return targets
 }
 
-// topHeap is the order of a top as container/heap sees it. The entries stay where they are, so that the map does, too.
+// topHeap implements heap.Interface with the order of a top. The entries do not move, so the map need not change.
 type topHeap[K comparable] top[K]
 
 func (h *topHeap[K]) Len() int           { return len(h.order) }
@@ -81,10 +81,10 @@ func (h *topHeap[K]) Swap(i, j int) {
 	h.entries[h.order[i]].place, h.entries[h.order[j]].place = i, j
 }
 
-// Push adds an entry, for container/heap.
+// Push implements heap.Interface.
 func (h *topHeap[K]) Push(x any) { h.order = append(h.order, x.(int)) }
 
-// Pop takes the last one off, for container/heap.
+// Pop implements heap.Interface.
 func (h *topHeap[K]) Pop() any {
 	i := h.order[len(h.order)-1]
 	h.order = h.order[:len(h.order)-1]

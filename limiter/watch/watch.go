@@ -5,36 +5,36 @@ import (
 	"time"
 )
 
-// tick is how often the watch evaluates what it counted.
+// tick is the time between two evaluations of the counts.
 const tick = 10 * time.Second
 
-// gap is the longest time without a call after which ticks are still evaluated. After a longer one, as when the machine was
-// suspended, nothing is known about them.
+// gap is the longest time without a call after which ticks are still evaluated. A longer one is taken for a suspended
+// machine: then nothing is known about these ticks.
 const gap = time.Minute
 
 // Config configures a [Watch].
 type Config struct {
-	// Location is the time zone of the users; nil is UTC. People work by local time, so what is learned is kept by local
-	// time, and daylight saving makes no difference.
+	// Location is the time zone of the users; nil is UTC. People live by local time, so the baseline is kept by local time,
+	// and daylight saving makes no difference.
 	Location *time.Location
 
 	// Key is a secret of this installation, the same after each restart. Without it attackers could choose addresses that
-	// all count as one.
+	// count as one.
 	Key [16]byte
 }
 
-// A Watch counts attempts and sessions, learns what is usual, and reports what is not. It is safe for concurrent use. Times
-// should not run backwards; a time before the latest seen counts as the latest.
+// A Watch counts attempts and sessions, learns the usual rates, and reports deviations. It is safe for concurrent use.
+// Times should not run backwards; a time before the latest one counts as the latest.
 type Watch struct {
 	mu       sync.Mutex
 	location *time.Location
 	latest   time.Time
-	begun    time.Time // when the current tick began; zero before the first
+	begun    time.Time // start of the current tick; zero before the first
 	counts   counts
 	detector *detector
 	hours    *collector
 	minute   Minute  // the current one, without the current tick
-	out      Reading // not handed out yet
+	out      Reading // for the next call of Tick
 }
 
 // New returns a Watch that has learned nothing.
@@ -48,7 +48,7 @@ func New(c Config) *Watch {
 	}
 }
 
-// Attempt reports to w an attempt that was settled at time t.
+// Attempt adds an attempt that was settled at time t.
 func (w *Watch) Attempt(t time.Time, a Attempt) {
 	t = w.lock(t)
 	defer w.mu.Unlock()
@@ -56,14 +56,14 @@ func (w *Watch) Attempt(t time.Time, a Attempt) {
 	w.hours.attempt(t, &a)
 }
 
-// Opened reports to w that a session began at time t: a client logged in.
+// Opened adds a session that began at time t: a client logged in.
 func (w *Watch) Opened(t time.Time) {
 	w.lock(t)
 	defer w.mu.Unlock()
 	w.counts.opened++
 }
 
-// Closed reports to w that a session ended at time t.
+// Closed adds a session that ended at time t.
 func (w *Watch) Closed(t time.Time) {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -74,11 +74,11 @@ func (w *Watch) Closed(t time.Time) {
 type Reading struct {
 	State   State
 	Ticked  bool     // State is new
-	Minutes []Minute // that are over, each once, for the history
+	Minutes []Minute // that ended, each once, for the history
 	Hours   []Hour   // likewise
 }
 
-// Tick evaluates what happened up to time t. Call it about once a second; there is a new state every 10 s.
+// Tick evaluates the time up to t. Call it about once a second; there is a new state every 10 s.
 func (w *Watch) Tick(t time.Time) Reading {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -87,8 +87,8 @@ func (w *Watch) Tick(t time.Time) Reading {
 	return r
 }
 
-// Partial returns the minute and the hour that are not over at time t, for a report that cannot wait for them. At shutdown
-// the caller adds them to the history too.
+// Partial returns the minute and the hour that have not ended at time t, for a report. At shutdown they belong into the
+// history, too.
 func (w *Watch) Partial(t time.Time) (Minute, Hour) {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -97,16 +97,15 @@ func (w *Watch) Partial(t time.Time) (Minute, Hour) {
 	return m, w.hours.end()
 }
 
-// Relearn raises what is expected to what came in the last 5 min. It is for when a person has said that an alarm was
-// false.
+// Relearn raises the expected rates to those of the last 5 min. It is for when a person says that an alarm was false.
 func (w *Watch) Relearn(t time.Time) {
 	w.lock(t)
 	defer w.mu.Unlock()
 	w.detector.relearn()
 }
 
-// Assume sets what is expected at every hour of the week to usual, as if that had been learned. It is for demonstrations
-// and tests, which cannot wait for a week.
+// Assume sets the expected rates of the whole week to usual, as if they had been learned. It is for demonstrations and
+// tests.
 func (w *Watch) Assume(t time.Time, usual Signals) {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -116,7 +115,7 @@ func (w *Watch) Assume(t time.Time, usual Signals) {
 	})
 }
 
-// lock locks w.mu, closes the ticks that are over at t, and returns t, or the latest time seen if that is later.
+// lock locks w.mu, evaluates the ticks that ended by t, and returns t, or the latest time so far if that is later.
 func (w *Watch) lock(t time.Time) time.Time {
 	w.mu.Lock()
 	if t.Before(w.latest) {
@@ -133,12 +132,12 @@ func (w *Watch) lock(t time.Time) time.Time {
 	return t
 }
 
-// skip begins a tick at t without evaluating the one before: this is the first, or there was no call for longer than gap.
+// skip begins a tick at t without evaluating the one before: it is the first, or there was no call for longer than gap.
 func (w *Watch) skip(t time.Time) {
 	w.begun = t.Truncate(tick)
 	w.minute.Add(w.counts.minute())
 	w.counts.reset()
-	w.turn(w.begun)
+	w.endPeriods(w.begun)
 }
 
 // close evaluates the tick that ends at end.
@@ -150,11 +149,11 @@ func (w *Watch) close(end time.Time) {
 	w.minute.Class = Graver(w.minute.Class, w.out.State.Class)
 	w.minute.Expected.add(d.expected)
 	w.counts.reset()
-	w.turn(end)
+	w.endPeriods(end)
 }
 
-// turn hands out the minute and the hour that are over at t.
-func (w *Watch) turn(t time.Time) {
+// endPeriods adds the minute and the hour that ended by t to the next reading.
+func (w *Watch) endPeriods(t time.Time) {
 	if start := t.Truncate(time.Minute); !start.Equal(w.minute.Start) {
 		if w.minute.Logins()+w.minute.Opened+w.minute.Closed > 0 {
 			w.out.Minutes = append(w.out.Minutes, w.minute)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// monday is the first moment of a Monday.
+// monday is 00:00 UTC on a Monday.
 var monday = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
 // from returns a source and its network.
@@ -15,16 +15,16 @@ func from(s string) (source, network netip.Prefix) {
 	return source, netip.PrefixFrom(source.Addr(), 24).Masked()
 }
 
-// TestMinutesAddUp: what was told within a minute is in that minute, however late the watch is asked.
-func TestMinutesAddUp(t *testing.T) {
+// TestMinutes: attempts count in the minute in which they were reported, however late Tick is called.
+func TestMinutes(t *testing.T) {
 	w := New(Config{})
 	source, network := from("192.0.2.1")
-	tell := func(after time.Duration, o Outcome, known bool) {
+	report := func(after time.Duration, o Outcome, known bool) {
 		w.Attempt(monday.Add(after), Attempt{Source: source, Network: network, Account: "a", Outcome: o, Known: known})
 	}
-	tell(0, Accepted, true)
-	tell(59*time.Second, Denied, false)
-	tell(60*time.Second, Rejected, false)
+	report(0, Accepted, true)
+	report(59*time.Second, Denied, false)
+	report(60*time.Second, Rejected, false)
 	w.Opened(monday.Add(61 * time.Second))
 	r := w.Tick(monday.Add(125 * time.Second))
 	if len(r.Minutes) != 2 || !r.Ticked {
@@ -38,11 +38,11 @@ func TestMinutesAddUp(t *testing.T) {
 		t.Errorf("second minute: %+v", second)
 	}
 	if r := w.Tick(monday.Add(126 * time.Second)); len(r.Minutes) != 0 || r.Ticked {
-		t.Errorf("handed out twice: %+v", r)
+		t.Errorf("returned twice: %+v", r)
 	}
 }
 
-// TestAssume: a watch that was told what is usual need not learn it to tell of an attack within a minute.
+// TestAssume: with assumed rates a watch detects an attack within a minute, without having learned.
 func TestAssume(t *testing.T) {
 	w := New(Config{})
 	w.Assume(monday, Signals{Logins: 1200, Suspects: 24, Networks: 24})

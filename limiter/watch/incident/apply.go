@@ -9,8 +9,8 @@ import (
 	"postern/limiter/watch"
 )
 
-// apply applies e to its incident. All changes of incidents are made here, whether e was just made or is read again after
-// a restart.
+// apply applies e to its incident. All changes of incidents are made here, for new events and for those that are read
+// after a restart.
 func (l *Log) apply(e Event) error {
 	if e.Time.IsZero() || e.Incident == "" {
 		return errors.New("event without time or incident")
@@ -20,7 +20,7 @@ func (l *Log) apply(e Event) error {
 	}
 	i := l.find(e.Incident)
 	if i == nil {
-		return fmt.Errorf("event of an unknown incident %q", e.Incident)
+		return fmt.Errorf("event of unknown incident %q", e.Incident)
 	}
 	if err := i.apply(e); err != nil {
 		return err
@@ -30,7 +30,7 @@ func (l *Log) apply(e Event) error {
 	return nil
 }
 
-// applyOpen begins an incident.
+// applyOpen creates an incident.
 func (l *Log) applyOpen(e Event) error {
 	if l.find(e.Incident) != nil {
 		return fmt.Errorf("incident %q opened twice", e.Incident)
@@ -64,12 +64,12 @@ func (i *Incident) apply(e Event) error {
 	switch e.Kind {
 	case KindPhase, KindReopen:
 		if !slices.Contains(Phases(), e.To) {
-			return fmt.Errorf("phase %q is none", e.To)
+			return fmt.Errorf("got phase %q, want one of %q", e.To, Phases())
 		}
 		i.enter(e)
 	case KindClass, KindAttach, KindDetach:
 		if !slices.Contains(watch.Classes(), e.Class) {
-			return fmt.Errorf("class %q is none", e.Class)
+			return fmt.Errorf("got class %q, want one of %q", e.Class, watch.Classes())
 		}
 		i.classify(e)
 	case KindPublish:
@@ -85,7 +85,7 @@ func (i *Incident) apply(e Event) error {
 		i.False = true
 	case KindNote, KindEvidence:
 	default:
-		return fmt.Errorf("kind %q is none", e.Kind)
+		return fmt.Errorf("unknown kind %q", e.Kind)
 	}
 	return nil
 }

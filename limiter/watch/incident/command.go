@@ -10,20 +10,20 @@ import (
 	"postern/limiter/watch"
 )
 
-// An Action is something that people do about incidents.
+// An Action is something that a person does about an incident.
 type Action string
 
 // The actions.
 const (
-	ActOpen       Action = "open"        // there is an incident that the watch does not see; takes Class and Text
-	ActAck        Action = "ack"         // I have taken it on
-	ActNote       Action = "note"        // Text goes into the timeline
-	ActHold       Action = "hold"        // it does not become public by itself
-	ActPublish    Action = "publish"     // it becomes public now; Text, if any, goes with it
+	ActOpen       Action = "open"        // open an incident that the watch does not detect; needs Class
+	ActAck        Action = "ack"         // acknowledge: By takes care of it
+	ActNote       Action = "note"        // add Text to the timeline
+	ActHold       Action = "hold"        // do not publish it automatically
+	ActPublish    Action = "publish"     // publish it now, with Text if there is one
 	ActMitigate   Action = "mitigate"    // users are served again
-	ActReclassify Action = "reclassify"  // it is a Class
-	ActFalseAlarm Action = "false-alarm" // it was none; ends it. The caller lets the watch relearn.
-	ActResolve    Action = "resolve"     // it is over
+	ActReclassify Action = "reclassify"  // change the class to Class
+	ActFalseAlarm Action = "false-alarm" // there was no incident: end it. The watch should relearn.
+	ActResolve    Action = "resolve"     // end it
 )
 
 // Actions returns every action.
@@ -36,21 +36,21 @@ func Actions() []Action {
 // A Command is one action by one person.
 type Command struct {
 	Action   Action      `json:"action"`
-	Incident string      `json:"incident,omitempty"` // its ID; empty is the open one
+	Incident string      `json:"incident,omitempty"` // ID; empty for the open incident
 	By       string      `json:"by"`                 // at most 64 octets
 	Text     string      `json:"text,omitempty"`     // at most 2,000 octets
 	Class    watch.Class `json:"class,omitempty"`
 }
 
-// What is wrong with a [Command].
+// Reasons to refuse a [Command].
 var (
-	errNotFound = errors.New("there is no such incident")
-	errOver     = errors.New("the incident is over")
-	errOpen     = errors.New("an incident is open already")
+	errNotFound = errors.New("no such incident")
+	errOver     = errors.New("the incident has ended")
+	errOpen     = errors.New("another incident is open")
 )
 
-// Do carries out c at time t and returns the events it makes. The error says why it cannot be done; then nothing has
-// changed. Notes can also be added to an incident that is over.
+// Do executes c at time t and returns the new events. On error nothing has changed. Notes can also be added to an incident
+// that has ended.
 func (l *Log) Do(t time.Time, c Command) ([]Event, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,22 +83,22 @@ func (l *Log) Do(t time.Time, c Command) ([]Event, error) {
 func (c *Command) check(t time.Time) error {
 	switch {
 	case t.IsZero():
-		return errors.New("at no time")
+		return errors.New("got the zero time, want a time")
 	case !slices.Contains(Actions(), c.Action):
-		return fmt.Errorf("is none of the actions %q", Actions())
+		return fmt.Errorf("unknown action, want one of %q", Actions())
 	case c.By == "" || len(c.By) > 64 || !utf8.ValidString(c.By) || c.By == byWatch:
-		return errors.New("say who does it, in at most 64 octets")
+		return fmt.Errorf("got by %q, want the name of a person in UTF-8, of 1 to 64 octets", c.By)
 	case len(c.Text) > 2000 || !utf8.ValidString(c.Text):
-		return errors.New("the text must be UTF-8 and at most 2,000 octets long")
+		return fmt.Errorf("got a text of %d octets, want UTF-8 of at most 2,000 octets", len(c.Text))
 	case c.Action == ActNote && c.Text == "":
-		return errors.New("a note needs a text")
+		return errors.New("got no text, want one")
 	case (c.Action == ActOpen || c.Action == ActReclassify) && !slices.Contains(watch.Classes(), c.Class):
-		return fmt.Errorf("needs one of the classes %q", watch.Classes())
+		return fmt.Errorf("got class %q, want one of %q", c.Class, watch.Classes())
 	}
 	return nil
 }
 
-// do carries out c on i.
+// do executes c on i.
 func (l *Log) do(t time.Time, c Command, i *Incident) {
 	e := Event{Time: t, Incident: i.ID, By: c.By, Text: c.Text}
 	with := func(kind Kind) Event { e.Kind = kind; return e }
@@ -132,7 +132,7 @@ func (l *Log) do(t time.Time, c Command, i *Incident) {
 	}
 }
 
-// remark records e if it has a text.
+// emitText emits e if it has a text.
 func (l *Log) emitText(e Event) {
 	if e.Text != "" {
 		l.emit(e)

@@ -1,11 +1,11 @@
-// Package incident keeps the record of incidents: what was noticed, what was done about it, and by whom.
+// Package incident keeps incidents: what was detected, what was done about it, and the person who did it.
 //
-// A watch reports a state every 10 s. People need one thing to talk about that has a beginning, a course and an end. A
-// [Log] makes that out of the states ([Log.Observe]) and of what people do ([Log.Do]). An [Incident] goes through phases,
-// from suspected to resolved. At most one is open at a time: other trouble that comes meanwhile is attached to it.
+// A watch reports a state every 10 s. An operator needs one incident with a beginning and an end instead. A [Log] makes it
+// from the states ([Log.Observe]) and from the commands of people ([Log.Do]). An [Incident] goes through phases, from
+// suspected to resolved. At most one is open at a time: other trouble in this time is attached to it.
 //
-// All that is known of an incident follows from its events. Every method that changes something returns the events it
-// made. The caller appends them to a file, one line of JSON each, and after a restart [Replay] reads the lines again.
+// An incident is the result of its events. Every method that changes something returns the new events, to be appended to a
+// file, one line of JSON each. After a restart [Replay] reads the lines.
 //
 // The package stops there. It writes no file, sends no message and publishes nothing. Like package watch it has no clock,
 // no goroutine and no I/O: every method takes the time.

@@ -11,14 +11,14 @@ import (
 	"postern/limiter/watch"
 )
 
-// monday is the first moment of a Monday.
+// monday is 00:00 UTC on a Monday.
 var monday = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
-// tick is how often a watch reports a state.
+// tick is the time between two states of a watch.
 const tick = 10 * time.Second
 
-// A desk plays states and commands to a Log, keeps the lines that a file would have, and checks at every step that
-// they tell the same story.
+// A logTest feeds states and commands to a Log, keeps the lines of the file, and checks after each event that Replay gives
+// the same incidents.
 type logTest struct {
 	*testing.T
 	log   *Log
@@ -31,7 +31,7 @@ func newLogTest(t *testing.T) *logTest {
 	return &logTest{T: t, log: l, now: monday}
 }
 
-// see shows the same state each tick for so long, and returns the kinds of the events it made.
+// feed observes the same state in each tick for some time, and returns the new events.
 func (d *logTest) feed(s watch.State, lasts time.Duration) (made []Event) {
 	d.Helper()
 	for end := d.now.Add(lasts); d.now.Before(end); {
@@ -42,7 +42,7 @@ func (d *logTest) feed(s watch.State, lasts time.Duration) (made []Event) {
 	return made
 }
 
-// do carries out a command by somebody.
+// do executes a command.
 func (d *logTest) do(a Action, text string, class watch.Class) []Event {
 	d.Helper()
 	made, err := d.log.Do(d.now, Command{Action: a, By: "kari", Text: text, Class: class})
@@ -52,7 +52,7 @@ func (d *logTest) do(a Action, text string, class watch.Class) []Event {
 	return d.checkReplay(made)
 }
 
-// keep writes events down, and reads everything again.
+// checkReplay appends events to the lines, and replays all lines.
 func (d *logTest) checkReplay(made []Event) []Event {
 	d.Helper()
 	for _, e := range made {
@@ -85,7 +85,7 @@ func (d *logTest) phase(want Phase) Incident {
 	return all[0]
 }
 
-// The states that the stories below are made of.
+// The states of the tests.
 var (
 	normal       = watch.State{Class: watch.ClassNormal, Users: watch.Users{Good: 100}}
 	noticed      = watch.State{Class: watch.ClassNotice, Tighten: true, Excess: 0.05, Users: watch.Users{Good: 100}}
@@ -97,15 +97,15 @@ var (
 	both         = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, BackendFault: true, Users: watch.Users{Good: 100}}
 )
 
-// TestAttackFromNoticeToEnd is the story of an attack that users hardly felt.
+// TestAttackFromNoticeToEnd: all phases of an attack in which users were served.
 func TestAttackFromNoticeToEnd(t *testing.T) {
 	d := newLogTest(t)
 	if made := d.feed(normal, time.Hour); made != nil {
-		t.Fatalf("of nothing: %+v", made)
+		t.Fatalf("events of a normal state: %+v", made)
 	}
 	d.feed(noticed, time.Minute)
 	if i := d.phase(Suspected); i.Phase.Alarming() || i.Public() {
-		t.Errorf("told of a notice: %+v", i)
+		t.Errorf("alert for a notice: %+v", i)
 	}
 	d.feed(attack, tick)
 	d.phase(Detected)
@@ -133,12 +133,12 @@ func TestAttackFromNoticeToEnd(t *testing.T) {
 	d.feed(normal, 3*time.Hour)
 	d.feed(attack, tick)
 	if i := d.phase(Detected); i.ID == first.ID {
-		t.Errorf("an incident of hours ago is back: %+v", i)
+		t.Errorf("reopened after hours: %+v", i)
 	}
 }
 
-// TestSuspicionComesToNothing: a notice tells nobody and is dismissed after half an hour.
-func TestSuspicionComesToNothing(t *testing.T) {
+// TestNoticeIsDismissed: a notice causes no alert and is dismissed half an hour after it ended.
+func TestNoticeIsDismissed(t *testing.T) {
 	d := newLogTest(t)
 	made := d.feed(noticed, 10*time.Minute)
 	made = append(made, d.feed(normal, time.Hour)...)
@@ -148,8 +148,9 @@ func TestSuspicionComesToNothing(t *testing.T) {
 	}
 }
 
-// TestBackendsNeverReplaceAnAttack: what hid the attack of 2022 is attached to it. The other way round the attack leads.
-func TestBackendsNeverReplaceAnAttack(t *testing.T) {
+// TestAttackOutranksBackendFault: failing backends, which hid the attack of 2022, are a symptom of it. An attack that
+// begins later becomes the class.
+func TestAttackOutranksBackendFault(t *testing.T) {
 	d := newLogTest(t)
 	d.feed(attack, 10*time.Minute)
 	d.feed(both, 20*time.Minute)
@@ -170,8 +171,8 @@ func TestBackendsNeverReplaceAnAttack(t *testing.T) {
 	}
 }
 
-// TestFaultsThatPeopleAreToldOf: backends whose failure users do not feel are only suspected.
-func TestFaultsThatPeopleAreToldOf(t *testing.T) {
+// TestFaultsAreDetected: a fault of backends is detected when users are not served, one of authentication after 3 min.
+func TestFaultsAreDetected(t *testing.T) {
 	d := newLogTest(t)
 	d.feed(backendsFail, time.Hour)
 	d.phase(Suspected)
@@ -191,8 +192,8 @@ func TestFaultsThatPeopleAreToldOf(t *testing.T) {
 	}
 }
 
-// TestUsersLockedOut: an attack is not mitigated as long as the known are not served.
-func TestUsersLockedOut(t *testing.T) {
+// TestNotMitigatedWhileNotServed: an attack is not mitigated as long as the known are not served.
+func TestNotMitigatedWhileNotServed(t *testing.T) {
 	d := newLogTest(t)
 	d.feed(notServed, time.Hour)
 	d.phase(Investigating)
@@ -202,8 +203,8 @@ func TestUsersLockedOut(t *testing.T) {
 	}
 }
 
-// TestPeopleHaveTheLastWord plays every action.
-func TestPeopleHaveTheLastWord(t *testing.T) {
+// TestCommandsOverrideStates executes every action.
+func TestCommandsOverrideStates(t *testing.T) {
 	d := newLogTest(t)
 	d.feed(attack, tick)
 	d.do(ActHold, "", "")
@@ -214,7 +215,7 @@ func TestPeopleHaveTheLastWord(t *testing.T) {
 	d.do(ActAck, "", "")
 	d.do(ActNote, "the list was made by hand", "")
 	d.do(ActPublish, "We see many logins.", "")
-	d.do(ActReclassify, "a backup program gone wild", watch.ClassSingleSource)
+	d.do(ActReclassify, "a backup program", watch.ClassSingleSource)
 	d.feed(attack, time.Minute)
 	i := d.phase(Mitigating)
 	if !i.Public() || i.Held || i.AckedBy != "kari" || i.Class != watch.ClassSingleSource || !i.Classified || !i.has(watch.ClassAttack) {
@@ -222,11 +223,11 @@ func TestPeopleHaveTheLastWord(t *testing.T) {
 	}
 	d.do(ActResolve, "", "")
 	if made := d.feed(attack, time.Hour); made != nil {
-		t.Errorf("back although resolved by a person: %+v", made)
+		t.Errorf("reopened although resolved by a person: %+v", made)
 	}
 	d.feed(normal, tick)
 	if made := d.feed(attack, tick); len(made) != 1 || made[0].Kind != KindReopen {
-		t.Errorf("did not come back after it had gone: %+v", made)
+		t.Errorf("not reopened by new trouble: %+v", made)
 	}
 	d.do(ActFalseAlarm, "load test", "")
 	if i := d.phase(Resolved); !i.False {
@@ -246,8 +247,8 @@ func TestPeopleHaveTheLastWord(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeDone: each command here is refused, and leaves no event.
-func TestWhatCannotBeDone(t *testing.T) {
+// TestInvalidCommands: each command is refused and makes no event.
+func TestInvalidCommands(t *testing.T) {
 	d := newLogTest(t)
 	for _, c := range []struct {
 		command Command
@@ -271,7 +272,7 @@ func TestWhatCannotBeDone(t *testing.T) {
 	d.do(ActResolve, "", "")
 	id := d.phase(Resolved).ID
 	if _, err := d.log.Do(d.now, Command{Action: ActAck, By: "kari", Incident: id}); !errors.Is(err, errOver) {
-		t.Errorf("acknowledged what is over: %v", err)
+		t.Errorf("acknowledged after the end: %v", err)
 	}
 	if made, err := d.log.Do(d.now, Command{Action: ActNote, By: "kari", Incident: id, Text: "late"}); err != nil || len(made) != 1 {
 		t.Errorf("a late note: %v", err)

@@ -14,24 +14,24 @@ import (
 // The bounds of a [Log].
 const (
 	maxIncidents = 200
-	maxEvents    = 2000 // of one incident; beyond them only phases and what people do are noted
+	maxEvents    = 2000 // of one incident; beyond them only phases and commands are added
 )
 
-// A Log keeps incidents and makes their events, out of what a [watch.Watch] sees and of what people do. At most one
-// incident is open at a time: trouble that comes while one is open is attached to it. A Log is safe for concurrent use.
+// A Log keeps incidents and makes their events from the states of a [watch.Watch] and from commands. At most one incident
+// is open at a time. Trouble that begins while one is open is attached to it. A Log is safe for concurrent use.
 type Log struct {
 	mu   sync.Mutex
 	hold time.Duration
 	all  []*Incident // oldest first
-	made []Event     // by the call under way
+	made []Event     // by the current call
 
-	// What a restart forgets: the waiting times then begin again.
-	trouble       time.Time                 // when there last was something to suspect
-	alarm         time.Time                 // when there last was something to tell people of
-	notServed     time.Time                 // when users were last not served
-	denied        time.Time                 // since when the known have been denied; zero if they are not
-	seen          map[watch.Class]time.Time // when each symptom was last seen
-	endedByPerson bool                      // a person ended the incident while its cause went on: it must not be reopened at once
+	// Not restored after a restart: the waiting times begin again.
+	trouble       time.Time                 // latest time of any trouble
+	alarm         time.Time                 // latest time of trouble that needs an alert
+	notServed     time.Time                 // latest time when users were not served
+	denied        time.Time                 // start of a fault of authentication; zero if there is none
+	seen          map[watch.Class]time.Time // latest time of each symptom
+	endedByPerson bool                      // a person ended the incident while its cause continued: it must not be reopened at once
 }
 
 // newLog returns a Log without incidents.
@@ -39,15 +39,15 @@ func newLog(hold time.Duration) *Log {
 	return &Log{hold: hold, seen: map[watch.Class]time.Time{}}
 }
 
-// Replayed says what was wrong with the lines that [Replay] read.
+// Replayed is what [Replay] found in the lines.
 type Replayed struct {
-	Events int   // understood
-	Torn   bool  // the last line was cut short, as by a crash; it was left out
-	Bad    []int // numbers of other lines that could not be understood, from 1; at most 100
+	Events int   // read
+	Torn   bool  // the last line is incomplete, as after a crash, and was left out
+	Bad    []int // numbers of other lines that are invalid, from 1; at most 100
 }
 
-// Replay returns the Log whose events the lines of data tell, one in JSON each, in the order they were made. No
-// data means no incidents. An incident becomes public hold after it is detected, unless somebody holds it.
+// Replay returns the Log with the events in data, one line of JSON each, in their order. An incident is published when it
+// was detected hold ago, unless a person holds it.
 func Replay(data []byte, hold time.Duration) (*Log, Replayed) {
 	l, r := newLog(hold), Replayed{}
 	for number := 1; len(data) > 0; number++ {
@@ -73,7 +73,7 @@ func Replay(data []byte, hold time.Duration) (*Log, Replayed) {
 	return l, r
 }
 
-// Open returns the incident that is open, if one is.
+// Open returns the open incident, if there is one.
 func (l *Log) Open() (Incident, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,7 +83,7 @@ func (l *Log) Open() (Incident, bool) {
 	return Incident{}, false
 }
 
-// Find returns the incident with this ID; if id is empty, the latest that was more than suspected, or else the latest.
+// Find returns the incident with this ID; if id is empty, the latest that was detected, or else the latest.
 func (l *Log) Find(id string) (Incident, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +100,7 @@ func (l *Log) Find(id string) (Incident, bool) {
 	return i.clone(), true
 }
 
-// All returns the incidents that are remembered, at most 200, the latest first.
+// All returns the incidents kept, at most 200, the latest first.
 func (l *Log) All() []Incident {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,15 +131,15 @@ func (l *Log) latest(fits func(*Incident) bool) *Incident {
 	return nil
 }
 
-// emit makes an event of what happened and applies it.
+// emit applies a new event and keeps it for flush.
 func (l *Log) emit(e Event) {
 	i := l.find(e.Incident)
-	chatter := e.Kind == KindAttach || e.Kind == KindDetach || e.Kind == KindEvidence
-	if chatter && i != nil && len(i.Events) >= maxEvents {
+	minor := e.Kind == KindAttach || e.Kind == KindDetach || e.Kind == KindEvidence
+	if minor && i != nil && len(i.Events) >= maxEvents {
 		return
 	}
 	if err := l.apply(e); err != nil {
-		panic("incident: " + err.Error()) // it was made here
+		panic("incident: " + err.Error()) // a bug: the event is our own
 	}
 	l.made = append(l.made, e)
 }

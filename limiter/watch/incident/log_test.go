@@ -10,7 +10,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// story returns the lines of two incidents.
+// twoIncidents returns the lines of two incidents.
 func twoIncidents(t *testing.T) []byte {
 	d := newLogTest(t)
 	d.feed(noticed, time.Minute)
@@ -23,7 +23,7 @@ func twoIncidents(t *testing.T) []byte {
 	return d.lines
 }
 
-// TestTornLine: a crash may cut the last line short; everything before it stands.
+// TestTornLine: an incomplete last line, as after a crash, is left out; all others are read.
 func TestTornLine(t *testing.T) {
 	lines := twoIncidents(t)
 	whole, r := Replay(lines, 0)
@@ -38,13 +38,13 @@ func TestTornLine(t *testing.T) {
 		t.Errorf("%d incidents", len(l.All()))
 	}
 	if _, r := Replay(bytes.TrimRight(lines, "\n"), 0); r.Torn {
-		t.Error("a last line that is whole was left out for want of a line feed")
+		t.Error("a complete last line without a line feed was left out")
 	}
 }
 
-// TestBadLines: a line that makes no sense is told of, and the others stand.
+// TestBadLines: the numbers of invalid lines are returned; all others are read.
 func TestBadLines(t *testing.T) {
-	lines := append([]byte("rubbish\n\n{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"x\",\"kind\":\"note\"}\n"), twoIncidents(t)...)
+	lines := append([]byte("invalid\n\n{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"x\",\"kind\":\"note\"}\n"), twoIncidents(t)...)
 	l, r := Replay(lines, 0)
 	if !reflect.DeepEqual(r.Bad, []int{1, 3}) || r.Torn {
 		t.Errorf("%+v", r)
@@ -55,7 +55,7 @@ func TestBadLines(t *testing.T) {
 	}
 }
 
-// TestIncidentsAreBounded: the oldest are forgotten.
+// TestLogIsBounded: the oldest incidents are removed.
 func TestLogIsBounded(t *testing.T) {
 	l, _ := Replay(nil, 0)
 	now := monday
@@ -72,7 +72,7 @@ func TestLogIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzReplay: no lines make it panic, and whatever it understood can go on.
+// FuzzReplay: no lines make Replay panic, and the Log can be used afterwards.
 func FuzzReplay(f *testing.F) {
 	f.Add([]byte("{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"20260302-0000\",\"kind\":\"open\",\"to\":\"detected\",\"class\":\"attack\",\"by\":\"postern\"}\n"))
 	f.Add([]byte("{\"time\":\"2026-03-02T00:00:00Z\",\"incident\":\"a\",\"kind\":\"open\",\"to\":\"resolved\",\"class\":\"storm\"}\n{\"kind\":"))
@@ -90,7 +90,7 @@ func FuzzReplay(f *testing.F) {
 	})
 }
 
-// TestConcurrentUse lets states and commands come at once, while others ask.
+// TestConcurrentUse: notes added at the same time as states and queries are all kept.
 func TestConcurrentUse(t *testing.T) {
 	l, _ := Replay(nil, 0)
 	var done sync.WaitGroup
@@ -128,6 +128,6 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 	if made != notes {
-		t.Errorf("%d notes were taken, %d are there", notes, made)
+		t.Errorf("added %d notes, got %d", notes, made)
 	}
 }

@@ -7,25 +7,25 @@ import (
 	"postern/limiter/watch"
 )
 
-// When incidents change without people.
+// When incidents change by themselves.
 const (
-	deniedFor    = 3 * time.Minute  // that the known are denied before people are told
+	deniedFor    = 3 * time.Minute  // that the known are denied before an alert
 	servedFor    = 5 * time.Minute  // that users are served before it counts as mitigated
 	servedWell   = 0.99             // of the known
-	quietFor     = 30 * time.Minute // before a suspicion is dismissed, or trouble other than an attack is only monitored
-	cleanFor     = 60 * time.Minute // before what is monitored is resolved
+	quietFor     = 30 * time.Minute // before a suspected incident is dismissed, or one other than an attack is only monitored
+	cleanFor     = 60 * time.Minute // before a monitored incident is resolved
 	reopenFor    = 2 * time.Hour    // after it was resolved
-	symptomFor   = 10 * time.Minute // that a symptom must be gone
+	symptomFor   = 10 * time.Minute // that a symptom must be absent before it ends
 	evidenceEach = 10 * time.Minute
-	evidenceMore = 1.25 // times the peak, to be noted
+	evidenceMore = 1.25 // times the peak: a new event of evidence
 )
 
-// Observe takes the state at the end of a tick, each once, and returns the events that it makes, usually none. The caller
-// writes them down before it tells anybody.
+// Observe adds the state at the end of a tick and returns the new events, usually none. They must be stored before
+// messages about them are sent.
 func (l *Log) Observe(s watch.State) []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.Time.IsZero() || !slices.Contains(watch.Classes(), s.Class) { // of no tick
+	if s.Time.IsZero() || !slices.Contains(watch.Classes(), s.Class) { // not from a tick
 		return nil
 	}
 	l.noteTimes(s)
@@ -44,7 +44,7 @@ func (l *Log) Observe(s watch.State) []Event {
 	return l.flush()
 }
 
-// mark notes the time of each degree of trouble.
+// noteTimes updates the times of each degree of trouble.
 func (l *Log) noteTimes(s watch.State) {
 	t := s.Time
 	if !s.AuthFault {
@@ -65,12 +65,12 @@ func (l *Log) noteTimes(s watch.State) {
 	}
 }
 
-// alarming reports whether people must be told of s.
+// alarming reports whether s needs an alert.
 func (l *Log) alarming(s watch.State) bool {
 	return s.Attacked() || s.Impaired || s.AuthFault && s.Time.Sub(l.denied) >= deniedFor
 }
 
-// begin opens an incident, or the latest one again, if s is a reason to.
+// begin opens an incident, or reopens the latest, if s is a reason to.
 func (l *Log) begin(s watch.State) {
 	ended := l.latest(func(i *Incident) bool { return i.Phase == Resolved && !i.False && s.Time.Sub(i.Ended) < reopenFor })
 	alarming := l.alarm.Equal(s.Time)
@@ -94,7 +94,7 @@ func (l *Log) opening(s watch.State, p Phase) Event {
 	}
 }
 
-// lead gives i the graver class of s, unless a person has classified i. A milder class never replaces a graver one: in 2022
+// updateClass gives i the class of s if that is graver, unless a person has classified i. A milder class never replaces a graver one: in 2022
 // failing backends hid the attack.
 func (l *Log) updateClass(s watch.State, i *Incident) {
 	if i.Classified || watch.Graver(i.Class, s.Class) == i.Class {
@@ -106,7 +106,7 @@ func (l *Log) updateClass(s watch.State, i *Incident) {
 	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindClass, Class: s.Class, By: byWatch, Evidence: evidence(s)})
 }
 
-// suspect decides whether the suspected incident i is detected or dismissed.
+// updateSuspected decides whether the suspected incident i is detected or dismissed.
 func (l *Log) updateSuspected(s watch.State, i *Incident) {
 	switch {
 	case l.alarm.Equal(s.Time):
@@ -116,7 +116,7 @@ func (l *Log) updateSuspected(s watch.State, i *Incident) {
 	}
 }
 
-// follow decides about the next phase of i, which has been detected.
+// updatePhase decides about the next phase of i, which has been detected.
 func (l *Log) updatePhase(s watch.State, i *Incident) {
 	t := s.Time
 	if !i.Public() && !i.Held && t.Sub(i.Detected) >= l.hold {
@@ -148,7 +148,7 @@ func (l *Log) updatePhase(s watch.State, i *Incident) {
 	}
 }
 
-// mitigated reports whether users have been served for a while although the trouble goes on.
+// mitigated reports whether users have been served for a while although the trouble continues.
 func (l *Log) mitigated(s watch.State, i *Incident) bool {
 	return (s.Protecting || i.Class != watch.ClassAttack) && s.Time.Sub(later(l.notServed, i.entered())) >= servedFor
 }
@@ -171,12 +171,12 @@ func (i *Incident) entered() time.Time {
 	return i.Opened
 }
 
-// enter takes i to phase p.
+// enter changes the phase of i to p.
 func (l *Log) enter(s watch.State, i *Incident, p Phase) {
 	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: p, By: byWatch, Evidence: evidence(s)})
 }
 
-// attach records other trouble while i is open, and when it ends.
+// attach adds symptoms to i, and ends them.
 func (l *Log) attach(s watch.State, i *Incident) {
 	for _, symptom := range []struct {
 		class watch.Class
@@ -204,7 +204,7 @@ func (l *Log) attach(s watch.State, i *Incident) {
 	}
 }
 
-// has reports whether i has a symptom of this class that goes on.
+// has reports whether i has a symptom of this class that has not ended.
 func (i *Incident) has(class watch.Class) bool {
 	for _, s := range i.Symptoms {
 		if s.Class == class && s.To.IsZero() {
@@ -214,7 +214,7 @@ func (i *Incident) has(class watch.Class) bool {
 	return false
 }
 
-// evidence returns what s shows.
+// evidence returns the evidence of s.
 func evidence(s watch.State) *Evidence {
 	return &Evidence{
 		Onset: s.Onset, Excess: s.Excess, Score: s.Score, Observed: s.Observed, Expected: s.Expected, Served: s.Users.Served(),

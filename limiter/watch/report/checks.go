@@ -38,7 +38,7 @@ func (s *Subject) checks() (sum checkSum) {
 type resetSum struct {
 	Count    int                `json:"count"`
 	Accounts []watch.Acceptance `json:"accounts,omitempty"` // each once, at its first time
-	Missed   int                `json:"missed,omitempty"`   // acceptances for which there was no room; the log has them
+	Missed   int                `json:"missed,omitempty"`   // more acceptances than an hour keeps; the log has them
 }
 
 // resets returns the accounts to reset.

@@ -7,11 +7,11 @@ import (
 	"postern/limiter/watch"
 )
 
-// historyDays is how long a [History] remembers.
+// historyDays is how many days a [History] keeps.
 const historyDays = 35
 
-// A History keeps the minutes and hours of 35 days, some 30 MB at most. It is filled with what [watch.Watch.Tick] hands out
-// and, after a restart, with the lines the caller wrote. It is safe for concurrent use.
+// A History keeps the minutes and hours of 35 days, some 30 MB at most. It is filled from [watch.Watch.Tick] and, after
+// a restart, from stored lines. It is safe for concurrent use.
 type History struct {
 	mu      sync.Mutex
 	minutes series[watch.Minute]
@@ -26,8 +26,7 @@ func NewHistory() *History {
 	}
 }
 
-// AddMinute adds a minute, or another part of one that is there. What is older than 35 days before the latest is
-// forgotten.
+// AddMinute adds a minute, or another part of one that is there. Minutes older than 35 days before the latest are deleted.
 func (h *History) AddMinute(m watch.Minute) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,26 +46,27 @@ func (h *History) AddHour(r watch.Hour) {
 	h.hours.put(r.Start, r)
 }
 
-// Minutes returns the minutes that begin from from on and before to. Minutes in which nothing happened are left out.
+// Minutes returns the minutes that begin at from or later and before to. Minutes without attempts and sessions are left
+// out.
 func (h *History) Minutes(from, to time.Time) []watch.Minute {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.minutes.between(from, to)
 }
 
-// Hours returns the hours that overlap the time from from to to.
+// Hours returns the hours that overlap the time between from and to.
 func (h *History) Hours(from, to time.Time) []watch.Hour {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.hours.between(from.Truncate(time.Hour), to)
 }
 
-// A record keeps one value for each period of time.
+// A series keeps one value for each period of time.
 type series[V any] struct {
 	each   time.Duration
 	at     map[int64]V // by the number of the period since 1970
 	latest int64
-	oldest int64 // none before it is kept
+	oldest int64 // none up to it is kept
 }
 
 // number returns the number of the period that t is in.
@@ -74,27 +74,27 @@ func (r *series[V]) number(t time.Time) int64 {
 	return t.Unix() / int64(r.each/time.Second)
 }
 
-// find returns what is kept for t.
+// find returns the value for t.
 func (r *series[V]) find(t time.Time) (V, bool) {
 	v, ok := r.at[r.number(t)]
 	return v, ok
 }
 
-// put keeps v for t, and forgets what is too old. What is too old itself is not kept.
+// put sets the value for t and deletes values that are too old. If t itself is too old it does nothing.
 func (r *series[V]) put(t time.Time, v V) {
 	n := r.number(t)
 	if n > r.latest {
 		r.latest = n
-		r.forget(n - int64(historyDays*24*time.Hour/r.each))
+		r.deleteTo(n - int64(historyDays*24*time.Hour/r.each))
 	}
 	if n > r.oldest {
 		r.at[n] = v
 	}
 }
 
-// forget removes everything up to the period with this number.
-func (r *series[V]) forget(number int64) {
-	if number-r.oldest > int64(len(r.at)) { // after a long time, or the first time
+// deleteTo deletes the values up to the period with this number.
+func (r *series[V]) deleteTo(number int64) {
+	if number-r.oldest > int64(len(r.at)) { // after a long gap, or the first time
 		for n := range r.at {
 			if n <= number {
 				delete(r.at, n)
@@ -108,7 +108,7 @@ func (r *series[V]) forget(number int64) {
 	r.oldest = max(r.oldest, number)
 }
 
-// between returns what is kept from from on and before to.
+// between returns the values of periods that begin at from or later and before to.
 func (r *series[V]) between(from, to time.Time) (found []V) {
 	first := r.number(from.Add(r.each - 1))
 	last := min(r.number(to.Add(-1)), r.latest)

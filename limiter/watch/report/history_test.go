@@ -9,7 +9,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// TestHistory: parts add up, and what is old is forgotten.
+// TestHistory: parts add up, and old ones are deleted.
 func TestHistory(t *testing.T) {
 	h := NewHistory()
 	prefix := netip.MustParsePrefix("192.0.2.0/24")
@@ -42,11 +42,11 @@ func TestHistory(t *testing.T) {
 	}
 	h.AddMinute(watch.Minute{Start: monday})
 	if got := h.Minutes(monday, monday.Add(time.Hour)); got != nil {
-		t.Errorf("kept what is too old: %+v", got)
+		t.Errorf("kept a minute that is too old: %+v", got)
 	}
 }
 
-// TestHistoryConcurrentUse lets many add at once, while others ask; nothing is lost.
+// TestHistoryConcurrentUse: everything added at the same time as queries is kept.
 func TestHistoryConcurrentUse(t *testing.T) {
 	h := NewHistory()
 	const adders, each = 4, 500
@@ -68,6 +68,6 @@ func TestHistoryConcurrentUse(t *testing.T) {
 		sum += m.Known.Accepted
 	}
 	if sum != adders*each {
-		t.Errorf("%d were added, %d are there", adders*each, sum)
+		t.Errorf("added %d, got %d", adders*each, sum)
 	}
 }

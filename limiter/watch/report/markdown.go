@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// Markdown renders the report as GitHub's Markdown. Whatever a client sent is in code spans, without control characters.
+// Markdown renders the report as GitHub's Markdown. Text from clients is in code spans, without control characters.
 func (r *Report) Markdown() []byte {
 	m := &markdown{}
 	m.head(r)
@@ -32,7 +32,7 @@ func (m *markdown) table(columns ...string) {
 	m.line("\n| %s |\n|%s", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 }
 
-// row writes a row of it.
+// row writes a row of the table.
 func (m *markdown) row(cells ...any) {
 	for _, c := range cells {
 		fmt.Fprintf(m, "| %v ", c)
@@ -40,7 +40,7 @@ func (m *markdown) row(cells ...any) {
 	m.line("|")
 }
 
-// head writes what happened, in one paragraph and a table of times.
+// head writes a summary and a table of times.
 func (m *markdown) head(r *Report) {
 	m.line("# Report on incident %s\n", r.ID)
 	what := classText(r.Class)
@@ -52,33 +52,33 @@ func (m *markdown) head(r *Report) {
 	case r.False:
 		m.line("It turned out to be a false alarm.")
 	case r.Times.Ended.IsZero():
-		m.line("It goes on; this report is of %s.", stamp(r.Generated))
+		m.line("It has not ended; this report is of %s.", stamp(r.Generated))
 	default:
-		m.line("It was over at %s, after %s.", stamp(r.Times.Ended), span(r.Times.Lasted))
+		m.line("It ended at %s, after %s.", stamp(r.Times.Ended), span(r.Times.Lasted))
 	}
 	if r.Form != Public {
-		m.line("It is %s, classed as %s.", r.Phase, r.Class)
+		m.line("Phase: %s. Class: %s.", r.Phase, r.Class)
 	}
-	m.line("Of the logins that our users asked for meanwhile, %s were served.", percent(r.Users.Ratio))
-	m.table("", "when", "after it began")
-	for _, moment := range []struct {
+	m.line("In this time %s of our users' logins were served.", percent(r.Users.Ratio))
+	m.table("", "time", "after the start")
+	for _, row := range []struct {
 		name  string
 		t     time.Time
 		after int
 	}{
-		{"began", r.Times.Started, -1},
+		{"started", r.Times.Started, -1},
 		{"detected", r.Times.Detected, r.Times.ToDetect},
 		{"users informed", r.Times.Published, r.Times.ToInform},
-		{"in hand, users served", r.Times.Mitigated, int(r.Times.Mitigated.Sub(r.Times.Started).Seconds())},
-		{"over", r.Times.Ended, r.Times.Lasted},
+		{"users served again", r.Times.Mitigated, int(r.Times.Mitigated.Sub(r.Times.Started).Seconds())},
+		{"ended", r.Times.Ended, r.Times.Lasted},
 	} {
 		switch {
-		case moment.t.IsZero():
-			m.row(moment.name, "–", "–")
-		case moment.after < 0:
-			m.row(moment.name, stamp(moment.t), "")
+		case row.t.IsZero():
+			m.row(row.name, "–", "–")
+		case row.after < 0:
+			m.row(row.name, stamp(row.t), "")
 		default:
-			m.row(moment.name, stamp(moment.t), span(moment.after))
+			m.row(row.name, stamp(row.t), span(row.after))
 		}
 	}
 }
@@ -87,9 +87,9 @@ func (m *markdown) head(r *Report) {
 func (m *markdown) timeline(r *Report) {
 	m.line("\n## Timeline")
 	if r.Form == Public {
-		m.table("time", "what")
+		m.table("time", "event")
 	} else {
-		m.table("time", "who", "what")
+		m.table("time", "by", "event")
 	}
 	for _, l := range r.Timeline {
 		if r.Form == Public {
@@ -118,16 +118,15 @@ func (m *markdown) volume(r *Report) {
 		}
 		m.row(stamp(h.Start), h.Logins, expected, above, fmt.Sprintf("%.0f %%", 100*h.Failed), h.Blocked, served, greeting)
 	}
-	m.line("\nLogins are attempts. Blocked are those the gate refused itself. Users are those it knows; 95 %% of them were greeted " +
-		"within the time given.")
+	m.line("\nLogins are attempts. Blocked: refused by postern. Users: known users; 95 %% of them were greeted within the time given.")
 }
 
 // users writes how the known were served.
 func (m *markdown) users(r *Report) {
 	u := r.Users
 	m.line("\n## Our users\n")
-	m.line("Users the gate knows asked for %d logins meanwhile; %d were served, which is %s. We promise %s. %d were refused by the "+
-		"gate by mistake, %d failed for a server. 95 %% were greeted within %.2f s.",
+	m.line("In this time known users asked for %d logins; %d were served, which is %s. We promise %s. %d were refused by mistake, "+
+		"%d failed because of a server. 95 %% were greeted within %.2f s.",
 		u.Asked, u.Served, percent(u.Ratio), percent(u.Promised), u.Limited, u.Fault, u.Greeting)
 }
 
@@ -135,7 +134,7 @@ func (m *markdown) users(r *Report) {
 func (m *markdown) checks(r *Report) {
 	c := r.Checks
 	m.line("\n## What was done\n")
-	m.line("Strangers were made to wait %d times and refused %d times. By mistake %d logins of strangers with the right password had "+
+	m.line("Strangers had to wait %d times and were refused %d times. By mistake %d logins of strangers with the right password had "+
 		"to wait, and %d of known users; %d of known users were refused.",
 		c.Waited, c.Refused, c.WelcomeWaited, c.KnownWaited, c.KnownRefused)
 	if len(c.Rules) == 0 {
@@ -146,7 +145,7 @@ func (m *markdown) checks(r *Report) {
 		m.row(code(rule.Rule), stamp(rule.First), stamp(rule.Last), rule.StrangerWaited, rule.StrangerRefused,
 			fmt.Sprintf("%.1f s", rule.Longest.Seconds()), rule.AcceptedWaited, rule.KnownWaited, rule.KnownRefused)
 	}
-	m.line("\nRules are counted by the hours that the incident touches.")
+	m.line("\nThe counts of rules are of the whole hours that overlap the incident.")
 }
 
 // sources writes where suspects came from and which accounts they tried.
@@ -157,7 +156,7 @@ func (m *markdown) sources(r *Report) {
 	if r.Form == Public {
 		return
 	}
-	m.line("They had about %d addresses. The ten loudest networks had %s of all denials.", s.DistinctSources, percent(s.TopShare))
+	m.line("They had about %d addresses. The ten most frequent networks had %s of all denials.", s.DistinctSources, percent(s.TopShare))
 	if len(s.Systems) > 0 {
 		m.table("AS", "name", "share of networks")
 		for _, row := range s.Systems {
@@ -166,14 +165,14 @@ func (m *markdown) sources(r *Report) {
 	}
 	m.targets("network", "accounts tried", s.Networks)
 	m.targets("source", "accounts tried", s.Sources)
-	m.line("\n## Whom it was after")
+	m.line("\n## Accounts tried")
 	m.targets("account", "from networks", s.Accounts)
 }
 
-// targets writes a table of the loudest.
+// targets writes a table of the most frequent.
 func (m *markdown) targets(name, others string, rows []targetRow) {
 	if len(rows) == 0 {
-		m.line("\nNo %s stands out: none came twice.", name)
+		m.line("\nNo %s had more than one denial.", name)
 		return
 	}
 	m.table(name, "denials", others, "first", "last", "AS")
@@ -186,12 +185,12 @@ func (m *markdown) targets(name, others string, rows []targetRow) {
 	}
 }
 
-// resets writes which passwords to reset.
+// resets writes the passwords to reset.
 func (m *markdown) resets(r *Report) {
 	m.line("\n## Passwords to reset\n")
-	m.line("%d accounts were accepted from networks that attacked others, where they had not logged in before.", r.Resets.Count)
+	m.line("%d accounts were accepted from a network that attacked other accounts and that they had not been accepted from before.", r.Resets.Count)
 	if r.Resets.Missed > 0 {
-		m.line("There were %d more such logins than are listed; the log has them.", r.Resets.Missed)
+		m.line("%d more such logins are not listed; the log has them.", r.Resets.Missed)
 	}
 	if r.Form == Public || len(r.Resets.Accounts) == 0 {
 		return
@@ -205,15 +204,15 @@ func (m *markdown) resets(r *Report) {
 // toDo writes what people must add.
 func (m *markdown) toDo(r *Report) {
 	m.line("\n## To be written by people\n")
-	for _, what := range r.ToDo {
-		m.line("- TODO: %s", what)
+	for _, item := range r.ToDo {
+		m.line("- TODO: %s", item)
 	}
 }
 
-// stamp writes a time.
+// stamp returns a time as text.
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04 MST") }
 
-// span writes some seconds.
+// span returns a duration as text.
 func span(seconds int) string {
 	d := time.Duration(seconds) * time.Second
 	if d < time.Hour {
@@ -222,7 +221,7 @@ func span(seconds int) string {
 	return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// percent writes a share, rounded down, so that a promise that was missed never looks kept.
+// percent returns a share as text, rounded down: a share below the promised one must not look like it.
 func percent(share float64) string {
 	return fmt.Sprintf("%.1f %%", math.Floor(1000*share+1e-6)/10)
 }

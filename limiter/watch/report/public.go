@@ -8,8 +8,8 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// publish removes from r what is not for the public, and rounds the rest. Readers must not learn whom we suspect, whose
-// accounts were tried, or what it takes to go unnoticed.
+// publish removes from r everything that is not for the public, and rounds the rest. Readers must not learn which networks
+// are suspected, which accounts were tried, or the thresholds.
 func (s *Subject) publish(r *Report) {
 	r.Timeline = s.publicTimeline()
 	for i := range r.Volume {
@@ -46,45 +46,45 @@ func round(n int) int {
 	return int(math.Round(float64(n)/unit) * unit)
 }
 
-// publicTimeline returns the timeline for the public. Of the texts that people wrote, it has only those of the publish
-// action, which are meant for the public.
+// publicTimeline returns the timeline for the public. Of the texts of people it has only those of the publish action, which
+// are meant for the public.
 func (s *Subject) publicTimeline() (lines []line) {
-	tell := func(e *incident.Event, text string) {
+	add := func(e *incident.Event, text string) {
 		if text != "" {
 			lines = append(lines, line{Time: e.Time.In(s.Location), Text: text})
 		}
 	}
 	if i := &s.Incident; !i.Started.IsZero() {
-		lines = append(lines, line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("It began: %s.", classText(i.Class))})
+		lines = append(lines, line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("Start: %s.", classText(i.Class))})
 	}
 	for k := range s.Incident.Events {
 		e := &s.Incident.Events[k]
 		switch e.Kind {
 		case incident.KindOpen, incident.KindPhase, incident.KindReopen:
-			tell(e, phaseText(e.To))
+			add(e, phaseText(e.To))
 		case incident.KindAttach:
-			tell(e, "At the same time: "+classText(e.Class)+".")
+			add(e, "At the same time: "+classText(e.Class)+".")
 		case incident.KindPublish:
-			tell(e, e.Text)
+			add(e, e.Text)
 		case incident.KindFalse:
-			tell(e, "It turned out that nothing was wrong.")
+			add(e, "It turned out that nothing was wrong.")
 		}
 	}
 	return lines
 }
 
-// phaseWords describes a phase in a sentence for the public. It is empty for phases that are not public.
+// phaseText describes a phase in a sentence for the public. It is empty for phases that are not public.
 func phaseText(p incident.Phase) string {
 	return map[incident.Phase]string{
-		incident.Detected:      "Our monitoring noticed it.",
-		incident.Investigating: "We are looking into it.",
-		incident.Mitigating:    "Logins of our users work. We keep protecting them.",
-		incident.Monitoring:    "It has stopped. We keep watching.",
-		incident.Resolved:      "It is over.",
+		incident.Detected:      "Our monitoring detected it.",
+		incident.Investigating: "We are investigating.",
+		incident.Mitigating:    "Logins of our users work.",
+		incident.Monitoring:    "It has stopped. We continue to monitor.",
+		incident.Resolved:      "It has ended.",
 	}[p]
 }
 
-// classWords describes a class for the public, in words that fit into a sentence.
+// classText describes a class for the public, as part of a sentence.
 func classText(c watch.Class) string {
 	return map[watch.Class]string{
 		watch.ClassAttack:       "an unusually large number of automated login attempts",

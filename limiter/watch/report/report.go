@@ -8,12 +8,12 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// A Form says who may read a [Report].
+// A Form says whether a [Report] may be published.
 type Form bool
 
 // The forms.
 const (
-	Internal Form = false // all that is known
+	Internal Form = false // everything
 	Public   Form = true  // no addresses, no names of accounts or people, no thresholds; numbers rounded
 )
 
@@ -23,13 +23,13 @@ type Subject struct {
 	Minutes  []watch.Minute // of [Span]
 	Hours    []watch.Hour   // likewise
 	Location *time.Location // the time zone of the report; nil is UTC
-	Service  string         // what its users call it; empty is "the mail service"
+	Service  string         // its name; empty is "the mail service"
 
 	// Lookup finds the autonomous system an address is in, and 0 if that is unknown. It may be nil.
 	Lookup func(netip.Addr) (as uint32, name string)
 }
 
-// Span returns the time that a report on i made at time t looks at: the incident, an hour before and an hour after.
+// Span returns the time that a report on i, made at time t, covers: the incident, an hour before and an hour after.
 func Span(t time.Time, i *incident.Incident) (from, to time.Time) {
 	to = t
 	if over := i.Ended.Add(time.Hour); !i.Ended.IsZero() && over.Before(t) {
@@ -38,7 +38,7 @@ func Span(t time.Time, i *incident.Incident) (from, to time.Time) {
 	return i.Started.Add(-time.Hour), to
 }
 
-// A Report describes one incident: everything that follows from the data, and a list of what people must add. Its fields
+// A Report describes one incident: what follows from the data, and a list of what people must add. Its fields
 // are its JSON form. In the public form some of them are empty.
 type Report struct {
 	Form      Form           `json:"public"`
@@ -56,7 +56,7 @@ type Report struct {
 	Sources  sourceSum `json:"sources"`
 	Checks   checkSum  `json:"checks"`
 	Resets   resetSum  `json:"resets"`
-	ToDo     []string  `json:"todo"` // what only people can tell
+	ToDo     []string  `json:"todo"` // what only people can write
 }
 
 // times are the milestones of an incident, zero if not reached, and the seconds between them.
@@ -91,11 +91,11 @@ type userSum struct {
 
 // toDo lists what people must add.
 var toDo = []string{
-	"What set it off, and the cause beyond the gate",
-	"What it meant for the business: tickets, calls, users lost",
-	"What went well, what went badly, where we were lucky",
-	"What we will do: each with an owner and a date",
-	"An apology, and a last look at the wording",
+	"The trigger, and the cause outside of postern",
+	"The effect on the business: tickets, calls, users lost",
+	"What went well, what went badly, what was luck",
+	"Action items, each with an owner and a date",
+	"An apology, and a last check of the wording",
 }
 
 // New makes the report of an incident at time t.
@@ -118,7 +118,7 @@ func New(t time.Time, s Subject, f Form) *Report {
 	return r
 }
 
-// times returns the moments of the incident.
+// times returns the times of the incident.
 func (s *Subject) times(t time.Time) times {
 	i := &s.Incident
 	in := func(t time.Time) time.Time {
@@ -157,7 +157,7 @@ func (s *Subject) users() userSum {
 	}
 }
 
-// during reports whether what began at t and took so long overlaps the incident.
+// during reports whether the time of length took from t on overlaps the incident.
 func (s *Subject) during(t time.Time, took time.Duration) bool {
 	i := &s.Incident
 	return t.Add(took).After(i.Started) && (i.Ended.IsZero() || t.Before(i.Ended))

@@ -16,16 +16,16 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// TestReport draws up the report of an attack and holds it to what was sent.
+// TestReport compares the report of an attack with the attempts sent.
 func TestReport(t *testing.T) {
 	e := playAttack(t)
 	r := e.report(t, Internal)
 	if r.Phase != incident.Resolved || r.Class != watch.ClassAttack || r.Times.ToDetect <= 0 || r.Times.ToDetect > 120 || r.Times.ToInform != r.Times.ToDetect+30 {
 		t.Errorf("%s, %s, times %+v", r.Phase, r.Class, r.Times)
 	}
-	whole := 0
+	hours := 0
 	for _, h := range r.Volume[1 : len(r.Volume)-1] {
-		whole++
+		hours++
 		sent := e.sent[h.Start.UTC()]
 		if math.Abs(float64(h.Logins-sent)) > 0.02*float64(sent) {
 			t.Errorf("%s: %d logins, %d were sent", h.Start, h.Logins, sent)
@@ -34,8 +34,8 @@ func TestReport(t *testing.T) {
 			t.Errorf("%s: %+v", h.Start, h)
 		}
 	}
-	if whole < 3 {
-		t.Errorf("only %d whole hours", whole)
+	if hours < 3 {
+		t.Errorf("only %d whole hours", hours)
 	}
 	s := r.Sources
 	if math.Abs(float64(s.Denials-e.denied)) > 0.1*float64(e.denied) {
@@ -69,7 +69,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestSystemShares: the shares of autonomous systems are those of their networks, whatever each network sends.
+// TestSystemShares: the shares of autonomous systems are those of their networks, however much each network sends.
 func TestSystemShares(t *testing.T) {
 	w := watch.New(watch.Config{})
 	r := rand.New(rand.NewPCG(6, 6))
@@ -109,11 +109,11 @@ func TestSystemShares(t *testing.T) {
 	}
 }
 
-// TestPublicReport: nothing in it tells who, whom or from what limit on.
+// TestPublicReport: it has no addresses, no names and no thresholds.
 func TestPublicReport(t *testing.T) {
 	e := playAttack(t)
 	if _, err := e.log.Do(e.now, incident.Command{Action: incident.ActNote, By: "kari", Text: "kari called the bank about 192.0.2.7"}); err == nil {
-		t.Fatal("the incident should be over")
+		t.Fatal("the incident should have ended")
 	}
 	i, _ := e.log.Find("")
 	if _, err := e.log.Do(e.now, incident.Command{Action: incident.ActNote, By: "kari", Text: "called 192.0.2.7", Incident: i.ID}); err != nil {
@@ -129,11 +129,11 @@ func TestPublicReport(t *testing.T) {
 			`\d+\.\d+\.\d+\.\d+`, "victim", "stolen", "kari", "AS64500", "excess", "score", "pair", "4\\.5 %", "suspect", "threshold",
 		} {
 			if found := regexp.MustCompile("(?i)" + secret).Find(text); found != nil {
-				t.Errorf("%s tells %q", name, found)
+				t.Errorf("%s has %q", name, found)
 			}
 		}
 		if !bytes.Contains(text, []byte("automated login attempts")) || !bytes.Contains(text, []byte("TODO")) && name == "markdown" {
-			t.Errorf("%s says nothing:\n%s", name, text)
+			t.Errorf("%s is incomplete:\n%s", name, text)
 		}
 	}
 	for _, h := range r.Volume {
@@ -143,8 +143,8 @@ func TestPublicReport(t *testing.T) {
 	}
 }
 
-// TestReportOfNothing: an incident that people opened, with nothing in the history, and one that goes on.
-func TestReportOfNothing(t *testing.T) {
+// TestReportWithoutHistory: an incident opened by a person that has not ended, with an empty history.
+func TestReportWithoutHistory(t *testing.T) {
 	l, _ := incident.Replay(nil, 0)
 	if _, err := l.Do(monday, incident.Command{Action: incident.ActOpen, By: "kari", Class: watch.ClassBackendFault, Text: "disks"}); err != nil {
 		t.Fatal(err)
@@ -152,13 +152,13 @@ func TestReportOfNothing(t *testing.T) {
 	i, _ := l.Open()
 	for _, f := range []Form{Internal, Public} {
 		text := string(New(monday.Add(time.Hour), Subject{Incident: i}, f).Markdown())
-		if !strings.Contains(text, "It goes on") || strings.Contains(text, "NaN") || strings.Contains(text, "%!") {
+		if !strings.Contains(text, "It has not ended") || strings.Contains(text, "NaN") || strings.Contains(text, "%!") {
 			t.Errorf("%s", text)
 		}
 	}
 }
 
-// TestPlainAndCode: what a client sent cannot become markup.
+// TestPlainAndCode: text from clients is escaped.
 func TestPlainAndCode(t *testing.T) {
 	for in, want := range map[string][2]string{
 		"a|b":                   {`a\|b`, "`a\\|b`"},

@@ -9,16 +9,16 @@ import (
 	"postern/limiter/watch"
 )
 
-// reportTop is how many sources, networks, accounts and systems a report lists.
+// topRows is how many sources, networks, accounts and systems a report lists.
 const topRows = 20
 
-// A sourceSum says where suspects came from, and which accounts they tried.
+// A sourceSum has the sources of suspects, and the accounts they tried.
 type sourceSum struct {
-	DistinctSources  int         `json:"distinct_sources"` // about, as are all three
+	DistinctSources  int         `json:"distinct_sources"` // an estimate, as are all three
 	DistinctNetworks int         `json:"distinct_networks"`
 	DistinctAccounts int         `json:"distinct_accounts"`
 	Denials          int         `json:"denials"`   // attempts of suspects in all
-	TopShare         float64     `json:"top_share"` // of these, the ten loudest networks had this share
+	TopShare         float64     `json:"top_share"` // share of the ten most frequent networks in Denials
 	Systems          []systemRow `json:"systems,omitempty"`
 	Networks         []targetRow `json:"networks,omitempty"`
 	Sources          []targetRow `json:"sources,omitempty"`
@@ -31,7 +31,7 @@ type targetRow struct {
 	System  uint32    `json:"as,omitempty"`
 	Owner   string    `json:"as_name,omitempty"`
 	Denials int       `json:"denials"`
-	Others  int       `json:"others"` // about how many accounts it tried; for an account, networks it was tried from
+	Others  int       `json:"others"` // estimated number of accounts tried; of an account, of networks
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
 }
@@ -43,7 +43,7 @@ type systemRow struct {
 	Share  float64 `json:"share"` // of the networks behind suspects, estimated from the samples of each hour
 }
 
-// whole returns the hours of the incident merged into one. The first and the last of them may reach beyond it.
+// mergedHours returns the hours that overlap the incident as one.
 func (s *Subject) mergedHours() (h watch.Hour) {
 	for i := range s.Hours {
 		if s.during(s.Hours[i].Start, time.Hour) {
@@ -53,7 +53,7 @@ func (s *Subject) mergedHours() (h watch.Hour) {
 	return h
 }
 
-// sources returns where suspects came from.
+// sources returns the sources of suspects.
 func (s *Subject) sources() sourceSum {
 	h := s.mergedHours()
 	sum := sourceSum{
@@ -70,17 +70,17 @@ func (s *Subject) sources() sourceSum {
 			sum.Denials += m.Stranger.Denied + m.Stranger.Rejected
 		}
 	}
-	loudest := 0
+	ten := 0
 	for _, n := range h.Networks[:min(10, len(h.Networks))] {
-		loudest += n.Denials - n.Over
+		ten += n.Denials - n.Over
 	}
 	if sum.Denials > 0 {
-		sum.TopShare = min(1, float64(loudest)/float64(sum.Denials))
+		sum.TopShare = min(1, float64(ten)/float64(sum.Denials))
 	}
 	return sum
 }
 
-// rows returns the loudest targets, but none with a single denial: there may be very many of those.
+// rows returns the most frequent targets, but none with a single denial: there may be very many of those.
 func (s *Subject) rows(targets []watch.Target) []targetRow {
 	var rows []targetRow
 	for _, t := range targets[:min(topRows, len(targets))] {

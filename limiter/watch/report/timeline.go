@@ -6,7 +6,7 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// timeline returns the events of the incident in words.
+// timeline returns the events of the incident as text.
 func (s *Subject) timeline() (lines []line) {
 	for _, e := range s.Incident.Events {
 		lines = append(lines, line{Time: e.Time.In(s.Location), By: e.By, Text: eventText(&e)})
@@ -14,7 +14,7 @@ func (s *Subject) timeline() (lines []line) {
 	return lines
 }
 
-// eventWords describes e for operators.
+// eventText describes e for operators.
 func eventText(e *incident.Event) string {
 	var text string
 	switch e.Kind {
@@ -23,23 +23,23 @@ func eventText(e *incident.Event) string {
 	case incident.KindPhase:
 		text = fmt.Sprintf("%s, after %s", e.To, e.From)
 	case incident.KindReopen:
-		text = fmt.Sprintf("it is back: %s", e.To)
+		text = fmt.Sprintf("reopened: %s", e.To)
 	case incident.KindClass:
-		text = fmt.Sprintf("it is %s", e.Class)
+		text = fmt.Sprintf("class %s", e.Class)
 	case incident.KindAttach:
-		text = fmt.Sprintf("%s came along", e.Class)
+		text = fmt.Sprintf("symptom %s", e.Class)
 	case incident.KindDetach:
-		text = fmt.Sprintf("%s is gone", e.Class)
+		text = fmt.Sprintf("end of symptom %s", e.Class)
 	case incident.KindPublish:
-		text = "public"
+		text = "published"
 	case incident.KindEvidence:
-		text = "it has grown"
+		text = "new peak"
 	case incident.KindAck:
-		text = "taken on"
+		text = "acknowledged"
 	case incident.KindNote:
 		text = "note"
 	case incident.KindHold:
-		text = "held back from the public"
+		text = "publishing held"
 	case incident.KindFalse:
 		text = "false alarm"
 	}
@@ -52,7 +52,7 @@ func eventText(e *incident.Event) string {
 	return text
 }
 
-// evidenceWords describes v for operators.
+// evidenceText describes v for operators.
 func evidenceText(v *incident.Evidence) string {
 	return fmt.Sprintf(
 		"%.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+

@@ -7,22 +7,22 @@ import (
 	"net/netip"
 	"testing"
 	"time"
-	_ "time/tzdata" // people live by it on machines without time zones too
+	_ "time/tzdata" // for machines without time zones
 
 	"postern/limiter/watch"
 	"postern/limiter/watch/incident"
 )
 
-// monday is the first moment of a Monday.
+// monday is 00:00 UTC on a Monday.
 var monday = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 
-// tick is how often a watch takes stock.
+// tick is the time between two states of a watch.
 const tick = 10 * time.Second
 
-// usual is what the evening's service has in a minute on a common day: 3 users and now and then a stranger each second.
+// usual are the usual rates of the service: 2 users a second, and a suspect a minute.
 var usual = watch.Signals{Logins: 110, Suspects: 1, Networks: 1}
 
-// An evening is a small service that is attacked from 11:00 to 13:00, with what a caller would have kept of it.
+// A service is a small mail service that is attacked from 11:00 to 13:00, with its history and incidents.
 type service struct {
 	*watch.Watch
 	rand     *rand.Rand
@@ -33,10 +33,10 @@ type service struct {
 	start    time.Time         // when the attack begins
 	sent     map[time.Time]int // attempts by the hour
 	denied   int               // attempts of strangers from 11:00 to 13:00
-	stolen   []string          // accounts the attack got in with
+	stolen   []string          // accounts that the attack was accepted for
 }
 
-// playEvening plays a Tuesday from 09:00 to 17:00 to a watch that knows what is usual.
+// playAttack simulates a Tuesday from 09:00 to 17:00.
 func playAttack(t *testing.T) *service {
 	t.Helper()
 	location, err := time.LoadLocation("Europe/Oslo")
@@ -56,7 +56,7 @@ func playAttack(t *testing.T) *service {
 	return e
 }
 
-// tick plays 10 s, and keeps what the watch hands out.
+// tick simulates 10 s, and keeps minutes, hours and incidents.
 func (e *service) tick() {
 	since := e.now.Sub(e.start)
 	if since == 90*time.Minute {
@@ -90,7 +90,7 @@ func (e *service) tick() {
 // account returns the name of some account.
 func (e *service) account() string { return fmt.Sprintf("user%05d", e.rand.IntN(50_000)) }
 
-// tell tells the watch of an attempt, and counts it.
+// send reports an attempt to the watch, and counts it.
 func (e *service) send(a watch.Attempt) {
 	e.Attempt(e.now, a)
 	e.sent[hourOf(e.now).UTC()]++
@@ -99,7 +99,7 @@ func (e *service) send(a watch.Attempt) {
 	}
 }
 
-// breakIn lets the attack in with three passwords, and tells of waits and refusals.
+// breakIn sends three attempts of the attack that are accepted, and some that wait or are refused.
 func (e *service) breakIn() {
 	const from = "198.51.100.77"
 	for n := range 5 {
