@@ -46,19 +46,19 @@ func newAttackers() attackers {
 
 // suspect adds a suspect. It returns the earlier acceptances that are to be reported because of it.
 func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
-	seen, _ := k.denied.get(a.Network)
-	if seen.denials == 0 {
-		seen.account = account
+	network, _ := k.denied.get(a.Network)
+	if network.denials == 0 {
+		network.account = account
 	}
-	seen.several = seen.several || seen.account != account
-	seen.denials++
-	k.denied.put(a.Network, seen)
+	network.several = network.several || network.account != account
+	network.denials++
+	k.denied.put(a.Network, network)
 	earlier, there := k.accepted.get(a.Network)
 	if !there {
 		return nil
 	}
 	for i := range earlier {
-		if e := &earlier[i]; !e.reported && seen.against(e.account) {
+		if e := &earlier[i]; !e.reported && network.against(e.account) {
 			e.reported = true
 			found = append(found, e.Acceptance)
 		}
@@ -70,8 +70,8 @@ func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
 // whether that network attacked other accounts.
 func (k *attackers) accept(t time.Time, a *Attempt, name string, account uint64) (Acceptance, bool) {
 	found := Acceptance{Time: t, Account: name, Source: a.Source, Network: a.Network}
-	seen, _ := k.denied.get(a.Network)
-	attacked := seen.against(account)
+	network, _ := k.denied.get(a.Network)
+	attacked := network.against(account)
 	if earlier, _ := k.accepted.get(a.Network); len(earlier) < acceptedEach {
 		k.accepted.put(a.Network, append(earlier, acceptance{Acceptance: found, account: account, reported: attacked}))
 	}
@@ -85,8 +85,8 @@ type generations[K comparable, V any] struct {
 	old      map[K]V
 }
 
-func newGenerations[K comparable, V any](room int) generations[K, V] {
-	return generations[K, V]{capacity: room, now: map[K]V{}}
+func newGenerations[K comparable, V any](capacity int) generations[K, V] {
+	return generations[K, V]{capacity: capacity, now: map[K]V{}}
 }
 
 // get returns the value of key.

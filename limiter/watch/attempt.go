@@ -15,7 +15,7 @@ type Attempt struct {
 	Usual   bool         // the account has been accepted from this network before
 	Outcome Outcome
 
-	Rule   string        // the rule that made it wait or refused it; empty if none did. From a fixed set of words.
+	Rule   string        // the rule that made it wait or refused it; empty if none did. From a fixed set of names.
 	Waited time.Duration // before the password was tried
 
 	// Greeting is the time from accept to the greeting, and zero for all but the first attempt of a connection.
@@ -37,7 +37,7 @@ const (
 	numOutcomes
 )
 
-// String returns the outcome as one word.
+// String returns the name of the outcome.
 func (o Outcome) String() string {
 	return [...]string{"gone", "accepted", "denied", "repeat", "rejected", "shed", "fault"}[o]
 }

@@ -136,8 +136,8 @@ func (b *baseline) count() {
 // learned returns the share of the week that is known.
 func (b *baseline) learned() float64 { return float64(b.known) / weekQuarters }
 
-// busy returns the logins of a tick in a busy hour, without suspects: the 95th percentile of the known
-// quarters.
+// busy returns the logins of a tick in a busy hour, without suspects: the 95th percentile of the quarters
+// that are known.
 func (b *baseline) busy() float64 {
 	var wanted []float64
 	for i, weeks := range b.weeks {

@@ -28,7 +28,7 @@ func TestTopFindsMostFrequent(t *testing.T) {
 			t.Errorf("%s is among the ten most frequent", f.Name)
 		}
 		if n := counts[key]; f.Denials < n || f.Denials-f.Over > n {
-			t.Errorf("%s was counted %d times, got %d less %d", f.Name, n, f.Denials, f.Over)
+			t.Errorf("%s was counted %d times, got %d with an error of %d", f.Name, n, f.Denials, f.Over)
 		}
 	}
 	if len(top.entries) != 100 || len(top.at) != 100 {

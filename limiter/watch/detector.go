@@ -44,7 +44,7 @@ type detector struct {
 	latest      observation
 	users       Users // how the known were served, over 5 min
 	expected    rates
-	knows       bool // expected comes from the baseline
+	ready       bool // expected comes from the baseline
 }
 
 func newDetector() *detector {
@@ -63,7 +63,7 @@ func (d *detector) tick(t time.Time, o observation, u Users) {
 	d.recent.add(o, u)
 	d.users = d.recent.userSums()
 	d.expect(t)
-	d.suppressors.tick(t, &d.recent, o, d.expected, d.knows)
+	d.suppressors.tick(t, &d.recent, o, d.expected, d.ready)
 	d.updateScore(t, o)
 	d.updateAlarms(t)
 	d.learn(t, o)
@@ -72,8 +72,8 @@ func (d *detector) tick(t time.Time, o observation, u Users) {
 
 // expect sets the expected rates of the tick, and the logins of a busy hour.
 func (d *detector) expect(t time.Time) {
-	d.expected, d.knows = d.baseline.expected(t)
-	if d.knows {
+	d.expected, d.ready = d.baseline.expected(t)
+	if d.ready {
 		d.expected = d.dayFactor.apply(d.expected)
 	} else {
 		d.expected = d.start.usual()
@@ -100,7 +100,7 @@ func (d *detector) updateScore(t time.Time, o observation) {
 
 // updateAlarms raises and lowers the alarms.
 func (d *detector) updateAlarms(t time.Time) {
-	if !d.knows {
+	if !d.ready {
 		d.attack.set(t, d.start.alarming(&d.recent), d.start.quiet(&d.recent))
 		return
 	}
@@ -132,7 +132,7 @@ func (d *detector) share(x float64) float64 {
 // learn adds the observation to the baseline, unless learning is frozen.
 func (d *detector) learn(t time.Time, o observation) {
 	frozen := d.freeze(t)
-	if d.knows && !frozen {
+	if d.ready && !frozen {
 		e, _ := d.baseline.expected(t)
 		d.dayFactor.add(o.rates, e)
 		deviation := o.rates[ofNetworks] - d.expected[ofNetworks]
@@ -161,7 +161,7 @@ func (d *detector) newWeek() {
 	}
 }
 
-// drift returns the suspects expected in a week, now over four weeks ago, or 0 as long as that is not known.
+// drift returns the suspects expected in a week, as a multiple of four weeks ago, or 0 as long as that is not known.
 func (d *detector) drift() float64 {
 	then := d.weekly[len(d.weekly)-1]
 	if then <= 0 {
@@ -175,7 +175,7 @@ const oddMost = 24 * time.Hour
 
 // freeze reports whether the tick that ended at t must not be learned.
 func (d *detector) freeze(t time.Time) bool {
-	odd := d.notice.on || d.single.on || d.knows && d.score > significant && d.share(d.excess) > noticeAt/2
+	odd := d.notice.on || d.single.on || d.ready && d.score > significant && d.share(d.excess) > noticeAt/2
 	if !odd {
 		d.oddSince = t
 	}

@@ -1,17 +1,17 @@
 // Package watch decides whether all logins together look like an attack.
 //
-// Rules for one source or one account cannot see an attack that comes from very many addresses with a few attempts each.
-// This package counts all attempts and compares them with the usual ones at this time of the week.
+// Rules for one source or one account cannot detect an attack from very many addresses with a few attempts each. This
+// package counts all attempts and compares them with the usual ones at this time of the week.
 //
-// A [Watch] gets every attempt when it is settled, and every session when it begins and ends. Each 10 s,
-// a tick, the Watch evaluates its counts and returns a [State]. Each minute and each hour it returns the counts as a
-// [Minute] and an [Hour]. What it has learned can be saved and restored as a snapshot.
+// A [Watch] gets every attempt when it is settled, and every session when it begins and ends. Each tick of 10 s it
+// evaluates its counts and returns a [State]. Each minute and each hour it returns the counts as a [Minute] and an [Hour].
+// What it has learned can be saved and restored as a snapshot.
 //
 // The package stops there. It changes no limit, sends no message and stores nothing. Package incident makes incidents out
 // of the states, and package report makes reports out of incidents, minutes and hours. There is no clock, no goroutine and
 // no I/O here. Every method takes the time, so a test can simulate a week in seconds.
 //
-// # Words
+// # Terms
 //
 //	suspect      an attempt by a stranger that was denied, or rejected for earlier denials
 //	networks     the distinct networks behind the suspects of one tick
@@ -36,14 +36,14 @@
 //  4. A notice or an attack ends when excess stays below 60 % of its limit for 30 min.
 //  5. Nothing is learned while there is any trouble. One week changes what is expected by x0.6 to x1.6 at most.
 //
-// On the first day nothing is learned yet, and only what is an attack by any measure counts: for a minute, suspects are 40 % of
-// the most logins an hour has had so far and at least one a second, from three times as many networks as in the hours
-// before.
+// On the first day nothing is learned yet, and only what is an attack by any measure counts: for a minute, suspects are
+// 40 % of the most logins an hour has had so far and at least one a second, from three times as many networks as in the
+// hours before.
 //
 // Attempts on a backend that is down end as faults, and a failing password database denies the known as well. This
 // distinguishes both from an attack. Suspects that they explain are not counted.
 //
-// # What it cannot see
+// # Limits
 //
 // Attackers who know all this can stay below the limits. The figures are of simulated weeks at 20 logins a second at the
 // peak, about a million a day (TestSimulationAdversary prints them). They scale with the logins of a busy hour.
@@ -54,8 +54,8 @@
 //     weeks. From there on an attack is reported only when it is 10 % above that.
 //   - Attackers who stay 3.5 % above and pause during every notice are noticed most of the time, because others make small
 //     waves too. They have 25,000 to 33,000 attempts a day, and the watch learns nothing from them.
-//   - Attackers who stay 6 % above, 122,000 attempts a day, meet such a wave within days. Then there is an alert for
-//     as long as they continue.
+//   - Attackers who stay 6 % above, 122,000 attempts a day, meet such a wave within days. Then there is an alert for as
+//     long as they continue.
 //   - Attackers who count as known are no suspects. For that they need the right password, or must come from a network
 //     that the account was accepted from before. Where this was 30 % of the attack of 2022, the alert came after 11 min,
 //     not 8.

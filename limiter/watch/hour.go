@@ -61,7 +61,7 @@ type RuleCounts struct {
 	Rule            string        `json:"rule"`
 	KnownWaited     int           `json:"known_waited,omitempty"`    // by mistake
 	KnownRefused    int           `json:"known_refused,omitempty"`   // by mistake
-	AcceptedWaited  int           `json:"accepted_waited,omitempty"` // strangers who had the right password
+	AcceptedWaited  int           `json:"accepted_waited,omitempty"` // strangers with the right password
 	StrangerWaited  int           `json:"stranger_waited,omitempty"` // others
 	StrangerRefused int           `json:"stranger_refused,omitempty"`
 	Longest         time.Duration `json:"longest,omitempty"` // wait

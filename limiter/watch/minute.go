@@ -2,8 +2,8 @@ package watch
 
 import "time"
 
-// A Minute counts what happened in one minute. Its JSON form is one line of at most 1 KB, for the caller to append to a
-// file; 35 days of them are 50,400. Two parts of one minute, as before and after a restart, can be added.
+// A Minute counts what happened in one minute. Its JSON form is one line of at most 1 KB, to be
+// appended to a file; 35 days have 50,400. Two parts of one minute, as before and after a restart, can be added.
 type Minute struct {
 	Start    time.Time `json:"start"`
 	Class    Class     `json:"class"`     // the gravest of its states

@@ -42,7 +42,10 @@ const Eleven = 34 * time.Hour
 var AttackRows = []AttackRow{
 	{"A1 the incident, as +135 %", 4 * time.Hour, events{incident(moreThanDouble)}, 0, Eleven},
 	{"A2 the incident, as 135 % of normal", 3 * time.Hour, events{incident(aThird)}, 0, Eleven},
-	{"A3 A1, and backends fail after 3 h", 5 * time.Hour, events{incident(moreThanDouble), outage(1, 20*time.Minute), outage(0.5, time.Hour)}, 3 * time.Hour, Eleven},
+	{
+		"A3 A1, and backends fail after 3 h", 5 * time.Hour,
+		events{incident(moreThanDouble), outage(1, 20*time.Minute), outage(0.5, time.Hour)}, 3 * time.Hour, Eleven,
+	},
 	{"A4 a step to four times normal", time.Hour, events{step(3)}, 0, Eleven},
 	{"A5 to twice normal, Sunday at 03:00", time.Hour, events{step(1)}, 0, 6*24*time.Hour + 2*time.Hour},
 	{"A6 slowly, to +20 % in 3 h", 4 * time.Hour, events{ramp(0.2, 3*time.Hour)}, 0, Eleven},

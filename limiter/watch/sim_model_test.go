@@ -79,7 +79,7 @@ func (w *simulation) fork() *simulation {
 	c := newSimulation(0, w.rate, w.now, w.location.String())
 	*c.random = *w.random
 	*c.detector = *w.detector
-	c.latest, c.begun = w.latest, w.begun
+	c.latest, c.started = w.latest, w.started
 	c.slow, c.minute, c.wave, c.open = w.slow, w.minute, w.wave, w.open
 	return c
 }

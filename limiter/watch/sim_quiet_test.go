@@ -145,13 +145,13 @@ func (q *quietResults) add(classes []map[Class]bool, notices int, minutes map[Cl
 	for class, ticks := range minutes {
 		q.minutes[class] += ticks / 6
 	}
-	for i, seen := range classes {
-		if seen == nil {
+	for i, reached := range classes {
+		if reached == nil {
 			continue
 		}
 		q.runs[i]++
 		for list, hit := range map[*int]bool{
-			&q.alerts[i]: seen[ClassAttack], &q.notices[i]: seen[ClassNotice], &q.matched[i]: seen[quietRows[i].want],
+			&q.alerts[i]: reached[ClassAttack], &q.notices[i]: reached[ClassNotice], &q.matched[i]: reached[quietRows[i].want],
 		} {
 			if hit {
 				*list++

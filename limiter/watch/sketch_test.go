@@ -36,7 +36,7 @@ func TestSketch(t *testing.T) {
 		}
 		var back Sketch
 		if err := json.Unmarshal(text, &back); err != nil || back.Count() != a.Count() {
-			t.Errorf("%d things: %v, %d of %d came back", n, err, back.Count(), a.Count())
+			t.Errorf("%d things: %v, read %d, want %d", n, err, back.Count(), a.Count())
 		}
 	}
 	for _, text := range []string{"AAAA", "?", string(make([]byte, 1366))} {
@@ -71,7 +71,7 @@ func TestSpread(t *testing.T) {
 		}
 		var back Spread
 		if err := json.Unmarshal(text, &back); err != nil || back != a {
-			t.Errorf("%d things: %v, %d of %d came back", n, err, back.Count(), a.Count())
+			t.Errorf("%d things: %v, read %d, want %d", n, err, back.Count(), a.Count())
 		}
 	}
 	for _, text := range []string{"xyz", "AAAAAAAAAAAAAAAAAAAA", "????????????????????"} {
@@ -102,7 +102,7 @@ func TestSpreadReadsBitmaps(t *testing.T) {
 }
 
 // TestHourOfEarlierVersionIsRead reads an hour that an earlier version wrote, with bitmaps as spreads and a sample that
-// was drawn in another way, and merges it with a part of now.
+// was taken in another way, and merges it with a new part.
 func TestHourOfEarlierVersionIsRead(t *testing.T) {
 	line, err := os.ReadFile("testdata/hour_bitmap.json")
 	if err != nil {

@@ -23,8 +23,8 @@ type image struct {
 	DayTime  [dayQuarters]int64
 	Current  imageMean
 	Last     imageMean
-	Seen     rates
-	Foreseen rates
+	Observed rates
+	Expected rates
 	Past     [factorLag]rates
 	Ticks    int64
 	Cold     rates
@@ -96,7 +96,7 @@ func (m *image) check() error {
 		return true
 	}
 	for _, all := range [][]rates{
-		m.Week[:], m.Day[:], m.Past[:], {m.Current.Sum, m.Last.Sum, m.Seen, m.Foreseen, m.Cold},
+		m.Week[:], m.Day[:], m.Past[:], {m.Current.Sum, m.Last.Sum, m.Observed, m.Expected, m.Cold},
 	} {
 		for _, r := range all {
 			if !ok(r[:]...) {
@@ -121,7 +121,7 @@ func (d *detector) image() *image {
 	return &image{
 		Week: d.baseline.week, Weeks: d.baseline.weeks, Day: d.baseline.day, DayTime: d.baseline.dayTime,
 		Current: mean(d.baseline.current), Last: mean(d.baseline.last),
-		Seen: d.dayFactor.observed, Foreseen: d.dayFactor.expected, Past: d.dayFactor.past, Ticks: d.dayFactor.ticks,
+		Observed: d.dayFactor.observed, Expected: d.dayFactor.expected, Past: d.dayFactor.past, Ticks: d.dayFactor.ticks,
 		Cold: d.start.mean, ColdMost: d.start.most, ColdTick: d.start.ticks, Phi: d.phi, Weekly: d.weekly,
 	}
 }
@@ -135,7 +135,7 @@ func (d *detector) restore(m *image) {
 		week: m.Week, weeks: m.Weeks, day: m.Day, dayTime: m.DayTime, current: mean(m.Current), last: mean(m.Last),
 	}
 	d.baseline.count()
-	d.dayFactor = dayFactor{observed: m.Seen, expected: m.Foreseen, past: m.Past, ticks: m.Ticks}
+	d.dayFactor = dayFactor{observed: m.Observed, expected: m.Expected, past: m.Past, ticks: m.Ticks}
 	d.start = coldStart{mean: m.Cold, most: m.ColdMost, ticks: m.ColdTick}
 	d.phi, d.weekly, d.busy = m.Phi, m.Weekly, d.baseline.busy()
 }

@@ -118,7 +118,7 @@ func (d *detector) present(t time.Time) Class {
 		return ClassSingleSource
 	case d.notice.on:
 		return ClassNotice
-	case !d.knows:
+	case !d.ready:
 		return ClassLearning
 	case factor[ofLogins] >= growthFactor && factor[ofSuspects] < growthFactor && d.baseline.learned() >= growthLearned:
 		return ClassGrowth

@@ -28,8 +28,8 @@ type suppressors struct {
 	open         int       // sessions
 }
 
-// tick evaluates the observation of a tick. e are the expected rates, if knows is true.
-func (p *suppressors) tick(t time.Time, r *recent, o observation, e rates, knows bool) {
+// tick evaluates the observation of a tick. e are the expected rates, if ready is true.
+func (p *suppressors) tick(t time.Time, r *recent, o observation, e rates, ready bool) {
 	users, all := r.outcomes(6)
 	if asked := all.Accepted + all.Denied + all.Fault; all.Fault >= faultLeast && exceeds(all.Fault, asked, faultShare) {
 		p.backendFault = t.Add(faultLasts)
@@ -43,7 +43,7 @@ func (p *suppressors) tick(t time.Time, r *recent, o observation, e rates, knows
 		p.storm = t.Add(stormLasts)
 	}
 	p.open = max(0, p.open+o.opened-o.closed)
-	if m := r.meanOf(3)[ofKnown]; knows && m > max(surgeTimes*e[ofKnown], e[ofKnown]+surgeLeast) && users.Accepted > users.Fault {
+	if m := r.meanOf(3)[ofKnown]; ready && m > max(surgeTimes*e[ofKnown], e[ofKnown]+surgeLeast) && users.Accepted > users.Fault {
 		p.storm = t.Add(stormLasts)
 	}
 }

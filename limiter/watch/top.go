@@ -28,8 +28,8 @@ type topEntry[K comparable] struct {
 	last   time.Time
 }
 
-func newTop[K comparable](room int) *top[K] {
-	return &top[K]{capacity: room, at: map[K]int{}}
+func newTop[K comparable](capacity int) *top[K] {
+	return &top[K]{capacity: capacity, at: map[K]int{}}
 }
 
 // count counts key at time t. with is the hash of a thing whose distinct number is estimated for each key.

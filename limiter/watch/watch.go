@@ -29,7 +29,7 @@ type Watch struct {
 	mu       sync.Mutex
 	location *time.Location
 	latest   time.Time
-	begun    time.Time // start of the current tick; zero before the first
+	started  time.Time // start of the current tick; zero before the first
 	counts   counts
 	detector *detector
 	hours    *collector
@@ -122,22 +122,22 @@ func (w *Watch) lock(t time.Time) time.Time {
 		return w.latest
 	}
 	w.latest = t
-	if w.begun.IsZero() || t.Sub(w.begun) > gap {
+	if w.started.IsZero() || t.Sub(w.started) > gap {
 		w.skip(t)
 	}
-	for end := w.begun.Add(tick); !t.Before(end); end = w.begun.Add(tick) {
+	for end := w.started.Add(tick); !t.Before(end); end = w.started.Add(tick) {
 		w.close(end)
-		w.begun = end
+		w.started = end
 	}
 	return t
 }
 
 // skip begins a tick at t without evaluating the one before: it is the first, or there was no call for longer than gap.
 func (w *Watch) skip(t time.Time) {
-	w.begun = t.Truncate(tick)
+	w.started = t.Truncate(tick)
 	w.minute.Add(w.counts.minute())
 	w.counts.reset()
-	w.endPeriods(w.begun)
+	w.endPeriods(w.started)
 }
 
 // close evaluates the tick that ends at end.

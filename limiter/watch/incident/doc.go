@@ -1,4 +1,4 @@
-// Package incident keeps incidents: what was detected, what was done about it, and the person who did it.
+// Package incident keeps incidents: what was detected, what was done about it, and by which person.
 //
 // A watch reports a state every 10 s. An operator needs one incident with a beginning and an end instead. A [Log] makes it
 // from the states ([Log.Observe]) and from the commands of people ([Log.Do]). An [Incident] goes through phases, from

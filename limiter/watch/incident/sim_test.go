@@ -10,7 +10,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// TestSimulationRandomStates plays states and commands at random. After every event Replay gives the same incidents, and
+// TestSimulationRandomStates observes states and executes commands at random. After every event Replay gives the same incidents, and
 // at most one incident is open.
 func TestSimulationRandomStates(t *testing.T) {
 	t.Parallel()

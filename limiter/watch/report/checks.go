@@ -12,7 +12,7 @@ import (
 type checkSum struct {
 	Waited        int                `json:"waited"`         // attempts of strangers
 	Refused       int                `json:"refused"`        // likewise
-	WelcomeWaited int                `json:"welcome_waited"` // by mistake: of strangers who turned out to have the right password
+	WelcomeWaited int                `json:"welcome_waited"` // by mistake: of strangers with the right password
 	KnownWaited   int                `json:"known_waited"`   // by mistake
 	KnownRefused  int                `json:"known_refused"`  // by mistake
 	Rules         []watch.RuleCounts `json:"rules,omitempty"`
@@ -43,17 +43,17 @@ type resetSum struct {
 
 // resets returns the accounts to reset.
 func (s *Subject) resets() (sum resetSum) {
-	seen := map[string]bool{}
+	listed := map[string]bool{}
 	for _, h := range s.Hours {
 		if !s.during(h.Start, time.Hour) {
 			continue
 		}
 		sum.Missed += h.Missed
 		for _, a := range h.Accepted {
-			if seen[a.Account] {
+			if listed[a.Account] {
 				continue
 			}
-			seen[a.Account] = true
+			listed[a.Account] = true
 			a.Time = a.Time.In(s.Location)
 			sum.Accounts = append(sum.Accounts, a)
 		}

@@ -6,5 +6,6 @@
 // incident. A report has two forms: the internal one has everything; the public one has no addresses, no names and no
 // thresholds. Each can be written as JSON or as Markdown.
 //
-// The package stops there. It decides nothing and sends nothing. What only people can write is marked as to do. Like package watch it has no clock, no goroutine and no I/O: every method takes the time.
+// The package stops there. It decides nothing and sends nothing. What only people can write is marked as to do. Like
+// package watch it has no clock, no goroutine and no I/O: every method takes the time.
 package report

@@ -65,7 +65,7 @@ func TestReport(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, "\x1b") {
-		t.Error("a control character came through")
+		t.Error("a control character was not removed")
 	}
 }
 
