@@ -38,7 +38,6 @@ func measureAt(t *testing.T, tb *testbed, w Work, name string) (*sample, error) 
 
 // During each flood sessions are woken and logins are accepted.
 func TestOverload(t *testing.T) {
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each process of a flood takes a second to end
 	for i, w := range must(overloadWorks(shortOptions())) {
 		for _, name := range []string{"postern", "haproxy", direct} {
 			t.Run(w.Name+", "+name, func(t *testing.T) {
