@@ -52,7 +52,7 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 
 // The CPU time of a child counts while it runs and after it has ended.
 func TestCPUTimeCountsTheTree(t *testing.T) {
-	busy := `i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done`
+	busy := `i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done`
 	cmd := spin(t, `sh -c '`+busy+`; read line'; read line`)
 	pid := cmd.Process.Pid
 	until(t, "CPU time of a busy child", func() bool { return cpuTime(t, pid) >= 50*time.Millisecond })
@@ -114,7 +114,7 @@ func TestLoadMeterLeavesOutOwnLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := spin(t, `while :; do :; done`)
-	until(t, "CPU time of a child", func() bool { return cpuTime(t, cmd.Process.Pid) >= 200*time.Millisecond })
+	until(t, "CPU time of a child", func() bool { return cpuTime(t, cmd.Process.Pid) >= 100*time.Millisecond })
 	others, err := m.Others()
 	if err != nil || others < 0 || others > 1 {
 		t.Fatalf("got %v, %v, want 0 to 1", others, err)
