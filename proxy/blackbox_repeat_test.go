@@ -65,7 +65,7 @@ func (b *blackboxTarget) testRepeatOnConnection(t *testing.T, listener, name, lo
 		t.Error(err)
 		return
 	}
-	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Patience: realTimeout})
+	scripts[0].Play(t, mailtest.Endpoints{Client: b.dial(t, scripts[0].Listener, from), Timeout: realTimeout})
 	b.expectOneDovecotAttempt(t, name, from)
 }
 

@@ -169,7 +169,7 @@ func (b *blackboxTarget) runScripts(t *testing.T, scripts []mailtest.Script) {
 			for i := range next {
 				t.Run(scripts[i].Name, func(t *testing.T) {
 					client := b.dial(t, scripts[i].Listener, clientAddrOf(i))
-					scripts[i].Play(t, mailtest.Endpoints{Client: client, Patience: realTimeout})
+					scripts[i].Play(t, mailtest.Endpoints{Client: client, Timeout: realTimeout})
 				})
 			}
 		})
