@@ -175,7 +175,7 @@ func TestFullTableSharesEntries(t *testing.T) {
 	if shared := l.Stats(start).Shared; shared != 401 {
 		t.Errorf("%d attempts shared, want 401", shared)
 	}
-	// Holds and connections are returned to the entry in which they were counted, even if their own has room by then.
+	// Holds and connections are returned to the entry in which they were counted, even if there is space for their own by then.
 	for _, v := range connections {
 		v.Close(at("1s"))
 	}

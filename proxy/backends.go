@@ -128,7 +128,7 @@ var (
 // markFailed notes that a login could not reach s, and reports whether another backend
 // should be tried: not if the cause is on this machine, nor once the time until has
 // come. It takes s down if another is up, or if the connection was refused. The last
-// backend stays up after any other failure, which may be due to load: a probe follows
+// backend remains up after any other failure, which may be due to load: a probe follows
 // soon.
 func (b *Backends) markFailed(s *backend, err error, until time.Time) bool {
 	if isLocalFault(err) || !time.Now().Before(until) {

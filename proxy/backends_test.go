@@ -97,7 +97,7 @@ func TestAllBackendsDown(t *testing.T) {
 	})
 }
 
-// The last backend stays up unless the connection is refused. Any other failure may be
+// The last backend remains up unless the connection is refused. Any other failure may be
 // due to load, and must not become an outage.
 func TestLastBackendStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -25,10 +25,10 @@ func (s *Server) backendConnections() int {
 	return n
 }
 
-// makeRoom evicts a session if that is needed for the connection to a backend that ss has,
+// evictFor evicts a session if that is needed for the connection to a backend that ss has,
 // or is about to have, and that backendConnections counts already. Where no other session
 // is before login, the connection uses descriptors that are set apart.
-func (s *Server) makeRoom(ss *session) {
+func (s *Server) evictFor(ss *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.MaxDescriptors > 0 && len(s.sessions)-s.evicting+s.backendConnections() > s.MaxDescriptors {

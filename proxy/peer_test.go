@@ -145,7 +145,7 @@ func (p *peer) expectAlert() {
 	if _, err := p.tryTLS(nil); !errors.As(err, &alert) || alert.Op != "remote error" {
 		p.fail("%s: handshake: got %v, want an alert", p.name, err)
 	}
-	if n, err := p.Conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := p.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		p.fail("%s: after the alert got %d bytes, %v; want EOF", p.name, n, err)
 	}
 }

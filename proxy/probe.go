@@ -103,7 +103,7 @@ func (s *backend) probeSoon() {
 var probeTLS = &clientTLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}
 
 // updateOffer offers clients the capabilities that all backends have which are up: any
-// of them may get the login. While none is up the last offer stays.
+// of them may get the login. While none is up the last offer remains.
 func (b *Backends) updateOffer() {
 	var common dialogue.Capabilities
 	for _, s := range b.all {

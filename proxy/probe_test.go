@@ -193,7 +193,7 @@ func TestCapabilitiesAreLearned(t *testing.T) {
 		client.expect("* OK [CAPABILITY IMAP4rev1 A B C STARTTLS AUTH=PLAIN] Ready.")
 		proxy.setBackend(backendAddr, nil)
 		<-time.After(21 * time.Second)
-		offered("IMAP4rev1", "A", "B", "C", "AUTH=PLAIN") // the last offer stays
+		offered("IMAP4rev1", "A", "B", "C", "AUTH=PLAIN") // the last offer remains
 		proxy.setBackend(otherAddr, backendWithCapabilities("IMAP4rev1 X AUTH=PLAIN"))
 		<-time.After(2 * time.Second)
 		offered("IMAP4rev1", "X", "AUTH=PLAIN")

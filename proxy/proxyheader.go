@@ -51,7 +51,7 @@ func oneOf(text []byte, values []string) (int, error) {
 // readProxyHeader reads the PROXY header of a connection from one of the ProxyFrom
 // networks, and takes the client's address from it. There the header is required; it is
 // not accepted from anywhere else. A LOCAL header is a health check: the addresses of
-// the socket stay.
+// the socket are kept.
 func (s *session) readProxyHeader(raw net.Conn) (net.Conn, error) {
 	s.record.Step = StepProxyHeader
 	peer := s.record.Client.Addr()

@@ -256,7 +256,7 @@ func (r *relay) directionEnded(end End, err error) (last bool) {
 	return r.running == 0
 }
 
-// note notes why the session ends. The first reason stays, except that a panic replaces
+// note notes why the session ends. The first reason is kept, except that a panic replaces
 // it. r.mu must be held.
 func (r *relay) note(end End, err error) {
 	var fault ending
@@ -310,7 +310,7 @@ func (r *relay) shortenIdle(limit time.Duration, src, dst *side) {
 }
 
 // timeOut ends a session that was idle for too long. If one side has closed before, that
-// stays the reason.
+// remains the reason.
 func (r *relay) timeOut() {
 	r.mu.Lock()
 	r.note(EndTimeout, errors.New("session was idle for too long"))

@@ -199,7 +199,7 @@ func (s *Server) loggedIn(ss *session) {
 	s.leavePrelogin(ss)
 	s.relaying.Add(1)
 	s.mu.Unlock()
-	s.makeRoom(ss) // its login slot may be in use again
+	s.evictFor(ss) // its login slot may be in use again
 }
 
 // forget forgets ss, whose connections are closed.

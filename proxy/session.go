@@ -35,7 +35,7 @@ type session struct {
 	probe    bool           // a load balancer's health check
 
 	prelogin  *list.Element // in the list of those before login; the Server's
-	evicted   bool          // to make room for another; the Server's
+	evicted   bool          // closed in favour of another; the Server's
 	overLimit bool          // as many as may be open are logged in; the Server's
 
 	mu          sync.Mutex

@@ -96,7 +96,7 @@ func (b *Backends) assignSlots() {
 			b.nextBackend++
 			r.assigned = s
 			r.waiter.wake()
-			r.waiter.session.server.makeRoom(r.waiter.session)
+			r.waiter.session.server.evictFor(r.waiter.session)
 		}
 		for _, r := range passed {
 			b.push(r)

@@ -178,7 +178,7 @@ func TestParkedSessionHasNoInputBuffer(t *testing.T) {
 					synctest.Wait()
 					proxy.mu.Lock()
 					defer proxy.mu.Unlock()
-					for s := range proxy.Server.sessions {
+					for s := range proxy.sessions {
 						if n := inputBuffer(conn(s).(*tls.Conn)).Cap(); n != 0 {
 							t.Errorf("got an input buffer of %d bytes, want none", n)
 						}

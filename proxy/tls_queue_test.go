@@ -32,12 +32,12 @@ func slowTLSListener(now, most *atomic.Int32) Listener {
 }
 
 // inUse is how many slots are taken and how many handshakes wait for one.
-func (h *handshakeQueue) inUse() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	n := h.taken
-	for r := range h.queues {
-		n += h.queues[r].Len()
+func (q *handshakeQueue) inUse() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := q.taken
+	for r := range q.queues {
+		n += q.queues[r].Len()
 	}
 	return n
 }
@@ -59,10 +59,10 @@ func (proxy *testProxy) takeHandshakeSlots() (give func()) {
 }
 
 // addStranger queues a stranger that gives its slot back at once.
-func (h *handshakeQueue) addStranger() {
+func (q *handshakeQueue) addStranger() {
 	slot := &handshakeSlot{rank: rankStranger}
-	slot.granted = func() { h.release(slot) }
-	h.acquire(slot)
+	slot.granted = func() { q.release(slot) }
+	q.acquire(slot)
 }
 
 // listenWithKnown serves l, and makes the source addr known by a login.
@@ -302,14 +302,14 @@ func TestOrderOfHandshakesUnderOverload(t *testing.T) {
 }
 
 // add queues a handshake that calls served when it gets a slot, and gives the slot back.
-func (h *handshakeQueue) add(t *testing.T, r rank, served func()) *handshakeSlot {
+func (q *handshakeQueue) add(t *testing.T, r rank, served func()) *handshakeSlot {
 	t.Helper()
 	slot := &handshakeSlot{rank: r}
 	slot.granted = func() {
 		served()
-		h.release(slot)
+		q.release(slot)
 	}
-	if h.acquire(slot) {
+	if q.acquire(slot) {
 		t.Fatal("got a slot that is in use")
 	}
 	return slot

@@ -80,7 +80,7 @@ func TestIMAPLogin(t *testing.T) {
 }
 
 // TestLoginKeepsTheRest: what the backend sends behind its reply, and the client
-// behind its login, stays readable for the relay.
+// behind its login, can still be read by the relay.
 func TestLoginKeepsTheRest(t *testing.T) {
 	for _, p := range protocols {
 		up, c := NewConn(peerSends(lines(p, challenge+"OK.|* 1 EXISTS|"))), NewConn(peerSends(lines(p, cramProof+"x SELECT INBOX|")))

@@ -50,7 +50,7 @@ type endpoint struct {
 }
 
 // Open binds the addresses. It reads the token first, or creates it. After an
-// error, which names the setting, nothing stays bound.
+// error, which names the setting, nothing is left bound.
 func Open(c *config.Config, g Gateway) (*Server, error) {
 	s := &Server{gateway: g, socket: c.Admin.Listen.IsSocket(), asnFile: string(c.Incidents.ASNFile)}
 	var err error

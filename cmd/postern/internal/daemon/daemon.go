@@ -138,7 +138,7 @@ func (d *Daemon) registerGauges() {
 	d.metrics.Register(s)
 }
 
-// bind binds all addresses. After an error none stays bound.
+// bind binds all addresses. After an error none is left bound.
 func (d *Daemon) bind() (err error) {
 	if d.listeners, err = openListeners(d.config.Listeners, d.certs); err != nil {
 		return err
