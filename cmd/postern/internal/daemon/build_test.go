@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"runtime"
-	"runtime/debug"
 	"testing"
 )
 
@@ -14,21 +13,6 @@ func TestBuildString(t *testing.T) {
 	} {
 		if got := b.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
-// TestGCIsTheOperators if they set one of Go's variables.
-func TestGCIsTheOperators(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(77))
-	for _, tt := range []struct {
-		environ string
-		want    int
-	}{{"GOGC=off", 77}, {"GOMEMLIMIT=1GiB", 77}, {"GOGCX=1", gcPercent}} {
-		debug.SetGCPercent(77)
-		setGC([]string{"HOME=/root", tt.environ})
-		if got := debug.SetGCPercent(77); got != tt.want {
-			t.Errorf("with %s: got %d, want %d", tt.environ, got, tt.want)
 		}
 	}
 }
