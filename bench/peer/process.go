@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -108,14 +108,28 @@ func freeListeners() (l listeners, err error) {
 	return l, nil
 }
 
+// The range of ports of targets.
+const (
+	firstPort = 20000
+	portCount = 12000
+)
+
+// portsTried counts from a random number. Ports are tried in order, so that
+// targets that start at the same time never get the same one.
+var portsTried = func() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(rand.Uint32N(portCount))
+	return &n
+}()
+
 // freePort returns a free address.
 func freePort() (string, error) {
 	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+portsTried.Add(1)%portCount)
 		if ln, err := net.Listen("tcp", addr); err == nil {
 			ln.Close()
 			return addr, nil
 		}
 	}
-	return "", errors.New("no free port between 20000 and 32000")
+	return "", fmt.Errorf("no free port from %d to %d", firstPort, firstPort+portCount-1)
 }
