@@ -59,7 +59,7 @@ func TestParkedSessionsAreWoken(t *testing.T) {
 				clients[i].send("a1 LOGIN u p")
 				clients[i].expect("a1 OK in")
 			}
-			for round := range 100 {
+			for round := range 40 {
 				line := fmt.Sprint("round ", round)
 				for _, client := range clients {
 					client.send(line)

@@ -36,9 +36,9 @@ func exchangeData(client *peer, sends, wants []byte) error {
 	return <-sent
 }
 
-// Ten million bytes are relayed each way at once.
+// Four million bytes are relayed each way at once.
 func TestRelayLargeDataBothWays(t *testing.T) {
-	up, down := testData(10_000_000, 1), testData(10_000_003, 2)
+	up, down := testData(4_000_000, 1), testData(4_000_003, 2)
 	for _, l := range []Listener{imapListener, imapsListener} {
 		t.Run(l.Name, func(t *testing.T) {
 			proxy := newTCPProxy(t, l, acceptLogin(func(b *peer) {

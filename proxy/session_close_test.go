@@ -13,7 +13,7 @@ import (
 
 // refusals is how often a test has a connection refused over TCP: a reset comes about only
 // now and then.
-const refusals = 200
+const refusals = 100
 
 // A connection that rule connect refuses ends on a TLS listener by an alert, on another by
 // an answer, and never by a reset.
