@@ -127,7 +127,7 @@ type programRun struct {
 	Implicit         bool   // TLS from the start
 	Mechanism        string // of SASL; if empty the program's choice
 	Home, Config     string // home directory, and the configuration in it
-	listener, folder string
+	listener, data   string
 	wrong            []string // passwords that python tries before Secret
 }
 
@@ -139,18 +139,18 @@ func newRun(t *testing.T, listener, addr, ca string) programRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder, err := filepath.Abs("testdata/clients")
+	data, err := filepath.Abs("testdata/clients")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return programRun{
 		Port: port, CA: ca, Source: "127.0.0.1", User: "user", Secret: "pass",
 		Protocol: strings.ToUpper(strings.TrimSuffix(listener, "s")), Implicit: strings.HasSuffix(listener, "s"),
-		listener: listener, folder: folder,
+		listener: listener, data: data,
 	}
 }
 
-func (v programRun) testdata(name string) string { return filepath.Join(v.folder, name) }
+func (v programRun) testdata(name string) string { return filepath.Join(v.data, name) }
 
 // result is how a mail program ended, and all that it printed and stored, with LF
 // for CRLF.
@@ -213,10 +213,10 @@ func runProgram(t *testing.T, home string, args ...string) result {
 }
 
 // stored returns the contents of all files below a directory.
-func stored(t *testing.T, folder string) string {
+func stored(t *testing.T, dir string) string {
 	t.Helper()
 	var all strings.Builder
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}

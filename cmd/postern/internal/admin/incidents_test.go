@@ -67,9 +67,9 @@ func TestTokens(t *testing.T) {
 		t.Errorf("without: got %d %q", code, body)
 	}
 	short := testbed.WriteFile(t, "sesame\n")
-	words := testbed.WriteFile(t, "several words in one file\n")
+	spaced := testbed.WriteFile(t, "a token with spaces in it\n")
 	for path, want := range map[string]string{
-		short: "got 6 octets in " + short + ", want one word of at least 16 octets", words: "got several words in ", short + "x": "no such file",
+		short: "got 6 octets in " + short + ", want at least 16", spaced: "got white space within the token in ", short + "x": "no such file",
 	} {
 		c, err := config.Load(testbed.Environ("POSTERN_ADMIN_TOKEN_FILE=" + path))
 		if err != nil {

@@ -3,8 +3,8 @@
 // postern use.
 //
 // What names addresses or accounts, and what changes anything, needs the admin
-// token or the Unix socket. The package decides who may ask; what the answers
-// are is the business of a Gateway.
+// token or the Unix socket. The package checks who may ask; the answers come from a
+// Gateway.
 package admin
 
 import (
@@ -37,7 +37,7 @@ type Gateway struct {
 // Server answers on the addresses of ADMIN_LISTEN and METRICS_LISTEN.
 type Server struct {
 	gateway   Gateway
-	token     string // that ADMIN_LISTEN asks for; empty allows nobody
+	token     string // for requests to ADMIN_LISTEN; empty refuses all
 	socket    bool   // ADMIN_LISTEN is a socket, which needs no token
 	asnFile   string
 	endpoints []endpoint // those that are not off; ADMIN_LISTEN is first
@@ -50,7 +50,7 @@ type endpoint struct {
 }
 
 // Open binds the addresses. It reads the token first, or creates it. After an
-// error, which names the setting, nothing is left bound.
+// error, which names the setting, no address is bound.
 func Open(c *config.Config, g Gateway) (*Server, error) {
 	s := &Server{gateway: g, socket: c.Admin.Listen.IsSocket(), asnFile: string(c.Incidents.ASNFile)}
 	var err error

@@ -165,7 +165,7 @@ func TestServeReportsFailure(t *testing.T) {
 }
 
 // TestSocketIsReplacedOnlyWhenStale: a crash leaves a socket file behind, which
-// must not prevent the next start; the socket of a running process must stay.
+// must not prevent the next start; the socket of a running process must remain.
 func TestSocketIsReplacedOnlyWhenStale(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	crashed, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

@@ -25,10 +25,10 @@ func readToken(path string) (string, error) {
 	}
 	token := bytes.TrimSpace(text)
 	if bytes.ContainsAny(token, " \t\r\n") {
-		return "", fmt.Errorf("read the admin token: got several words in %s, want one of at least %d octets", path, tokenMin)
+		return "", fmt.Errorf("read the admin token: got white space within the token in %s, want at least %d octets without", path, tokenMin)
 	}
 	if len(token) < tokenMin {
-		return "", fmt.Errorf("read the admin token: got %d octets in %s, want one word of at least %d octets", len(token), path, tokenMin)
+		return "", fmt.Errorf("read the admin token: got %d octets in %s, want at least %d", len(token), path, tokenMin)
 	}
 	return string(token), nil
 }

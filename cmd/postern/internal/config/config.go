@@ -73,7 +73,7 @@ type Listeners struct {
 type Backend struct {
 	IMAP   hostPorts          `env:"IMAP_BACKENDS" default:"required by IMAP listeners" common:"yes" meaning:"IMAP servers that logins are relayed to"`
 	POP3   hostPorts          `env:"POP3_BACKENDS" default:"required by POP3 listeners" common:"yes" meaning:"POP3 servers that logins are relayed to"`
-	Proxy  proxy.ProxyVersion `env:"BACKEND_PROXY" envDefault:"v2" meaning:"PROXY header sent to the backends; only v2 tells them whether the client uses TLS"`
+	Proxy  proxy.ProxyVersion `env:"BACKEND_PROXY" envDefault:"v2" meaning:"PROXY header sent to the backends; only v2 says whether the client uses TLS"`
 	TLS    proxy.BackendTLS   `env:"BACKEND_TLS" envDefault:"off" meaning:"TLS towards the backends"`
 	CA     file               `env:"BACKEND_TLS_CA" default:"the system's" meaning:"CA certificates that the backends' certificates are verified with"`
 	Name   hostName           `env:"BACKEND_TLS_NAME" default:"the backend's host" meaning:"name that the backends' certificates must have"`

@@ -17,7 +17,7 @@ const (
 
 // WriteTable writes all settings, two or three lines each and at most 100
 // columns wide: name, value and default, and below them the meaning. A star
-// marks values that are not the default. What does not fit is cut; Describe
+// marks values that are not the default. Text that is too long is cut; Describe
 // shows it in full.
 func (c *Config) WriteTable(w io.Writer) error {
 	var b strings.Builder

@@ -39,7 +39,7 @@ func TestSettingsAreComplete(t *testing.T) {
 		}
 		id := [2]any{s.field, s.typ}
 		if other, dup := seen[id]; dup {
-			t.Errorf("%s and %s cannot be told apart in an error", s.Name, other)
+			t.Errorf("%s and %s cannot be distinguished in an error", s.Name, other)
 		}
 		seen[id] = s.Name
 	}

@@ -58,8 +58,8 @@ const (
 )
 
 // open makes a Daemon from c and binds every address, but accepts no connection
-// yet. The error names the setting at fault. The caller calls serve, and in the
-// end close.
+// yet. The error names the setting at fault. Call serve next, and close in
+// the end.
 func open(c config.Config, log *eventlog.Log, b Build) (*Daemon, error) {
 	d := &Daemon{config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{log}, failed: make(chan error, 1)}
 	var err error
@@ -138,7 +138,7 @@ func (d *Daemon) registerGauges() {
 	d.metrics.Register(s)
 }
 
-// bind binds all addresses. After an error none is left bound.
+// bind binds all addresses. After an error none is bound.
 func (d *Daemon) bind() (err error) {
 	if d.listeners, err = openListeners(d.config.Listeners, d.certs); err != nil {
 		return err

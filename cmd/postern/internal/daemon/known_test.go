@@ -65,7 +65,7 @@ func TestKnownUsersSurviveARestart(t *testing.T) {
 }
 
 // TestCorruptState corrupts what is stored in every way. The gateway starts, logs
-// an error, keeps the file under another name, and knows nobody. The next restart
+// an error, keeps the file under another name, and knows no user. The next restart
 // is as usual.
 func TestCorruptState(t *testing.T) {
 	good := withKnownUser(t, t.TempDir())

@@ -18,7 +18,7 @@ type listener struct {
 }
 
 // openListeners binds every address. The error names the setting at fault, and
-// then nothing is left bound. Without certs, which may be nil, no TLS is offered.
+// then no address is bound. Without certs, which may be nil, no TLS is offered.
 func openListeners(s config.Listeners, certs *certificates) (all []listener, err error) {
 	defer func() {
 		if err != nil {

@@ -61,7 +61,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// TestOpenReleasesAddresses: after a failed start no address stays bound.
+// TestOpenReleasesAddresses: after a failed start no address is bound.
 func TestOpenReleasesAddresses(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -99,7 +99,7 @@ func ruleOf(v limiter.Verdict) string {
 	return string(v.Rule)
 }
 
-// outcomeOf tells apart what the limiter calls void, which has several causes.
+// outcomeOf distinguishes the causes of what the limiter calls void.
 func (o *outcomes) outcomeOf(a proxy.Attempt) watch.Outcome {
 	switch {
 	case a.Outcome == limiter.Accepted:

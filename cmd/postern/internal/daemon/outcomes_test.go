@@ -107,7 +107,7 @@ func TestExemptAttempts(t *testing.T) {
 	}
 }
 
-// TestMonitorState has what monitoring asks for and names nobody.
+// TestMonitorState has what monitoring needs, and no address or account.
 func TestMonitorState(t *testing.T) {
 	g := start(t, prefix+"MAX_CONNECTIONS=500")
 	g.dial(t, "imaps").Login()

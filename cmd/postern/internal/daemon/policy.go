@@ -81,7 +81,7 @@ func (p *policy) of(limits config.Limits, tight bool) limiter.Policy {
 }
 
 // half is a rate with half the tokens, which refills half as fast. One that is
-// off stays off, and at least one token remains.
+// off is not changed, and at least one token remains.
 func half(r limiter.Rate) limiter.Rate {
 	if r.Tokens > 1 {
 		r.Tokens /= 2

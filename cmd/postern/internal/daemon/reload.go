@@ -8,7 +8,7 @@ import (
 	"postern/cmd/postern/internal/eventlog"
 )
 
-// reload reads the settings again and applies them, and tells the service
+// reload reads the settings again and applies them, and notifies the service
 // manager. If they are wrong, nothing changes.
 func (d *Daemon) reload(read func() (config.Config, error)) {
 	d.manager.notify(notifyReloading())

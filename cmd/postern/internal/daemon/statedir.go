@@ -13,8 +13,8 @@ import (
 	"postern/cmd/postern/internal/eventlog"
 )
 
-// stateDir is the path of the directory with what survives a restart. Nobody
-// else may read what is in it. It is empty if there is none.
+// stateDir is the path of the directory with what survives a restart. Other
+// users cannot read what is in it. It is empty if there is none.
 type stateDir string
 
 // create makes the directory unless it exists.

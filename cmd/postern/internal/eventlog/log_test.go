@@ -173,8 +173,8 @@ func TestLogHasTheStackOfAPanic(t *testing.T) {
 	}
 }
 
-// TestLogSampling writes refused and accepted logins at one moment: all of the
-// accepted, and of the others as many as may be written at once.
+// TestLogSampling logs refused and accepted logins at the same time: all of the
+// accepted are written, and of the others as many as the burst allows.
 func TestLogSampling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

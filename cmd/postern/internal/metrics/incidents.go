@@ -24,7 +24,7 @@ var (
 	descClass    = desc("detector_state", "State of the detector: 1 for the present one, 0 for the others.", "state")
 	descLearned  = desc("detector_learned_ratio", "Share of a week that the detector has learned.")
 
-	descDrift = desc("detector_drift_ratio", "Denied logins of strangers that are usual in a week, divided by what was usual four weeks ago: above 1 somebody may be training the detector. 0 while unknown.")
+	descDrift = desc("detector_drift_ratio", "Denied logins of strangers that are usual in a week, divided by what was usual four weeks ago: above 1, an attacker may be training the detector. 0 while unknown.")
 	descTight = desc("detector_tightened", "Whether limits for strangers are tighter than the settings say, as from a notice on.")
 
 	descOpen      = desc("incident_open", "Whether there is an incident that people are alerted about.")
