@@ -161,6 +161,7 @@ func TestFullHandshakeQueueRefusesStrangers(t *testing.T) {
 				}
 				time.AfterFunc(time.Millisecond, give)
 				known.startTLS(nil)
+				synctest.Wait() // the queue is empty once the known has given back its slot
 				proxy.awaitGreeting(proxy.connect(clientAddr, ln), l)
 			})
 		})
