@@ -3,7 +3,6 @@
 package main
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -28,18 +27,7 @@ protocol imap {
 `,
 }}
 
-// bePostern in the environment makes this program run postern, for the tests that
-// need a process of its own.
-const bePostern = "BE_POSTERN"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(bePostern) != "" {
-		main() // does not return
-	}
-	code := m.Run()
-	dovecot.Close()
-	os.Exit(code)
-}
+func init() { atEnd = append(atEnd, dovecot.Close) }
 
 // startBefore runs a gateway in front of d and waits until it has learned the
 // capabilities of d.

@@ -3,12 +3,17 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"postern/cmd/postern/internal/testbed"
 	"postern/proxy/mailtest"
+	"postern/proxy/standin"
 )
 
 // way is how a mail program logs in at a listener: by a SASL mechanism, or by the
@@ -80,27 +85,69 @@ func needSASL(t *testing.T) {
 	}
 }
 
-// TestPasswords: every password reaches Dovecot unchanged.
+// TestPasswords: every password reaches Dovecot unchanged, by every way to send it.
+// One process logs in with all accounts.
 func TestPasswords(t *testing.T) {
-	for _, a := range mailtest.DovecotAccounts() {
-		t.Run(a.Name, func(t *testing.T) {
-			t.Parallel()
-			d := dovecot.Get(t)
-			g := startBefore(t, d)
-			for _, w := range []way{
-				{curl, "PLAIN", []string{"imaps"}},
-				{curl, "LOGIN", []string{"imap"}},
-				{curl, "CRAM-MD5", []string{"pop3s"}},
-				{python, "PLAIN", []string{"imap", "pop3"}},
-				{python, "", []string{"imaps", "pop3s"}},
-			} {
-				for _, listener := range w.listeners {
-					v := newRun(t, listener, g.Addr(listener), g.CertFile)
-					v.User, v.Secret, v.Mechanism = a.Name, a.Secret, w.mechanism
-					v.run(t, w.program) // the exit code depends on whether there is mail
+	accounts := mailtest.DovecotAccounts()
+	g := startBefore(t, dovecot.Get(t), prefix+"LIMIT_CONNECT=off", prefix+"LIMIT_OPEN_PRELOGIN=off")
+	for _, w := range []way{
+		{curl, "PLAIN", []string{"imaps"}},
+		{curl, "LOGIN", []string{"imap"}},
+		{curl, "CRAM-MD5", []string{"pop3s"}},
+		{python, "PLAIN", []string{"imap", "pop3"}},
+		{python, "", []string{"imaps", "pop3s"}},
+	} {
+		for _, listener := range w.listeners {
+			t.Run(w.program.name+"/"+w.method(listener)+"/"+listener, func(t *testing.T) {
+				t.Parallel()
+				w.program.need(t)
+				v := newRun(t, listener, g.Addr(listener), g.CertFile)
+				v.Mechanism = w.mechanism
+				if w.program.name == "curl" {
+					v.curlAll(t, accounts)
+				} else {
+					v.pythonAll(t, accounts)
+				}
+				for _, a := range accounts {
 					g.log.Await(t, "event=login", "listener="+listener, "result=accepted", "method="+w.method(listener)+" ", "account="+a.Name+"\n")
 				}
-			}
-		})
+			})
+		}
 	}
+}
+
+// curlAll logs in with all accounts. The exit code depends on whether the last one
+// has mail.
+func (v programRun) curlAll(t *testing.T, accounts []standin.Account) {
+	t.Helper()
+	args := []string{"curl"}
+	for i, a := range accounts {
+		if i > 0 {
+			args = append(args, "--next")
+		}
+		v.User, v.Secret = a.Name, a.Secret
+		own := curlCommand(v)[1:]
+		args = append(args, slices.DeleteFunc(own, func(arg string) bool { return arg == "--fail-early" })...)
+	}
+	runProgram(t, t.TempDir(), nil, args...)
+}
+
+// pythonAll logs in with all accounts.
+func (v programRun) pythonAll(t *testing.T, accounts []standin.Account) {
+	t.Helper()
+	type account struct {
+		Name   string
+		Secret []byte
+	}
+	var list []account
+	for _, a := range accounts {
+		list = append(list, account{a.Name, []byte(a.Secret)})
+	}
+	input, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	method := cmp.Or(v.Mechanism, "LOGIN")
+	r := runProgram(t, t.TempDir(), input, "python3", v.testdata("passwords.py"), strings.ToLower(v.Protocol), method, v.Port, fmt.Sprint(v.Implicit), v.CA)
+	r.check(t, 0, "")
 }

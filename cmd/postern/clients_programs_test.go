@@ -178,7 +178,7 @@ func (v programRun) run(t *testing.T, p mailProgram) result {
 			t.Fatal(err)
 		}
 	}
-	r := runProgram(t, v.Home, p.command(v)...)
+	r := runProgram(t, v.Home, nil, p.command(v)...)
 	r.text += stored(t, filepath.Join(v.Home, "mail"))
 	return r
 }
@@ -194,12 +194,13 @@ func (p mailProgram) need(t *testing.T) {
 
 // runProgram runs a program that must end by itself. If there are several of that
 // name, it is Debian's.
-func runProgram(t *testing.T, home string, args ...string) result {
+func runProgram(t *testing.T, home string, input []byte, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), programPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = home
+	cmd.Stdin = bytes.NewReader(input)
 	cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TERM=xterm"}
 	if debians, err := exec.LookPath("/usr/bin/" + args[0]); err == nil {
 		cmd.Path = debians

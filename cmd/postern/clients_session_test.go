@@ -45,7 +45,7 @@ func (v programRun) deliver(t *testing.T, message []byte) {
 	if err := os.WriteFile(file, message, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := runProgram(t, t.TempDir(), "curl", "-sSv", "--cacert", v.CA, "--user", v.User+":"+v.Secret, "-T", file, fmt.Sprintf("imaps://localhost:%s/INBOX", v.Port))
+	r := runProgram(t, t.TempDir(), nil, "curl", "-sSv", "--cacert", v.CA, "--user", v.User+":"+v.Secret, "-T", file, fmt.Sprintf("imaps://localhost:%s/INBOX", v.Port))
 	if r.code != 0 {
 		t.Fatalf("APPEND: exit %d\n%s", r.code, r.text)
 	}
@@ -71,7 +71,7 @@ func TestBigMessage(t *testing.T) {
 		if v.Protocol == "IMAP" {
 			folder = "INBOX;MAILINDEX="
 		}
-		r := runProgram(t, t.TempDir(), "curl", "-sS", "--ssl-reqd", "--cacert", v.CA, "--user", "filer:pass", "-o", file, fmt.Sprintf("%s://localhost:%s/%s1", listener, v.Port, folder))
+		r := runProgram(t, t.TempDir(), nil, "curl", "-sS", "--ssl-reqd", "--cacert", v.CA, "--user", "filer:pass", "-o", file, fmt.Sprintf("%s://localhost:%s/%s1", listener, v.Port, folder))
 		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, message) {
 			t.Errorf("%s: exit %d, %d octets instead of %d, %v\n%s", listener, r.code, len(got), len(message), err, r.text)
 		}

@@ -188,15 +188,19 @@ func TestOperatorsPage(t *testing.T) {
 	}
 }
 
-// TestMuninPlugin runs the binary by a name as Munin links it.
+// TestMuninPlugin runs postern by a name as Munin links it.
 func TestMuninPlugin(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "postern_")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "postern_")
+	if err := os.Symlink(program, link); err != nil {
+		t.Fatal(err)
 	}
 	g := start(t)
-	plugin := exec.CommandContext(t.Context(), binary)
-	plugin.Env = []string{prefix + "ADMIN_LISTEN=" + g.admin()}
+	plugin := exec.CommandContext(t.Context(), link)
+	plugin.Env = []string{bePostern + "=yes", prefix + "ADMIN_LISTEN=" + g.admin()}
 	out, err := plugin.Output()
 	if err != nil || !strings.HasPrefix(string(out), "served.value 100\n") {
 		t.Errorf("%v\n%s", err, out)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"testing"
 
 	"postern/cmd/postern/internal/config"
@@ -12,6 +13,24 @@ import (
 
 // prefix begins the names of settings.
 const prefix = config.Prefix
+
+// bePostern in the environment makes this program run postern, for the tests that
+// need a process of its own.
+const bePostern = "BE_POSTERN"
+
+// atEnd holds what must be called after all tests.
+var atEnd []func()
+
+func TestMain(m *testing.M) {
+	if os.Getenv(bePostern) != "" {
+		main() // does not return
+	}
+	code := m.Run()
+	for _, f := range atEnd {
+		f()
+	}
+	os.Exit(code)
+}
 
 // listenerNames are all listeners.
 var listenerNames = []string{"imap", "imaps", "pop3", "pop3s"}
