@@ -3,12 +3,12 @@ package daemon
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -102,27 +102,35 @@ func TestStateDirErrors(t *testing.T) {
 func TestStateDirIsAtomic(t *testing.T) {
 	d := stateDir(t.TempDir())
 	d.write("f", pattern('a'))
-	var writing sync.WaitGroup
-	writing.Go(func() {
-		for range 20 {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for range 50 {
 			d.write("f", pattern('b'))
 			d.write("f", pattern('a'))
 		}
-	})
-	for range 200 {
+	}()
+	for {
 		checkPattern(t, d)
+		select {
+		case <-written:
+			return
+		default:
+		}
 	}
-	writing.Wait()
 }
 
-// pattern is a large file of one letter.
-func pattern(c byte) []byte { return bytes.Repeat([]byte{c}, 1<<20) }
+// patternSize is the size of a pattern, in octets: many pages.
+const patternSize = 128 << 10
+
+// pattern is a file of one letter.
+func pattern(c byte) []byte { return bytes.Repeat([]byte{c}, patternSize) }
 
 // checkPattern fails the test unless f holds a complete pattern.
 func checkPattern(t *testing.T, d stateDir) {
 	t.Helper()
-	data, err := d.read("f", 2<<20)
-	if err != nil || len(data) != 1<<20 || !bytes.Equal(data, pattern(data[0])) {
+	data, err := d.read("f", 2*patternSize)
+	if err != nil || len(data) != patternSize || !bytes.Equal(data, pattern(data[0])) {
 		t.Fatalf("%d octets, %v", len(data), err)
 	}
 }
@@ -137,6 +145,7 @@ func TestStateDirSurvivesSIGKILL(t *testing.T) {
 	if dir := os.Getenv(writerDir); dir != "" {
 		for c := byte(0); ; c++ {
 			stateDir(dir).write("f", pattern('a'+c%26))
+			os.Stdout.Write([]byte{c})
 		}
 	}
 	d := stateDir(t.TempDir())
@@ -144,10 +153,17 @@ func TestStateDirSurvivesSIGKILL(t *testing.T) {
 	for i := range 15 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestStateDirSurvivesSIGKILL$")
 		cmd.Env = append(os.Environ(), writerDir+"="+string(d))
+		written, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		<-time.After(time.Duration(20+7*i) * time.Millisecond)
+		if _, err := io.ReadFull(written, make([]byte, 1)); err != nil {
+			t.Errorf("the writer does not write: %v", err)
+		}
+		<-time.After(time.Duration(i) * time.Millisecond)
 		cmd.Process.Kill()
 		cmd.Wait()
 		checkPattern(t, d)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -47,11 +47,15 @@ func (o Options) attack(ctx context.Context, dir string) error {
 	}
 	defer stop()
 	screen := &screen{w: o.Stdout, begun: begun}
-	hook := httptest.NewServer(http.HandlerFunc(screen.alert))
+	hook, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("demo: receiver of alerts: %w", err)
+	}
 	defer hook.Close()
+	go func() { _ = http.Serve(hook, http.HandlerFunc(screen.alert)) }() // until hook is closed
 	statusDir := filepath.Join(dir, "status")
 	for name, value := range map[string]string{
-		"LOG_LEVEL": "error", "STATE_DIR": filepath.Join(dir, "state"), "WEBHOOK_URL": hook.URL, "ALERTMANAGER_URL": "", "ADMIN_TOKEN_FILE": "",
+		"LOG_LEVEL": "error", "STATE_DIR": filepath.Join(dir, "state"), "WEBHOOK_URL": "http://" + hook.Addr().String(), "ALERTMANAGER_URL": "", "ADMIN_TOKEN_FILE": "",
 		"STATUS_DIR": statusDir, "STATUS_HOLD": "5s", "STATUS_NAME": "Demo Mail",
 	} {
 		own = append(own, config.Prefix+name+"="+value)
