@@ -13,7 +13,7 @@ import (
 	"postern/proxy/standin"
 )
 
-// offers are the capabilities of the scripts' backends.
+// listenerOffers are the capabilities of the scripts' backends.
 var listenerOffers = map[string]dialogue.Capabilities{
 	"imap": {
 		"IMAP4rev1", "SASL-IR", "LOGIN-REFERRALS", "LITERAL+", "ID", "ENABLE", "STARTTLS", "AUTH=PLAIN", "AUTH=LOGIN",
