@@ -19,7 +19,15 @@ type Attempt struct {
 	Addr       netip.Addr // of the client
 	Account    string     // the user name as sent; empty if there is none yet, and then no rule about accounts applies
 	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if no secret was shown
+	Token      bool       // the secret is a token, which nobody can guess: XOAUTH2 and OAUTHBEARER
+	Device     Device     // in the session ticket of the client's TLS connection; zero if there is none
+	Resumed    bool       // the client resumed with a ticket that had Device, so it is not new
 }
+
+// A Device identifies a TLS client that resumes its sessions: a random number that the proxy puts into the session
+// tickets of a client, and keeps over resumptions. Only the proxy can read and make tickets, so nobody can guess one.
+// Zero means none.
+type Device uint64
 
 // Source returns the block that attempts from addr are charged to: the address itself for IPv4; its /64 for IPv6,
 // because one customer usually has a whole /64. An IPv4 address mapped into IPv6 counts as IPv4, and zones are dropped.

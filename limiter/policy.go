@@ -30,6 +30,7 @@ type Policy struct {
 	KnownTTL     time.Duration  // for how long an accepted login makes later ones known
 	WaitMax      time.Duration  // longest wait of one attempt, at most 15 s; zero means that no attempt waits
 	Exempt       []netip.Prefix // addresses to which only Account and Global apply
+	Attack       bool           // the site is under attack: new sources in one wide prefix share a budget of denials
 	TableMax     int            // the largest number of buckets, and of known accounts; at least 1
 }
 

