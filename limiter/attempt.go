@@ -58,59 +58,101 @@ type subject struct {
 	keys         [kindCount]key // of the entries it is charged to; zero where there is none
 	fingerprints fingerprints
 	trust        trust
+	matches      bool // the credential is known; only look may use it
 	exempt       bool
+	token        bool   // the secret cannot be guessed
+	shown        bool   // the secret was shown and can be guessed
+	password     uint32 // digest of a shown secret
+	growth       int    // how many times the limits of the source apply
 }
 
 // subject returns a as the rules r see it at time t.
 func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	source := Source(a.Addr)
-	s := subject{network: Network(a.Addr), exempt: r.exempts(a.Addr)}
-	s.keys[kindSource] = l.hasher.block(kindSource, source)
-	s.keys[kindNetwork] = l.hasher.block(kindNetwork, s.network)
+	s := subject{network: Network(a.Addr), exempt: r.exempts(a.Addr), token: a.Token, growth: 1}
+	s.shown, s.password = a.Credential.shown() && !a.Token, a.Credential.password()
+	sourceKey := l.hasher.block(kindSource, source)
+	s.keys[kindSource], s.keys[kindNetwork] = sourceKey, l.hasher.block(kindNetwork, s.network)
+	if a.Token { // counted apart: guessed passwords must not delay those who need none
+		s.keys[kindSource] = l.hasher.block(kindSource|tokens, source)
+		s.keys[kindNetwork] = l.hasher.block(kindNetwork|tokens, s.network)
+	}
+	v := validityAt(t, r.KnownTTL)
+	if !s.exempt {
+		s.growth = l.known.sources.growth(blockFingerprint(sourceKey), v.now)
+	}
 	if a.Account == "" {
 		return s
 	}
-	account := l.hasher.account(a.Account)
-	s.keys[kindAccount] = account
+	s.keys[kindAccount] = l.hasher.account(a.Account)
 	s.fingerprints.credential = credentialFingerprint(a.Credential)
 	if !s.exempt { // many users share the address of a webmail server: it says nothing about an account
-		s.fingerprints.source = blockFingerprint(s.keys[kindSource])
-		s.fingerprints.network = blockFingerprint(s.keys[kindNetwork])
+		s.fingerprints.source = blockFingerprint(sourceKey)
+		s.fingerprints.network = blockFingerprint(l.hasher.block(kindNetwork, s.network))
+		s.fingerprints.device, s.fingerprints.resumed = l.hasher.device(a.Device), a.Resumed
 	}
-	s.trust = l.known.lookup(account, s.fingerprints, validityAt(t, r.KnownTTL))
-	s.keys[kindPair] = l.hasher.pair(kindPair, account, source, Credential{})
-	if s.sharesNetworkPair() {
-		s.keys[kindPair] = l.hasher.pair(kindPair, account, s.network, Credential{})
-	}
-	if s.trust.known() {
-		s.keys[kindUse] = l.hasher.pair(kindUse, account, source, Credential{})
-	}
-	if a.Credential.shown() && r.RepeatTTL > 0 {
-		s.keys[kindRepeat] = l.hasher.pair(kindRepeat, account, source, a.Credential)
+	s.trust, s.matches = l.known.lookup(s.keys[kindAccount], s.fingerprints, v)
+	s.setPairKeys(l, source, a)
+	if r.Attack && !s.exempt && !s.token && !s.trust.near() && !l.known.sources.has(blockFingerprint(sourceKey), v) {
+		s.setPrefixKeys(l, a.Addr)
 	}
 	return s
 }
 
+// setPrefixKeys sets the keys of the wide prefixes around a source from which no login was accepted.
+func (s *subject) setPrefixKeys(l *Limiter, addr netip.Addr) {
+	s.keys[kindPrefix] = l.hasher.block(kindPrefix, block(addr, 16, 40))
+	if !addr.Unmap().Is4() {
+		s.keys[kindWidePrefix] = l.hasher.block(kindWidePrefix, block(addr, 16, 32))
+	}
+}
+
+// setPairKeys sets the keys that depend on the account and on where the attempt comes from. A known device has a pair
+// of its own, at whatever address it is. All sources of a network share one pair if only the network is known, so that
+// a neighbour gains nothing by changing addresses.
+func (s *subject) setPairKeys(l *Limiter, source netip.Prefix, a Attempt) {
+	account, pair := s.keys[kindAccount], kindPair
+	if a.Token {
+		pair |= tokens
+	}
+	from := source
+	switch {
+	case s.trust.device:
+		from = deviceBlock(a.Device)
+	case s.sharesNetworkPair():
+		from = s.network
+	}
+	s.keys[kindPair] = l.hasher.pair(pair, account, from, Credential{})
+	if s.trust.known() || s.matches {
+		s.keys[kindUse] = l.hasher.pair(kindUse, account, from, Credential{})
+	}
+	if a.Credential.shown() {
+		s.keys[kindRepeat] = l.hasher.pair(kindRepeat, account, source, a.Credential)
+	}
+}
+
 // applies reports whether the rule about denials of kind k applies to s.
 //
-// An attempt known by credential guesses nothing. An attempt known by address with another credential may be the owner
-// who mistypes, or a neighbour who guesses: attacks from elsewhere must not slow it, and its own denials count. If only
-// the network is known, all sources in it share one pair, so that a neighbour gains nothing by changing addresses.
+// An attempt known by address or device may be the owner who mistypes, or a neighbour who guesses: attacks from
+// elsewhere must not slow it, and its own denials count, in the pair. A token cannot be guessed, so no account is closed
+// to it.
 func (s *subject) applies(k kind) bool {
 	switch {
-	case s.trust.credential, s.keys[k] == key{}:
+	case s.keys[k] == key{}:
 		return false
 	case s.exempt:
-		return k == kindAccount
-	case s.trust.known():
-		return k == kindSource || k == kindPair
+		return k == kindAccount && !s.token
+	case s.trust.near():
+		return k == kindPair
+	case s.token:
+		return k != kindAccount
 	}
 	return true
 }
 
 // sharesNetworkPair reports whether s uses the pair of its network instead of the pair of its source.
 func (s *subject) sharesNetworkPair() bool {
-	return s.trust.network && !s.trust.source
+	return s.trust.network && !s.trust.source && !s.trust.device
 }
 
 // priority returns the priority of s before penalties are taken into account.
@@ -136,23 +178,32 @@ func (k Key) derive(purpose string) [sha256.Size]byte {
 }
 
 // A Credential identifies an account together with a secret. The zero value means that no secret was shown: SCRAM,
-// CRAM-MD5 and OAuth hide or change the secret, so such attempts can be known by address alone and are never repeats.
-type Credential [16]byte
+// CRAM-MD5 and OAuth hide or change the secret, so such attempts cannot be known by it and are never repeats. The first
+// 16 octets stand for account and secret, the last 4 for the secret alone.
+type Credential [20]byte
 
 // shown reports whether c stands for a secret.
 func (c Credential) shown() bool {
 	return c != Credential{}
 }
 
-// Credential returns the credential of account and secret: their HMAC-SHA-256 under the key of l, cut to 16 octets. At
-// most 16 bits of it are ever stored. Credential keeps no copy of secret and does not wipe it.
+// password returns the digest of the secret alone.
+func (c Credential) password() uint32 {
+	return binary.BigEndian.Uint32(c[16:])
+}
+
+// Credential returns the credential of account and secret: their HMAC-SHA-256 under the key of l, cut to 16 octets, and
+// 32 bits of a SipHash of the secret alone. At most 16 bits of the former are ever written to a file, and nothing of the
+// latter. Credential keeps no copy of secret and does not wipe it.
 func (l *Limiter) Credential(account string, secret []byte) Credential {
 	d := l.digests.Get().(*digest)
 	defer d.release(&l.digests)
 	name := l.hasher.account(account) // of fixed length, so that (ab, c) and (a, bc) differ
 	d.mac.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(d.octets[:0], name.hi), name.lo))
 	d.mac.Write(secret)
-	return Credential(d.mac.Sum(d.octets[:0])[:len(Credential{})])
+	sum := d.mac.Sum(d.octets[:0])
+	binary.BigEndian.PutUint32(sum[16:], uint32(l.passwords.sum(secret).hi))
+	return Credential(sum[:len(Credential{})])
 }
 
 // A digest makes one credential at a time. Reusing it costs a third of making a new HMAC, and allocates nothing.
@@ -178,14 +229,18 @@ func (d *digest) release(pool *sync.Pool) {
 type kind uint8
 
 const (
-	kindNone    kind = iota // an empty entry
-	kindSource              // denials and connections of a source
-	kindNetwork             // denials of a network
-	kindPair                // denials of a source, or of a network, on one account
-	kindAccount             // denials of strangers on one account
-	kindRepeat              // one credential denied from one source
-	kindUse                 // logins of a source to one account that was accepted from there
+	kindNone       kind = iota // an empty entry
+	kindSource                 // denials and connections of a source
+	kindNetwork                // denials of a network
+	kindPair                   // denials of a source, or of a network, on one account
+	kindAccount                // denials of strangers on one account
+	kindRepeat                 // one credential denied from one source
+	kindUse                    // logins of a source or device to one account to which it is known
+	kindPrefix                 // denials of new sources in a wide prefix, during an attack
+	kindWidePrefix             // likewise, in a wider one
 	kindCount
+
+	tokens kind = 1 << 7 // in the key of a kind, not in an entry: what counts for tokens instead of passwords
 )
 
 // A key finds an entry: 128 bits of SipHash under a secret, over the kind and what the entry stands for. Without the
@@ -194,6 +249,10 @@ type key struct{ hi, lo uint64 }
 
 // hasher makes keys.
 type hasher struct{ k0, k1 uint64 }
+
+func newHasher(secret [sha256.Size]byte) hasher {
+	return hasher{binary.BigEndian.Uint64(secret[:]), binary.BigEndian.Uint64(secret[8:])}
+}
 
 func (h hasher) sum(b []byte) key {
 	hi, lo := siphash.Hash128(h.k0, h.k1, b)
@@ -215,6 +274,23 @@ func appendBlock(b []byte, p netip.Prefix) []byte {
 func (h hasher) block(k kind, p netip.Prefix) key {
 	var b [1 + blockLen]byte
 	return h.sum(appendBlock(append(b[:0], byte(k)), p))
+}
+
+// device returns the fingerprint of d, zero if d is.
+func (h hasher) device(d Device) uint32 {
+	if d == 0 {
+		return 0
+	}
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(d))
+	return blockFingerprint(h.sum(b[:]))
+}
+
+// deviceBlock returns a block that stands for d in the key of a pair: one of 2^64 prefixes that no source can have.
+func deviceBlock(d Device) netip.Prefix {
+	var a [16]byte
+	binary.BigEndian.PutUint64(a[:], uint64(d))
+	return netip.PrefixFrom(netip.AddrFrom16(a), 128)
 }
 
 // accountMax is how many octets of a name count. No mail address is longer.
@@ -239,13 +315,13 @@ func appendFolded(b []byte, name string) []byte {
 
 // pair returns the key of kind k for an account and a block, and for a repeat also a credential.
 func (h hasher) pair(k kind, account key, p netip.Prefix, c Credential) key {
-	var b [1 + 16 + blockLen + len(c)]byte
+	var b [1 + 16 + blockLen + 16]byte
 	s := append(b[:0], byte(k))
 	s = binary.BigEndian.AppendUint64(s, account.hi)
 	s = binary.BigEndian.AppendUint64(s, account.lo)
 	s = appendBlock(s, p)
 	if k == kindRepeat {
-		s = append(s, c[:]...)
+		s = append(s, c[:16]...)
 	}
 	return h.sum(s)
 }

@@ -66,6 +66,14 @@ func (r *limit) off() bool {
 	return r.token == 0
 }
 
+// times returns the limit of n buckets of r in one.
+func (r limit) times(n int) limit {
+	if n > 1 && !r.off() {
+		r.tokens, r.token = r.tokens*n, max(r.token/time.Duration(n), 1)
+	}
+	return r
+}
+
 // span is the time in which an empty bucket refills.
 func (r *limit) span() time.Duration {
 	return time.Duration(r.tokens) * r.token
@@ -92,6 +100,16 @@ func (b bucket) spent(now ticks, r *limit) int {
 
 // spend takes a token, if one is left. It never refills anything, even if now is earlier than in previous calls.
 func (b *bucket) spend(now ticks, r *limit) {
-	after := max(ticks(*b), now).add(r.token)
+	b.spendFor(now, r, r.token)
+}
+
+// spendFor takes as many tokens as refill in d, or what is left of them.
+func (b *bucket) spendFor(now ticks, r *limit, d time.Duration) {
+	after := max(ticks(*b), now).add(d)
 	*b = max(*b, bucket(min(after, now.add(r.span()))))
+}
+
+// giveBack returns a token that was spent under r.
+func (b *bucket) giveBack(r *limit) {
+	*b = max(*b-bucket(r.token), 0)
 }

@@ -12,6 +12,7 @@ type Connection struct {
 	limiter *Limiter
 	counted bool // in the entry of key; false for an exempt address
 	key     key
+	connect limit // under which the source has spent a token
 
 	mu       sync.Mutex
 	loggedIn bool
@@ -21,58 +22,69 @@ type Connection struct {
 // Connect asks whether a new connection from addr, which arrived at time t, is allowed. The verdict is pass or refuse,
 // and the Connection is nil exactly when it is refuse. A refused connection is not counted. Exempt addresses pass; so
 // do sources for which the table is full, because the many customers of a network must not be refused as if they were
-// one.
+// one. The limits grow with the number of accounts that were accepted from the source lately.
 func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Connection, Verdict) {
 	now, r := l.epoch.ticks(t), l.rules.Load()
 	if r.exempts(addr) {
 		return &Connection{limiter: l}, pass
 	}
-	e, mu := l.table.findOrAdd(now, l.hasher.block(kindSource, Source(addr)), kindSource, r.TableMax)
+	source := l.hasher.block(kindSource, Source(addr))
+	growth := l.known.sources.growth(blockFingerprint(source), hourOf(t))
+	connect := r.connect.times(growth)
+	e, mu := l.table.findOrAdd(now, source, kindSource, r.TableMax)
 	if e != nil {
-		if rule := e.overLimit(now, r); rule != RuleNone {
+		if rule := e.overLimit(now, r, &connect, min(growth, maxOpenGrowth)); rule != RuleNone {
 			mu.Unlock()
 			return nil, refusal(rule)
 		}
-		if !r.connect.off() {
-			e.connects.spend(now, &r.connect)
+		if !connect.off() {
+			e.connects.spend(now, &connect)
 		}
 	} else {
-		e, mu = l.networkEntry(now, Network(addr), r)
+		network := Network(addr)
+		e, mu = l.networkEntry(now, l.hasher.block(kindNetwork, network), network, r)
 	}
 	defer mu.Unlock()
 	e.open++
 	e.prelogin++
-	return &Connection{limiter: l, counted: true, key: e.key}, pass
+	return &Connection{limiter: l, counted: true, key: e.key, connect: connect}, pass
 }
 
-// networkEntry returns the entry of the network block, or the shared one if the table is full, and its lock, locked.
-func (l *Limiter) networkEntry(now ticks, block netip.Prefix, r *rules) (*entry, *sync.Mutex) {
-	e, mu := l.table.findOrAdd(now, l.hasher.block(kindNetwork, block), kindNetwork, r.TableMax)
+// networkEntry returns the entry of key for the network block, or the shared one if the table is full, and its lock, locked.
+func (l *Limiter) networkEntry(now ticks, key key, block netip.Prefix, r *rules) (*entry, *sync.Mutex) {
+	e, mu := l.table.findOrAdd(now, key, kindNetwork, r.TableMax)
 	if e == nil {
 		return l.table.findSharedByFamily(block.Addr())
 	}
 	return e, mu
 }
 
-// overLimit returns the rule that refuses another connection of the source e, or RuleNone.
-func (e *entry) overLimit(now ticks, r *rules) Rule {
+// overLimit returns the rule that refuses another connection of the source e, or RuleNone. The numbers of open
+// connections may be as many times those of a source as growth says.
+func (e *entry) overLimit(now ticks, r *rules, connect *limit, growth int) Rule {
 	switch {
-	case !r.connect.off() && e.connects.spent(now, &r.connect) >= r.connect.tokens:
+	case !connect.off() && e.connects.spent(now, connect) >= connect.tokens:
 		return RuleConnect
-	case r.Open > 0 && int(e.open) >= r.Open:
+	case r.Open > 0 && int(e.open) >= r.Open*growth:
 		return RuleOpen
-	case r.OpenPrelogin > 0 && int(e.prelogin) >= r.OpenPrelogin:
+	case r.OpenPrelogin > 0 && int(e.prelogin) >= r.OpenPrelogin*growth:
 		return RuleOpenPrelogin
 	}
 	return RuleNone
 }
 
-// LoggedIn records that the connection has logged in. Calling it again does nothing.
+// LoggedIn records that the connection has logged in, which gives its source the token for the connection back. Calling
+// it again does nothing.
 func (c *Connection) LoggedIn(time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.loggedIn && !c.closed {
-		c.update(func(e *entry) { e.prelogin-- })
+		c.update(func(e *entry) {
+			e.prelogin--
+			if e.kind == kindSource {
+				e.connects.giveBack(&c.connect)
+			}
+		})
 	}
 	c.loggedIn = true
 }

@@ -13,7 +13,7 @@ import (
 // The text has one fact a line and ends in a newline; it contains neither address nor account.
 func (l *Limiter) Explain(t time.Time, addr netip.Addr, account string) string {
 	now, r := l.epoch.ticks(t), l.rules.Load()
-	k := Ticket{limiter: l, verdict: pass, subject: l.subject(t, Attempt{Addr: addr, Account: account}, r)}
+	k := Ticket{limiter: l, verdict: pass, deadline: now.add(r.WaitMax), subject: l.subject(t, Attempt{Addr: addr, Account: account}, r)}
 	k.priority = k.subject.priority()
 	var b strings.Builder
 	k.explainKnown(&b)
@@ -74,7 +74,7 @@ func limitText(n int) string {
 
 // explainBucket describes the bucket of kind kd.
 func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules) {
-	limit := r.denialLimit(kd)
+	limit := r.denialLimit(kd, &k.subject)
 	fmt.Fprintf(b, "%s: ", limit.rule)
 	if limit.off() {
 		b.WriteString("off\n")
@@ -82,7 +82,7 @@ func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules)
 	}
 	spent, held, full, penalty := 0, uint32(0), time.Duration(0), ""
 	if e, mu := k.limiter.table.find(k.subject.keys[kd]); e != nil {
-		spent, held, full = e.denials.spent(now, limit), e.holds, e.denials.missing(now, limit)
+		spent, held, full = e.denials.spent(now, &limit), e.holds, e.denials.missing(now, &limit)
 		if e.priorityClass(now, classUnpenalized) == classPenalized {
 			penalty = ", penalized"
 		}

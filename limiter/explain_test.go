@@ -32,7 +32,7 @@ func TestExplain(t *testing.T) {
 			known: the account was accepted from this source
 			known: with a credential that was accepted lately no rule about denials applies
 			connections: 0 open of 200, 0 of them before login of 30, 0 new of 60/12s
-			source: 0 of 10 denials spent, 0 held
+			source: 0 of 10 denials spent, 0 held (does not apply)
 			network: 0 of 100 denials spent, 0 held (does not apply)
 			pair: 0 of 5 denials spent, 0 held
 			account: 1 of 10 denials spent, 1 held, full again in 6m0s (does not apply)

@@ -107,6 +107,9 @@ func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
 // keepOfNext returns how many tokens the first ticket in the queue must leave. The queue must not be empty.
 func (q *globalQueue) keepOfNext(reserve int, r *rules) int {
 	c, scheduled := q.queue.next()
+	if known, _ := q.queue.counts(); known > 0 { // for none of them there is a token above those reserved
+		return 0
+	}
 	if c == classPenalized && scheduled { // its one in eight needs no margin
 		c = classUnpenalized
 	}
@@ -234,21 +237,31 @@ func mustLeave(c class, reserve int, r *rules) int {
 	return reserve
 }
 
-// demote gives a known attempt the priority of a stranger if its account, or its source on that account, has used its
-// share of the reserved lane.
+// awayLogins is how many logins an account seems to have made more, lately, if it logs in from a new place. So users at
+// their usual places go first when many stolen accounts are used for the first time.
+const awayLogins = 2
+
+// demote counts the login of a known attempt. It gives it the priority of a stranger if its account, or its source or
+// device on that account, has used its share of the reserved lane.
 func (k *Ticket) demote(now ticks, r *rules) {
 	s := &k.subject
 	if !k.priority.Known() {
 		return
 	}
-	e, mu := k.limiter.table.findOrAdd(now, s.keys[kindUse], kindUse, r.TableMax)
+	e, mu := k.limiter.table.findOrAdd(now, s.keys[kindUse], kindUse, k.tableMax(r))
 	if e != nil {
 		defer mu.Unlock()
 	}
-	if e != nil && e.denials.spent(now, &r.pairUse) >= r.pairUse.tokens || !k.limiter.known.spendUse(now, s.keys[kindAccount], &r.accountUse) {
+	left := e == nil || e.denials.spent(now, &r.pairUse) < r.pairUse.tokens
+	usage, left := k.limiter.known.countLogin(now, s.keys[kindAccount], &r.accountUse, left)
+	if !left {
 		k.priority = Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
 		return
 	}
+	if !s.trust.near() {
+		usage = addUsage(usage, now, awayLogins)
+	}
+	k.priority.usage = usage
 	if e != nil {
 		e.denials.spend(now, &r.pairUse)
 	}

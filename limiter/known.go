@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,32 +13,63 @@ const (
 	credentialsKept = 8
 	sourcesKept     = 8
 	networksKept    = 4
+	devicesKept     = 5 // that have resumed a session
+	newDevicesKept  = 3 // that have not: programs that never resume get a new device each time and must not evict others
 )
 
-// A knownAccount is what is known of one account, the latest fingerprints first. It has 112 octets; above 128 a map
-// would store a pointer to it.
+// A knownAccount is what is known of one account, the latest fingerprints of each sort first. It has no pointers.
 type knownAccount struct {
-	use          bucket // logins in the reserved lane
+	use          bucket  // logins in the reserved lane
+	usage        float64 // see addUsage
 	credentials  [credentialsKept]uint16
 	sources      [sourcesKept]uint32
 	networks     [networksKept]uint32
+	devices      [devicesKept]uint32
+	newDevices   [newDevicesKept]uint32
 	credentialAt [credentialsKept]hour // when each was last accepted
 	sourceAt     [sourcesKept]hour
 	networkAt    [networksKept]hour
+	deviceAt     [devicesKept]hour
+	newDeviceAt  [newDevicesKept]hour
 }
 
 // valid reports whether any fingerprint of a still counts.
 func (a *knownAccount) valid(v validity) bool {
 	return a.credentials[0] != 0 && v.covers(a.credentialAt[0]) ||
 		a.sources[0] != 0 && v.covers(a.sourceAt[0]) ||
-		a.networks[0] != 0 && v.covers(a.networkAt[0])
+		a.networks[0] != 0 && v.covers(a.networkAt[0]) ||
+		a.devices[0] != 0 && v.covers(a.deviceAt[0]) ||
+		a.newDevices[0] != 0 && v.covers(a.newDeviceAt[0])
 }
 
 // isLatest reports whether f are the first fingerprints of a already, accepted in the hour now.
 func (a *knownAccount) isLatest(f fingerprints, now hour) bool {
 	return (f.credential == 0 || a.credentials[0] == f.credential && a.credentialAt[0] == now) &&
 		(f.source == 0 || a.sources[0] == f.source && a.sourceAt[0] == now) &&
-		(f.network == 0 || a.networks[0] == f.network && a.networkAt[0] == now)
+		(f.network == 0 || a.networks[0] == f.network && a.networkAt[0] == now) &&
+		(f.device == 0 || a.devices[0] == f.device && a.deviceAt[0] == now)
+}
+
+// learnDevice records that a login of the device f was accepted. It is new unless the client resumed with it.
+func (a *knownAccount) learnDevice(f uint32, resumed bool, now hour) {
+	if !resumed {
+		moveToFront(a.newDevices[:], a.newDeviceAt[:], f, now)
+		return
+	}
+	remove(a.newDevices[:], a.newDeviceAt[:], f)
+	moveToFront(a.devices[:], a.deviceAt[:], f, now)
+}
+
+// usageTime is how long the logins of an account count in its usage: each counts e times less with every usageTime.
+const usageTime = 10 * time.Minute
+
+// addUsage returns the usage of an account after n more logins at now. A usage is the logarithm of the sum of
+// exp(t/usageTime) over the times t of all logins. All of them decay at the same rate, so the order of two usages does
+// not change with time: the account with the smaller one has logged in less, lately. Zero is that of no logins.
+func addUsage(usage float64, now ticks, n float64) float64 {
+	at := float64(now)/float64(usageTime) + math.Log(n)
+	more, less := max(usage, at), min(usage, at)
+	return more + math.Log1p(math.Exp(less-more))
 }
 
 // A knownTable remembers accepted logins by account. Only an accepted login adds to it, so a flood of attempts evicts
@@ -49,9 +81,53 @@ type knownTable struct {
 	sources acceptedSources
 }
 
+// blockAccounts is how many accounts a shard adds memory for at a time.
+const blockAccounts = 64
+
+// A knownShard keeps its accounts in blocks, not in a map: they are larger than what a map stores without a pointer.
 type knownShard struct {
-	mu       sync.Mutex
-	accounts map[key]knownAccount
+	mu     sync.Mutex
+	index  map[key]uint32 // of the account in blocks
+	blocks []*[blockAccounts]knownAccount
+	free   []uint32 // indexes that no account uses
+}
+
+// at returns account i.
+func (s *knownShard) at(i uint32) *knownAccount {
+	return &s.blocks[i/blockAccounts][i%blockAccounts]
+}
+
+// find returns account, or nil if it is not known.
+func (s *knownShard) find(account key) *knownAccount {
+	if i, ok := s.index[account]; ok {
+		return s.at(i)
+	}
+	return nil
+}
+
+// add adds account, which must not be known, and returns it with no fingerprints.
+func (s *knownShard) add(account key) *knownAccount {
+	if len(s.free) == 0 {
+		first := uint32(len(s.blocks) * blockAccounts)
+		s.blocks = append(s.blocks, new([blockAccounts]knownAccount))
+		for i := range uint32(blockAccounts) {
+			s.free = append(s.free, first+blockAccounts-1-i)
+		}
+	}
+	if s.index == nil {
+		s.index = map[key]uint32{}
+	}
+	i := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	s.index[account] = i
+	return s.at(i)
+}
+
+// remove removes account, which is number i.
+func (s *knownShard) remove(account key, i uint32) {
+	*s.at(i) = knownAccount{}
+	s.free = append(s.free, i)
+	delete(s.index, account)
 }
 
 func (n *knownTable) shard(account key) *knownShard {
@@ -60,36 +136,40 @@ func (n *knownTable) shard(account key) *knownShard {
 
 // trust says by what an attempt is known.
 type trust struct {
-	credential bool // its credential was accepted
+	device     bool // a login of its device to the account was accepted
 	source     bool // the account was accepted from its source
 	network    bool // the account was accepted from its network
+	credential bool // its credential was compared with those accepted, and is one of them
 	secrets    bool // some credential of the account is known, whether or not this attempt has it
 }
 
 func (s trust) known() bool {
-	return s.credential || s.source || s.network
+	return s.credential || s.near()
 }
 
-// near reports whether the account was accepted from the same source or network.
+// near reports whether the account was accepted from the same device, source or network. That is known without a look
+// at the credential, so it tells nobody anything about a password.
 func (s trust) near() bool {
-	return s.source || s.network
+	return s.device || s.source || s.network
 }
 
-// lookup returns the trust of an attempt on account with fingerprints f.
-func (n *knownTable) lookup(account key, f fingerprints, v validity) trust {
+// lookup returns the trust of an attempt on account with fingerprints f. Whether its credential is known is matches,
+// and not part of the trust: no rule may use it before the attempt has paid for a look.
+func (n *knownTable) lookup(account key, f fingerprints, v validity) (t trust, matches bool) {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a, ok := s.accounts[account]
-	if !ok {
-		return trust{}
+	a := s.find(account)
+	if a == nil {
+		return trust{}, false
 	}
 	return trust{
-		credential: contains(a.credentials[:], a.credentialAt[:], f.credential, v),
-		source:     contains(a.sources[:], a.sourceAt[:], f.source, v),
-		network:    contains(a.networks[:], a.networkAt[:], f.network, v),
-		secrets:    a.credentials[0] != 0 && v.covers(a.credentialAt[0]),
-	}
+		device: contains(a.devices[:], a.deviceAt[:], f.device, v) ||
+			contains(a.newDevices[:], a.newDeviceAt[:], f.device, v),
+		source:  contains(a.sources[:], a.sourceAt[:], f.source, v),
+		network: contains(a.networks[:], a.networkAt[:], f.network, v),
+		secrets: a.credentials[0] != 0 && v.covers(a.credentialAt[0]),
+	}, contains(a.credentials[:], a.credentialAt[:], f.credential, v)
 }
 
 // learn records that an attempt on account with fingerprints f was accepted at time t, unless the account is new and
@@ -98,9 +178,14 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a, ok := s.accounts[account]
-	if ok && a.isLatest(f, v.now) || !ok && !n.makeRoom(s, v, limit) {
+	a := s.find(account)
+	switch {
+	case a != nil && a.isLatest(f, v.now):
 		return
+	case a == nil && !n.makeRoom(s, v, limit):
+		return
+	case a == nil:
+		a = s.add(account)
 	}
 	n.since.CompareAndSwap(0, t.Unix()/3600)
 	if f.credential != 0 {
@@ -109,12 +194,14 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 	if f.network != 0 {
 		moveToFront(a.networks[:], a.networkAt[:], f.network, v.now)
 	}
-	if f.source != 0 {
-		evicted, isNew := moveToFront(a.sources[:], a.sourceAt[:], f.source, v.now)
-		n.sources.remove(evicted)
-		n.sources.add(f.source, v.now, isNew)
+	if f.device != 0 {
+		a.learnDevice(f.device, f.resumed, v.now)
 	}
-	s.accounts[account] = a
+	if f.source != 0 {
+		evicted, former, isNew := moveToFront(a.sources[:], a.sourceAt[:], f.source, v.now)
+		n.sources.remove(evicted)
+		n.sources.add(f.source, v.now, isNew, isNew || former.day() != v.now.day())
+	}
 }
 
 // restore adds account from a snapshot, unless the table has it already or nothing of it still counts.
@@ -122,13 +209,13 @@ func (n *knownTable) restore(account key, a *knownAccount, v validity, limit int
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.accounts[account]; ok || !a.valid(v) || !n.makeRoom(s, v, limit) {
+	if s.find(account) != nil || !a.valid(v) || !n.makeRoom(s, v, limit) {
 		return
 	}
-	s.accounts[account] = *a
+	*s.add(account) = *a
 	for i, f := range a.sources {
 		if f != 0 {
-			n.sources.add(f, a.sourceAt[i], true)
+			n.sources.add(f, a.sourceAt[i], true, true)
 		}
 	}
 }
@@ -138,20 +225,17 @@ const expiryChecks = 4
 
 // makeRoom counts one more account in s, or returns false if there are limit already. It drops a few expired ones.
 func (n *knownTable) makeRoom(s *knownShard, v validity, limit int) bool {
-	if s.accounts == nil {
-		s.accounts = map[key]knownAccount{}
-	}
 	checked := 0
-	for account, a := range s.accounts {
+	for account, i := range s.index {
 		if checked++; checked > expiryChecks {
 			break
 		}
-		if !a.valid(v) {
-			delete(s.accounts, account)
+		if a := s.at(i); !a.valid(v) {
 			n.count.Add(-1)
 			for _, f := range a.sources {
 				n.sources.remove(f)
 			}
+			s.remove(account, i)
 		}
 	}
 	if n.count.Add(1) > int64(limit) {
@@ -166,24 +250,28 @@ func (n *knownTable) forgetCredential(account key, f uint16) {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a, ok := s.accounts[account]; ok {
+	if a := s.find(account); a != nil {
 		remove(a.credentials[:], a.credentialAt[:], f)
-		s.accounts[account] = a
 	}
 }
 
-// spendUse spends one login of account in the reserved lane, or returns false if it has none left.
-func (n *knownTable) spendUse(now ticks, account key, r *limit) bool {
+// countLogin counts one login of account in the known lane, if spend is set under r. It returns the usage of the account
+// before, and whether one was left.
+func (n *knownTable) countLogin(now ticks, account key, r *limit, spend bool) (usage float64, left bool) {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a, ok := s.accounts[account]
-	if !ok || a.use.spent(now, r) >= r.tokens {
-		return false
+	a := s.find(account)
+	if a == nil {
+		return 0, false
+	}
+	usage = a.usage
+	a.usage = addUsage(usage, now, 1)
+	if !spend || a.use.spent(now, r) >= r.tokens {
+		return usage, false
 	}
 	a.use.spend(now, r)
-	s.accounts[account] = a
-	return true
+	return usage, true
 }
 
 // learningHours is how long after the first accepted login nothing is reserved for the known: on the first day, many
@@ -194,58 +282,6 @@ const learningHours = 24
 func (n *knownTable) learned(t time.Time) bool {
 	since := n.since.Load()
 	return since != 0 && t.Unix()/3600-since >= learningHours
-}
-
-// acceptedSources are all sources from which some account was accepted. They are the sources of the known table, so
-// they are bounded as it is.
-type acceptedSources struct {
-	mu      sync.Mutex
-	entries map[uint32]acceptedSource // by fingerprint
-}
-
-type acceptedSource struct {
-	accounts uint32 // how many accounts have its fingerprint
-	at       hour   // when the latest of them was accepted
-}
-
-// add records that an account was accepted from the source f, which may be new to that account.
-func (s *acceptedSources) add(f uint32, at hour, isNew bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.entries[f]
-	if a.accounts == 0 || a.at.since(at) > 0 {
-		a.at = at
-	}
-	if isNew {
-		a.accounts++
-	}
-	if s.entries == nil {
-		s.entries = map[uint32]acceptedSource{}
-	}
-	s.entries[f] = a
-}
-
-// remove records that an account lost the fingerprint f, unless f is zero.
-func (s *acceptedSources) remove(f uint32) {
-	if f == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.entries[f]
-	if a.accounts--; a.accounts == 0 {
-		delete(s.entries, f)
-		return
-	}
-	s.entries[f] = a
-}
-
-// has reports whether a login from the source f that still counts was accepted.
-func (s *acceptedSources) has(f uint32, v validity) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, ok := s.entries[f]
-	return ok && v.covers(a.at)
 }
 
 // A fingerprint stands for one credential, source or network: a part of its digest. Zero means none.
@@ -270,8 +306,9 @@ func blockFingerprint(k key) uint32 {
 
 // fingerprints are those of one attempt. Each may be zero, which is never known and never learned.
 type fingerprints struct {
-	credential      uint16
-	source, network uint32
+	credential              uint16
+	resumed                 bool // device is not new
+	source, network, device uint32
 }
 
 // An hour is a time as the known table counts it, on the wall clock, because the table outlives the process. It wraps
@@ -281,6 +318,11 @@ type hour uint16
 // hourOf returns the hour of t.
 func hourOf(t time.Time) hour {
 	return hour(t.Unix() / 3600)
+}
+
+// day returns the day of h. It wraps around with h.
+func (h hour) day() uint16 {
+	return uint16(h) / 24
 }
 
 // since returns the hours from h to now, zero if h is in the future.
@@ -316,19 +358,21 @@ func contains[F fingerprint](list []F, at []hour, f F, v validity) bool {
 	return false
 }
 
-// moveToFront puts f first in list. If f is new and the list is full, the last one is evicted and returned.
-func moveToFront[F fingerprint](list []F, at []hour, f F, now hour) (evicted F, isNew bool) {
+// moveToFront puts f first in list, accepted now. It returns when f was accepted before, unless it is new, and what had
+// to go for it, zero if nothing had.
+func moveToFront[F fingerprint](list []F, at []hour, f F, now hour) (evicted F, former hour, isNew bool) {
 	i := 0
 	for i < len(list)-1 && list[i] != f && list[i] != 0 {
 		i++
 	}
+	former = at[i]
 	if isNew = list[i] != f; isNew {
 		evicted = list[i]
 	}
 	copy(list[1:i+1], list[:i])
 	copy(at[1:i+1], at[:i])
 	list[0], at[0] = f, now
-	return evicted, isNew
+	return evicted, former, isNew
 }
 
 // remove removes f from list.

@@ -14,10 +14,17 @@ func (n *knownTable) accepted(d string, account key, m fingerprints) {
 	n.learn(at(d), account, m, valid30Days(d), 1000)
 }
 
+// trusted returns the trust after a look at the credential.
+func (n *knownTable) trusted(account key, f fingerprints, v validity) trust {
+	t, matches := n.lookup(account, f, v)
+	t.credential = matches
+	return t
+}
+
 func TestKnown(t *testing.T) {
 	var n knownTable
 	alice, home := key{1, 1}, fingerprints{credential: 7, source: 70, network: 700}
-	if s := n.lookup(alice, home, valid30Days("0s")); s != (trust{}) {
+	if s := n.trusted(alice, home, valid30Days("0s")); s != (trust{}) {
 		t.Errorf("known before any accepted login: %+v", s)
 	}
 	n.accepted("0s", alice, home)
@@ -26,23 +33,23 @@ func TestKnown(t *testing.T) {
 		m    fingerprints
 		want trust
 	}{
-		{"0s", home, trust{true, true, true, true}},
-		{"0s", fingerprints{7, 71, 701}, trust{credential: true, secrets: true}}, // by credential from elsewhere
-		{"0s", fingerprints{8, 70, 700}, trust{source: true, network: true, secrets: true}},
-		{"0s", fingerprints{8, 71, 700}, trust{network: true, secrets: true}},
+		{"0s", home, trust{source: true, network: true, credential: true, secrets: true}},
+		{"0s", fingerprints{credential: 7, source: 71, network: 701}, trust{credential: true, secrets: true}}, // by credential from elsewhere
+		{"0s", fingerprints{credential: 8, source: 70, network: 700}, trust{source: true, network: true, secrets: true}},
+		{"0s", fingerprints{credential: 8, source: 71, network: 700}, trust{network: true, secrets: true}},
 		{"0s", fingerprints{}, trust{secrets: true}},
-		{"719h", home, trust{true, true, true, true}},
+		{"719h", home, trust{source: true, network: true, credential: true, secrets: true}},
 		{"720h", home, trust{}},
 	} {
-		if s := n.lookup(alice, tc.m, valid30Days(tc.at)); s != tc.want {
+		if s := n.trusted(alice, tc.m, valid30Days(tc.at)); s != tc.want {
 			t.Errorf("%s %v: %+v, want %+v", tc.at, tc.m, s, tc.want)
 		}
 	}
-	if s := n.lookup(key{1, 2}, home, valid30Days("0s")); s != (trust{}) {
+	if s := n.trusted(key{1, 2}, home, valid30Days("0s")); s != (trust{}) {
 		t.Errorf("another account is known as well: %+v", s)
 	}
 	n.forgetCredential(alice, 7)
-	if s := n.lookup(alice, home, valid30Days("0s")); s != (trust{source: true, network: true}) {
+	if s := n.trusted(alice, home, valid30Days("0s")); s != (trust{source: true, network: true}) {
 		t.Errorf("after its credential was denied: %+v", s)
 	}
 }
@@ -54,12 +61,12 @@ func TestFingerprintsAreBoundedByAccount(t *testing.T) {
 	home := fingerprints{credential: 7, source: 70, network: 700}
 	n.accepted("0s", honest, home)
 	for i := range 100_000 {
-		n.accepted("1h", insider, fingerprints{uint16(i + 1), uint32(i + 1000), uint32(i + 1000)})
+		n.accepted("1h", insider, fingerprints{credential: uint16(i + 1), source: uint32(i + 1000), network: uint32(i + 1000)})
 	}
-	if s := n.lookup(honest, home, valid30Days("1h")); s != (trust{true, true, true, true}) {
+	if s := n.trusted(honest, home, valid30Days("1h")); s != (trust{source: true, network: true, credential: true, secrets: true}) {
 		t.Errorf("the other account is %+v", s)
 	}
-	if s := n.lookup(insider, fingerprints{1, 1000, 1000}, valid30Days("1h")); s.known() {
+	if s := n.trusted(insider, fingerprints{credential: 1, source: 1000, network: 1000}, valid30Days("1h")); s.known() {
 		t.Errorf("the first address of the insider is still %+v", s)
 	}
 	if accounts, sources := n.count.Load(), len(n.sources.entries); accounts != 2 || sources != 1+sourcesKept {
@@ -81,7 +88,7 @@ func TestMoveToFront(t *testing.T) {
 		{6, 0, false, [3]uint16{6, 7, 5}},
 		{8, 5, true, [3]uint16{8, 6, 7}},
 	} {
-		left, isNew := moveToFront(list, when, step.m, hour(i))
+		left, _, isNew := moveToFront(list, when, step.m, hour(i))
 		if left != step.left || isNew != step.isNew || [3]uint16(list) != step.want || when[0] != hour(i) {
 			t.Errorf("step %d: %d left, new %v, %v at %v", i, left, isNew, list, when)
 		}
@@ -99,7 +106,7 @@ func TestKnownIsBounded(t *testing.T) {
 	if got := n.count.Load(); got != 1000 {
 		t.Errorf("%d accounts, want 1000", got)
 	}
-	if !n.lookup(key{0, 0}, fingerprints{source: 1}, valid30Days("0s")).known() {
+	if !n.trusted(key{0, 0}, fingerprints{source: 1}, valid30Days("0s")).known() {
 		t.Error("a flood of accounts evicted a known one")
 	}
 	// After KnownTTL, expired accounts are dropped as new ones are added.
@@ -108,7 +115,7 @@ func TestKnownIsBounded(t *testing.T) {
 	}
 	rejected := 0
 	for i := range 1000 {
-		if !n.lookup(key{uint64(i), 1}, fingerprints{source: uint32(i + 10_000)}, valid30Days("721h")).known() {
+		if !n.trusted(key{uint64(i), 1}, fingerprints{source: uint32(i + 10_000)}, valid30Days("721h")).known() {
 			rejected++
 		}
 	}

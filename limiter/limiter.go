@@ -108,7 +108,6 @@ package limiter
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -119,12 +118,14 @@ import (
 type Limiter struct {
 	digests     sync.Pool         // of *digest, which make credentials
 	snapshotKey [sha256.Size]byte // authenticates snapshots
-	hasher      hasher
+	hasher      hasher            // of the keys of tables
+	passwords   hasher            // of passwords alone
 	rules       atomic.Pointer[rules]
 	epoch       epoch
 	table       table
 	known       knownTable
 	globalQueue globalQueue
+	sprays      sprayTable
 	shared      atomic.Uint64 // attempts decided without a bucket of their own
 }
 
@@ -137,9 +138,7 @@ func New(p Policy, k Key) (*Limiter, error) {
 	secret := k.derive("credential")
 	l := &Limiter{snapshotKey: k.derive("snapshot")}
 	l.digests.New = func() any { return newDigest(secret[:]) }
-	table := k.derive("table")
-	l.hasher.k0 = binary.BigEndian.Uint64(table[:])
-	l.hasher.k1 = binary.BigEndian.Uint64(table[8:])
+	l.hasher, l.passwords = newHasher(k.derive("table")), newHasher(k.derive("password"))
 	l.table.init(p.TableMax)
 	l.setRules(0, p.rules())
 	return l, nil

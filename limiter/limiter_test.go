@@ -82,21 +82,23 @@ func TestSourceIsABlock(t *testing.T) {
 	`)
 }
 
-func TestTenPhonesBehindOneAddressDoNotWait(t *testing.T) {
+// A third of the tokens may be held at once; the next attempt asks again until one is free, or its time is up.
+func TestStrangersBehindOneAddressTakeTurns(t *testing.T) {
 	runScript(t, policy(), `
-		0s  ask a 192.0.2.1  = pass none
-		0s  ask b 192.0.2.1  = pass none
-		0s  ask c 192.0.2.1  = pass none
-		0s  ask d 192.0.2.1  = pass none
-		0s  ask e 192.0.2.1  = pass none
-		0s  ask f 192.0.2.1  = pass none
-		0s  ask g 192.0.2.1  = pass none
-		0s  ask h 192.0.2.1  = pass none
-		0s  ask i 192.0.2.1  = pass none
-		0s  ask j 192.0.2.1  = pass none
-		0s  ask k 192.0.2.1  = refuse source
-		1s  accepted a
-		1s  ask k 192.0.2.1  = pass none
+		0s     ask a 192.0.2.1  = pass none
+		0s     ask b 192.0.2.1  = pass none
+		0s     ask c 192.0.2.1  = pass none
+		0s     ask d 192.0.2.1  = again 250ms source
+		0s     ask e 192.0.2.1  = again 250ms source
+		300ms  again d          = again 250ms source
+		400ms  accepted a
+		600ms  again d          = pass none
+		600ms  again e          = again 250ms source
+		900ms  denied b
+		900ms  again e          = wait 1300ms source   # of a wait of 2.2 s, 900 ms are over
+		900ms  ask f 192.0.2.1  = again 250ms source
+		9900ms again f          = again 250ms source
+		10800ms again f         = refuse source        # nobody waits for more than WaitMax
 	`)
 }
 
@@ -194,8 +196,8 @@ func TestTimesOutOfOrder(t *testing.T) {
 	p.Source = Rate{2, 2 * time.Minute}
 	runScript(t, p, `
 		10m    ask a 192.0.2.1  = pass none
-		10m    ask b 192.0.2.1  = pass none
 		10m    denied a
+		10m    ask b 192.0.2.1  = wait 2s source
 		9m59s  denied b                           # an earlier time, from a goroutine that got the lock late
 		10m    ask c 192.0.2.1  = refuse source
 		 1m    ask d 192.0.2.1  = refuse source   # a clock that is set back refills nothing

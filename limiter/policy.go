@@ -31,7 +31,7 @@ type Policy struct {
 	WaitMax      time.Duration  // longest wait of one attempt, at most 15 s; zero means that no attempt waits
 	Exempt       []netip.Prefix // addresses to which only Account and Global apply
 	Attack       bool           // the site is under attack: new sources in one wide prefix share a budget of denials
-	TableMax     int            // the largest number of buckets, and of known accounts; at least 1
+	TableMax     int            // the largest number of buckets of strangers, and of known accounts; at least 1
 }
 
 // validated returns a copy of p ready for use, or an error that names the field that is wrong.
@@ -184,24 +184,43 @@ func (r Rate) off() bool {
 // rules are a Policy prepared for use. They never change; SetPolicy makes new ones.
 type rules struct {
 	Policy
-	connect, source, network, pair, account, global limit
-	reserve                                         int // tokens of global that strangers must leave
-	pairUse, accountUse                             limit
+	connect, global     limit
+	denials             [kindCount]limit // off for kinds that count something else
+	looks               [kindCount]limit // likewise
+	reserve             int              // tokens of global that strangers must leave
+	pairUse, accountUse limit
 }
 
 func (p Policy) rules() *rules {
-	return &rules{
+	r := &rules{
 		Policy:  p,
 		connect: p.Connect.limit(RuleConnect),
-		source:  p.Source.limit(RuleSource),
-		network: p.Network.limit(RuleNetwork),
-		pair:    p.Pair.limit(RulePair),
-		account: p.Account.limit(RuleAccount),
 		global:  p.Global.limit(RuleGlobal),
 		reserve: max(min(p.Global.Tokens*p.KnownShare/100, p.Global.Tokens-1), 0),
 
 		pairUse: p.useLimit(10, 8), accountUse: p.useLimit(15, 10),
 	}
+	r.denials[kindSource] = p.Source.limit(RuleSource)
+	r.denials[kindNetwork] = p.Network.limit(RuleNetwork)
+	r.denials[kindPair] = p.Pair.limit(RulePair)
+	r.denials[kindAccount] = p.Account.limit(RuleAccount)
+	r.denials[kindPrefix] = p.Network.limit(RulePrefix)
+	r.denials[kindWidePrefix] = p.Network.times(widePrefixNetworks).limit(RulePrefix)
+	r.looks[kindSource], r.looks[kindPair] = r.denials[kindSource], r.denials[kindPair]
+	r.looks[kindAccount] = p.Account.times(looksPerDenial).limit(RuleAccount)
+	return r
+}
+
+const (
+	// widePrefixNetworks is how many times the denials of one network those of a /32 of IPv6 may be.
+	widePrefixNetworks = 4
+	// looksPerDenial is how many looks strangers may have at one account for each denial there.
+	looksPerDenial = 10
+)
+
+// times returns the rate of n buckets of r in one.
+func (r Rate) times(n int) Rate {
+	return Rate{min(r.Tokens*n, maxTokens), r.Per}
 }
 
 // useLimit returns how many logins a minute may use the reserved lane: far more than users need, far fewer than the
@@ -210,28 +229,56 @@ func (p *Policy) useLimit(perCent, least int) limit {
 	return Rate{max(p.Global.Tokens*perCent/100, least), time.Minute}.limit(RuleNone)
 }
 
-// denialLimit returns the limit on denials for entries of kind k.
-func (r *rules) denialLimit(k kind) *limit {
-	switch k {
-	case kindSource:
-		return &r.source
-	case kindNetwork:
-		return &r.network
-	case kindPair:
-		return &r.pair
+// denialLimit returns the limit on denials in entries of kind k that s is charged to.
+func (r *rules) denialLimit(k kind, s *subject) limit {
+	if k == kindSource {
+		return r.denials[k].times(s.growth)
 	}
-	return &r.account
+	return r.denials[k]
 }
 
-// verdict returns the verdict on an attempt that is charged to e and has no hold there yet. The wait is without jitter.
-// A network may have very many users: it delays and never refuses.
-func (r *rules) verdict(now ticks, e *entry) Verdict {
-	limit := r.denialLimit(e.kind)
-	spent := e.denials.spent(now, limit)
-	if e.kind != kindNetwork && spent+int(e.holds) >= limit.tokens {
+// lookLimit returns the limit on looks in entries of kind k that s is charged to.
+func (r *rules) lookLimit(k kind, s *subject) limit {
+	if k == kindSource {
+		return r.looks[k].times(s.growth)
+	}
+	return r.looks[k]
+}
+
+// lineDelay is about how long an attempt waits until it asks again whether its turn has come.
+const lineDelay = 250 * time.Millisecond
+
+// lines returns how many attempts on accounts that a source is not known for may be under way there at once, with left
+// of its tokens left. Those who guess in parallel spend them hardly faster than those who wait for each answer, and
+// cannot hold all of them against others behind the same address.
+func lines(left int) int {
+	return max(1, left/3)
+}
+
+// verdict returns the verdict on attempt s of class c that is charged to e and has no hold there yet. The wait is
+// without jitter. A network may have very many users: it delays and never refuses, and so does a source for tokens.
+func (r *rules) verdict(now ticks, e *entry, s *subject, c class) Verdict {
+	limit := r.denialLimit(e.kind, s)
+	spent, held := e.denials.spent(now, &limit), int(e.holds)
+	delays := e.kind == kindNetwork || e.kind == kindSource && s.token
+	switch {
+	case delays:
+	case spent+held >= limit.tokens-cleanShare(e.kind, limit.tokens, c):
 		return refusal(limit.rule)
+	case e.kind == kindSource && held >= lines(limit.tokens-spent):
+		return Verdict{Action: Wait, Rule: limit.rule, Wait: lineDelay, Again: true}
 	}
 	return waiting(limit.rule, delay(spent, limit.tokens, r.WaitMax))
+}
+
+// cleanShare returns how many of the tokens of an entry of kind k attempts of class c must leave to others. A quarter of
+// what strangers may try at an account, or from a wide prefix, is for those without a penalty, so that attackers who
+// come again and again cannot use up what a traveller needs.
+func cleanShare(k kind, tokens int, c class) int {
+	if c == classPenalized && k >= kindAccount {
+		return tokens / 4
+	}
+	return 0
 }
 
 // delay returns the wait when spent of burst tokens are spent. It grows with each tenth of the tokens, but at most one

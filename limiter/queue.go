@@ -1,18 +1,49 @@
 package limiter
 
 import (
+	"container/heap"
 	"container/list"
 	"time"
 )
 
 // A Queue holds values by priority. The zero value is empty. It is not safe for concurrent use.
 type Queue[T any] struct {
-	classes      [classCount]classQueue[T]
+	known        knownQueue[T]
+	classes      [classCount]classQueue[T] // of strangers
+	knownPops    int                       // since the last pop of a stranger
 	strangerPops uint
 	size         int
+	pushes       uint64
 }
 
-// classQueue holds the values of one class.
+// knownQueue is a heap of the values of the known, that of the least usage first.
+type knownQueue[T any] []*Entry[T]
+
+func (q knownQueue[T]) Len() int { return len(q) }
+func (q knownQueue[T]) Less(i, j int) bool {
+	return q[i].usage < q[j].usage || q[i].usage == q[j].usage && q[i].number < q[j].number
+}
+func (q knownQueue[T]) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+// Push is for package heap.
+func (q *knownQueue[T]) Push(e any) {
+	e.(*Entry[T]).index = len(*q)
+	*q = append(*q, e.(*Entry[T]))
+}
+
+// Pop is for package heap.
+func (q *knownQueue[T]) Pop() any {
+	last := len(*q) - 1
+	e := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return e
+}
+
+// classQueue holds the values of one class of strangers.
 type classQueue[T any] struct {
 	rotation list.List // of *flow[T], the next one first
 	flows    map[key]*flow[T]
@@ -29,9 +60,15 @@ type flow[T any] struct {
 // An Entry is a value in a [Queue].
 type Entry[T any] struct {
 	value   T
-	element *list.Element // in its flow; nil once removed
 	class   class
+	removed bool
+
+	element *list.Element // of a stranger, in its flow
 	flow    *flow[T]
+
+	index  int // of the known, in their heap
+	usage  float64
+	number uint64 // the latest push has the greatest
 }
 
 // Len returns the number of values.
@@ -41,12 +78,18 @@ func (q *Queue[T]) Len() int {
 
 // counts returns how many of them belong to the known, and how many to strangers.
 func (q *Queue[T]) counts() (known, strangers int) {
-	known = q.classes[classKnown].size
-	return known, q.size - known
+	return len(q.known), q.size - len(q.known)
 }
 
-// Push adds v behind the values of the same class and flow.
+// Push adds v behind the values of the same class and flow, or of the known with no more usage.
 func (q *Queue[T]) Push(p Priority, v T) *Entry[T] {
+	q.size++
+	q.pushes++
+	if p.Known() {
+		e := &Entry[T]{value: v, usage: p.usage, number: q.pushes}
+		heap.Push(&q.known, e)
+		return e
+	}
 	c := &q.classes[p.class]
 	f := c.flows[p.flow]
 	if f == nil {
@@ -60,9 +103,12 @@ func (q *Queue[T]) Push(p Priority, v T) *Entry[T] {
 	e := &Entry[T]{value: v, class: p.class, flow: f}
 	e.element = f.entries.PushBack(e)
 	c.size++
-	q.size++
 	return e
 }
+
+// knownRun is how many of the known go first before a stranger has a pop, while both queue. More of the known come then
+// than can be served, as when stolen accounts are used, and strangers must not wait for all of them.
+const knownRun = 7
 
 // schedule is which class goes first at each of eight pops of strangers. If that class is empty, the first class that
 // is not takes its pop.
@@ -77,9 +123,14 @@ func (q *Queue[T]) Pop() (v T, ok bool) {
 		return v, false
 	}
 	c, _ := q.next()
-	if c != classKnown {
-		q.strangerPops++
+	if c == classKnown {
+		q.knownPops++
+		e := q.known[0]
+		q.Remove(e)
+		return e.value, true
 	}
+	q.knownPops = 0
+	q.strangerPops++
 	first := q.classes[c].rotation.Front()
 	q.classes[c].rotation.MoveToBack(first)
 	e := first.Value.(*flow[T]).entries.Front().Value.(*Entry[T])
@@ -90,7 +141,7 @@ func (q *Queue[T]) Pop() (v T, ok bool) {
 // next returns the class that goes next, and whether the schedule gives it this pop: otherwise it takes the pop of an
 // empty class. q must not be empty.
 func (q *Queue[T]) next() (c class, scheduled bool) {
-	if q.classes[classKnown].size > 0 {
+	if len(q.known) > 0 && (q.knownPops < knownRun || len(q.known) == q.size) {
 		return classKnown, true
 	}
 	if c = schedule[q.strangerPops%uint(len(schedule))]; q.classes[c].size > 0 {
@@ -104,22 +155,29 @@ func (q *Queue[T]) next() (c class, scheduled bool) {
 
 // Remove removes e, and reports whether it was still in q.
 func (q *Queue[T]) Remove(e *Entry[T]) bool {
-	if e.element == nil {
+	if e.removed {
 		return false
+	}
+	e.removed = true
+	q.size--
+	if e.class == classKnown {
+		heap.Remove(&q.known, e.index)
+		return true
 	}
 	c := &q.classes[e.class]
 	if e.flow.entries.Remove(e.element); e.flow.entries.Len() == 0 {
 		c.rotation.Remove(e.flow.element)
 		delete(c.flows, e.flow.key)
 	}
-	e.element = nil
 	c.size--
-	q.size--
 	return true
 }
 
 // noneBefore reports whether class c and all classes before it are empty.
 func (q *Queue[T]) noneBefore(c class) bool {
+	if len(q.known) > 0 {
+		return false
+	}
 	for i := range c + 1 {
 		if q.classes[i].size > 0 {
 			return false
@@ -130,26 +188,32 @@ func (q *Queue[T]) noneBefore(c class) bool {
 
 // ahead estimates how many values go before one of priority p that is added now, if none is added after it.
 func (q *Queue[T]) ahead(p Priority) int {
+	if p.Known() {
+		n := 0
+		for _, e := range q.known {
+			if e.usage <= p.usage {
+				n++
+			}
+		}
+		return n + min(q.size-len(q.known), n/knownRun)
+	}
 	own := &q.classes[p.class]
 	sameFlow := 0
 	if f := own.flows[p.flow]; f != nil {
 		sameFlow = f.entries.Len()
 	}
 	peers := min(own.size, (sameFlow+1)*len(own.flows))
-	if p.Known() {
-		return peers
-	}
 	var share [classCount]int
 	for _, c := range schedule {
 		share[c]++
 	}
-	n := q.classes[classKnown].size + peers
+	n := peers
 	for c := classReturning; c < classCount; c++ {
 		if c != p.class {
 			n += min(q.classes[c].size, (peers+1)*share[c]/share[p.class])
 		}
 	}
-	return n
+	return n + min(len(q.known), (n+1)*knownRun)
 }
 
 // A class is a group of attempts of equal priority.
@@ -163,12 +227,13 @@ const (
 	classCount
 )
 
-// A Priority decides which attempts are served first where not all can be: the known first; then strangers, one from
-// each network in rotation. Of every eight strangers, five are returning, two unpenalized and one penalized, while
+// A Priority decides which attempts are served first where not all can be: the known first, but for one in eight; among
+// them those of the account that has logged in least lately; then strangers, one from each network in rotation. Of every eight strangers, five are returning, two unpenalized and one penalized, while
 // attempts of each class queue. A ticket has one, see [Ticket.Priority]. The zero value is that of the known.
 type Priority struct {
 	class class
-	flow  key // strangers of one flow are served in rotation with other flows
+	usage float64 // of the account of a known attempt, see addUsage
+	flow  key     // strangers of one flow are served in rotation with other flows
 }
 
 // Known reports whether p goes before all strangers. A known attempt beyond its share of the reserved lane does not.

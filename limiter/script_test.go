@@ -13,6 +13,9 @@ import (
 //
 //	12s  ask a 192.0.2.1      = wait 2s source    open attempt a; the wait may be up to a fifth longer
 //	12s  ask b 192.0.2.1 u/x  = repeat 2s repeat  of account u with secret x; without a slash, no secret is shown
+//	12s  ask b 192.0.2.1 u/x@d                    from device d; with the secret "token", it is one
+//	12s  ask c 192.0.2.1      = again 250ms source  wait as long, then ask again
+//	13s  again c
 //	13s  enter a              = wait 1s global    ask for a global token
 //	13s  dispatch             = a pass, b refuse  the decisions, sorted by name
 //	13s  denied a                                 settle it; also accepted, void
@@ -57,6 +60,8 @@ func (sr scriptRunner) do(t time.Time, verb, name, addr, user string) any {
 		sr.tickets[name] = new(Ticket)
 		*sr.tickets[name] = sr.Ask(t, sr.attempt(addr, user))
 		return sr.tickets[name].Verdict()
+	case "again":
+		return sr.tickets[name].Again(t)
 	case "enter":
 		return sr.tickets[name].Enter(t, name)
 	case "dispatch":
@@ -84,9 +89,16 @@ func (sr scriptRunner) do(t time.Time, verb, name, addr, user string) any {
 
 // attempt returns an attempt from addr by user, in the form account or account/secret.
 func (sr scriptRunner) attempt(addr, user string) Attempt {
+	user, device, resumed := strings.Cut(user, "@")
 	account, secret, shown := strings.Cut(user, "/")
-	a := Attempt{Addr: netip.MustParseAddr(addr), Account: account}
-	if shown {
+	a := Attempt{Addr: netip.MustParseAddr(addr), Account: account, Resumed: resumed}
+	for _, c := range device {
+		a.Device = a.Device<<8 | Device(c)
+	}
+	switch {
+	case secret == "token":
+		a.Token = true
+	case shown:
 		a.Credential = sr.Credential(account, []byte(secret))
 	}
 	return a
@@ -108,8 +120,11 @@ func matches(got any, want string, longest time.Duration) bool {
 	if !ok || v.Wait == 0 {
 		return fmt.Sprint(got) == want || ok && v.Action.String()+" "+string(v.Rule) == want
 	}
-	fields := strings.Fields(want)
-	if len(fields) != 3 || fields[0] != v.Action.String() || fields[2] != string(v.Rule) {
+	action, fields := v.Action.String(), strings.Fields(want)
+	if v.Again {
+		action = "again"
+	}
+	if len(fields) != 3 || fields[0] != action || fields[2] != string(v.Rule) {
 		return false
 	}
 	d, err := time.ParseDuration(fields[1])

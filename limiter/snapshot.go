@@ -13,7 +13,7 @@ import (
 
 // The format of a snapshot of the known table. All numbers are big-endian:
 //
-//	15  "postern known 1", which includes the version
+//	15  "postern known 2", which includes the version
 //	 4  the hour in which it was made, from 1970
 //	 4  the hour in which the first account was accepted, zero if none
 //	 4  how many accounts follow
@@ -22,18 +22,22 @@ import (
 //	 1      how many credentials, then of each: 2 fingerprint, 2 age
 //	 1      how many sources, then of each: 4 fingerprint, 2 age
 //	 1      how many networks, then of each: 4 fingerprint, 2 age
+//	 1      how many devices that have resumed a session, then of each: 4 fingerprint, 2 age
+//	 1      how many devices that have not, then of each: 4 fingerprint, 2 age
 //	32  HMAC-SHA-256 of all before it, under the key of the installation
 //
-// An age is the number of hours before the snapshot was made; the latest fingerprint comes first.
+// An age is the number of hours before the snapshot was made; the latest fingerprint comes first. Version 1, which has no
+// devices, is read as well.
 const (
-	snapshotMagic = "postern known 1"
-	snapshotHead  = len(snapshotMagic) + 3*4
+	snapshotMagic   = "postern known 2"
+	snapshotMagicV1 = "postern known 1"
+	snapshotHead    = len(snapshotMagic) + 3*4
 )
 
 // Snapshot returns the known table at time t, for [Limiter.Restore] after a restart. It contains only keyed digests.
 func (l *Limiter) Snapshot(t time.Time) []byte {
 	v := validityAt(t, l.rules.Load().KnownTTL)
-	b := make([]byte, 0, snapshotHead+sha256.Size+64*int(l.known.count.Load()))
+	b := make([]byte, 0, snapshotHead+sha256.Size+80*int(l.known.count.Load()))
 	b = append(b, snapshotMagic...)
 	b = binary.BigEndian.AppendUint32(b, uint32(t.Unix()/3600))
 	b = binary.BigEndian.AppendUint32(b, uint32(l.known.since.Load()))
@@ -42,8 +46,8 @@ func (l *Limiter) Snapshot(t time.Time) []byte {
 	for i := range l.known.shards {
 		s := &l.known.shards[i]
 		s.mu.Lock()
-		for account, a := range s.accounts {
-			if a.valid(v) {
+		for account, i := range s.index {
+			if a := s.at(i); a.valid(v) {
 				b = a.appendTo(b, account, v)
 				n++
 			}
@@ -67,7 +71,9 @@ func (a *knownAccount) appendTo(b []byte, account key, v validity) []byte {
 	b = binary.BigEndian.AppendUint64(b, account.lo)
 	b = appendFingerprints(b, a.credentials[:], a.credentialAt[:], v, binary.BigEndian.AppendUint16)
 	b = appendFingerprints(b, a.sources[:], a.sourceAt[:], v, binary.BigEndian.AppendUint32)
-	return appendFingerprints(b, a.networks[:], a.networkAt[:], v, binary.BigEndian.AppendUint32)
+	b = appendFingerprints(b, a.networks[:], a.networkAt[:], v, binary.BigEndian.AppendUint32)
+	b = appendFingerprints(b, a.devices[:], a.deviceAt[:], v, binary.BigEndian.AppendUint32)
+	return appendFingerprints(b, a.newDevices[:], a.newDeviceAt[:], v, binary.BigEndian.AppendUint32)
 }
 
 func appendFingerprints[F fingerprint](b []byte, list []F, at []hour, v validity, put func([]byte, F) []byte) []byte {
@@ -106,7 +112,7 @@ var errDamaged = errors.New("snapshot is damaged")
 
 // body returns snapshot without its checksum, or an error if the checksum is wrong.
 func (l *Limiter) body(snapshot []byte) ([]byte, error) {
-	if !bytes.HasPrefix(snapshot, []byte(snapshotMagic)) {
+	if !bytes.HasPrefix(snapshot, []byte(snapshotMagic)) && !bytes.HasPrefix(snapshot, []byte(snapshotMagicV1)) {
 		return nil, fmt.Errorf("got an unknown format, want a snapshot that begins with %q", snapshotMagic)
 	}
 	if len(snapshot) < snapshotHead+sha256.Size {
@@ -121,6 +127,7 @@ func (l *Limiter) body(snapshot []byte) ([]byte, error) {
 
 // eachAccount calls do with every account in body, with its ages at time t.
 func eachAccount(body []byte, t time.Time, do func(key, *knownAccount)) error {
+	hasDevices := bytes.HasPrefix(body, []byte(snapshotMagic))
 	rd := reader{rest: body[len(snapshotMagic):]}
 	made := rd.number(4)
 	rd.number(4)
@@ -132,6 +139,10 @@ func eachAccount(body []byte, t time.Time, do func(key, *knownAccount)) error {
 		readFingerprints(&rd, a.credentials[:], a.credentialAt[:], 2, hourOf(t), passed)
 		readFingerprints(&rd, a.sources[:], a.sourceAt[:], 4, hourOf(t), passed)
 		readFingerprints(&rd, a.networks[:], a.networkAt[:], 4, hourOf(t), passed)
+		if hasDevices {
+			readFingerprints(&rd, a.devices[:], a.deviceAt[:], 4, hourOf(t), passed)
+			readFingerprints(&rd, a.newDevices[:], a.newDeviceAt[:], 4, hourOf(t), passed)
+		}
 		if rd.bad {
 			return errDamaged
 		}

@@ -33,9 +33,11 @@ func TestSnapshotSurvivesARestart(t *testing.T) {
 	for i := range 500 {
 		a := of(i)
 		a.Addr = host(100_000) // from elsewhere
-		if k := l.Ask(start, a); !k.subject.trust.credential {
+		k := l.Ask(start, a)
+		if !k.subject.trust.credential {
 			t.Fatalf("user %d is not known by credential", i)
 		}
+		k.Settle(start, Void)
 		a = of(i)
 		a.Credential = Credential{}
 		if k := l.Ask(start, a); !k.subject.trust.source || !k.subject.trust.network || !l.KnownSource(start, a.Addr) {
@@ -103,7 +105,7 @@ func TestRestoreRefuses(t *testing.T) {
 		want     string
 	}{
 		"nothing":              {nil, "unknown format"},
-		"text":                 {[]byte("postern known 2"), "unknown format"},
+		"text":                 {[]byte("postern known 9"), "unknown format"},
 		"head alone":           {good[:snapshotHead], "damaged"},
 		"cut":                  {good[:len(good)-1], "damaged"},
 		"longer":               {append(bytes.Clone(good), 0), "damaged"},
@@ -176,7 +178,7 @@ func FuzzRestore(f *testing.F) {
 func BenchmarkSnapshot(b *testing.B) {
 	l, _ := knownUsers(b, 1)
 	for i := range 100_000 {
-		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{7, uint32(i + 1), uint32(i + 1)}, validityAt(start, 720*time.Hour), 500_000)
+		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{credential: 7, source: uint32(i + 1), network: uint32(i + 1)}, validityAt(start, 720*time.Hour), 500_000)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

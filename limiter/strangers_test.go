@@ -59,7 +59,8 @@ func TestAccountUnderAttackDelaysOnlyStrangers(t *testing.T) {
 		1s   ask e 203.0.113.1 u/new     = refuse account   # the same from elsewhere: a stranger
 		1s   ask f 203.0.113.1 v/new     = pass none
 		1s   void f
-		6m1s ask g 203.0.113.1 u/new     = wait 10s account
+		6m1s ask g 203.0.113.1 u/new     = refuse account   # its source has shown a wrong password: it leaves a quarter
+		6m1s ask h 203.0.114.1 u/new     = wait 10s account
 	`)
 }
 
@@ -81,7 +82,7 @@ func TestNeighboursAreChargedForGuesses(t *testing.T) {
 		0s  ask c 198.51.100.1 u/6   = refuse pair
 		0s  ask d 198.51.100.1 u/x   = pass none         # the owner, behind the same address
 		0s  accepted d
-		0s  ask e 198.51.100.1 u/6   = wait 10s source   # five of the source are spent; the pair is cleared
+		0s  ask e 198.51.100.1 u/6   = pass none         # the pair is cleared
 		0s  void e
 	`)
 	for i := range 5 {
@@ -132,7 +133,7 @@ func TestStaleTelephone(t *testing.T) {
 			charged += min(k.held, 1)
 		}
 		k.Settle(t0, Denied)
-		e, limit := l.inside(kindSource, Source(host(0))), l.rules.Load().source
+		e, limit := l.inside(kindSource, Source(host(0))), l.rules.Load().denials[kindSource]
 		if spent := e.denials.spent(l.epoch.ticks(t0), &limit); spent > 1 {
 			t.Fatalf("after %v: %d tokens are spent", d, spent)
 		}
@@ -142,7 +143,8 @@ func TestStaleTelephone(t *testing.T) {
 	}
 }
 
-// A denied credential is no longer known: a stolen password that was changed must not use the reserved lane.
+// A denied credential is no longer known where the account is: a stolen password that was changed must not use the
+// reserved lane. A stranger who hits the fingerprint of another credential changes nothing for its owner.
 func TestDeniedCredentialBecomesUnknown(t *testing.T) {
 	sr := runScript(t, defaultPolicy(), "")
 	sr.addKnownUser(t)
@@ -151,8 +153,12 @@ func TestDeniedCredentialBecomesUnknown(t *testing.T) {
 		0s  denied a
 		0s  ask b 203.0.113.1 u/x   = repeat 2s repeat   # the denial was charged
 		0s  ask c 203.0.113.2 u/x   = pass none
+		0s  void c
+		0s  ask d 198.51.100.1 u/x  = pass none
+		0s  denied d
+		2m  ask e 203.0.113.3 u/x   = wait 2s account
 	`)
-	for name, known := range map[string]bool{"a": true, "c": false} {
+	for name, known := range map[string]bool{"a": true, "c": true, "e": false} {
 		if v := sr.tickets[name].Verdict(); v.Known != known {
 			t.Errorf("%s: %+v", name, v)
 		}
@@ -167,7 +173,7 @@ func TestDoubleDenialIsChargedOnce(t *testing.T) {
 		1s  denied a
 		1s  denied b
 	`)
-	limit := sr.rules.Load().source
+	limit := sr.rules.Load().denials[kindSource]
 	e := sr.inside(kindSource, netip.MustParsePrefix("192.0.2.1/32"))
 	if e.denials.spent(sr.epoch.ticks(at("1s")), &limit) != 1 || e.holds != 0 {
 		t.Errorf("%+v", e)
@@ -183,7 +189,8 @@ func TestHiddenSecretsAreNeverRepeats(t *testing.T) {
 		0s  denied b
 		0s  ask c 192.0.2.1 u  = wait 4s source
 		0s  accepted c
-		0s  ask d 192.0.2.1 u  = wait 4s source    # known by address; the pair is cleared, the source is not
+		0s  ask d 192.0.2.1 u  = pass none         # known by address; the pair is cleared
+		0s  ask e 192.0.2.1 v  = wait 4s source    # the source is not
 	`)
 }
 

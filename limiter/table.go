@@ -6,30 +6,33 @@ import (
 	"sync/atomic"
 )
 
-// An entry holds what is remembered of one source, network, pair, account, repeat or use: 56 octets. A table that has
-// just grown has as many octets again, and more, unused. Connections are counted for sources, and for a network those
-// of sources without an entry.
+// An entry holds what is remembered of one source, network, prefix, pair, account, repeat or use: 64 octets. A table
+// that has just grown has as many octets again, and more, unused. Connections are counted for sources, and for a network
+// those of sources without an entry.
 type entry struct {
 	key          key
 	denials      bucket // of a repeat: the time until which its denial is charged
+	looks        bucket // looks at credentials, see look; of a repeat: the time until which the look at it is charged
 	connects     bucket // of a source: its connections; of a repeat: the time until which it is a repeat
 	penaltyUntil ticks  // see penalize
 	holds        uint32 // attempts under way that may still spend a token of denials
 	open         uint32 // connections
 	prelogin     uint32 // connections that have not logged in
-	starved      uint8  // how often a source was starved; starvedDenied if it was denied
+	lookHolds    uint16 // attempts under way that may still spend a token of looks
+	starved      uint8  // how often a source was starved; starvedDenied if it was denied; of a repeat, see deniedMatch
 	kind         kind   // kindNone if the entry is empty
 }
 
 // idle reports whether e holds no information.
 func (e *entry) idle(now ticks) bool {
-	return e.evictable(now) && e.penaltyUntil <= now
+	return e.evictable(now) && e.penaltyUntil <= now && ticks(e.looks) <= now
 }
 
-// evictable reports whether e holds no information except perhaps a penalty, so that it may be dropped from a full
-// table.
+// evictable reports whether e holds no information except perhaps a penalty, or the looks of a pair, so that it may be
+// dropped from a full table. Those looks are counted for the source and the account as well.
 func (e *entry) evictable(now ticks) bool {
-	return e.holds == 0 && e.open == 0 && ticks(e.denials) <= now && ticks(e.connects) <= now
+	return e.holds == 0 && e.lookHolds == 0 && e.open == 0 &&
+		ticks(e.denials) <= now && (e.kind == kindPair || ticks(e.looks) <= now) && ticks(e.connects) <= now
 }
 
 // A large table is split into shards, so that goroutines rarely wait for each other. A small one is not: its sweep must

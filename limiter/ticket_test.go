@@ -7,7 +7,7 @@ import (
 
 // settled returns what is spent and held in the source of host(0).
 func settled(l *Limiter, t time.Time) (spent, held int) {
-	e, limit := l.inside(kindSource, Source(host(0))), l.rules.Load().source
+	e, limit := l.inside(kindSource, Source(host(0))), l.rules.Load().denials[kindSource]
 	return e.denials.spent(l.epoch.ticks(t), &limit), int(e.holds)
 }
 
@@ -69,8 +69,8 @@ func TestSetPolicy(t *testing.T) {
 	p.Source, p.Network = Rate{4, 4 * time.Minute}, Rate{}
 	sr := runScript(t, p, `
 		0s   ask a 192.0.2.1  = pass none
-		0s   ask b 192.0.2.1  = pass none
 		0s   denied a
+		0s   ask b 192.0.2.1  = wait 2s source
 		0s   connect v 192.0.2.1
 	`)
 	set := func(change func(*Policy)) {
@@ -93,6 +93,7 @@ func TestSetPolicy(t *testing.T) {
 		0s  void b
 		0s  denied c
 		0s  ask f 192.0.2.1      = wait 4s source
+		0s  void f
 		0s  connect w 192.0.2.1  = refuse open_prelogin
 		1m  ask g 192.0.2.1      = wait 2s source
 	`)
@@ -181,7 +182,7 @@ func TestFullTableSharesEntries(t *testing.T) {
 	}
 	k.Settle(at("1h"), Denied)
 	four := &l.table.shared[0].entry
-	if four.open != 0 || four.prelogin != 0 || four.holds != 0 || four.denials.spent(l.epoch.ticks(at("1h")), &l.rules.Load().network) != 1 {
+	if four.open != 0 || four.prelogin != 0 || four.holds != 0 || four.denials.spent(l.epoch.ticks(at("1h")), &l.rules.Load().denials[kindNetwork]) != 1 {
 		t.Errorf("the shared entry ends as %+v", four)
 	}
 	if later := l.Ask(at("3h"), Attempt{Addr: host(7)}); later.held != 2 {

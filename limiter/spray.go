@@ -1,0 +1,67 @@
+package limiter
+
+import (
+	"math/bits"
+	"sync"
+	"time"
+)
+
+// A sprayTable finds passwords that strangers try at many accounts. It has a fixed number of cells; each follows one
+// password, by the digest of the password alone, and estimates at how many accounts it was denied. A password that is
+// denied again and again keeps its cell against those that are tried once.
+type sprayTable struct {
+	mu    sync.Mutex
+	cells []sprayCell // nil before the first denial
+}
+
+type sprayCell struct {
+	accounts uint64 // a bitmap: the bit of each account, by its key
+	until    ticks  // the cell is free from then on
+	password uint32
+	weight   uint8 // how many denials of other passwords it takes to lose the cell
+}
+
+const (
+	sprayCells = 1 << 14
+	sprayTime  = time.Hour // since the password was last tried
+
+	// sprayBits is how many bits are set by a sprayed password: those of about twenty accounts.
+	sprayBits = 17
+)
+
+// denied records that the password of s was denied.
+func (t *sprayTable) denied(now ticks, s *subject) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cells == nil {
+		t.cells = make([]sprayCell, sprayCells)
+	}
+	c := &t.cells[s.password%sprayCells]
+	switch {
+	case c.password == s.password && c.until > now:
+		c.weight = min(c.weight+1, 255-1)
+	case c.weight > 0 && c.until > now:
+		c.weight--
+		return
+	default:
+		*c = sprayCell{password: s.password, weight: 1}
+	}
+	c.accounts |= 1 << (s.keys[kindAccount].lo % 64)
+	c.until = now.add(sprayTime)
+}
+
+// isSprayed reports whether a password with that digest was denied for many accounts, and was last tried within
+// sprayTime. Asking counts as trying it.
+func (t *sprayTable) isSprayed(now ticks, password uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cells == nil {
+		return false
+	}
+	c := &t.cells[password%sprayCells]
+	if c.password != password || c.until <= now || bits.OnesCount64(c.accounts) < sprayBits {
+		return false
+	}
+	c.until = now.add(sprayTime)
+	return true
+}
