@@ -19,16 +19,27 @@ const (
 	Spray
 	Hop
 	Insider
+	Stolen
+	HangUp
+	Impatient
+	Spray48
+	Fresh48
+	SharedGuess
+	SharedIdle
+	SharedBurst
 )
 
 // Kinds returns all kinds.
 func Kinds() []Kind {
-	return []Kind{Few, Wide, Target, Spray, Hop, Insider}
+	return []Kind{Few, Wide, Target, Spray, Hop, Insider, Stolen, HangUp, Impatient, Spray48, Fresh48, SharedGuess, SharedIdle, SharedBurst}
 }
 
 // String returns the name of k in the package comment.
 func (k Kind) String() string {
-	return [...]string{"few", "wide", "target", "spray", "hop", "insider"}[k]
+	return [...]string{
+		"few", "wide", "target", "spray", "hop", "insider", "stolen", "hangup", "impatient", "spray48", "fresh48",
+		"shared", "shared-idle", "shared-burst",
+	}[k]
 }
 
 // ParseKind returns the kind whose String is s.
@@ -45,6 +56,9 @@ func ParseKind(s string) (Kind, error) {
 type Attack struct {
 	Kind  Kind
 	Curve []Phase // by time; there is no attack before the first
+
+	Accounts  int // of Stolen: how many are stolen, 1,000 if zero
+	Addresses int // of Stolen: for each account, one if zero; of Wide, HangUp and Impatient: in all, if zero one try a minute for each
 }
 
 // A Phase begins at From after the start of the Generator. In it, all logins together, of users and attackers, are
@@ -98,6 +112,15 @@ const (
 	hopNetworks      = 50
 	insiderAddresses = 500
 	insiderAccount   = "insider@example.org"
+	stolenAccounts   = 1000
+	hangUpTime       = 1900 * time.Millisecond
+	impatience       = time.Second
+	spray48Accounts  = 50_000
+	spray48Networks  = 500
+	idleConnections  = 40
+	idleTime         = time.Minute
+	burstGuesses     = 10
+	burstPeriod      = 10 * time.Minute
 )
 
 // sprayedPasswords are the passwords that spray tries at every account.
@@ -105,47 +128,133 @@ var sprayedPasswords = []string{"123456", "password", "12345678", "qwerty", "sum
 
 // stream returns the stream of a on a site with users p.
 func (a Attack) stream(p *users, rnd *rand.Rand, normal float64) *stream {
-	return &stream{
-		class: Attacker,
-		user:  a.user(p, rnd, normal),
-		rate:  func(since time.Duration) float64 { return (a.Times(since) - 1) * normal },
-		rnd:   rnd,
+	s := &stream{login: a.login(p, rnd, normal), rnd: rnd}
+	s.rate = func(since time.Duration) float64 { return (a.Times(since) - 1) * normal }
+	switch a.Kind {
+	case SharedIdle:
+		s.rate = func(since time.Duration) float64 { return a.burst(since, s.taken < idleConnections) }
+	case SharedBurst:
+		s.rate = func(since time.Duration) float64 {
+			return a.burst(since, s.taken/burstGuesses <= int((since-a.Curve[0].From)/burstPeriod))
+		}
 	}
+	return s
 }
 
-// user returns a function that returns what the i-th login of a tries.
-func (a Attack) user(p *users, rnd *rand.Rand, normal float64) func(i int) user {
+// burst returns the rate of attacks that are as fast as they can be while more is set, and do nothing otherwise.
+func (a Attack) burst(since time.Duration, more bool) float64 {
+	if a.Times(since) > 1 && more {
+		return 1000
+	}
+	return 0
+}
+
+// login returns a function that returns the i-th login of a.
+func (a Attack) login(p *users, rnd *rand.Rand, normal float64) func(i int) Login {
 	victims := p.all()
-	guess := func(addr netip.Addr) user {
-		account := victims[rnd.IntN(len(victims))].account
-		return user{addr, account, "guess-" + strconv.Itoa(rnd.IntN(1_000_000))}
+	attempt := func(addr netip.Addr, account, secret string) Login {
+		return Login{Class: Attacker, Try: 1, Tries: 1, Addr: addr, Account: account, Secret: secret}
+	}
+	guess := func(addr netip.Addr) Login {
+		account := victims[rnd.IntN(len(victims))].Account
+		return attempt(addr, account, "guess-"+strconv.Itoa(rnd.IntN(1_000_000)))
 	}
 	switch a.Kind {
 	case Few:
-		return func(i int) user { return guess(attackerAddr(i % fewAddresses)) }
-	case Wide:
-		addresses := max(wideAddresses, int(60*normal*(a.Peak()-1)))
-		return func(i int) user { return guess(attackerAddr(i % addresses)) }
+		return func(i int) Login { return guess(attackerAddr(i % fewAddresses)) }
+	case Wide, HangUp, Impatient:
+		return a.wide(normal, guess)
 	case Target:
-		return func(i int) user {
-			u := guess(attackerAddr(i))
-			u.account = p.phones[0].account
-			return u
+		return func(i int) Login {
+			l := guess(attackerAddr(i))
+			l.Account = p.phones[0].Account
+			return l
 		}
 	case Spray:
-		return func(i int) user {
+		return func(i int) Login {
 			password := sprayedPasswords[i/len(victims)%len(sprayedPasswords)]
-			return user{attackerAddr(i % sprayAddresses), victims[i%len(victims)].account, password}
+			return attempt(attackerAddr(i%sprayAddresses), victims[i%len(victims)].Account, password)
 		}
 	case Hop:
-		return func(i int) user { return guess(hopAddr(i, hopNetworks)) }
+		return func(i int) Login { return guess(hopAddr(i, hopNetworks)) }
+	case Stolen:
+		return a.stolen(p)
+	case Spray48, Fresh48:
+		return a.spray48(victims, attempt)
+	case SharedGuess, SharedIdle, SharedBurst:
+		return a.shared(guess)
 	default:
-		return func(i int) user {
+		return func(i int) Login {
 			addr := attackerAddr(i / 3 % insiderAddresses)
 			if i%3 == 0 {
-				return user{addr, insiderAccount, Secret(insiderAccount)}
+				return attempt(addr, insiderAccount, Secret(insiderAccount))
 			}
 			return guess(addr)
 		}
+	}
+}
+
+// wide returns the logins of Wide and of the kinds that use as many addresses.
+func (a Attack) wide(normal float64, guess func(netip.Addr) Login) func(i int) Login {
+	addresses := a.Addresses
+	if addresses == 0 {
+		addresses = max(wideAddresses, int(60*normal*(a.Peak()-1)))
+	}
+	return func(i int) Login {
+		l := guess(attackerAddr(i % addresses))
+		switch a.Kind {
+		case HangUp: // the challenge comes before the name
+			l.Account, l.Secret, l.Hold = "", "", hangUpTime
+		case Impatient:
+			l.Patience = impatience
+		}
+		return l
+	}
+}
+
+// stolen returns the logins of Stolen, and makes the owners of the accounts victims.
+func (a Attack) stolen(p *users) func(i int) Login {
+	accounts, addresses := a.Accounts, max(a.Addresses, 1)
+	if accounts == 0 {
+		accounts = stolenAccounts
+	}
+	stolen := p.phones[:min(accounts, len(p.phones))]
+	for i := range stolen {
+		stolen[i].Class = Victim
+	}
+	return func(i int) Login {
+		n := i % len(stolen)
+		l := stolen[n]
+		l.Class, l.Addr = Attacker, attackerAddr(n*addresses+i/len(stolen)%addresses)
+		return l
+	}
+}
+
+// spray48 returns the logins of Spray48 and Fresh48: first at the accounts of the site, then at accounts nobody has.
+func (a Attack) spray48(victims []Login, attempt func(netip.Addr, string, string) Login) func(i int) Login {
+	return func(i int) Login {
+		i %= spray48Accounts
+		account, password := fmt.Sprintf("sprayed%d@example.org", i), sprayedPasswords[0]
+		if i < len(victims) {
+			account = victims[i].Account
+		}
+		if a.Kind == Fresh48 {
+			password = "guess-" + strconv.Itoa(i)
+		}
+		return attempt(manyNetworksAddr(i), account, password)
+	}
+}
+
+// shared returns the logins of the attackers behind the shared address.
+func (a Attack) shared(guess func(netip.Addr) Login) func(i int) Login {
+	return func(i int) Login {
+		l := guess(sharedAddr)
+		switch a.Kind {
+		case SharedIdle:
+			l.Silent, l.Tries = idleTime, 1<<30
+		case SharedBurst:
+			l.Account = fmt.Sprintf("nobody%d@example.org", i)
+		}
+		return l
 	}
 }

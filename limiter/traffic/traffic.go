@@ -15,9 +15,21 @@
 //	stale       5 %    a phone that tries a password that its owner has changed, from home, every 20 s
 //	newcomer    3 %    account and address never used before, in a network without attackers; tries three times
 //
+// Other classes are not part of the usual site. [Generator.Add] adds them, except for victims:
+//
+//	roaming         a user with a phone at home, with a new token, from an address never used before; tries three times
+//	device          a user with a phone at home, whose device was accepted before, from an address never used before
+//	owner           the owner of the account that the kind target attacks, with the right password, from an address never
+//	                used before; tries three times
+//	owner-device    the same, with a device that was accepted before
+//	shared          300 phones behind one IPv4 address, each polling every five minutes
+//	shared-token    a user with a token behind the same address; half of them were never there before
+//	shared-newcomer an account never used before, behind the same address; tries three times
+//	victim          a phone or traveller whose account is stolen, see below
+//
 // # Attackers
 //
-// Their passwords are wrong, except for some of the insider:
+// Their passwords are wrong, except for those of stolen accounts and some of the insider:
 //
 //	few        ten addresses that guess at all accounts, as fast as they can
 //	wide       20,000 addresses or more, each in its own network and with at most one try a minute
@@ -26,11 +38,21 @@
 //	hop        another IPv6 /64 at each try, inside 50 /48s
 //	insider    500 addresses; every third try is a valid login to an account of the attackers, and the next two, from the
 //	           same address, are guesses
+//	stolen     stolen accounts, with the right passwords, each from its own addresses
+//	hangup     as many addresses as wide; each leaves a challenge of the backend unanswered for 1.9 s and then hangs up
+//	impatient  like wide, but hangs up after waiting a second for an answer
+//	spray48    one password, once at each of 50,000 accounts, each time from another /64, in 500 /48s
+//	fresh48    the same with a new password each time
+//
+//	shared        one device behind the shared address that guesses at all accounts
+//	shared-idle   one device there that keeps 40 connections open and says nothing
+//	shared-burst  one device there that guesses at ten accounts nobody has, at once, every ten minutes
 package traffic
 
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -40,7 +62,7 @@ const Normal = 60
 // A Class is the kind of client that makes a login.
 type Class uint8
 
-// The classes. All but the last are users of the site.
+// The classes. All but Attacker are users of the site.
 const (
 	Phone Class = iota
 	Office
@@ -48,26 +70,43 @@ const (
 	Stale
 	Newcomer
 	Attacker
+	Roaming
+	Device
+	Owner
+	OwnerDevice
+	Shared
+	SharedToken
+	SharedNewcomer
+	Victim
 )
 
 // Classes returns all classes.
 func Classes() []Class {
-	return []Class{Phone, Office, Traveller, Stale, Newcomer, Attacker}
+	return []Class{Phone, Office, Traveller, Stale, Newcomer, Attacker, Roaming, Device, Owner, OwnerDevice, Shared, SharedToken, SharedNewcomer, Victim}
 }
 
 // String returns the name of c in the package comment.
 func (c Class) String() string {
-	return [...]string{"phone", "office", "traveller", "stale", "newcomer", "attacker"}[c]
+	return [...]string{
+		"phone", "office", "traveller", "stale", "newcomer", "attacker", "roaming", "device", "owner", "owner-device",
+		"shared", "shared-token", "shared-newcomer", "victim",
+	}[c]
 }
 
 // A Login is one attempt to log in.
 type Login struct {
-	At      time.Time
-	Class   Class
-	Try     int // 1 for the first; later ones are made by Again
-	Addr    netip.Addr
-	Account string
-	Secret  string
+	At       time.Time
+	Class    Class
+	Try      int // 1 for the first; later ones are made by Again
+	Tries    int // how often the client tries before giving up
+	Addr     netip.Addr
+	Account  string
+	Secret   string
+	Token    bool          // the secret is a token
+	Device   uint64        // of the TLS session that the client resumes; zero for none
+	Patience time.Duration // after waiting so long for an answer, the client hangs up; zero for never
+	Hold     time.Duration // for how long the client leaves the backend's challenge unanswered before it hangs up; zero for not at all
+	Silent   time.Duration // for how long the client says nothing before it hangs up; zero for not at all
 }
 
 // Good reports whether the secret is the password of the account, so that a backend must accept it.
@@ -79,9 +118,9 @@ func (l Login) Good() bool {
 const newcomerTries = 3
 
 // Again returns the next try of a client that was refused at time t, or got no answer by then: five to ten seconds
-// later. Only newcomers try again, twice; ok is false for all others, whose next login comes from the Generator.
+// later. ok is false after the last of its Tries; the next login then comes from the Generator.
 func (l Login) Again(t time.Time) (again Login, ok bool) {
-	if l.Class != Newcomer || l.Try >= newcomerTries {
+	if l.Try >= l.Tries {
 		return Login{}, false
 	}
 	l.Try++
@@ -96,6 +135,8 @@ func Secret(account string) string {
 
 // A Generator generates the logins of a site. It is not safe for concurrent use.
 type Generator struct {
+	seed    uint64
+	start   time.Time
 	users   *users
 	streams []*stream
 }
@@ -103,7 +144,7 @@ type Generator struct {
 // New returns a Generator for a site whose users log in normal times a second, from start on, under the given attacks.
 // The same seed gives the same users and the same logins.
 func New(seed uint64, normal float64, start time.Time, attacks ...Attack) *Generator {
-	g := &Generator{users: newUsers(normal)}
+	g := &Generator{seed: seed, start: start, users: newUsers(normal)}
 	g.streams = g.users.streams(seed, normal)
 	for i, a := range attacks {
 		g.streams = append(g.streams, a.stream(g.users, rand.New(rand.NewPCG(seed, uint64(100+i))), normal))
@@ -129,16 +170,15 @@ func (g *Generator) Next() Login {
 	}
 }
 
-// KnownLogins returns one valid login, without a time, of each user with an account: what the limiter may have learned
-// before.
+// KnownLogins returns one valid login, without a time, of each user with an account, and of each device: what the
+// limiter may have learned before.
 func (g *Generator) KnownLogins() []Login {
-	return g.users.knownLogins()
+	return slices.Concat(g.users.all(), g.users.added)
 }
 
-// A stream generates the logins of one class, as a Poisson process of the given rate.
+// A stream generates logins, as a Poisson process of the given rate.
 type stream struct {
-	class Class
-	user  func(i int) user                  // of the i-th login
+	login func(i int) Login                 // the i-th, without a time
 	rate  func(since time.Duration) float64 // logins a second, zero for none
 	rnd   *rand.Rand
 	start time.Time
@@ -156,8 +196,8 @@ func (s *stream) take() (l Login, ok bool) {
 		s.at = s.at.Add(idleStep)
 		return Login{}, false
 	}
-	u := s.user(s.taken)
-	l = Login{At: s.at, Class: s.class, Try: 1, Addr: u.addr, Account: u.account, Secret: u.secret}
+	l = s.login(s.taken)
+	l.At = s.at
 	s.taken++
 	s.at = s.at.Add(time.Duration(s.rnd.ExpFloat64() / rate * float64(time.Second)))
 	return l, true

@@ -18,16 +18,10 @@ const (
 // shares are the shares of the classes in the logins of the site.
 var shares = [...]float64{Phone: .80, Office: .05, Traveller: .07, Stale: .05, Newcomer: .03}
 
-// A user is an account with its address and password. For attackers, it is what they try.
-type user struct {
-	addr    netip.Addr
-	account string
-	secret  string
-}
-
-// users are all users that have an account.
+// users are all users that have an account, each as their usual login without a time.
 type users struct {
-	phones, office, stale []user
+	phones, office, stale []Login
+	added                 []Login // of the classes of [Generator.Add]
 }
 
 func newUsers(normal float64) *users {
@@ -36,34 +30,26 @@ func newUsers(normal float64) *users {
 	}
 	p := &users{}
 	for i := range count(Phone, phonePeriod) {
-		p.phones = append(p.phones, newUser(homeAddr(i), "phone", i))
+		p.phones = append(p.phones, newUser(Phone, homeAddr(i), i))
 	}
 	for i := range count(Office, officePeriod) {
-		p.office = append(p.office, newUser(officeAddr, "office", i))
+		p.office = append(p.office, newUser(Office, officeAddr, i))
 	}
 	for i := range count(Stale, stalePeriod) {
-		p.stale = append(p.stale, newUser(homeAddr(len(p.phones)+i), "stale", i))
+		p.stale = append(p.stale, newUser(Stale, homeAddr(len(p.phones)+i), i))
 	}
 	return p
 }
 
-func newUser(addr netip.Addr, name string, i int) user {
-	account := fmt.Sprintf("%s%d@example.org", name, i)
-	return user{addr, account, Secret(account)}
+// newUser returns the login of the i-th user of class c.
+func newUser(c Class, addr netip.Addr, i int) Login {
+	account := fmt.Sprintf("%v%d@example.org", c, i)
+	return Login{Class: c, Try: 1, Tries: 1, Addr: addr, Account: account, Secret: Secret(account)}
 }
 
-// all returns all users.
-func (p *users) all() []user {
+// all returns all users of the usual site.
+func (p *users) all() []Login {
 	return slices.Concat(p.phones, p.office, p.stale)
-}
-
-func (p *users) knownLogins() (logins []Login) {
-	for c, list := range [][]user{Phone: p.phones, Office: p.office, Stale: p.stale} {
-		for _, u := range list {
-			logins = append(logins, Login{Class: Class(c), Try: 1, Addr: u.addr, Account: u.account, Secret: u.secret})
-		}
-	}
-	return logins
 }
 
 // streams returns a stream for each class of users.
@@ -71,27 +57,26 @@ func (p *users) streams(seed uint64, normal float64) []*stream {
 	random := func(c Class) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(c))) }
 	rnd, stale := random(Traveller), roundRobin(p.stale, random(Stale))
 	var all []*stream
-	for c, next := range []func(i int) user{
+	for c, next := range []func(i int) Login{
 		Phone:  roundRobin(p.phones, random(Phone)),
 		Office: roundRobin(p.office, random(Office)),
-		Traveller: func(i int) user {
-			u := p.phones[rnd.IntN(len(p.phones))]
-			u.addr = changingAddr(i, travellerOctet)
-			return u
+		Traveller: func(i int) Login {
+			return p.elsewhere(rnd, Traveller, i)
 		},
-		Stale: func(i int) user {
-			u := stale(i)
-			u.secret = "former-" + u.secret
-			return u
+		Stale: func(i int) Login {
+			l := stale(i)
+			l.Secret = "former-" + l.Secret
+			return l
 		},
-		Newcomer: func(i int) user {
-			return newUser(changingAddr(i, newcomerOctet), "newcomer", i)
+		Newcomer: func(i int) Login {
+			l := newUser(Newcomer, changingAddr(i, newcomerOctet), i)
+			l.Tries = newcomerTries
+			return l
 		},
 	} {
 		rate := normal * shares[c]
 		all = append(all, &stream{
-			class: Class(c),
-			user:  next,
+			login: next,
 			rate:  func(time.Duration) float64 { return rate },
 			rnd:   rand.New(rand.NewPCG(seed, uint64(10+c))),
 		})
@@ -99,11 +84,22 @@ func (p *users) streams(seed uint64, normal float64) []*stream {
 	return all
 }
 
+// elsewhere returns a login of a random phone's owner, of class c, from the i-th address of the travellers. If the
+// account is stolen, the class is Victim.
+func (p *users) elsewhere(rnd *rand.Rand, c Class, i int) Login {
+	l := p.phones[rnd.IntN(len(p.phones))]
+	l.Addr = changingAddr(i, travellerOctet)
+	if l.Class != Victim {
+		l.Class = c
+	}
+	return l
+}
+
 // roundRobin returns each of list once, in a random sequence, and then repeats that sequence, so that each user logs in
 // at about regular intervals.
-func roundRobin(list []user, rnd *rand.Rand) func(i int) user {
+func roundRobin(list []Login, rnd *rand.Rand) func(i int) Login {
 	sequence := rnd.Perm(len(list))
-	return func(i int) user {
+	return func(i int) Login {
 		return list[sequence[i%len(sequence)]]
 	}
 }
