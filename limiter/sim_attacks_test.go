@@ -4,9 +4,7 @@ package limiter_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"postern/limiter"
@@ -48,7 +46,7 @@ func acceptAll(l *limiter.Limiter, logins []traffic.Login) {
 	t := firstStart
 	for _, r := range logins {
 		t = t.Add(time.Second / traffic.Normal)
-		k := l.Ask(t, limiter.Attempt{Addr: r.Addr, Account: r.Account, Credential: l.Credential(r.Account, []byte(r.Secret))})
+		k := l.Ask(t, limiterAttempt(l, r))
 		k.Settle(t, limiter.Accepted)
 	}
 }
@@ -64,11 +62,11 @@ type scenario struct {
 // warmUp is how long a simulation runs before an attack.
 const warmUp = 20 * time.Second
 
-// scenarios returns normal traffic, every attack at 10, 30 and 100 times normal, the one by 20,000 addresses with an
+// scenarios returns normal traffic, every attack that can have any strength at 10, 30 and 100 times normal, the one by 20,000 addresses with an
 // attempt a minute each, and the incident with minutes for hours.
 func scenarios() (all []scenario) {
 	all = append(all, scenario{"none", "1", nil, 2 * time.Minute})
-	for _, k := range traffic.Kinds() {
+	for k := traffic.Few; k <= traffic.Insider; k++ {
 		for _, o := range []struct {
 			times float64
 			lasts time.Duration
@@ -96,13 +94,7 @@ func (o scenario) run(tb testing.TB) *results {
 func TestSimulation(t *testing.T) {
 	all := scenarios()
 	rows := make([]string, len(all))
-	t.Cleanup(func() {
-		var table strings.Builder
-		w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintf(w, "%s\n%s\n", heading, strings.Join(rows, "\n"))
-		w.Flush()
-		t.Log("\n" + table.String())
-	})
+	t.Cleanup(func() { logTable(t, heading, rows) })
 	for i, o := range all {
 		t.Run(o.name+" "+o.times, func(t *testing.T) {
 			t.Parallel()

@@ -15,41 +15,73 @@ const (
 	loginTime     = 100 * time.Millisecond
 )
 
-// reservedLogins is how many of backendLogins only the known may use. The default of the proxy is the same share.
-const reservedLogins = backendLogins / 4
+// networkChallenges is how many challenges of one network may be unanswered at once.
+const networkChallenges = 4
 
-// A backend checks up to backendLogins passwords at a time. Other attempts queue by priority, until they have waited
-// for WaitMax in all.
+// A backend checks up to slots passwords at a time, each for loginTime. Other attempts queue by priority, until they
+// have waited for WaitMax in all. Strangers who do not answer a challenge have at most a quarter of the slots, as the
+// proxy sees to.
 type backend struct {
 	sim              *simulation
+	slots            int
+	loginTime        time.Duration
 	busy             int
 	known, strangers limiter.Queue[*attempt]
+	challenges       limiter.Queue[*attempt]
+	challenging      tarpit // counts the challenges that are not answered
+}
+
+func newBackend(s *simulation) *backend {
+	return &backend{sim: s, slots: backendLogins, loginTime: loginTime}
 }
 
 // ask adds an attempt that has a global token.
 func (b *backend) ask(a *attempt) {
 	queue := &b.strangers
-	if a.ticket.Priority().Known() {
+	switch {
+	case a.ticket.Priority().Known():
 		queue = &b.known
+	case a.Hold > 0:
+		queue = &b.challenges
 	}
-	entry := queue.Push(a.ticket.Priority(), a)
+	b.push(queue, a)
 	b.serve()
 	b.sim.at(a.At.Add(policy().WaitMax), func() {
-		if queue.Remove(entry) {
+		if a.dequeue != nil {
 			b.sim.end(a, limiter.Void, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend})
 		}
 	})
 }
 
-// serve starts queued logins while there is capacity, those of the known first.
+func (b *backend) push(queue *limiter.Queue[*attempt], a *attempt) {
+	entry := queue.Push(a.ticket.Priority(), a)
+	a.dequeue = func() { queue.Remove(entry) }
+}
+
+// serve starts queued logins while there is capacity, those of the known first. A quarter of the slots is for the known
+// only; the default of the proxy is the same share.
 func (b *backend) serve() {
-	for b.busy < backendLogins && b.known.Len() > 0 {
+	for b.busy < b.slots && b.known.Len() > 0 {
 		a, _ := b.known.Pop()
 		b.check(a)
 	}
-	for b.busy < backendLogins-reservedLogins && b.strangers.Len() > 0 {
+	forStrangers := b.slots - b.slots/4
+	for b.busy < forStrangers && b.strangers.Len() > 0 {
 		a, _ := b.strangers.Pop()
 		b.check(a)
+	}
+	var passed []*attempt
+	for b.busy < forStrangers && b.challenges.Len() > 0 && b.challenging.total < b.slots/4 {
+		a, _ := b.challenges.Pop()
+		if b.challenging.waiting[limiter.Network(a.Addr)] >= networkChallenges {
+			passed = append(passed, a)
+			continue
+		}
+		b.challenging.add(a.Addr, 1)
+		b.check(a)
+	}
+	for _, a := range passed {
+		b.push(&b.challenges, a)
 	}
 }
 
@@ -57,16 +89,33 @@ func (b *backend) serve() {
 func (b *backend) check(a *attempt) {
 	s := b.sim
 	b.busy++
+	a.dequeue, a.checking = nil, true
 	s.results.reached(a, s.now)
-	s.at(s.now.Add(loginTime), func() {
+	takes := b.loginTime
+	if a.Hold > 0 {
+		takes = a.Hold
+	}
+	s.at(s.now.Add(takes), func() {
 		b.busy--
-		outcome := limiter.Denied
-		if a.Good() {
-			outcome = limiter.Accepted
-		}
-		s.end(a, outcome, a.ticket.Verdict())
+		b.finish(a)
 		b.serve()
 	})
+}
+
+// finish ends an attempt that the backend has.
+func (b *backend) finish(a *attempt) {
+	outcome := limiter.Denied
+	switch {
+	case a.Hold > 0:
+		outcome = limiter.Void
+		if !a.ticket.Priority().Known() {
+			b.challenging.add(a.Addr, -1)
+		}
+		a.ticket.Abandon(b.sim.now, a.Hold)
+	case a.Good():
+		outcome = limiter.Accepted
+	}
+	b.sim.end(a, outcome, a.ticket.Verdict())
 }
 
 // A tarpit bounds how many attempts wait at once, as that of the proxy does.

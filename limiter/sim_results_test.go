@@ -19,12 +19,14 @@ type results struct {
 	pending     int       // counted clients that are not finished
 	byClass     map[traffic.Class]*count
 	reachedAt   []time.Time // when each attempt of any client reached the backend
+	evaluations evaluations
 }
 
 // A count is the results of one class.
 type count struct {
 	clients  int             // clients that are finished
 	accepted int             // of those, accepted
+	firstTry int             // of those, at the first try
 	tries    int             // attempts
 	reached  int             // of those, the ones that reached the backend
 	repeats  int             // of those, the ones that were answered as repeats
@@ -33,16 +35,16 @@ type count struct {
 }
 
 func newResults() *results {
-	r := &results{byClass: map[traffic.Class]*count{}}
+	r := &results{byClass: map[traffic.Class]*count{}, evaluations: newEvaluations()}
 	for _, c := range traffic.Classes() {
 		r.byClass[c] = &count{refusals: map[limiter.Rule]int{}}
 	}
 	return r
 }
 
-// counts returns the count of a, or nil if its first try is not counted.
+// counts returns the count of a, or nil if its first try is not counted or it never asks to log in.
 func (r *results) counts(a *attempt) *count {
-	if a.firstTry.Before(r.from) || !a.firstTry.Before(r.until) {
+	if a.Silent > 0 || a.firstTry.Before(r.from) || !a.firstTry.Before(r.until) {
 		return nil
 	}
 	return r.byClass[a.Class]
@@ -59,6 +61,7 @@ func (r *results) arrived(a *attempt) {
 
 func (r *results) reached(a *attempt, t time.Time) {
 	r.reachedAt = append(r.reachedAt, t)
+	r.evaluations.add(a, t)
 	if c := r.counts(a); c != nil {
 		c.reached++
 		c.waits = append(c.waits, t.Sub(a.At))
@@ -83,6 +86,9 @@ func (r *results) ended(a *attempt, o limiter.Outcome, v limiter.Verdict, last b
 	}
 	if o == limiter.Accepted {
 		c.accepted++
+		if a.Try == 1 {
+			c.firstTry++
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ package limiter_test
 
 import (
 	"container/heap"
+	"net/netip"
+	"slices"
 	"time"
 
 	"postern/limiter"
@@ -17,6 +19,8 @@ type simulation struct {
 	generator    *traffic.Generator
 	backend      *backend
 	tarpit       tarpit
+	silent       map[netip.Prefix][]*attempt // connections of each source that say nothing, the oldest first
+	tries        map[traffic.Class]int       // how often clients of a class try, where that differs from the generator
 	events       eventQueue
 	now          time.Time
 	nextDispatch time.Time // when to call Dispatch next; zero if the queue is empty
@@ -29,12 +33,28 @@ type attempt struct {
 	firstTry   time.Time // when the client tried first
 	connection *limiter.Connection
 	ticket     limiter.Ticket
+	inTarpit   bool
+	dequeue    func() // removes it from a queue of the backend
+	checking   bool   // the backend has it
+	done       bool
+}
+
+// sessionTime is how long a client that was accepted remains connected.
+const sessionTime = 20 * time.Second
+
+// limiterAttempt returns what the proxy knows of login. A client that does not answer a challenge has not sent a name.
+func limiterAttempt(l *limiter.Limiter, login traffic.Login) limiter.Attempt {
+	a := limiter.Attempt{Addr: login.Addr, Account: login.Account, Token: login.Token, Device: limiter.Device(login.Device)}
+	if !login.Token && login.Account != "" {
+		a.Credential = l.Credential(login.Account, []byte(login.Secret))
+	}
+	return a
 }
 
 // newSimulation returns a simulation of l with the logins of g, which starts at t.
 func newSimulation(l *limiter.Limiter, g *traffic.Generator, t time.Time) *simulation {
-	s := &simulation{limiter: l, generator: g, now: t, results: newResults()}
-	s.backend = &backend{sim: s}
+	s := &simulation{limiter: l, generator: g, now: t, silent: map[netip.Prefix][]*attempt{}, results: newResults()}
+	s.backend = newBackend(s)
 	s.schedule(g.Next())
 	return s
 }
@@ -68,39 +88,90 @@ func (s *simulation) at(t time.Time, do func()) {
 func (s *simulation) schedule(l traffic.Login) {
 	s.at(l.At, func() {
 		s.schedule(s.generator.Next())
+		if n := s.tries[l.Class]; n > 0 {
+			l.Tries = n
+		}
 		s.arrive(&attempt{Login: l, firstTry: l.At})
 	})
 }
 
-// arrive runs a client that connects and asks to log in at once.
+// arrive runs a client that connects, and asks to log in at once unless it is silent.
 func (s *simulation) arrive(a *attempt) {
 	s.results.arrived(a)
-	connection, v := s.limiter.Connect(s.now, a.Addr)
-	if v.Action == limiter.Refuse {
+	if v := s.connect(a); v.Action == limiter.Refuse {
 		s.end(a, limiter.Void, v)
 		return
 	}
-	a.connection = connection
-	a.ticket = s.limiter.Ask(s.now, limiter.Attempt{
-		Addr: a.Addr, Account: a.Account, Credential: s.limiter.Credential(a.Account, []byte(a.Secret)),
-	})
-	switch v := a.ticket.Verdict(); {
+	if a.Silent > 0 {
+		source := limiter.Source(a.Addr)
+		s.silent[source] = append(s.silent[source], a)
+		s.at(s.now.Add(a.Silent), func() { s.hangUp(a) })
+		return
+	}
+	if a.Patience > 0 {
+		s.at(s.now.Add(a.Patience), func() { s.hangUp(a) })
+	}
+	asked := limiterAttempt(s.limiter, a.Login)
+	asked.Resumed = asked.Device != 0
+	a.ticket = s.limiter.Ask(s.now, asked)
+	s.act(a, a.ticket.Verdict())
+}
+
+// connect opens the connection of a. If the source has too many connections before login, its oldest silent one is
+// closed instead.
+func (s *simulation) connect(a *attempt) (v limiter.Verdict) {
+	a.connection, v = s.limiter.Connect(s.now, a.Addr)
+	if silent := s.silent[limiter.Source(a.Addr)]; v.Rule == limiter.RuleOpenPrelogin && len(silent) > 0 {
+		s.hangUp(silent[0])
+		a.connection, v = s.limiter.Connect(s.now, a.Addr)
+	}
+	return v
+}
+
+// hangUp ends an attempt whose client leaves, unless the backend has it.
+func (s *simulation) hangUp(a *attempt) {
+	if !a.done && !a.checking {
+		s.end(a, limiter.Void, limiter.Verdict{})
+	}
+}
+
+// act does what v asks for. An attempt that waits again keeps its place in the tarpit.
+func (s *simulation) act(a *attempt, v limiter.Verdict) {
+	switch {
 	case v.Action == limiter.Refuse:
 		s.end(a, limiter.Void, v)
 	case v.Wait == 0:
 		s.afterWait(a, v)
-	case !s.tarpit.enter(a.Addr):
+	case !s.enterTarpit(a):
 		s.end(a, limiter.Void, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleTarpit})
 	default:
 		s.at(s.now.Add(v.Wait), func() {
-			s.tarpit.leave(a.Addr)
-			s.afterWait(a, v)
+			switch {
+			case a.done:
+			case v.Again:
+				s.act(a, a.ticket.Again(s.now))
+			default:
+				s.afterWait(a, v)
+			}
 		})
+	}
+}
+
+func (s *simulation) enterTarpit(a *attempt) bool {
+	a.inTarpit = a.inTarpit || s.tarpit.enter(a.Addr)
+	return a.inTarpit
+}
+
+func (s *simulation) leaveTarpit(a *attempt) {
+	if a.inTarpit {
+		a.inTarpit = false
+		s.tarpit.leave(a.Addr)
 	}
 }
 
 // afterWait continues an attempt whose wait is over: a repeat is answered here, all others ask for a global token.
 func (s *simulation) afterWait(a *attempt, v limiter.Verdict) {
+	s.leaveTarpit(a)
 	if v.Action == limiter.Repeat {
 		s.end(a, limiter.Denied, v)
 		return
@@ -110,7 +181,7 @@ func (s *simulation) afterWait(a *attempt, v limiter.Verdict) {
 		s.backend.ask(a)
 	case v.Action == limiter.Refuse:
 		s.end(a, limiter.Void, v)
-	case !s.tarpit.enter(a.Addr):
+	case !s.enterTarpit(a):
 		s.end(a, limiter.Void, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleTarpit})
 	default:
 		s.dispatch()
@@ -122,7 +193,7 @@ func (s *simulation) dispatch() {
 	decided, next := s.limiter.Dispatch(s.now)
 	for _, d := range decided {
 		a := d.Waiter.(*attempt)
-		s.tarpit.leave(a.Addr)
+		s.leaveTarpit(a)
 		if d.Verdict.Action == limiter.Refuse {
 			s.end(a, limiter.Void, d.Verdict)
 			continue
@@ -143,9 +214,18 @@ func (s *simulation) dispatch() {
 
 // end answers an attempt; v is the verdict that ended it, pass if a backend answered.
 func (s *simulation) end(a *attempt, o limiter.Outcome, v limiter.Verdict) {
+	a.done = true
+	s.leaveTarpit(a)
+	if a.dequeue != nil {
+		a.dequeue()
+	}
+	if a.Silent > 0 {
+		source := limiter.Source(a.Addr)
+		s.silent[source] = slices.DeleteFunc(s.silent[source], func(other *attempt) bool { return other == a })
+	}
 	if a.connection != nil {
 		a.ticket.Settle(s.now, o)
-		a.connection.Close(s.now)
+		s.disconnect(a, o)
 	}
 	again, ok := a.Again(s.now)
 	ok = ok && o == limiter.Void
@@ -153,6 +233,16 @@ func (s *simulation) end(a *attempt, o limiter.Outcome, v limiter.Verdict) {
 	if ok {
 		s.at(again.At, func() { s.arrive(&attempt{Login: again, firstTry: a.firstTry}) })
 	}
+}
+
+// disconnect closes the connection of a, once its session is over if it was accepted.
+func (s *simulation) disconnect(a *attempt, o limiter.Outcome) {
+	if o != limiter.Accepted {
+		a.connection.Close(s.now)
+		return
+	}
+	a.connection.LoggedIn(s.now)
+	s.at(s.now.Add(sessionTime), func() { a.connection.Close(s.now) })
 }
 
 // An event is a function to call at a time.
