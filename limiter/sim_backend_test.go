@@ -35,6 +35,11 @@ func newBackend(s *simulation) *backend {
 	return &backend{sim: s, slots: backendLogins, loginTime: loginTime}
 }
 
+// small gives b a tenth of its capacity, in more slots than one for each tenth, each of which is slower.
+func (b *backend) small() {
+	b.slots, b.loginTime = backendLogins/5, 2*loginTime
+}
+
 // ask adds an attempt that has a global token.
 func (b *backend) ask(a *attempt) {
 	queue := &b.strangers
@@ -112,6 +117,9 @@ func (b *backend) finish(a *attempt) {
 			b.challenging.add(a.Addr, -1)
 		}
 		a.ticket.Abandon(b.sim.now, a.Hold)
+	case a.probe:
+		outcome = limiter.Void
+		b.sim.results.probes.reached++
 	case a.Good():
 		outcome = limiter.Accepted
 	}

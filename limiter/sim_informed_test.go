@@ -19,6 +19,7 @@ type informedAttack struct {
 	attack   traffic.Attack
 	added    []addedUsers
 	tries    map[traffic.Class]int // how often clients try, where that is not once
+	probes   int                   // one of so many guesses is a probe; zero for none
 	small    bool                  // the site and its backend have a tenth of their usual size
 	duration time.Duration
 	require  func(t *testing.T, r *results)
@@ -40,6 +41,7 @@ func informedAttacks() []informedAttack {
 	all := append(stolenRows(), sharedRows()...)
 	all = append(all, hangUpRows()...)
 	all = append(all, everyoneRows()...)
+	all = append(all, oneSourceRows()...)
 	return append(all, sprayRows()...)
 }
 
@@ -95,7 +97,7 @@ func hangUpRows() []informedAttack {
 // tenth of the attackers: each account is guessed at as often, and each address tries as often.
 func everyoneRows() []informedAttack {
 	all := traffic.Steady(traffic.Wide, warmUp, 10)
-	all.Addresses = 60 * 9 * traffic.Normal / 10
+	all.Addresses = 60 * 9 * smallNormal
 	mobile := []addedUsers{{traffic.Roaming, .5}, {traffic.Device, .5}}
 	patient := map[traffic.Class]int{traffic.Traveller: 3}
 	served := func(t *testing.T, r *results) {
@@ -103,14 +105,29 @@ func everyoneRows() []informedAttack {
 		r.requireAccepted(t, 99.9, traffic.Device)
 	}
 	return []informedAttack{
-		{name: "everyone 35m", attack: all, added: mobile, tries: patient, small: true, duration: 35 * time.Minute, require: served},
-		{name: "everyone 3h", attack: all, added: mobile, tries: patient, small: true, duration: 3 * time.Hour, require: served},
+		{name: "everyone 35m", attack: all, added: mobile, tries: patient, small: true, probes: 47, duration: 35 * time.Minute, require: served},
+		{name: "everyone 3h", attack: all, added: mobile, tries: patient, small: true, probes: 47, duration: 3 * time.Hour, require: served},
 		{
 			name: "target", attack: traffic.Steady(traffic.Target, warmUp, 10), duration: 5 * time.Minute,
 			added:   []addedUsers{{traffic.Owner, .2}, {traffic.OwnerDevice, .2}},
 			require: func(t *testing.T, r *results) { r.requireAccepted(t, 100, traffic.OwnerDevice) },
 		},
+		{name: "target, probed", attack: traffic.Steady(traffic.Target, warmUp, 10), probes: 7, duration: 5 * time.Minute},
 	}
+}
+
+// oneSourceRows are guesses from one address for an hour, as fast as it can connect, that do not wait for answers.
+func oneSourceRows() []informedAttack {
+	row := func(name string, k traffic.Kind, limit limiter.Rate) informedAttack {
+		a := traffic.Steady(k, warmUp, 1+5/smallNormal)
+		a.Addresses = 1
+		return informedAttack{name: name, attack: a, small: true, probes: 5, duration: time.Hour, require: func(t *testing.T, r *results) {
+			if all, _ := r.probes.evaluated(); all > estimateTolerance*mostEvaluated(limit, 1, warmUp+time.Hour) {
+				t.Errorf("about %.0f passwords were evaluated, want at most %.0f", all, mostEvaluated(limit, 1, warmUp+time.Hour))
+			}
+		}}
+	}
+	return []informedAttack{row("one pair 5/s", traffic.Target, policy().Pair), row("one source 5/s", traffic.Few, policy().Source)}
 }
 
 // sprayRows try each account once.
@@ -129,24 +146,19 @@ func sprayRows() []informedAttack {
 func (o informedAttack) run(tb testing.TB) *results {
 	tb.Helper()
 	p, normal := policy(), float64(traffic.Normal)
-	p.Attack = o.attack.Kind == traffic.Fresh48
 	if o.small {
-		normal /= 10
-		p.Global.Tokens /= 10
+		p, normal = smallPolicy(), smallNormal
 	}
-	l, err := limiter.New(p, limiter.Key{1})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	g := traffic.New(1, normal, attackStart, o.attack)
+	p.Attack = o.attack.Kind == traffic.Fresh48
+	l, g := newLimiterOf(tb, p), traffic.New(1, normal, attackStart, o.attack)
 	for _, u := range o.added {
 		g.Add(u.class, u.rate)
 	}
 	acceptAll(l, g.KnownLogins())
 	s := newSimulation(l, g, attackStart)
-	s.tries = o.tries
-	if o.small { // as many checks a second for each login as the large one, and more slots than one for each check
-		s.backend.slots, s.backend.loginTime = backendLogins/5, 2*loginTime
+	s.tries, s.results.probes.every = o.tries, o.probes
+	if o.small {
+		s.backend.small()
 	}
 	s.run(attackStart.Add(warmUp))
 	return s.measure(o.duration)
@@ -165,6 +177,7 @@ func TestSimulationInformedAttackers(t *testing.T) {
 			r := o.run(t)
 			rows[i] = o.name + "\t" + r.informedRow(o.duration)
 			r.requireKnown(t)
+			r.requireFewEvaluated(t, warmUp+o.duration)
 			if o.require != nil {
 				o.require(t, r)
 			}
@@ -202,7 +215,7 @@ func informedHeading() string {
 	for _, c := range informedClasses {
 		heading += c.String() + "\t"
 	}
-	return heading + "share\treached %\tevaluated\trefused\t"
+	return heading + "share\treached %\tevaluated\twith looks (all)\trefused\t"
 }
 
 // informedRow returns r, of an attack that lasted so long, as a row of the table.
@@ -216,7 +229,11 @@ func (r *results) informedRow(lasted time.Duration) string {
 		}
 		row.WriteString("\t")
 	}
-	fmt.Fprintf(&row, "%.2f\t%.1f\t%s\t%s\t", r.fairness(), attacker.reachedPercent(), r.evaluations.describe(lasted), attacker.rules())
+	fmt.Fprintf(&row, "%.2f\t%.1f\t%s\t", r.fairness(), attacker.reachedPercent(), r.evaluations.describe(lasted))
+	if all, perAccount := r.probes.evaluated(); r.probes.shown > 0 {
+		fmt.Fprintf(&row, "≈%.0f (%.0f)", perAccount/max(1, lasted.Hours()), all)
+	}
+	fmt.Fprintf(&row, "\t%s\t", attacker.rules())
 	return row.String()
 }
 

@@ -20,6 +20,7 @@ type results struct {
 	byClass     map[traffic.Class]*count
 	reachedAt   []time.Time // when each attempt of any client reached the backend
 	evaluations evaluations
+	probes      probes
 }
 
 // A count is the results of one class.
@@ -122,6 +123,7 @@ func percent(part, all int) float64 {
 func (r *results) knownClients() *count {
 	a, b := r.byClass[traffic.Phone], r.byClass[traffic.Office]
 	sum := &count{clients: a.clients + b.clients, accepted: a.accepted + b.accepted, refusals: map[limiter.Rule]int{}}
+	sum.firstTry = a.firstTry + b.firstTry
 	sum.waits = slices.Concat(a.waits, b.waits)
 	for _, c := range []*count{a, b} {
 		for r, n := range c.refusals {
@@ -150,18 +152,19 @@ func (r *results) maxWithin(d time.Duration) int {
 }
 
 // heading is the header of a table of results.
-const heading = "attack\ttimes\tknown %\tp50\tp99\ttraveller %\tp99\tnewcomer %\tp99\tshare\tstale reached %\tattack reached/s\tbackend/s\trefused\t"
+const heading = "attack\ttimes\tknown %\tp50\tp99\ttraveller %\tp99\tnewcomer %\tp99\tshare\tstale reached %\tattack reached/s\tbackend/s\tevaluated\trefused\t"
 
 // row returns r as a row of the table.
 func (r *results) row() string {
 	known, traveller, newcomer := r.knownClients(), r.byClass[traffic.Traveller], r.byClass[traffic.Newcomer]
 	attacker := r.byClass[traffic.Attacker]
 	seconds := r.until.Sub(r.from).Seconds()
-	return fmt.Sprintf("%.2f\t%v\t%v\t%.2f\t%v\t%.1f\t%v\t%.3g\t%.1f\t%.1f\t%d\t%s\t",
+	return fmt.Sprintf("%.2f\t%v\t%v\t%.2f\t%v\t%.1f\t%v\t%.3g\t%.1f\t%.1f\t%d\t%s\t%s\t",
 		known.acceptedPercent(), short(known.wait(50)), short(known.wait(99)),
 		traveller.acceptedPercent(), short(traveller.wait(99)),
 		newcomer.acceptedPercent(), short(newcomer.wait(99)), r.fairness(),
-		r.byClass[traffic.Stale].reachedPercent(), float64(attacker.reached)/seconds, r.maxWithin(time.Second), attacker.rules())
+		r.byClass[traffic.Stale].reachedPercent(), float64(attacker.reached)/seconds, r.maxWithin(time.Second),
+		r.evaluations.describe(r.until.Sub(r.from)), attacker.rules())
 }
 
 // rules returns the rules that refused attempts, the most frequent first.

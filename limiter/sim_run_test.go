@@ -37,6 +37,7 @@ type attempt struct {
 	dequeue    func() // removes it from a queue of the backend
 	checking   bool   // the backend has it
 	done       bool
+	probe      bool // see probes
 }
 
 // sessionTime is how long a client that was accepted remains connected.
@@ -91,7 +92,9 @@ func (s *simulation) schedule(l traffic.Login) {
 		if n := s.tries[l.Class]; n > 0 {
 			l.Tries = n
 		}
-		s.arrive(&attempt{Login: l, firstTry: l.At})
+		a := &attempt{Login: l, firstTry: l.At}
+		s.results.probes.choose(a)
+		s.arrive(a)
 	})
 }
 

@@ -57,6 +57,43 @@ func TestSimulationFirstStartUnderAttack(t *testing.T) {
 	}
 }
 
+// patientUsers try up to three times.
+var patientUsers = map[traffic.Class]int{traffic.Phone: 3, traffic.Office: 3, traffic.Traveller: 3}
+
+// Users who try up to three times get in although the first start, with an empty table, is during an attack.
+func TestSimulationEmptyStartUnderAttack(t *testing.T) {
+	t.Parallel()
+	s := newSimulation(newLimiter(t), traffic.New(1, traffic.Normal, firstStart, traffic.Steady(traffic.Wide, 0, 10)), firstStart)
+	s.tries = patientUsers
+	s.requireUsers(t, 0, time.Minute, 90)
+	s.requireUsers(t, 5*time.Minute, time.Minute, 97)
+}
+
+// The same at a small site, for longer: users who had no luck meanwhile are not shut out.
+func TestSimulationEmptyStartUnderLongAttack(t *testing.T) {
+	t.Parallel()
+	a := traffic.Steady(traffic.Wide, 0, 10)
+	a.Addresses = 60 * 9 * smallNormal
+	s := newSimulation(newLimiterOf(t, smallPolicy()), traffic.New(1, smallNormal, firstStart, a), firstStart)
+	s.tries = patientUsers
+	s.backend.small()
+	s.requireUsers(t, 0, time.Minute, 90)
+	s.requireUsers(t, 5*time.Minute, 30*time.Minute, 97)
+}
+
+// requireUsers measures the users for d from the given time after the start on, and fails if a smaller percentage of
+// them is accepted.
+func (s *simulation) requireUsers(t *testing.T, after, d time.Duration, want float64) {
+	t.Helper()
+	s.run(firstStart.Add(after))
+	s.results = newResults()
+	users := s.measure(d).knownClients()
+	t.Logf("from %v for %v: %.1f %% accepted, %.1f %% at the first try", after, d, users.acceptedPercent(), percent(users.firstTry, users.clients))
+	if users.acceptedPercent() < want {
+		t.Errorf("from %v for %v %.1f %% of the users are accepted, want %v %%; refused by %v", after, d, users.acceptedPercent(), want, users.refusals)
+	}
+}
+
 // While one account is attacked from everywhere, strangers cannot try it and its owner can log in from anywhere.
 func TestSimulationOwnerOfTargetedAccount(t *testing.T) {
 	t.Parallel()

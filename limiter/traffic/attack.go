@@ -1,7 +1,9 @@
 package traffic
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"strconv"
@@ -58,7 +60,7 @@ type Attack struct {
 	Curve []Phase // by time; there is no attack before the first
 
 	Accounts  int // of Stolen: how many are stolen, 1,000 if zero
-	Addresses int // of Stolen: for each account, one if zero; of Wide, HangUp and Impatient: in all, if zero one try a minute for each
+	Addresses int // of Few, Target, Wide, HangUp and Impatient: in all, zero for as many as the package comment says; of Stolen: for each account, one if zero
 }
 
 // A Phase begins at From after the start of the Generator. In it, all logins together, of users and attackers, are
@@ -161,12 +163,14 @@ func (a Attack) login(p *users, rnd *rand.Rand, normal float64) func(i int) Logi
 	}
 	switch a.Kind {
 	case Few:
-		return func(i int) Login { return guess(attackerAddr(i % fewAddresses)) }
+		addresses := cmp.Or(a.Addresses, fewAddresses)
+		return func(i int) Login { return guess(attackerAddr(i % addresses)) }
 	case Wide, HangUp, Impatient:
 		return a.wide(normal, guess)
 	case Target:
+		addresses := cmp.Or(a.Addresses, math.MaxInt)
 		return func(i int) Login {
-			l := guess(attackerAddr(i))
+			l := guess(attackerAddr(i % addresses))
 			l.Account = p.phones[0].Account
 			return l
 		}
@@ -196,10 +200,7 @@ func (a Attack) login(p *users, rnd *rand.Rand, normal float64) func(i int) Logi
 
 // wide returns the logins of Wide and of the kinds that use as many addresses.
 func (a Attack) wide(normal float64, guess func(netip.Addr) Login) func(i int) Login {
-	addresses := a.Addresses
-	if addresses == 0 {
-		addresses = max(wideAddresses, int(60*normal*(a.Peak()-1)))
-	}
+	addresses := cmp.Or(a.Addresses, max(wideAddresses, int(60*normal*(a.Peak()-1))))
 	return func(i int) Login {
 		l := guess(attackerAddr(i % addresses))
 		switch a.Kind {
@@ -214,11 +215,8 @@ func (a Attack) wide(normal float64, guess func(netip.Addr) Login) func(i int) L
 
 // stolen returns the logins of Stolen, and makes the owners of the accounts victims.
 func (a Attack) stolen(p *users) func(i int) Login {
-	accounts, addresses := a.Accounts, max(a.Addresses, 1)
-	if accounts == 0 {
-		accounts = stolenAccounts
-	}
-	stolen := p.phones[:min(accounts, len(p.phones))]
+	addresses := max(a.Addresses, 1)
+	stolen := p.phones[:min(cmp.Or(a.Accounts, stolenAccounts), len(p.phones))]
 	for i := range stolen {
 		stolen[i].Class = Victim
 	}
