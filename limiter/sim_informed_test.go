@@ -22,6 +22,7 @@ type informedAttack struct {
 	probes   int                   // one of so many guesses is a probe; zero for none
 	small    bool                  // the site and its backend have a tenth of their usual size
 	duration time.Duration
+	watch    bool // the watch says that the site is under attack
 	require  func(t *testing.T, r *results)
 }
 
@@ -29,6 +30,12 @@ type informedAttack struct {
 type addedUsers struct {
 	class traffic.Class
 	rate  float64
+}
+
+// watched returns o while the watch says that the site is under attack.
+func (o informedAttack) watched() informedAttack {
+	o.name, o.watch = o.name+", watched", true
+	return o
 }
 
 // perSecond returns an attack with the given attempts a second on a site of the usual size.
@@ -74,7 +81,7 @@ func sharedRows() (all []informedAttack) {
 	}
 }
 
-// hangUpRows are attacks that hold what they do not pay for.
+// hangUpRows are attacks that use the backend or the queues and hang up before a denial.
 func hangUpRows() []informedAttack {
 	roaming := []addedUsers{{traffic.Roaming, 2}}
 	fair := func(t *testing.T, r *results) {
@@ -104,8 +111,9 @@ func everyoneRows() []informedAttack {
 		r.requireAccepted(t, 99, traffic.Roaming, traffic.Traveller)
 		r.requireAccepted(t, 99.9, traffic.Device)
 	}
+	short := informedAttack{name: "everyone 35m", attack: all, added: mobile, tries: patient, small: true, probes: 47, duration: 35 * time.Minute, require: served}
 	return []informedAttack{
-		{name: "everyone 35m", attack: all, added: mobile, tries: patient, small: true, probes: 47, duration: 35 * time.Minute, require: served},
+		short, short.watched(),
 		{name: "everyone 3h", attack: all, added: mobile, tries: patient, small: true, probes: 47, duration: 3 * time.Hour, require: served},
 		{
 			name: "target", attack: traffic.Steady(traffic.Target, warmUp, 10), duration: 5 * time.Minute,
@@ -132,13 +140,14 @@ func oneSourceRows() []informedAttack {
 
 // sprayRows try each account once.
 func sprayRows() []informedAttack {
+	fresh := informedAttack{name: "fresh48 100/s", attack: perSecond(traffic.Fresh48, 100), added: []addedUsers{{traffic.Nearby, 1}}, duration: 480 * time.Second}
 	return []informedAttack{
-		{name: "spray48 100/s", attack: perSecond(traffic.Spray48, 100), duration: 480 * time.Second, require: func(t *testing.T, r *results) {
+		{name: "spray48 100/s", attack: perSecond(traffic.Spray48, 100), added: []addedUsers{{traffic.Nearby, 1}}, duration: 480 * time.Second, require: func(t *testing.T, r *results) {
 			if reached := r.byClass[traffic.Attacker].reachedPercent(); reached > 10 {
 				t.Errorf("%.1f %% of the attempts with one password reach the backend, want at most 10 %%", reached)
 			}
 		}},
-		{name: "fresh48 100/s", attack: perSecond(traffic.Fresh48, 100), duration: 480 * time.Second},
+		fresh, fresh.watched(),
 	}
 }
 
@@ -149,7 +158,7 @@ func (o informedAttack) run(tb testing.TB) *results {
 	if o.small {
 		p, normal = smallPolicy(), smallNormal
 	}
-	p.Attack = o.attack.Kind == traffic.Fresh48
+	p.Attack = o.watch
 	l, g := newLimiterOf(tb, p), traffic.New(1, normal, attackStart, o.attack)
 	for _, u := range o.added {
 		g.Add(u.class, u.rate)
@@ -206,7 +215,7 @@ func (r *results) requireAccepted(t *testing.T, percent float64, classes ...traf
 // informedClasses are the classes that have a column of their own.
 var informedClasses = []traffic.Class{
 	traffic.Traveller, traffic.Newcomer, traffic.Roaming, traffic.Device, traffic.Owner, traffic.OwnerDevice,
-	traffic.Shared, traffic.SharedToken, traffic.SharedNewcomer, traffic.Victim,
+	traffic.Shared, traffic.SharedToken, traffic.SharedNewcomer, traffic.Nearby, traffic.Victim,
 }
 
 // informedHeading is the header of the table.

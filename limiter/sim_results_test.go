@@ -45,7 +45,7 @@ func newResults() *results {
 
 // counts returns the count of a, or nil if its first try is not counted or it never asks to log in.
 func (r *results) counts(a *attempt) *count {
-	if a.Silent > 0 || a.firstTry.Before(r.from) || !a.firstTry.Before(r.until) {
+	if a.Idle > 0 || a.firstTry.Before(r.from) || !a.firstTry.Before(r.until) {
 		return nil
 	}
 	return r.byClass[a.Class]

@@ -19,7 +19,7 @@ type simulation struct {
 	generator    *traffic.Generator
 	backend      *backend
 	tarpit       tarpit
-	silent       map[netip.Prefix][]*attempt // connections of each source that say nothing, the oldest first
+	idle         map[netip.Prefix][]*attempt // connections of each source without a command, the oldest first
 	tries        map[traffic.Class]int       // how often clients of a class try, where that differs from the generator
 	events       eventQueue
 	now          time.Time
@@ -54,7 +54,7 @@ func limiterAttempt(l *limiter.Limiter, login traffic.Login) limiter.Attempt {
 
 // newSimulation returns a simulation of l with the logins of g, which starts at t.
 func newSimulation(l *limiter.Limiter, g *traffic.Generator, t time.Time) *simulation {
-	s := &simulation{limiter: l, generator: g, now: t, silent: map[netip.Prefix][]*attempt{}, results: newResults()}
+	s := &simulation{limiter: l, generator: g, now: t, idle: map[netip.Prefix][]*attempt{}, results: newResults()}
 	s.backend = newBackend(s)
 	s.schedule(g.Next())
 	return s
@@ -98,17 +98,17 @@ func (s *simulation) schedule(l traffic.Login) {
 	})
 }
 
-// arrive runs a client that connects, and asks to log in at once unless it is silent.
+// arrive runs a client that connects, and asks to log in at once unless it stays idle.
 func (s *simulation) arrive(a *attempt) {
 	s.results.arrived(a)
 	if v := s.connect(a); v.Action == limiter.Refuse {
 		s.end(a, limiter.Void, v)
 		return
 	}
-	if a.Silent > 0 {
+	if a.Idle > 0 {
 		source := limiter.Source(a.Addr)
-		s.silent[source] = append(s.silent[source], a)
-		s.at(s.now.Add(a.Silent), func() { s.hangUp(a) })
+		s.idle[source] = append(s.idle[source], a)
+		s.at(s.now.Add(a.Idle), func() { s.hangUp(a) })
 		return
 	}
 	if a.Patience > 0 {
@@ -120,12 +120,12 @@ func (s *simulation) arrive(a *attempt) {
 	s.act(a, a.ticket.Verdict())
 }
 
-// connect opens the connection of a. If the source has too many connections before login, its oldest silent one is
+// connect opens the connection of a. If the source has too many connections before login, its oldest idle one is
 // closed instead.
 func (s *simulation) connect(a *attempt) (v limiter.Verdict) {
 	a.connection, v = s.limiter.Connect(s.now, a.Addr)
-	if silent := s.silent[limiter.Source(a.Addr)]; v.Rule == limiter.RuleOpenPrelogin && len(silent) > 0 {
-		s.hangUp(silent[0])
+	if idle := s.idle[limiter.Source(a.Addr)]; v.Rule == limiter.RuleOpenPrelogin && len(idle) > 0 {
+		s.hangUp(idle[0])
 		a.connection, v = s.limiter.Connect(s.now, a.Addr)
 	}
 	return v
@@ -222,9 +222,9 @@ func (s *simulation) end(a *attempt, o limiter.Outcome, v limiter.Verdict) {
 	if a.dequeue != nil {
 		a.dequeue()
 	}
-	if a.Silent > 0 {
+	if a.Idle > 0 {
 		source := limiter.Source(a.Addr)
-		s.silent[source] = slices.DeleteFunc(s.silent[source], func(other *attempt) bool { return other == a })
+		s.idle[source] = slices.DeleteFunc(s.idle[source], func(other *attempt) bool { return other == a })
 	}
 	if a.connection != nil {
 		a.ticket.Settle(s.now, o)

@@ -69,7 +69,7 @@ func TestSimulationEmptyStartUnderAttack(t *testing.T) {
 	s.requireUsers(t, 5*time.Minute, time.Minute, 97)
 }
 
-// The same at a small site, for longer: users who had no luck meanwhile are not shut out.
+// The same at a small site, for longer: users who were refused before are not shut out.
 func TestSimulationEmptyStartUnderLongAttack(t *testing.T) {
 	t.Parallel()
 	a := traffic.Steady(traffic.Wide, 0, 10)

@@ -8,10 +8,10 @@ import (
 
 // The users behind the shared address.
 const (
-	sharedPhones   = 300
-	sharedTokens   = 60     // users with a token who were accepted there
-	sharedVisitors = 600    // users with a token who were accepted elsewhere
-	visitorsFrom   = 20_000 // the number of the first visitor's home
+	sharedPhones  = 300
+	sharedTokens  = 60     // users with a token who were accepted there
+	sharedRoaming = 600    // users with a token who were accepted elsewhere
+	roamingHomes  = 20_000 // the number of the first home of these
 )
 
 // Add adds users of class c, one of those that are not part of the usual site, who log in rate times a second. It must
@@ -56,10 +56,12 @@ func (p *users) add(c Class, rnd *rand.Rand) func(i int) Login {
 			l.Addr = changingAddr(ownerDeviceFrom+i, travellerOctet)
 			return l
 		}
-	case SharedNewcomer:
+	case SharedNewcomer, Nearby:
 		return func(i int) Login {
 			l := newUser(c, sharedAddr, i)
-			l.Tries = newcomerTries
+			if l.Tries = newcomerTries; c == Nearby {
+				l.Addr = nearbyAddr(i)
+			}
 			return l
 		}
 	case SharedToken:
@@ -91,11 +93,11 @@ func (p *users) addDevices(c Class, owners []Login) []Login {
 // addSharedTokens adds users with a token, and returns a function that returns their i-th login behind the shared
 // address: in turn of one who was accepted there and of one who was accepted elsewhere.
 func (p *users) addSharedTokens(rnd *rand.Rand) func(i int) Login {
-	all := p.addUsers(SharedToken, sharedTokens+sharedVisitors, func(i int) netip.Addr {
+	all := p.addUsers(SharedToken, sharedTokens+sharedRoaming, func(i int) netip.Addr {
 		if i < sharedTokens {
 			return sharedAddr
 		}
-		return homeAddr(visitorsFrom + i)
+		return homeAddr(roamingHomes + i)
 	})
 	for i := range all {
 		all[i].Token = true

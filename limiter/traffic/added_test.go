@@ -81,6 +81,29 @@ func TestSharedAddressHasManyUsers(t *testing.T) {
 	}
 }
 
+// Nearby newcomers share a /32 with the attackers of kind spray48, and half of them a /40, but no /48.
+func TestNearbyNewcomersShareWidePrefixes(t *testing.T) {
+	attackers := only(Attacker, logins(10*time.Second, Steady(Spray48, 0, 2)))
+	logins, known := addedLogins(Nearby, 5, time.Minute)
+	prefix := func(bits int) func(Login) netip.Prefix {
+		return func(l Login) netip.Prefix { return netip.PrefixFrom(l.Addr, bits).Masked() }
+	}
+	wide, narrow, networks := countBy(attackers, prefix(32)), countBy(attackers, prefix(40)), countBy(attackers, network)
+	accounts, inNarrow := countBy(known, account), 0
+	for _, l := range logins {
+		if wide[prefix(32)(l)] == 0 || networks[network(l)] > 0 || accounts[l.Account] > 0 || !l.Good() {
+			t.Fatalf("%+v", l)
+		}
+		if narrow[prefix(40)(l)] > 0 {
+			inNarrow++
+		}
+	}
+	about(t, "newcomers in a /40 with attackers", float64(inNarrow), float64(len(logins))/2)
+	if n := len(countBy(logins, addr)); n != len(logins) {
+		t.Errorf("%d newcomers at %d addresses", len(logins), n)
+	}
+}
+
 // The attackers use the right passwords of the accounts, whose owners are counted apart.
 func TestStolenAccountsAreUsedFromTheirAddresses(t *testing.T) {
 	a := Steady(Stolen, 0, 1+200./Normal)
@@ -137,7 +160,7 @@ func TestSpray48TriesEachAccountOnce(t *testing.T) {
 // The device that keeps connections open opens 40, and the one that guesses at once does so ten times every ten minutes.
 func TestAttackersBehindTheSharedAddress(t *testing.T) {
 	idle := only(Attacker, logins(21*time.Minute, Steady(SharedIdle, time.Minute, 2)))
-	if len(idle) != 40 || slices.ContainsFunc(idle, func(l Login) bool { return l.Silent == 0 || l.Addr != sharedAddr }) {
+	if len(idle) != 40 || slices.ContainsFunc(idle, func(l Login) bool { return l.Idle == 0 || l.Addr != sharedAddr }) {
 		t.Errorf("got %d idle connections, want 40", len(idle))
 	}
 	burst := only(Attacker, logins(22*time.Minute, Steady(SharedBurst, time.Minute, 2)))

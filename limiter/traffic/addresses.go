@@ -14,6 +14,7 @@ import "net/netip"
 //	2001:db8:0-7fff::      homes, a few in a /48
 //	2001:db8:8000-8031::   attackers of kind hop
 //	3fff:0:0-1f3::         attackers of kinds spray48 and fresh48
+//	3fff:0:1f4-1ff::       nearby newcomers, and 3fff:0:8000-800b::
 
 var (
 	officeAddr = netip.AddrFrom4([4]byte{64, 64, 0, 1})
@@ -74,8 +75,20 @@ func manyNetworksAddr(i int) netip.Addr {
 	return netip.AddrFrom16([16]byte{0x3f, 0xff, 0, 0, byte(n >> 8), byte(n), byte(subnet >> 8), byte(subnet), 15: 1})
 }
 
+// nearbyNetworks is how many /48s of nearby newcomers each of two /40s has.
+const nearbyNetworks = 12
+
+// nearbyAddr returns the address of the i-th nearby newcomer.
+func nearbyAddr(i int) netip.Addr {
+	n, subnet := spray48Networks+i/2%nearbyNetworks, scramble(i/2/nearbyNetworks, 16)
+	if i%2 == 1 {
+		n = 0x8000 + i/2%nearbyNetworks
+	}
+	return netip.AddrFrom16([16]byte{0x3f, 0xff, 0, 0, byte(n >> 8), byte(n), byte(subnet >> 8), byte(subnet), 15: 1})
+}
+
 // Loopback returns the address of 127.0.0.0/8 that stands for addr, an address of a [Login]; no two have the same. ok
-// is false for attackers of kinds hop, spray48 and fresh48, because IPv4 has nothing like a /64.
+// is false for attackers of kinds hop, spray48 and fresh48, and nearby newcomers, because IPv4 has nothing like a /64.
 func Loopback(addr netip.Addr) (loopback netip.Addr, ok bool) {
 	a := addr.As16()
 	switch {

@@ -249,7 +249,7 @@ func (a Attack) shared(guess func(netip.Addr) Login) func(i int) Login {
 		l := guess(sharedAddr)
 		switch a.Kind {
 		case SharedIdle:
-			l.Silent, l.Tries = idleTime, 1<<30
+			l.Idle, l.Tries = idleTime, 1<<30
 		case SharedBurst:
 			l.Account = fmt.Sprintf("nobody%d@example.org", i)
 		}

@@ -25,6 +25,7 @@
 //	shared          300 phones behind one IPv4 address, each polling every five minutes
 //	shared-token    a user with a token behind the same address; half of them were never there before
 //	shared-newcomer an account never used before, behind the same address; tries three times
+//	nearby          a newcomer in the IPv6 /32 of the kinds spray48 and fresh48, half of them in a /40 with attackers
 //	victim          a phone or traveller whose account is stolen, see below
 //
 // # Attackers
@@ -45,7 +46,7 @@
 //	fresh48    the same with a new password each time
 //
 //	shared        one device behind the shared address that guesses at all accounts
-//	shared-idle   one device there that keeps 40 connections open and says nothing
+//	shared-idle   one device there that keeps 40 idle connections open
 //	shared-burst  one device there that guesses at ten accounts nobody has, at once, every ten minutes
 package traffic
 
@@ -77,19 +78,20 @@ const (
 	Shared
 	SharedToken
 	SharedNewcomer
+	Nearby
 	Victim
 )
 
 // Classes returns all classes.
 func Classes() []Class {
-	return []Class{Phone, Office, Traveller, Stale, Newcomer, Attacker, Roaming, Device, Owner, OwnerDevice, Shared, SharedToken, SharedNewcomer, Victim}
+	return []Class{Phone, Office, Traveller, Stale, Newcomer, Attacker, Roaming, Device, Owner, OwnerDevice, Shared, SharedToken, SharedNewcomer, Nearby, Victim}
 }
 
 // String returns the name of c in the package comment.
 func (c Class) String() string {
 	return [...]string{
 		"phone", "office", "traveller", "stale", "newcomer", "attacker", "roaming", "device", "owner", "owner-device",
-		"shared", "shared-token", "shared-newcomer", "victim",
+		"shared", "shared-token", "shared-newcomer", "nearby", "victim",
 	}[c]
 }
 
@@ -106,7 +108,7 @@ type Login struct {
 	Device   uint64        // of the TLS session that the client resumes; zero for none
 	Patience time.Duration // after waiting so long for an answer, the client hangs up; zero for never
 	Hold     time.Duration // for how long the client leaves the backend's challenge unanswered before it hangs up; zero for not at all
-	Silent   time.Duration // for how long the client says nothing before it hangs up; zero for not at all
+	Idle     time.Duration // for how long the client stays connected without a command before it hangs up; zero for not at all
 }
 
 // Good reports whether the secret is the password of the account, so that a backend must accept it.
