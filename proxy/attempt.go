@@ -21,7 +21,7 @@ type loginAttempt struct {
 	report  Attempt
 	started time.Duration // since epoch
 	ticket  limiter.Ticket
-	settle  func(time.Time, limiter.Outcome)
+	current *limiter.Ticket // that gets the outcome: ticket, unless admits has asked anew
 
 	inTarpit    bool                      // it has a place in the tarpit
 	tarpitKnown bool                      // that place is one of the known
@@ -54,26 +54,62 @@ func (s *session) refuseNamed(r dialogue.Request, v limiter.Verdict) error {
 	return s.answerAttempt(r, &report, dialogue.Reply{}, err)
 }
 
-// startAttempt asks the limiter about a request. The limiter is asked once and gets the
-// outcome once. Where only the exchange with a backend names the account, it is asked
-// anew then (admits), and the first question is settled as void.
+// startAttempt asks the limiter about a request. The limiter is asked once, and again
+// where its verdict says so, and gets the outcome once. Where only the exchange with a
+// backend names the account, it is asked anew then (admits), and the first question is
+// settled as void.
 func (s *session) startAttempt(r dialogue.Request) (step, error) {
 	s.record.Step = StepVerdict
+	a := s.newAttempt(r)
+	return a.followVerdict(a.ticket.Verdict())
+}
+
+// newAttempt asks the limiter about a request. The attempt must be concluded.
+func (s *session) newAttempt(r dialogue.Request) *loginAttempt {
 	now := time.Now()
 	a := &loginAttempt{session: s, request: r, started: now.Sub(epoch), report: s.newReport(r)}
 	a.ticket = s.server.Limiter.Ask(now, s.subject(r))
-	a.settle = a.ticket.Settle
+	a.current = &a.ticket
 	a.request.Admits = a.admits
+	a.report.Observed = s.server.observing.Load()
 	s.attempt = a
-	a.report.Verdict, a.report.Observed = a.ticket.Verdict(), s.server.observing.Load()
-	switch v := a.report.Verdict; {
+	return a
+}
+
+// followVerdict does what a verdict of the limiter about the attempt asks for.
+func (a *loginAttempt) followVerdict(v limiter.Verdict) (step, error) {
+	a.report.Verdict = v
+	switch {
 	case a.report.Observed:
 	case v.Action == limiter.Refuse:
 		return a.conclude(dialogue.Reply{}, refused(v))
-	case v.Wait > 0:
-		return a.wait(now.Add(v.Wait), newWaiter(s), a.verdictWaited)
+	case v.Again:
+		return a.waitAndAskAgain(v)
+	case v.Wait > 0 && a.waitLeft() > 0:
+		return a.wait(time.Now().Add(min(v.Wait, a.waitLeft())), newWaiter(a.session), a.verdictWaited)
 	}
 	return a.verdictWaited(nil)
+}
+
+// minAgain is the shortest wait before the limiter is asked again, so that an attempt
+// cannot ask all the time.
+const minAgain = 50 * time.Millisecond
+
+// waitAndAskAgain waits as a verdict says and asks the limiter again. The limiter refuses
+// an attempt that has waited for long enough; should it not, the attempt is refused here
+// once it has waited for TarpitMax.
+func (a *loginAttempt) waitAndAskAgain(v limiter.Verdict) (step, error) {
+	left := a.waitLeft()
+	if left <= 0 {
+		a.refuseBy(v.Rule)
+		return a.conclude(dialogue.Reply{}, refused(v))
+	}
+	return a.wait(time.Now().Add(min(max(v.Wait, minAgain), left)), newWaiter(a.session), func(err error) (step, error) {
+		if err != nil {
+			return a.conclude(dialogue.Reply{}, err)
+		}
+		return a.followVerdict(a.ticket.Again(time.Now()))
+	})
 }
 
 // subject is what the limiter is asked about a request.
@@ -91,7 +127,7 @@ func (a *loginAttempt) admits(account string) bool {
 	now := time.Now()
 	a.ticket.Settle(now, limiter.Void)
 	named := a.server.Limiter.Ask(now, limiter.Attempt{Addr: a.record.Client.Addr(), Account: account})
-	a.settle = named.Settle
+	a.current = &named
 	v := named.Verdict()
 	a.report.Verdict.Known, a.report.Verdict.Near = v.Known, v.Near
 	if v.Action == limiter.Refuse {
@@ -241,7 +277,7 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 		report.Err = fmt.Errorf("backend %s gave a temporary refusal: %.100q", report.Backend, reply.Raw)
 	}
 	now := time.Now()
-	a.settle(now, report.Outcome)
+	a.current.Settle(now, report.Outcome)
 	report.Took = now.Sub(epoch) - a.started
 	s.attempt = nil
 	a.request.Response.Wipe()
@@ -268,7 +304,7 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 // abandon gives back what the attempt holds, after a panic.
 func (a *loginAttempt) abandon() {
 	a.leaveTarpit()
-	a.settle(time.Now(), limiter.Void)
+	a.current.Settle(time.Now(), limiter.Void)
 	a.request.Response.Wipe()
 }
 
