@@ -29,6 +29,7 @@ type loginAttempt struct {
 	afterWait   func(error) (step, error) // what follows the wait
 
 	search *backendSearch // nil before the first login slot is asked for
+	held   time.Duration  // how long the client took to answer challenges of the backend
 }
 
 // newReport begins what is reported of an attempt when it is settled.
@@ -277,7 +278,7 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 		report.Err = fmt.Errorf("backend %s gave a temporary refusal: %.100q", report.Backend, reply.Raw)
 	}
 	now := time.Now()
-	a.current.Settle(now, report.Outcome)
+	a.close(now)
 	report.Took = now.Sub(epoch) - a.started
 	s.attempt = nil
 	a.request.Response.Wipe()
@@ -299,6 +300,19 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 		return nil, ending{EndTries, errors.New("too many denied attempts")}
 	}
 	return s.await(s.readRequest)
+}
+
+// close closes the attempt at the limiter. A client that is not near and kept a login
+// slot waiting without any outcome is charged for the time. That is also the case if it
+// named, after a wait, an account that it may not log in to.
+func (a *loginAttempt) close(now time.Time) {
+	report := &a.report
+	refused := report.Verdict.Action == limiter.Refuse && a.held > challengeGrace
+	if report.Outcome == limiter.Void && !report.Verdict.Near && (report.Abandoned || refused) {
+		a.current.Abandon(now, a.held)
+		return
+	}
+	a.current.Settle(now, report.Outcome)
 }
 
 // abandon gives back what the attempt holds, after a panic.

@@ -172,8 +172,9 @@ func TestLateAnswerIsCharged(t *testing.T) {
 					<-time.After(after)
 					client.send(lines[last])
 					<-time.After(2 * time.Minute)
-					if n := proxy.charged(clientIP); len(fake.checked()) != checked || n != 1 { // a challenge that is not answered for so long is charged too
-						t.Errorf("got passwords %q checked and %d tokens charged, want %d and 1", fake.checked(), n, checked)
+					n, a := proxy.charged(clientIP), proxy.settledAttempts()[0]
+					if len(fake.checked()) != checked || n != 1 && checked == 1 || a.Abandoned != (checked == 0) {
+						t.Errorf("got passwords %q checked, %d tokens charged, attempt %+v, want %d checked", fake.checked(), n, a, checked)
 					}
 				})
 			})

@@ -144,7 +144,7 @@ func TestCancelledExchangeIsNotCharged(t *testing.T) {
 		}
 		proxy.finalRecord()
 		for _, a := range proxy.settledAttempts() {
-			if a.Outcome != limiter.Void || a.Method != "CRAM-MD5" || a.Err != nil {
+			if a.Outcome != limiter.Void || a.Method != "CRAM-MD5" || !a.Abandoned || a.Err != errUnanswered {
 				t.Errorf("got attempt %+v, want Outcome %v", a, limiter.Void)
 			}
 		}

@@ -32,12 +32,15 @@ func (a *loginAttempt) waitSlot() (step, error) {
 	}
 	pool := a.backends()
 	request := &slotRequest{priority: a.ticket.Priority(), tried: a.search.tried, waiter: newWaiter(a.session)}
+	if a.request.WaitsForClient() && !a.report.Verdict.Near {
+		request.exchange = limiter.Network(a.record.Client.Addr())
+	}
 	server, err := pool.requestSlot(request)
 	switch {
 	case err != nil:
 		return a.noBackend(err)
 	case server != nil:
-		return a.dial(server)
+		return a.dial(server, request)
 	}
 	before := a.report.Waited
 	return a.wait(earlier(time.Now().Add(a.waitLeft()), a.search.until), request.waiter, func(err error) (step, error) {
@@ -48,21 +51,21 @@ func (a *loginAttempt) waitSlot() (step, error) {
 		}
 		switch {
 		case err != nil:
-			pool.release(server)
+			pool.release(request)
 			return a.noBackend(err)
 		case server == nil:
 			return a.noBackend(errNoSlot)
 		}
-		return a.dial(server)
+		return a.dial(server, request)
 	})
 }
 
-// dial connects to a backend at which the attempt has a slot, and replays the login. If
+// dial connects to a backend at which the attempt has the slot, and replays the login. If
 // the backend cannot be reached, another is tried, each once and with its own slot.
-func (a *loginAttempt) dial(server *backend) (step, error) {
+func (a *loginAttempt) dial(server *backend, slot *slotRequest) (step, error) {
 	s, pool := a.session, a.backends()
 	s.record.Step = StepDial
-	conn, err := pool.login(server, clientInfo{s.record.Client, s.record.Local, s.tls}, a.search.until)
+	conn, err := pool.login(server, slot, clientInfo{s.record.Client, s.record.Local, s.tls}, a.search.until)
 	switch {
 	case err == nil:
 		s.backend, a.report.Backend = conn, server.addr
@@ -93,12 +96,14 @@ const (
 	roundTimeout  = 10 * time.Second
 )
 
-// challengeGrace is how long a client may hold back its answer to a backend's challenge
-// and then not answer at all without being charged. Meanwhile it takes a login slot
-// from others, so longer is charged like a wrong answer.
+// challengeGrace is how long a client that is known from its device, source or network may
+// hold back its answer to a backend's challenge and then not answer at all without being
+// charged. Meanwhile it takes a login slot from others, so longer is charged like a wrong
+// answer. Others are charged for the time, from the first such exchange.
 const challengeGrace = 2 * time.Second
 
-// errUnanswered is why an attempt is charged that no backend denied.
+// errUnanswered is why no backend settled an attempt whose client left a challenge
+// unanswered.
 var errUnanswered = errors.New("client did not answer the backend's challenge")
 
 // replay sends the login to the backend, relays the challenges of a SASL exchange if
@@ -106,8 +111,7 @@ var errUnanswered = errors.New("client did not answer the backend's challenge")
 func (a *loginAttempt) replay() (dialogue.Reply, error) {
 	s := a.session
 	s.record.Step = StepReplay
-	var asked time.Time    // when the client got the challenge that it has not answered yet
-	var held time.Duration // how long it took to answer, over all challenges
+	var asked time.Time // when the client got the challenge that it has not answered yet
 	s.client.BeforeWrite = func() {
 		asked = time.Now()
 		s.setDeadline(earlier(s.deadline, asked.Add(roundTimeout)))
@@ -115,7 +119,7 @@ func (a *loginAttempt) replay() (dialogue.Reply, error) {
 	s.backend.BeforeWrite = func() {
 		now := time.Now()
 		if !asked.IsZero() {
-			held += now.Sub(asked)
+			a.held += now.Sub(asked)
 			asked = time.Time{}
 		}
 		s.setBackendDeadline(now.Add(replayTimeout))
@@ -124,18 +128,28 @@ func (a *loginAttempt) replay() (dialogue.Reply, error) {
 	s.client.BeforeWrite = nil
 	s.backend.releaseSlot()
 	if !asked.IsZero() {
-		held += time.Since(asked)
+		a.held += time.Since(asked)
 	}
-	unanswered := reply.Result == dialogue.Cancelled || reply.Result == dialogue.Unavailable && reply.Raw == nil
 	switch {
 	case err != nil:
 		err = ending{EndBackend, fmt.Errorf("replay login to backend %s: %w", a.report.Backend, err)}
 	case reply.Result == dialogue.Refused:
 		err = refused(a.report.Verdict)
-	case unanswered && held > challengeGrace:
-		reply.Result, a.report.Err = dialogue.Denied, errUnanswered
+	case reply.Result == dialogue.Cancelled || reply.Result == dialogue.Unavailable && reply.Raw == nil:
+		a.unanswered(&reply)
 	}
 	return reply, err
+}
+
+// unanswered notes that the client has left the exchange unanswered.
+func (a *loginAttempt) unanswered(reply *dialogue.Reply) {
+	a.report.Abandoned = true
+	switch {
+	case !a.report.Verdict.Near:
+		a.report.Err = errUnanswered
+	case a.held > challengeGrace:
+		reply.Result, a.report.Err = dialogue.Denied, errUnanswered
+	}
 }
 
 // backendConn is a connection to a backend that has greeted. Its owner must close it.
@@ -144,15 +158,15 @@ type backendConn struct {
 	raw     netpoll.Conn
 	pool    *Backends
 	backend *backend
-	inLogin bool // it has a login slot
+	slot    *slotRequest // nil once the login is no longer in flight
 	closed  bool
 }
 
 // releaseSlot gives the login slot back, once the login is no longer in flight.
 func (c *backendConn) releaseSlot() {
-	if c.inLogin {
-		c.inLogin = false
-		c.pool.release(c.backend)
+	if c.slot != nil {
+		c.pool.release(c.slot)
+		c.slot = nil
 	}
 }
 

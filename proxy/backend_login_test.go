@@ -11,8 +11,27 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// A client that leaves an exchange before it has made a guess is not charged, and gives
-// its login slot back. If it has held the slot for long, it is charged.
+// beginsExchange are the lines that begin an exchange of a client whose account is known
+// from its source, and of one whose account nobody knows yet.
+var beginsExchange = map[bool]string{
+	true:  "AUTHENTICATE SCRAM-SHA-256 " + b64("n,,n=u,r=nonce"),
+	false: "AUTHENTICATE CRAM-MD5",
+}
+
+// newProxyWithKnownAccount returns a proxy for which the account u is known from the
+// client's source.
+func newProxyWithKnownAccount(t *testing.T, p dialogue.Protocol, fake *fakeBackend) *testProxy {
+	proxy := newTestProxy(t, p, fake.protocolFunc(p.Name()))
+	rules := sourceRule()
+	rules.KnownTTL = time.Hour
+	proxy.setPolicy(rules)
+	makeKnown(proxy, clientAddr, "u", "right")
+	return proxy
+}
+
+// A client that leaves an exchange before it has made a guess gives its login slot back.
+// The limiter charges a stranger for the time. A client that is known from its source is
+// charged as for a wrong password, if it has held the slot for long.
 func TestClosingDuringExchange(t *testing.T) {
 	closes, halfCloses, stalls := func(client *peer) { client.Close() }, func(client *peer) { client.closeWrite() }, func(*peer) {}
 	for name, c := range map[string]struct {
@@ -22,6 +41,7 @@ func TestClosingDuringExchange(t *testing.T) {
 	}{
 		"closes":            {0, closes, 0},
 		"half-closes":       {0, halfCloses, 0},
+		"closes after 1.9s": {1900 * time.Millisecond, closes, 1900 * time.Millisecond},
 		"closes in time":    {challengeGrace, closes, challengeGrace},
 		"closes late":       {challengeGrace + 1, closes, challengeGrace + 1},
 		"half-closes late":  {9 * time.Second, halfCloses, 9 * time.Second},
@@ -30,58 +50,79 @@ func TestClosingDuringExchange(t *testing.T) {
 		"stalls":            {0, stalls, roundTimeout},
 	} {
 		for _, l := range []Listener{imapListener, imapsListener} {
-			t.Run(name+" "+l.Name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					fake := &fakeBackend{}
-					proxy := newTestProxy(t, l.Protocol, fake.imap)
-					proxy.setPolicy(sourceRule())
-					client := proxy.connectGreeted(l)
-					start := time.Now()
-					client.send("a1 AUTHENTICATE CRAM-MD5")
-					client.expect("+ …")
-					<-time.After(c.after)
-					c.leave(client)
-					<-time.After(c.took - c.after)
-					r := proxy.finalRecord()
-					if r.Duration != c.took || time.Since(start) != c.took {
-						t.Errorf("took %v, want %v", r.Duration, c.took)
-					}
-					if r.Step != StepReplay || r.Err == nil || r.End != EndClient {
-						t.Errorf("got record %+v, want Step %v, End %v", r, StepReplay, EndClient)
-					}
-					want, charged := limiter.Void, 0
-					if c.took > challengeGrace {
-						want, charged = limiter.Denied, 1
-					}
-					if a := proxy.settledAttempts()[0]; a.Outcome != want || (a.Err == nil) != (charged == 0) || a.Backend != backendAddr || len(fake.checked()) != 0 || proxy.charged(clientIP) != charged {
-						t.Errorf("got attempt %+v, want Outcome %v", a, want)
-					}
+			for near, begins := range beginsExchange {
+				t.Run(fmt.Sprintf("%s %s known %t", name, l.Name, near), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						fake := &fakeBackend{}
+						proxy := newProxyWithKnownAccount(t, l.Protocol, fake)
+						client := proxy.connectGreeted(l)
+						start := time.Now()
+						client.send("a1 " + begins)
+						client.expect("+ …")
+						<-time.After(c.after)
+						c.leave(client)
+						<-time.After(c.took - c.after)
+						r := proxy.finalRecord()
+						if r.Duration != c.took || time.Since(start) != c.took {
+							t.Errorf("took %v, want %v", r.Duration, c.took)
+						}
+						if r.Step != StepReplay || r.Err == nil || r.End != EndClient {
+							t.Errorf("got record %+v, want Step %v, End %v", r, StepReplay, EndClient)
+						}
+						proxy.checkAbandoned(near, c.took)
+						if a := proxy.settledAttempts()[0]; a.Backend != backendAddr || len(fake.checked()) != 0 {
+							t.Errorf("got attempt %+v, want no password checked", a)
+						}
+					})
 				})
-			})
+			}
 		}
 	}
 }
 
-// A client that cancels an exchange late is charged, for it has held a slot as long.
-func TestLateCancelIsCharged(t *testing.T) {
-	for after, charged := range map[time.Duration]int{0: 0, challengeGrace: 0, challengeGrace + 1: 1, roundTimeout - 1: 1} {
+// checkAbandoned checks how the first attempt ended, whose client held a login slot for a
+// time without an answer.
+func (proxy *testProxy) checkAbandoned(near bool, held time.Duration) {
+	proxy.t.Helper()
+	want, wantErr := limiter.Void, errUnanswered
+	switch {
+	case near && held > challengeGrace:
+		want = limiter.Denied
+	case near:
+		wantErr = nil
+	}
+	a := proxy.settledAttempts()[0]
+	if a.Outcome != want || a.Err != wantErr || !a.Abandoned || a.Verdict.Near != near {
+		proxy.t.Errorf("got attempt %+v, want Outcome %v, Err %v, Near %v", a, want, wantErr, near)
+	}
+	if n := proxy.charged(clientIP); near && n != map[limiter.Outcome]int{limiter.Denied: 1}[want] {
+		proxy.t.Errorf("got %d tokens charged for outcome %v", n, want)
+	}
+}
+
+// A client that cancels an exchange is charged like one that closes, for it has held a
+// slot as long.
+func TestCancelIsCharged(t *testing.T) {
+	for _, after := range []time.Duration{0, challengeGrace, challengeGrace + 1, roundTimeout - 1} {
 		for _, l := range []Listener{imapListener, pop3sListener} {
-			t.Run(fmt.Sprintf("after %v %s", after, l.Name), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					fake := &fakeBackend{}
-					proxy := newTestProxy(t, l.Protocol, fake.protocolFunc(l.Protocol.Name()))
-					proxy.setPolicy(sourceRule())
-					client := proxy.connectGreeted(l)
-					client.send(map[string]string{"imap": "a1 AUTHENTICATE CRAM-MD5", "pop3": "AUTH CRAM-MD5"}[l.Protocol.Name()])
-					client.expect("+ …")
-					<-time.After(after)
-					client.send("*")
-					client.expect(map[string]string{"imap": "a1 BAD …", "pop3": "-ERR …"}[l.Protocol.Name()])
-					if r := proxy.finalRecord(); r.Attempts != 1 || proxy.charged(clientIP) != charged || len(fake.checked()) != 0 {
-						t.Errorf("got record %+v and %d tokens charged, want %d", r, proxy.charged(clientIP), charged)
-					}
+			for near, begins := range beginsExchange {
+				t.Run(fmt.Sprintf("after %v %s known %t", after, l.Name, near), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						fake := &fakeBackend{}
+						proxy := newProxyWithKnownAccount(t, l.Protocol, fake)
+						client := proxy.connectGreeted(l)
+						client.send(map[string]string{"imap": "a1 " + begins, "pop3": strings.Replace(begins, "AUTHENTICATE", "AUTH", 1)}[l.Protocol.Name()])
+						client.expect("+ …")
+						<-time.After(after)
+						client.send("*")
+						client.expect(map[string]string{"imap": "a1 BAD …", "pop3": "-ERR …"}[l.Protocol.Name()])
+						if r := proxy.finalRecord(); r.Attempts != 1 || len(fake.checked()) != 0 {
+							t.Errorf("got record %+v, want Attempts %v", r, 1)
+						}
+						proxy.checkAbandoned(near, after)
+					})
 				})
-			})
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -65,17 +66,20 @@ type Backends struct {
 	slotsTaken       atomic.Int64 // at all backends
 	mu               sync.Mutex
 	known, strangers limiter.Queue[*slotRequest]
-	nextBackend      int // index of the backend that gives the next slot
+	exchanges        limiter.Queue[*slotRequest]
+	networks         map[netip.Prefix]*network // that have exchanges
+	nextBackend      int                       // index of the backend that gives the next slot
 }
 
 // backend is one server.
 type backend struct {
-	addr   string
-	tls    *tls.Config
-	logins int // in flight; guarded by the pool's mu
-	up     atomic.Bool
-	failed chan struct{}                         // holds a token if a login failed to reach it since the last probe
-	offer  atomic.Pointer[dialogue.Capabilities] // from the last probe that succeeded
+	addr      string
+	tls       *tls.Config
+	logins    int // in flight; guarded by the pool's mu
+	exchanges int // of these; likewise
+	up        atomic.Bool
+	failed    chan struct{}                         // holds a token if a login failed to reach it since the last probe
+	offer     atomic.Pointer[dialogue.Capabilities] // from the last probe that succeeded
 
 	sessions   atomic.Int64
 	dials      [numDialResults]atomic.Uint64
@@ -88,7 +92,7 @@ type backend struct {
 // NewBackends returns the pool of backends of p. All count as up until Watch finds
 // otherwise.
 func NewBackends(p dialogue.Protocol, c BackendConfig) *Backends {
-	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), connect: netpoll.Dial}
+	b := &Backends{protocol: p, config: c, slots: max(c.Logins, 1), networks: map[netip.Prefix]*network{}, connect: netpoll.Dial}
 	for _, addr := range c.Addrs {
 		s := &backend{addr: addr, tls: withServerName(c.TLSConfig, addr), failed: make(chan struct{}, 1)}
 		s.up.Store(true)
@@ -159,12 +163,12 @@ const (
 	greetingTimeout = 5 * time.Second
 )
 
-// login connects to a backend that has assigned a slot, before the time until.
-// The slot passes to the connection, or is given back if there is an error.
-func (b *Backends) login(s *backend, client clientInfo, until time.Time) (c *backendConn, err error) {
+// login connects to s, at which slot has been assigned, before the time until. The slot
+// passes to the connection, or is given back if there is an error.
+func (b *Backends) login(s *backend, slot *slotRequest, client clientInfo, until time.Time) (c *backendConn, err error) {
 	defer func() {
 		if c == nil { // after an error or a panic
-			b.release(s)
+			b.release(slot)
 		}
 	}()
 	raw, conn, err := b.dial(s, client, until, b.protocol.ReadGreeting)
@@ -172,7 +176,7 @@ func (b *Backends) login(s *backend, client clientInfo, until time.Time) (c *bac
 		return nil, err
 	}
 	s.sessions.Add(1)
-	return &backendConn{Conn: conn, raw: raw, pool: b, backend: s, inLogin: true}, nil
+	return &backendConn{Conn: conn, raw: raw, pool: b, backend: s, slot: slot}, nil
 }
 
 // greetFunc reads a backend's greeting. It starts TLS by upgrade unless that is nil.

@@ -106,11 +106,12 @@ func TestDialResults(t *testing.T) {
 
 // reachBackend connects to a backend, or marks it failed.
 func (proxy *testProxy) reachBackend(until time.Time) (*backendConn, error) {
-	one, err := proxy.backends.requestSlot(&slotRequest{waiter: newWaiter(&session{server: &Server{}})})
+	slot := &slotRequest{waiter: newWaiter(&session{server: &Server{}})}
+	one, err := proxy.backends.requestSlot(slot)
 	if err != nil {
 		return nil, err
 	}
-	up, err := proxy.backends.login(one, clientInfo{}, until)
+	up, err := proxy.backends.login(one, slot, clientInfo{}, until)
 	if err != nil {
 		proxy.backends.markFailed(one, err, until)
 	}

@@ -22,9 +22,12 @@ type Attempt struct {
 	Outcome  limiter.Outcome
 	Waited   time.Duration // in the tarpit
 	Gone     bool          // the client closed while it waited
-	Took     time.Duration // from the request to its answer, including the wait
-	Greeting time.Duration // from accept to the greeting; of a connection's first attempt only, else zero
-	Err      error         // why no backend settled it, nil if a backend did
+	// Abandoned says that the client left a challenge of the backend unanswered, which
+	// had a login slot wait for it.
+	Abandoned bool
+	Took      time.Duration // from the request to its answer, including the wait
+	Greeting  time.Duration // from accept to the greeting; of a connection's first attempt only, else zero
+	Err       error         // why no backend settled it, nil if a backend did
 }
 
 // Record is everything about one connection, made once, at its end.

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"container/list"
+	"net/netip"
 	"slices"
 
 	"postern/limiter"
@@ -14,27 +16,49 @@ import (
 // tenth.
 const reservedSlots = 4
 
-// slotRequest is an attempt that wants a login slot.
+// An exchange is a login in which the client must answer a challenge of the backend, by a
+// client that is not known from its device, source or network. It holds its slot for as
+// long as the client likes, up to roundTimeout, so exchanges have few slots: of each
+// backend one in so many, and so many for each network in the queue or with a slot.
+// Strangers who send a password at once have the rest of the strangers' slots, however
+// many exchanges there are.
+const (
+	exchangeSlots    = 4
+	networkExchanges = 4
+)
+
+// slotRequest is an attempt that wants a login slot, or has one.
 type slotRequest struct {
 	priority limiter.Priority
-	tried    []*backend // that it does not want again
-	waiter   *waiter    // woken when a slot is assigned
+	exchange netip.Prefix // the network of an exchange; zero for any other login
+	tried    []*backend   // that it does not want again
+	waiter   *waiter      // woken when a slot is assigned
 
-	assigned *backend // guarded by the pool's mu, like entry
+	assigned *backend // guarded by the pool's mu, like what follows
 	entry    *limiter.Entry[*slotRequest]
+	behind   *list.Element // in the queue of its network; nil outside
+}
+
+// network counts the exchanges of one network.
+type network struct {
+	admitted int       // that queue for a slot or have one
+	waiting  list.List // of *slotRequest, behind those
 }
 
 // requestSlot assigns a free slot to r, at each backend in turn. It returns nil if none
 // is free: then r is queued, its waiter is woken once a slot is assigned, and
-// cancelRequest must be called. The error is errNoBackend if no backend is up.
+// cancelRequest must be called. A slot must be given back by release. The error is
+// errNoBackend if no backend is up.
 func (b *Backends) requestSlot(r *slotRequest) (*backend, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !slices.ContainsFunc(b.all, func(s *backend) bool { return s.up.Load() && !slices.Contains(r.tried, s) }) {
 		return nil, errNoBackend
 	}
-	b.push(r)
-	b.assignSlots()
+	if b.admit(r) {
+		b.push(r)
+		b.assignSlots()
+	}
 	return r.assigned, nil
 }
 
@@ -43,22 +67,71 @@ func (b *Backends) requestSlot(r *slotRequest) (*backend, error) {
 func (b *Backends) cancelRequest(r *slotRequest) *backend {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if r.assigned == nil {
-		b.queue(r.priority.Known()).Remove(r.entry)
+	switch {
+	case r.assigned != nil:
+	case r.behind != nil:
+		b.networks[r.exchange].waiting.Remove(r.behind)
+		r.behind = nil
+	default:
+		b.queue(r).Remove(r.entry)
+		b.leaveNetwork(r)
+		b.assignSlots()
 	}
 	return r.assigned
 }
 
-// release gives back a slot of s. It does nothing if s is nil.
-func (b *Backends) release(s *backend) {
-	if s == nil {
-		return
-	}
+// release gives back the slot of r. It does nothing if r has none.
+func (b *Backends) release(r *slotRequest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s.logins--
+	if r.assigned == nil {
+		return
+	}
+	r.assigned.logins--
+	if r.exchange.IsValid() {
+		r.assigned.exchanges--
+	}
+	r.assigned = nil
 	b.slotsTaken.Add(-1)
+	b.leaveNetwork(r)
 	b.assignSlots()
+}
+
+// admit reports whether r may queue for a slot. If its network has too many exchanges,
+// r waits behind them. b.mu must be held.
+func (b *Backends) admit(r *slotRequest) bool {
+	if !r.exchange.IsValid() {
+		return true
+	}
+	n := b.networks[r.exchange]
+	if n == nil {
+		n = &network{}
+		b.networks[r.exchange] = n
+	}
+	if n.admitted == networkExchanges {
+		r.behind = n.waiting.PushBack(r)
+		return false
+	}
+	n.admitted++
+	return true
+}
+
+// leaveNetwork queues the next exchange of the network of r, which neither queues nor has
+// a slot any more. b.mu must be held.
+func (b *Backends) leaveNetwork(r *slotRequest) {
+	if !r.exchange.IsValid() {
+		return
+	}
+	n := b.networks[r.exchange]
+	if first := n.waiting.Front(); first != nil {
+		next := n.waiting.Remove(first).(*slotRequest)
+		next.behind = nil
+		b.push(next)
+		return
+	}
+	if n.admitted--; n.admitted == 0 {
+		delete(b.networks, r.exchange)
+	}
 }
 
 // backendUp assigns the slots of a backend that is up again.
@@ -68,52 +141,61 @@ func (b *Backends) backendUp() {
 	b.assignSlots()
 }
 
-// queue is the queue of the known, or of strangers. b.mu must be held.
-func (b *Backends) queue(known bool) *limiter.Queue[*slotRequest] {
-	if known {
+// queue is the queue of r. b.mu must be held.
+func (b *Backends) queue(r *slotRequest) *limiter.Queue[*slotRequest] {
+	switch {
+	case r.exchange.IsValid():
+		return &b.exchanges
+	case r.priority.Known():
 		return &b.known
 	}
 	return &b.strangers
 }
 
 // push queues r. b.mu must be held.
-func (b *Backends) push(r *slotRequest) { r.entry = b.queue(r.priority.Known()).Push(r.priority, r) }
+func (b *Backends) push(r *slotRequest) { r.entry = b.queue(r).Push(r.priority, r) }
 
-// assignSlots assigns free slots, to the known first. b.mu must be held.
+// assignSlots assigns free slots: to the known first, and to exchanges, which have few,
+// before other strangers. b.mu must be held.
 func (b *Backends) assignSlots() {
-	for _, known := range []bool{true, false} {
-		queue := b.queue(known)
-		var passed []*slotRequest // which have tried the backends with free slots
-		for queue.Len() > 0 && b.free(known, nil) != nil {
-			r, _ := queue.Pop()
-			s := b.free(known, r.tried)
-			if s == nil {
-				passed = append(passed, r)
-				continue
-			}
-			s.logins++
-			b.slotsTaken.Add(1)
-			b.nextBackend++
-			r.assigned = s
-			r.waiter.wake()
-			r.waiter.session.server.evictFor(r.waiter.session)
+	reserved, few := b.slots/reservedSlots, max(1, b.slots/exchangeSlots)
+	b.assignTo(&b.known, b.slots, b.slots)
+	b.assignTo(&b.exchanges, b.slots-reserved, few)
+	b.assignTo(&b.strangers, b.slots-reserved, b.slots)
+}
+
+// assignTo assigns slots to those in a queue, at backends with fewer logins and fewer
+// exchanges than given. b.mu must be held.
+func (b *Backends) assignTo(queue *limiter.Queue[*slotRequest], logins, exchanges int) {
+	var passed []*slotRequest // which have tried the backends with free slots
+	for queue.Len() > 0 && b.free(logins, exchanges, nil) != nil {
+		r, _ := queue.Pop()
+		s := b.free(logins, exchanges, r.tried)
+		if s == nil {
+			passed = append(passed, r)
+			continue
 		}
-		for _, r := range passed {
-			b.push(r)
+		s.logins++
+		if r.exchange.IsValid() {
+			s.exchanges++
 		}
+		b.slotsTaken.Add(1)
+		b.nextBackend++
+		r.assigned = s
+		r.waiter.wake()
+		r.waiter.session.server.evictFor(r.waiter.session)
+	}
+	for _, r := range passed {
+		b.push(r)
 	}
 }
 
-// free returns a backend that is up, not among tried, and has a free slot for the known
-// or for strangers. b.mu must be held.
-func (b *Backends) free(known bool, tried []*backend) *backend {
-	limit := b.slots
-	if !known {
-		limit -= b.slots / reservedSlots
-	}
+// free returns a backend that is up, not among tried, and has fewer logins and exchanges
+// than given. b.mu must be held.
+func (b *Backends) free(logins, exchanges int, tried []*backend) *backend {
 	for i := range b.all {
 		s := b.all[(b.nextBackend+i)%len(b.all)]
-		if s.up.Load() && s.logins < limit && !slices.Contains(tried, s) {
+		if s.up.Load() && s.logins < logins && s.exchanges < exchanges && !slices.Contains(tried, s) {
 			return s
 		}
 	}
@@ -124,7 +206,11 @@ func (b *Backends) free(known bool, tried []*backend) *backend {
 func (b *Backends) Waiting() (known, strangers int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.known.Len(), b.strangers.Len()
+	strangers = b.strangers.Len() + b.exchanges.Len()
+	for _, n := range b.networks {
+		strangers += n.waiting.Len()
+	}
+	return b.known.Len(), strangers
 }
 
 // inFlight is how many logins are in flight at s.

@@ -150,16 +150,17 @@ func TestSlotAtAnotherBackend(t *testing.T) {
 			t.Errorf("got backends %v, %v, %v, want the first, the second and none", first.assigned, waits.assigned, also.assigned)
 		}
 		unrestricted := request()
-		proxy.backends.release(one)
+		proxy.backends.release(first)
 		if unrestricted.assigned != one || also.assigned != nil {
 			t.Errorf("got backends %v, %v, want the first and none", unrestricted.assigned, also.assigned)
 		}
-		proxy.backends.release(other)
+		proxy.backends.release(waits)
 		if also.assigned != other {
 			t.Errorf("got backend %v, want the second", also.assigned)
 		}
 		for _, a := range []*slotRequest{unrestricted, also} {
-			proxy.backends.release(proxy.backends.cancelRequest(a))
+			proxy.backends.cancelRequest(a)
+			proxy.backends.release(a)
 		}
 		if _, err := proxy.backends.requestSlot(&slotRequest{tried: proxy.backends.all, waiter: newWaiter(&session{server: &Server{}})}); err != errNoBackend {
 			t.Errorf("with all backends tried: got %v, want %v", err, errNoBackend)
@@ -190,11 +191,12 @@ func TestSlotsAreCounted(t *testing.T) {
 				waiting = append(waiting, a)
 			case n < 6 && len(waiting) > 0:
 				i := r.IntN(len(waiting))
-				b.release(b.cancelRequest(waiting[i]))
+				b.cancelRequest(waiting[i])
+				b.release(waiting[i])
 				waiting = slices.Delete(waiting, i, i+1)
 			case len(inside) > 0:
 				i := r.IntN(len(inside))
-				b.release(inside[i].assigned)
+				b.release(inside[i])
 				inside = slices.Delete(inside, i, i+1)
 			}
 			waiting = slices.DeleteFunc(waiting, func(a *slotRequest) bool {
@@ -213,7 +215,8 @@ func TestSlotsAreCounted(t *testing.T) {
 			}
 		}
 		for _, a := range append(waiting, inside...) {
-			b.release(b.cancelRequest(a))
+			b.cancelRequest(a)
+			b.release(a)
 		}
 	})
 }

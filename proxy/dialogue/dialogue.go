@@ -121,6 +121,18 @@ func (r Request) Password() Secret {
 	return password
 }
 
+// WaitsForClient reports whether a login with r asks the client for an answer before
+// the backend can check its credentials: those of CRAM-MD5 and SCRAM answer a
+// challenge. Those of the other mechanisms that start with the client's message are
+// complete in it.
+func (r Request) WaitsForClient() bool {
+	switch r.Mechanism {
+	case sasl.Plain, sasl.External, sasl.OAuthBearer, "XOAUTH2":
+		return !r.HasResponse
+	}
+	return true
+}
+
 // Secret is a password, a token or what contains one. It prints, logs and
 // marshals as [secret], also inside other values.
 type Secret []byte
