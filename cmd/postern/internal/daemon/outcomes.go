@@ -104,9 +104,11 @@ func (o *outcomes) outcomeOf(a proxy.Attempt) watch.Outcome {
 	switch {
 	case a.Outcome == limiter.Accepted:
 		return watch.Accepted
-	case a.Verdict.Action == limiter.Repeat && a.Backend == "":
+	case a.Verdict.Action == limiter.Repeat && a.Backend == "" && a.Verdict.Rule == limiter.RuleRepeat:
 		return watch.Repeat
-	case a.Outcome == limiter.Denied:
+	case a.Verdict.Action == limiter.Repeat && a.Backend == "":
+		return watch.Rejected // answered as denied because of the denials of others
+	case a.Outcome == limiter.Denied, a.Abandoned && !a.Verdict.Known:
 		return watch.Denied
 	case a.Gone:
 		return watch.Gone

@@ -112,8 +112,9 @@ func Action(v limiter.Verdict) string {
 }
 
 // Result is the outcome of an attempt: accepted, denied by a backend, repeat
-// (denied by postern without asking a backend), refused by postern, or void,
-// cut short by a backend or the client. Where verdicts are only observed,
+// (denied by postern without asking a backend), refused by postern, abandoned
+// by a client that left a backend's challenge unanswered, or void, cut short by
+// a backend or the client otherwise. Where verdicts are only observed,
 // postern neither repeats nor refuses.
 func Result(a proxy.Attempt) string {
 	enforced := a.Verdict.Action
@@ -129,6 +130,8 @@ func Result(a proxy.Attempt) string {
 		return "denied"
 	case enforced == limiter.Refuse:
 		return "refused"
+	case a.Abandoned:
+		return "abandoned"
 	}
 	return "void"
 }

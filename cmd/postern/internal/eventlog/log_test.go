@@ -143,6 +143,7 @@ func TestLogLevels(t *testing.T) {
 	}{
 		"denied":                    {attemptLevel(proxy.Attempt{Outcome: limiter.Denied}), slog.LevelInfo},
 		"refused":                   {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Verdict: limiter.Verdict{Action: limiter.Refuse}, Err: broken}), slog.LevelInfo},
+		"abandoned":                 {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Abandoned: true, Err: broken}), slog.LevelInfo},
 		"backend at login":          {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Err: broken}), slog.LevelWarn},
 		"no backend":                {attemptLevel(proxy.Attempt{Outcome: limiter.Void, Verdict: limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBackend}, Err: broken}), slog.LevelWarn},
 		"known, no capacity":        {attemptLevel(proxy.Attempt{Verdict: limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleGlobal, Known: true}}), slog.LevelWarn},

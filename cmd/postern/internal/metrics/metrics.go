@@ -247,7 +247,7 @@ func (m *Metrics) handshake(r proxy.Record) {
 var (
 	listeners   = []string{"imap", "imaps", "pop3", "pop3s"}
 	actions     = []string{"pass", "tarpit", "repeat", "reject", "shed"}
-	results     = []string{"accepted", "denied", "repeat", "refused", "void"}
+	results     = []string{"accepted", "denied", "repeat", "refused", "abandoned", "void"}
 	clients     = []string{"known", "stranger"}
 	userResults = []string{"good", "slow", "limited", "fault", "denied"}
 
