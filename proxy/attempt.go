@@ -61,6 +61,10 @@ func (s *session) refuseNamed(r dialogue.Request, v limiter.Verdict) error {
 // settled as void.
 func (s *session) startAttempt(r dialogue.Request) (step, error) {
 	s.record.Step = StepVerdict
+	s.setAttempting(true)
+	if s.isStopped() == EndEvicted {
+		return nil, errStopped
+	}
 	a := s.newAttempt(r)
 	return a.followVerdict(a.ticket.Verdict())
 }
@@ -238,8 +242,8 @@ func (a *loginAttempt) endWait(err error) (step, error) {
 	return a.afterWait(err)
 }
 
-// errStopped ends a wait because the session must end.
-var errStopped = errors.New("session stopped while waiting")
+// errStopped ends a wait, or an attempt before it has begun, because the session must end.
+var errStopped = errors.New("session stopped")
 
 // enterTarpit takes a place in the tarpit and reports whether there was one.
 func (a *loginAttempt) enterTarpit() bool {
@@ -278,7 +282,7 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 		report.Err = fmt.Errorf("backend %s gave a temporary refusal: %.100q", report.Backend, reply.Raw)
 	}
 	now := time.Now()
-	a.close(now)
+	a.settleTicket(now)
 	report.Took = now.Sub(epoch) - a.started
 	s.attempt = nil
 	a.request.Response.Wipe()
@@ -299,13 +303,15 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 		s.answer(dialogue.Request{}, dialogue.AnswerTries)
 		return nil, ending{EndTries, errors.New("too many denied attempts")}
 	}
+	s.setAttempting(false)
 	return s.await(s.readRequest)
 }
 
-// close closes the attempt at the limiter. A client that is not near and kept a login
-// slot waiting without any outcome is charged for the time. That is also the case if it
-// named, after a wait, an account that it may not log in to.
-func (a *loginAttempt) close(now time.Time) {
+// settleTicket gives the limiter the outcome. A client that is not known from its device,
+// source or network, and that kept a login slot waiting without an outcome, is charged for
+// the time. That is also the case if it let the slot wait for long and then named an
+// account that it may not log in to.
+func (a *loginAttempt) settleTicket(now time.Time) {
 	report := &a.report
 	refused := report.Verdict.Action == limiter.Refuse && a.held > challengeGrace
 	if report.Outcome == limiter.Void && !report.Verdict.Near && (report.Abandoned || refused) {
@@ -315,8 +321,8 @@ func (a *loginAttempt) close(now time.Time) {
 	a.current.Settle(now, report.Outcome)
 }
 
-// abandon gives back what the attempt holds, after a panic.
-func (a *loginAttempt) abandon() {
+// discard gives back what the attempt holds, after a panic.
+func (a *loginAttempt) discard() {
 	a.leaveTarpit()
 	a.current.Settle(time.Now(), limiter.Void)
 	a.request.Response.Wipe()

@@ -11,7 +11,8 @@
 //	accept            server.go          from a listener; over the limit of connections, evict.go closes
 //	                                     the one that has waited longest before login
 //	PROXY header in   proxyheader.go     the client's address, from load balancers only
-//	connect verdict   session.go         the limiter looks at the source alone
+//	connect verdict   session.go         the limiter looks at the source alone; where that has too many connections
+//	                                     before login, evict.go closes the oldest that has no attempt under way
 //	TLS               tls.go             on implicit TLS listeners; few handshakes compute at once, others queue
 //	dialogue          session.go         package dialogue reads commands until the client wants TLS, login or logout
 //	verdict           attempt.go         the limiter is asked, once for each attempt

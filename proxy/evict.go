@@ -1,6 +1,12 @@
 package proxy
 
-import "time"
+import (
+	"container/list"
+	"net/netip"
+	"time"
+
+	"postern/limiter"
+)
 
 // connectionLimit is how many connections there may be, 0 for any number. Each one that
 // has a connection to a backend takes two descriptors and leaves one less to others.
@@ -61,11 +67,16 @@ func (s *Server) evict(keep *session) bool {
 	if victim == nil {
 		return false
 	}
-	s.leavePrelogin(victim)
-	victim.evicted = true
-	s.evicting++
+	s.noteEvicted(victim)
 	victim.stopNow(EndEvicted)
 	return true
+}
+
+// noteEvicted notes that ss is evicted. s.mu must be held.
+func (s *Server) noteEvicted(ss *session) {
+	s.leavePrelogin(ss)
+	ss.evicted = true
+	s.evicting++
 }
 
 // fromKnownSource reports whether a login from the session's source was ever accepted.
@@ -73,4 +84,105 @@ func (s *session) fromKnownSource(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.addressRead && s.server.Limiter.KnownSource(now, s.record.Client.Addr())
+}
+
+// preloginEntry is where a session before login is listed.
+type preloginEntry struct {
+	all      *list.Element
+	ofSource *list.Element // nil before its client address is known
+	source   netip.Prefix
+}
+
+// sources lists the sessions before login of each source, those that were accepted by the
+// limiter first in front.
+type sources map[netip.Prefix]*list.List
+
+func (m sources) add(p *preloginEntry, source netip.Prefix, ss *session) {
+	if m[source] == nil {
+		m[source] = list.New()
+	}
+	p.source, p.ofSource = source, m[source].PushBack(ss)
+}
+
+func (m sources) remove(p *preloginEntry) {
+	if p.ofSource == nil {
+		return
+	}
+	l := m[p.source]
+	if l.Remove(p.ofSource); l.Len() == 0 {
+		delete(m, p.source)
+	}
+}
+
+// listSource lists ss among the sessions of its source.
+func (s *Server) listSource(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ss.prelogin != nil { // else it is evicted already
+		s.sources.add(ss.prelogin, limiter.Source(ss.record.Client.Addr()), ss)
+	}
+}
+
+// connect asks the limiter whether the source may open another connection. If the source
+// has too many before login, one of these is evicted, and the limiter is asked again.
+func (s *session) connect() (verdict limiter.Verdict) {
+	addr := s.record.Client.Addr()
+	s.record.Observed = s.server.observing.Load()
+	s.connection, verdict = s.server.Limiter.Connect(time.Now(), addr)
+	if verdict.Rule == limiter.RuleOpenPrelogin && !s.record.Observed && s.server.evictFromSource(addr) {
+		s.connection, verdict = s.server.Limiter.Connect(time.Now(), addr)
+	}
+	if s.connection != nil {
+		s.server.listSource(s)
+	}
+	return verdict
+}
+
+// evictFromSource closes the oldest connection before login of the source of addr that
+// has no attempt under way, and reports whether there was one. It no longer counts for the
+// limiter then.
+//
+// If the source had its newcomers refused instead, one device with as many idle
+// connections as a source may have would shut out all others behind its address. Here a
+// flood of connections evicts its own first, for it has most of them. Another client is
+// evicted only if it does not log in within the time in which the flood opens as many
+// connections as a source may have before login (LIMIT_OPEN_PRELOGIN), at the rate that
+// LIMIT_CONNECT allows. What a client has sent does not matter, or the flood would send a
+// byte on each of its connections; nor does how long it was idle, or the flood would send
+// a command on each from time to time.
+func (s *Server) evictFromSource(addr netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.sources[limiter.Source(addr)]
+	if l == nil {
+		return false
+	}
+	for e, n := l.Front(), 0; e != nil && n < evictScan; e, n = e.Next(), n+1 {
+		if victim := e.Value.(*session); victim.stopSilent(EndEvicted) {
+			victim.connection.Close(time.Now())
+			s.noteEvicted(victim)
+			return true
+		}
+	}
+	return false
+}
+
+// stopSilent is stopNow for a session before login without an attempt under way. It
+// returns false for any other, and for one that is stopped already.
+func (s *session) stopSilent(why End) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attempting || s.stopped != EndClient {
+		return false
+	}
+	s.stopped, s.immediate = why, true
+	s.raw.SetDeadline(past)
+	return true
+}
+
+// setAttempting notes that an attempt is under way, or is no longer.
+func (s *session) setAttempting(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempting = on
 }

@@ -75,6 +75,7 @@ type Server struct {
 	listeners map[net.Listener]bool
 	sessions  map[*session]bool
 	prelogin  list.List // of *session, the longest-waiting first
+	sources   sources   // of those of prelogin whose client address is known
 	evicting  int       // of the sessions, evicted and not closed yet
 	closing   bool
 	idle      chan struct{} // closed when closing and no session is left
@@ -98,6 +99,7 @@ func (s *Server) init() {
 		s.workers = newWorkers()
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
+		s.sources = sources{}
 		s.idle = make(chan struct{})
 		s.idPrefix = strings.ToLower(rand.Text()[:6])
 	})
@@ -178,7 +180,7 @@ func (s *Server) accept(conn net.Conn, l *Listener) bool {
 	}
 	s.sessions[ss] = true
 	if !ss.overLimit {
-		ss.prelogin = s.prelogin.PushBack(ss)
+		ss.prelogin = &preloginEntry{all: s.prelogin.PushBack(ss)}
 	}
 	ss.next = ss.enter
 	s.workers.start(ss)
@@ -188,7 +190,8 @@ func (s *Server) accept(conn net.Conn, l *Listener) bool {
 // leavePrelogin takes ss off the list of those before login. s.mu must be held.
 func (s *Server) leavePrelogin(ss *session) {
 	if ss.prelogin != nil {
-		s.prelogin.Remove(ss.prelogin)
+		s.prelogin.Remove(ss.prelogin.all)
+		s.sources.remove(ss.prelogin)
 		ss.prelogin = nil
 	}
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"container/list"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -34,9 +33,9 @@ type session struct {
 	next     step           // after the session was parked
 	probe    bool           // a load balancer's health check
 
-	prelogin  *list.Element // in the list of those before login; the Server's
-	evicted   bool          // closed in favour of another; the Server's
-	overLimit bool          // as many as may be open are logged in; the Server's
+	prelogin  *preloginEntry // nil unless it is before login and not evicted; the Server's
+	evicted   bool           // closed in favour of another; the Server's
+	overLimit bool           // as many as may be open are logged in; the Server's
 
 	mu          sync.Mutex
 	stopped     End          // why the session must end, EndClient if it need not
@@ -44,6 +43,7 @@ type session struct {
 	relaying    *relay       // nil until logged in
 	backendRaw  netpoll.Conn // to the backend, once there is one
 	addressRead bool         // record.Client is the client, not a load balancer
+	attempting  bool         // an attempt is under way, or was accepted
 	waiter      *waiter      // that the session waits for, if it does
 }
 
@@ -99,8 +99,7 @@ func (s *session) connectVerdict() error {
 	}
 	verdict := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}
 	if !s.overLimit {
-		s.connection, verdict = s.server.Limiter.Connect(time.Now(), s.record.Client.Addr())
-		s.record.Observed = s.server.observing.Load()
+		verdict = s.connect()
 	}
 	s.meet(verdict)
 	if verdict.Action == limiter.Refuse && !s.record.Observed {
@@ -234,7 +233,7 @@ func (s *session) finish(err error) {
 // close closes both connections and hands over the record. Every session comes here.
 func (s *session) close() {
 	if s.attempt != nil {
-		s.attempt.abandon()
+		s.attempt.discard()
 	}
 	if s.backend != nil {
 		s.backend.close()

@@ -9,12 +9,11 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// Each rule about connections refuses one, on every listener.
+// Each rule about connections but open_prelogin refuses one, on every listener.
 func TestRefusedAtConnect(t *testing.T) {
 	for rule, policy := range map[limiter.Rule]limiter.Policy{
-		limiter.RuleConnect:      {Connect: limiter.Rate{Tokens: 1, Per: time.Hour}},
-		limiter.RuleOpen:         {Open: 1},
-		limiter.RuleOpenPrelogin: {OpenPrelogin: 1},
+		limiter.RuleConnect: {Connect: limiter.Rate{Tokens: 1, Per: time.Hour}},
+		limiter.RuleOpen:    {Open: 1},
 	} {
 		for _, l := range []Listener{imapListener, imapsListener, pop3Listener, pop3sListener} {
 			t.Run(string(rule)+" "+l.Name, func(t *testing.T) {

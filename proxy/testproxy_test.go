@@ -123,6 +123,9 @@ func (proxy *testProxy) cleanUp() {
 	if n := proxy.prelogin.Len(); n != 0 {
 		proxy.t.Errorf("after Close: got %d sessions before login, want none", n)
 	}
+	if n := len(proxy.sources); n != 0 {
+		proxy.t.Errorf("after Close: got %d sources before login, want none", n)
+	}
 	for _, b := range proxy.backends.Stats() {
 		if b.Logins != 0 || b.Sessions != 0 {
 			proxy.t.Errorf("after Close: got backend %s with %d logins and %d sessions, want none", b.Addr, b.Logins, b.Sessions)
