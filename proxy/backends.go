@@ -68,6 +68,7 @@ type Backends struct {
 	known, strangers limiter.Queue[*slotRequest]
 	exchanges        limiter.Queue[*slotRequest]
 	networks         map[netip.Prefix]*network // that have exchanges
+	exchangeLast     bool                      // the last slot that was not for the known went to an exchange
 	nextBackend      int                       // index of the backend that gives the next slot
 }
 

@@ -158,7 +158,7 @@ func (s *Server) evictFromSource(addr netip.Addr) bool {
 		return false
 	}
 	for e, n := l.Front(), 0; e != nil && n < evictScan; e, n = e.Next(), n+1 {
-		if victim := e.Value.(*session); victim.stopSilent(EndEvicted) {
+		if victim := e.Value.(*session); victim.stopIdle(EndEvicted) {
 			victim.connection.Close(time.Now())
 			s.noteEvicted(victim)
 			return true
@@ -167,9 +167,9 @@ func (s *Server) evictFromSource(addr netip.Addr) bool {
 	return false
 }
 
-// stopSilent is stopNow for a session before login without an attempt under way. It
+// stopIdle is stopNow for a session before login without an attempt under way. It
 // returns false for any other, and for one that is stopped already.
-func (s *session) stopSilent(why End) bool {
+func (s *session) stopIdle(why End) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.attempting || s.stopped != EndClient {

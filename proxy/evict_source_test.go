@@ -37,7 +37,7 @@ func (proxy *testProxy) evictedClients() (clients []string) {
 // that are logged in are evicted.
 func TestEvictsOldestOfSource(t *testing.T) {
 	for name, begin := range map[string]func(*testProxy, *peer, Listener){
-		"silent":         func(proxy *testProxy, client *peer, l Listener) { proxy.awaitGreeting(client, l) },
+		"idle":           func(proxy *testProxy, client *peer, l Listener) { proxy.awaitGreeting(client, l) },
 		"before TLS":     func(*testProxy, *peer, Listener) {},
 		"in a handshake": func(_ *testProxy, client *peer, _ Listener) { client.Write([]byte{22, 3, 1}) },
 		"within a command": func(proxy *testProxy, client *peer, l Listener) {
@@ -104,9 +104,9 @@ func TestAttemptIsNotEvictedForItsSource(t *testing.T) {
 				takeGlobalToken(proxy)
 				ln := proxy.listen(imapListener)
 				first := proxy.tryPassword(ln, "203.0.113.7:1", "wrong")
-				silent := proxy.connectAndExpect(ln, "203.0.113.7:2", "* OK …")
+				idle := proxy.connectAndExpect(ln, "203.0.113.7:2", "* OK …")
 				second := proxy.tryPassword(ln, "203.0.113.7:3", "wrong")
-				silent.expectEOF()
+				idle.expectEOF()
 				proxy.connectAndExpect(ln, "203.0.113.7:4", "* BYE [UNAVAILABLE] "+busyText).expectEOF()
 				synctest.Wait()
 				proxy.mu.Lock()
@@ -116,7 +116,7 @@ func TestAttemptIsNotEvictedForItsSource(t *testing.T) {
 					t.Errorf("got record %+v, want Verdict %v, End %v", r, want, EndRefused)
 				}
 				first.expect("a1 NO …")
-				proxy.connectAndExpect(ln, "203.0.113.7:5", "* OK …") // now the first is silent
+				proxy.connectAndExpect(ln, "203.0.113.7:5", "* OK …") // now the first is idle
 				first.expectEOF()
 				second.expect("a1 NO …")
 			})
@@ -131,9 +131,9 @@ func TestEvictsBySourceInProxyHeader(t *testing.T) {
 		proxy := newProxyWithOpenPrelogin(t, &fakeBackend{}, limiter.Policy{})
 		proxy.ProxyFrom = append(proxy.ProxyFrom, limiter.Source(mustAddrPort(balancer).Addr()))
 		ln := proxy.listen(imapListener)
-		var silent []*peer
+		var idle []*peer
 		for range 5 {
-			silent = append(silent, proxy.connect(balancer, ln))
+			idle = append(idle, proxy.connect(balancer, ln))
 		}
 		for _, addr := range []string{"203.0.113.9", "203.0.113.9", "203.0.113.10", "203.0.113.9"} {
 			client := proxy.connect(balancer, ln)
@@ -143,7 +143,7 @@ func TestEvictsBySourceInProxyHeader(t *testing.T) {
 		if got := proxy.evictedClients(); len(got) != 1 || got[0] != "203.0.113.9:4711" {
 			t.Errorf("got %q evicted, want one of 203.0.113.9", got)
 		}
-		silent[0].expectNothing(time.Second)
+		idle[0].expectNothing(time.Second)
 	})
 }
 

@@ -155,11 +155,14 @@ func (b *Backends) queue(r *slotRequest) *limiter.Queue[*slotRequest] {
 // push queues r. b.mu must be held.
 func (b *Backends) push(r *slotRequest) { r.entry = b.queue(r).Push(r.priority, r) }
 
-// assignSlots assigns free slots: to the known first, and to exchanges, which have few,
-// before other strangers. b.mu must be held.
+// assignSlots assigns free slots: to the known first, then to exchanges and to other
+// strangers in turn. b.mu must be held.
 func (b *Backends) assignSlots() {
 	reserved, few := b.slots/reservedSlots, max(1, b.slots/exchangeSlots)
 	b.assignTo(&b.known, b.slots, b.slots)
+	if b.exchangeLast {
+		b.assignTo(&b.strangers, b.slots-reserved, b.slots)
+	}
 	b.assignTo(&b.exchanges, b.slots-reserved, few)
 	b.assignTo(&b.strangers, b.slots-reserved, b.slots)
 }
@@ -178,6 +181,9 @@ func (b *Backends) assignTo(queue *limiter.Queue[*slotRequest], logins, exchange
 		s.logins++
 		if r.exchange.IsValid() {
 			s.exchanges++
+		}
+		if queue != &b.known {
+			b.exchangeLast = r.exchange.IsValid()
 		}
 		b.slotsTaken.Add(1)
 		b.nextBackend++

@@ -92,6 +92,29 @@ func TestExchangesHaveFewSlots(t *testing.T) {
 	})
 }
 
+// Where there is a single slot, exchanges and logins with a password get it in turn.
+func TestExchangesAndPasswordsInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proxy, fake, ln := newProxyWithSlots(t, 1)
+		hanging := proxy.beginExchange(ln, "198.51.100.1:1", beginsExchange[false])
+		var exchanges, passwords []*peer
+		for i := range 3 {
+			exchanges = append(exchanges, proxy.beginExchange(ln, fmt.Sprintf("198.51.%d.1:1", i), beginsExchange[false]))
+			passwords = append(passwords, proxy.tryPassword(ln, fmt.Sprintf("203.0.%d.1:1", i), "wrong"))
+		}
+		start := time.Now()
+		for i := range 3 {
+			hanging.Close()
+			passwords[i].expect("a1 NO …")
+			exchanges[i].expectAtOnce("+ …")
+			hanging = exchanges[i]
+		}
+		if took := time.Since(start); took != 3*time.Second || len(fake.checked()) != 3 {
+			t.Errorf("took %v with %d passwords checked, want 3s and 3", took, len(fake.checked()))
+		}
+	})
+}
+
 // A client that leaves while it waits for its turn takes nothing from those behind it,
 // whether it waits for its network or for a slot.
 func TestExchangeLeavesWhileItWaits(t *testing.T) {
