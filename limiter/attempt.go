@@ -163,6 +163,9 @@ func (s *subject) priority() Priority {
 	if s.exempt { // each account behind a webmail server is a flow of its own
 		return Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
 	}
+	if !s.shown && !s.token {
+		return Priority{class: classExchange, flow: s.keys[kindNetwork]}
+	}
 	return Priority{class: classUnpenalized, flow: s.keys[kindNetwork]}
 }
 

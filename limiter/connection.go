@@ -123,3 +123,9 @@ func (l *Limiter) KnownSource(t time.Time, addr netip.Addr) bool {
 	f := blockFingerprint(l.hasher.block(kindSource, Source(addr)))
 	return l.known.sources.has(f, validityAt(t, r.KnownTTL)) || r.exempts(addr)
 }
+
+// Growth returns how many times the limits of one source apply to that of addr at time t: 1, or as many as accounts were
+// accepted there on this day or the day before, at most 256. An office or a carrier is many people.
+func (l *Limiter) Growth(t time.Time, addr netip.Addr) int {
+	return l.known.sources.growth(blockFingerprint(l.hasher.block(kindSource, Source(addr))), hourOf(t))
+}

@@ -14,6 +14,7 @@ import (
 func (l *Limiter) Explain(t time.Time, addr netip.Addr, account string) string {
 	now, r := l.epoch.ticks(t), l.rules.Load()
 	k := Ticket{limiter: l, verdict: pass, deadline: now.add(r.WaitMax), subject: l.subject(t, Attempt{Addr: addr, Account: account}, r)}
+	k.subject.shown = true
 	k.priority = k.subject.priority()
 	var b strings.Builder
 	k.explainKnown(&b)

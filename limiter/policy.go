@@ -231,7 +231,7 @@ func (p *Policy) useLimit(perCent, least int) limit {
 
 // denialLimit returns the limit on denials in entries of kind k that s is charged to.
 func (r *rules) denialLimit(k kind, s *subject) limit {
-	if k == kindSource {
+	if k == kindSource || k == kindNetwork {
 		return r.denials[k].times(s.growth)
 	}
 	return r.denials[k]

@@ -110,11 +110,11 @@ func (q *Queue[T]) Push(p Priority, v T) *Entry[T] {
 // than can be served, as when stolen accounts are used, and strangers must not wait for all of them.
 const knownRun = 7
 
-// schedule is which class goes first at each of eight pops of strangers. If that class is empty, the first class that
+// schedule is which class goes first at each of ten pops of strangers. If that class is empty, the first class that
 // is not takes its pop.
 var schedule = [...]class{
-	classReturning, classReturning, classUnpenalized, classReturning,
-	classReturning, classUnpenalized, classReturning, classPenalized,
+	classReturning, classReturning, classUnpenalized, classReturning, classExchange,
+	classReturning, classUnpenalized, classReturning, classPenalized, classExchange,
 }
 
 // Pop removes and returns the value that goes first. ok is false if q is empty.
@@ -223,13 +223,15 @@ const (
 	classKnown       class = iota // before all strangers
 	classReturning                // strangers whose source was starved once or twice and tries again
 	classUnpenalized              // strangers without a penalty
+	classExchange                 // those of them who must answer a challenge and may keep the login slot meanwhile
 	classPenalized                // strangers whose source or network has a penalty
 	classCount
 )
 
-// A Priority decides which attempts are served first where not all can be: the known first, but for one in eight; among
-// them those of the account that has logged in least lately; then strangers, one from each network in rotation. Of every eight strangers, five are returning, two unpenalized and one penalized, while
-// attempts of each class queue. A ticket has one, see [Ticket.Priority]. The zero value is that of the known.
+// A Priority decides which attempts are served first where not all can be. The known go first, except that one attempt in
+// eight is a stranger's; among the known, those of the account that has logged in least lately. Strangers are served one
+// from each network in rotation: of every ten, five are returning, two unpenalized, two in an exchange and one penalized,
+// while attempts of each class queue. A ticket has one, see [Ticket.Priority]. The zero value is that of the known.
 type Priority struct {
 	class class
 	usage float64 // of the account of a known attempt, see addUsage
@@ -243,7 +245,7 @@ func (p Priority) Known() bool {
 
 // String describes p for operators.
 func (p Priority) String() string {
-	return [...]string{"known", "returning stranger", "stranger", "penalized stranger"}[p.class]
+	return [...]string{"known", "returning stranger", "stranger", "stranger in an exchange", "penalized stranger"}[p.class]
 }
 
 // A penalty outlives the denials in the buckets. It has no effect while everybody can be served. When there are too
@@ -298,7 +300,7 @@ func (e *entry) priorityClass(now ticks, c class) class {
 		return c
 	case e.kind == kindSource && e.starved > starvedLimit, e.kind == kindNetwork && now.until(e.penaltyUntil) > networkThreshold:
 		return classPenalized
-	case e.kind == kindSource:
+	case e.kind == kindSource && c == classUnpenalized:
 		return classReturning
 	}
 	return c

@@ -71,8 +71,8 @@ func TestQueueIsFair(t *testing.T) {
 // Every class of strangers gets its share, and the share of an empty class goes to the first class that is not empty.
 func TestQueueScheduleOfStrangers(t *testing.T) {
 	for _, tc := range []struct{ waiting, want string }{
-		{"PPPPPPPPPPCCCCCCCCCCSSSSSSSSSS", "PPCPPCPSPPCPPCPSCCCCCCSSSSSSSS"},
-		{"CCCCCCCCSSS", "CCCCCCCSCSS"},
+		{"PPPPPPPPPPCCCCCCCCCCSSSSSSSSSS", "PPCPPPCPSPPPCPCCCCSCCCSSSSSSSS"},
+		{"CCCCCCCCSSS", "CCCCCCCCSSS"},
 		{"KSKCKP", "KKKPCS"},
 	} {
 		var q Queue[rune]

@@ -25,7 +25,7 @@ type backend struct {
 	sim              *simulation
 	slots            int
 	loginTime        time.Duration
-	busy             int
+	busy, strange    int // slots that are taken, and those of strangers
 	known, strangers limiter.Queue[*attempt]
 	challenges       limiter.Queue[*attempt]
 	challenging      tarpit // counts the challenges that are not answered
@@ -63,9 +63,13 @@ func (b *backend) push(queue *limiter.Queue[*attempt], a *attempt) {
 	a.dequeue = func() { queue.Remove(entry) }
 }
 
-// serve starts queued logins while there is capacity, those of the known first. A quarter of the slots is for the known
-// only; the default of the proxy is the same share.
+// serve starts queued logins while there is capacity, those of the known first, except that strangers go first for an
+// eighth of the slots. A quarter is for the known only; the proxy has the same shares.
 func (b *backend) serve() {
+	for b.busy < b.slots && b.strange < b.slots/8 && b.strangers.Len() > 0 {
+		a, _ := b.strangers.Pop()
+		b.check(a)
+	}
 	for b.busy < b.slots && b.known.Len() > 0 {
 		a, _ := b.known.Pop()
 		b.check(a)
@@ -94,6 +98,10 @@ func (b *backend) serve() {
 func (b *backend) check(a *attempt) {
 	s := b.sim
 	b.busy++
+	known := a.ticket.Priority().Known()
+	if !known {
+		b.strange++
+	}
 	a.dequeue, a.checking = nil, true
 	s.results.reached(a, s.now)
 	takes := b.loginTime
@@ -102,6 +110,9 @@ func (b *backend) check(a *attempt) {
 	}
 	s.at(s.now.Add(takes), func() {
 		b.busy--
+		if !known {
+			b.strange--
+		}
 		b.finish(a)
 		b.serve()
 	})
@@ -133,8 +144,8 @@ type tarpit struct {
 }
 
 // enter counts an attempt from addr, or returns false if too many wait.
-func (p *tarpit) enter(addr netip.Addr) bool {
-	if p.total >= 10_000 || p.waiting[limiter.Source(addr)] >= 10 || p.waiting[limiter.Network(addr)] >= 100 {
+func (p *tarpit) enter(addr netip.Addr, growth int) bool {
+	if p.total >= 10_000 || p.waiting[limiter.Source(addr)] >= 10*growth || p.waiting[limiter.Network(addr)] >= 100*growth {
 		return false
 	}
 	p.add(addr, 1)

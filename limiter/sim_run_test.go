@@ -161,7 +161,7 @@ func (s *simulation) act(a *attempt, v limiter.Verdict) {
 }
 
 func (s *simulation) enterTarpit(a *attempt) bool {
-	a.inTarpit = a.inTarpit || s.tarpit.enter(a.Addr)
+	a.inTarpit = a.inTarpit || s.tarpit.enter(a.Addr, s.limiter.Growth(s.now, a.Addr))
 	return a.inTarpit
 }
 

@@ -94,7 +94,8 @@ func (s *simulation) requireUsers(t *testing.T, after, d time.Duration, want flo
 	}
 }
 
-// While one account is attacked from everywhere, strangers cannot try it and its owner can log in from anywhere.
+// While one account is attacked from everywhere, strangers cannot try it. Its owner can log in at home, and with a known
+// device from anywhere. From elsewhere without one they are a stranger as the attackers are, who use up all looks.
 func TestSimulationOwnerOfTargetedAccount(t *testing.T) {
 	t.Parallel()
 	l, c := newLimiter(t), traffic.New(1, traffic.Normal, attackStart, traffic.Steady(traffic.Target, 0, 30))
@@ -103,18 +104,24 @@ func TestSimulationOwnerOfTargetedAccount(t *testing.T) {
 	s.run(attackStart.Add(20 * time.Second))
 	owner := c.KnownLogins()[0] // the first phone is the target
 	elsewhere := netip.MustParseAddr("203.0.113.5")
+	k := l.Ask(s.now, limiter.Attempt{Addr: owner.Addr, Account: owner.Account, Device: 7})
+	k.Settle(s.now, limiter.Accepted)
 	for _, tc := range []struct {
 		name   string
 		addr   netip.Addr
+		device limiter.Device
 		secret string
 		want   limiter.Verdict
 	}{
-		{"at home", owner.Addr, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
-		{"elsewhere", elsewhere, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true}},
-		{"at home, mistyped", owner.Addr, "typo", limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
-		{"attacker", elsewhere, "guess", limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleAccount}},
+		{"at home", owner.Addr, 0, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
+		{"elsewhere", elsewhere, 0, owner.Secret, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleAccount}},
+		{"elsewhere, from a known device", elsewhere, 7, owner.Secret, limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
+		{"at home, mistyped", owner.Addr, 0, "typo", limiter.Verdict{Action: limiter.Pass, Rule: limiter.RuleNone, Known: true, Near: true}},
+		{"attacker", elsewhere, 0, "guess", limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleAccount}},
 	} {
-		k := l.Ask(s.now, limiter.Attempt{Addr: tc.addr, Account: owner.Account, Credential: l.Credential(owner.Account, []byte(tc.secret))})
+		k := l.Ask(s.now, limiter.Attempt{
+			Addr: tc.addr, Account: owner.Account, Credential: l.Credential(owner.Account, []byte(tc.secret)), Device: tc.device, Resumed: tc.device != 0,
+		})
 		v := k.Verdict()
 		if v.Action == limiter.Pass {
 			v = k.Enter(s.now, nil)

@@ -248,7 +248,7 @@ var errStopped = errors.New("session stopped")
 // enterTarpit takes a place in the tarpit and reports whether there was one.
 func (a *loginAttempt) enterTarpit() bool {
 	a.tarpitKnown = a.report.Verdict.Known
-	a.inTarpit = a.server.tarpit.enter(a.record.Client.Addr(), a.tarpitKnown)
+	a.inTarpit = a.server.tarpit.enter(a.record.Client.Addr(), a.tarpitKnown, a.server.Limiter.Growth(time.Now(), a.record.Client.Addr()))
 	return a.inTarpit
 }
 

@@ -24,7 +24,7 @@ func TestRefusedAtLogin(t *testing.T) {
 			proxy.Tarpit.Total = 1
 			proxy.init()
 			other := mustAddrPort("198.51.100.1:1").Addr()
-			proxy.tarpit.enter(other, false)
+			proxy.tarpit.enter(other, false, 1)
 			proxy.t.Cleanup(func() { proxy.tarpit.leave(other, false) })
 		}, StepTarpit, EndRefused},
 		limiter.RuleBackend: {limiter.Policy{}, func(proxy *testProxy) { proxy.setBackend(backendAddr, nil) }, StepDial, EndBackend},

@@ -78,6 +78,7 @@ type backend struct {
 	tls       *tls.Config
 	logins    int // in flight; guarded by the pool's mu
 	exchanges int // of these; likewise
+	strangers int // of these; likewise
 	up        atomic.Bool
 	failed    chan struct{}                         // holds a token if a login failed to reach it since the last probe
 	offer     atomic.Pointer[dialogue.Capabilities] // from the last probe that succeeded

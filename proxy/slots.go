@@ -27,6 +27,11 @@ const (
 	networkExchanges = 4
 )
 
+// strangerSlots is the part of a backend's login slots for which strangers go first: one in
+// so many. If more of the known come than a backend can serve, as when stolen accounts
+// are used, strangers must not wait for all of them.
+const strangerSlots = 8
+
 // slotRequest is an attempt that wants a login slot, or has one.
 type slotRequest struct {
 	priority limiter.Priority
@@ -88,6 +93,9 @@ func (b *Backends) release(r *slotRequest) {
 		return
 	}
 	r.assigned.logins--
+	if !r.priority.Known() {
+		r.assigned.strangers--
+	}
 	if r.exchange.IsValid() {
 		r.assigned.exchanges--
 	}
@@ -155,25 +163,36 @@ func (b *Backends) queue(r *slotRequest) *limiter.Queue[*slotRequest] {
 // push queues r. b.mu must be held.
 func (b *Backends) push(r *slotRequest) { r.entry = b.queue(r).Push(r.priority, r) }
 
-// assignSlots assigns free slots: to the known first, then to exchanges and to other
-// strangers in turn. b.mu must be held.
+// assignSlots assigns free slots: a few to strangers, then to the known, then to other
+// strangers. Exchanges and the rest of the strangers take turns. b.mu must be held.
 func (b *Backends) assignSlots() {
-	reserved, few := b.slots/reservedSlots, max(1, b.slots/exchangeSlots)
-	b.assignTo(&b.known, b.slots, b.slots)
-	if b.exchangeLast {
-		b.assignTo(&b.strangers, b.slots-reserved, b.slots)
-	}
-	b.assignTo(&b.exchanges, b.slots-reserved, few)
-	b.assignTo(&b.strangers, b.slots-reserved, b.slots)
+	b.assignToStrangers(slotsTaken{b.slots, b.slots / strangerSlots, b.slots})
+	b.assignTo(&b.known, slotsTaken{b.slots, b.slots, b.slots})
+	b.assignToStrangers(slotsTaken{b.slots - b.slots/reservedSlots, b.slots, b.slots})
 }
 
-// assignTo assigns slots to those in a queue, at backends with fewer logins and fewer
-// exchanges than given. b.mu must be held.
-func (b *Backends) assignTo(queue *limiter.Queue[*slotRequest], logins, exchanges int) {
+// assignToStrangers assigns slots to exchanges and to other strangers in turn.
+func (b *Backends) assignToStrangers(below slotsTaken) {
+	if b.exchangeLast {
+		b.assignTo(&b.strangers, below)
+	}
+	few := below
+	few.exchanges = max(1, b.slots/exchangeSlots)
+	b.assignTo(&b.exchanges, few)
+	b.assignTo(&b.strangers, below)
+}
+
+// slotsTaken is how many login slots of a backend are taken: by all logins, by those of
+// strangers, and by exchanges.
+type slotsTaken struct{ logins, strangers, exchanges int }
+
+// assignTo assigns slots to those in a queue, at backends with fewer of all slots taken
+// than below. b.mu must be held.
+func (b *Backends) assignTo(queue *limiter.Queue[*slotRequest], below slotsTaken) {
 	var passed []*slotRequest // which have tried the backends with free slots
-	for queue.Len() > 0 && b.free(logins, exchanges, nil) != nil {
+	for queue.Len() > 0 && b.free(below, nil) != nil {
 		r, _ := queue.Pop()
-		s := b.free(logins, exchanges, r.tried)
+		s := b.free(below, r.tried)
 		if s == nil {
 			passed = append(passed, r)
 			continue
@@ -184,6 +203,9 @@ func (b *Backends) assignTo(queue *limiter.Queue[*slotRequest], logins, exchange
 		}
 		if queue != &b.known {
 			b.exchangeLast = r.exchange.IsValid()
+		}
+		if !r.priority.Known() {
+			s.strangers++
 		}
 		b.slotsTaken.Add(1)
 		b.nextBackend++
@@ -196,12 +218,13 @@ func (b *Backends) assignTo(queue *limiter.Queue[*slotRequest], logins, exchange
 	}
 }
 
-// free returns a backend that is up, not among tried, and has fewer logins and exchanges
-// than given. b.mu must be held.
-func (b *Backends) free(logins, exchanges int, tried []*backend) *backend {
+// free returns a backend that is up, not among tried, and has fewer of all slots taken
+// than below. b.mu must be held.
+func (b *Backends) free(below slotsTaken, tried []*backend) *backend {
 	for i := range b.all {
 		s := b.all[(b.nextBackend+i)%len(b.all)]
-		if s.up.Load() && s.logins < logins && s.exchanges < exchanges && !slices.Contains(tried, s) {
+		less := s.logins < below.logins && s.strangers < below.strangers && s.exchanges < below.exchanges
+		if s.up.Load() && less && !slices.Contains(tried, s) {
 			return s
 		}
 	}

@@ -24,8 +24,9 @@ type tarpit struct {
 	waiting map[netip.Prefix]int // strangers by source and by network, which differ in length
 }
 
-// enter takes a place for addr and reports whether there was one. leave gives it back.
-func (p *tarpit) enter(addr netip.Addr, known bool) bool {
+// enter takes a place for addr and reports whether there was one. leave gives it back. The
+// limits of the source and the network of addr apply growth times.
+func (p *tarpit) enter(addr netip.Addr, known bool, growth int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	source, network := limiter.Source(addr), limiter.Network(addr)
@@ -33,7 +34,7 @@ func (p *tarpit) enter(addr netip.Addr, known bool) bool {
 	case known:
 		p.known++
 		return true
-	case full(p.total, p.limits.Total) || full(p.waiting[source], p.limits.Source) || full(p.waiting[network], p.limits.Network):
+	case full(p.total, p.limits.Total) || full(p.waiting[source], growth*p.limits.Source) || full(p.waiting[network], growth*p.limits.Network):
 		return false
 	case p.waiting == nil:
 		p.waiting = map[netip.Prefix]int{}

@@ -36,7 +36,7 @@ func TestTarpitCounts(t *testing.T) {
 			inside = append(inside[:i], inside[i+1:]...)
 		}
 		addr := netip.MustParseAddr(fmt.Sprintf([]string{"203.0.%d.%d", "2001:db8:%d:%d::1"}[r.IntN(2)], r.IntN(3), r.IntN(3)))
-		ok := pit.enter(addr, false)
+		ok := pit.enter(addr, false, 1)
 		step := len(inside) < limits.Total && among(limiter.Source, addr) < limits.Source && among(limiter.Network, addr) < limits.Network
 		if refused[!ok]++; ok != step {
 			t.Fatalf("with %d attempts: got a place %t, want %t", len(inside), ok, step)
@@ -63,7 +63,7 @@ func TestTarpitCounts(t *testing.T) {
 func TestTarpitWithoutLimits(t *testing.T) {
 	var pit tarpit
 	for range 10_000 {
-		if !pit.enter(clientIP, false) {
+		if !pit.enter(clientIP, false, 1) {
 			t.Fatal("got no place")
 		}
 	}
@@ -75,7 +75,7 @@ func TestTarpitConcurrently(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 1000 {
-				if pit.enter(clientIP, false) {
+				if pit.enter(clientIP, false, 1) {
 					pit.leave(clientIP, false)
 				}
 				if n := pit.size(); n > 5 {
