@@ -84,7 +84,7 @@ func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules)
 	spent, held, full, penalty := 0, uint32(0), time.Duration(0), ""
 	if e, mu := k.limiter.table.find(k.subject.keys[kd]); e != nil {
 		spent, held, full = e.denials.spent(now, &limit), e.holds, e.denials.missing(now, &limit)
-		if e.priorityClass(now, classUnpenalized) == classPenalized {
+		if e.priorityClass(now, classUnpenalized, k.subject.growth) == classPenalized {
 			penalty = ", penalized"
 		}
 		mu.Unlock()

@@ -255,7 +255,7 @@ func (p Priority) String() string {
 const (
 	deniedPenalty  = time.Hour        // the penalty of a source after a denial
 	starvedPenalty = 15 * time.Minute // the penalty of a source after it was starved
-	starvedLimit   = 2                // up to this many times starved, a source keeps its better priority
+	starvedLimit   = 3                // up to this many times starved, a source keeps its better priority
 
 	networkDeniedPenalty  = 15 * time.Minute // added to the penalty of a network by each denial
 	networkStarvedPenalty = 3 * time.Minute  // added by each starved attempt
@@ -293,12 +293,19 @@ func (e *entry) penalizeSource(now ticks, denied bool) {
 	e.penaltyUntil = max(e.penaltyUntil, now.add(starvedPenalty))
 }
 
-// priorityClass returns the class of a stranger of class c after the penalty of e.
-func (e *entry) priorityClass(now ticks, c class) class {
+// manyPeople is the growth from which on an address is that of so many people that a penalty says too little about one
+// of them.
+const manyPeople = 4
+
+// priorityClass returns the class of a stranger of class c, at a source of the given growth, after the penalty of e.
+func (e *entry) priorityClass(now ticks, c class, growth int) class {
+	many := growth >= manyPeople
 	switch {
 	case e.penaltyUntil <= now || c == classPenalized:
 		return c
-	case e.kind == kindSource && e.starved > starvedLimit, e.kind == kindNetwork && now.until(e.penaltyUntil) > networkThreshold:
+	case many && (e.kind == kindNetwork || e.starved == starvedDenied):
+		return c
+	case e.kind == kindSource && e.starved > starvedLimit && !many, e.kind == kindNetwork && now.until(e.penaltyUntil) > networkThreshold:
 		return classPenalized
 	case e.kind == kindSource && c == classUnpenalized:
 		return classReturning

@@ -165,7 +165,7 @@ func (k *Ticket) applyDenialRule(now ticks, r *rules, e *entry, reserve bool) Ve
 		v = refusal(v.Rule)
 	}
 	if !k.priority.Known() {
-		k.priority.class = e.priorityClass(now, k.priority.class)
+		k.priority.class = e.priorityClass(now, k.priority.class, k.subject.growth)
 	}
 	if !reserve {
 		return v
