@@ -39,8 +39,8 @@ func (p *policy) set(limits config.Limits) error {
 	return nil
 }
 
-// tighten halves how many logins of strangers may be denied, or ends that. The
-// detector asks for it from a notice on. Only rules about strangers change, so a
+// tighten halves how many logins of strangers may be denied, and gives new sources of
+// one wide prefix a common budget, or ends that. The detector asks for it from a notice on. Only rules about strangers change, so a
 // false alarm costs known users nothing.
 func (p *policy) tighten(on bool) {
 	p.mu.Lock()
@@ -76,6 +76,7 @@ func (p *policy) of(limits config.Limits, tight bool) limiter.Policy {
 	policy := limits.Policy(p.waitMax)
 	if tight {
 		policy.Network, policy.Account = half(policy.Network), half(policy.Account)
+		policy.Attack = true
 	}
 	return policy
 }
