@@ -119,26 +119,41 @@ func (a *loginAttempt) waitAndAskAgain(v limiter.Verdict) (step, error) {
 
 // subject is what the limiter is asked about a request.
 func (s *session) subject(r dialogue.Request) limiter.Attempt {
-	a := limiter.Attempt{Addr: s.record.Client.Addr(), Account: r.Account}
+	a := s.subjectNamed(r, r.Account)
 	if password := r.Password(); password != nil {
 		a.Credential = s.server.Limiter.Credential(r.Account, password)
 	}
 	return a
 }
 
+// subjectNamed is what the limiter is asked about a request in which no password has been
+// shown, for an account.
+func (s *session) subjectNamed(r dialogue.Request, account string) limiter.Attempt {
+	a := limiter.Attempt{Addr: s.record.Client.Addr(), Account: account, Token: isToken(r.Mechanism)}
+	if s.tls != nil {
+		a.Device, a.Resumed = s.tls.device.id, s.tls.device.resumed
+	}
+	return a
+}
+
+// isToken reports whether the secret of a SASL mechanism, named in upper case, is a token
+// and not a password (RFC 7628 and its predecessor).
+func isToken(mechanism string) bool { return mechanism == "OAUTHBEARER" || mechanism == "XOAUTH2" }
+
 // admits reports whether the attempt may go on for an account that the exchange with a
 // backend has named. It has waited already and does not wait again.
 func (a *loginAttempt) admits(account string) bool {
 	now := time.Now()
 	a.ticket.Settle(now, limiter.Void)
-	named := a.server.Limiter.Ask(now, limiter.Attempt{Addr: a.record.Client.Addr(), Account: account})
+	named := a.server.Limiter.Ask(now, a.subjectNamed(a.request, account))
 	a.current = &named
 	v := named.Verdict()
 	a.report.Verdict.Known, a.report.Verdict.Near = v.Known, v.Near
-	if v.Action == limiter.Refuse {
-		a.report.Verdict = v
+	refused := v.Action == limiter.Refuse || v.Again
+	if refused {
+		a.report.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: v.Rule, Known: v.Known, Near: v.Near}
 	}
-	return v.Action != limiter.Refuse || a.report.Observed
+	return !refused || a.report.Observed
 }
 
 // verdictWaited follows the wait that the verdict asked for.

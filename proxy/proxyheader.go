@@ -107,11 +107,12 @@ type clientInfo struct {
 	tls           *clientTLS // nil in clear text
 }
 
-// clientTLS is what a backend learns about the client's TLS. A tls.ConnectionState would
-// keep the certificates and the handshake in memory.
+// clientTLS is what a backend learns about the client's TLS, and what the limiter learns. A
+// tls.ConnectionState would keep the certificates and the handshake in memory.
 type clientTLS struct {
 	Version, CipherSuite           uint16
 	NegotiatedProtocol, ServerName string
+	device                         clientDevice
 }
 
 // header is the PROXY header that announces the client. It carries the SSL TLV exactly

@@ -35,6 +35,8 @@ type Listener struct {
 	Protocol dialogue.Protocol
 	TLS      TLSMode
 	Config   *tls.Config // nil on an Upgrade listener that cannot begin TLS
+
+	devices *devicePool // clones of Config
 }
 
 // Timeouts bound the time that a connection may take.
@@ -115,6 +117,7 @@ func (s *Server) Observe(on bool) { s.observing.Store(on) }
 // running out of descriptors must slow the service down and not end it.
 func (s *Server) Serve(ln net.Listener, l Listener) error {
 	s.init()
+	l.devices = &devicePool{base: l.Config}
 	defer ln.Close()
 	if !s.listen(ln) {
 		return ErrServerClosed

@@ -199,8 +199,7 @@ func (s *session) refuseHandshake() error {
 func (s *session) handshake(conn *handshakeConn, next step) (step, error) {
 	defer conn.finish()
 	runtime.Gosched() // what else is ready to run needs less time than a handshake
-	secure := tls.Server(conn, s.listener.Config)
-	err := secure.Handshake()
+	secure, device, err := s.listener.devices.handshake(conn)
 	switch {
 	case errors.Is(err, errNoSlotInTime):
 		return nil, s.refuseHandshake()
@@ -209,7 +208,7 @@ func (s *session) handshake(conn *handshakeConn, next step) (step, error) {
 		return nil, ending{EndTLS, fmt.Errorf("handshake with client: %w", err)}
 	}
 	state := secure.ConnectionState()
-	s.tls = &clientTLS{state.Version, state.CipherSuite, state.NegotiatedProtocol, state.ServerName}
+	s.tls = &clientTLS{state.Version, state.CipherSuite, state.NegotiatedProtocol, state.ServerName, device}
 	s.record.Handshake = HandshakeDone
 	s.record.TLS = tls.VersionName(state.Version)
 	s.record.Cipher = tls.CipherSuiteName(state.CipherSuite)
