@@ -55,7 +55,7 @@ func read(c Config) (*contents, error) {
 // material is the parsed content of one reading. It never changes.
 type material struct {
 	names    names
-	tickets  [][ticketKeySize]byte // empty: crypto/tls makes and rotates its own
+	tickets  [][ticketKeySize]byte // of the file; empty without one
 	notAfter time.Time             // the earliest of the leaf certificates
 	digest   [sha256.Size]byte
 }
@@ -78,7 +78,7 @@ func parse(c Config, d *contents) (*material, error) {
 	m.names = index(pairs)
 	if c.TicketKeyFile != "" {
 		var err error
-		if m.tickets, err = parseTicketKeys(d.tickets); err != nil {
+		if m.tickets, err = ParseTicketKeys(d.tickets); err != nil {
 			return nil, configError("TicketKeyFile", "read session ticket keys %s: %w", c.TicketKeyFile, err)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 // ticketKeySize is the size of a session ticket key in octets.
 const ticketKeySize = 32
 
-// parseTicketKeys parses the format described at [Config]. Errors have the number of
-// the line but not its text, which may be most of a key.
-func parseTicketKeys(data []byte) ([][ticketKeySize]byte, error) {
+// ParseTicketKeys parses the format described at [Config.TicketKeyFile]. Errors have the
+// number of the line but not its text, which may be most of a key.
+func ParseTicketKeys(data []byte) ([][ticketKeySize]byte, error) {
 	var keys [][ticketKeySize]byte
 	number := 0
 	for line := range bytes.Lines(data) {

@@ -32,7 +32,7 @@ func TestParseTicketKeys(t *testing.T) {
 		{about: "binary", data: string(bytes.Repeat([]byte{0xff}, 44)), err: "line 1: got another format, want 32 octets"},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			keys, err := parseTicketKeys([]byte(tt.data))
+			keys, err := ParseTicketKeys([]byte(tt.data))
 			var got []byte
 			for _, k := range keys {
 				got = append(got, k[0])
@@ -54,7 +54,7 @@ func TestParseTicketKeys(t *testing.T) {
 // is not empty and not a comment.
 func FuzzTicketKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
-		keys, err := parseTicketKeys(data)
+		keys, err := ParseTicketKeys(data)
 		if (err == nil) != (len(keys) > 0) {
 			t.Fatalf("got %d keys and error %v", len(keys), err)
 		}

@@ -43,8 +43,9 @@ type Config struct {
 	// key encrypts new tickets; all keys decrypt. To rotate, insert a new key at
 	// the top, and delete the old one a week later, when its tickets have expired.
 	//
-	// Without a file, each [Source.Server] config makes its own keys, replaces
-	// them daily and deletes them after a week.
+	// Without a file, and unless [Source.SetTicketKeys] is called, each
+	// [Source.Server] config makes its own keys, replaces them daily and deletes
+	// them after a week.
 	TicketKeyFile string
 }
 
@@ -70,10 +71,11 @@ type Source struct {
 	config  Config
 	current atomic.Pointer[material] // for handshakes
 
-	// mu serializes Reload and Server, so that no config misses a change of
-	// ticket keys.
+	// mu serializes Reload, SetTicketKeys and Server, so that no config misses a
+	// change of ticket keys.
 	mu      sync.Mutex
 	servers map[string]*tls.Config // by ALPN name
+	tickets [][ticketKeySize]byte  // empty: crypto/tls makes and rotates its own
 }
 
 // Load reads every file of c. Its error is a [*ConfigError]. An expired certificate is
@@ -101,7 +103,7 @@ func Load(c Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{config: c, servers: make(map[string]*tls.Config)}
+	s := &Source{config: c, servers: make(map[string]*tls.Config), tickets: m.tickets}
 	s.current.Store(m)
 	return s, nil
 }
@@ -111,8 +113,9 @@ func Load(c Config) (*Source, error) {
 // no_application_protocol. A client that does not use ALPN is accepted.
 //
 // Server returns the same config for the same name each time, so a session of port 143
-// can be resumed at port 993. Do not clone it: a clone does not follow changes of the
-// ticket keys.
+// can be resumed at port 993. A clone does not follow changes of the ticket keys: one
+// that serves handshakes must have callbacks for tickets that use the keys of the
+// original ([tls.Config.EncryptTicket], [tls.Config.DecryptTicket]).
 func (s *Source) Server(alpn string) *tls.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,11 +131,29 @@ func (s *Source) Server(alpn string) *tls.Config {
 		MinVersion: s.config.MinVersion,
 		NextProtos: []string{alpn},
 	}
-	if keys := s.current.Load().tickets; len(keys) > 0 {
-		c.SetSessionTicketKeys(keys)
+	if len(s.tickets) > 0 {
+		c.SetSessionTicketKeys(s.tickets)
 	}
 	s.servers[alpn] = c
 	return c
+}
+
+// SetTicketKeys replaces the session ticket keys of all configs, for a caller that keeps
+// keys itself. The first key encrypts new tickets; all keys decrypt. There must be at
+// least one. It must not be used with [Config.TicketKeyFile], whose keys would come back
+// with the next change of a file.
+func (s *Source) SetTicketKeys(keys [][ticketKeySize]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setTicketKeys(keys)
+}
+
+// setTicketKeys is SetTicketKeys with s.mu held.
+func (s *Source) setTicketKeys(keys [][ticketKeySize]byte) {
+	s.tickets = keys
+	for _, c := range s.servers {
+		c.SetSessionTicketKeys(keys)
+	}
 }
 
 // Reload reads all files again and reports whether anything changed. New contents
@@ -158,9 +179,7 @@ func (s *Source) Reload() (changed bool, err error) {
 	}
 	s.current.Store(m)
 	if len(m.tickets) > 0 {
-		for _, c := range s.servers {
-			c.SetSessionTicketKeys(m.tickets)
-		}
+		s.setTicketKeys(m.tickets)
 	}
 	return true, nil
 }

@@ -85,7 +85,7 @@ type TLS struct {
 	Certs      files      `env:"TLS_CERT" default:"required by listeners that offer TLS" common:"yes" meaning:"certificate chains, selected by SNI; the first is the default; reloaded when a file changes"`
 	Keys       files      `env:"TLS_KEY" default:"one per certificate" common:"yes" meaning:"private keys, in the order of the certificates"`
 	MinVersion tlsVersion `env:"TLS_MIN" envDefault:"1.2" meaning:"oldest TLS version accepted from clients"`
-	TicketKeys file       `env:"TLS_TICKET_KEYS" default:"random, kept in memory" meaning:"session ticket keys shared between gateways; reloaded when the file changes"`
+	TicketKeys file       `env:"TLS_TICKET_KEYS" default:"random, kept in STATE_DIR if there is one, replaced daily" meaning:"session ticket keys shared between gateways; reloaded when the file changes"`
 }
 
 // Limits says how much a source, a network and all clients together may ask

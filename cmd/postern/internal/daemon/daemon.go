@@ -2,10 +2,10 @@
 // them, and leads them from the start through reloads to the shutdown.
 //
 // Each part is in a file of its own and keeps its own state: certs.go the
-// certificates, known.go and statedir.go what survives a restart, policy.go the
-// limits, backends.go the mail servers, listeners.go the addresses, outcomes.go
-// what is reported about clients. daemon.go connects them; run.go has the life of
-// the process, reload.go SIGHUP and systemd.go the service manager.
+// certificates, known.go, ticketkeys.go and statedir.go what survives a restart,
+// policy.go the limits, backends.go the mail servers, listeners.go the addresses,
+// outcomes.go what is reported about clients. daemon.go connects them; run.go has
+// the life of the process, reload.go SIGHUP and systemd.go the service manager.
 //
 // What happens to a connection is in package proxy, and who may log in is in
 // package limiter.
@@ -35,6 +35,7 @@ type Daemon struct {
 	log       *eventlog.Log
 	metrics   *metrics.Metrics
 	certs     *certificates // nil where no listener offers TLS
+	tickets   *ticketKeys   // nil unless they are kept in the state directory
 	known     *knownStore
 	policy    *policy
 	backends  backends
@@ -69,6 +70,9 @@ func open(c config.Config, log *eventlog.Log, b Build) (*Daemon, error) {
 	key, err := d.openLimiter()
 	if err != nil {
 		return nil, err
+	}
+	if d.certs != nil && c.State.Dir != "" && c.TLS.TicketKeys == "" {
+		d.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), d.certs.source, log)
 	}
 	if d.backends, err = newBackends(&c, d.certs); err != nil {
 		return nil, err
@@ -172,6 +176,9 @@ func (d *Daemon) serve() {
 	d.running.Go(func() { d.incidents.Run(ctx) })
 	if d.certs != nil {
 		d.running.Go(func() { d.certs.watch(ctx) })
+	}
+	if d.tickets != nil {
+		d.running.Go(func() { d.tickets.run(ctx) })
 	}
 	for _, l := range d.listeners {
 		d.running.Go(func() { d.serveListener(l) })
