@@ -153,3 +153,30 @@ func TestResumptionEnforcesPolicy(t *testing.T) {
 		t.Error("resumed a TLS 1.2 session although the minimum is TLS 1.3")
 	}
 }
+
+// Keys that the caller sets apply to all configs, those made before and after.
+func TestSetTicketKeys(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version uint16) {
+		dir := testDir(t.TempDir())
+		pair := issue(t, "mail.example.org")
+		c := dir.config(t, pair)
+		one, two := load(t, c), load(t, c)
+		client := resumingClient("mail.example.org", pair)
+		client.MaxVersion = version
+		here := one.Server("imap")
+		one.SetTicketKeys([][32]byte{{1}})
+		two.SetTicketKeys([][32]byte{{2}, {1}})
+		mustHandshake(t, here, client)
+		if !resumes(t, two.Server("imap"), client) {
+			t.Error("not resumed by the other gateway")
+		}
+		one.SetTicketKeys([][32]byte{{2}})
+		if !resumes(t, here, client) {
+			t.Error("a ticket of the second key was not resumed")
+		}
+		one.SetTicketKeys([][32]byte{{3}})
+		if resumes(t, here, client) {
+			t.Error("resumed with a deleted key")
+		}
+	})
+}

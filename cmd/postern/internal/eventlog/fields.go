@@ -62,6 +62,7 @@ func recordAttrs(r proxy.Record) []slog.Attr {
 		slog.String("step", r.Step.String()),
 		slog.String("tls", r.TLS),
 		slog.String("cipher", r.Cipher),
+		slog.Bool("resumed", r.Resumed),
 		slog.Int("attempts", r.Attempts),
 		recordError(r),
 		slog.String("account", Printable(r.Account, NameMax)),

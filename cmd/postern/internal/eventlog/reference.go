@@ -61,6 +61,7 @@ func Fields() []Field {
 		{"step", connection, "", "step in which it ended: `accept`, `proxy_header`, `connect`, `tls`, `dialogue`, `verdict`, `tarpit`, `dial`, `replay`, `relay`"},
 		{"tls", connection, "tls.version", "version, empty in clear text"},
 		{"cipher", connection, "tls.cipher", "cipher suite"},
+		{"resumed", connection, "tls.resumed", "whether the client resumed a TLS session"},
 		{"attempts", connection, "", "login attempts that were settled"},
 		{"method", login, "", "`LOGIN`, `USER` or a SASL mechanism"},
 		{"error", both, "error.message", "what failed, empty if nothing did"},
