@@ -2,7 +2,10 @@ package proxy
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
+	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -85,4 +88,92 @@ func BenchmarkRelay(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkHandshake measures a server's handshake with and without a device id, of clients
+// that resume and of those that do not. The time includes that of the client.
+func BenchmarkHandshake(b *testing.B) {
+	pool := newDevicePool(1)
+	for name, handshake := range map[string]func(net.Conn) (*tls.Conn, error){
+		"plain": func(conn net.Conn) (*tls.Conn, error) {
+			secure := tls.Server(conn, pool.base)
+			return secure, secure.Handshake()
+		},
+		"device": func(conn net.Conn) (*tls.Conn, error) {
+			secure, _, err := pool.handshake(conn)
+			return secure, err
+		},
+	} {
+		for _, resumes := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/resumes=%t", name, resumes), func(b *testing.B) {
+				client := resumingClient(tls.VersionTLS13)
+				b.ReportAllocs()
+				for b.Loop() {
+					if !resumes {
+						client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+					}
+					near, far := net.Pipe()
+					go func() {
+						secure, err := handshake(far)
+						if err != nil {
+							b.Error(err)
+						}
+						_, _ = secure.Write([]byte("*"))
+					}()
+					if _, err := tls.Client(near, client).Read(make([]byte, 1)); err != nil {
+						b.Fatal(err)
+					}
+					near.Close()
+					far.Close()
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkSessionMemory measures the memory of a server's TLS connection with and without
+// a device id, once the handshake is complete.
+func BenchmarkSessionMemory(b *testing.B) {
+	const sessions = 2000
+	pool := newDevicePool(1)
+	for name, handshake := range map[string]func(net.Conn) *tls.Conn{
+		"plain": func(conn net.Conn) *tls.Conn {
+			secure := tls.Server(conn, pool.base)
+			_ = secure.Handshake()
+			return secure
+		},
+		"device": func(conn net.Conn) *tls.Conn {
+			secure, _, _ := pool.handshake(conn)
+			return secure
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				before := heapInUse()
+				var open []net.Conn
+				for range sessions {
+					near, far := net.Pipe()
+					done := make(chan *tls.Conn, 1)
+					go func() { done <- handshake(far) }()
+					client := tls.Client(near, resumingClient(tls.VersionTLS13))
+					go func() { _, _ = client.Read(make([]byte, 1)) }()
+					open = append(open, <-done)
+					near.Close()
+				}
+				b.ReportMetric(float64(heapInUse()-before)/sessions, "B/session")
+				for _, conn := range open {
+					conn.Close()
+				}
+			}
+		})
+	}
+}
+
+// heapInUse is what the heap holds after a collection.
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
