@@ -19,7 +19,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # Programs that the tests use: mail servers, mail clients, other proxies, and
 # Alertmanager.
-PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 prometheus-alertmanager
+PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager
 
 .PHONY: help
 help: ## list the targets
