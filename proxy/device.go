@@ -115,7 +115,7 @@ type devicePool struct {
 	free []*deviceTLS
 }
 
-// maxFreeConfigs is how many unused configs a pool keeps, of about 700 octets each. It is
+// maxFreeConfigs is how many unused configs a pool keeps, of less than 1 KB each. It is
 // more than handshakes are usually under way at once.
 const maxFreeConfigs = 256
 
