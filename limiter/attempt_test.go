@@ -60,7 +60,7 @@ func TestAttemptsWithoutAccount(t *testing.T) {
 		t.Errorf("a second attempt from there: %+v", v)
 	}
 	k.Settle(now, Void)
-	if v := l.Peek(now, addr, ""); v != pass {
+	if v := l.Peek(now, Attempt{Addr: addr}); v != pass {
 		t.Errorf("Peek: got %+v, want pass", v)
 	}
 }

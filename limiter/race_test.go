@@ -92,7 +92,7 @@ func client(l *Limiter, now func() time.Time, rnd *rand.Rand) {
 	defer v.Close(now())
 	a := Attempt{Addr: addr, Account: fmt.Sprint("u", rnd.IntN(50))}
 	a.Credential = l.Credential(a.Account, []byte{byte(rnd.IntN(3))})
-	l.Peek(now(), addr, a.Account)
+	l.Peek(now(), Attempt{Addr: addr, Account: a.Account})
 	k := l.Ask(now(), a)
 	defer k.Settle(now(), Void) // a second time
 	k.Enter(now(), nil)

@@ -69,7 +69,7 @@ func (sr scriptRunner) do(t time.Time, verb, name, addr, user string) any {
 	case "denied", "accepted", "void":
 		sr.tickets[name].Settle(t, map[string]Outcome{"denied": Denied, "accepted": Accepted, "void": Void}[verb])
 	case "peek":
-		return sr.Peek(t, netip.MustParseAddr(name), addr)
+		return sr.Peek(t, sr.attempt(name, addr))
 	case "connect":
 		c, verdict := sr.Connect(t, netip.MustParseAddr(addr))
 		if (c == nil) != (verdict.Action == Refuse) {

@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -204,15 +203,15 @@ func (k *Ticket) tableMax(r *rules) int {
 	return r.TableMax
 }
 
-// Peek returns what is certain at time t about an attempt whose credential is not known yet, as at USER of POP3. It
+// Peek returns what is certain at time t about an attempt that has shown no credential yet, as at USER of POP3. It
 // spends and holds nothing. It refuses only if no credential could pass, and passes otherwise: an empty pair or account
 // refuses unless some credential of the account is known, which this client may have.
 //
 // The bucket of the source does not count. A source with an empty one could otherwise learn, at no cost, whether the
 // owner of any account logged in lately; through pair and account it can learn that only by emptying those first.
-func (l *Limiter) Peek(t time.Time, addr netip.Addr, account string) Verdict {
+func (l *Limiter) Peek(t time.Time, a Attempt) Verdict {
 	now, r := l.epoch.ticks(t), l.rules.Load()
-	k := Ticket{limiter: l, verdict: pass, subject: l.subject(t, Attempt{Addr: addr, Account: account}, r)}
+	k := Ticket{limiter: l, verdict: pass, subject: l.subject(t, a, r)}
 	if k.subject.trust.secrets {
 		return pass
 	}

@@ -151,7 +151,7 @@ func (s *session) readRequest() (step, error) {
 	offer := s.offer()
 	var peeked limiter.Verdict
 	offer.Admits = func(account string) bool {
-		peeked = s.server.Limiter.Peek(time.Now(), s.record.Client.Addr(), account)
+		peeked = s.server.Limiter.Peek(time.Now(), s.subjectNamed(dialogue.Request{}, account))
 		return peeked.Action != limiter.Refuse || s.server.observing.Load()
 	}
 	r, err := s.listener.Protocol.ReadRequest(s.client, offer)
