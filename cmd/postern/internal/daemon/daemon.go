@@ -2,7 +2,7 @@
 // them, and leads them from the start through reloads to the shutdown.
 //
 // Each part is in a file of its own and keeps its own state: certs.go the
-// certificates, known.go, ticketkeys.go and statedir.go what survives a restart,
+// certificates, known.go, snapshots.go, ticketkeys.go and statedir.go what survives a restart,
 // policy.go the limits, backends.go the mail servers, listeners.go the addresses,
 // outcomes.go what is reported about clients. daemon.go connects them; run.go has
 // the life of the process, reload.go SIGHUP and systemd.go the service manager.
@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ type Daemon struct {
 	listeners []listener // the server closes those it serves
 	admin     *admin.Server
 	manager   serviceManager
+	lock      *os.File // of the state directory, nil if there is none
 
 	phase   atomic.Uint32      // starting, serving or draining
 	failed  chan error         // holds the first failure that ends the daemon
@@ -62,6 +64,21 @@ const (
 // yet. The error names the setting at fault. Call serve next, and close in
 // the end.
 func open(c config.Config, log *eventlog.Log, b Build) (*Daemon, error) {
+	lock, err := lockState(stateDir(c.State.Dir))
+	if err != nil {
+		return nil, err
+	}
+	d, err := assemble(c, log, b)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	d.lock = lock
+	return d, nil
+}
+
+// assemble is open without the lock of the state directory.
+func assemble(c config.Config, log *eventlog.Log, b Build) (*Daemon, error) {
 	d := &Daemon{config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{log}, failed: make(chan error, 1)}
 	var err error
 	if d.certs, err = loadCertificates(c.TLS, log, d.metrics); err != nil {
@@ -103,8 +120,8 @@ func (d *Daemon) openLimiter() (limiter.Key, error) {
 		return key, fmt.Errorf("make the limiter: %w", err)
 	}
 	d.policy = newPolicy(l, d.config.Limits, d.config.Tarpit.Max, d.log)
-	d.known = &knownStore{dir, l, d.log, d.metrics}
-	d.known.restore()
+	d.known = &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
+	d.known.restore(time.Now())
 	d.log.Explain = func(a proxy.Attempt) string { return l.Explain(time.Now(), a.Client.Addr(), a.Account) }
 	return key, nil
 }
@@ -218,7 +235,8 @@ func (d *Daemon) close() {
 		d.stop()
 	}
 	d.running.Wait()
-	d.known.save()
+	d.known.save(time.Now())
+	d.lock.Close()
 	d.log.ReportDropped()
 }
 

@@ -8,8 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 
 	"postern/cmd/postern/internal/atomicfile"
+	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
 )
 
@@ -19,6 +23,69 @@ type stateDir string
 
 // create makes the directory unless it exists.
 func (d stateDir) create() error { return os.MkdirAll(string(d), 0o700) }
+
+// lockFile is locked while a gateway uses the directory. It contains the gateway's
+// process ID.
+const lockFile = "lock"
+
+// lockState creates dir, unless it is empty, and locks it.
+func lockState(dir stateDir) (*os.File, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	err := dir.create()
+	var lock *os.File
+	if err == nil {
+		lock, err = dir.lock()
+	}
+	if err != nil {
+		return nil, config.Errorf("STATE_DIR", "%w", err)
+	}
+	return lock, nil
+}
+
+// lock makes sure that no other gateway uses the directory until the file that it
+// returns is closed, at the latest when the process ends. The error says which
+// process has the lock.
+func (d stateDir) lock() (*os.File, error) {
+	f, err := os.OpenFile(d.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		err = fmt.Errorf("got %s, which another postern uses%s, want a directory of its own for each", d, lockOwner(f))
+	case err != nil:
+		err = fmt.Errorf("lock %s: %w", f.Name(), err)
+	default:
+		err = recordOwner(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// recordOwner writes the ID of this process into f.
+func recordOwner(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(f, os.Getpid())
+	return err
+}
+
+// lockOwner names the process that has locked f, or returns "".
+func lockOwner(f *os.File) string {
+	text, err := io.ReadAll(io.LimitReader(f, 20))
+	pid, wrong := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || wrong != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (process %d)", pid)
+}
 
 // read returns what the file called name holds, which must be at most limit
 // octets. It returns nil for a file that does not exist.
@@ -41,6 +108,22 @@ func (d stateDir) read(name string, limit int64) ([]byte, error) {
 // write replaces the file called name, atomically.
 func (d stateDir) write(name string, data []byte) error {
 	return atomicfile.Write(d.path(name), data, 0o600)
+}
+
+// rename renames a file, and replaces one that has the new name. If there is no file
+// called name, nothing changes.
+func (d stateDir) rename(name, newName string) error {
+	return ignoreNotExist(os.Rename(d.path(name), d.path(newName)))
+}
+
+// remove removes the file called name, if there is one.
+func (d stateDir) remove(name string) error { return ignoreNotExist(os.Remove(d.path(name))) }
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // discard renames a corrupt file, so that it can be examined, and logs that.

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -49,6 +51,78 @@ func TestStateDir(t *testing.T) {
 		t.Errorf("too long: got %q", data)
 	}
 }
+
+// TestStateDirIsLocked: a second gateway with the same directory does not start, and
+// says which process has it. It starts once the first has ended.
+func TestStateDirIsLocked(t *testing.T) {
+	dir := t.TempDir()
+	first := start(t, prefix+"STATE_DIR="+dir)
+	site := testbed.NewSite(t, prefix+"STATE_DIR="+dir)
+	want := fmt.Sprintf("POSTERN_STATE_DIR: got %s, which another postern uses (process %d), want a directory of its own for each", dir, os.Getpid())
+	if err := openWith(site.Environ); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	os.WriteFile(filepath.Join(dir, lockFile), nil, 0o600)
+	if err := openWith(site.Environ); err == nil || !strings.Contains(err.Error(), dir+", which another postern uses, want") {
+		t.Errorf("without the process: got %v", err)
+	}
+	first.close()
+	broken := append(site.Environ, prefix+"TLS_CERT="+dir)
+	for name, environ := range map[string][]string{"after a failed start": broken, "after the end of the first": site.Environ} {
+		if err := openWith(environ); (err == nil) != (name == "after the end of the first") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := openWith(site.Environ); err != nil {
+		t.Error(err)
+	}
+	checkMode(t, filepath.Join(dir, lockFile))
+}
+
+// TestLockEndsWithTheProcess, also after SIGKILL.
+func TestLockEndsWithTheProcess(t *testing.T) {
+	if dir := os.Getenv(lockerDir); dir != "" {
+		lock, err := stateDir(dir).lock()
+		fmt.Println(err)
+		if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+			t.Error(err)
+		}
+		lock.Close()
+		return
+	}
+	d := stateDir(t.TempDir())
+	cmd := exec.Command(os.Args[0], "-test.run=^TestLockEndsWithTheProcess$")
+	cmd.Env = append(os.Environ(), lockerDir+"="+string(d))
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	locked, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(locked).ReadString('\n'); line != "<nil>\n" || err != nil {
+		t.Errorf("the other process: %q, %v", line, err)
+	}
+	if _, err := d.lock(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("(process %d)", cmd.Process.Pid)) {
+		t.Errorf("while it runs: got %v", err)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	lock, err := d.lock()
+	if err != nil {
+		t.Fatalf("after its end: %v", err)
+	}
+	lock.Close()
+}
+
+// lockerDir in the environment makes this program lock that directory until its
+// standard input ends.
+const lockerDir = "POSTERN_TEST_LOCKER"
 
 // TestDiscardRenames a corrupt file, in the place of one from before, and logs the
 // cause.

@@ -12,7 +12,7 @@ func Events() []Event {
 		{"backend", "a backend went down, and why, or came up"},
 		{"certificates", "new certificates are in use, or cannot be read"},
 		{"settings", "a setting is valid but may have an effect that surprises"},
-		{"state", "a file of `POSTERN_STATE_DIR` could not be read and was renamed, or could not be written"},
+		{"state", "a file of `POSTERN_STATE_DIR` could not be read and was renamed, or could not be written; the clock and the last snapshot of the known users disagree, or a former snapshot was kept"},
 		{"reload", "SIGHUP: which settings changed, which need a restart, or why none changed"},
 		{"log_dropped", "how many lines were dropped in the last seconds"},
 		{"systemd", "the service manager could not be notified"},
