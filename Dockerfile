@@ -3,7 +3,7 @@
 #
 #   docker build -t postern .
 #   docker run --env-file postern.env -v /etc/postern:/etc/postern:ro \
-#       -e POSTERN_STATE_DIR=/var/lib/postern -v postern:/var/lib/postern \
+#       -v postern:/var/lib/postern \
 #       -p 143:143 -p 993:993 -p 110:110 -p 995:995 --stop-timeout 330 postern
 #
 # - Ports below 1024: Docker and containerd allow every user of a container to bind
@@ -14,7 +14,8 @@
 # - Shutdown: the stop timeout must be longer than POSTERN_DRAIN (5m).
 # - Certificates: user 65532 must be able to read the files. Mount their directory,
 #   not the files, or postern does not see renewals.
-# - State: POSTERN_STATE_DIR must be on a volume that user 65532 can write to.
+# - State: /var/lib/postern, the default of POSTERN_STATE_DIR here, must be a volume
+#   that user 65532 can write to, of each container's own.
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src

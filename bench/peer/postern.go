@@ -50,13 +50,14 @@ func configurePostern(s Setup, _ string, l listeners) (args, env []string, err e
 	if s.ProxyHeader {
 		settings = append(settings, "PROXY_FROM=127.0.0.0/8")
 	}
+	dir := "off"
 	if s.State != nil {
-		dir := filepath.Join(s.Dir, "state")
+		dir = filepath.Join(s.Dir, "state")
 		if err := writeState(dir, s.State); err != nil {
 			return nil, nil, err
 		}
-		settings = append(settings, "STATE_DIR="+dir)
 	}
+	settings = append(settings, "STATE_DIR="+dir)
 	limits := s.Settings
 	if limits == nil {
 		limits = unlimited

@@ -177,6 +177,9 @@ func (c *Config) Warnings() (lines []string) {
 	if c.Limits.Observe() {
 		lines = append(lines, Prefix+"MODE: observe: no client is refused or delayed; log and metrics say which would have been")
 	}
+	if c.values["STATE_DIR"] == "" && c.State.Dir == "" {
+		lines = append(lines, Prefix+"STATE_DIR: no directory can be written, so nothing survives a restart and there is no attack detection; set a path, or off")
+	}
 	for _, name := range c.overridden {
 		lines = append(lines, name+": the environment has precedence over "+Prefix+"ENV_FILE, which has another value")
 	}

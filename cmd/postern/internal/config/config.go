@@ -2,7 +2,7 @@
 // dotenv file, checks them against each other, and describes them: for `postern
 // config`, for the reference and in errors.
 //
-// It opens no file but the dotenv file. Whether a certificate or an address can
+// It opens no file but the dotenv file and creates none. Whether a certificate or an address can
 // be used is for the packages that use it.
 package config
 
@@ -119,7 +119,7 @@ type Tarpit struct {
 
 // State says where what must survive a restart is stored.
 type State struct {
-	Dir file `env:"STATE_DIR" default:"none, nothing survives a restart" common:"yes" meaning:"directory, one per gateway, for what survives a restart: known users, what the detector learned, incidents, keys"`
+	Dir directory `env:"STATE_DIR" default:"$STATE_DIRECTORY (systemd), else $XDG_STATE_HOME/postern, else /var/lib/postern or ~/.local/state/postern, whichever can be written" blank:"off" common:"yes" meaning:"directory, one per gateway, for what survives a restart: known users, what the detector learned, incidents, keys"`
 }
 
 // Incidents says who is alerted about incidents and where the status page goes.

@@ -46,6 +46,9 @@ func load(environ []string, fdLimit uint64) (Config, error) {
 	if err := c.parse(vars); err != nil {
 		return c, err
 	}
+	if c.values["STATE_DIR"] == "" {
+		c.State.Dir = defaultStateDir(environ, systemState)
+	}
 	return c, c.check(fdLimit)
 }
 

@@ -29,6 +29,7 @@ type (
 	networks    []netip.Prefix // masked
 	file        string         // path of one file; empty is none
 	files       []string       // paths
+	directory   string         // path of a directory; empty is none
 	hostName    string         // a DNS name
 	text        string         // for people
 	link        string         // an http or https URL without a slash at its end; empty is none
@@ -56,6 +57,7 @@ var kinds = map[reflect.Type]kind{
 	reflect.TypeFor[networks]():           {"networks such as 192.0.2.0/24 or 2001:db8::/32, separated by commas", parseNetworks},
 	reflect.TypeFor[file]():               {"a path", func(s string) (any, error) { return file(s), nil }},
 	reflect.TypeFor[files]():              {"paths, separated by commas", func(s string) (any, error) { return splitAs[files](s, notEmpty) }},
+	reflect.TypeFor[directory]():          {"a path, or off", parseDirectory},
 	reflect.TypeFor[hostName]():           {"a host name", func(s string) (any, error) { return hostName(s), nil }},
 	reflect.TypeFor[text]():               {"any text", func(s string) (any, error) { return text(s), nil }},
 	reflect.TypeFor[link]():               {"a URL such as https://host/path", func(s string) (any, error) { return link(strings.TrimRight(s, "/")), checkLink(s) }},
@@ -132,6 +134,14 @@ func Network(addr string) string {
 	default:
 		return "tcp6"
 	}
+}
+
+// parseDirectory parses the path of a directory; off is none.
+func parseDirectory(s string) (any, error) {
+	if s == "off" {
+		return directory(""), nil
+	}
+	return directory(s), nil
 }
 
 // parseHostPorts parses the addresses of backends.

@@ -123,10 +123,15 @@ func (c *Config) Describe(w io.Writer, names []string) error {
 
 // value is the text of the setting name, or what was derived in its place.
 func (c *Config) value(name string) string {
-	if text := c.values[name]; text != "" || name != "MAX_CONNECTIONS" || c.Limits.MaxConnections == 0 {
-		return text
+	text := c.values[name]
+	switch {
+	case text != "":
+	case name == "MAX_CONNECTIONS" && c.Limits.MaxConnections > 0:
+		return strconv.Itoa(c.Limits.MaxConnections)
+	case name == "STATE_DIR":
+		return string(c.State.Dir)
 	}
-	return strconv.Itoa(c.Limits.MaxConnections)
+	return text
 }
 
 // changed reports whether s was set to something that is not its default.

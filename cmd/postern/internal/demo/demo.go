@@ -89,7 +89,7 @@ func settings(dir string, users ...traffic.Login) (own []string, stop func(), er
 		"ADMIN_LISTEN": freeAddr("127.0.0.1:9143"), "METRICS_LISTEN": "off",
 		"IMAP_BACKENDS": imap.Addr().String(), "POP3_BACKENDS": pop3.Addr().String(),
 		"BACKEND_PROXY": "v2", "BACKEND_TLS": "off", "BACKEND_TLS_CA": "", "BACKEND_TLS_NAME": "",
-		"TLS_CERT": certFile, "TLS_KEY": keyFile, "TLS_TICKET_KEYS": "", "PROXY_FROM": "",
+		"TLS_CERT": certFile, "TLS_KEY": keyFile, "TLS_TICKET_KEYS": "", "PROXY_FROM": "", "STATE_DIR": "off",
 	} {
 		own = append(own, config.Prefix+name+"="+value)
 	}

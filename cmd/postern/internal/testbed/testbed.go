@@ -38,6 +38,7 @@ func Environ(more ...string) []string {
 		"POSTERN_POP3_BACKENDS=pop.example:1110",
 		"POSTERN_TLS_CERT=/etc/postern/a.crt",
 		"POSTERN_TLS_KEY=/etc/postern/a.key",
+		"POSTERN_STATE_DIR=off",
 	}, more...)
 }
 
@@ -57,7 +58,7 @@ func NewSite(t *testing.T, more ...string) *Site {
 	s.CertFile, s.KeyFile = WriteCertificate(t, s.Certificate)
 	s.Environ = append(s.Environ,
 		"POSTERN_IMAP_BACKENDS="+serve(t, standin.ServeIMAP), "POSTERN_POP3_BACKENDS="+serve(t, standin.ServePOP3),
-		"POSTERN_TLS_CERT="+s.CertFile, "POSTERN_TLS_KEY="+s.KeyFile, "POSTERN_LOG_FORMAT=text")
+		"POSTERN_TLS_CERT="+s.CertFile, "POSTERN_TLS_KEY="+s.KeyFile, "POSTERN_LOG_FORMAT=text", "POSTERN_STATE_DIR=off")
 	for _, name := range []string{"IMAP", "IMAPS", "POP3", "POP3S", "ADMIN"} {
 		s.Environ = append(s.Environ, "POSTERN_"+name+"_LISTEN=127.0.0.1:0")
 	}
