@@ -67,6 +67,28 @@ func (wouldBlock) Error() string   { return "operation would block" }
 func (wouldBlock) Timeout() bool   { return false }
 func (wouldBlock) Temporary() bool { return true }
 
+// keepAlive says how a peer is noticed that is gone without closing its connection.
+type keepAlive struct {
+	idle     time.Duration // without data in either direction, before the first probe
+	interval time.Duration // between probes
+	probes   int           // unanswered, before the connection ends
+}
+
+// total is how long a connection lasts whose peer is gone.
+func (k keepAlive) total() time.Duration { return k.idle + time.Duration(k.probes)*k.interval }
+
+// keepAlives is used for all connections, those of clients and those to backends: a
+// peer that is gone is noticed after 7.5 minutes.
+//
+// A probe wakes the radio of a phone, so there is one only after five minutes without
+// data, about as often as push services of phones send something, and NAT gateways
+// need one about as often to keep the connection. Only a probe without an answer is
+// repeated soon; those cost a phone nothing, for they do not reach it. A phone without
+// reception for two minutes stays connected. Dovecot writes a line to an idle IMAP
+// client every two minutes by default; there the same time counts from the first line
+// that is not acknowledged.
+var keepAlives = keepAlive{idle: 5 * time.Minute, interval: 30 * time.Second, probes: 5}
+
 // readAheadSize is how much a parked connection reads at once, in octets.
 const readAheadSize = 4 << 10
 

@@ -10,18 +10,24 @@ import (
 	"time"
 )
 
-// keepAlive is the idle time before the first TCP keepalive probe. With the probes
-// that follow, a peer that is gone is noticed after about 15 minutes. A shorter time
-// would drain the batteries of phones.
-const keepAlive = 5 * time.Minute
+// tcpUserTimeout is TCP_USER_TIMEOUT of tcp(7), which package syscall does not have.
+const tcpUserTimeout = 18
 
 // setOptions sets the socket options of every connection. Accepted connections
 // inherit those of the listener.
-func setOptions(fd int) error {
+//
+// The user timeout is the same as the time after which keepalive gives up. It bounds
+// how long written data may remain unacknowledged, which Linux does for 15 minutes
+// otherwise, and it replaces the number of probes: a shorter one would end a
+// connection when the first probe is lost.
+func setOptions(fd int, k keepAlive) error {
 	for _, o := range []struct{ level, option, value int }{
 		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
 		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
-		{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, int(keepAlive / time.Second)},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, int(k.idle / time.Second)},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, int(k.interval / time.Second)},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, k.probes},
+		{syscall.IPPROTO_TCP, tcpUserTimeout, int(k.total() / time.Millisecond)},
 	} {
 		if err := setOption(fd, o.level, o.option, o.value); err != nil {
 			return err
@@ -34,7 +40,7 @@ func setOptions(fd int) error {
 // the caller closes.
 func Listen(network, addr string) (net.Listener, error) {
 	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		if e := raw.Control(func(fd uintptr) { err = setOptions(int(fd)) }); e != nil {
+		if e := raw.Control(func(fd uintptr) { err = setOptions(int(fd), keepAlives) }); e != nil {
 			return e
 		}
 		return err
@@ -138,7 +144,7 @@ func dial(to netip.AddrPort, deadline time.Time) (Conn, error) {
 // connectFD connects the socket fd. It closes fd when it fails.
 func connectFD(fd int, to netip.AddrPort, deadline time.Time) (Conn, error) {
 	sa := newSockaddr(to)
-	err := setOptions(fd)
+	err := setOptions(fd, keepAlives)
 	if err == nil {
 		err = connect(fd, sa)
 	}
@@ -189,7 +195,7 @@ func duplicate(c *net.TCPConn) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := setOptions(fd); err != nil {
+	if err := setOptions(fd, keepAlives); err != nil {
 		closeFD(fd)
 		return nil, err
 	}

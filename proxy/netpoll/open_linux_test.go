@@ -35,9 +35,57 @@ func expectOptions(t *testing.T, c *conn) {
 		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
 		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 300},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 30},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 5},
+		{syscall.IPPROTO_TCP, tcpUserTimeout, 450_000},
 	} {
 		if v, err := syscall.GetsockoptInt(int(c.fd), o[0], o[1]); err != nil || v != o[2] {
 			t.Errorf("option %d of level %d: got %d, %v, want %d", o[1], o[0], v, err, o[2])
+		}
+	}
+}
+
+// ipMinTTL is IP_MINTTL of ip(7), which package syscall does not have.
+const ipMinTTL = 21
+
+// vanish makes peer ignore what it receives from now on, without an answer, as if it
+// had lost its network: no packet on loopback has a time to live of 255.
+func vanish(t *testing.T, peer *net.TCPConn) {
+	t.Helper()
+	raw, err := peer.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, ipMinTTL, 255) }); e != nil || err != nil {
+		t.Fatal(e, err)
+	}
+}
+
+// A peer that vanishes without closing ends the connection, whether it is idle or has
+// not acknowledged what was written. This wakes a parked connection. The test uses
+// shorter times than keepAlives.
+func TestVanishedPeerEndsConnection(t *testing.T) {
+	for name, written := range map[string]string{"idle": "", "with unacknowledged data": "data"} {
+		for side, open := range map[string]func(testing.TB) (Conn, *net.TCPConn){"accepted": openAccepted, "dialed": openDialed} {
+			t.Run(side+", "+name, func(t *testing.T) {
+				t.Parallel()
+				c, peer := open(t)
+				if err := setOptions(int(c.(*conn).fd), keepAlive{time.Second, time.Second, 2}); err != nil {
+					t.Fatal(err)
+				}
+				vanish(t, peer)
+				if _, err := c.Write([]byte(written)); err != nil {
+					t.Fatal(err)
+				}
+				woken := make(testWaker, 1)
+				if !c.Park(woken) {
+					t.Fatal("not parked")
+				}
+				<-woken
+				if _, err := c.Read(make([]byte, 9)); !errors.Is(err, syscall.ETIMEDOUT) {
+					t.Errorf("got %v, want %v", err, syscall.ETIMEDOUT)
+				}
+			})
 		}
 	}
 }
