@@ -173,7 +173,7 @@ func (s *Server) serveState(w http.ResponseWriter, _ *http.Request) {
 func listen(addr string) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(addr, "unix:")
 	if !isUnix {
-		ln, err := net.Listen(config.Network(addr), addr)
+		ln, err := net.Listen(config.Network(addr, nil), addr)
 		if err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", addr, withoutAddr(err))
 		}

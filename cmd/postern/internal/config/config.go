@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,10 +61,10 @@ type Config struct {
 
 // Listeners says where clients connect and on what terms.
 type Listeners struct {
-	IMAP           listenAddrs `env:"IMAP_LISTEN" envDefault:":143" blank:"off" common:"yes" meaning:"addresses for IMAP with STARTTLS"`
-	IMAPS          listenAddrs `env:"IMAPS_LISTEN" envDefault:":993" blank:"off" common:"yes" meaning:"addresses for IMAP inside TLS"`
-	POP3           listenAddrs `env:"POP3_LISTEN" envDefault:":110" blank:"off" common:"yes" meaning:"addresses for POP3 with STLS"`
-	POP3S          listenAddrs `env:"POP3S_LISTEN" envDefault:":995" blank:"off" common:"yes" meaning:"addresses for POP3 inside TLS"`
+	IMAP           listenAddrs `env:"IMAP_LISTEN" envDefault:":143" blank:"off" common:"yes" meaning:"addresses for IMAP with STARTTLS; :143 and [::]:143 accept IPv4 and IPv6, 0.0.0.0:143 IPv4 only"`
+	IMAPS          listenAddrs `env:"IMAPS_LISTEN" envDefault:":993" blank:"off" common:"yes" meaning:"addresses for IMAP inside TLS; likewise"`
+	POP3           listenAddrs `env:"POP3_LISTEN" envDefault:":110" blank:"off" common:"yes" meaning:"addresses for POP3 with STLS; likewise"`
+	POP3S          listenAddrs `env:"POP3S_LISTEN" envDefault:":995" blank:"off" common:"yes" meaning:"addresses for POP3 inside TLS; likewise"`
 	ProxyFrom      networks    `env:"PROXY_FROM" common:"yes" meaning:"networks of load balancers, whose connections must begin with a PROXY header; from elsewhere a header is refused"`
 	CleartextLogin bool        `env:"CLEARTEXT_LOGIN" envDefault:"false" meaning:"allow passwords without TLS"`
 }
@@ -153,6 +154,9 @@ type Timeouts struct {
 	Idle      time.Duration `env:"IDLE_TIMEOUT" envDefault:"35m" meaning:"idle connection after login"`
 	Drain     time.Duration `env:"DRAIN" envDefault:"5m" meaning:"how long sessions may continue after SIGTERM"`
 }
+
+// Addrs are the addresses of all listeners.
+func (l Listeners) Addrs() []string { return slices.Concat(l.IMAP, l.IMAPS, l.POP3, l.POP3S) }
 
 // HasIMAP reports whether there is an IMAP listener.
 func (l Listeners) HasIMAP() bool { return len(l.IMAP)+len(l.IMAPS) > 0 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,20 +121,32 @@ func checkListen(addr string) error {
 	return err
 }
 
-// Network is the network to listen on at an address that has been parsed. An
-// address literal gets its own family only, so that 0.0.0.0:993 and [::]:993 can
-// both be used; a port alone gets both families.
-func Network(addr string) string {
-	host, _, _ := net.SplitHostPort(addr)
+// Network is the network to listen on at an address that has been parsed. all are the
+// addresses of all listeners. A port alone and [::] get both families, as in most
+// programs, unless an IPv4 address is listed with the same port: each gets its own
+// family then. Any other address literal gets its own family.
+func Network(addr string, all []string) string {
+	host, port, _ := net.SplitHostPort(addr)
 	ip, err := netip.ParseAddr(host)
 	switch {
-	case err != nil:
+	case host != "" && err != nil:
 		return "tcp"
 	case ip.Is4():
 		return "tcp4"
-	default:
+	case host != "" && !ip.IsUnspecified() || port != "0" && hasIPv4(all, port):
 		return "tcp6"
+	default:
+		return "tcp"
 	}
+}
+
+// hasIPv4 reports whether an IPv4 address with this port is among addrs.
+func hasIPv4(addrs []string, port string) bool {
+	return slices.ContainsFunc(addrs, func(addr string) bool {
+		host, p, _ := net.SplitHostPort(addr)
+		ip, err := netip.ParseAddr(host)
+		return err == nil && ip.Is4() && p == port
+	})
 }
 
 // parseDirectory parses the path of a directory; off is none.

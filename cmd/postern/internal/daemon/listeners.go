@@ -40,7 +40,7 @@ func openListeners(s config.Listeners, certs *certificates) (all []listener, err
 	} {
 		kind := proxy.Listener{Name: l.name, Protocol: l.protocol, TLS: l.tls, Config: certs.server(l.protocol.Name())}
 		for _, addr := range l.addrs {
-			ln, err := listen(addr)
+			ln, err := listen(addr, s.Addrs())
 			if err != nil {
 				return all, config.Errorf(l.setting, "%w", err)
 			}
@@ -57,9 +57,9 @@ func closeListeners(all []listener) {
 	}
 }
 
-// listen binds addr. The error leaves out what the net package repeats of it.
-func listen(addr string) (net.Listener, error) {
-	ln, err := netpoll.Listen(config.Network(addr), addr)
+// listen binds addr, one of all. The error leaves out what the net package repeats of it.
+func listen(addr string, all []string) (net.Listener, error) {
+	ln, err := netpoll.Listen(config.Network(addr, all), addr)
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err

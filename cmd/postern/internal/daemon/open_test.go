@@ -73,39 +73,74 @@ func TestOpenReleasesAddresses(t *testing.T) {
 	if err := openWith(site.Environ); err == nil {
 		t.Fatal("opened")
 	}
-	ln, err := listen(addr)
+	ln, err := listen(addr, nil)
 	if err != nil {
 		t.Fatalf("still bound: %v", err)
 	}
 	ln.Close()
 }
 
-// TestListenBothFamilies: both wildcard addresses can have the same port, and a
-// port alone is bound in both families.
-func TestListenBothFamilies(t *testing.T) {
-	four, err := listen("0.0.0.0:0")
+// TestListenFamilies binds addresses with one port and connects to it over IPv4 and
+// IPv6.
+func TestListenFamilies(t *testing.T) {
+	for name, tt := range map[string]struct {
+		addrs     []string
+		four, six bool
+	}{
+		"port alone":                   {[]string{":"}, true, true},
+		"IPv6 wildcard":                {[]string{"[::]:"}, true, true},
+		"IPv4 wildcard":                {[]string{"0.0.0.0:"}, true, false},
+		"both wildcards":               {[]string{"[::]:", "0.0.0.0:"}, true, true},
+		"both, IPv4 first":             {[]string{"0.0.0.0:", "[::]:"}, true, true},
+		"port alone and IPv4 wildcard": {[]string{":", "0.0.0.0:"}, true, true},
+		"IPv6 wildcard and loopback":   {[]string{"[::]:", "127.0.0.1:"}, true, true},
+		"IPv6 loopback":                {[]string{"[::1]:"}, false, true},
+		"both loopbacks":               {[]string{"[::1]:", "127.0.0.1:"}, true, true},
+		"IPv4 loopback":                {[]string{"127.0.0.1:"}, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			port := freePort(t)
+			var l config.Listeners
+			for _, addr := range tt.addrs {
+				l.IMAP = append(l.IMAP, addr+port)
+			}
+			all, err := openListeners(l, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeListeners(all)
+			for host, want := range map[string]bool{"127.0.0.1": tt.four, "::1": tt.six} {
+				c, err := net.Dial("tcp", net.JoinHostPort(host, port))
+				if (err == nil) != want {
+					t.Errorf("%s: %v, want a connection: %v", host, err, want)
+				}
+				if err == nil {
+					c.Close()
+				}
+			}
+		})
+	}
+}
+
+// TestListenTwiceOnOneAddress is an error with the setting and the address, whichever
+// form the address has.
+func TestListenTwiceOnOneAddress(t *testing.T) {
+	port := freePort(t)
+	l := config.Listeners{IMAP: []string{":" + port}, POP3: []string{"[::]:" + port}}
+	want := "POSTERN_POP3_LISTEN: listen on [::]:" + port + ": bind: address already in use"
+	if _, err := openListeners(l, nil); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// freePort is a port that nothing listens on, in either family.
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer four.Close()
-	_, port, _ := net.SplitHostPort(four.Addr().String())
-	six, err := listen("[::]:" + port)
-	if err != nil {
-		t.Fatalf("beside 0.0.0.0: %v", err)
-	}
-	six.Close()
-	both, err := listen(":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer both.Close()
-	_, port, _ = net.SplitHostPort(both.Addr().String())
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		c, err := net.Dial("tcp", net.JoinHostPort(host, port))
-		if err != nil {
-			t.Errorf("a port alone is not bound on %s: %v", host, err)
-			continue
-		}
-		c.Close()
-	}
+	defer ln.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	return port
 }
