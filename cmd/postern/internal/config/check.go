@@ -29,7 +29,7 @@ const (
 // check finds settings that contradict each other, and derives MAX_CONNECTIONS
 // from the descriptors this process may have.
 func (c *Config) check(fdLimit uint64) error {
-	checks := []func() error{c.checkListeners, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin}
+	checks := []func() error{c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -180,6 +180,7 @@ func (c *Config) Warnings() (lines []string) {
 	if c.values["STATE_DIR"] == "" && c.State.Dir == "" {
 		lines = append(lines, Prefix+"STATE_DIR: no directory can be written, so nothing survives a restart and there is no attack detection; set a path, or off")
 	}
+	lines = append(lines, c.warnOfNetworks()...)
 	for _, name := range c.overridden {
 		lines = append(lines, name+": the environment has precedence over "+Prefix+"ENV_FILE, which has another value")
 	}
