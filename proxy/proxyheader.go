@@ -10,6 +10,8 @@ import (
 
 	"github.com/pires/go-proxyproto"
 	"github.com/pires/go-proxyproto/tlvparse"
+
+	"postern/proxy/dialogue"
 )
 
 // ProxyVersion is the version of the PROXY header sent to a backend.
@@ -51,7 +53,7 @@ func oneOf(text []byte, values []string) (int, error) {
 // readProxyHeader reads the PROXY header of a connection from one of the ProxyFrom
 // networks, and takes the client's address from it. There the header is required; it is
 // not accepted from anywhere else. A LOCAL header is a health check: the addresses of
-// the socket are kept.
+// the socket are kept. So are those of a v1 header for an UNKNOWN protocol.
 func (s *session) readProxyHeader(raw net.Conn) (net.Conn, error) {
 	s.record.Step = StepProxyHeader
 	peer := s.record.Client.Addr()
@@ -65,7 +67,7 @@ func (s *session) readProxyHeader(raw net.Conn) (net.Conn, error) {
 		return nil, ending{EndProxyHeader, fmt.Errorf("read PROXY header from %v: %w", s.record.Client, err)}
 	}
 	if header.Command.IsLocal() {
-		s.probe = true
+		s.beginProbe()
 		return conn, nil
 	}
 	client, local, ok := header.TCPAddrs()
@@ -74,6 +76,43 @@ func (s *session) readProxyHeader(raw net.Conn) (net.Conn, error) {
 	}
 	s.record.Client, s.record.Local = addrPort(client), addrPort(local)
 	return conn, nil
+}
+
+// maxProbes is how many connections of load balancers' own count as health checks at
+// once. There are fewer health checks, and none lasts long; a balancer that announces
+// other connections in the same way must not lift the limits for them.
+const maxProbes = 100
+
+// beginProbe makes the session a health check, unless there are too many: a health check
+// does not meet the rules about connections, and its handshake goes before those of
+// strangers.
+func (s *session) beginProbe() {
+	if s.probe = s.server.probes.Add(1) <= maxProbes; !s.probe {
+		s.server.probes.Add(-1)
+	}
+}
+
+// endProbe makes the session one of the clients', unless it was not a health check.
+func (s *session) endProbe() {
+	if s.probe {
+		s.probe = false
+		s.server.probes.Add(-1)
+	}
+}
+
+// admitProbe has a health check that asks to log in meet the rules about connections,
+// with the balancer as its source. It returns how the session ends if they refuse it.
+func (s *session) admitProbe(r dialogue.Request) error {
+	if !s.probe {
+		return nil
+	}
+	s.endProbe()
+	refusal := s.connectVerdict()
+	if refusal != nil {
+		r.Response.Wipe()
+		s.answer(r, dialogue.AnswerBusy)
+	}
+	return refusal
 }
 
 // headerBuffer holds the longest header that carries what proxies send (536 octets), and

@@ -97,7 +97,7 @@ func TestHealthCheckLogsIn(t *testing.T) {
 		if n := proxy.charged(mustAddrPort(balancer).Addr()); n != 1 {
 			t.Errorf("got %d tokens charged, want 1", n)
 		}
-		if all := proxy.finalRecords(); len(all) != 2 || all[1].Account != "u" || all[1].End != EndProbe || all[1].Step != StepRelay {
+		if all := proxy.finalRecords(); len(all) != 2 || all[1].Account != "u" || all[1].End != EndClient || all[1].Step != StepRelay {
 			t.Errorf("got records %+v, want two, the second of a login", all)
 		}
 	})

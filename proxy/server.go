@@ -86,6 +86,7 @@ type Server struct {
 
 	relaying  atomic.Int64
 	refused   atomic.Int64 // sessions that wait for a hello before they are refused
+	probes    atomic.Int64 // sessions of health checks
 	emfile    atomic.Uint64
 	otherFail atomic.Uint64
 }

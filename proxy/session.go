@@ -162,10 +162,14 @@ func (s *session) readRequest() (step, error) {
 		return nil, err
 	case r.Kind == dialogue.Logout:
 		return nil, io.EOF
-	case r.Kind == dialogue.NotAdmitted:
-		return nil, s.refuseNamed(r, peeked)
 	case r.Kind == dialogue.StartTLS:
 		return s.upgrade(r)
+	}
+	if err := s.admitProbe(r); err != nil {
+		return nil, err
+	}
+	if r.Kind == dialogue.NotAdmitted {
+		return nil, s.refuseNamed(r, peeked)
 	}
 	return s.startAttempt(r)
 }
@@ -246,6 +250,7 @@ func (s *session) close() {
 		s.closeBeforeLogin()
 	}
 	s.raw.Close()
+	s.endProbe()
 	now := time.Now()
 	if s.connection != nil {
 		s.connection.Close(now)
