@@ -139,7 +139,7 @@ func TestHealthCheckThatNamesAnAccountIsAConnection(t *testing.T) {
 		p := allRules()
 		p.Connect = limiter.Rate{Tokens: 1, Per: sourceRule().Source.Per}
 		proxy.setPolicy(p)
-		for i := range int(p.Account.Tokens) {
+		for i := range p.Account.Tokens {
 			k := proxy.Limiter.Ask(time.Now(), limiter.Attempt{Addr: mustAddrPort(fmt.Sprintf("198.51.%d.1:1", i)).Addr(), Account: "u"})
 			k.Settle(time.Now(), limiter.Denied)
 		}

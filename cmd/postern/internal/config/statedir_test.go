@@ -49,7 +49,7 @@ func TestStateDirSetting(t *testing.T) {
 	for name, tt := range map[string]struct {
 		environ     []string
 		dir, token  string
-		shown, mark string
+		shown, star string
 	}{
 		"unset": {unset, "/var/lib/a", "/var/lib/a/admin-token", "/var/lib/a", " "},
 		"path":  {append(unset, "POSTERN_STATE_DIR=/x"), "/x", "/x/admin-token", "/x", "*"},
@@ -67,15 +67,15 @@ func TestStateDirSetting(t *testing.T) {
 		if err := c.WriteTable(&out); err != nil {
 			t.Fatal(err)
 		}
-		if want := tt.mark + " POSTERN_STATE_DIR"; !strings.Contains(out.String(), want) || strings.Fields(after(out.String(), "POSTERN_STATE_DIR"))[0] != tt.shown {
+		if want := tt.star + " POSTERN_STATE_DIR"; !strings.Contains(out.String(), want) || strings.Fields(after(out.String(), "POSTERN_STATE_DIR"))[0] != tt.shown {
 			t.Errorf("%s: no line with %q and %q in\n%s", name, want, tt.shown, &out)
 		}
 	}
 }
 
-// after is what follows the first mark in text.
-func after(text, mark string) string {
-	_, rest, _ := strings.Cut(text, mark)
+// after is what follows name in text.
+func after(text, name string) string {
+	_, rest, _ := strings.Cut(text, name)
 	return rest
 }
 
