@@ -84,7 +84,7 @@ func (k keepAlive) total() time.Duration { return k.idle + time.Duration(k.probe
 // data, about as often as push services of phones send something, and NAT gateways
 // need one about as often to keep the connection. Only a probe without an answer is
 // repeated soon; those cost a phone nothing, for they do not reach it. A phone without
-// reception for two minutes stays connected. Dovecot writes a line to an idle IMAP
+// reception for two minutes remains connected. Dovecot writes a line to an idle IMAP
 // client every two minutes by default; there the same time counts from the first line
 // that is not acknowledged.
 var keepAlives = keepAlive{idle: 5 * time.Minute, interval: 30 * time.Second, probes: 5}
