@@ -36,11 +36,11 @@ func TestHealthCheckThatLogsInIsAConnection(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					proxy := newProxyBehindBalancer(t, l.Protocol) // one connection an hour
 					ln := proxy.listen(l)
-					login, accepted, refused := "a1 LOGIN u right", "a1 OK …", "a1 "+imapBusy
+					login, denied, refused := "a1 LOGIN u wrong", "a1 NO [AUTHENTICATIONFAILED] …", "a1 "+imapBusy
 					if l.Protocol == (dialogue.POP3{}) {
-						login, accepted, refused = "AUTH PLAIN "+plain("u", "right"), "+OK …", pop3Busy
+						login, denied, refused = "AUTH PLAIN "+plain("u", "wrong"), "-ERR [AUTH] …", pop3Busy
 					}
-					for i, want := range []string{"", accepted, "", refused, refused} {
+					for i, want := range []string{"", denied, "", refused, refused} {
 						client := proxy.connect(balancer, ln)
 						client.Write([]byte(header))
 						proxy.awaitGreeting(client, l)
