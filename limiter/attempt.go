@@ -78,12 +78,21 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 		s.keys[kindNetwork] = l.hasher.block(kindNetwork|tokens, s.network)
 	}
 	v := validityAt(t, r.KnownTTL)
-	if !s.exempt {
-		s.growth = l.known.sources.growth(blockFingerprint(sourceKey), v.now)
+	if a.Account != "" {
+		s.setAccount(l, source, sourceKey, a, v)
 	}
-	if a.Account == "" {
+	if s.exempt || s.trust.near() {
 		return s
 	}
+	s.growth = l.known.sources.growth(blockFingerprint(sourceKey), v.now)
+	if r.Attack && a.Account != "" && !s.token && !l.known.sources.has(blockFingerprint(sourceKey), v) {
+		s.setPrefixKeys(l, a.Addr)
+	}
+	return s
+}
+
+// setAccount sets what depends on the account.
+func (s *subject) setAccount(l *Limiter, source netip.Prefix, sourceKey key, a Attempt, v validity) {
 	s.keys[kindAccount] = l.hasher.account(a.Account)
 	s.fingerprints.credential = credentialFingerprint(a.Credential)
 	if !s.exempt { // many users share the address of a webmail server: it says nothing about an account
@@ -93,10 +102,6 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	}
 	s.trust, s.matches = l.known.lookup(s.keys[kindAccount], s.fingerprints, v)
 	s.setPairKeys(l, source, a)
-	if r.Attack && !s.exempt && !s.token && !s.trust.near() && !l.known.sources.has(blockFingerprint(sourceKey), v) {
-		s.setPrefixKeys(l, a.Addr)
-	}
-	return s
 }
 
 // setPrefixKeys sets the keys of the wide prefixes around a source from which no login was accepted.

@@ -65,8 +65,13 @@ func (k *Ticket) ask(t time.Time, now ticks, r *rules) {
 	k.subject = k.limiter.subject(t, k.attempt, r)
 	k.priority = k.subject.priority()
 	repeat := k.isRepeat(now)
-	k.applyDenialRules(now, r, !repeat && !k.charged)
+	usual := !repeat && k.isUsual()
+	if !usual {
+		k.applyDenialRules(now, r, !repeat && !k.charged)
+	}
 	switch v := k.verdict; {
+	case usual:
+		k.looked, k.subject.trust.credential = true, true
 	case repeat && v.Action == Refuse:
 		k.verdict = Verdict{Action: Repeat, Rule: RuleRepeat, Wait: r.WaitMax}
 	case repeat:
@@ -81,6 +86,19 @@ func (k *Ticket) ask(t time.Time, now ticks, r *rules) {
 		k.shortenWait(now)
 	}
 	k.verdict.Known, k.verdict.Near = k.subject.trust.known(), k.subject.trust.near()
+}
+
+// isUsual reports whether the attempt is near, shows a credential that is known, and has no denials against it: as
+// nearly all attempts of users are. It holds nothing.
+func (k *Ticket) isUsual() bool {
+	if !k.subject.matches || !k.subject.trust.near() {
+		return false
+	}
+	e, mu := k.limiter.table.find(k.subject.keys[kindPair])
+	if e != nil {
+		mu.Unlock()
+	}
+	return e == nil
 }
 
 // shortenWait takes off the wait of the verdict what the attempt has waited since Ask.
@@ -295,6 +313,13 @@ func (k *Ticket) denied(now ticks, r *rules) spending {
 	s := &k.subject
 	if s.trust.credential && s.trust.near() {
 		k.limiter.known.forgetCredential(s.keys[kindAccount], s.fingerprints.credential)
+		if k.held == 0 && !k.charged && !r.denials[kindPair].off() {
+			if e, mu := k.entry(now, kindPair, r, true); e != nil {
+				e.holds++
+				k.holds[0], k.held = hold{key: e.key, kind: e.kind, denial: true}, 1
+				mu.Unlock()
+			}
+		}
 	}
 	if s.shown && !s.trust.near() {
 		k.limiter.sprays.denied(now, s)
