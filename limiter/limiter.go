@@ -15,51 +15,73 @@
 //	account      the user name, compared without regard to case
 //	pair         a source together with an account
 //	credential   account and secret, kept only as a keyed digest
+//	device       a TLS client that resumes its session with a ticket that has an id of the proxy's
 //	bucket       tokens that are spent one by one and refill with time
 //	attempt      one login a client asks for; it ends as accepted, denied or void
 //	denied       a backend said that the credentials are wrong
 //	void         neither accepted nor denied: backend busy, client gone, refused by the proxy
 //	hold         a token that an attempt reserves while its outcome is open
 //	settle       record the outcome: denied spends the holds of the attempt, accepted and void return them
-//	known        the credential was accepted within KnownTTL, or another of the account from this source or network
+//	near         a login to the account was accepted from this device, source or network within KnownTTL
+//	known        near, or a look has shown that the credential was accepted within KnownTTL
 //	stranger     an attempt that is not known
+//	look         compare the credential with those known for the account: a guess, and charged as one
 //	repeat       the same credential was denied from the same source within RepeatTTL
-//	verdict      pass, wait (then pass), repeat or refuse, and the rule that decided
+//	verdict      pass, wait (then pass, or ask again), repeat or refuse, and the rule that decided
 //	lane         the share of the global bucket an attempt may use: part of the bucket is reserved for the known
+//	exchange     an attempt that shows no secret: the client must answer a challenge of the backend
 //	exempt       an address to which the rules about sources, networks and pairs do not apply
+//	growth       how many people use an address: as many times the limits of one source apply to it
 //	starved      refused because no global token was free in time
 //	penalty      what a source or network keeps of denials and starved attempts; it changes the priority of strangers
 //
 // # Rules
 //
 // At connect: the rate of new connections of the source (connect), its open connections (open), and those of them that
-// have not logged in (open_prelogin). Each rule refuses.
+// have not logged in (open_prelogin). Each rule refuses. An accepted login returns the token of its connection.
 //
 // At an attempt, the rules count denials. Those of the source (source), of the pair (pair) and of strangers on the
-// account (account) delay, and refuse when no token is free; those of the network (network) only delay. Waits are not
-// added up: the strictest answer is the verdict, and it names its rule. Which rules apply depends on the attempt:
+// account (account) delay, and refuse when no token is free; those of the network (network) only delay. While the site
+// is under attack, those of new sources in a wide prefix (prefix: IPv4 /16, IPv6 /40 and /32) refuse as well. Waits are
+// not added up: the strictest answer is the verdict, and it names its rule. Which rules apply depends on the attempt:
 //
-//	repeat                  answered as denied without a backend, after the wait of a denial, and charged once (repeat)
-//	known by credential     none
-//	known by address alone  source and pair; all sources of a known network share one pair
-//	exempt                  account
-//	stranger                all four
+//	repeat    answered as denied without a backend, after the wait of a denial, and charged once (repeat)
+//	near      pair; a known device has a pair of its own, and all sources of a known network share one
+//	known     by a look: none
+//	token     source and network only delay, pair; what passwords spend does not count
+//	exempt    account
+//	stranger  all, and spray
 //
-// So a user who knows the password gets in while the account is attacked, and no source is charged for the denials of
-// another. An accepted login clears its own pair and nothing else: otherwise one valid account would let an attacker
-// clear an address.
+// A look compares the credential of a stranger with those that are known. It costs a token of looks in the entries of
+// source, pair and account, unless it matches or the attempt is denied later: otherwise an attacker would learn for
+// nothing which password the rules let through. There are as many looks as denials at a source and a pair, and ten times
+// as many at an account. A stranger without a token for a look waits for one if the account is closed and their source
+// has no penalty; sources with one must leave a quarter of the denials and looks of an account.
 //
-// An attempt is admitted while at least one token is neither spent nor held, so parallel guesses cannot exceed a
-// bucket. The wait grows with the spent tokens and ignores holds: ten phones behind one address that log in at once
-// with the right passwords do not wait.
+// A password that was denied at about twenty accounts within an hour (spray) is answered as denied without a backend,
+// unless a look shows that it is known.
+//
+// An accepted login clears its own pair and nothing else: otherwise one valid account would let an attacker clear an
+// address. The limits of an address grow with the number of accounts that were accepted there lately, because an office
+// or a carrier is many people: to at most 256 times, for connections 16 times.
+//
+// An attempt is admitted while at least one token is neither spent nor held, so parallel guesses cannot exceed a bucket.
+// A third of the free tokens of a source may be held at once; further attempts wait and ask again, so that one client
+// cannot hold all of them against others behind its address. The wait grows with the spent tokens and ignores holds: ten
+// phones behind one address that log in at once with the right passwords hardly wait.
 //
 // At the backends, every login takes a token of the global bucket (global), whatever its outcome. Strangers must leave
 // the reserve in it, so the known find a token at once, however many strangers there are; tokens above the reserve are
-// for the first that asks. An attempt that finds none queues: the known first, then strangers, one attempt from each
-// network in rotation. Among strangers, most tokens are for sources that were starved before and are trying again, then
-// to sources without a penalty, then to those with one. An attempt that cannot get a token within WaitMax of having
-// asked is refused. A known client that logs in too often (a broken program or a stolen account) queues with strangers.
-// Nothing is reserved until the first accepted login is a day old.
+// for the first that asks. An attempt that finds none queues. The known go first, those of the account that has logged
+// in least lately before others, so that any number of stolen accounts gets what the users leave; one attempt in eight is
+// a stranger's all the same. Strangers are served one attempt from each network in rotation. Among them, most tokens are
+// for sources that were starved before and are trying again, then for sources without a penalty, then for exchanges,
+// then for those with a penalty. An attempt that cannot get a token within WaitMax of having asked is refused. A known
+// client that logs in too often (a broken program or a stolen account) queues with strangers. Nothing is reserved until
+// the first accepted login is a day old.
+//
+// A stranger who leaves a challenge of a backend unanswered pays for the time for which the exchange has held a login
+// slot ([Ticket.Abandon]).
 //
 // # Memory
 //
@@ -71,10 +93,11 @@
 // eight octets of our own: the time at which the bucket will be full again. A rate.Limiter needs 80 octets and a lock,
 // and cannot return a token once the time to act on it has come, as an attempt that is not denied must.
 //
-// At most TableMax buckets are kept. One that is full again, with no hold and no open connection, is the same as a new
-// one and is dropped without loss; one that has nothing but a penalty is dropped when the table is full. If all are in
-// use, an attempt is decided by its network alone, and a new network shares one bucket with all other such networks of
-// its address family. Both only delay, so a flood of addresses locks no user out.
+// At most TableMax buckets of strangers are kept. One that is full again, with no hold and no open connection, is the
+// same as a new one and is dropped without loss; one that has nothing but a penalty, or the looks of a pair, is dropped
+// when the table is full. If all are in use, an attempt is decided by its network alone and without a look, and a new
+// network shares one bucket with all other such networks of its address family. Both only delay, so a flood of addresses
+// locks no user out.
 //
 // # Example
 //
@@ -102,8 +125,8 @@
 //
 // # Files
 //
-// In reading order: policy, rules, verdict; connection; attempt, keys, ticket, settle; bucket, table, shard; known,
-// fingerprints, snapshot; priority, queue, globalbucket, globalqueue; explain.
+// In reading order: policy, verdict; connection, accepted; attempt, ticket, look, spray, settle; bucket, table; known,
+// snapshot; queue, global; explain.
 package limiter
 
 import (

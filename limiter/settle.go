@@ -1,0 +1,183 @@
+package limiter
+
+import "time"
+
+// Settle closes the attempt at time t. Denied spends its holds; Accepted and Void return them. Accepted also makes the
+// credential, the device, the source and the network known for the account, and clears the denials of the account from
+// this source. A refused ticket holds nothing, but if it was let through all the same (observe mode) and accepted, it
+// becomes known. A token of the global bucket remains spent whatever the outcome. If the attempt was starved, its source
+// and network get a penalty, which decides the priority of their later attempts. A credential that was looked at in vain
+// costs the look unless it was denied. Settling again does nothing.
+func (k *Ticket) Settle(t time.Time, o Outcome) {
+	if k.settled || k.limiter == nil {
+		return
+	}
+	k.settled = true
+	l := k.limiter
+	now, r := l.epoch.ticks(t), l.rules.Load()
+	if k.waiter != nil {
+		k.starved = l.globalQueue.leave(k.waiter)
+	}
+	spend := nothing
+	switch {
+	case o == Denied && k.verdict.Action < Repeat:
+		spend = k.denied(now, r)
+	case o == Accepted:
+		k.accepted(t, r)
+	case !k.subject.trust.credential:
+		spend = looks
+	}
+	k.release(now, r, spend)
+}
+
+// slotTime is how long a login slot may be held for one token: about as long as a backend delays a denial.
+const slotTime = 2 * time.Second
+
+// Abandon closes the attempt of a client that left a challenge of the backend unanswered, after its exchange had held a
+// login slot for the time held. A stranger is charged for that time as for denials, a token for each slotTime, at their
+// source, network and pair. Nobody has learned anything about a password, so the account is not charged.
+func (k *Ticket) Abandon(t time.Time, held time.Duration) {
+	if k.settled || k.limiter == nil || k.subject.trust.near() {
+		k.Settle(t, Void)
+		return
+	}
+	now, r := k.limiter.epoch.ticks(t), k.limiter.rules.Load()
+	part := min(float64(held)/float64(slotTime), maxTokens)
+	for _, h := range k.holds[:k.held] {
+		if h.kind == kindAccount || !h.denial {
+			continue
+		}
+		e, mu := k.limiter.table.find(h.key)
+		limit := r.denialLimit(h.kind, &k.subject)
+		e.denials.spendFor(now, &limit, time.Duration(min(part*float64(limit.token), float64(limit.span()))))
+		e.penalize(now, true)
+		mu.Unlock()
+	}
+	k.Settle(t, Void)
+}
+
+// deniedMatch is the value of entry.starved for a repeat whose credential is known, and was denied all the same. It is
+// the wrong one for that account: it matches by chance, or is no longer valid.
+const deniedMatch = 1
+
+// denied records that the credential is wrong, and returns what is spent: nothing if an earlier denial of the same
+// credential is still charged. A known credential that is denied becomes unknown if the attempt is near: one that
+// matches by chance must not make strangers of users.
+func (k *Ticket) denied(now ticks, r *rules) spending {
+	s := &k.subject
+	if s.trust.credential && s.trust.near() {
+		k.limiter.known.forgetCredential(s.keys[kindAccount], s.fingerprints.credential)
+		if k.held == 0 && !k.charged && !r.denials[kindPair].off() {
+			if e, mu := k.entry(now, kindPair, r, true); e != nil {
+				e.holds++
+				k.holds[0], k.held = hold{key: e.key, kind: e.kind, denial: true}, 1
+				mu.Unlock()
+			}
+		}
+	}
+	if s.shown && !s.trust.near() {
+		k.limiter.sprays.denied(now, s)
+	}
+	spend := denials
+	if s.trust.credential {
+		spend = denials | looks
+	}
+	if !k.charge(now, r, spend) {
+		spend = nothing
+	}
+	if e, mu := k.limiter.table.find(s.keys[kindRepeat]); e != nil {
+		e.connects = bucket(now.add(r.RepeatTTL))
+		e.starved = 0
+		if s.trust.credential {
+			e.starved = deniedMatch
+		}
+		mu.Unlock()
+	}
+	return spend
+}
+
+// charge reports whether the credential must be paid for, by a denial or by a look, and records for how long it is then:
+// until all tokens that are spent are back. It must not if it is paid for already.
+func (k *Ticket) charge(now ticks, r *rules, spend spending) bool {
+	paid := k.charged || spend == looks && k.lookPaid
+	if paid || k.subject.keys[kindRepeat] == (key{}) || spend != looks && r.RepeatTTL == 0 {
+		return !paid
+	}
+	e, mu := k.limiter.table.findOrAdd(now, k.subject.keys[kindRepeat], kindRepeat, k.tableMax(r))
+	if e == nil {
+		return true
+	}
+	defer mu.Unlock()
+	until := &e.denials
+	if spend == looks {
+		until = &e.looks
+	}
+	if ticks(*until) > now {
+		return false
+	}
+	*until = bucket(now.add(max(k.cost(r, spend), 1)))
+	return true
+}
+
+// cost returns the time after which every token that is spent would be back.
+func (k *Ticket) cost(r *rules, spend spending) (longest time.Duration) {
+	for _, h := range k.holds[:k.held] {
+		if h.denial && spend&denials != 0 {
+			longest = max(longest, r.denials[h.kind].token)
+		}
+		if h.look && spend&looks != 0 {
+			longest = max(longest, r.looks[h.kind].token)
+		}
+	}
+	return longest
+}
+
+// accepted records that the credential is right. It clears only the pair of the attempt.
+func (k *Ticket) accepted(t time.Time, r *rules) {
+	l, s := k.limiter, &k.subject
+	if r.KnownTTL > 0 && s.keys[kindAccount] != (key{}) {
+		l.known.learn(t, s.keys[kindAccount], s.fingerprints, validityAt(t, r.KnownTTL), r.TableMax)
+	}
+	for _, kd := range [...]kind{kindPair, kindRepeat} {
+		if kd == kindPair && s.sharesNetworkPair() {
+			continue
+		}
+		if e, mu := l.table.find(s.keys[kd]); e != nil {
+			e.denials, e.looks, e.connects = 0, 0, 0
+			mu.Unlock()
+		}
+	}
+}
+
+// spending says which holds are spent when they are released; the others are returned.
+type spending uint8
+
+const (
+	nothing spending = 0
+	denials spending = 1 << iota
+	looks
+)
+
+// release spends the holds or returns them. A source and a network get a penalty for what is spent.
+func (k *Ticket) release(now ticks, r *rules, spend spending) {
+	for _, h := range k.holds[:k.held] {
+		e, mu := k.limiter.table.find(h.key)
+		if h.denial {
+			e.holds--
+			if limit := r.denialLimit(h.kind, &k.subject); spend&denials != 0 && !limit.off() {
+				e.denials.spend(now, &limit)
+			}
+		}
+		if h.look {
+			e.lookHolds--
+			if limit := r.lookLimit(h.kind, &k.subject); spend&looks != 0 && !limit.off() {
+				e.looks.spend(now, &limit)
+			}
+		}
+		if spend&denials != 0 || k.starved {
+			e.penalize(now, spend&denials != 0)
+		}
+		mu.Unlock()
+	}
+	k.held = 0
+}
