@@ -15,6 +15,9 @@ func (l *Limiter) Explain(t time.Time, addr netip.Addr, account string) string {
 	now, r := l.epoch.ticks(t), l.rules.Load()
 	k := Ticket{limiter: l, verdict: pass, deadline: now.add(r.WaitMax), subject: l.subject(t, Attempt{Addr: addr, Account: account}, r)}
 	k.subject.shown = true
+	if !k.subject.exempt {
+		k.subject.growth = l.Growth(t, addr)
+	}
 	k.priority = k.subject.priority()
 	var b strings.Builder
 	k.explainKnown(&b)
@@ -50,7 +53,10 @@ func (k *Ticket) explainKnown(b *strings.Builder) {
 		b.WriteString("known: the account was not accepted from here\n")
 	}
 	if s.trust.secrets {
-		b.WriteString("known: with a credential that was accepted lately no rule about denials applies\n")
+		b.WriteString("known: a credential that was accepted lately passes as long as there are looks\n")
+	}
+	if s.growth > 1 {
+		fmt.Fprintf(b, "people: %d accounts were accepted from this source lately, so its limits grow\n", s.growth)
 	}
 }
 
@@ -61,8 +67,11 @@ func (k *Ticket) explainConnections(b *strings.Builder, now ticks, r *rules) {
 		source = *e
 		mu.Unlock()
 	}
-	fmt.Fprintf(b, "connections: %d open of %s, %d of them before login of %s, %d new of %s\n", source.open, limitText(r.Open),
-		source.prelogin, limitText(r.OpenPrelogin), source.connects.spent(now, &r.connect), r.Connect)
+	growth := min(k.subject.growth, maxOpenGrowth)
+	connect := r.connect.times(k.subject.growth)
+	fmt.Fprintf(b, "connections: %d open of %s, %d of them before login of %s, %d new of %s\n",
+		source.open, limitText(r.Open*growth), source.prelogin, limitText(r.OpenPrelogin*growth),
+		source.connects.spent(now, &connect), r.Connect.times(k.subject.growth))
 }
 
 // limitText returns a limit on connections as text.
@@ -81,9 +90,11 @@ func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules)
 		b.WriteString("off\n")
 		return
 	}
-	spent, held, full, penalty := 0, uint32(0), time.Duration(0), ""
+	spent, held, looked, full, penalty := 0, uint32(0), 0, time.Duration(0), ""
+	looks := r.lookLimit(kd, &k.subject)
 	if e, mu := k.limiter.table.find(k.subject.keys[kd]); e != nil {
 		spent, held, full = e.denials.spent(now, &limit), e.holds, e.denials.missing(now, &limit)
+		looked = e.looks.spent(now, &looks)
 		if e.priorityClass(now, classUnpenalized, k.subject.growth) == classPenalized {
 			penalty = ", penalized"
 		}
@@ -92,6 +103,9 @@ func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules)
 	fmt.Fprintf(b, "%d of %d denials spent, %d held", spent, limit.tokens, held)
 	if full > 0 {
 		fmt.Fprintf(b, ", full again in %v", full.Round(time.Second))
+	}
+	if !looks.off() {
+		fmt.Fprintf(b, ", %d of %d looks spent", looked, looks.tokens)
 	}
 	b.WriteString(penalty)
 	if !k.subject.applies(kd) {

@@ -19,23 +19,23 @@ func TestExplain(t *testing.T) {
 	for _, tc := range []struct{ addr, account, want string }{
 		{"192.0.2.1", "u", `
 			known: the account was not accepted from here
-			known: with a credential that was accepted lately no rule about denials applies
+			known: a credential that was accepted lately passes as long as there are looks
 			connections: 0 open of 200, 0 of them before login of 30, 0 new of 60/12s
-			source: 1 of 10 denials spent, 1 held, full again in 1m0s, penalized
+			source: 1 of 10 denials spent, 1 held, full again in 1m0s, 0 of 10 looks spent, penalized
 			network: 1 of 100 denials spent, 1 held, full again in 6s
-			pair: 1 of 5 denials spent, 1 held, full again in 2m0s
-			account: 1 of 10 denials spent, 1 held, full again in 6m0s
+			pair: 1 of 5 denials spent, 1 held, full again in 2m0s, 0 of 5 looks spent
+			account: 1 of 10 denials spent, 1 held, full again in 6m0s, 0 of 100 looks spent
 			now: waits 2s by rule source, then needs a global token (priority: penalized stranger)
 			global: 200 of 200 tokens left, 120 reserved for the known; 0 known and 0 strangers wait
 		`},
 		{"198.51.100.1", "u", `
 			known: the account was accepted from this source
-			known: with a credential that was accepted lately no rule about denials applies
+			known: a credential that was accepted lately passes as long as there are looks
 			connections: 0 open of 200, 0 of them before login of 30, 0 new of 60/12s
-			source: 0 of 10 denials spent, 0 held (does not apply)
+			source: 0 of 10 denials spent, 0 held, 0 of 10 looks spent (does not apply)
 			network: 0 of 100 denials spent, 0 held (does not apply)
-			pair: 0 of 5 denials spent, 0 held
-			account: 1 of 10 denials spent, 1 held, full again in 6m0s (does not apply)
+			pair: 0 of 5 denials spent, 0 held, 0 of 5 looks spent
+			account: 1 of 10 denials spent, 1 held, full again in 6m0s, 0 of 100 looks spent (does not apply)
 			now: passes, then needs a global token (priority: known)
 			global: 200 of 200 tokens left, 120 reserved for the known; 0 known and 0 strangers wait
 		`},
@@ -43,10 +43,10 @@ func TestExplain(t *testing.T) {
 			address: exempt from connect, source, network and pair
 			known: the account was not accepted from here
 			connections: 0 open of any number, 0 of them before login of 30, 0 new of 60/12s
-			source: 0 of 10 denials spent, 0 held (does not apply)
+			source: 0 of 10 denials spent, 0 held, 0 of 10 looks spent (does not apply)
 			network: 0 of 100 denials spent, 0 held (does not apply)
-			pair: 0 of 5 denials spent, 0 held (does not apply)
-			account: 0 of 10 denials spent, 0 held
+			pair: 0 of 5 denials spent, 0 held, 0 of 5 looks spent (does not apply)
+			account: 0 of 10 denials spent, 0 held, 0 of 100 looks spent
 			now: passes, then needs a global token (priority: stranger)
 			global: 200 of 200 tokens left, 120 reserved for the known; 0 known and 0 strangers wait
 		`},
