@@ -22,9 +22,12 @@ func (l *Limiter) Explain(t time.Time, addr netip.Addr, account string) string {
 	var b strings.Builder
 	k.explainKnown(&b)
 	k.explainConnections(&b, now, r)
-	for _, kd := range [...]kind{kindSource, kindNetwork, kindPair, kindAccount} {
-		k.explainBucket(&b, now, kd, r)
+	for _, kd := range [...]kind{kindSource, kindNetwork, kindPair, kindAccount, kindPrefix, kindWidePrefix} {
+		if kd <= kindAccount || k.subject.applies(kd) {
+			k.explainBucket(&b, now, kd, r)
+		}
 	}
+	fmt.Fprintf(&b, "spray: %d passwords were denied at many accounts within %v; strangers with one reach no backend\n", l.sprays.count(now), sprayTime)
 	k.applyDenialRules(now, r, false)
 	switch v := k.verdict; v.Action {
 	case Refuse:

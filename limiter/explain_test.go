@@ -25,6 +25,7 @@ func TestExplain(t *testing.T) {
 			network: 1 of 100 denials spent, 1 held, full again in 6s
 			pair: 1 of 5 denials spent, 1 held, full again in 2m0s, 0 of 5 looks spent
 			account: 1 of 10 denials spent, 1 held, full again in 6m0s, 0 of 100 looks spent
+			spray: 0 passwords were denied at many accounts within 1h0m0s; strangers with one reach no backend
 			now: waits 2s by rule source, then needs a global token (priority: penalized stranger)
 			global: 200 of 200 tokens left, 120 reserved for the known; 0 known and 0 strangers wait
 		`},
@@ -36,6 +37,7 @@ func TestExplain(t *testing.T) {
 			network: 0 of 100 denials spent, 0 held (does not apply)
 			pair: 0 of 5 denials spent, 0 held, 0 of 5 looks spent
 			account: 1 of 10 denials spent, 1 held, full again in 6m0s, 0 of 100 looks spent (does not apply)
+			spray: 0 passwords were denied at many accounts within 1h0m0s; strangers with one reach no backend
 			now: passes, then needs a global token (priority: known)
 			global: 200 of 200 tokens left, 120 reserved for the known; 0 known and 0 strangers wait
 		`},
@@ -47,6 +49,7 @@ func TestExplain(t *testing.T) {
 			network: 0 of 100 denials spent, 0 held (does not apply)
 			pair: 0 of 5 denials spent, 0 held, 0 of 5 looks spent (does not apply)
 			account: 0 of 10 denials spent, 0 held, 0 of 100 looks spent
+			spray: 0 passwords were denied at many accounts within 1h0m0s; strangers with one reach no backend
 			now: passes, then needs a global token (priority: stranger)
 			global: 200 of 200 tokens left, 120 reserved for the known; 0 known and 0 strangers wait
 		`},

@@ -59,9 +59,25 @@ func (t *sprayTable) isSprayed(now ticks, password uint32) bool {
 		return false
 	}
 	c := &t.cells[password%sprayCells]
-	if c.password != password || c.until <= now || bits.OnesCount64(c.accounts) < sprayBits {
+	if c.password != password || !c.isSprayed(now) {
 		return false
 	}
 	c.until = now.add(sprayTime)
 	return true
+}
+
+func (c *sprayCell) isSprayed(now ticks) bool {
+	return c.until > now && bits.OnesCount64(c.accounts) >= sprayBits
+}
+
+// count returns how many passwords are sprayed.
+func (t *sprayTable) count(now ticks) (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.cells {
+		if t.cells[i].isSprayed(now) {
+			n++
+		}
+	}
+	return n
 }
