@@ -10,31 +10,31 @@ type acceptedSources struct {
 }
 
 type acceptedSource struct {
-	accounts  uint32 // how many accounts have its fingerprint
-	at        hour   // when the latest of them was accepted
-	day       uint16 // of at
-	today     uint16 // how many accounts were accepted on that day
-	yesterday uint16 // and on the day before
+	accounts uint32 // how many accounts have its fingerprint
+	at       hour   // when the latest of them was accepted
+	current  uint16 // how many accounts were accepted in the period of at
+	previous uint16 // and in the period before it
 }
 
 // add records that an account was accepted from the source f at the given hour. The source may be new to that account,
-// and the first for that account on that day.
-func (s *acceptedSources) add(f uint32, at hour, isNew, firstOfDay bool) {
+// and the first for that account in that period.
+func (s *acceptedSources) add(f uint32, at hour, isNew, firstOfPeriod bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.entries[f]
-	if a.accounts == 0 || a.at.since(at) > 0 {
-		a.advance(at)
+	if a.accounts == 0 {
+		a = acceptedSource{at: at}
 	}
+	a.advance(at)
 	if isNew {
 		a.accounts++
 	}
-	if firstOfDay {
-		switch a.day - at.day() {
+	if firstOfPeriod {
+		switch a.at.periodsSince(at) {
 		case 0:
-			a.today = min(a.today, maxGrowth) + 1
-		case 1:
-			a.yesterday = min(a.yesterday, maxGrowth) + 1
+			a.current = min(a.current, maxGrowth) + 1
+		case -1:
+			a.previous = min(a.previous, maxGrowth) + 1
 		}
 	}
 	if s.entries == nil {
@@ -43,16 +43,19 @@ func (s *acceptedSources) add(f uint32, at hour, isNew, firstOfDay bool) {
 	s.entries[f] = a
 }
 
-// advance sets the latest time to at.
+// advance sets the latest time to at, unless that is earlier.
 func (a *acceptedSource) advance(at hour) {
-	switch at.day() - a.day {
+	if a.at.since(at) == 0 {
+		return
+	}
+	switch a.at.periodsSince(at) {
 	case 0:
 	case 1:
-		a.yesterday, a.today = a.today, 0
+		a.previous, a.current = a.current, 0
 	default:
-		a.yesterday, a.today = 0, 0
+		a.previous, a.current = 0, 0
 	}
-	a.at, a.day = at, at.day()
+	a.at = at
 }
 
 // remove records that an account lost the fingerprint f, unless f is zero.
@@ -78,16 +81,18 @@ func (s *acceptedSources) has(f uint32, v validity) bool {
 	return ok && v.covers(a.at)
 }
 
-// How many times the limits of one source may become those of an address that many people share: those on rates, and
-// those on connections, each of which costs memory.
+// How many times the limits of one source may become those of an address that many people share: those on denials, on new
+// connections, and on open connections, each of which costs memory. A flood of new ones must not reach the limit of open
+// ones before login, where the oldest is closed for the newest, faster than a client logs in.
 const (
-	maxGrowth     = 256
-	maxOpenGrowth = 16
+	maxGrowth        = 256
+	maxConnectGrowth = 32
+	maxOpenGrowth    = 16
 )
 
 // growth returns how many people use the source f, as far as the limits grow with them: how many accounts were accepted
-// there on the same day, or the day before it if those were more, at least one. An account counts for at most
-// sourcesKept sources at a time, and for one day, so a stolen one adds little, and not for long.
+// there in the same period, or the one before it if those were more, at least one. An account counts for at most
+// sourcesKept sources at a time, and for two periods, so a stolen one adds little, and not for long.
 func (s *acceptedSources) growth(f uint32, now hour) int {
 	s.mu.Lock()
 	a, ok := s.entries[f]
@@ -95,8 +100,6 @@ func (s *acceptedSources) growth(f uint32, now hour) int {
 	if !ok {
 		return 1
 	}
-	if a.at.since(now) > 0 {
-		a.advance(now)
-	}
-	return max(1, min(int(max(a.today, a.yesterday)), int(a.accounts), maxGrowth))
+	a.advance(now)
+	return max(1, min(int(max(a.current, a.previous)), int(a.accounts), maxGrowth))
 }

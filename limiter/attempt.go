@@ -64,6 +64,7 @@ type subject struct {
 	shown        bool   // the secret was shown and can be guessed
 	password     uint32 // digest of a shown secret
 	growth       int    // how many times the limits of the source apply
+	denied       bool   // its source or network was denied lately
 }
 
 // subject returns a as the rules r see it at time t.

@@ -30,7 +30,7 @@ func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Connection, Verdict) {
 	}
 	source := l.hasher.block(kindSource, Source(addr))
 	growth := l.known.sources.growth(blockFingerprint(source), hourOf(t))
-	connect := r.connect.times(growth)
+	connect := r.connect.times(min(growth, maxConnectGrowth))
 	e, mu := l.table.findOrAdd(now, source, kindSource, r.TableMax)
 	if e != nil {
 		if rule := e.overLimit(now, r, &connect, min(growth, maxOpenGrowth)); rule != RuleNone {
@@ -125,7 +125,7 @@ func (l *Limiter) KnownSource(t time.Time, addr netip.Addr) bool {
 }
 
 // Growth returns how many times the limits of one source apply to that of addr at time t: 1, or as many as accounts were
-// accepted there on this day or the day before, at most 256. An office or a carrier is many people.
+// accepted there in the last one to two and a half days, at most 256. An office or a carrier is many people.
 func (l *Limiter) Growth(t time.Time, addr netip.Addr) int {
 	return l.known.sources.growth(blockFingerprint(l.hasher.block(kindSource, Source(addr))), hourOf(t))
 }

@@ -71,10 +71,11 @@ func (k *Ticket) explainConnections(b *strings.Builder, now ticks, r *rules) {
 		mu.Unlock()
 	}
 	growth := min(k.subject.growth, maxOpenGrowth)
-	connect := r.connect.times(k.subject.growth)
+	connects := min(k.subject.growth, maxConnectGrowth)
+	connect := r.connect.times(connects)
 	fmt.Fprintf(b, "connections: %d open of %s, %d of them before login of %s, %d new of %s\n",
 		source.open, limitText(r.Open*growth), source.prelogin, limitText(r.OpenPrelogin*growth),
-		source.connects.spent(now, &connect), r.Connect.times(k.subject.growth))
+		source.connects.spent(now, &connect), r.Connect.times(connects))
 }
 
 // limitText returns a limit on connections as text.
@@ -98,7 +99,7 @@ func (k *Ticket) explainBucket(b *strings.Builder, now ticks, kd kind, r *rules)
 	if e, mu := k.limiter.table.find(k.subject.keys[kd]); e != nil {
 		spent, held, full = e.denials.spent(now, &limit), e.holds, e.denials.missing(now, &limit)
 		looked = e.looks.spent(now, &looks)
-		if e.priorityClass(now, classUnpenalized, k.subject.growth) == classPenalized {
+		if r.priorityClass(now, e, &k.subject, classUnpenalized) == classPenalized {
 			penalty = ", penalized"
 		}
 		mu.Unlock()

@@ -243,17 +243,26 @@ const awayLogins = 2
 
 // demote counts the login of a known attempt. It gives it the priority of a stranger if its account, or its source or
 // device on that account, has used its share of the reserved lane.
+//
+// An attempt that is near and shows no known credential may be a neighbour's who guesses. It counts for its source or
+// device alone, until it is accepted: a neighbour must not use up the share of the owner.
 func (k *Ticket) demote(now ticks, r *rules) {
 	s := &k.subject
 	if !k.priority.Known() {
 		return
 	}
-	e, mu := k.limiter.table.findOrAdd(now, s.keys[kindUse], kindUse, k.tableMax(r))
+	e, mu := k.limiter.table.findOrAdd(now, s.keys[kindUse], kindUse, k.tableMax(kindUse, r))
+	used := 0
 	if e != nil {
 		defer mu.Unlock()
+		used = e.denials.spent(now, &r.pairUse)
 	}
-	left := e == nil || e.denials.spent(now, &r.pairUse) < r.pairUse.tokens
-	usage, left := k.limiter.known.countLogin(now, s.keys[kindAccount], &r.accountUse, left)
+	usage, left := 0., used < r.pairUse.tokens
+	if k.counted = s.trust.credential; k.counted {
+		usage, left = k.limiter.known.countLogin(now, s.keys[kindAccount], &r.accountUse, left)
+	} else {
+		usage = addUsage(k.limiter.known.usage(s.keys[kindAccount]), now, float64(awayLogins+used))
+	}
 	if !left {
 		k.priority = Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
 		return

@@ -119,7 +119,7 @@ func TestTokensAreCountedApart(t *testing.T) {
 	`)
 }
 
-// The limits of an address grow with the accounts that are accepted there, and shrink two days later.
+// The limits of an address grow with the accounts that are accepted there, and shrink three days later.
 func TestLimitsGrowWithPeople(t *testing.T) {
 	l := newLimiter(t, defaultPolicy())
 	office := netip.MustParseAddr("192.0.2.1")
@@ -151,14 +151,14 @@ func TestLimitsGrowWithPeople(t *testing.T) {
 	if n := denied(day(2)); n != 300 {
 		t.Errorf("the day after: %d denials, want 300", n)
 	}
-	if n := denied(day(3)); n != 10 {
-		t.Errorf("two days after: %d denials, want 10", n)
+	if n := denied(day(4)); n != 10 {
+		t.Errorf("three days after: %d denials, want 10", n)
 	}
-	accept(day(4), 0, 1000)
-	if n := l.Growth(day(4), office); n != maxGrowth {
+	accept(day(8), 0, 1000)
+	if n := l.Growth(day(8), office); n != maxGrowth {
 		t.Errorf("an address of 1000 accounts grows %d times, want %d", n, maxGrowth)
 	}
-	if n := l.Growth(day(4), netip.MustParseAddr("192.0.2.2")); n != 1 {
+	if n := l.Growth(day(8), netip.MustParseAddr("192.0.2.2")); n != 1 {
 		t.Errorf("its neighbour grows %d times", n)
 	}
 }

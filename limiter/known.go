@@ -200,7 +200,7 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 	if f.source != 0 {
 		evicted, former, isNew := moveToFront(a.sources[:], a.sourceAt[:], f.source, v.now)
 		n.sources.remove(evicted)
-		n.sources.add(f.source, v.now, isNew, isNew || former.day() != v.now.day())
+		n.sources.add(f.source, v.now, isNew, isNew || former.periodsSince(v.now) != 0)
 	}
 }
 
@@ -274,6 +274,17 @@ func (n *knownTable) countLogin(now ticks, account key, r *limit, spend bool) (u
 	return usage, true
 }
 
+// usage returns the usage of account.
+func (n *knownTable) usage(account key) float64 {
+	s := n.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.find(account); a != nil {
+		return a.usage
+	}
+	return 0
+}
+
 // learningHours is how long after the first accepted login nothing is reserved for the known: on the first day, many
 // users have not logged in yet.
 const learningHours = 24
@@ -320,9 +331,12 @@ func hourOf(t time.Time) hour {
 	return hour(t.Unix() / 3600)
 }
 
-// day returns the day of h. It wraps around with h.
-func (h hour) day() uint16 {
-	return uint16(h) / 24
+// period is the time in which the accounts of a source are counted: 32 hours, of which a wrap of hour is a multiple.
+const period = 32
+
+// periodsSince returns how many periods later than that of h the one of now is, below zero if it is earlier.
+func (h hour) periodsSince(now hour) int {
+	return int(int16(now/period*period-h/period*period)) / period
 }
 
 // since returns the hours from h to now, zero if h is in the future.

@@ -16,14 +16,14 @@ import "time"
 // and sets k.lookDue if e has none left.
 func (k *Ticket) holdLook(now ticks, r *rules, e *entry, v Verdict) bool {
 	s := &k.subject
-	if !s.shown || k.lookPaid || s.trust.near() && v.Action == Pass {
+	if !s.shown || k.charged || k.lookPaid || s.trust.near() && v.Action == Pass {
 		return false
 	}
 	limit := r.lookLimit(e.kind, s)
 	if limit.off() {
 		return false
 	}
-	usable := limit.tokens - cleanShare(e.kind, limit.tokens, k.priority.class)
+	usable := limit.tokens - s.cleanShare(e.kind, limit.tokens)
 	spent, held := e.looks.spent(now, &limit), int(e.lookHolds)
 	if spent+held < usable && e.lookHolds < 1<<16-1 {
 		e.lookHolds++
@@ -43,16 +43,20 @@ func (k *Ticket) look(now ticks, r *rules) {
 	s, refused := &k.subject, k.verdict.Action == Refuse
 	needless := s.trust.near() && k.verdict.Action == Pass
 	k.looked = s.shown && (k.charged || k.lookPaid || needless || k.lookDue == 0)
+	sprayed := s.shown && !refused && !s.trust.near() && k.limiter.sprays.isSprayed(now, s.password)
+	if sprayed && !k.looked { // it may be the right one all the same
+		k.verdict, refused = refusal(RuleSpray), true
+	}
 	switch {
 	case k.looked && s.matches:
 		s.trust.credential = true
 		k.verdict, k.priority = pass, Priority{class: classKnown}
-	case k.looked && !refused && !s.trust.near() && k.limiter.sprays.isSprayed(now, s.password):
+	case sprayed && k.looked:
 		k.verdict = Verdict{Action: Repeat, Rule: RuleSpray, Wait: k.verdict.Wait}
 		k.pay(now, r, denials)
 	case k.looked && refused:
 		k.pay(now, r, looks)
-	case refused && s.shown && k.priority.class != classPenalized && k.lookDue <= k.deadline:
+	case refused && s.shown && !s.denied && k.lookDue <= k.deadline:
 		k.release(now, r, nothing)
 		wait := max(now.until(k.lookDue), lineDelay)
 		k.verdict = Verdict{Action: Wait, Rule: k.verdict.Rule, Wait: min(wait, max(now.until(k.deadline), 1)), Again: true}

@@ -255,15 +255,15 @@ func lines(left int) int {
 	return max(1, left/3)
 }
 
-// verdict returns the verdict on attempt s of class c that is charged to e and has no hold there yet. The wait is
+// verdict returns the verdict on attempt s that is charged to e and has no hold there yet. The wait is
 // without jitter. A network may have very many users: it delays and never refuses, and so does a source for tokens.
-func (r *rules) verdict(now ticks, e *entry, s *subject, c class) Verdict {
+func (r *rules) verdict(now ticks, e *entry, s *subject) Verdict {
 	limit := r.denialLimit(e.kind, s)
 	spent, held := e.denials.spent(now, &limit), int(e.holds)
 	delays := e.kind == kindNetwork || e.kind == kindSource && s.token
 	switch {
 	case delays:
-	case spent+held >= limit.tokens-cleanShare(e.kind, limit.tokens, c):
+	case spent+held >= limit.tokens-s.cleanShare(e.kind, limit.tokens):
 		return refusal(limit.rule)
 	case e.kind == kindSource && held >= lines(limit.tokens-spent):
 		return Verdict{Action: Wait, Rule: limit.rule, Wait: lineDelay, Again: true}
@@ -271,11 +271,11 @@ func (r *rules) verdict(now ticks, e *entry, s *subject, c class) Verdict {
 	return waiting(limit.rule, delay(spent, limit.tokens, r.WaitMax))
 }
 
-// cleanShare returns how many of the tokens of an entry of kind k attempts of class c must leave to others. A quarter of
-// what strangers may try at an account, or from a wide prefix, is for those without a penalty, so that attackers who
-// come again and again cannot use up what a traveller needs.
-func cleanShare(k kind, tokens int, c class) int {
-	if c == classPenalized && k >= kindAccount {
+// cleanShare returns how many of the tokens of an entry of kind k attempt s must leave to others. A quarter of what
+// strangers may try at an account, or from a wide prefix, is for sources and networks that have not been denied lately,
+// so that attackers who come again and again cannot use up what a traveller needs. Exempt addresses leave it as well.
+func (s *subject) cleanShare(k kind, tokens int) int {
+	if (s.denied || s.exempt) && k >= kindAccount {
 		return tokens / 4
 	}
 	return 0

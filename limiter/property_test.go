@@ -225,7 +225,7 @@ func TestHoldsAreAlwaysReturned(t *testing.T) {
 		h := newHistory(t, uint64(limit), p)
 		for range 3000 {
 			h.step(time.Second, 1000, Denied, Accepted, Void)
-			checkTable(t, &h.l.table, limit+limit/8)
+			checkTable(t, &h.l.table, 2*limit)
 		}
 		h.finish(Denied)
 		for k, e := range h.live() {

@@ -293,19 +293,36 @@ func (e *entry) penalizeSource(now ticks, denied bool) {
 	e.penaltyUntil = max(e.penaltyUntil, now.add(starvedPenalty))
 }
 
-// manyPeople is the growth from which on an address is that of so many people that a penalty says too little about one
-// of them.
+// denied reports whether e has the penalty of denials.
+func (e *entry) denied(now ticks) bool {
+	switch e.kind {
+	case kindSource:
+		return e.penaltyUntil > now && e.starved == starvedDenied
+	case kindNetwork:
+		return now.until(e.penaltyUntil) > networkThreshold
+	}
+	return false
+}
+
+// manyPeople is the growth from which on an address is that of so many people that one denial, or one of them who tries
+// again and again, says too little about the others. It has a penalty once a tenth of its tokens are spent.
 const manyPeople = 4
 
-// priorityClass returns the class of a stranger of class c, at a source of the given growth, after the penalty of e.
-func (e *entry) priorityClass(now ticks, c class, growth int) class {
-	many := growth >= manyPeople
+// priorityClass returns the class of attempt s, a stranger of class c, after the penalty of e.
+func (r *rules) priorityClass(now ticks, e *entry, s *subject, c class) class {
+	if e.penaltyUntil <= now || c == classPenalized {
+		return c
+	}
+	penalized := e.denied(now)
+	if penalized && s.growth >= manyPeople {
+		denials, looks := r.denialLimit(e.kind, s), r.lookLimit(e.kind, s)
+		spent := max(e.denials.spent(now, &denials), e.looks.spent(now, &looks))
+		if penalized = 10*spent >= denials.tokens; !penalized {
+			return c
+		}
+	}
 	switch {
-	case e.penaltyUntil <= now || c == classPenalized:
-		return c
-	case many && (e.kind == kindNetwork || e.starved == starvedDenied):
-		return c
-	case e.kind == kindSource && e.starved > starvedLimit && !many, e.kind == kindNetwork && now.until(e.penaltyUntil) > networkThreshold:
+	case penalized, e.kind == kindSource && e.starved != starvedDenied && int(e.starved) > starvedLimit*s.growth:
 		return classPenalized
 	case e.kind == kindSource && c == classUnpenalized:
 		return classReturning

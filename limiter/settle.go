@@ -37,23 +37,29 @@ const slotTime = 2 * time.Second
 // login slot for the time held. A stranger is charged for that time as for denials, a token for each slotTime, at their
 // source, network and pair. Nobody has learned anything about a password, so the account is not charged.
 func (k *Ticket) Abandon(t time.Time, held time.Duration) {
+	k.ChargeSlot(t, held)
+	k.Settle(t, Void)
+}
+
+// ChargeSlot charges a stranger whose exchange has held a login slot for the time held while the client did not answer.
+// The attempt must still be settled.
+func (k *Ticket) ChargeSlot(t time.Time, held time.Duration) {
 	if k.settled || k.limiter == nil || k.subject.trust.near() {
-		k.Settle(t, Void)
 		return
 	}
 	now, r := k.limiter.epoch.ticks(t), k.limiter.rules.Load()
 	part := min(float64(held)/float64(slotTime), maxTokens)
-	for _, h := range k.holds[:k.held] {
-		if h.kind == kindAccount || !h.denial {
+	for _, kd := range [...]kind{kindSource, kindNetwork, kindPair} {
+		limit := r.denialLimit(kd, &k.subject)
+		if !k.subject.applies(kd) || limit.off() {
 			continue
 		}
-		e, mu := k.limiter.table.find(h.key)
-		limit := r.denialLimit(h.kind, &k.subject)
-		e.denials.spendFor(now, &limit, time.Duration(min(part*float64(limit.token), float64(limit.span()))))
-		e.penalize(now, true)
-		mu.Unlock()
+		if e, mu := k.entry(now, kd, r, true); e != nil {
+			e.denials.spendFor(now, &limit, time.Duration(min(part*float64(limit.token), float64(limit.span()))))
+			e.penalize(now, true)
+			mu.Unlock()
+		}
 	}
-	k.Settle(t, Void)
 }
 
 // deniedMatch is the value of entry.starved for a repeat whose credential is known, and was denied all the same. It is
@@ -103,7 +109,7 @@ func (k *Ticket) charge(now ticks, r *rules, spend spending) bool {
 	if paid || k.subject.keys[kindRepeat] == (key{}) || spend != looks && r.RepeatTTL == 0 {
 		return !paid
 	}
-	e, mu := k.limiter.table.findOrAdd(now, k.subject.keys[kindRepeat], kindRepeat, k.tableMax(r))
+	e, mu := k.limiter.table.findOrAdd(now, k.subject.keys[kindRepeat], kindRepeat, k.tableMax(kindRepeat, r))
 	if e == nil {
 		return true
 	}
@@ -132,14 +138,19 @@ func (k *Ticket) cost(r *rules, spend spending) (longest time.Duration) {
 	return longest
 }
 
-// accepted records that the credential is right. It clears only the pair of the attempt.
+// accepted records that the credential is right. It clears only the pair of the attempt, and that only if nobody else at
+// the same address shares it and is near as well: a known device has one of its own, and to a stranger none was given.
+// Otherwise each login of a user would give a neighbour who guesses new tokens.
 func (k *Ticket) accepted(t time.Time, r *rules) {
 	l, s := k.limiter, &k.subject
+	if s.trust.known() && !k.counted {
+		l.known.countLogin(l.epoch.ticks(t), s.keys[kindAccount], &r.accountUse, true)
+	}
 	if r.KnownTTL > 0 && s.keys[kindAccount] != (key{}) {
 		l.known.learn(t, s.keys[kindAccount], s.fingerprints, validityAt(t, r.KnownTTL), r.TableMax)
 	}
 	for _, kd := range [...]kind{kindPair, kindRepeat} {
-		if kd == kindPair && s.sharesNetworkPair() {
+		if kd == kindPair && s.trust.near() && !s.trust.device {
 			continue
 		}
 		if e, mu := l.table.find(s.keys[kd]); e != nil {

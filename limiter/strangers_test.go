@@ -82,7 +82,7 @@ func TestNeighboursAreChargedForGuesses(t *testing.T) {
 		0s  ask c 198.51.100.1 u/6   = refuse pair
 		0s  ask d 198.51.100.1 u/x   = pass none         # the owner, behind the same address
 		0s  accepted d
-		0s  ask e 198.51.100.1 u/6   = pass none         # the pair is cleared
+		0s  ask e 198.51.100.1 u/6   = refuse pair       # the neighbour gains nothing by it
 		0s  void e
 	`)
 	for i := range 5 {
@@ -92,7 +92,7 @@ func TestNeighboursAreChargedForGuesses(t *testing.T) {
 		`, 10+i, i))
 	}
 	sr.run(t, `
-		1s  ask f 198.51.100.99 u/guess  = refuse pair
+		1s  ask f 198.51.100.99 u/guess  = pass none     # a stranger as from anywhere, see below
 		1s  ask g 198.51.100.99 v/guess  = pass none
 	`)
 }
@@ -124,16 +124,19 @@ func TestStaleTelephone(t *testing.T) {
 	a := Attempt{Addr: host(0), Account: "u", Credential: l.Credential("u", []byte("old"))}
 	for d := time.Duration(0); d < 24*time.Hour; d += 20 * time.Second {
 		t0 := start.Add(d)
+		e, limit := l.inside(kindSource, Source(host(0))), l.rules.Load().denials[kindSource]
+		before := e.denials
 		k := l.Ask(t0, a)
 		switch k.Verdict().Action {
 		case Refuse:
 			t.Fatalf("after %v: %+v", d, k.Verdict())
 		case Pass, Wait:
 			asked++
-			charged += min(k.held, 1)
 		}
 		k.Settle(t0, Denied)
-		e, limit := l.inside(kindSource, Source(host(0))), l.rules.Load().denials[kindSource]
+		if e = l.inside(kindSource, Source(host(0))); e.denials > before {
+			charged++
+		}
 		if spent := e.denials.spent(l.epoch.ticks(t0), &limit); spent > 1 {
 			t.Fatalf("after %v: %d tokens are spent", d, spent)
 		}

@@ -23,6 +23,7 @@ type Ticket struct {
 	charged  bool  // an earlier denial of its credential is still charged
 	lookPaid bool  // so is an earlier look at it
 	looked   bool  // its credential was compared with those known
+	counted  bool  // its login counts in the usage of the account
 	starved  bool  // no global token was free in time
 	settled  bool
 }
@@ -64,10 +65,13 @@ func (k *Ticket) ask(t time.Time, now ticks, r *rules) {
 	k.verdict, k.looked, k.lookDue = pass, false, 0
 	k.subject = k.limiter.subject(t, k.attempt, r)
 	k.priority = k.subject.priority()
+	if k.networkIsSpent(now, r) {
+		k.forgetNetwork(t)
+	}
 	repeat := k.isRepeat(now)
 	usual := !repeat && k.isUsual()
 	if !usual {
-		k.applyDenialRules(now, r, !repeat && !k.charged)
+		k.applyDenialRules(now, r, !repeat)
 	}
 	switch v := k.verdict; {
 	case usual:
@@ -86,6 +90,32 @@ func (k *Ticket) ask(t time.Time, now ticks, r *rules) {
 		k.shortenWait(now)
 	}
 	k.verdict.Known, k.verdict.Near = k.subject.trust.known(), k.subject.trust.near()
+}
+
+// networkIsSpent reports whether only the network of the attempt is known, and its pair has no token left. Then a
+// neighbour has guessed.
+func (k *Ticket) networkIsSpent(now ticks, r *rules) bool {
+	limit := &r.denials[kindPair]
+	if !k.subject.sharesNetworkPair() || limit.off() {
+		return false
+	}
+	e, mu := k.limiter.table.find(k.subject.keys[kindPair])
+	if e == nil {
+		return false
+	}
+	defer mu.Unlock()
+	return e.denials.spent(now, limit)+int(e.holds) >= limit.tokens
+}
+
+// forgetNetwork makes the attempt that of a stranger: the owner of the account must not be worse off in a network they
+// know than anywhere else.
+func (k *Ticket) forgetNetwork(t time.Time) {
+	l, s := k.limiter, &k.subject
+	s.trust.network = false
+	source := Source(k.attempt.Addr)
+	s.growth = l.known.sources.growth(blockFingerprint(l.hasher.block(kindSource, source)), hourOf(t))
+	s.setPairKeys(l, source, k.attempt)
+	k.priority = s.priority()
 }
 
 // isUsual reports whether the attempt is near, shows a credential that is known, and has no denials against it: as
@@ -177,12 +207,13 @@ func (k *Ticket) applyDenialRules(now ticks, r *rules, hold bool) {
 
 // applyDenialRule returns the verdict of e, which is locked.
 func (k *Ticket) applyDenialRule(now ticks, r *rules, e *entry, reserve bool) Verdict {
-	v := r.verdict(now, e, &k.subject, k.priority.class)
+	v := r.verdict(now, e, &k.subject)
 	if v.Again && now.add(v.Wait) > k.deadline {
 		v = refusal(v.Rule)
 	}
+	k.subject.denied = k.subject.denied || e.denied(now)
 	if !k.priority.Known() {
-		k.priority.class = e.priorityClass(now, k.priority.class, k.subject.growth)
+		k.priority.class = r.priorityClass(now, e, &k.subject, k.priority.class)
 	}
 	if !reserve {
 		return v
@@ -209,13 +240,16 @@ func (k *Ticket) entry(now ticks, kd kind, r *rules, add bool) (*entry, *sync.Mu
 	case kd == kindNetwork:
 		return l.networkEntry(now, key, k.subject.network, r)
 	}
-	return l.table.findOrAdd(now, key, kd, k.tableMax(r))
+	return l.table.findOrAdd(now, key, kd, k.tableMax(kd, r))
 }
 
-// tableMax returns how many entries the table may have when the attempt adds one: strangers who fill it must not take
-// the entries from those who are near.
-func (k *Ticket) tableMax(r *rules) int {
-	if k.subject.trust.near() {
+// tableMax returns how many entries the table may have when the attempt adds one of kind kd: strangers who fill it must
+// not take the entries from those who are near, nor those that protect known accounts.
+func (k *Ticket) tableMax(kd kind, r *rules) int {
+	switch {
+	case kd == kindAccount && k.subject.trust.secrets: // of these there are at most TableMax
+		return 2 * r.TableMax
+	case k.subject.trust.near():
 		return r.TableMax + r.TableMax/8
 	}
 	return r.TableMax
@@ -238,7 +272,7 @@ func (l *Limiter) Peek(t time.Time, a Attempt) Verdict {
 			continue
 		}
 		if e, mu := k.entry(now, kd, r, false); e != nil {
-			v := r.verdict(now, e, &k.subject, classUnpenalized)
+			v := r.verdict(now, e, &k.subject)
 			mu.Unlock()
 			if v.Action == Refuse {
 				return v
