@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"postern/limiter"
@@ -58,23 +59,84 @@ func (proxy *testProxy) setPolicy(p limiter.Policy) {
 	proxy.Limiter, proxy.policy = l, p
 }
 
-// charged is how many tokens of a source are spent or held, under a policy like
-// sourceRule.
+// pairRule is sourceRule with a bucket of the same size for each pair: those that are
+// known from their source are charged there alone, and nothing else shows what an OAuth
+// token was charged.
+func pairRule() limiter.Policy {
+	p := sourceRule()
+	p.Pair = p.Source
+	return p
+}
+
+// charged is how many tokens of denials of a source are spent or held.
 func (proxy *testProxy) charged(addr netip.Addr) int {
 	proxy.t.Helper()
-	now, alone := time.Now(), sourceRule()
-	alone.WaitMax, alone.TableMax = proxy.policy.WaitMax, proxy.policy.TableMax
-	proxy.must(proxy.Limiter.SetPolicy(now, alone))
-	defer func() { proxy.must(proxy.Limiter.SetPolicy(now, proxy.policy)) }()
-	free := 0
-	for range sourceTokens + 1 {
-		k := proxy.Limiter.Ask(now, limiter.Attempt{Addr: addr})
-		defer k.Settle(now, limiter.Void)
-		if k.Verdict().Action != limiter.Refuse {
-			free++
+	return proxy.explained(addr, "", "source: %d of %d denials spent, %d held")
+}
+
+// chargedPair is how many tokens of denials of a source at an account are spent or held.
+func (proxy *testProxy) chargedPair(addr netip.Addr, account string) int {
+	proxy.t.Helper()
+	return proxy.explained(addr, account, "pair: %d of %d denials spent, %d held")
+}
+
+// explained returns the tokens spent and held according to a line of the limiter's
+// explanation.
+func (proxy *testProxy) explained(addr netip.Addr, account, format string) int {
+	proxy.t.Helper()
+	for line := range strings.Lines(proxy.Limiter.Explain(time.Now(), addr, account)) {
+		var spent, of, held int
+		if n, _ := fmt.Sscanf(line, format, &spent, &of, &held); n == 3 {
+			return spent + held
 		}
 	}
-	return sourceTokens - free
+	proxy.t.Fatalf("got no line %q: the rule is off", format)
+	return 0
+}
+
+// looks is how many looks of a source are spent.
+func (proxy *testProxy) looks(addr netip.Addr) int {
+	proxy.t.Helper()
+	for line := range strings.Lines(proxy.Limiter.Explain(time.Now(), addr, "")) {
+		if looks, ok := strings.CutPrefix(line, "source: "); ok {
+			for part := range strings.SplitSeq(looks, ", ") {
+				var spent, of int
+				if n, _ := fmt.Sscanf(part, "%d of %d looks spent", &spent, &of); n == 2 {
+					return spent
+				}
+			}
+		}
+	}
+	proxy.t.Fatal("got no looks of the source: the rule is off")
+	return 0
+}
+
+// chargedToken is how many tokens of denials of OAuth tokens are spent or held at a source
+// and an account, under a policy like pairRule. A source only delays OAuth tokens; how
+// long tells how many denials are spent, up to three.
+func (proxy *testProxy) chargedToken(addr netip.Addr, account string) (source, pair int) {
+	proxy.t.Helper()
+	now, a := time.Now(), limiter.Attempt{Addr: addr, Account: account, Token: true}
+	alone := limiter.Policy{Source: proxy.policy.Source, WaitMax: proxy.policy.WaitMax, TableMax: proxy.policy.TableMax}
+	proxy.must(proxy.Limiter.SetPolicy(now, alone))
+	defer func() { proxy.must(proxy.Limiter.SetPolicy(now, proxy.policy)) }()
+	k := proxy.Limiter.Ask(now, a)
+	k.Settle(now, limiter.Void)
+	for _, least := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second} {
+		if k.Verdict().Wait >= least {
+			source++
+		}
+	}
+	alone.Source, alone.Pair = limiter.Rate{}, proxy.policy.Pair
+	proxy.must(proxy.Limiter.SetPolicy(now, alone))
+	for range alone.Pair.Tokens {
+		k := proxy.Limiter.Ask(now, a)
+		defer k.Settle(now, limiter.Void)
+		if k.Verdict().Action == limiter.Refuse {
+			pair++
+		}
+	}
+	return source, pair
 }
 
 func (proxy *testProxy) must(err error) {
