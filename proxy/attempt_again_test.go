@@ -111,8 +111,8 @@ func TestClosingBeforeAskingAgain(t *testing.T) {
 		if len(a) != 1 || a[0].Outcome != limiter.Void || !a[0].Gone || a[0].Waited != time.Second {
 			t.Errorf("got attempts %+v, want Outcome %v", a, limiter.Void)
 		}
-		if s := proxy.Stats(); s.Tarpit != 0 || proxy.charged(clientIP) != 0 || len(fake.checked()) != 0 {
-			t.Errorf("got %d attempts in the tarpit and %d tokens charged, want none", s.Tarpit, proxy.charged(clientIP))
+		if s := proxy.Stats(); s.Tarpit != 0 || proxy.charged(clientIP) != 0 || proxy.looks(clientIP) != 1 || len(fake.checked()) != 0 {
+			t.Errorf("got %d attempts in the tarpit, %d tokens charged and %d looks, want 0, 0 and 1", s.Tarpit, proxy.charged(clientIP), proxy.looks(clientIP))
 		}
 	})
 }

@@ -57,6 +57,9 @@ var actionsAfterGuess = map[string]func(client *peer, g guess, tcp *memConn){
 	"resets later":           func(_ *peer, _ guess, tcp *memConn) { <-time.After(time.Second); tcp.reset() },
 }
 
+// isToken reports whether the guess is one of an OAuth token.
+func (g guess) isToken() bool { return strings.Contains(g.lines[0], " XOAUTH2 ") }
+
 func logoutCommand(g guess) string {
 	if g.protocol.Name() == "imap" {
 		return "a2 LOGOUT"
@@ -91,7 +94,7 @@ func TestEveryGuessIsCharged(t *testing.T) {
 func testGuessIsCharged(t *testing.T, l Listener, guess guess, action func(*peer, guess, *memConn)) {
 	fake := &fakeBackend{delay: 2 * time.Second}
 	proxy := newTestProxy(t, l.Protocol, fake.protocolFunc(l.Protocol.Name()))
-	proxy.setPolicy(sourceRule())
+	proxy.setPolicy(pairRule())
 	near, _ := proxy.listen(l).dial(clientAddr)
 	client := newClient(t, near)
 	proxy.awaitGreeting(client, l)
@@ -101,9 +104,7 @@ func testGuessIsCharged(t *testing.T, l Listener, guess guess, action func(*peer
 	if got := fake.checked(); len(got) != 1 || got[0] != "wrong" {
 		t.Fatalf("passwords checked: got %q, want wrong", got)
 	}
-	if n := proxy.charged(clientIP); n != 1 {
-		t.Errorf("got %d tokens charged, want 1", n)
-	}
+	proxy.checkCharged(guess.isToken(), 1)
 	if a := proxy.settledAttempts(); a[0].Outcome != limiter.Denied || a[0].Backend != backendAddr {
 		t.Errorf("got attempt %+v, want Outcome %v", a[0], limiter.Denied)
 	}
@@ -116,15 +117,16 @@ func TestGuessByteByByteIsCharged(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := &fakeBackend{delay: 2 * time.Second}
 				proxy := newTestProxy(t, guess.protocol, fake.protocolFunc(guess.protocol.Name()))
-				proxy.setPolicy(sourceRule())
+				proxy.setPolicy(pairRule())
 				near, _ := proxy.listen(Listener{Name: "clear", Protocol: guess.protocol}).dial(clientAddr)
 				client := newClient(t, &byteWriter{near})
 				proxy.awaitGreeting(client, Listener{Protocol: guess.protocol})
 				guess.send(client)
 				client.Close()
 				<-time.After(time.Minute)
-				if n := proxy.charged(clientIP); n != 1 || len(fake.checked()) != 1 {
-					t.Errorf("got %d tokens charged and passwords %q checked, want one of each", n, fake.checked())
+				proxy.checkCharged(guess.isToken(), 1)
+				if len(fake.checked()) != 1 {
+					t.Errorf("got passwords %q checked, want one", fake.checked())
 				}
 			})
 		})
@@ -147,7 +149,8 @@ func (w *byteWriter) Write(b []byte) (int, error) {
 // A guess is charged if the client sends the last line of an exchange as late as it
 // may. The backend delays a denial and does not delay an accepted login. If the proxy
 // waited for the backend for less than that delay, the answer "busy" would tell the
-// client that the guess was wrong, and would not be charged.
+// client that the guess was wrong, and would not be charged. A client that is later makes
+// no guess, and is charged for the time that it has held a login slot.
 func TestLateAnswerIsCharged(t *testing.T) {
 	for way, guess := range guesses {
 		if guess.rounds == 0 {
@@ -158,7 +161,7 @@ func TestLateAnswerIsCharged(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					fake := &fakeBackend{delay: 17 * time.Second}
 					proxy := newTestProxy(t, guess.protocol, fake.protocolFunc(guess.protocol.Name()))
-					proxy.setPolicy(sourceRule())
+					proxy.setPolicy(pairRule())
 					client := proxy.connectGreeted(Listener{Name: "clear", Protocol: guess.protocol})
 					lines := guess.lines
 					if len(lines) == 1 { // this line has made the guess, and another round follows
@@ -172,9 +175,19 @@ func TestLateAnswerIsCharged(t *testing.T) {
 					<-time.After(after)
 					client.send(lines[last])
 					<-time.After(2 * time.Minute)
-					n, a := proxy.charged(clientIP), proxy.settledAttempts()[0]
-					if len(fake.checked()) != checked || n != 1 && checked == 1 || a.Abandoned != (checked == 0) {
-						t.Errorf("got passwords %q checked, %d tokens charged, attempt %+v, want %d checked", fake.checked(), n, a, checked)
+					if a := proxy.settledAttempts()[0]; len(fake.checked()) != checked || a.Abandoned != (checked == 0) {
+						t.Errorf("got passwords %q checked, attempt %+v, want %d checked", fake.checked(), a, checked)
+					}
+					if checked == 1 {
+						proxy.checkCharged(guess.isToken(), 1)
+						return
+					}
+					wantPair := tokensForSlot(roundTimeout)
+					if strings.Contains(way, "CRAM-MD5") { // the client has not named the account
+						wantPair = 0
+					}
+					if source, pair := proxy.charged(clientIP), proxy.chargedPair(clientIP, "u"); source != tokensForSlot(roundTimeout) || pair != wantPair {
+						t.Errorf("got %d tokens charged to the source and %d to the pair, want %d and %d", source, pair, tokensForSlot(roundTimeout), wantPair)
 					}
 				})
 			})

@@ -82,7 +82,8 @@ func TestWaitLongerThanLoginTimeout(t *testing.T) {
 	})
 }
 
-// A client that closes while it waits is not charged, and others wait the less.
+// A client that closes while it waits is not charged, and others wait the less. It has
+// spent the look at its password.
 func TestClosingDuringWaitIsVoid(t *testing.T) {
 	for name, leave := range map[string]func(*peer){
 		"closes":      func(client *peer) { client.Close() },
@@ -108,6 +109,9 @@ func TestClosingDuringWaitIsVoid(t *testing.T) {
 				a := proxy.settledAttempts()
 				if len(a) != 1 || a[0].Outcome != limiter.Void || !a[0].Gone || a[0].Waited != time.Second || a[0].Err == nil {
 					t.Fatalf("got attempts %+v, want Outcome %v", a, limiter.Void)
+				}
+				if n := proxy.looks(clientIP); n != 1 {
+					t.Errorf("got %d looks, want 1", n)
 				}
 				if n, s := proxy.charged(clientIP), proxy.Stats(); n != 0 || s.Tarpit != 0 || s.Open != 0 || len(fake.checked()) != 0 {
 					t.Errorf("got %d tokens charged, passwords %v checked, stats %+v, want none", n, fake.checked(), s)

@@ -22,7 +22,7 @@ var beginsExchange = map[bool]string{
 // client's source.
 func newProxyWithKnownAccount(t *testing.T, p dialogue.Protocol, fake *fakeBackend) *testProxy {
 	proxy := newTestProxy(t, p, fake.protocolFunc(p.Name()))
-	rules := sourceRule()
+	rules := pairRule()
 	rules.KnownTTL = time.Hour
 	proxy.setPolicy(rules)
 	makeKnown(proxy, clientAddr, "u", "right")
@@ -95,9 +95,19 @@ func (proxy *testProxy) checkAbandoned(near bool, held time.Duration) {
 	if a.Outcome != want || a.Err != wantErr || !a.Abandoned || a.Verdict.Near != near {
 		proxy.t.Errorf("got attempt %+v, want Outcome %v, Err %v, Near %v", a, want, wantErr, near)
 	}
-	if n := proxy.charged(clientIP); near && n != map[limiter.Outcome]int{limiter.Denied: 1}[want] {
-		proxy.t.Errorf("got %d tokens charged for outcome %v", n, want)
+	wantSource, wantPair := 0, map[limiter.Outcome]int{limiter.Denied: 1}[want] // of those that are known
+	if !near {
+		wantSource = tokensForSlot(held) // and none of a pair: the client has named no account
 	}
+	if source, pair := proxy.charged(clientIP), proxy.chargedPair(clientIP, "u"); source != wantSource || pair != wantPair {
+		proxy.t.Errorf("got %d tokens charged to the source and %d to the pair for outcome %v, want %d and %d", source, pair, want, wantSource, wantPair)
+	}
+}
+
+// tokensForSlot is how many tokens of a stranger are missing who has held a login slot for a
+// time: one for each two seconds, and for a part of them.
+func tokensForSlot(held time.Duration) int {
+	return int((held + 2*time.Second - 1) / (2 * time.Second))
 }
 
 // A client that cancels an exchange is charged like one that closes, for it has held a

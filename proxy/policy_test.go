@@ -86,7 +86,7 @@ func (proxy *testProxy) explained(addr netip.Addr, account, format string) int {
 	proxy.t.Helper()
 	for line := range strings.Lines(proxy.Limiter.Explain(time.Now(), addr, account)) {
 		var spent, of, held int
-		if n, _ := fmt.Sscanf(line, format, &spent, &of, &held); n == 3 {
+		if _, err := fmt.Sscanf(line, format, &spent, &of, &held); err == nil {
 			return spent + held
 		}
 	}
@@ -101,7 +101,7 @@ func (proxy *testProxy) looks(addr netip.Addr) int {
 		if looks, ok := strings.CutPrefix(line, "source: "); ok {
 			for part := range strings.SplitSeq(looks, ", ") {
 				var spent, of int
-				if n, _ := fmt.Sscanf(part, "%d of %d looks spent", &spent, &of); n == 2 {
+				if _, err := fmt.Sscanf(part, "%d of %d looks spent", &spent, &of); err == nil {
 					return spent
 				}
 			}
@@ -111,32 +111,61 @@ func (proxy *testProxy) looks(addr netip.Addr) int {
 	return 0
 }
 
-// chargedToken is how many tokens of denials of OAuth tokens are spent or held at a source
-// and an account, under a policy like pairRule. A source only delays OAuth tokens; how
-// long tells how many denials are spent, up to three.
-func (proxy *testProxy) chargedToken(addr netip.Addr, account string) (source, pair int) {
+// chargedToken is how many tokens of denials of OAuth tokens are spent at a source. A source
+// only delays OAuth tokens; how long tells how many denials are spent, up to three.
+func (proxy *testProxy) chargedToken(addr netip.Addr) (n int) {
 	proxy.t.Helper()
-	now, a := time.Now(), limiter.Attempt{Addr: addr, Account: account, Token: true}
-	alone := limiter.Policy{Source: proxy.policy.Source, WaitMax: proxy.policy.WaitMax, TableMax: proxy.policy.TableMax}
-	proxy.must(proxy.Limiter.SetPolicy(now, alone))
-	defer func() { proxy.must(proxy.Limiter.SetPolicy(now, proxy.policy)) }()
-	k := proxy.Limiter.Ask(now, a)
-	k.Settle(now, limiter.Void)
+	k := proxy.askUnder(limiter.Policy{Source: proxy.policy.Source}, 1, limiter.Attempt{Addr: addr, Token: true})[0]
 	for _, least := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second} {
-		if k.Verdict().Wait >= least {
-			source++
+		if k.Wait >= least {
+			n++
 		}
 	}
-	alone.Source, alone.Pair = limiter.Rate{}, proxy.policy.Pair
-	proxy.must(proxy.Limiter.SetPolicy(now, alone))
-	for range alone.Pair.Tokens {
+	return n
+}
+
+// chargedTokenPair is how many of them are spent or held at a source and an account.
+func (proxy *testProxy) chargedTokenPair(addr netip.Addr, account string) (n int) {
+	proxy.t.Helper()
+	pair := proxy.policy.Pair
+	for _, v := range proxy.askUnder(limiter.Policy{Pair: pair}, pair.Tokens, limiter.Attempt{Addr: addr, Account: account, Token: true}) {
+		if v.Action == limiter.Refuse {
+			n++
+		}
+	}
+	return n
+}
+
+// askUnder returns the verdicts on n attempts at a time, under a policy that is in use for
+// that alone. The attempts are void.
+func (proxy *testProxy) askUnder(p limiter.Policy, n int, a limiter.Attempt) (verdicts []limiter.Verdict) {
+	proxy.t.Helper()
+	now := time.Now()
+	p.WaitMax, p.TableMax = proxy.policy.WaitMax, proxy.policy.TableMax
+	proxy.must(proxy.Limiter.SetPolicy(now, p))
+	defer func() { proxy.must(proxy.Limiter.SetPolicy(now, proxy.policy)) }()
+	for range n {
 		k := proxy.Limiter.Ask(now, a)
 		defer k.Settle(now, limiter.Void)
-		if k.Verdict().Action == limiter.Refuse {
-			pair++
-		}
+		verdicts = append(verdicts, k.Verdict())
 	}
-	return source, pair
+	return verdicts
+}
+
+// checkCharged checks that want tokens are spent at the source of the client and at its
+// account u, as for a password or for an OAuth token, and none as for the other.
+func (proxy *testProxy) checkCharged(token bool, want int) {
+	proxy.t.Helper()
+	wantPassword, wantToken := want, 0
+	if token {
+		wantPassword, wantToken = 0, want
+	}
+	if source, pair := proxy.charged(clientIP), proxy.chargedPair(clientIP, "u"); source != wantPassword || pair != wantPassword {
+		proxy.t.Errorf("got %d tokens charged to the source and %d to the pair, want %d", source, pair, wantPassword)
+	}
+	if source, pair := proxy.chargedToken(clientIP), proxy.chargedTokenPair(clientIP, "u"); source != wantToken || pair != wantToken {
+		proxy.t.Errorf("for OAuth tokens: got %d tokens charged to the source and %d to the pair, want %d", source, pair, wantToken)
+	}
 }
 
 func (proxy *testProxy) must(err error) {

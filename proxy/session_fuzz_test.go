@@ -95,18 +95,11 @@ func fuzzSession(t *testing.T, client, backend []byte, how fuzzFlags) {
 		t.Fatalf("the session has not ended: got stats %+v", s)
 	}
 	near.Close()
-	r, denied := proxy.finalRecord(), 0
-	for _, a := range proxy.settledAttempts() {
-		if a.Outcome == limiter.Denied {
-			denied++
-		}
-	}
+	r := proxy.finalRecord()
 	if r.Attempts != len(proxy.settledAttempts()) || r.Attempts != logins || r.Attempts > proxy.Tries {
 		t.Errorf("got %d logins, %d attempts settled and %d recorded, want the same number", logins, len(proxy.settledAttempts()), r.Attempts)
 	}
-	if n := proxy.charged(clientIP); n != denied {
-		t.Errorf("got %d tokens spent or held with %d attempts denied, want the same number", n, denied)
-	}
+	checkFuzzCharged(proxy)
 	if n := proxy.dialCount(backendAddr); n > logins {
 		t.Errorf("got %d logins and %d dials, want no more dials", logins, n)
 	}
@@ -115,6 +108,29 @@ func fuzzSession(t *testing.T, client, backend []byte, how fuzzFlags) {
 	}
 	if s := proxy.Limiter.Stats(time.Now()); s.GlobalTokens != 2 {
 		t.Errorf("got %v global tokens left, want 2", s.GlobalTokens)
+	}
+}
+
+// checkFuzzCharged checks that each denied attempt of a stranger is charged a token, and that
+// one whose challenge was left unanswered is charged at most for its time.
+func checkFuzzCharged(proxy *testProxy) {
+	proxy.t.Helper()
+	least, most := map[bool]int{}, map[bool]int{} // by whether it was an OAuth token
+	for _, a := range proxy.settledAttempts() {
+		token := isToken(a.Method)
+		switch {
+		case a.Outcome == limiter.Denied:
+			least[token]++
+			most[token]++
+		case a.Abandoned:
+			most[token] += tokensForSlot(a.Took)
+		}
+	}
+	if n := proxy.charged(clientIP); n < least[false] || n > most[false] {
+		proxy.t.Errorf("got %d tokens spent or held, want %d to %d", n, least[false], most[false])
+	}
+	if n := proxy.chargedToken(clientIP); n < least[true] || n > most[true] {
+		proxy.t.Errorf("for OAuth tokens: got %d tokens spent or held, want %d to %d", n, least[true], most[true])
 	}
 }
 

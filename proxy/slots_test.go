@@ -28,7 +28,7 @@ func newProxyWithSlots(t *testing.T, logins int) (*testProxy, *fakeBackend, *mem
 	fake := &fakeBackend{delay: time.Second}
 	proxy := newTestProxyWith(t, dialogue.IMAP{}, BackendConfig{Addrs: []string{backendAddr}, Logins: logins}, map[string]func(*peer){backendAddr: fake.imap})
 	p := allRules()
-	p.Pair, p.Account, p.Source = limiter.Rate{}, limiter.Rate{}, limiter.Rate{}
+	p.Pair, p.Account, p.Source.Tokens = limiter.Rate{}, limiter.Rate{}, 1000
 	proxy.setPolicy(p)
 	return proxy, fake, proxy.listen(imapListener)
 }
@@ -104,12 +104,82 @@ func TestClosingDuringSlotWait(t *testing.T) {
 					t.Errorf("got attempts %+v, want Outcome %v", a, limiter.Void)
 				}
 				next.expect("a1 OK …")
-				if want := []string{"first", "right"}; !slices.Equal(fake.checked(), want) || proxy.charged(clientIP) != 0 {
-					t.Errorf("passwords checked: got %q, want %q", fake.checked(), want)
+				if want := []string{"first", "right"}; !slices.Equal(fake.checked(), want) || proxy.charged(clientIP) != 0 || proxy.looks(clientIP) != 1 {
+					t.Errorf("got passwords %q checked, %d tokens charged and %d looks, want %q, 0 and 1", fake.checked(), proxy.charged(clientIP), proxy.looks(clientIP), want)
 				}
 			})
 		})
 	}
+}
+
+// Strangers go first for a part of the slots, even if more of the known come than a backend
+// can serve. They get no more while the known queue.
+func TestSlotsOfStrangersWhileKnownQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots, first = 2 * strangerSlots, 2
+		proxy := newTestProxyWith(t, dialogue.IMAP{}, BackendConfig{Addrs: []string{backendAddr}, Logins: slots}, nil)
+		ask := proxy.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
+		defer ask.Settle(time.Now(), limiter.Void)
+		b, inside := proxy.backends, map[bool][]*slotRequest{} // by whether they are strangers
+		queue := map[bool][]*slotRequest{}
+		request := func(stranger bool) {
+			r := &slotRequest{waiter: newWaiter(&session{server: &Server{}})}
+			if stranger {
+				r.priority = ask.Priority()
+			}
+			if _, err := b.requestSlot(r); err != nil {
+				t.Fatal(err)
+			}
+			queue[stranger] = append(queue[stranger], r)
+		}
+		sort := func() {
+			for stranger := range queue {
+				for len(queue[stranger]) > 0 && queue[stranger][0].assigned != nil { // in the order of arrival
+					inside[stranger] = append(inside[stranger], queue[stranger][0])
+					queue[stranger] = queue[stranger][1:]
+				}
+			}
+		}
+		release := func(stranger bool) {
+			t.Helper()
+			b.release(inside[stranger][0])
+			inside[stranger] = inside[stranger][1:]
+			request(false) // the known keep coming
+			sort()
+			if len(queue[false]) == 0 || len(queue[true]) == 0 {
+				t.Fatalf("got %d known and %d strangers in the queue, want some of both", len(queue[false]), len(queue[true]))
+			}
+		}
+		for range 2 * slots {
+			request(false)
+			sort()
+		}
+		for range 5 * first {
+			request(true)
+			sort()
+		}
+		if len(inside[false]) != slots {
+			t.Fatalf("got %d slots of the known, want %d", len(inside[false]), slots)
+		}
+		for i := range slots { // each slot that a known attempt gives back
+			release(false)
+			if want := min(i+1, first); len(inside[true]) != want || len(inside[false]) != slots-want {
+				t.Fatalf("got %d slots of strangers and %d of the known, want %d and %d", len(inside[true]), len(inside[false]), want, slots-want)
+			}
+		}
+		for range 3 * first { // and those of strangers go to strangers again
+			release(true)
+			if len(inside[true]) != first {
+				t.Fatalf("got %d slots of strangers, want %d", len(inside[true]), first)
+			}
+		}
+		for _, all := range []map[bool][]*slotRequest{queue, inside} {
+			for _, r := range append(all[false], all[true]...) {
+				b.cancelRequest(r)
+				b.release(r)
+			}
+		}
+	})
 }
 
 // An attempt that waits for a slot gets one when another backend comes up.
