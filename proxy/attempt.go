@@ -140,22 +140,6 @@ func (s *session) subjectNamed(r dialogue.Request, account string) limiter.Attem
 // and not a password (RFC 7628 and its predecessor).
 func isToken(mechanism string) bool { return mechanism == "OAUTHBEARER" || mechanism == "XOAUTH2" }
 
-// admits reports whether the attempt may go on for an account that the exchange with a
-// backend has named. It has waited already and does not wait again.
-func (a *loginAttempt) admits(account string) bool {
-	now := time.Now()
-	a.ticket.Settle(now, limiter.Void)
-	named := a.server.Limiter.Ask(now, a.subjectNamed(a.request, account))
-	a.current = &named
-	v := named.Verdict()
-	a.report.Verdict.Known, a.report.Verdict.Near = v.Known, v.Near
-	refused := v.Action == limiter.Refuse || v.Again
-	if refused {
-		a.report.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: v.Rule, Known: v.Known, Near: v.Near}
-	}
-	return !refused || a.report.Observed
-}
-
 // verdictWaited follows the wait that the verdict asked for.
 func (a *loginAttempt) verdictWaited(err error) (step, error) {
 	switch {
@@ -324,11 +308,11 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 
 // settleTicket gives the limiter the outcome. A client that is not known from its device,
 // source or network, and that kept a login slot waiting without an outcome, is charged for
-// the time. That is also the case if it let the slot wait for long and then named an
-// account that it may not log in to.
+// the time. That is also the case if it let the slot wait and then named an account that
+// it may not log in to.
 func (a *loginAttempt) settleTicket(now time.Time) {
 	report := &a.report
-	refused := report.Verdict.Action == limiter.Refuse && a.held > challengeGrace
+	refused := report.Verdict.Action == limiter.Refuse && a.held > 0
 	if report.Outcome == limiter.Void && !report.Verdict.Near && (report.Abandoned || refused) {
 		a.current.Abandon(now, a.held)
 		return

@@ -141,6 +141,28 @@ func (a *loginAttempt) replay() (dialogue.Reply, error) {
 	return reply, err
 }
 
+// admits reports whether the attempt may go on for an account that the exchange with a
+// backend has named. It has waited already and does not wait again.
+func (a *loginAttempt) admits(account string) bool {
+	now := time.Now()
+	a.ticket.Settle(now, limiter.Void)
+	named := a.server.Limiter.Ask(now, a.subjectNamed(a.request, account))
+	a.current = &named
+	v := named.Verdict()
+	a.report.Verdict.Known, a.report.Verdict.Near = v.Known, v.Near
+	if v.Action != limiter.Refuse && !v.Again {
+		return true
+	}
+	a.report.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: v.Rule, Known: v.Known, Near: v.Near}
+	if a.report.Observed {
+		return true
+	}
+	named.Settle(now, limiter.Void)
+	unnamed := a.server.Limiter.Ask(now, a.subject(a.request)) // a refused one could not be charged for the slot
+	a.current = &unnamed
+	return false
+}
+
 // unanswered notes that the client has left the exchange unanswered.
 func (a *loginAttempt) unanswered(reply *dialogue.Reply) {
 	a.report.Abandoned = true
