@@ -309,13 +309,17 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 // settleTicket gives the limiter the outcome. A client that is not known from its device,
 // source or network, and that kept a login slot waiting without an outcome, is charged for
 // the time. That is also the case if it let the slot wait and then named an account that
-// it may not log in to.
+// it may not log in to, and beside the denial if it gave a wrong answer late: otherwise
+// those who mean to hold a slot would answer in the end.
 func (a *loginAttempt) settleTicket(now time.Time) {
 	report := &a.report
 	refused := report.Verdict.Action == limiter.Refuse && a.held > 0
 	if report.Outcome == limiter.Void && !report.Verdict.Near && (report.Abandoned || refused) {
 		a.current.Abandon(now, a.held)
 		return
+	}
+	if report.Outcome == limiter.Denied && a.held > challengeGrace && !isToken(a.request.Mechanism) {
+		a.current.ChargeSlot(now, a.held)
 	}
 	a.current.Settle(now, report.Outcome)
 }

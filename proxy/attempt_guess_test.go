@@ -178,8 +178,12 @@ func TestLateAnswerIsCharged(t *testing.T) {
 					if a := proxy.settledAttempts()[0]; len(fake.checked()) != checked || a.Abandoned != (checked == 0) {
 						t.Errorf("got passwords %q checked, attempt %+v, want %d checked", fake.checked(), a, checked)
 					}
-					if checked == 1 {
-						proxy.checkCharged(guess.isToken(), 1)
+					if checked == 1 && guess.isToken() {
+						proxy.checkCharged(true, 1)
+						return
+					}
+					if checked == 1 { // the denial, and the time of the slot
+						proxy.checkCharged(false, 1+tokensForSlot(after))
 						return
 					}
 					wantPair := tokensForSlot(roundTimeout)

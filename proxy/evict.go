@@ -138,6 +138,10 @@ func (s *session) connect() (verdict limiter.Verdict) {
 	return verdict
 }
 
+// evictAge is how long a connection has to log in before it may be closed for another one
+// of its source.
+const evictAge = 2 * time.Second
+
 // evictFromSource closes the oldest connection before login of the source of addr that
 // has no attempt under way, and reports whether there was one. It no longer counts for the
 // limiter then.
@@ -147,7 +151,7 @@ func (s *session) connect() (verdict limiter.Verdict) {
 // flood of connections evicts its own first, for it has most of them. Another client is
 // evicted only if it does not log in within the time in which the flood opens as many
 // connections as a source may have before login (LIMIT_OPEN_PRELOGIN), at the rate that
-// LIMIT_CONNECT allows. What a client has sent does not matter, or the flood would send a
+// LIMIT_CONNECT allows, and never before evictAge. What a client has sent does not matter, or the flood would send a
 // byte on each of its connections; nor does how long it was idle, or the flood would send
 // a command on each from time to time.
 func (s *Server) evictFromSource(addr netip.Addr) bool {
@@ -158,7 +162,11 @@ func (s *Server) evictFromSource(addr netip.Addr) bool {
 		return false
 	}
 	for e, n := l.Front(), 0; e != nil && n < evictScan; e, n = e.Next(), n+1 {
-		if victim := e.Value.(*session); victim.stopIdle(EndEvicted) {
+		victim := e.Value.(*session)
+		if time.Since(victim.record.Start) < evictAge {
+			return false
+		}
+		if victim.stopIdle(EndEvicted) {
 			victim.connection.Close(time.Now())
 			s.noteEvicted(victim)
 			return true

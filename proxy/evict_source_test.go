@@ -78,6 +78,7 @@ func TestEvictsOldestOfSource(t *testing.T) {
 						if got, want := len(proxy.evictedClients()), max(0, i-1); got != want {
 							t.Errorf("got %d evicted after %d connections, want %d", got, i+1, want)
 						}
+						<-time.After(evictAge)
 					}
 					for i, addr := range proxy.evictedClients() {
 						if want := fmt.Sprintf("203.0.113.7:%d", i+1); addr != want {
@@ -105,6 +106,7 @@ func TestAttemptIsNotEvictedForItsSource(t *testing.T) {
 				ln := proxy.listen(imapListener)
 				first := proxy.tryPassword(ln, "203.0.113.7:1", "wrong")
 				idle := proxy.connectAndExpect(ln, "203.0.113.7:2", "* OK …")
+				<-time.After(evictAge)
 				second := proxy.tryPassword(ln, "203.0.113.7:3", "wrong")
 				idle.expectEOF()
 				proxy.connectAndExpect(ln, "203.0.113.7:4", "* BYE [UNAVAILABLE] "+busyText).expectEOF()
@@ -116,6 +118,7 @@ func TestAttemptIsNotEvictedForItsSource(t *testing.T) {
 					t.Errorf("got record %+v, want Verdict %v, End %v", r, want, EndRefused)
 				}
 				first.expect("a1 NO …")
+				<-time.After(evictAge)
 				proxy.connectAndExpect(ln, "203.0.113.7:5", "* OK …") // now the first is idle
 				first.expectEOF()
 				second.expect("a1 NO …")
@@ -139,11 +142,30 @@ func TestEvictsBySourceInProxyHeader(t *testing.T) {
 			client := proxy.connect(balancer, ln)
 			client.Write([]byte("PROXY TCP4 " + addr + " 192.0.2.1 4711 143\r\n"))
 			client.expect("* OK …")
+			<-time.After(evictAge)
 		}
 		if got := proxy.evictedClients(); len(got) != 1 || got[0] != "203.0.113.9:4711" {
 			t.Errorf("got %q evicted, want one of 203.0.113.9", got)
 		}
 		idle[0].expectNothing(time.Second)
+	})
+}
+
+// A connection has evictAge to log in: until then the next one is refused.
+func TestYoungConnectionsAreNotEvicted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proxy := newProxyWithOpenPrelogin(t, &fakeBackend{}, limiter.Policy{})
+		ln := proxy.listen(imapListener)
+		for range 2 {
+			proxy.connectAndExpect(ln, clientAddr, "* OK …")
+		}
+		<-time.After(evictAge - 1)
+		proxy.connectAndExpect(ln, clientAddr, "* BYE [UNAVAILABLE] "+busyText).expectEOF()
+		<-time.After(1)
+		proxy.connectAndExpect(ln, clientAddr, "* OK …")
+		if got := proxy.evictedClients(); len(got) != 1 {
+			t.Errorf("got %q evicted, want one", got)
+		}
 	})
 }
 
@@ -174,6 +196,7 @@ func TestEvictedConnectionIsCountedOnce(t *testing.T) {
 			if synctest.Wait(); proxy.Stats().Open != open {
 				t.Fatalf("got %d connections open, want %d", proxy.Stats().Open, open)
 			}
+			<-time.After(evictAge)
 		}
 		if _, v := proxy.Limiter.Connect(time.Now(), clientIP); v.Rule != limiter.RuleOpenPrelogin {
 			t.Errorf("got verdict %v on a third connection, want %v", v, limiter.RuleOpenPrelogin)
