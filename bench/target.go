@@ -149,5 +149,7 @@ func (m meter) counts(ctx context.Context) (backend.Counts, bool) {
 		return backend.Counts{}, false
 	}
 	now, err := m.t.backend.Counts(ctx)
-	return backend.Counts{Accepted: now.Accepted - m.before.Accepted, Denied: now.Denied - m.before.Denied}, err == nil
+	return backend.Counts{
+		Accepted: now.Accepted - m.before.Accepted, Denied: now.Denied - m.before.Denied, Former: now.Former - m.before.Former,
+	}, err == nil
 }

@@ -12,10 +12,14 @@ import (
 // Secret returns the right password of an account.
 func Secret(account string) string { return "secret-of-" + account }
 
+// formerSecret returns a password that the account had before. A program that
+// still uses it is no attacker.
+func formerSecret(account string) string { return "former-" + Secret(account) }
+
 // authQueue checks passwords: a limited number a second, first come, first
 // served, from a queue that may be bounded. The zero value has no limit.
 type authQueue struct {
-	accepted, denied atomic.Int64
+	accepted, denied, former atomic.Int64 // former: of those denied
 
 	mu      sync.Mutex
 	limiter *rate.Limiter // starts of checks, with a burst of 1; nil for no limit
@@ -75,6 +79,9 @@ func (q *authQueue) check(ctx context.Context, account, secret string) result {
 		}
 	}
 	if secret != Secret(account) {
+		if secret == formerSecret(account) {
+			q.former.Add(1)
+		}
 		q.denied.Add(1)
 		return denied
 	}

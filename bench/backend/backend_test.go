@@ -71,6 +71,15 @@ func TestLogins(t *testing.T) {
 		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE PLAIN eHg=", "b LOGOUT"}, "a BAD Invalid response"},
 		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE PLAIN", "?", "b LOGOUT"}, "a BAD Invalid response"},
 		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE LOGIN", "b LOGOUT"}, "a NO Unsupported"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE XOAUTH2 dXNlcj14AWF1dGg9QmVhcmVyIHNlY3JldC1vZi14AQE=", "b LOGOUT"}, "a OK [CAPABILITY"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE XOAUTH2", "dXNlcj14AWF1dGg9QmVhcmVyIHNlY3JldC1vZi14AQE=", "b LOGOUT"}, "a OK [CAPABILITY"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE XOAUTH2 dXNlcj14AWF1dGg9QmVhcmVyIHkBAQ==", "b LOGOUT"}, "a NO [AUTHENTICATIONFAILED]"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE XOAUTH2 eCB4", "b LOGOUT"}, "a BAD Invalid response"},
+		// The challenges are <1@bench.example> and so on.
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE CRAM-MD5", "eCA2YWMyYTY0YmFjOTRiZGRjNDcyODE5YWFiODRmZjgyNg==", "b LOGOUT"}, "a OK [CAPABILITY"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE CRAM-MD5", "eCA2YWMyYTY0YmFjOTRiZGRjNDcyODE5YWFiODRmZjgyNg==", "b LOGOUT"}, "a NO [AUTHENTICATIONFAILED]"},
+		{s.Addrs.IMAP, false, []string{"a AUTHENTICATE CRAM-MD5", "eA==", "b LOGOUT"}, "a BAD Invalid response"},
+		{s.Addrs.IMAP, false, []string{"a LOGIN x former-secret-of-x", "b LOGOUT"}, "a NO [AUTHENTICATIONFAILED]"},
 		{s.Addrs.ProxiedIMAP, false, []string{"PROXY TCP4 1.2.3.4 5.6.7.8 9 10", `a LOGIN x secret-of-x`, "b LOGOUT"}, "a OK [CAPABILITY"},
 		{s.Addrs.ProxiedIMAP, false, []string{v2 + `a LOGIN x secret-of-x`, "b LOGOUT"}, "a OK [CAPABILITY"},
 		{s.Addrs.POP3, false, []string{"USER x", "PASS secret-of-x", "QUIT"}, "+OK Logged in."},
@@ -88,7 +97,7 @@ func TestLogins(t *testing.T) {
 		}
 	}
 	counts, err := Control{s.Addrs.Control}.Counts(t.Context())
-	if err != nil || counts.Accepted != 11 || counts.Denied != 3 {
+	if err != nil || counts != (Counts{Accepted: 14, Denied: 6, Former: 1}) {
 		t.Errorf("counts: %+v, %v", counts, err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/emersion/go-sasl"
 )
 
 // maxConnAge limits every connection, in case a client never closes it.
@@ -155,56 +152,6 @@ func literal(l []byte) (size int64, waits, found bool) {
 	digits, plus := bytes.CutSuffix(l[open+1:len(l)-1], []byte("+"))
 	size, err := strconv.ParseInt(string(digits), 10, 64)
 	return size, !plus, err == nil && size >= 0
-}
-
-// The client's errors that authenticate returns; any other error is one of the
-// connection.
-var (
-	errMechanism = errors.New("mechanism is not PLAIN")
-	errResponse  = errors.New("invalid response of PLAIN")
-)
-
-// authenticate does SASL PLAIN (RFC 4616) with the arguments of AUTHENTICATE or
-// AUTH, which may contain an initial response. It ignores the authorization
-// identity.
-func (c *conn) authenticate(args []byte) (account, secret string, err error) {
-	mechanism, line, initial := bytes.Cut(args, []byte(" "))
-	if !bytes.EqualFold(mechanism, []byte(sasl.Plain)) {
-		return "", "", errMechanism
-	}
-	server := sasl.NewPlainServer(func(_, username, password string) error {
-		account, secret = username, password
-		return nil
-	})
-	var response []byte // nil asks for a challenge
-	for {
-		if initial {
-			if response, err = decode(line); err != nil {
-				return "", "", errResponse
-			}
-		}
-		challenge, done, err := server.Next(response)
-		if err != nil {
-			return "", "", errResponse
-		}
-		if done {
-			return account, secret, nil
-		}
-		if err := c.writeLine("+ ", base64.StdEncoding.EncodeToString(challenge)); err != nil {
-			return "", "", err
-		}
-		if line, err = c.readLine(); err != nil {
-			return "", "", err
-		}
-		initial = true
-	}
-}
-
-// decode decodes base64. It never returns nil without an error.
-func decode(encoded []byte) ([]byte, error) {
-	raw := make([]byte, base64.StdEncoding.DecodedLen(len(encoded)))
-	n, err := base64.StdEncoding.Decode(raw, encoded)
-	return raw[:n], err
 }
 
 // maxLiteral is the longest literal in a login, in octets.

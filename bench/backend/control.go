@@ -15,6 +15,7 @@ import (
 type Counts struct {
 	Accepted int64 `json:"accepted"` // right passwords
 	Denied   int64 `json:"denied"`   // wrong passwords
+	Former   int64 `json:"former"`   // of those, passwords that were right before
 }
 
 // control is the HTTP handler of a server.
@@ -41,7 +42,7 @@ func (s *Server) nginxAuth(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) counts(w http.ResponseWriter, _ *http.Request) {
-	_ = json.NewEncoder(w).Encode(Counts{s.auth.accepted.Load(), s.auth.denied.Load()})
+	_ = json.NewEncoder(w).Encode(Counts{s.auth.accepted.Load(), s.auth.denied.Load(), s.auth.former.Load()})
 }
 
 func (s *Server) limit(w http.ResponseWriter, r *http.Request) {

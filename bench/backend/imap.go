@@ -10,9 +10,9 @@ import (
 // capabilities returns the CAPABILITY response.
 func (c *conn) capabilities() string {
 	if c.secure {
-		return "CAPABILITY IMAP4rev1 SASL-IR LITERAL+ AUTH=PLAIN"
+		return "CAPABILITY IMAP4rev1 SASL-IR LITERAL+ " + mechanisms("AUTH=")
 	}
-	return "CAPABILITY IMAP4rev1 SASL-IR LITERAL+ STARTTLS AUTH=PLAIN"
+	return "CAPABILITY IMAP4rev1 SASL-IR LITERAL+ STARTTLS " + mechanisms("AUTH=")
 }
 
 // imap serves IMAP until the client logs out or the connection ends.
@@ -110,7 +110,7 @@ func nextString(args []byte) (string, []byte) {
 	return string(text), nil
 }
 
-// imapAuthenticate is AUTHENTICATE with SASL PLAIN.
+// imapAuthenticate is AUTHENTICATE.
 func (c *conn) imapAuthenticate(tag string, args []byte) error {
 	account, secret, err := c.authenticate(args)
 	switch {

@@ -23,7 +23,7 @@ func (c *conn) pop3() {
 			_ = c.writeLine("+OK Logging out.")
 			return
 		case "CAPA":
-			err = c.writeLine("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\n", stls(c.secure), "USER\r\nSASL PLAIN\r\n.")
+			err = c.writeLine("+OK\r\nCAPA\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nPIPELINING\r\nAUTH-RESP-CODE\r\n", stls(c.secure), "USER\r\nSASL ", mechanisms(""), "\r\n.")
 		case "STLS":
 			if err = c.writeLine("+OK Begin TLS negotiation now."); err == nil {
 				err = c.startTLS()
@@ -55,7 +55,7 @@ func stls(secure bool) string {
 	return "STLS\r\n"
 }
 
-// pop3Auth is AUTH with SASL PLAIN.
+// pop3Auth is AUTH.
 func (c *conn) pop3Auth(args []byte) error {
 	account, secret, err := c.authenticate(args)
 	switch {

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 // Addrs is where a [Server] listens, host:port each. The Proxied ports require a
@@ -32,11 +33,12 @@ type Addrs struct {
 type Server struct {
 	Addrs Addrs
 
-	auth      authQueue
-	notifier  notifier
-	tls       *tls.Config
-	listeners []net.Listener
-	http      *http.Server
+	auth       authQueue
+	challenges atomic.Int64 // that were sent
+	notifier   notifier
+	tls        *tls.Config
+	listeners  []net.Listener
+	http       *http.Server
 
 	ctx    context.Context
 	cancel context.CancelFunc
