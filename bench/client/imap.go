@@ -74,14 +74,27 @@ func (s *Session) imapLogin(account, secret string, how Method) (Answer, error) 
 
 // writeLogin sends the command of a login.
 func (s *Session) writeLogin(account, secret string, how Method) error {
-	if how != Authenticate {
+	if how == Login {
 		return s.writeLine(tag, " LOGIN ", quoted(account), " ", quoted(secret))
 	}
-	response, err := plainResponse(account, secret)
+	start, err := saslStart(account, secret, how)
 	if err != nil {
 		return err
 	}
-	return s.writeLine(tag, " AUTHENTICATE PLAIN ", response)
+	return s.writeLine(tag, " AUTHENTICATE ", start)
+}
+
+// Challenge begins CRAM-MD5 and reads the challenge. No call of this package
+// answers it. IMAP only.
+func (s *Session) Challenge() error {
+	if err := s.writeLine(tag, " AUTHENTICATE CRAM-MD5"); err != nil {
+		return err
+	}
+	l, err := s.readLine()
+	if err == nil && len(l) < len("+ x") || err == nil && !bytes.HasPrefix(l, []byte("+ ")) {
+		err = unexpected("AUTHENTICATE", l)
+	}
+	return err
 }
 
 // quoted returns text as a quoted string.

@@ -17,12 +17,12 @@ func (s *Session) pop3(command string) error {
 // pop3Login logs in. A server may refuse at USER already.
 func (s *Session) pop3Login(account, secret string, how Method) (Answer, error) {
 	lines := []string{"USER " + account, "PASS " + secret}
-	if how == Authenticate {
-		response, err := plainResponse(account, secret)
+	if how != Login {
+		start, err := saslStart(account, secret, how)
 		if err != nil {
 			return 0, err
 		}
-		lines = []string{"AUTH PLAIN " + response}
+		lines = []string{"AUTH " + start}
 	}
 	for _, line := range lines {
 		if err := s.writeLine(line); err != nil {

@@ -16,13 +16,14 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// Method is how a password is sent.
+// Method is how a secret is sent.
 type Method string
 
 // The methods.
 const (
 	Login        Method = "login"        // IMAP LOGIN, POP3 USER and PASS
 	Authenticate Method = "authenticate" // SASL PLAIN with an initial response
+	XOAuth2      Method = "xoauth2"      // SASL XOAUTH2 with an initial response; the secret is a token
 )
 
 // Answer is the answer to a login.
@@ -106,10 +107,36 @@ func (s *Session) Login(account, secret string, how Method) (Answer, error) {
 	return s.imapLogin(account, secret, how)
 }
 
-// plainResponse returns the initial response of SASL PLAIN (RFC 4616) in base64.
-func plainResponse(account, secret string) (string, error) {
-	_, response, err := sasl.NewPlainClient("", account, secret).Start()
-	return base64.StdEncoding.EncodeToString(response), err
+// saslStart returns the mechanism and the initial response in base64 of a SASL
+// method.
+func saslStart(account, secret string, how Method) (string, error) {
+	mechanism, response := "XOAUTH2", []byte("user="+account+"\x01auth=Bearer "+secret+"\x01\x01")
+	if how != XOAuth2 {
+		var err error
+		if mechanism, response, err = sasl.NewPlainClient("", account, secret).Start(); err != nil {
+			return "", err
+		}
+	}
+	return mechanism + " " + base64.StdEncoding.EncodeToString(response), nil
+}
+
+// Stay keeps the connection open for d and sends nothing. An error means that
+// the server did not keep it open or sent something. The end of ctx, which must
+// be that of Dial, ends it early.
+func (s *Session) Stay(ctx context.Context, d time.Duration) error {
+	s.SetTimeout(d)
+	if ctx.Err() != nil { // SetTimeout may have replaced the deadline that the end of ctx has set
+		return context.Cause(ctx)
+	}
+	l, err := s.readLine()
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return unexpected("no command", l)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return nil
+	}
+	return err
 }
 
 // Noop sends NOOP and waits for the answer.

@@ -3,6 +3,7 @@ package client
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -91,6 +92,94 @@ func TestLoginAnswers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A token is sent as XOAUTH2 wants it.
+func TestToken(t *testing.T) {
+	sent := make(chan string, 1)
+	d := &Dialer{Protocol: IMAP, Security: Plain, Timeout: time.Minute, Connect: func(context.Context) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			io.WriteString(theirs, "* OK hi\r\n")
+			line, _ := bufio.NewReader(theirs).ReadString('\n')
+			sent <- line
+			io.WriteString(theirs, "a OK in\r\n")
+		}()
+		return ours, nil
+	}}
+	s, err := d.Dial(t.Context(), netip.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if answer, err := s.Login("x", "y", XOAuth2); err != nil || answer != Accepted {
+		t.Errorf("%v, %v", answer, err)
+	}
+	want := "a AUTHENTICATE XOAUTH2 " + base64.StdEncoding.EncodeToString([]byte("user=x\x01auth=Bearer y\x01\x01")) + "\r\n"
+	if got := <-sent; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A server that sends no challenge is noticed.
+func TestChallenge(t *testing.T) {
+	for answer, reason := range map[string]string{
+		"+ PHhAeT4=": "", "+ ": "unexpected answer", "a NO [UNAVAILABLE] later": "unexpected answer", "* BYE": "unexpected answer", "never": "no answer in time",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, err := dial(t, IMAP, "* OK hi", answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if err := s.Challenge(); reason == "" && err != nil || reason != "" && (err == nil || Reason(err) != reason) {
+				t.Errorf("%q: %v", answer, err)
+			}
+		})
+	}
+}
+
+// A server that closes a silent connection, or speaks, is noticed.
+func TestStay(t *testing.T) {
+	for answers, reason := range map[string]string{"* OK hi\r\n": "", "* OK hi\r\n* BYE idle\r\n": "unexpected answer", "* OK hi\r\n|": "connection lost"} {
+		synctest.Test(t, func(t *testing.T) {
+			greeting, ends := strings.CutSuffix(answers, "|")
+			d := &Dialer{Protocol: IMAP, Security: Plain, Timeout: time.Second, Connect: func(context.Context) (net.Conn, error) {
+				ours, theirs := net.Pipe()
+				go func() {
+					io.WriteString(theirs, greeting)
+					if !ends {
+						_, _ = io.Copy(io.Discard, theirs)
+					}
+					theirs.Close()
+				}()
+				return ours, nil
+			}}
+			s, err := d.Dial(t.Context(), netip.Addr{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			begun := time.Now()
+			err = s.Stay(t.Context(), time.Minute)
+			if reason == "" && (err != nil || time.Since(begun) != time.Minute) || reason != "" && (err == nil || Reason(err) != reason) {
+				t.Errorf("%q: %v after %v", answers, err, time.Since(begun))
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := (&Dialer{Protocol: IMAP, Security: Plain, Timeout: time.Second, Connect: answering(t, "* OK hi", "never")}).Dial(ctx, netip.Addr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		cancel()
+		if err := s.Stay(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+			t.Errorf("after the end of the context: %v", err)
+		}
+	})
 }
 
 func TestGreetings(t *testing.T) {
