@@ -11,8 +11,8 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 10s
 
 # Arguments of the load tool for make bench. Run it on an idle machine.
-BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2s -baseline 5s -attack 10s -limit 20m \
-	-readme bench/README.md -json bench-report.json -html bench-report.html login idle relay attack tarpit overload capacity
+BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2s -baseline 5s -attack 10s -limit 25m \
+	-readme bench/README.md -json bench-report.json -html bench-report.html login idle relay attack tarpit overload capacity informed
 
 # On Debian, daemons are not in the PATH of ordinary users.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -50,7 +50,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## measure postern and other proxies for 15 minutes, and write bench/README.md
+bench: ## measure postern and other proxies for 25 minutes, and write bench/README.md
 	@.ci/install dovecot nginx haproxy
 	go run ./cmd/postern-bench $(BENCH)
 

@@ -44,6 +44,27 @@ type attackPlan struct {
 	baseline time.Duration // before the attack
 	onset    time.Duration // beginning of the attack, not counted
 	duration time.Duration // rest of the attack, counted
+
+	informed bool                  // a row of the scenario informed
+	added    []addedUsers          // beside the usual users
+	tries    map[traffic.Class]int // how often clients try, where that differs from package traffic
+	retries  time.Duration         // for how long after the attack clients may try again
+	empty    bool                  // postern knows no user
+}
+
+// addedUsers are users of one class, and how often they log in each second.
+type addedUsers struct {
+	class traffic.Class
+	rate  float64
+}
+
+// generator returns a generator of the logins of p from start on.
+func (p attackPlan) generator(start time.Time) *traffic.Generator {
+	g := traffic.New(1, p.normal, start, p.attack)
+	for _, u := range p.added {
+		g.Add(u.class, u.rate)
+	}
+	return g
 }
 
 // attackWorks lists every kind of attack at every strength, weaker ones first.
@@ -101,10 +122,14 @@ func (p attackPlan) checks() float64 { return checkRate * p.normal / traffic.Nor
 
 // work describes p for the table and the report.
 func (p attackPlan) work(o *Options, name string) Work {
+	known, knows := p.generator(time.Time{}).KnownLogins(), "has known the users for a day"
+	if p.empty {
+		known, knows = nil, "knows no user"
+	}
 	return Work{
 		Name: name,
 		about: fmt.Sprintf("Users log in %.3g times a second. The mail server can check %.3g passwords a second, first come, first served. "+
-			"%s Latency counts from when a client was due and includes the logout. postern has its default limits, knows the capacity of the mail server, and has known the users for a day.", p.normal, p.checks(), p.about),
+			"%s Latency counts from when a client was due and includes the logout. postern has its default limits, knows the capacity of the mail server, and %s.", p.normal, p.checks(), p.about, knows),
 		rounds:      (o.Rounds + 2) / 3, // each is long
 		fresh:       true,
 		proxyHeader: true,
@@ -112,7 +137,7 @@ func (p attackPlan) work(o *Options, name string) Work {
 			fmt.Sprintf("LIMIT_GLOBAL=%.0f/1s", p.checks()),
 			fmt.Sprintf("BACKEND_LOGINS=%.0f", max(1, p.checks()*checkTime.Seconds())),
 		},
-		known:   traffic.New(1, p.normal, time.Time{}).KnownLogins(),
+		known:   known,
 		measure: func(ctx context.Context, t *target, s *sample) error { return p.measure(ctx, t, s) },
 	}
 }
@@ -126,24 +151,34 @@ func (p attackPlan) measure(ctx context.Context, t *target, s *sample) error {
 		return err
 	}
 	defer func() { _ = t.backend.Limit(context.WithoutCancel(ctx), 0, 0, 0) }() // it may have ended
+	devices, err := useDevices(ctx, t, p.generator(time.Time{}).KnownLogins())
+	if err != nil {
+		return err
+	}
 	start := time.Now().Add(100 * time.Millisecond)
 	attackFrom := start.Add(p.baseline)
 	r, err := newTrafficRun(t, start, attackFrom, attackFrom.Add(p.onset), attackFrom.Add(p.onset+p.duration), (p.attack.Peak()-1)*p.normal)
 	if err != nil {
 		return err
 	}
+	r.devices, r.tries, r.retryUntil = devices, p.tries, r.until.Add(p.retries)
 	meter, err := t.meter(ctx)
 	if err != nil {
 		return err
 	}
-	r.run(ctx, traffic.New(1, p.normal, start, p.attack))
+	attacked := r.meterAttack(ctx)
+	r.run(ctx, p.generator(start))
 	if cpu, known := meter.cpu(); known {
 		s.figure("CPU per attempt", "µs", lower, float64(cpu.Microseconds())/float64(r.attempts()))
 	}
 	if counts, known := meter.counts(ctx); known {
 		s.figure("wrong passwords at the mail server", "/s", lower, float64(counts.Denied)/time.Since(start).Seconds())
 	}
-	r.report(s)
+	if p.informed {
+		r.reportInformed(ctx, s, attacked)
+	} else {
+		r.report(s)
+	}
 	return checkReported(ctx, s, meter, r.accepted())
 }
 

@@ -1,6 +1,9 @@
 package bench
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // goal is a limit for a figure of postern: a highest ratio to each peer, or a
 // bound.
@@ -14,9 +17,9 @@ type goal struct {
 // ratios holds a ratio for each peer.
 type ratios map[string]float64
 
-// goals were set before the work began, those of overload and capacity later;
-// see README.md.
-var goals = []goal{
+// goals were set before the work began, those of overload, capacity and informed
+// later; see README.md.
+var goals = append([]goal{
 	{Name: "CPU per login, TLS, saturation", Work: "login, TLS, saturation", Figure: "CPU per login", MaxRatios: ratios{"nginx": 0.70, "haproxy": 0.65, "dovecot": 0.45}},
 	{Name: "CPU per login, plain, saturation", Work: "login, plain, saturation", Figure: "CPU per login", MaxRatios: ratios{"nginx": 0.95, "haproxy": 1.40, "dovecot": 0.50}},
 	{Name: "CPU per login, TLS, 500/s open loop", Work: "login, TLS, 500/s", Figure: "CPU per login", MaxRatios: ratios{"nginx": 1.05, "haproxy": 1.00, "dovecot": 0.65}},
@@ -41,6 +44,27 @@ var goals = []goal{
 	{Name: "wake-up, 99 %, beside unfinished handshakes", Work: "overload, unfinished handshakes", Figure: "wake-up, 99 %", AtMost: 100},
 	{Name: "logins accepted, beside unfinished handshakes", Work: "overload, unfinished handshakes", Figure: "logins accepted, of the full rate", AtLeast: 90},
 	{Name: "sessions alive in a full process", Work: "capacity, TLS", Figure: "sessions that are alive", AtLeast: 100},
+}, informedGoals()...)
+
+// informedGoals are those of the scenario informed.
+func informedGoals() (all []goal) {
+	for _, row := range informedRows {
+		work := "informed, " + row.name
+		if !row.empty {
+			all = append(all,
+				goal{Name: "logins of the known accepted, " + row.name, Work: work, Figure: knownAccepted, AtLeast: 99.9},
+				goal{Name: "their 99 %, " + row.name, Work: work, Figure: knownSlowest, AtMost: 1000 + float64(checkTime.Milliseconds())})
+		}
+		for _, g := range row.goals {
+			name := clientName(g.class)
+			all = append(all, goal{Name: name + " accepted, " + row.name, Work: work, Figure: name + ", accepted", AtLeast: g.atLeast})
+		}
+	}
+	// Two buckets of five guesses each, which refill in ten minutes, and the error of the estimate.
+	const tested = 2*5*(1+float64(guessTime)/float64(10*time.Minute)) + 5
+	return append(all,
+		goal{Name: "logins with one password that reach the mail server", Work: "informed, one password 100/s", Figure: reachedFigure, AtMost: 10},
+		goal{Name: "guesses of a source at an account that are tested", Work: "informed, guessing after refusals", Figure: testedFigure, AtMost: tested})
 }
 
 // GoalRow compares postern with one goal.

@@ -129,7 +129,7 @@ func (tb *testbed) start(ctx context.Context, k peer.Kind, w Work) (*target, *pe
 		return nil, nil, err
 	}
 	t := tb.target(k.Name, p.Pid, proxyHeader, p.StartTLS, backend.Addrs{IMAP: p.IMAP, IMAPS: p.IMAPS, POP3: p.POP3, POP3S: p.POP3S})
-	t.afterRound = p.TruncateLog
+	t.sasl, t.afterRound = k.SASL, p.TruncateLog
 	return t, p, nil
 }
 
@@ -139,7 +139,9 @@ func (tb *testbed) direct(w Work) *target {
 	if proxyHeader {
 		a.IMAP, a.IMAPS, a.POP3, a.POP3S = a.ProxiedIMAP, a.ProxiedIMAPS, a.ProxiedPOP3, a.ProxiedPOP3S
 	}
-	return tb.target(direct, tb.server.Process.Pid, proxyHeader, true, a)
+	t := tb.target(direct, tb.server.Process.Pid, proxyHeader, true, a)
+	t.sasl = true
+	return t
 }
 
 // target describes a target of this testbed.
@@ -162,7 +164,8 @@ func (tb *testbed) target(name string, pid int, proxyHeader, startTLS bool, a ba
 
 // knownState returns the state files of a postern at which every login of
 // known was accepted 30 hours before t; nil if there are none. source maps the
-// address of a login to the one that postern sees.
+// address of a login to the one that postern sees. The state has no devices:
+// only TLS session tickets tell them.
 func knownState(t time.Time, known []traffic.Login, source func(netip.Addr) (netip.Addr, error)) (map[string][]byte, error) {
 	if known == nil {
 		return nil, nil
@@ -178,9 +181,11 @@ func knownState(t time.Time, known []traffic.Login, source func(netip.Addr) (net
 		if err != nil {
 			return nil, err
 		}
-		ticket := l.Ask(yesterday, limiter.Attempt{
-			Addr: addr, Account: k.Account, Credential: l.Credential(k.Account, []byte(k.Secret)),
-		})
+		a := limiter.Attempt{Addr: addr, Account: k.Account, Token: k.Token}
+		if !k.Token {
+			a.Credential = l.Credential(k.Account, []byte(k.Secret))
+		}
+		ticket := l.Ask(yesterday, a)
 		ticket.Settle(yesterday, limiter.Accepted)
 	}
 	return map[string][]byte{"install-key": key[:], "known": l.Snapshot(t)}, nil

@@ -23,12 +23,17 @@ const (
 	busy     = "to be tried later"
 )
 
+// errLeft means that a client has left on purpose and got no answer.
+var errLeft = errors.New("left on purpose")
+
 // unanswered is what [client.Reason] returns for a timeout.
 const unanswered = "no answer in time"
 
 // outcome names the outcome of an attempt.
 func outcome(a client.Answer, err error) string {
 	switch {
+	case errors.Is(err, errLeft):
+		return errLeft.Error()
 	case err != nil:
 		return client.Reason(err)
 	case a == client.Denied:
@@ -127,11 +132,7 @@ func (r *results) UnmarshalJSON(data []byte) error {
 }
 
 // accepted returns how many attempts were accepted.
-func (r *results) accepted() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.outcomes[accepted]
-}
+func (r *results) accepted() int { return r.count(accepted) }
 
 // all returns how many attempts were counted.
 func (r *results) all() (n int) {
@@ -144,10 +145,16 @@ func (r *results) all() (n int) {
 }
 
 // unanswered returns how many attempts got no answer in time.
-func (r *results) unanswered() int {
+func (r *results) unanswered() int { return r.count(unanswered) }
+
+// count returns how many attempts had one of the outcomes.
+func (r *results) count(outcomes ...string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.outcomes[unanswered]
+	for _, o := range outcomes {
+		n += r.outcomes[o]
+	}
+	return n
 }
 
 // acceptedShare returns the share of the accepted attempts in per cent.

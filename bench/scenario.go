@@ -19,6 +19,7 @@ type Scenario struct {
 // Scenarios lists all scenarios in the order in which they are offered.
 var Scenarios = []Scenario{
 	loginScenario, idleScenario, relayScenario, attackScenario, tarpitScenario, overloadScenario, capacityScenario, incidentScenario,
+	informedScenario,
 }
 
 // findScenario returns the scenario with that name, and whether there is one.

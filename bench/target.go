@@ -25,6 +25,7 @@ type target struct {
 	pid         int                 // 0 for a remote target
 	loopback    bool                // clients may choose a loopback address
 	proxyHeader bool                // clients send their address in a PROXY header
+	sasl        bool                // clients can use all SASL mechanisms of the mail server
 	tls         *tls.Config         // of clients
 	user        loginAccount        // empty for a target behind which every account exists
 	timeout     time.Duration       // of one client

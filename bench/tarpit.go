@@ -76,13 +76,7 @@ type waitingAttackers struct {
 
 // connect opens the sessions of all attackers and starts their guesses.
 func (w *waitingAttackers) connect(ctx context.Context, t *target, d *client.Dialer) error {
-	wide := traffic.New(1, traffic.Normal, time.Time{}, traffic.Steady(traffic.Wide, 0, 100))
-	var logins []traffic.Login
-	for len(logins) < len(w.sessions) {
-		if l := wide.Next(); l.Class == traffic.Attacker {
-			logins = append(logins, l)
-		}
-	}
+	logins := attackerLogins(len(w.sessions))
 	return forEach(ctx, len(logins), connectAtOnce, func(i int) error {
 		source, err := t.sourceFor(logins[i].Addr)
 		if err != nil {
@@ -98,6 +92,17 @@ func (w *waitingAttackers) connect(ctx context.Context, t *target, d *client.Dia
 		w.wg.Go(func() { w.guess(s, logins[i]) })
 		return nil
 	})
+}
+
+// attackerLogins returns n logins of attackers, each from a network of its own.
+func attackerLogins(n int) (logins []traffic.Login) {
+	wide := traffic.New(1, traffic.Normal, time.Time{}, traffic.Steady(traffic.Wide, 0, 100))
+	for len(logins) < n {
+		if l := wide.Next(); l.Class == traffic.Attacker {
+			logins = append(logins, l)
+		}
+	}
+	return logins
 }
 
 // guess tries wrong passwords, one after the other, and leaves the session open.

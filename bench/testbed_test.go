@@ -98,7 +98,7 @@ func checkListeners(t *testing.T, target *target) {
 	wg.Wait()
 }
 
-// checkListener logs in by both methods, with the right password and a wrong
+// checkListener logs in by all methods, with the right password and a wrong
 // one.
 func checkListener(t *testing.T, target *target, l listener) {
 	dialer, err := target.dialer(l.protocol, l.security)
@@ -106,7 +106,12 @@ func checkListener(t *testing.T, target *target, l listener) {
 		t.Error(err)
 		return
 	}
-	for _, how := range []client.Method{client.Login, client.Authenticate} {
+	methods := []client.Method{client.Login, client.Authenticate}
+	if target.sasl && l.protocol == client.IMAP {
+		methods = append(methods, client.XOAuth2)
+		checkChallenge(t, target, dialer)
+	}
+	for _, how := range methods {
 		for i := range 2 { // the second one resumes
 			if r := loginOnce(t.Context(), target, dialer, i, how); r.err != nil || r.answer != client.Accepted {
 				t.Errorf("%s, %v, %s: %v, %v", target.name, l, how, r.answer, r.err)
@@ -126,6 +131,19 @@ func checkListener(t *testing.T, target *target, l listener) {
 			t.Errorf("%s, %v, %s: a wrong password is accepted", target.name, l, how)
 		}
 		s.Close()
+	}
+}
+
+// checkChallenge gets a challenge.
+func checkChallenge(t *testing.T, target *target, d *client.Dialer) {
+	s, err := d.Dial(t.Context(), target.source(8))
+	if err != nil {
+		t.Errorf("%s, %s: %v", target.name, d.Security, err)
+		return
+	}
+	defer s.Close()
+	if err := s.Challenge(); err != nil {
+		t.Errorf("%s, %s: %v", target.name, d.Security, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +19,14 @@ type trafficRun struct {
 	start, attackFrom       time.Time // baseline from start, onset of the attack from attackFrom
 	countFrom, until        time.Time // logins due between these are counted as under attack
 	baseline, onset, attack resultsByClass
-	late                    *results     // how late users started, which is the fault of the bench
-	pending                 atomic.Int64 // users that are counted and have no result yet
+	clients                 resultsByClass // those whose first try counts as under attack, by the result of their last
+	late                    *results       // how late users started, which is the fault of the bench
+	pending                 atomic.Int64   // users that are counted and are not finished
+
+	tries      map[traffic.Class]int     // how often clients try, where that differs from the generator
+	retryUntil time.Time                 // no client tries again from then on
+	devices    map[uint64]*client.Dialer // by [traffic.Login.Device]
+	notResumed atomic.Int64              // logins with a device whose TLS session was not resumed
 }
 
 // resultsByClass holds the results of each class of logins.
@@ -52,7 +59,8 @@ const trafficSecurity = client.Plain
 // newTrafficRun prepares a run with a rate of attackers in logins a second.
 func newTrafficRun(t *target, start, attackFrom, countFrom, until time.Time, attackers float64) (*trafficRun, error) {
 	r := &trafficRun{target: t, start: start, attackFrom: attackFrom, countFrom: countFrom, until: until,
-		baseline: newResultsByClass(start), onset: newResultsByClass(start), attack: newResultsByClass(start), late: newResults(start)}
+		baseline: newResultsByClass(start), onset: newResultsByClass(start), attack: newResultsByClass(start), clients: newResultsByClass(start),
+		late: newResults(start), retryUntil: until}
 	var err error
 	if r.users, err = t.dialer(client.IMAP, trafficSecurity); err != nil {
 		return nil, err
@@ -80,7 +88,7 @@ func (r *trafficRun) run(ctx context.Context, g *traffic.Generator) {
 		if r.counts(l) {
 			r.pending.Add(1)
 		}
-		wg.Go(func() { r.attempt(ctx, l) })
+		wg.Go(func() { r.client(ctx, l) })
 	}
 }
 
@@ -89,28 +97,44 @@ func (r *trafficRun) counts(l traffic.Login) bool {
 	return l.Class != traffic.Attacker && l.At.Before(r.until)
 }
 
-// attempt is one login, from connect to logout. Newcomers that are refused try
-// again while logins are counted.
-func (r *trafficRun) attempt(ctx context.Context, l traffic.Login) {
-	dialer := r.users
-	if l.Class == traffic.Attacker {
-		dialer = r.attackers
-	} else {
+// client is one client, from its first try to its last. Those that are refused,
+// or leave on purpose, try again until retryUntil.
+func (r *trafficRun) client(ctx context.Context, l traffic.Login) {
+	if n := r.tries[l.Class]; n > 0 {
+		l.Tries = n
+	}
+	first := l
+	for {
+		answer, err := r.try(ctx, l)
+		now := time.Now()
+		again, ok := l.Again(now)
+		if !ok || err == nil && answer != client.Busy || !again.At.Before(r.retryUntil) || pause(ctx, time.Until(again.At)) != nil {
+			r.finished(first, now, answer, err)
+			return
+		}
+		l = again
+	}
+}
+
+// try is one login, from connect to logout.
+func (r *trafficRun) try(ctx context.Context, l traffic.Login) (client.Answer, error) {
+	if l.Class != traffic.Attacker {
 		r.late.add(l.At, time.Since(l.At), client.Accepted, nil)
 	}
-	answer, err := r.login(ctx, dialer, l)
-	now := time.Now()
+	answer, err := r.login(ctx, l)
 	if l.At.Before(r.until) {
-		r.resultsFor(l).add(l.At, now.Sub(l.At), answer, err)
+		r.resultsFor(l).add(l.At, time.Since(l.At), answer, err)
 	}
-	if r.counts(l) {
-		defer r.pending.Add(-1)
+	return answer, err
+}
+
+// finished counts a client by the result of its last try.
+func (r *trafficRun) finished(first traffic.Login, now time.Time, answer client.Answer, err error) {
+	if !first.At.Before(r.countFrom) && first.At.Before(r.until) {
+		r.clients[first.Class].add(first.At, now.Sub(first.At), answer, err)
 	}
-	if again, ok := l.Again(now); ok && (err != nil || answer == client.Busy) && again.At.Before(r.until) {
-		r.pending.Add(1)
-		if pause(ctx, time.Until(again.At)) == nil {
-			r.attempt(ctx, again)
-		}
+	if r.counts(first) {
+		r.pending.Add(-1)
 	}
 }
 
@@ -125,22 +149,84 @@ func (r *trafficRun) resultsFor(l traffic.Login) *results {
 	return r.attack[l.Class]
 }
 
-// login connects, logs in and logs out.
-func (r *trafficRun) login(ctx context.Context, d *client.Dialer, l traffic.Login) (client.Answer, error) {
+// login connects, logs in and logs out, or does what else l says.
+func (r *trafficRun) login(ctx context.Context, l traffic.Login) (client.Answer, error) {
 	source, err := r.target.sourceFor(l.Addr)
 	if err != nil {
 		return 0, err
 	}
-	s, err := d.Dial(ctx, source)
+	s, err := r.dialerFor(l).Dial(ctx, source)
 	if err != nil {
 		return 0, err
 	}
-	a, err := s.Login(l.Account, l.Secret, client.Login)
+	if l.Hold > 0 || l.Idle > 0 {
+		return 0, leave(ctx, s, l)
+	}
+	if l.Device != 0 && !s.Resumed {
+		r.notResumed.Add(1)
+	}
+	if l.Patience > 0 {
+		s.SetTimeout(l.Patience)
+	}
+	how := client.Login
+	if l.Token {
+		how = client.XOAuth2
+	}
+	a, err := s.Login(l.Account, l.Secret, how)
 	if err != nil || a != client.Accepted {
 		s.Close()
 		return a, err
 	}
 	return a, s.Logout()
+}
+
+// dialerFor returns the dialer of the client that makes l.
+func (r *trafficRun) dialerFor(l traffic.Login) *client.Dialer {
+	switch {
+	case l.Class == traffic.Attacker:
+		return r.attackers
+	case l.Device != 0:
+		return r.devices[l.Device]
+	}
+	return r.users
+}
+
+// leave leaves a challenge unanswered or sends nothing, and hangs up after the
+// time that l says. It returns errLeft, or another error if the target did not
+// let it.
+func leave(ctx context.Context, s *client.Session, l traffic.Login) error {
+	defer s.Close()
+	if l.Hold > 0 {
+		if err := s.Challenge(); err != nil {
+			return err
+		}
+	}
+	if err := s.Stay(ctx, l.Hold+l.Idle); err != nil {
+		return err
+	}
+	return errLeft
+}
+
+// useDevices makes the devices of known logins known to a target: each logs in
+// from home, over TLS, and keeps the ticket of its session. It returns the
+// dialers that resume these sessions.
+func useDevices(ctx context.Context, t *target, known []traffic.Login) (map[uint64]*client.Dialer, error) {
+	devices := map[uint64]*client.Dialer{}
+	for _, l := range known {
+		if l.Device == 0 {
+			continue
+		}
+		d, err := t.dialer(client.IMAP, client.Resumed)
+		if err != nil {
+			return nil, err
+		}
+		d.Timeout, devices[l.Device] = userTimeout, d
+		r := &trafficRun{target: t, devices: devices}
+		if answer, err := r.login(ctx, l); err != nil || answer != client.Accepted {
+			return nil, fmt.Errorf("log in with a device before the attack: %s", outcome(answer, err))
+		}
+	}
+	return devices, nil
 }
 
 // attempts returns how many logins were counted, at least 1.
@@ -167,6 +253,9 @@ func (r *trafficRun) sum(count func(*results) int) (n int) {
 // knownAccepted is the figure of the logins of known users that were accepted.
 const knownAccepted = "known, accepted"
 
+// knownSlowest is the figure of their latency.
+const knownSlowest = "known, 99 %"
+
 // report adds the figures to s.
 func (r *trafficRun) report(s *sample) {
 	known := r.attack[traffic.Phone]
@@ -174,7 +263,7 @@ func (r *trafficRun) report(s *sample) {
 	s.figure("travellers, accepted", "%", higher, r.attack[traffic.Traveller].acceptedShare())
 	s.figure("newcomers' tries, accepted", "%", higher, r.attack[traffic.Newcomer].acceptedShare())
 	s.figure("known, median", "ms", lower, known.millis(50))
-	s.figure("known, 99 %", "ms", lower, known.millis(99))
+	s.figure(knownSlowest, "ms", lower, known.millis(99))
 	s.figure("known, 99 %, before the attack", "ms", neither, r.baseline[traffic.Phone].millis(99))
 	if before := r.baseline[traffic.Phone].millis(99); before > 0 {
 		s.figure("known, 99 %, against before", "×", lower, known.millis(99)/before)

@@ -42,6 +42,7 @@ type Kind struct {
 	Name     string
 	About    string // what it does, in a few words
 	StartTLS bool   // ends STARTTLS itself
+	SASL     bool   // clients can use all SASL mechanisms of the mail server
 
 	// find returns the path of the program, or an error with what to install.
 	find func() (program string, err error)

@@ -100,7 +100,7 @@ func configureNginx(s Setup, program string, l listeners) (args, env []string, e
 
 // haproxy ends TLS and relays octets; it sees no logins.
 var haproxy = Kind{
-	Name: "haproxy", About: "TCP mode: ends TLS, sees no login",
+	Name: "haproxy", About: "TCP mode: ends TLS, sees no login", SASL: true,
 	find:      func() (string, error) { return findProgram("haproxy", "haproxy") },
 	version:   []string{"-v"},
 	configure: configureHAProxy,

@@ -15,7 +15,7 @@ var errNotBuilt = errors.New("no program: run this inside the module, or add -po
 // postern has limits that never apply, unless [Setup] has settings.
 func postern(program string) Kind {
 	return Kind{
-		Name: "postern", About: "this module: sees logins, limits them", StartTLS: true,
+		Name: "postern", About: "this module: sees logins, limits them", StartTLS: true, SASL: true,
 		find: func() (string, error) {
 			if program == "" {
 				return "", errNotBuilt
