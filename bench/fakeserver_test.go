@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"net"
 	"net/netip"
 	"strings"
@@ -24,6 +25,8 @@ type seenLogin struct {
 	at              time.Time
 	addr            netip.Addr
 	account, secret string
+	token, resumed  bool          // the secret is a token, the TLS session was resumed
+	held            time.Duration // how long the client left a challenge unanswered, or sent no command, before it hung up
 }
 
 // proxyHeaderServer is a target that reads a PROXY header and records all
@@ -33,6 +36,8 @@ type proxyHeaderServer struct {
 	delay   time.Duration            // before an answer
 	delayed func(seenLogin) bool     // logins to which the delay applies; nil for all
 	answer  func(s seenLogin) string // to a login
+	noCRAM  bool                     // refuse CRAM-MD5
+	maxIdle time.Duration            // close connections without a command after it; zero for never
 
 	mu     sync.Mutex
 	logins []seenLogin
@@ -42,7 +47,7 @@ type proxyHeaderServer struct {
 func (p *proxyHeaderServer) target() *target {
 	return &target{
 		proxyHeader: true, timeout: time.Minute, tls: &tls.Config{InsecureSkipVerify: true},
-		listeners: map[listener]string{{client.IMAP, client.Plain}: "pipe", {client.IMAP, client.TLS}: "pipe"},
+		listeners: map[listener]string{{client.IMAP, client.Plain}: "pipe", {client.IMAP, client.TLS}: "pipe", {client.IMAP, client.Resumed}: "pipe"},
 		connect:   throughPipe(p.serve),
 	}
 }
@@ -64,32 +69,63 @@ func (p *proxyHeaderServer) serve(c net.Conn) {
 	if err != nil {
 		return
 	}
-	if p.tls != nil {
-		c = tls.Server(bufferedConn{c, r}, p.tls)
-		r = bufio.NewReader(c)
-	}
 	l := seenLogin{at: time.Now(), addr: header.SourceAddr.(*net.TCPAddr).AddrPort().Addr().Unmap()}
+	if p.tls != nil {
+		t := tls.Server(bufferedConn{c, r}, p.tls)
+		if t.Handshake() != nil {
+			return
+		}
+		c, r, l.resumed = t, bufio.NewReader(t), t.ConnectionState().DidResume
+	}
+	if p.maxIdle > 0 {
+		defer time.AfterFunc(p.maxIdle, func() { c.Close() }).Stop()
+	}
 	c.Write([]byte("* OK ready\r\n"))
 	for {
 		line, err := r.ReadString('\n')
-		if err != nil {
+		switch {
+		case err != nil:
+			if l.account == "" {
+				l.held = time.Since(l.at)
+				p.saw(l)
+			}
 			return
-		}
-		if strings.Contains(line, "LOGOUT") {
+		case strings.Contains(line, "LOGOUT"):
 			c.Write([]byte("a OK bye\r\n"))
 			return
+		case strings.Contains(line, "CRAM-MD5") && p.noCRAM:
+			c.Write([]byte("a NO no\r\n"))
+			continue
+		case strings.Contains(line, "CRAM-MD5"):
+			c.Write([]byte("+ PHhAeT4=\r\n"))
+			continue
 		}
-		quoted := strings.Split(line, `"`)
-		l.account, l.secret = quoted[1], quoted[3]
-		p.mu.Lock()
-		p.logins = append(p.logins, l)
-		p.mu.Unlock()
+		l.account, l.secret, l.token = readLogin(line)
+		p.saw(l)
 		delay := p.delay
 		if p.delayed != nil && !p.delayed(l) {
 			delay = 0
 		}
 		time.AfterFunc(delay, func() { c.Write([]byte(p.answer(l))) })
 	}
+}
+
+// saw records a login.
+func (p *proxyHeaderServer) saw(l seenLogin) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logins = append(p.logins, l)
+}
+
+// readLogin reads a LOGIN with quoted strings, or AUTHENTICATE XOAUTH2.
+func readLogin(line string) (account, secret string, token bool) {
+	if quoted := strings.Split(line, `"`); len(quoted) == 5 {
+		return quoted[1], quoted[3], false
+	}
+	fields := strings.Fields(line)
+	response, _ := base64.StdEncoding.DecodeString(fields[len(fields)-1])
+	account, rest, _ := strings.Cut(string(response), "\x01auth=Bearer ")
+	return strings.TrimPrefix(account, "user="), strings.TrimSuffix(rest, "\x01\x01"), true
 }
 
 // acceptAll accepts every login.

@@ -42,7 +42,7 @@ func TestSendsGeneratedTraffic(t *testing.T) {
 			if l.At.After(r.until) {
 				break
 			}
-			want = append(want, seenLogin{l.At, l.Addr, l.Account, l.Secret})
+			want = append(want, seenLogin{at: l.At, addr: l.Addr, account: l.Account, secret: l.Secret})
 		}
 		slices.SortFunc(want, byTime)
 		if !slices.Equal(p.logins, want) {
