@@ -18,8 +18,9 @@ var informedScenario = Scenario{
 	works: informedWorks,
 }
 
-// retryTime is for how long after an attack clients may try again.
-const retryTime = 20 * time.Second
+// retryTime is for how long after an attack clients may try again: long enough
+// for two pauses and two tries without an answer.
+const retryTime = 40 * time.Second
 
 // informedRow is one attack. Rates are those at a site of [traffic.Normal]
 // logins a second.
