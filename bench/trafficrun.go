@@ -201,7 +201,7 @@ func leave(ctx context.Context, s *client.Session, l traffic.Login) error {
 			return err
 		}
 	}
-	if err := s.Stay(ctx, l.Hold+l.Idle); err != nil {
+	if err := s.SendNothing(ctx, l.Hold+l.Idle); err != nil {
 		return err
 	}
 	return errLeft

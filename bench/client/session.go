@@ -120,10 +120,10 @@ func saslStart(account, secret string, how Method) (string, error) {
 	return mechanism + " " + base64.StdEncoding.EncodeToString(response), nil
 }
 
-// Stay keeps the connection open for d and sends nothing. An error means that
+// SendNothing keeps the connection open for d and sends nothing. An error means that
 // the server did not keep it open or sent something. The end of ctx, which must
 // be that of Dial, ends it early.
-func (s *Session) Stay(ctx context.Context, d time.Duration) error {
+func (s *Session) SendNothing(ctx context.Context, d time.Duration) error {
 	s.SetTimeout(d)
 	if ctx.Err() != nil { // SetTimeout may have replaced the deadline that the end of ctx has set
 		return context.Cause(ctx)

@@ -140,8 +140,8 @@ func TestChallenge(t *testing.T) {
 	}
 }
 
-// A server that closes a silent connection, or speaks, is noticed.
-func TestStay(t *testing.T) {
+// A server that closes a connection without commands, or sends something, is noticed.
+func TestSendNothing(t *testing.T) {
 	for answers, reason := range map[string]string{"* OK hi\r\n": "", "* OK hi\r\n* BYE idle\r\n": "unexpected answer", "* OK hi\r\n|": "connection lost"} {
 		synctest.Test(t, func(t *testing.T) {
 			greeting, ends := strings.CutSuffix(answers, "|")
@@ -162,7 +162,7 @@ func TestStay(t *testing.T) {
 			}
 			defer s.Close()
 			begun := time.Now()
-			err = s.Stay(t.Context(), time.Minute)
+			err = s.SendNothing(t.Context(), time.Minute)
 			if reason == "" && (err != nil || time.Since(begun) != time.Minute) || reason != "" && (err == nil || Reason(err) != reason) {
 				t.Errorf("%q: %v after %v", answers, err, time.Since(begun))
 			}
@@ -176,7 +176,7 @@ func TestStay(t *testing.T) {
 		}
 		defer s.Close()
 		cancel()
-		if err := s.Stay(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+		if err := s.SendNothing(ctx, time.Hour); !errors.Is(err, context.Canceled) {
 			t.Errorf("after the end of the context: %v", err)
 		}
 	})
