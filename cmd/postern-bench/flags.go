@@ -74,7 +74,7 @@ func (c *cli) workFlags(f *flag.FlagSet) {
 	f.IntVar(&o.Sessions, "sessions", o.Sessions, "`number` of idle sessions")
 	f.DurationVar(&o.Settle, "settle", o.Settle, "`time` to wait before memory is read")
 	f.Int64Var(&c.volume, "volume", o.Volume>>20, "`MB` that relay moves in each direction in one round")
-	f.StringVar(&c.kinds, "kinds", strings.Join(a.Kinds, ","), "`list` of kinds of attack: "+strings.ReplaceAll(strings.Trim(fmt.Sprint(traffic.Kinds()), "[]"), " ", ", "))
+	f.StringVar(&c.kinds, "kinds", strings.Join(a.Kinds, ","), "`list` of kinds of attack: "+kindNames())
 	f.StringVar(&c.times, "times", "4.27,10,100", "`list` of strengths of attack: all logins as a multiple of the normal ones")
 	f.Float64Var(&a.MaxRate, "most", a.MaxRate, "`logins` a second of users and attackers together; the site is made small enough")
 	f.DurationVar(&a.Baseline, "baseline", a.Baseline, "`time` of normal traffic before an attack")
@@ -150,6 +150,15 @@ func (c *cli) complete(args []string) (err error) {
 		return fmt.Errorf("-ca: %s contains no certificate", c.ca)
 	}
 	return nil
+}
+
+// kindNames lists all kinds of attack.
+func kindNames() string {
+	var names []string
+	for _, k := range traffic.Kinds() {
+		names = append(names, k.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 // numbers parses a comma-separated list of numbers.

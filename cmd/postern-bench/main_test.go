@@ -93,7 +93,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestHelpAndList(t *testing.T) {
-	for args, want := range map[string]string{"-help": "idle ", "-list all": "login, POP3 STARTTLS, saturation  (only with -work"} {
+	for args, want := range map[string]string{"-help": "idle ", "-help -list": "spray48, fresh48", "-list all": "login, POP3 STARTTLS, saturation  (only with -work"} {
 		var out, errs bytes.Buffer
 		if code := run(t.Context(), strings.Fields(args), &out, &errs); code != 0 || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: code %d, %s%s", args, code, out.String(), errs.String())
