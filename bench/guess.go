@@ -31,7 +31,7 @@ func guessWork(o *Options) Work {
 		settings:    []string{"LIMIT_GLOBAL=1000/1s", "BACKEND_LOGINS=100"},
 		known:       guessedAccounts(),
 		measure:     measureGuesses,
-	}.onlyAt("postern", "nginx", "haproxy")
+	}.onlyAt("postern", "nginx")
 }
 
 // guessedAccounts returns a login of the owner of each account.

@@ -22,6 +22,10 @@ var informedScenario = Scenario{
 // for two pauses and two tries without an answer.
 const retryTime = 40 * time.Second
 
+// informedBaseline is the longest time of normal traffic before an attack. It
+// has no figures of its own.
+const informedBaseline = 2 * time.Second
+
 // informedRow is one attack. Rates are those at a site of [traffic.Normal]
 // logins a second.
 type informedRow struct {
@@ -58,7 +62,7 @@ var (
 )
 
 var informedRows = []informedRow{
-	{name: "stolen accounts 330/s", kind: traffic.Stolen, rate: 330, accounts: 1000, wave: true, peers: []string{"nginx", "haproxy"}},
+	{name: "stolen accounts 330/s", kind: traffic.Stolen, rate: 330, accounts: 1000, wave: true, peers: []string{"haproxy"}},
 	{name: "stolen accounts 1000/s", kind: traffic.Stolen, rate: 1000, accounts: 1000, wave: true},
 	{name: "shared address, 2 guesses/s", kind: traffic.SharedGuess, rate: 2, added: behindAddress, goals: everyoneAccepted, peers: []string{"haproxy"}},
 	{name: "shared address, 20 guesses/s", kind: traffic.SharedGuess, rate: 20, added: behindAddress, goals: phonesAccepted, peers: []string{"haproxy"}},
@@ -74,15 +78,14 @@ var informedRows = []informedRow{
 		name: "one account 10×", kind: traffic.Target, rate: 540,
 		added: []addedUsers{{traffic.Owner, 2}, {traffic.OwnerDevice, 2}}, goals: []classGoal{{traffic.OwnerDevice, 100}},
 	},
-	{name: "one password 100/s", kind: traffic.Spray48, rate: 100, peers: []string{"nginx", "haproxy"}},
+	{name: "one password 100/s", kind: traffic.Spray48, rate: 100, peers: []string{"haproxy"}},
 	{name: "empty table 10×", kind: traffic.Wide, rate: 540, tries: patient, empty: true, goals: []classGoal{{traffic.Phone, 90}}},
 }
 
 // informedWorks lists all rows.
 func informedWorks(o *Options) (works []Work, err error) {
-	failed := newFailedTargets(knownAccepted)
 	for _, row := range informedRows {
-		works = append(works, failed.skip(row.work(o)))
+		works = append(works, row.work(o))
 	}
 	return append(works, guessWork(o)), nil
 }
@@ -91,7 +94,9 @@ func informedWorks(o *Options) (works []Work, err error) {
 // [AttackOptions.MaxRate].
 func (row informedRow) plan(o *AttackOptions) attackPlan {
 	times := 1 + row.rate/traffic.Normal
-	p := o.plan(row.kind, times)
+	short := *o
+	short.Baseline = min(o.Baseline, informedBaseline)
+	p := short.plan(row.kind, times)
 	scale := p.normal / traffic.Normal
 	p.informed, p.retries, p.tries, p.empty = true, retryTime, row.tries, row.empty
 	p.attack.Accounts = int(float64(row.accounts) * scale)
