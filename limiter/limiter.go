@@ -126,7 +126,7 @@
 // # Files
 //
 // In reading order: policy, verdict; connection, accepted; attempt, ticket, look, spray, settle; bucket, table; known,
-// snapshot; queue, global; explain.
+// fingerprint, snapshot; queue, global; explain.
 package limiter
 
 import (

@@ -1,0 +1,109 @@
+package limiter
+
+import "time"
+
+// A fingerprint stands for one credential, source or network: a part of its digest. Zero means none.
+//
+// That of a credential has 16 bits. A guess has one chance in 65,536 of matching it, and then gains only a faster
+// denial by the backend. An attacker who steals the table can exclude all but a 65,536th of all passwords, which does
+// not help against a good one.
+type fingerprint interface{ ~uint16 | ~uint32 }
+
+// credentialFingerprint returns the fingerprint of c, or zero if no secret was shown.
+func credentialFingerprint(c Credential) uint16 {
+	if !c.shown() {
+		return 0
+	}
+	return max(uint16(c[0])<<8|uint16(c[1]), 1)
+}
+
+// blockFingerprint returns the fingerprint of the source or network with key k.
+func blockFingerprint(k key) uint32 {
+	return max(uint32(k.hi>>32), 1)
+}
+
+// fingerprints are those of one attempt. Each may be zero, which is never known and never learned.
+type fingerprints struct {
+	credential              uint16
+	resumed                 bool // device is not new
+	source, network, device uint32
+}
+
+// An hour is a time as the known table counts it, on the wall clock, because the table outlives the process. It wraps
+// around after seven years, which is longer than anything is known.
+type hour uint16
+
+// hourOf returns the hour of t.
+func hourOf(t time.Time) hour {
+	return hour(t.Unix() / 3600)
+}
+
+// period is the time in which the accounts of a source are counted: 32 hours, of which a wrap of hour is a multiple.
+const period = 32
+
+// periodsSince returns how many periods later than that of h the one of now is, below zero if it is earlier.
+func (h hour) periodsSince(now hour) int {
+	return int(int16(now/period*period-h/period*period)) / period
+}
+
+// since returns the hours from h to now, zero if h is in the future.
+func (h hour) since(now hour) int {
+	return max(int(int16(now-h)), 0)
+}
+
+// validity says which accepted logins still count: those less than ttl hours before now.
+type validity struct {
+	now hour
+	ttl int
+}
+
+// validityAt returns the validity at t. It rounds ttl up to a whole hour, because the known table counts hours.
+func validityAt(t time.Time, ttl time.Duration) validity {
+	return validity{hourOf(t), int((ttl + time.Hour - 1) / time.Hour)}
+}
+
+// covers reports whether a login accepted at h still counts.
+func (v validity) covers(h hour) bool {
+	return h.since(v.now) < v.ttl
+}
+
+// An account keeps a list of fingerprints of each sort, the latest first, and beside it when each was last accepted.
+
+// contains reports whether f is in list and still counts.
+func contains[F fingerprint](list []F, at []hour, f F, v validity) bool {
+	for i := range list {
+		if list[i] == f {
+			return f != 0 && v.covers(at[i])
+		}
+	}
+	return false
+}
+
+// moveToFront puts f first in list, accepted now. It returns when f was accepted before, unless it is new, and what had
+// to go for it, zero if nothing had.
+func moveToFront[F fingerprint](list []F, at []hour, f F, now hour) (evicted F, former hour, isNew bool) {
+	i := 0
+	for i < len(list)-1 && list[i] != f && list[i] != 0 {
+		i++
+	}
+	former = at[i]
+	if isNew = list[i] != f; isNew {
+		evicted = list[i]
+	}
+	copy(list[1:i+1], list[:i])
+	copy(at[1:i+1], at[:i])
+	list[0], at[0] = f, now
+	return evicted, former, isNew
+}
+
+// remove removes f from list.
+func remove[F fingerprint](list []F, at []hour, f F) {
+	for i := range list {
+		if list[i] == f {
+			copy(list[i:], list[i+1:])
+			copy(at[i:], at[i+1:])
+			list[len(list)-1] = 0
+			return
+		}
+	}
+}
