@@ -46,7 +46,8 @@
 // not added up: the strictest answer is the verdict, and it names its rule. Which rules apply depends on the attempt:
 //
 //	repeat    answered as denied without a backend, after the wait of a denial, and charged once (repeat)
-//	near      pair; a known device has a pair of its own, and all sources of a known network share one
+//	near      pair; a known device has a pair of its own, and all sources of a known network share one (without a token
+//	          in that, the attempt is a stranger's)
 //	known     by a look: none
 //	token     source and network only delay, pair; what passwords spend does not count
 //	exempt    account
@@ -56,14 +57,15 @@
 // source, pair and account, unless it matches or the attempt is denied later: otherwise an attacker would learn for
 // nothing which password the rules let through. There are as many looks as denials at a source and a pair, and ten times
 // as many at an account. A stranger without a token for a look waits for one if the account is closed and their source
-// has no penalty; sources with one must leave a quarter of the denials and looks of an account.
+// has not been denied lately; sources that were must leave a quarter of the denials and looks of an account.
 //
 // A password that was denied at about twenty accounts within an hour (spray) is answered as denied without a backend,
-// unless a look shows that it is known.
+// unless a look shows that it is known, and refused if there is no look left.
 //
-// An accepted login clears its own pair and nothing else: otherwise one valid account would let an attacker clear an
-// address. The limits of an address grow with the number of accounts that were accepted there lately, because an office
-// or a carrier is many people: to at most 256 times, for connections 16 times.
+// The first accepted login from a source clears its pair, and each one of a device that of the device. Nothing else is
+// cleared: otherwise one valid account would let an attacker clear an address, or the logins of a user their neighbour's
+// guesses. The limits of an address grow with the number of accounts that were accepted there lately, because an office
+// or a carrier is many people: to at most 256 times, for connections less.
 //
 // An attempt is admitted while at least one token is neither spent nor held, so parallel guesses cannot exceed a bucket.
 // A third of the free tokens of a source may be held at once; further attempts wait and ask again, so that one client

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"crypto/tls"
+	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"postern/limiter"
 	"postern/proxy/dialogue"
@@ -96,4 +98,42 @@ func TestAttemptsSayWhetherTheSecretIsAToken(t *testing.T) {
 			t.Errorf("%q: got %+v, want Token %t", mechanism, got, want)
 		}
 	}
+}
+
+// While strangers have closed an account, a client that resumes a session in which its login
+// was accepted logs in from any address; one without that is refused.
+func TestKnownDeviceLogsInToClosedAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proxy := newTestProxy(t, dialogue.IMAP{}, (&fakeBackend{}).imap)
+		proxy.setPolicy(limiter.Policy{
+			Account: limiter.Rate{Tokens: 1, Per: time.Hour}, KnownTTL: time.Hour, WaitMax: time.Second,
+			Global: limiter.Rate{Tokens: 100, Per: time.Second},
+		})
+		l := imapsListener
+		l.Config = newCertificate(t, "mail.example.org").Server()
+		ln := proxy.listen(l)
+		login := func(config *tls.Config, addr, password, answer string) {
+			t.Helper()
+			client := proxy.connect(addr, ln)
+			client.startTLS(config)
+			client.expect("* OK …")
+			sendLogin(client, l, password)
+			client.expect(answer)
+			client.Close()
+			synctest.Wait()
+		}
+		config := func() *tls.Config {
+			return &tls.Config{InsecureSkipVerify: true, ServerName: "mail.example.org", ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+		}
+		owner, stranger := config(), config()
+		login(owner, "192.0.2.1:1", "right", "a1 OK …")
+		for i := range 20 { // all that strangers may try, denied or looked at
+			login(config(), fmt.Sprintf("10.%d.0.1:1", i), fmt.Sprint("guess", i), "a1 NO …")
+		}
+		login(stranger, "198.51.100.1:1", "right", "a1 NO [UNAVAILABLE] …")
+		login(owner, "198.51.100.2:1", "right", "a1 OK …")
+		if r := proxy.lastRecord(); !r.Resumed || r.Verdict.Rule != limiter.RuleNone {
+			t.Errorf("got record %+v, want a resumed session and no rule", r)
+		}
+	})
 }
