@@ -138,9 +138,9 @@ func (k *Ticket) cost(r *rules, spend spending) (longest time.Duration) {
 	return longest
 }
 
-// accepted records that the credential is right. It clears only the pair of the attempt, and that only if nobody else at
-// the same address shares it and is near as well: a known device has one of its own, and to a stranger none was given.
-// Otherwise each login of a user would give a neighbour who guesses new tokens.
+// accepted records that the credential is right. It clears the pair of the attempt if that was a stranger's, or a known
+// device's, which has one of its own. The pair of a known source or network stays: a neighbour may share it, and would
+// get new tokens for guesses with each login of the user.
 func (k *Ticket) accepted(t time.Time, r *rules) {
 	l, s := k.limiter, &k.subject
 	if s.trust.known() && !k.counted {
