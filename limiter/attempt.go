@@ -72,15 +72,19 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	source := Source(a.Addr)
 	s := subject{network: Network(a.Addr), exempt: r.exempts(a.Addr), token: a.Token, growth: 1}
 	s.shown, s.password = a.Credential.shown() && !a.Token, a.Credential.password()
-	sourceKey := l.hasher.block(kindSource, source)
-	s.keys[kindSource], s.keys[kindNetwork] = sourceKey, l.hasher.block(kindNetwork, s.network)
+	sourceKey, networkKey := l.hasher.block(kindSource, source), l.hasher.block(kindNetwork, s.network)
+	s.keys[kindSource], s.keys[kindNetwork] = sourceKey, networkKey
 	if a.Token { // counted apart: guessed passwords must not delay those who need none
 		s.keys[kindSource] = l.hasher.block(kindSource|tokens, source)
 		s.keys[kindNetwork] = l.hasher.block(kindNetwork|tokens, s.network)
 	}
 	v := validityAt(t, r.KnownTTL)
 	if a.Account != "" {
-		s.setAccount(l, source, sourceKey, a, v)
+		if !s.exempt { // many users share the address of a webmail server: it says nothing about an account
+			s.fingerprints.source, s.fingerprints.network = blockFingerprint(sourceKey), blockFingerprint(networkKey)
+			s.fingerprints.device, s.fingerprints.resumed = l.hasher.device(a.Device), a.Resumed
+		}
+		s.setAccount(l, source, a, v)
 	}
 	if s.exempt || s.trust.near() {
 		return s
@@ -93,14 +97,9 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 }
 
 // setAccount sets what depends on the account.
-func (s *subject) setAccount(l *Limiter, source netip.Prefix, sourceKey key, a Attempt, v validity) {
+func (s *subject) setAccount(l *Limiter, source netip.Prefix, a Attempt, v validity) {
 	s.keys[kindAccount] = l.hasher.account(a.Account)
 	s.fingerprints.credential = credentialFingerprint(a.Credential)
-	if !s.exempt { // many users share the address of a webmail server: it says nothing about an account
-		s.fingerprints.source = blockFingerprint(sourceKey)
-		s.fingerprints.network = blockFingerprint(l.hasher.block(kindNetwork, s.network))
-		s.fingerprints.device, s.fingerprints.resumed = l.hasher.device(a.Device), a.Resumed
-	}
 	s.trust, s.matches = l.known.lookup(s.keys[kindAccount], s.fingerprints, v)
 	s.setPairKeys(l, source, a)
 }
