@@ -98,21 +98,14 @@ const backendCheck = time.Second
 
 // logChanges logs each backend that goes down or comes up, until ctx ends.
 func (b backends) logChanges(ctx context.Context, log *eventlog.Log) {
-	tick := time.NewTicker(backendCheck)
-	defer tick.Stop()
 	down := map[string]bool{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, backendCheck, func(time.Time) {
 		for _, group := range b {
 			for _, s := range group.Stats() {
 				logChange(s, down, log)
 			}
 		}
-	}
+	})
 }
 
 // logChange logs s and updates down, the addresses that were down before, if they

@@ -189,13 +189,13 @@ func (d *Daemon) serve() {
 		d.running.Go(func() { b.Watch(ctx) })
 	}
 	d.running.Go(func() { d.backends.logChanges(ctx, d.log) })
-	d.running.Go(func() { d.known.run(ctx) })
+	d.running.Go(func() { every(ctx, saveEvery, d.known.save) })
 	d.running.Go(func() { d.incidents.Run(ctx) })
 	if d.certs != nil {
 		d.running.Go(func() { d.certs.watch(ctx) })
 	}
 	if d.tickets != nil {
-		d.running.Go(func() { d.tickets.run(ctx) })
+		d.running.Go(func() { every(ctx, ticketKeyCheck, func(now time.Time) { d.tickets.rotate(now) }) })
 	}
 	for _, l := range d.listeners {
 		d.running.Go(func() { d.serveListener(l) })
@@ -206,6 +206,20 @@ func (d *Daemon) serve() {
 		}
 	})
 	d.phase.Store(serving)
+}
+
+// every calls do with the time once in each interval, until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func(now time.Time)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do(time.Now())
+		}
+	}
 }
 
 // serveListener serves one address until the server closes. If it ends before,

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -102,20 +101,6 @@ func (s *knownStore) restoreFile(name string, now time.Time) (i snapshotInfo) {
 		s.dir.discard(name, err, s.log)
 	}
 	return i
-}
-
-// run saves once a minute until ctx ends.
-func (s *knownStore) run(ctx context.Context) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.save(time.Now())
-		}
-	}
 }
 
 // save writes what the limiter knows at the time now.

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -62,20 +61,6 @@ func loadTicketKeys(now time.Time, dir stateDir, source *tlsconf.Source, log *ev
 		k.install()
 	}
 	return k
-}
-
-// run replaces keys when it is time, until ctx ends.
-func (k *ticketKeys) run(ctx context.Context) {
-	tick := time.NewTicker(ticketKeyCheck)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			k.rotate(time.Now())
-		}
-	}
 }
 
 // rotate makes a new key if the newest is a day old, or is from the future because the
