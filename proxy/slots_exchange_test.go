@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,40 +155,13 @@ func TestExchangesAreCounted(t *testing.T) {
 		b := proxy.backends
 		stranger := proxy.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
 		defer stranger.Settle(time.Now(), limiter.Void)
-		var waiting, inside []*slotRequest
-		for range 20_000 {
-			switch n := r.IntN(10); {
-			case n < 5:
-				a := &slotRequest{waiter: newWaiter(&session{server: &Server{}}), priority: stranger.Priority()}
-				if r.IntN(3) > 0 {
-					a.exchange = netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(r.IntN(6)), 0}), 24)
-				}
-				if _, err := b.requestSlot(a); err != nil {
-					t.Fatal(err)
-				}
-				waiting = append(waiting, a)
-			case n < 6 && len(waiting) > 0:
-				i := r.IntN(len(waiting))
-				b.cancelRequest(waiting[i])
-				b.release(waiting[i])
-				waiting = slices.Delete(waiting, i, i+1)
-			case len(inside) > 0:
-				i := r.IntN(len(inside))
-				b.release(inside[i])
-				inside = slices.Delete(inside, i, i+1)
+		requestAtRandom(t, r, b, func() *slotRequest {
+			a := &slotRequest{waiter: newWaiter(&session{server: &Server{}}), priority: stranger.Priority()}
+			if r.IntN(3) > 0 {
+				a.exchange = netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(r.IntN(6)), 0}), 24)
 			}
-			waiting = slices.DeleteFunc(waiting, func(a *slotRequest) bool {
-				if a.assigned != nil {
-					inside = append(inside, a)
-				}
-				return a.assigned != nil
-			})
-			checkExchanges(t, b, waiting, inside)
-		}
-		for _, a := range append(waiting, inside...) {
-			b.cancelRequest(a)
-			b.release(a)
-		}
+			return a
+		}, func(waiting, inside []*slotRequest) { checkExchanges(t, b, waiting, inside) })
 		if known, strangers := b.Waiting(); known+strangers+len(b.networks)+b.all[0].exchanges+b.all[1].exchanges != 0 {
 			t.Errorf("got %d waiting and %d networks, want none", known+strangers, len(b.networks))
 		}

@@ -238,6 +238,44 @@ func TestSlotAtAnotherBackend(t *testing.T) {
 	})
 }
 
+// requestAtRandom requests, cancels and releases slots of b at random, and in the end gives
+// all back. After each step it calls check with the requests that wait and those that have
+// a slot.
+func requestAtRandom(t *testing.T, r *rand.Rand, b *Backends, request func() *slotRequest, check func(waiting, inside []*slotRequest)) {
+	t.Helper()
+	var waiting, inside []*slotRequest
+	for range 20_000 {
+		switch n := r.IntN(10); {
+		case n < 5:
+			a := request()
+			if _, err := b.requestSlot(a); err != nil {
+				t.Fatal(err)
+			}
+			waiting = append(waiting, a)
+		case n < 6 && len(waiting) > 0:
+			i := r.IntN(len(waiting))
+			b.cancelRequest(waiting[i])
+			b.release(waiting[i])
+			waiting = slices.Delete(waiting, i, i+1)
+		case len(inside) > 0:
+			i := r.IntN(len(inside))
+			b.release(inside[i])
+			inside = slices.Delete(inside, i, i+1)
+		}
+		waiting = slices.DeleteFunc(waiting, func(a *slotRequest) bool {
+			if a.assigned != nil {
+				inside = append(inside, a)
+			}
+			return a.assigned != nil
+		})
+		check(waiting, inside)
+	}
+	for _, a := range append(waiting, inside...) {
+		b.cancelRequest(a)
+		b.release(a)
+	}
+}
+
 // Attempts request, cancel and release slots at random. No backend has more logins than
 // it may, and no attempt waits while a slot is free.
 func TestSlotsAreCounted(t *testing.T) {
@@ -247,34 +285,13 @@ func TestSlotsAreCounted(t *testing.T) {
 		b := proxy.backends
 		stranger := proxy.Limiter.Ask(time.Now(), limiter.Attempt{Addr: clientIP})
 		defer stranger.Settle(time.Now(), limiter.Void)
-		var waiting, inside []*slotRequest
-		for range 20_000 {
-			switch n := r.IntN(10); {
-			case n < 5:
-				a := &slotRequest{waiter: newWaiter(&session{server: &Server{}})} // with the priority of the known
-				if r.IntN(3) > 0 {
-					a.priority = stranger.Priority()
-				}
-				if _, err := b.requestSlot(a); err != nil {
-					t.Fatal(err)
-				}
-				waiting = append(waiting, a)
-			case n < 6 && len(waiting) > 0:
-				i := r.IntN(len(waiting))
-				b.cancelRequest(waiting[i])
-				b.release(waiting[i])
-				waiting = slices.Delete(waiting, i, i+1)
-			case len(inside) > 0:
-				i := r.IntN(len(inside))
-				b.release(inside[i])
-				inside = slices.Delete(inside, i, i+1)
+		requestAtRandom(t, r, b, func() *slotRequest {
+			a := &slotRequest{waiter: newWaiter(&session{server: &Server{}})} // with the priority of the known
+			if r.IntN(3) > 0 {
+				a.priority = stranger.Priority()
 			}
-			waiting = slices.DeleteFunc(waiting, func(a *slotRequest) bool {
-				if a.assigned != nil {
-					inside = append(inside, a)
-				}
-				return a.assigned != nil
-			})
+			return a
+		}, func(waiting, inside []*slotRequest) {
 			known, strangers := b.Waiting()
 			logins := b.all[0].logins + b.all[1].logins
 			if logins != len(inside) || known+strangers != len(waiting) || max(b.all[0].logins, b.all[1].logins) > 20 {
@@ -283,10 +300,6 @@ func TestSlotsAreCounted(t *testing.T) {
 			if known > 0 && logins < 40 || strangers > 0 && min(b.all[0].logins, b.all[1].logins) < 20-20/reservedSlots {
 				t.Fatalf("got %d known and %d strangers waiting with %d logins, want none while a slot is free", known, strangers, logins)
 			}
-		}
-		for _, a := range append(waiting, inside...) {
-			b.cancelRequest(a)
-			b.release(a)
-		}
+		})
 	})
 }
