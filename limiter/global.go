@@ -110,7 +110,7 @@ func (q *globalQueue) keepOfNext(reserve int, r *rules) int {
 	if known, _ := q.queue.counts(); known > 0 { // for none of them there is a token above those reserved
 		return 0
 	}
-	if c == classPenalized && scheduled { // its one in eight needs no margin
+	if c == classPenalized && scheduled { // the schedule gives it this pop, so it needs no margin
 		c = classUnpenalized
 	}
 	return mustLeave(c, reserve, r)

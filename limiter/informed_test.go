@@ -193,7 +193,7 @@ func TestAcceptedLoginGivesConnectTokenBack(t *testing.T) {
 }
 
 // Abandon charges a stranger by the time for which they held a slot, at source, network and pair; the account is not
-// charged. Whoever is near is not charged.
+// charged. An attempt that is near is not charged.
 func TestAbandonChargesSlotTime(t *testing.T) {
 	sr := runScript(t, defaultPolicy(), "")
 	sr.addKnownUser(t)
