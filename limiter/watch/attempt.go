@@ -11,8 +11,15 @@ type Attempt struct {
 	Source  netip.Prefix // the address block it is charged to
 	Network netip.Prefix // the wider block around that
 	Account string       // as the client sent it; kept for the report, folded and cut to 64 octets
-	Known   bool         // in the sense of package limiter
+	Known   bool         // by device, by credential, or because the account was accepted from this source
 	Usual   bool         // the account has been accepted from this network before
+
+	// Credential is a keyed digest of account and secret. It distinguishes new guesses from repeats of an old one. It is
+	// zero if no secret was shown.
+	Credential uint64
+	Worked     bool // Credential is the one that was accepted last for the account
+	Former     bool // Credential was accepted for the account before, but another one since
+
 	Outcome Outcome
 
 	Rule   string        // the rule that made it wait or refused it; empty if none did. From a fixed set of names.

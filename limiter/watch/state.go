@@ -18,6 +18,8 @@ const (
 	ClassImpaired     Class = "impaired"      // the known are not served, and no class below explains it
 	ClassStorm        Class = "storm"         // sessions were lost, and clients reconnect at the same time
 	ClassBackendFault Class = "backend_fault" // backends do not answer
+	ClassAccountAbuse Class = "account_abuse" // many accounts are logged in to far more often than is their habit
+	ClassSlowSpray    Class = "slow_spray"    // for hours, many more sources than usual are denied, a few times each
 	ClassAuthFault    Class = "auth_fault"    // the known are denied: the password database is at fault
 	ClassAttack       Class = "attack"        // many strangers are denied
 )
@@ -26,7 +28,7 @@ const (
 func Classes() []Class {
 	return []Class{
 		ClassNormal, ClassLearning, ClassGrowth, ClassNotice, ClassSingleSource, ClassImpaired, ClassStorm,
-		ClassBackendFault, ClassAuthFault, ClassAttack,
+		ClassBackendFault, ClassAccountAbuse, ClassSlowSpray, ClassAuthFault, ClassAttack,
 	}
 }
 
@@ -53,6 +55,8 @@ type State struct {
 	Storm        bool `json:"storm"`
 	BackendFault bool `json:"backend_fault"`
 	AuthFault    bool `json:"auth_fault"`
+	AccountAbuse bool `json:"account_abuse"`
+	SlowSpray    bool `json:"slow_spray"`
 	Impaired     bool `json:"impaired"`   // over 5 min, more than 7.2 % of the known were not served
 	Protecting   bool `json:"protecting"` // over 5 min, strangers had to wait or were refused
 
@@ -63,6 +67,10 @@ type State struct {
 	Score    float64 `json:"score"`  // above 8 is significant
 
 	Users Users `json:"users"` // the known, over 5 min
+
+	// DeniedShare is the share of the credentials that worked and are denied now, of all that worked, over some minutes.
+	DeniedShare float64 `json:"denied_share"`
+	Abused      int     `json:"abused"` // accounts far above their habit, in the last hour
 
 	Learned float64 `json:"learned"` // share of the week that is learned
 	Frozen  bool    `json:"frozen"`  // nothing is learned at present
