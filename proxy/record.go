@@ -18,7 +18,8 @@ type Attempt struct {
 	Method   string // how the client logged in: LOGIN, USER or a SASL mechanism
 	Backend  string // address of the backend that was asked, empty if none was
 	Verdict  limiter.Verdict
-	Observed bool // Verdict was not enforced
+	Traits   limiter.Traits // not to be logged: they tell whether a password is right
+	Observed bool           // Verdict was not enforced
 	Outcome  limiter.Outcome
 	Waited   time.Duration // in the tarpit
 	Gone     bool          // the client closed while it waited

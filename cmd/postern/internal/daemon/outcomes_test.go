@@ -69,6 +69,32 @@ func TestUsualNeedsAKnownPlace(t *testing.T) {
 	}
 }
 
+// TestWhoCountsAsUser: what attackers do to themselves must not look like trouble of users.
+func TestWhoCountsAsUser(t *testing.T) {
+	o := start(t).outcomes()
+	for name, tt := range map[string]struct {
+		known  bool
+		traits limiter.Traits
+		want   bool
+	}{
+		"stranger":                  {false, limiter.Traits{}, false},
+		"at their own source":       {true, limiter.Traits{}, true},
+		"with the right password":   {true, limiter.Traits{Worked: true}, true},
+		"neighbour of a user":       {true, limiter.Traits{NetworkOnly: true}, false},
+		"far more logins than due":  {true, limiter.Traits{Worked: true, Overused: true}, false},
+		"stale client at its place": {true, limiter.Traits{Former: true}, true},
+	} {
+		a := proxy.Attempt{
+			Protocol: "imap", Outcome: limiter.Denied, Client: netip.MustParseAddrPort("192.0.2.7:1"),
+			Verdict: limiter.Verdict{Known: tt.known}, Traits: tt.traits,
+		}
+		got := o.forDetector(a)
+		if got.Known != tt.want || got.Worked != tt.traits.Worked || got.Former != tt.traits.Former {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+}
+
 // TestNoBackendIsAFault, and not a lack of capacity.
 func TestNoBackendIsAFault(t *testing.T) {
 	g := start(t, prefix+"IMAP_BACKENDS=127.0.0.1:1")
