@@ -31,6 +31,14 @@ type Attempt struct {
 	Err       error         // why no backend settled it, nil if a backend did
 }
 
+// ByUser reports whether an attempt counts as one of a known user. One from the network
+// of a user may be their neighbour's who guesses, and an account that logs in far more
+// than its share may be in the hands of an attacker: how they are served says nothing
+// about how users are.
+func (a *Attempt) ByUser() bool {
+	return a.Verdict.Known && !a.Traits.NetworkOnly && !a.Traits.Overused
+}
+
 // Record is everything about one connection, made once, at its end.
 type Record struct {
 	ID       string // unique, also over restarts

@@ -86,18 +86,10 @@ func (o *outcomes) forDetector(a proxy.Attempt) watch.Attempt {
 	addr := a.Client.Addr()
 	return watch.Attempt{
 		Source: limiter.Source(addr), Network: limiter.Network(addr), Account: a.Account,
-		Known: isUser(a), Usual: a.Verdict.Near, Outcome: o.outcomeOf(a),
+		Known: a.ByUser(), Usual: a.Verdict.Near, Outcome: o.outcomeOf(a),
 		Credential: a.Traits.Credential, Worked: a.Traits.Worked, Former: a.Traits.Former,
 		Rule: ruleOf(a.Verdict), Waited: a.Waited, Greeting: a.Greeting,
 	}
-}
-
-// isUser reports whether an attempt counts as one of a known user. One from the network
-// of a user may be their neighbour's who guesses, and an account that logs in far more
-// than its share may be in the hands of an attacker: how they are served must not
-// raise an alarm.
-func isUser(a proxy.Attempt) bool {
-	return a.Verdict.Known && !a.Traits.NetworkOnly && !a.Traits.Overused
 }
 
 // ruleOf is the rule that delayed an attempt or refused it, empty if none did.

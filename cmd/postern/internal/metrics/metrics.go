@@ -197,7 +197,7 @@ func (m *Metrics) Saved(t time.Time, err error) {
 // Attempt counts one settled attempt.
 func (m *Metrics) Attempt(a proxy.Attempt) {
 	m.logins.WithLabelValues(a.Listener, eventlog.Result(a), eventlog.Client(a.Verdict)).Inc()
-	if action := eventlog.Action(a.Verdict); a.Verdict.Known && slices.Contains(hindrances, action) {
+	if action := eventlog.Action(a.Verdict); a.ByUser() && slices.Contains(hindrances, action) {
 		m.hindered.WithLabelValues(a.Listener, action, string(a.Verdict.Rule)).Inc()
 	}
 	if a.Gone {
