@@ -110,7 +110,7 @@ func TestWhy(t *testing.T) {
 	}
 }
 
-// TestWhyHasFigures of the rule that decided, as long as they are of the moment. The
+// TestWhyHasFigures of the rule that decided, as long as they explain the verdict. The
 // text of a connection that was not refused at once has none.
 func TestWhyHasFigures(t *testing.T) {
 	var asked []limiter.Attempt
