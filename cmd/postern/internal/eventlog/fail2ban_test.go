@@ -100,13 +100,14 @@ func TestFail2banFilter(t *testing.T) {
 		"no capacity":                   {connectionRefused(limiter.RuleMaxConnections), false},
 		"session":                       {func(l *Log) { l.Record(testRecord("anna")) }, false},
 		"forged line":                   {func(l *Log) { l.Record(testRecord("\n" + forged)); l.Attempt(testAttempt("\n" + forged)) }, false},
-		"left out, source":              {leftOutOf(group{action: "reject", rule: limiter.RuleSource, enforced: true}), true},
-		"left out, connect":             {leftOutOf(group{action: "reject", rule: limiter.RuleConnect, enforced: true}), true},
-		"left out, spray":               {leftOutOf(group{action: "repeat", rule: limiter.RuleSpray, enforced: true}), true},
-		"left out, observed":            {leftOutOf(group{action: "reject", rule: limiter.RuleSource}), false},
-		"left out, old password":        {leftOutOf(group{action: "repeat", rule: limiter.RuleRepeat, enforced: true}), false},
-		"left out, delayed":             {leftOutOf(group{action: "tarpit", rule: limiter.RuleSource, enforced: true}), false},
-		"left out, no capacity":         {leftOutOf(group{action: "shed", rule: limiter.RuleGlobal, enforced: true}), false},
+		"left out, source":              {leftOutOf(group{client: "stranger", action: "reject", rule: limiter.RuleSource, enforced: true}), true},
+		"left out, connect":             {leftOutOf(group{client: "stranger", action: "reject", rule: limiter.RuleConnect, enforced: true}), true},
+		"left out, spray":               {leftOutOf(group{client: "stranger", action: "repeat", rule: limiter.RuleSpray, enforced: true}), true},
+		"left out, known":               {leftOutOf(group{client: "known", action: "reject", rule: limiter.RulePair, enforced: true}), false},
+		"left out, observed":            {leftOutOf(group{client: "stranger", action: "reject", rule: limiter.RuleSource}), false},
+		"left out, old password":        {leftOutOf(group{client: "stranger", action: "repeat", rule: limiter.RuleRepeat, enforced: true}), false},
+		"left out, delayed":             {leftOutOf(group{client: "stranger", action: "tarpit", rule: limiter.RuleSource, enforced: true}), false},
+		"left out, no capacity":         {leftOutOf(group{client: "stranger", action: "shed", rule: limiter.RuleGlobal, enforced: true}), false},
 	} {
 		for _, format := range []string{"json", "text"} {
 			t.Run(name+"/"+format, func(t *testing.T) {

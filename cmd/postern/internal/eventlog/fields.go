@@ -77,6 +77,7 @@ func (l leftOut) attrs() []slog.Attr {
 		slog.String("rip", l.rip.String()),
 		slog.String("action", l.action),
 		slog.String("rule", string(l.rule)),
+		slog.String("client", l.client),
 		slog.Bool("enforced", l.enforced),
 		slog.Uint64("lines", l.lines),
 		slog.Time("from", l.from),

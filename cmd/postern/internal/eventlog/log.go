@@ -58,36 +58,35 @@ func renameTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Attempt logs a settled attempt. Those of the known are always written, the others
+// Attempt logs a settled attempt. Those of known users are always written, the others
 // are sampled.
 func (l *Log) Attempt(a proxy.Attempt) {
 	level := attemptLevel(a)
-	if l.wants(level, isKnown(a), a.Client, a.Verdict, a.Observed) {
+	if l.wants(level, isUsers(a), a.Client, a.Verdict, a.Observed) {
 		l.LogAttrs(context.Background(), level, "login "+Result(a), attemptAttrs(a, l.whyAttempt(a))...)
 	}
 }
 
-// Record logs the end of a connection. Those of the known are always written, the
-// others are sampled.
+// Record logs the end of a connection. Those that logged in are always written, the
+// others are sampled: a refused login has a line of its own.
 func (l *Log) Record(r proxy.Record) {
 	level := recordLevel(r)
-	if l.wants(level, isOfKnown(r), r.Client, r.Verdict, r.Observed) {
+	if l.wants(level, r.Account != "", r.Client, r.Verdict, r.Observed) {
 		l.LogAttrs(context.Background(), level, "connection ended", recordAttrs(r, l.whyRecord(r))...)
 	}
 }
 
-// wants reports whether a line of this level about a client is written. Unless it is
-// about the known, the sampler decides on those that are enabled.
-func (l *Log) wants(level slog.Level, known bool, client netip.AddrPort, v limiter.Verdict, observed bool) bool {
-	return l.Enabled(context.Background(), level) && (known || l.sampler.allow(time.Now(), groupOf(client, v, level, observed), client.Addr()))
+// wants reports whether a line of this level about a client is written. Unless always
+// is set, the sampler decides on those that are enabled.
+func (l *Log) wants(level slog.Level, always bool, client netip.AddrPort, v limiter.Verdict, observed bool) bool {
+	return l.Enabled(context.Background(), level) && (always || l.sampler.allow(time.Now(), groupOf(client, v, level, observed), client.Addr()))
 }
 
-// isKnown reports whether a line about an attempt must not be left out: the client is
-// known, or is from now on.
-func isKnown(a proxy.Attempt) bool { return a.Verdict.Known || a.Outcome == limiter.Accepted }
-
-// isOfKnown is isKnown for a connection.
-func isOfKnown(r proxy.Record) bool { return r.Verdict.Known || r.Account != "" }
+// isUsers reports whether a line about an attempt must not be left out: it is a known
+// user's, or its client is known from now on. Others whose verdict says known may be
+// neighbours who guess, and so many that their lines must be sampled. It does not depend
+// on whether the password worked before: what is left out would show that.
+func isUsers(a proxy.Attempt) bool { return a.ByUser() || a.Outcome == limiter.Accepted }
 
 // attemptLevel is a warning for attempts that no backend could answer, and for
 // those of the known for which capacity was lacking.

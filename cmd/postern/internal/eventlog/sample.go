@@ -35,19 +35,19 @@ const (
 	closingMax = 200
 )
 
-// A group is what lines have in common that are counted together. All its lines are
-// about strangers.
+// A group is what lines have in common that are counted together.
 type group struct {
 	source   netip.Addr // the first address of the source
 	rule     limiter.Rule
 	action   string
+	client   string // stranger, or known and perhaps a neighbour's
 	level    slog.Level
 	enforced bool
 }
 
 // groupOf returns the group of a line about a client.
 func groupOf(client netip.AddrPort, v limiter.Verdict, level slog.Level, observed bool) group {
-	return group{limiter.Source(client.Addr()).Addr(), v.Rule, Action(v), level, !observed}
+	return group{limiter.Source(client.Addr()).Addr(), v.Rule, Action(v), Client(v), level, !observed}
 }
 
 // A leftOut is a group in its window, and how many of its lines were left out.

@@ -103,7 +103,8 @@ func TestSamplerGroups(t *testing.T) {
 	for name, other := range map[string]group{
 		"source": groupOf(netip.MustParseAddrPort("[2001:db8:0:1::1]:1"), v, slog.LevelInfo, false),
 		"rule":   groupOf(at, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RulePair}, slog.LevelInfo, false),
-		"action": groupOf(at, waits, slog.LevelInfo, false), "level": groupOf(at, v, slog.LevelWarn, false), "mode": groupOf(at, v, slog.LevelInfo, true),
+		"action": groupOf(at, waits, slog.LevelInfo, false), "level": groupOf(at, v, slog.LevelWarn, false),
+		"client": groupOf(at, limiter.Verdict{Action: v.Action, Rule: v.Rule, Known: true}, slog.LevelInfo, false), "mode": groupOf(at, v, slog.LevelInfo, true),
 	} {
 		if other == first {
 			t.Errorf("another %s is the same group", name)
@@ -181,7 +182,7 @@ func countLines(t *testing.T, log string) map[string]int {
 	return got
 }
 
-// TestLogSampling logs strangers and the known at the same time: all lines of the
+// TestLogSampling logs strangers and the known at the same time: all logins of the
 // known are written, and of the strangers' those that the sampler allows.
 func TestLogSampling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -228,6 +229,23 @@ func TestLogReportsAllAtTheEnd(t *testing.T) {
 	_, f, err := testbed.ParseLine("text", strings.TrimSpace(out.String()))
 	if err != nil || f["event"] != "left_out" || f["lines"] != "2" || f["rip"] != "192.0.2.7" || f["rule"] != "source" || f["action"] != "tarpit" || f["enforced"] != "true" {
 		t.Errorf("got %s (%v)", &out, err)
+	}
+}
+
+// TestLogSamplesNeighbours: who is known by the network alone may guess as often as a
+// stranger, and whether a password worked before changes nothing.
+func TestLogSamplesNeighbours(t *testing.T) {
+	for _, worked := range []bool{false, true} {
+		var out bytes.Buffer
+		l := New(&out, "text", slog.LevelInfo)
+		for range 10 * furtherLines {
+			a := testAttempt("x")
+			a.Verdict.Known, a.Traits.NetworkOnly, a.Traits.Worked = true, true, worked
+			l.Attempt(a)
+		}
+		if got, want := countLines(t, out.String()), map[string]int{"login x source": 1 + furtherLines}; !maps.Equal(got, want) {
+			t.Errorf("worked %v: got %v, want %v", worked, got, want)
+		}
 	}
 }
 
