@@ -79,14 +79,19 @@ func (w *window) add(s watch.State) {
 func (w *window) means() (observed, expected watch.Signals) {
 	n := min(w.n, len(w.observed))
 	for k := range n {
-		share := 1 / float64(n)
-		for _, sum := range []struct{ of, add *watch.Signals }{{&observed, &w.observed[k]}, {&expected, &w.expected[k]}} {
-			sum.of.Logins += share * sum.add.Logins
-			sum.of.Suspects += share * sum.add.Suspects
-			sum.of.Networks += share * sum.add.Networks
-		}
+		observed, expected = sum(observed, w.observed[k]), sum(expected, w.expected[k])
+	}
+	for _, s := range []*watch.Signals{&observed, &expected} {
+		s.Logins /= float64(max(n, 1))
+		s.Suspects /= float64(max(n, 1))
+		s.Networks /= float64(max(n, 1))
 	}
 	return observed, expected
+}
+
+// sum returns a + b.
+func sum(a, b watch.Signals) watch.Signals {
+	return watch.Signals{Logins: a.Logins + b.Logins, Suspects: a.Suspects + b.Suspects, Networks: a.Networks + b.Networks}
 }
 
 // note updates what is known about the trouble from s.
