@@ -78,7 +78,7 @@ var homes = map[string][]string{
 	"github.com/HdrHistogram/hdrhistogram-go": {"postern/bench"},
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench"},
-	"golang.org/x/term":                       {"postern/cmd/postern-bench"},
+	"golang.org/x/term":                       {"postern/cmd/postern-bench", "postern/cmd/postern"},
 
 	// Of the tests' package alone.
 	"github.com/prometheus/client_model": {"postern/cmd/postern/internal/testbed"},

@@ -52,7 +52,7 @@ var (
 )
 
 // ErrStillOn is the reason to refuse to resolve an incident whose trouble is still on. With Force it is resolved.
-var ErrStillOn = errors.New("with force it is resolved all the same")
+var ErrStillOn = errors.New("not over yet")
 
 // Do executes c at time t and returns the new events. On error nothing has changed. Notes can also be added to an incident
 // that has ended.
@@ -80,7 +80,7 @@ func (l *Log) Do(t time.Time, c Command) ([]Event, error) {
 		return nil, fmt.Errorf("%s %s: %w", c.Action, i.ID, errOver)
 	}
 	if on := l.stillOn(i); on != "" && c.Action == ActResolve && !c.Force {
-		return nil, fmt.Errorf("%s %s: %s: %w", c.Action, i.ID, on, ErrStillOn)
+		return nil, fmt.Errorf("%s %s: %w: %s", c.Action, i.ID, ErrStillOn, on)
 	}
 	l.do(t, c, i)
 	return l.flush(), nil

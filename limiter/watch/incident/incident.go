@@ -129,6 +129,20 @@ type Symptom struct {
 	To    time.Time   `json:"to,omitzero"` // zero as long as it continues
 }
 
+// Began returns when the trouble of this class began, which is the class of the incident or of a symptom, as far as it is
+// known. Alerts, the status page, reports and `postern check` all show it.
+func (i *Incident) Began(class watch.Class) time.Time {
+	if class == i.Class {
+		return i.Since
+	}
+	for _, s := range slices.Backward(i.Symptoms) {
+		if s.Class == class {
+			return s.From
+		}
+	}
+	return i.Started
+}
+
 // StillOn reports whether a person has ended the incident, but its trouble is not over.
 func (i *Incident) StillOn() bool { return !i.Phase.Open() && !i.False && len(i.Still) > 0 }
 

@@ -17,7 +17,7 @@ func users(good int) watch.Users { return watch.Users{Good: good, Limited: 100 -
 
 // TestNextUpdate follows the updates on one incident.
 func TestNextUpdate(t *testing.T) {
-	i := incident.Incident{ID: "i1", Class: watch.ClassAttack, Phase: incident.Detected, Started: at(-5)}
+	i := incident.Incident{ID: "i1", Class: watch.ClassAttack, Phase: incident.Detected, Started: at(-5), Since: at(-5)}
 	var before []notification
 	for _, step := range []struct {
 		name   string
@@ -73,10 +73,10 @@ func TestPublicTexts(t *testing.T) {
 		for _, phase := range incident.Phases() {
 			for _, good := range []int{0, 60, 97, 100} {
 				for _, again := range []bool{false, true} {
-					i := incident.Incident{ID: "i1", Class: class, Phase: phase, Started: at(-2000), Published: at(0), Peak: incident.Evidence{Excess: 3.27}}
+					i := incident.Incident{ID: "i1", Class: class, Phase: phase, Started: at(-2000), Since: at(-2000), Published: at(0), Peak: incident.Evidence{Excess: 3.27}}
 					var before []notification
 					if again {
-						before = []notification{{Class: class, Stage: stageOf(phase), NextUpdate: at(0), Impact: statuspage.ImpactCritical}}
+						before = []notification{{Class: class, Stage: stageOf(i), NextUpdate: at(0), Impact: statuspage.ImpactCritical}}
 					}
 					next, due := nextUpdate(at(1), i, users(good), before, cest)
 					if again && next.Stage == "" {
