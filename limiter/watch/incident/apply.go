@@ -79,6 +79,9 @@ func (i *Incident) apply(e Event) error {
 		if !slices.Contains(Phases(), e.To) {
 			return fmt.Errorf("got phase %q, want one of %q", e.To, Phases())
 		}
+		if slices.ContainsFunc(e.Still, func(c watch.Class) bool { return !slices.Contains(watch.Classes(), c) }) {
+			return fmt.Errorf("got still %q, want some of %q", e.Still, watch.Classes())
+		}
 		if !slices.Contains(watch.Classes(), e.Class) && e.Class != "" {
 			return fmt.Errorf("got class %q, want one of %q", e.Class, watch.Classes())
 		}

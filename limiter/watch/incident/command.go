@@ -134,18 +134,21 @@ var classNames = map[watch.Class]string{
 	watch.ClassImpaired:     "known users were not served in the last 5 min",
 }
 
-// stillOn says which alarming trouble is on, or was on before a restart and may still be. It is empty if there is none.
+// stillOn says which alarming trouble is on, for people. It is empty if there is none.
 func (l *Log) stillOn(i *Incident) string {
+	if len(l.alarms) == 0 && l.unclear(i) {
+		return fmt.Sprintf("postern has restarted, and takes %.0f min to tell whether it is over", restartFor.Minutes())
+	}
 	var on []string
 	for _, class := range l.alarms {
 		on = append(on, classNames[class])
 	}
-	restarted := l.first.IsZero() || i.Opened.Before(l.first)
-	mayBe := restarted && i.Quiet.IsZero() && i.Phase != Suspected && i.Phase != Monitoring && !l.observed(l.latest.Time)
-	if len(on) == 0 && mayBe {
-		on = append(on, fmt.Sprintf("postern has restarted, and takes %.0f min to tell whether it is over", restartFor.Minutes()))
-	}
 	return strings.Join(on, ", ")
+}
+
+// unclear reports whether the trouble of i was on before a restart, and may still be.
+func (l *Log) unclear(i *Incident) bool {
+	return i.ID == l.restored && i.Quiet.IsZero() && i.Phase != Monitoring && !l.observed(l.latest.Time)
 }
 
 // do executes c on i.
@@ -192,9 +195,11 @@ func (l *Log) publish(t time.Time, i *Incident, e Event) {
 
 // end ends i by a person. Trouble that is still on causes no alert until it has been quiet once.
 func (l *Log) end(t time.Time, c Command, i *Incident) {
-	l.emit(Event{
-		Time: t, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: ended(i.Phase), By: c.By, Still: slices.Clone(l.alarms),
-	})
+	still := slices.Clone(l.alarms)
+	if len(still) == 0 && l.unclear(i) {
+		still = []watch.Class{i.Class}
+	}
+	l.emit(Event{Time: t, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: ended(i.Phase), By: c.By, Still: still})
 }
 
 // emitText emits e if it has a text.

@@ -25,6 +25,8 @@ type Log struct {
 	all  []*Incident // oldest first
 	made []Event     // by the current call
 
+	restored string // ID of the incident that was open after the restart and had been detected
+
 	// Not restored after a restart.
 	first     time.Time             // of the first state
 	latest    watch.State           // the latest state
@@ -88,6 +90,9 @@ func Replay(data []byte, hold time.Duration) (*Log, Replayed) {
 		case len(r.Bad) < 100:
 			r.Bad = append(r.Bad, number)
 		}
+	}
+	if i := l.open(); i != nil && i.Phase.Alarming() {
+		l.restored = i.ID
 	}
 	return l, r
 }
