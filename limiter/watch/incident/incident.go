@@ -78,16 +78,19 @@ type Event struct {
 	Still []watch.Class `json:"still,omitempty"`
 }
 
-// Window is the time before an event that its figures cover, and those of alerts, of the status page and of
-// `postern check`.
-const Window = 5 * time.Minute
+// The times that figures cover, in events, alerts, reports, on the status page and in `postern check`. Rates are over a
+// shorter time, so that an alert shows the size of an attack that has just begun.
+const (
+	RateWindow = time.Minute     // of rates
+	Window     = 5 * time.Minute // of how the known are served
+)
 
 // Evidence has the figures of the watch at the time of an event.
 type Evidence struct {
 	Onset    time.Time     `json:"onset,omitzero"`
 	Excess   float64       `json:"excess"`
 	Score    float64       `json:"score"`
-	Observed watch.Signals `json:"observed"` // a minute, over [Window]
+	Observed watch.Signals `json:"observed"` // a minute, over [RateWindow]
 	Expected watch.Signals `json:"expected"` // likewise
 	Served   float64       `json:"served"`   // share of the known, over [Window]
 }

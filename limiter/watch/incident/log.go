@@ -44,11 +44,11 @@ func newLog(hold time.Duration) *Log {
 	return &Log{hold: hold, spells: map[watch.Class]spell{}}
 }
 
-// Figures are the figures of the watch over [Window].
+// Figures are the present figures of the watch.
 type Figures struct {
-	Observed watch.Signals // a minute
-	Expected watch.Signals // a minute
-	Users    watch.Users   // how the known were served
+	Observed watch.Signals // a minute, over [RateWindow]
+	Expected watch.Signals // likewise
+	Users    watch.Users   // how the known were served, over [Window]
 }
 
 // Figures returns the figures of the latest state, and false before the first.

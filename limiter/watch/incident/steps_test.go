@@ -256,7 +256,7 @@ func TestRefusalNamesWhatIsOn(t *testing.T) {
 	}
 }
 
-// TestFiguresCoverTheWindow: rates are the means of 5 min, not those of the latest tick.
+// TestFiguresCoverTheWindow: rates are the means of a minute, not those of the latest tick.
 func TestFiguresCoverTheWindow(t *testing.T) {
 	d := newLogTest(t)
 	if _, ok := d.log.Figures(); ok {
@@ -264,9 +264,9 @@ func TestFiguresCoverTheWindow(t *testing.T) {
 	}
 	s := attack
 	s.Observed.Logins, s.Expected.Logins = 100, 50
-	d.feed(s, Window/2)
+	d.feed(s, RateWindow/2)
 	s.Observed.Logins = 300
-	d.feed(s, Window/2)
+	d.feed(s, RateWindow/2)
 	if f, ok := d.log.Figures(); !ok || f.Observed.Logins != 200 || f.Expected.Logins != 50 {
 		t.Errorf("got %+v", f)
 	}

@@ -64,7 +64,7 @@ func (p spell) extend(t time.Time) spell {
 
 // A window keeps the rates of the last states.
 type window struct {
-	observed, expected [int(Window / (10 * time.Second))]watch.Signals
+	observed, expected [int(RateWindow / (10 * time.Second))]watch.Signals
 	n                  int // added in all
 }
 

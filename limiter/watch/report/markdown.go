@@ -65,6 +65,10 @@ func (m *markdown) head(r *Report) {
 		m.line("Phase: %s. Class: %s.", r.Phase, r.Class)
 	}
 	m.line("In this time %s of our users' logins were served.", percent(r.Users.Ratio))
+	end := "ended"
+	if r.StillOn {
+		end = "closed"
+	}
 	m.table("", "time", "after the start")
 	for _, row := range []struct {
 		name  string
@@ -75,7 +79,7 @@ func (m *markdown) head(r *Report) {
 		{"detected", r.Times.Detected, r.Times.ToDetect},
 		{"users informed", r.Times.Published, r.Times.ToInform},
 		{"users served again", r.Times.Mitigated, int(r.Times.Mitigated.Sub(r.Times.Started).Seconds())},
-		{"ended", r.Times.Ended, r.Times.Lasted},
+		{end, r.Times.Ended, r.Times.Lasted},
 	} {
 		switch {
 		case row.t.IsZero():

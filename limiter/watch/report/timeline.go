@@ -51,7 +51,10 @@ func eventText(e *incident.Event) string {
 		text = "false alarm"
 	}
 	if len(e.Still) > 0 {
-		text += fmt.Sprintf(", although still on: %s", e.Still)
+		text += ", although still on:"
+		for _, class := range e.Still {
+			text += " " + string(class)
+		}
 	}
 	if e.Text != "" {
 		text += ": " + e.Text
@@ -66,7 +69,7 @@ func eventText(e *incident.Event) string {
 func evidenceText(v *incident.Evidence) string {
 	return fmt.Sprintf(
 		"over %.0f min: %.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+
-			"%.1f %% of the known served",
-		incident.Window.Minutes(), v.Observed.Logins, v.Expected.Logins, v.Observed.Suspects, v.Expected.Suspects, v.Observed.Networks, v.Expected.Networks,
-		100*v.Excess, 100*v.Served)
+			"%.1f %% of the known served over %.0f min",
+		incident.RateWindow.Minutes(), v.Observed.Logins, v.Expected.Logins, v.Observed.Suspects, v.Expected.Suspects, v.Observed.Networks, v.Expected.Networks,
+		100*v.Excess, 100*v.Served, incident.Window.Minutes())
 }

@@ -58,8 +58,11 @@ func (m *Manager) summary(t time.Time, i incident.Incident, class watch.Class) s
 	return text
 }
 
-// windowText names the time that figures cover.
-var windowText = fmt.Sprintf("over %.0f min", incident.Window.Minutes())
+// rateWindow and windowText name the times that figures cover.
+var (
+	rateWindow = fmt.Sprintf("over %.0f min", incident.RateWindow.Minutes())
+	windowText = fmt.Sprintf("over %.0f min", incident.Window.Minutes())
+)
 
 // figures has the present figures about a class of trouble, as the end of a
 // sentence and more sentences.
@@ -69,7 +72,7 @@ func (m *Manager) figures(class watch.Class) string {
 		return ". There are no figures yet: postern has just started."
 	}
 	text := fmt.Sprintf(": %s, %.0f logins a minute (expected: %.0f), %.0f of them from strangers with wrong passwords.",
-		windowText, f.Observed.Logins, f.Expected.Logins, f.Observed.Suspects)
+		rateWindow, f.Observed.Logins, f.Expected.Logins, f.Observed.Suspects)
 	if served, of := servedShare(class, f.Users); of > 0 {
 		text += fmt.Sprintf(" Known users: %.1f %% served %s.", 100*served, windowText)
 	}

@@ -117,7 +117,7 @@ func TestAlertBeforeFirstTick(t *testing.T) {
 	}
 	m.state = watch.State{Time: at(1), Class: watch.ClassAccountAbuse, Abused: 900, AccountAbuse: true, Observed: watch.Signals{Logins: 60}, Users: users(97)}
 	m.incidents.Observe(m.state)
-	want = "Many accounts used far more than is their habit since 14:00 CEST: over 5 min, 60 logins a minute (expected: 0), 0 of them from strangers with wrong passwords. " +
+	want = "Many accounts used far more than is their habit since 14:00 CEST: over 1 min, 60 logins a minute (expected: 0), 0 of them from strangers with wrong passwords. " +
 		"Known users: 97.0 % served over 5 min. In the last hour, 900 accounts were used far more than is their habit."
 	if got := m.summary(at(1), i, i.Class); got != want {
 		t.Errorf("got %q", got)

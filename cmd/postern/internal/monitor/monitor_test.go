@@ -59,6 +59,8 @@ func TestEvaluate(t *testing.T) {
 			"backends are failing logins since 11:05 UTC; incident i1: attack since 10:50 UTC, mitigating"},
 		"incident that is monitored": {func(s *State) { s.Incident = about("attack", "monitoring") }, OK,
 			"known users 100.0 % served over 5 min, 4 of 4 backends up, incident i1 (attack) is over for now"},
+		"incident that was closed while on": {func(s *State) { s.Verdict, s.Incident = "attack", about("attack", "resolved") }, Warning,
+			"attack since 10:50 UTC, known users 100.0 % served over 5 min; incident i1 (attack) was closed, but is not over"},
 		"suspected incident": {func(s *State) { s.Incident = about("notice", "suspected") }, OK, "known users 100.0 %"},
 		"connections":        {func(s *State) { s.Connections = 860 }, Warning, "860 of 1000 connections in use"},
 		"failure":            {func(s *State) { s.Failures = []string{"status page: disk full"} }, Warning, "status page: disk full"},

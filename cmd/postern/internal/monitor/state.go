@@ -46,7 +46,8 @@ type State struct {
 	Failures []string `json:"untold,omitempty"`
 }
 
-// Incident is the open incident, also one that is only suspected.
+// Incident is the open incident, also one that is only suspected, or one that a
+// person closed and that is not over.
 type Incident struct {
 	ID           string    `json:"id"`
 	Class        string    `json:"class"`
@@ -214,6 +215,9 @@ func (s State) verdict() (found []problem) {
 		found = append(found, problem{Warning, "many sessions were lost and clients are reconnecting " + since})
 	}
 	i := s.Incident
+	if i.is(incident.Resolved) {
+		return append(found, problem{Warning, fmt.Sprintf("incident %s (%s) was closed, but is not over", i.ID, i.Class)})
+	}
 	if i == nil || i.is(incident.Suspected) || i.is(incident.Monitoring) || len(found) > 0 && i.Class == s.Verdict {
 		return found
 	}
