@@ -39,7 +39,7 @@ const incidentHelp = `list incidents, and act on them:
   hold                    do not publish it automatically
   publish [TEXT]          publish it now, with TEXT if there is one
   mitigate                users are served again
-  reclassify CLASS        it is an attack, auth_fault, backend_fault, storm, ...
+  reclassify CLASS        it is an attack, slow_spray, account_abuse, auth_fault, ...
   false-alarm [TEXT]      it was none; the detector takes it for usual from now on
   resolve [TEXT]          it is over; while the trouble is on, asks or needs -force
   open CLASS TEXT         report one that the detector does not see, or takes for

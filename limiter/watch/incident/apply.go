@@ -135,7 +135,7 @@ func (i *Incident) enter(e Event) {
 	if e.Kind == KindReopen {
 		i.Quiet = time.Time{}
 		if e.To == Suspected {
-			i.Symptoms = nil
+			i.Symptoms, i.AckedBy, i.Held = nil, "", false
 		}
 	}
 	if e.To.Alarming() && i.Detected.IsZero() {
@@ -172,6 +172,9 @@ func (i *Incident) become(e Event) {
 	}
 	if i.Detected.IsZero() && !e.Since.IsZero() {
 		i.Started = i.Since
+	}
+	if i.Detected.IsZero() && e.By == byWatch && !sameTrouble(former, i.Class) {
+		i.AckedBy, i.Held = "", false // they were about the former trouble
 	}
 	said := e.Kind == KindClass && e.By != byWatch // that the former class was wrong
 	if !said && i.Phase.Open() && !sameTrouble(former, i.Class) && slices.Contains(symptomClasses, former) {

@@ -28,7 +28,7 @@ type Log struct {
 	restored string // ID of the incident that was open after the restart and had been detected
 
 	// Not restored after a restart.
-	first     time.Time             // of the first state
+	first     time.Time             // of the first state, or the first after a gap
 	latest    watch.State           // the latest state
 	window    window                // the rates of the latest states
 	trouble   time.Time             // latest time of any trouble

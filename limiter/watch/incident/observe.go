@@ -89,10 +89,11 @@ func (l *Log) reopen(s watch.State, i *Incident, p Phase) {
 	l.emit(e)
 }
 
-// updateClass gives i the class of s if that is graver, unless a person has classified i. A milder class never replaces a
-// graver one: in 2022 failing backends hid the attack. Only while i is suspected, what is on replaces what is over.
+// updateClass gives i the class of s if that is graver. A milder class never replaces a graver one: in 2022 failing
+// backends hid the attack. Only while i is suspected, what is on replaces what is over. If a person has classified i, only
+// trouble that it did not have before changes that, because the person did not know it.
 func (l *Log) updateClass(s watch.State, i *Incident) {
-	if i.Classified || s.Class == i.Class || !l.trouble.Equal(s.Time) || s.Class == watch.ClassStorm {
+	if i.Classified && i.had(s.Class) || s.Class == i.Class || !l.trouble.Equal(s.Time) || s.Class == watch.ClassStorm {
 		return
 	}
 	graver := watch.Graver(i.Class, s.Class) != i.Class
@@ -104,6 +105,11 @@ func (l *Log) updateClass(s watch.State, i *Incident) {
 		e.Since = i.Since
 	}
 	l.emit(e)
+}
+
+// had reports whether i, or a symptom of it, has been of this class or of a degree of it.
+func (i *Incident) had(class watch.Class) bool {
+	return slices.ContainsFunc(i.Events, func(e Event) bool { return e.Class != "" && sameTrouble(e.Class, class) })
 }
 
 // updateSuspected decides whether the suspected incident i is detected or dismissed.

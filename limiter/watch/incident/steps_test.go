@@ -164,6 +164,22 @@ func TestSteps(t *testing.T) {
 			{do: force, state: attack, lasts: minute, want: Resolved, class: raid, started: 0, count: 1},
 			{state: notServed, lasts: tick, want: Investigating, class: raid, started: 0, count: 1},
 		},
+		"an attack is an alert although a person had classified the fault": {
+			{state: backendsDown, lasts: 10 * minute, want: Investigating, class: fault, started: 0, count: 1},
+			{do: Command{Action: ActReclassify, Class: watch.ClassStorm}, state: backendsDown, lasts: 10 * minute, want: Investigating, class: watch.ClassStorm, started: 0, count: 1},
+			{state: both, lasts: minute, want: Investigating, class: raid, started: 0, count: 1},
+			{do: Command{Action: ActReclassify, Class: fault}, state: both, lasts: 60 * minute, want: Mitigating, class: fault, started: 0, count: 1},
+		},
+		"a greater attack after a false alarm is an alert": {
+			{state: attack, lasts: 10 * minute, want: Mitigating, class: raid, started: 0, count: 1},
+			{do: Command{Action: ActFalseAlarm}, state: attack, lasts: tick, want: Resolved, class: raid, started: 0, count: 1},
+			{state: normal, lasts: minute, want: Resolved, class: raid, started: 0, count: 1},
+			{state: attack, lasts: tick, want: Detected, class: raid, started: anyTime, count: 2},
+		},
+		"a hold is not about an attack that follows": {
+			{state: backendsFail, lasts: 10 * minute, want: Suspected, class: fault, started: 0, count: 1},
+			{do: Command{Action: ActHold}, state: both, lasts: minute, want: Investigating, class: raid, started: 10, count: 1},
+		},
 		"a suspected fault that a person ended does not come back": {
 			{state: backendsFail, lasts: 10 * minute, want: Suspected, class: fault, started: 0, count: 1},
 			{do: resolve, state: backendsFail, lasts: 60 * minute, want: Dismissed, class: fault, started: 0, count: 1},
@@ -208,8 +224,12 @@ func TestSuspectedDoNotDisplaceDetected(t *testing.T) {
 	d.feed(normal, 200*minute)
 	for range maxIncidents + 10 {
 		d.now = d.now.Add(time.Hour)
-		for _, s := range []watch.State{backendsFail, normal, normal} {
-			s.Time = d.now.Add(2 * minute)
+		for n := range 50 {
+			s := normal
+			if n == 0 {
+				s = backendsFail
+			}
+			s.Time = d.now.Add(tick)
 			d.now = s.Time
 			d.log.Observe(s)
 		}

@@ -9,12 +9,14 @@ import (
 
 // When trouble counts.
 const (
-	deniedFor   = 3 * time.Minute // that correct passwords are denied before an alert
-	deniedShare = 0.25            // of them; a smaller share is no alert
-	breakMost   = time.Minute     // a shorter break does not end trouble
-	calmFor     = 5 * time.Minute // that trouble which a person has ended must be absent before it causes an alert again
-	calmSlow    = time.Hour       // the same for trouble that is measured over hours
-	restartFor  = 5 * time.Minute // of states after a restart before the absence of trouble counts: it must be detected again first
+	deniedFor   = 3 * time.Minute  // that correct passwords are denied before an alert
+	deniedShare = 0.25             // of them; a smaller share is no alert
+	breakMost   = time.Minute      // a shorter break does not end trouble
+	calmFor     = 5 * time.Minute  // that trouble which a person has ended must be absent before it causes an alert again
+	calmSlow    = time.Hour        // the same for trouble that is measured over hours
+	calmFalse   = 20 * time.Second // the same after a false alarm: the watch has learned that it is usual
+	restartFor  = 5 * time.Minute  // of states after a restart before the absence of trouble counts: it must be detected again first
+	gapMost     = time.Minute      // between two states: after a longer one, as of a suspended machine, it is as after a restart
 )
 
 // symptomClasses are the classes that can be symptoms.
@@ -97,7 +99,7 @@ func sum(a, b watch.Signals) watch.Signals {
 // note updates what is known about the trouble from s.
 func (l *Log) note(s watch.State) {
 	t := s.Time
-	if l.first.IsZero() {
+	if l.first.IsZero() || t.Sub(l.latest.Time) > gapMost {
 		l.first = t
 	}
 	l.latest = s
@@ -180,13 +182,13 @@ func (l *Log) ignored() (all []watch.Class) {
 
 // endIgnored ends the trouble that was on when a person ended an incident, once it has been absent for some minutes.
 func (l *Log) endIgnored(s watch.State) {
-	if !l.observed(s.Time) {
-		return
-	}
 	for _, i := range l.all {
 		for _, class := range slices.Clone(i.Still) {
 			calm := calmFor
-			if class == watch.ClassSlowSpray || class == watch.ClassAccountAbuse {
+			switch {
+			case i.False:
+				calm = calmFalse
+			case class == watch.ClassSlowSpray || class == watch.ClassAccountAbuse:
 				calm = calmSlow
 			}
 			last := later(l.spells[class].last, l.first)
