@@ -190,7 +190,11 @@ func (i *Incident) classify(e Event) {
 		i.become(e)
 		i.Classified = i.Classified || e.By != byWatch
 	case e.Kind == KindAttach && running < 0:
-		i.Symptoms = append(i.Symptoms, Symptom{Class: e.Class, From: e.Time})
+		from := e.Since
+		if from.IsZero() { // an event of an old version
+			from = e.Time
+		}
+		i.Symptoms = append(i.Symptoms, Symptom{Class: e.Class, From: from})
 	case e.Kind == KindDetach && running >= 0:
 		i.Symptoms[running].To = e.Time
 	}

@@ -108,7 +108,7 @@ func (c *Command) check(t time.Time) error {
 // report opens an incident that a person reports. It takes over one that is suspected: that is detected now, as what the
 // person says it is. It begins now, unless the watch sees trouble of that class.
 func (l *Log) report(t time.Time, c Command) {
-	e := Event{Time: t, Kind: KindOpen, To: Detected, Class: c.Class, By: c.By, Text: c.Text}
+	e := Event{Time: t, Kind: KindOpen, To: Detected, Class: c.Class, By: c.By, Text: c.Text, Since: l.onSince(t, c.Class)}
 	i := l.open()
 	if i == nil {
 		e.Incident = l.newID(t)
@@ -116,11 +116,11 @@ func (l *Log) report(t time.Time, c Command) {
 		return
 	}
 	e.Incident, e.Kind, e.From = i.ID, KindPhase, Suspected
-	if !sameTrouble(i.Class, c.Class) || !l.isOn(t, i.Class) {
+	switch {
+	case e.Since.IsZero():
 		e.Since = t
-		if l.isOn(t, c.Class) {
-			e.Since = l.spells[c.Class].from
-		}
+	case sameTrouble(i.Class, c.Class):
+		e.Since = i.Since
 	}
 	l.emit(e)
 }
@@ -187,7 +187,7 @@ func (l *Log) publish(t time.Time, i *Incident, e Event) {
 		return
 	}
 	next := Event{Time: t, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: Investigating, By: e.By}
-	if i.Phase == Suspected && !l.isOn(t, i.Class) {
+	if i.Phase == Suspected && l.onSince(t, i.Class).IsZero() {
 		next.Since = t
 	}
 	l.emit(next)

@@ -97,7 +97,7 @@ func (l *Log) updateClass(s watch.State, i *Incident) {
 		return
 	}
 	graver := watch.Graver(i.Class, s.Class) != i.Class
-	if !graver && (i.Phase != Suspected || l.isOn(s.Time, i.Class) || !slices.Contains(troubles(s), s.Class)) {
+	if !graver && (i.Phase != Suspected || !l.onSince(s.Time, i.Class).IsZero() || !slices.Contains(troubles(s), s.Class)) {
 		return
 	}
 	e := Event{Time: s.Time, Incident: i.ID, Kind: KindClass, Class: s.Class, By: byWatch, Evidence: l.evidence(s)}
@@ -207,7 +207,7 @@ func (l *Log) attach(s watch.State, i *Incident) {
 		switch {
 		case class == i.Class:
 		case there && !running:
-			e.Evidence = l.evidence(s)
+			e.Since, e.Evidence = l.beginning(s, class), l.evidence(s)
 			l.emit(e)
 		case running && s.Time.Sub(later(l.spells[class].last, l.first)) >= symptomFor:
 			e.Kind = KindDetach

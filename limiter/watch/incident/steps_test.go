@@ -120,6 +120,15 @@ func TestSteps(t *testing.T) {
 			{state: backendsFail, lasts: 60 * minute, want: Suspected, class: fault, started: 0, count: 1},
 			{do: open(fault), want: Detected, class: fault, started: 0, count: 1},
 		},
+		"a person says that a notice is an attack": {
+			{state: backendsFail, lasts: 10 * minute, want: Suspected, class: fault, started: 0, count: 1},
+			{state: noticed, lasts: 10 * minute, want: Suspected, class: watch.ClassNotice, started: 10, count: 1},
+			{do: open(raid), want: Detected, class: raid, started: 10, count: 1},
+		},
+		"a person opens an incident about a storm that is on": {
+			{state: watch.State{Class: watch.ClassStorm, Storm: true}, lasts: 10 * minute, want: "", class: none, started: anyTime, count: 0},
+			{do: open(watch.ClassStorm), want: Detected, class: watch.ClassStorm, started: 0, count: 1},
+		},
 		"a fault suspected before a restart is published with the beginning of now": {
 			{state: backendsFail, lasts: 60 * minute, want: Suspected, class: fault, started: 0, count: 1},
 			{restart: true, do: Command{Action: ActPublish}, want: Investigating, class: fault, started: 60, count: 1},

@@ -137,13 +137,15 @@ func (l *Log) alarming(s watch.State) (all []watch.Class) {
 	return all
 }
 
-// isOn reports whether there is trouble of this class at time t.
-func (l *Log) isOn(t time.Time, class watch.Class) bool {
-	p := l.spells[class]
-	if class == watch.ClassSingleSource || class == watch.ClassAttack {
-		p.last = later(p.last, l.spells[watch.ClassNotice].last)
+// onSince returns since when there has been trouble of this class, or a lesser degree of it, at time t. It returns the zero
+// time if there is none.
+func (l *Log) onSince(t time.Time, class watch.Class) time.Time {
+	for _, c := range []watch.Class{class, watch.ClassNotice} {
+		if p := l.spells[c]; sameTrouble(c, class) && !p.last.IsZero() && t.Sub(p.last) <= breakMost {
+			return p.from
+		}
 	}
-	return !p.last.IsZero() && t.Sub(p.last) <= breakMost
+	return time.Time{}
 }
 
 // beginning returns when trouble of this class, which is in s, began.
