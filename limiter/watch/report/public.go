@@ -99,11 +99,11 @@ func phaseText(p incident.Phase) string {
 // classText describes a class for the public, as part of a sentence.
 func classText(c watch.Class) string {
 	return map[watch.Class]string{
+		watch.ClassAccountAbuse: "unusual use of some mailboxes",
+		watch.ClassSlowSpray:    "automated login attempts from very many places",
 		watch.ClassAttack:       "an unusually large number of automated login attempts",
 		watch.ClassAuthFault:    "trouble with the service that checks passwords",
 		watch.ClassBackendFault: "trouble with some of our mail servers",
-		watch.ClassSlowSpray:    "automated login attempts from many places",
-		watch.ClassAccountAbuse: "trouble with logins", // no more: attackers read it, too
 		watch.ClassStorm:        "very many mail programs connecting at once",
 		watch.ClassImpaired:     "logins that take long or do not work",
 		watch.ClassSingleSource: "automated login attempts from a few places",
