@@ -180,7 +180,11 @@ func (l *Log) over(s watch.State, i *Incident) bool {
 	if i.Class == watch.ClassAttack && l.spells[watch.ClassAttack].last.After(i.Since) {
 		return true
 	}
-	return s.Time.Sub(later(l.lastTrouble(i), i.entered())) >= quietFor
+	wait := quietFor
+	if slow(i.Class) {
+		wait = calmSlow
+	}
+	return s.Time.Sub(later(l.lastTrouble(i), i.entered())) >= wait
 }
 
 // entered returns when i entered its phase.

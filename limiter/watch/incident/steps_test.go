@@ -201,7 +201,8 @@ func TestSteps(t *testing.T) {
 		"slow spraying and abuse of accounts are alerts, in the order of their gravity": {
 			{state: abuse, lasts: tick, want: Detected, class: watch.ClassAccountAbuse, started: 0, count: 1},
 			{state: spray, lasts: 60 * minute, want: Mitigating, class: watch.ClassSlowSpray, started: 0, count: 1},
-			{state: normal, lasts: 31 * minute, want: Monitoring, class: watch.ClassSlowSpray, started: 0, count: 1},
+			{restart: true, state: normal, lasts: 59 * minute, want: Mitigating, class: watch.ClassSlowSpray, started: 0, count: 1},
+			{state: normal, lasts: 2 * minute, want: Monitoring, class: watch.ClassSlowSpray, started: 0, count: 1},
 		},
 	} {
 		t.Run(name, func(t *testing.T) { newLogTest(t).play(steps) })

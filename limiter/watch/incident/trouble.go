@@ -13,7 +13,7 @@ const (
 	deniedShare = 0.25             // of them; a smaller share is no alert
 	breakMost   = time.Minute      // a shorter break does not end trouble
 	calmFor     = 5 * time.Minute  // that trouble which a person has ended must be absent before it causes an alert again
-	calmSlow    = time.Hour        // the same for trouble that is measured over hours
+	calmSlow    = time.Hour        // the same for trouble that is measured over hours, and before such an incident is only monitored
 	calmFalse   = 20 * time.Second // the same after a false alarm: the watch has learned that it is usual
 	restartFor  = 5 * time.Minute  // of states after a restart before the absence of trouble counts: it must be detected again first
 	gapMost     = time.Minute      // between two states: after a longer one, as of a suspended machine, it is as after a restart
@@ -29,6 +29,9 @@ func sameTrouble(a, b watch.Class) bool {
 	denied := []watch.Class{watch.ClassAttack, watch.ClassNotice, watch.ClassSingleSource}
 	return a == b || slices.Contains(denied, a) && slices.Contains(denied, b)
 }
+
+// slow reports whether trouble of this class is measured over hours, and takes long to be detected again after a restart.
+func slow(class watch.Class) bool { return class == watch.ClassSlowSpray || class == watch.ClassAccountAbuse }
 
 // troubles returns the classes of all trouble in s, the gravest first.
 func troubles(s watch.State) (all []watch.Class) {
@@ -190,7 +193,7 @@ func (l *Log) endIgnored(s watch.State) {
 			switch {
 			case i.False:
 				calm = calmFalse
-			case class == watch.ClassSlowSpray || class == watch.ClassAccountAbuse:
+			case slow(class):
 				calm = calmSlow
 			}
 			last := later(l.spells[class].last, l.first)
