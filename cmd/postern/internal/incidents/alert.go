@@ -48,6 +48,8 @@ func (m *Manager) summary(t time.Time, i incident.Incident, class watch.Class) s
 			name, began, formatTime(t, i.Ended, zone))
 	case !i.Phase.Open():
 		return fmt.Sprintf("%s is over. It began at %s and ended at %s.", name, began, formatTime(t, i.Ended, zone))
+	case class != i.Class:
+		return fmt.Sprintf("%s since %s: this incident now has another class, %s since %s.", name, began, className(i.Class), formatTime(t, i.Since, zone))
 	}
 	text := fmt.Sprintf("%s since %s", name, began) + m.figures(class)
 	for _, symptom := range i.Symptoms {

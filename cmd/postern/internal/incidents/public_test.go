@@ -122,6 +122,12 @@ func TestAlertBeforeFirstTick(t *testing.T) {
 	if got := m.summary(at(1), i, i.Class); got != want {
 		t.Errorf("got %q", got)
 	}
+	do(t, m, at(2), incident.Command{Action: incident.ActReclassify, Class: watch.ClassStorm})
+	i, _ = m.Open()
+	want = "Many accounts used far more than is their habit since 14:00 CEST: this incident now has another class, reconnect storm since 14:00 CEST."
+	if got := m.summary(at(2), i, watch.ClassAccountAbuse); got != want {
+		t.Errorf("got %q", got)
+	}
 	for _, class := range watch.Classes() {
 		if advice(class) == "" || className(class) == "" {
 			t.Errorf("%s: no text", class)
