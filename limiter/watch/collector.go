@@ -25,6 +25,7 @@ type collector struct {
 	distinct  networkSketch
 	accounts  *top[string]
 	attackers attackers
+	abused    abusedList
 }
 
 func newCollector(key [16]byte) *collector {
@@ -36,7 +37,7 @@ func newCollector(key [16]byte) *collector {
 
 // begin begins an hour.
 func (c *collector) begin(start time.Time) {
-	c.hour, c.distinct = Hour{Start: start}, networkSketch{}
+	c.hour, c.distinct, c.abused = Hour{Start: start}, networkSketch{}, abusedList{}
 	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topCapacity), newTop[netip.Prefix](topCapacity), newTop[string](topCapacity)
 }
 
@@ -107,7 +108,7 @@ func (c *collector) countsOf(rule string) *RuleCounts {
 
 // empty reports whether nothing was counted.
 func (c *collector) empty() bool {
-	return len(c.sources.entries)+len(c.hour.Rules)+len(c.hour.Accepted) == 0
+	return len(c.sources.entries)+len(c.hour.Rules)+len(c.hour.Accepted)+len(c.abused.entries) == 0
 }
 
 // end returns the hour so far.
@@ -117,6 +118,7 @@ func (c *collector) end() Hour {
 	h.Sources = c.sources.mostFrequent(hourTop, prefix)
 	h.Networks = c.networks.mostFrequent(hourTop, prefix)
 	h.Accounts = c.accounts.mostFrequent(hourTop, func(name string) string { return name })
+	h.Abused, h.AbusedMissed = c.abused.entries, c.abused.missed
 	h.Distinct.Networks, h.Sampled = c.distinct.Sketch, c.distinct.sample(hourSample)
 	return h.clone()
 }

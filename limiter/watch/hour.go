@@ -12,6 +12,7 @@ const (
 	hourTop      = 50  // sources, networks and accounts each
 	hourAccepted = 200 // accounts to reset
 	hourRules    = 32  // rules
+	hourAbused   = 200 // abused accounts
 	hourSample   = 200 // networks sampled from all
 )
 
@@ -27,6 +28,9 @@ type Hour struct {
 	Accepted []Acceptance   `json:"accepted,omitempty"`
 	Missed   int            `json:"missed,omitempty"` // acceptances beyond the first 200
 	Rules    []RuleCounts   `json:"rules,omitempty"`
+
+	Abused       []Abuse `json:"abused,omitempty"`        // at most 200
+	AbusedMissed int     `json:"abused_missed,omitempty"` // more of them
 }
 
 // A Target is a source, a network or an account that suspects had in common.
@@ -95,6 +99,7 @@ func (h *Hour) clone() Hour {
 	c := *h
 	c.Sources, c.Networks, c.Accounts = slices.Clone(h.Sources), slices.Clone(h.Networks), slices.Clone(h.Accounts)
 	c.Accepted, c.Rules, c.Sampled = slices.Clone(h.Accepted), slices.Clone(h.Rules), slices.Clone(h.Sampled)
+	c.Abused = slices.Clone(h.Abused)
 	c.Distinct = Distinct{}
 	c.Distinct.merge(h.Distinct)
 	return c
@@ -117,6 +122,8 @@ func (h *Hour) Merge(e Hour) Hour {
 	if len(e.Sampled) > len(sum.Sampled) { // one part's sample must do: two cannot be merged evenly
 		sum.Sampled = slices.Clone(e.Sampled)
 	}
+	abused, more := mergeAbused(sum.Abused, e.Abused)
+	sum.Abused, sum.AbusedMissed = abused, sum.AbusedMissed+e.AbusedMissed+more
 	sum.Missed += e.Missed
 	for _, a := range e.Accepted {
 		if len(sum.Accepted) < hourAccepted {

@@ -10,8 +10,12 @@ import (
 	"time"
 )
 
-// A snapshot is this text, the image in little endian, and the CRC-32C of both in four octets. The digit is the version.
-const snapshotMagic = "postern watch 1\n"
+// A snapshot is this text, the image in little endian, the sections, and the CRC-32C of all of it in four octets. The digit
+// is the version. Version 1 has no sections.
+const (
+	snapshotMagic  = "postern watch 2\n"
+	snapshotMagic1 = "postern watch 1\n"
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -42,7 +46,8 @@ type imageMean struct {
 	At    int64
 }
 
-// Snapshot returns what w has learned, for [Watch.Restore] after a restart. It always has the same size, about 34 KB.
+// Snapshot returns what w has learned, for [Watch.Restore] after a restart. It has about 45 KB, and 15 octets
+// for each account with a habit, of which there are 2^18 at most.
 // Alarms are not in it: after a restart they are raised again within two minutes if the cause persists.
 func (w *Watch) Snapshot(t time.Time) []byte {
 	w.lock(t)
@@ -51,12 +56,13 @@ func (w *Watch) Snapshot(t time.Time) []byte {
 	if err != nil {
 		panic("watch: " + err.Error()) // the image is of fixed size
 	}
+	data = w.appendSections(data)
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
 
 // Restore replaces what w has learned by a snapshot. On error nothing has changed.
 func (w *Watch) Restore(t time.Time, data []byte) error {
-	m, err := readImage(data)
+	m, s, err := readSnapshot(data)
 	if err != nil {
 		return fmt.Errorf("restore the baseline: %w", err)
 	}
@@ -64,25 +70,31 @@ func (w *Watch) Restore(t time.Time, data []byte) error {
 	defer w.mu.Unlock()
 	w.detector = newDetector()
 	w.detector.restore(m)
+	w.restoreSections(s)
 	return nil
 }
 
-// readImage reads a snapshot and checks it.
-func readImage(data []byte) (*image, error) {
-	m := &image{}
-	body := len(snapshotMagic) + binary.Size(m)
+// readSnapshot reads a snapshot and checks it. The sections are nil in version 1.
+func readSnapshot(data []byte) (*image, *sections, error) {
+	m, first := &image{}, bytes.HasPrefix(data, []byte(snapshotMagic1))
+	fixed := len(snapshotMagic) + binary.Size(m)
+	body := len(data) - 4
 	switch {
-	case !bytes.HasPrefix(data, []byte(snapshotMagic)):
-		return nil, fmt.Errorf("not a snapshot of this version: want it to begin with %q", snapshotMagic)
-	case len(data) != body+4:
-		return nil, fmt.Errorf("got %d octets, want %d", len(data), body+4)
+	case !first && !bytes.HasPrefix(data, []byte(snapshotMagic)):
+		return nil, nil, fmt.Errorf("not a snapshot of this version: want it to begin with %q", snapshotMagic)
+	case body < fixed || first && body > fixed:
+		return nil, nil, fmt.Errorf("got %d octets, want %d", len(data), fixed+4)
 	case binary.LittleEndian.Uint32(data[body:]) != crc32.Checksum(data[:body], castagnoli):
-		return nil, errors.New("wrong checksum")
+		return nil, nil, errors.New("wrong checksum")
 	}
-	if _, err := binary.Decode(data[len(snapshotMagic):body], binary.LittleEndian, m); err != nil {
-		return nil, err
+	if _, err := binary.Decode(data[len(snapshotMagic):fixed], binary.LittleEndian, m); err != nil {
+		return nil, nil, err
 	}
-	return m, m.check()
+	if err := m.check(); err != nil || first {
+		return m, nil, err
+	}
+	s, err := readSections(data[fixed:body])
+	return m, s, err
 }
 
 // check returns an error if m has values that no detector can have learned.

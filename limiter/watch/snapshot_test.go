@@ -39,9 +39,10 @@ func TestRefusesInvalidSnapshots(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, "not a snapshot"},
-		{"another version", resum(change(len(snapshotMagic)-2, '2')), "of this version"},
-		{"short", good[:len(good)-1], "octets, want"},
-		{"long", append(append([]byte(nil), good...), 0), "octets, want"},
+		{"another version", resum(change(len(snapshotMagic)-2, '9')), "of this version"},
+		{"short", good[:30_000], "octets, want"},
+		{"a cut section", resum(append([]byte(nil), good[:len(good)-1]...)), "octets, want"},
+		{"long", resum(append(append([]byte(nil), good...), 0)), "octets, want"},
 		{"a changed bit", change(1000, good[1000]^1), "checksum"},
 		{"not a number", resum(change(len(snapshotMagic), nan...)), "out of range"},
 	} {

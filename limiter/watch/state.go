@@ -116,6 +116,10 @@ func (d *detector) present(t time.Time) Class {
 		return ClassAttack
 	case t.Before(d.suppressors.authFault):
 		return ClassAuthFault
+	case d.others.slowSpray:
+		return ClassSlowSpray
+	case d.others.accountAbuse:
+		return ClassAccountAbuse
 	case t.Before(d.suppressors.backendFault):
 		return ClassBackendFault
 	case t.Before(d.suppressors.storm):
@@ -143,6 +147,9 @@ func (d *detector) state(t time.Time) State {
 		Storm:        t.Before(d.suppressors.storm),
 		BackendFault: t.Before(d.suppressors.backendFault),
 		AuthFault:    t.Before(d.suppressors.authFault),
+		AccountAbuse: d.others.accountAbuse,
+		SlowSpray:    d.others.slowSpray,
+		Abused:       d.others.abused,
 		Observed:     d.latest.signals(),
 		Expected:     d.expected.signals(),
 		Busy:         d.busy * 6,

@@ -33,6 +33,8 @@ type Watch struct {
 	counts   counts
 	detector *detector
 	hours    *collector
+	habits   habits
+	spray    slowSpray
 	minute   Minute  // the current one, without the current tick
 	out      Reading // for the next call of Tick
 }
@@ -44,6 +46,7 @@ func New(c Config) *Watch {
 	}
 	return &Watch{
 		location: c.Location, counts: newCounts(), detector: newDetector(), hours: newCollector(c.Key),
+		habits: newHabits(), spray: newSlowSpray(),
 		out: Reading{State: State{Class: ClassLearning}},
 	}
 }
@@ -54,6 +57,7 @@ func (w *Watch) Attempt(t time.Time, a Attempt) {
 	defer w.mu.Unlock()
 	w.counts.attempt(&a)
 	w.hours.attempt(t, &a)
+	w.accounts(t, &a)
 }
 
 // Opened adds a session that began at time t: a client logged in.
@@ -102,6 +106,8 @@ func (w *Watch) Relearn(t time.Time) {
 	w.lock(t)
 	defer w.mu.Unlock()
 	w.detector.relearn()
+	w.habits.relearn()
+	w.spray.relearn()
 }
 
 // Assume sets the expected rates of the whole week to usual, as if they had been learned. It is for demonstrations and
@@ -113,6 +119,7 @@ func (w *Watch) Assume(t time.Time, usual Signals) {
 		ofLogins: usual.Logins / 6, ofSuspects: usual.Suspects / 6, ofNetworks: usual.Networks / 6,
 		ofKnown: max(0, usual.Logins-usual.Suspects) / 6,
 	})
+	w.spray.assume(usual.Networks * 60)
 }
 
 // lock locks w.mu, evaluates the ticks that ended by t, and returns t, or the latest time so far if that is later.
@@ -143,6 +150,7 @@ func (w *Watch) skip(t time.Time) {
 // close evaluates the tick that ends at end.
 func (w *Watch) close(end time.Time) {
 	d := w.detector
+	d.others = w.evaluateOthers(end)
 	d.tick(end.In(w.location), w.counts.observation(d.networkCap()), w.counts.users)
 	w.out.State, w.out.Ticked = d.state(end), true
 	w.minute.Add(w.counts.minute())

@@ -18,6 +18,7 @@ func (r *Report) Markdown() []byte {
 	m.checks(r)
 	m.sources(r)
 	m.resets(r)
+	m.abused(r)
 	m.toDo(r)
 	return []byte(m.String())
 }

@@ -35,6 +35,7 @@ func (s *Subject) publish(r *Report) {
 		KnownWaited: round(c.KnownWaited), KnownRefused: round(c.KnownRefused),
 	}
 	r.Resets = resetSum{Count: r.Resets.Count}
+	r.Abused = abuseSum{}
 }
 
 // round returns n rounded to two significant digits.

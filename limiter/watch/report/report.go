@@ -57,6 +57,7 @@ type Report struct {
 	Sources  sourceSum `json:"sources"`
 	Checks   checkSum  `json:"checks"`
 	Resets   resetSum  `json:"resets"`
+	Abused   abuseSum  `json:"abused,omitzero"`
 	ToDo     []string  `json:"todo"` // what only people can write
 }
 
@@ -112,7 +113,7 @@ func New(t time.Time, s Subject, f Form) *Report {
 	r := &Report{
 		Form: f, ID: i.ID, Class: i.Class, Phase: i.Phase, False: i.False, StillOn: i.StillOn(), Service: s.Service,
 		Generated: t.In(s.Location), Times: s.times(t), Timeline: s.timeline(), Volume: s.volume(), Users: s.users(),
-		Sources: s.sources(), Checks: s.checks(), Resets: s.resets(), ToDo: toDo,
+		Sources: s.sources(), Checks: s.checks(), Resets: s.resets(), Abused: s.abused(), ToDo: toDo,
 	}
 	if f == Public {
 		s.publish(r)
