@@ -15,36 +15,69 @@ type Abuse struct {
 	Networks int       `json:"networks"`        // distinct networks of these logins, an estimate
 }
 
-// abusedList collects the abused accounts of an hour.
+// abusedList collects the abused accounts of an hour. When it is full, an account that no earlier hour has listed replaces one
+// that was listed before, so that the hours together have as many accounts as possible.
 type abusedList struct {
 	at       map[uint64]int // index in entries, by the hash of the account
 	entries  []Abuse
 	networks []Spread
-	missed   int // accounts beyond these
+	again    []uint64 // the hashes of those that were listed before
+	missed   int      // accounts beyond these
+	before   generations[uint64, struct{}]
+}
+
+// abusedBefore is how many accounts are kept in each generation of those listed before.
+const abusedBefore = 2048
+
+func newAbusedList() abusedList {
+	return abusedList{at: map[uint64]int{}, before: newGenerations[uint64, struct{}](abusedBefore)}
+}
+
+// begin begins an hour.
+func (l *abusedList) begin() {
+	for account := range l.at {
+		l.before.put(account, struct{}{})
+	}
+	*l = abusedList{at: map[uint64]int{}, before: l.before}
 }
 
 // add adds a login at t of an abused account, from a network with this hash.
 func (l *abusedList) add(t time.Time, u use, name string, account, network uint64) {
 	i, there := l.at[account]
 	if !there {
-		if len(l.entries) >= hourAbused {
+		if i = l.place(account); i < 0 {
 			if u.first {
 				l.missed++
 			}
 			return
 		}
-		if l.at == nil {
-			l.at = map[uint64]int{}
-		}
-		i = len(l.entries)
 		l.at[account] = i
-		l.entries = append(l.entries, Abuse{Time: t, Account: name, Habit: u.habit})
-		l.networks = append(l.networks, Spread{})
+		l.entries[i], l.networks[i] = Abuse{Time: t, Account: name, Habit: u.habit}, Spread{}
 	}
 	l.networks[i].add(network)
 	e := &l.entries[i]
 	e.Logins = u.logins
 	e.Networks = max(u.fresh, l.networks[i].Count())
+}
+
+// place returns the index for another account, or -1 if there is no place for it.
+func (l *abusedList) place(account uint64) int {
+	_, again := l.before.get(account)
+	if n := len(l.entries); n < hourAbused {
+		l.entries, l.networks = append(l.entries, Abuse{}), append(l.networks, Spread{})
+		if again {
+			l.again = append(l.again, account)
+		}
+		return n
+	}
+	if again || len(l.again) == 0 {
+		return -1
+	}
+	last := len(l.again) - 1
+	i := l.at[l.again[last]]
+	delete(l.at, l.again[last])
+	l.again, l.missed = l.again[:last], l.missed+1
+	return i
 }
 
 // mergeAbused returns the abused accounts of two parts of an hour, most logins first, and how many are left out.

@@ -29,7 +29,7 @@ type collector struct {
 }
 
 func newCollector(key [16]byte) *collector {
-	c := &collector{attackers: newAttackers()}
+	c := &collector{attackers: newAttackers(), abused: newAbusedList()}
 	c.key[0], c.key[1] = binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])
 	c.begin(time.Time{})
 	return c
@@ -37,7 +37,8 @@ func newCollector(key [16]byte) *collector {
 
 // begin begins an hour.
 func (c *collector) begin(start time.Time) {
-	c.hour, c.distinct, c.abused = Hour{Start: start}, networkSketch{}, abusedList{}
+	c.hour, c.distinct = Hour{Start: start}, networkSketch{}
+	c.abused.begin()
 	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topCapacity), newTop[netip.Prefix](topCapacity), newTop[string](topCapacity)
 }
 

@@ -43,6 +43,39 @@
 // Attempts on a backend that is down end as faults, and a failing password database denies the known as well. This
 // distinguishes both from an attack. Suspects that they explain are not counted.
 //
+// # Account abuse
+//
+// Stolen passwords that work cause no denials. What they cause is more logins to an account than are usual for it. So the
+// watch keeps for each account, by a keyed hash, the accepted logins of the present hour and a habit: the most logins of an
+// hour, decaying by half in four weeks. An account is abused in an hour with more than 20 logins and
+//
+//   - more than four times its habit, or twice with five logins from networks that the account was never accepted from;
+//   - if it has no habit yet, more than four times what 99.9 % of the accounts do; with five logins from such networks, 20
+//     are enough.
+//
+// When clients reconnect after an outage, all accounts have more logins. All these limits are multiplied by the growth of the
+// frequent accounts over their habits, the lower 40 % of them, up to x4. To change that, an attacker must use 60 % of the
+// frequent accounts.
+//
+// The class account_abuse is reported when the accounts abused in an hour are more than 10, than 0.1 % of the active ones, and
+// than twice the usual number and five standard deviations. It ends when the number is below 60 % of that in this
+// hour and in the one before, for 30 min. During an alarm nothing is learned from abuse. On the first day there is none.
+//
+// # Slow sprays
+//
+// Attempts of very many networks, one or two an hour each, stay below 10 % of a busy hour and are no attack. So the watch
+// counts quiet networks: those with one to three suspects in an hour, each once in that hour. Old passwords, the password
+// that worked last, and networks that the account was accepted from are left out. It expects the mean of the same hour in
+// the last four weeks. The class slow_spray is reported when
+//
+//   - the excess, over 100 min, is at least 4.5 % of busy, or 4.5 standard deviations of what it was in former weeks, and 60 %
+//     of that in nine of ten parts of 10 min: a wave of bots ends sooner. A part counts for x1.5 at most; or
+//   - the sum of 24 h is at least x1.3 of what is expected, or 4.5 standard deviations, and half of that excess is there in two
+//     thirds of the day. This is for large sites, where 4.5 % of busy is much. It needs two weeks of history.
+//
+// It ends when the excess stays below 60 % for 3 h. An hour is learned a day later, and not at all if an alarm was raised by
+// then. While an attack or a failing password database explains the denials, what is expected counts instead.
+//
 // # Limits
 //
 // Attackers who know all this can stay below the limits. The figures are of simulated weeks at 20 logins a second at the
@@ -63,6 +96,14 @@
 //     a single_source at most, however many attempts they make. The rules about sources and networks handle them.
 //   - Attackers who try right passwords stolen elsewhere, one after the other, are not denied. The hours list accounts that
 //     were accepted from networks which were denied others, nothing more.
+//   - Attackers who use a stolen account for at most 20 logins an hour, or four times its habit, are not seen. The habit of a
+//     settled account rises by 6 % in an hour with logins at most: who raises it fourfold first needs a day. Only
+//     accepted logins fill the table of habits; of more than 2^18 accounts the settled ones are kept.
+//   - Attackers who stay just below the limits of a slow spray have 9,800 attempts a day in the first week, 17,400 in the
+//     fourth and 40,600 in the eighth (TestSimulationSlowSprayAdversary). Those with four or more attempts an hour from each
+//     network are not counted as quiet; what is said above about attacks holds for them.
+//   - A false alarm costs an attacker what the alarm is about: 11 accounts whose passwords they have, or hours of denials from
+//     as many networks.
 //
 // The limiter bounds what these attempts can reach, not this package: each account has a handful of denials by strangers
 // an hour, however many come.

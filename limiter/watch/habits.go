@@ -18,8 +18,9 @@ const (
 	abuseSpread  = 5   // logins from so many networks it was never accepted from before are evidence:
 	abuseBy      = 2.0 // then times its habit; as long as that is unknown, the floor alone
 	growthMost   = 4.0 // times the growth of all accounts, up to this
-	growthFrom   = 0.4 // the growth of all is that of the account at this quantile
-	growthLeast  = 50  // active accounts; with fewer of them, the growth of all is unknown
+	growthFrom   = 0.4 // which is that of the frequent account at this quantile
+	growthLeast  = 30  // active frequent accounts; with fewer of them, the growth is unknown
+	frequent     = 38  // the level of a frequent account: 8 logins an hour. Of the others, the most logins of an hour are chance
 	habitUnknown = 8   // an account with fewer hours with logins has no habit yet
 	habitSettled = 24  // from so many on, a habit rises slowly
 )
@@ -77,11 +78,11 @@ type habits struct {
 	table [][habitWays]habit
 	hour  uint32 // the current one
 
-	// Of the current hour: active accounts by the level of their logins, and those with a habit by the difference to it.
+	// Of the current hour: active accounts by the level of their logins, and frequent ones by the difference to their habit.
 	byLogins [levels]int
 	byRise   [2*levels + 1]int
 	active   int
-	settled  int // accounts in byRise
+	frequent int // accounts in byRise
 	abused   int
 	growth   float64 // of all accounts above their habits, at least 1
 
@@ -121,24 +122,12 @@ func (h *habits) accept(t time.Time, account uint64, fresh bool) use {
 func (h *habits) add(t time.Time, account uint64, logins, fresh int) use {
 	h.advance(t)
 	e := h.find(account)
-	known := e.hours >= habitUnknown
-	if e.logins > 0 {
-		h.byLogins[level(e.logins)]--
-		if known {
-			h.byRise[h.rise(e)]--
-		}
-	} else {
-		h.active++
-		if known {
-			h.settled++
-		}
-	}
+	h.recount(e, -1)
 	e.logins = uint16(min(int(e.logins)+logins, math.MaxUint16))
 	e.fresh = uint8(min(int(e.fresh)+fresh, math.MaxUint8))
-	h.byLogins[level(e.logins)]++
+	h.recount(e, 1)
 	u := use{logins: int(e.logins), fresh: int(e.fresh)}
-	if known {
-		h.byRise[h.rise(e)]++
+	if e.hours >= habitUnknown {
 		u.habit = int(loginsAt(float64(e.most)) + 0.5)
 	}
 	if !e.abused && h.exceeded(e) {
@@ -149,24 +138,18 @@ func (h *habits) add(t time.Time, account uint64, logins, fresh int) use {
 	return u
 }
 
-// recount adds the logins of an account to the counts of the current hour, if they are of this hour.
-func (h *habits) recount(e *habit) {
-	if e.hour != h.hour || e.logins == 0 {
+// recount adds an account to the counts of the current hour, or removes it. n is 1 or -1.
+func (h *habits) recount(e *habit, n int) {
+	if e.logins == 0 {
 		return
 	}
-	h.active++
-	h.byLogins[level(e.logins)]++
-	if e.hours >= habitUnknown {
-		h.settled++
-		h.byRise[h.rise(e)]++
-	}
-	if e.abused = h.exceeded(e); e.abused {
-		h.abused++
+	h.active += n
+	h.byLogins[level(e.logins)] += n
+	if e.hours >= habitUnknown && e.most >= frequent {
+		h.frequent += n
+		h.byRise[int(level(e.logins))-int(e.most)+levels] += n
 	}
 }
-
-// rise returns the index in byRise for the logins of an account with a habit.
-func (h *habits) rise(e *habit) int { return int(level(e.logins)) - int(e.most) + levels }
 
 // exceeded reports whether an account has become abused. On the first day none is.
 func (h *habits) exceeded(e *habit) bool {
@@ -239,7 +222,7 @@ func (h *habits) advance(t time.Time) {
 	if hour == h.hour+1 {
 		h.before, h.activeBefore = h.abused, h.active
 	}
-	h.hour, h.active, h.settled, h.abused, h.growth = hour, 0, 0, 0, 1
+	h.hour, h.active, h.frequent, h.abused, h.growth = hour, 0, 0, 0, 1
 	clear(h.byLogins[:])
 	clear(h.byRise[:])
 }
@@ -284,8 +267,8 @@ func (h *habits) abusedMost() float64 {
 func (h *habits) tick(t time.Time) (bool, int) {
 	h.advance(t.Add(-tick))
 	h.growth = 1
-	if h.settled >= growthLeast {
-		rise := at(h.byRise[:], h.settled, growthFrom) - levels
+	if h.frequent >= growthLeast {
+		rise := at(h.byRise[:], h.frequent, growthFrom) - levels
 		h.growth = min(max(1, math.Exp2(float64(rise)/levelSteps)), growthMost)
 	}
 	most, last := h.abusedMost(), max(h.abused, h.before)

@@ -166,6 +166,51 @@ func TestAccountAbuseOfAWatch(t *testing.T) {
 	}
 }
 
+// TestHoursListDifferentAccounts: three hours of abuse of 500 accounts list all of them.
+func TestHoursListDifferentAccounts(t *testing.T) {
+	l, listed := newAbusedList(), map[string]bool{}
+	for hour := range 3 {
+		for account := range 500 {
+			l.add(monday, use{abused: true, first: true, logins: 30}, fmt.Sprint(account), hashNumber(uint64(account)), 1)
+			l.add(monday, use{abused: true, logins: 31}, fmt.Sprint(account), hashNumber(uint64(account)), 1)
+		}
+		if len(l.entries) != hourAbused || len(l.at) != hourAbused || l.missed != 300 {
+			t.Errorf("hour %d: %d listed, %d indices, %d missed", hour, len(l.entries), len(l.at), l.missed)
+		}
+		for _, e := range l.entries {
+			listed[e.Account] = true
+			if e.Logins != 31 {
+				t.Errorf("%+v", e)
+			}
+		}
+		l.begin()
+	}
+	if len(listed) != 500 {
+		t.Errorf("%d accounts are listed", len(listed))
+	}
+}
+
+// TestMergeAbused: two parts of an hour add up, and the list is bounded.
+func TestMergeAbused(t *testing.T) {
+	part := func(at time.Time, from int) Hour {
+		h := Hour{Start: monday, AbusedMissed: 1}
+		for i := range hourAbused {
+			h.Abused = append(h.Abused, Abuse{Time: at, Account: fmt.Sprint(from + i), Logins: 30 + i, Habit: 5, Networks: i})
+		}
+		return h
+	}
+	a, b := part(monday.Add(time.Minute), 0), part(monday.Add(time.Hour/2), 100)
+	sum := b.Merge(a)
+	first := sum.Abused[0]
+	if len(sum.Abused) != hourAbused || sum.AbusedMissed != 2+100 || first.Account != "199" || first.Logins != 229+129 ||
+		first.Networks != 199 || !first.Time.Equal(a.Abused[0].Time) {
+		t.Errorf("%d listed, %d missed, the first is %+v", len(sum.Abused), sum.AbusedMissed, first)
+	}
+	if a.Abused[0].Account != "0" || b.Abused[0].Logins != 30 {
+		t.Error("a part was changed")
+	}
+}
+
 // TestSnapshotHasSections: what was learned of accounts and networks is restored; a snapshot of version 1 is still read.
 func TestSnapshotHasSections(t *testing.T) {
 	w := New(Config{})

@@ -16,7 +16,7 @@ const (
 	hourSample   = 200 // networks sampled from all
 )
 
-// An Hour says where the suspects of one hour came from. Its JSON form is one line of at most 64 KB. It has addresses and
+// An Hour says where the suspects of one hour came from. Its JSON form is one line of at most 96 KB. It has addresses and
 // account names, so only operators may read the file. Two parts of one hour add up.
 type Hour struct {
 	Start    time.Time      `json:"start"`

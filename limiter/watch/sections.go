@@ -168,10 +168,21 @@ func (h *habits) restore(m *habitsImage, entries []byte) {
 		for i := range set {
 			if set[i].hour == 0 {
 				set[i] = e
-				h.recount(&set[i])
+				h.resume(&set[i])
 				break
 			}
 		}
+	}
+}
+
+// resume counts the logins of a restored account if they are of the current hour.
+func (h *habits) resume(e *habit) {
+	if e.hour != h.hour {
+		return
+	}
+	h.recount(e, 1)
+	if e.abused = h.exceeded(e); e.abused {
+		h.abused++
 	}
 }
 

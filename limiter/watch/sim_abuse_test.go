@@ -107,7 +107,7 @@ var harmless = []struct {
 	lasts time.Duration
 	times func(w *abuseSite, account int) (float64, int)
 }{
-	{"restart storm, 25-fold", 1, 14, 12 * time.Minute, func(*abuseSite, int) (float64, int) { return 10, 0 }},
+	{"restart storm, 25-fold", 1, 14, 6 * time.Minute, func(*abuseSite, int) (float64, int) { return 25, 0 }},
 	{"outage, all reconnect for 30 min", 2, 9, 30 * time.Minute, func(*abuseSite, int) (float64, int) { return 8, 0 }},
 	{"a carrier renumbers a fifth, new networks all day", 3, 8, 12 * time.Hour, func(_ *abuseSite, i int) (float64, int) {
 		if i%5 == 0 {
@@ -143,11 +143,12 @@ func TestSimulationQuietWeeksAccountAbuse(t *testing.T) {
 	for _, c := range []struct {
 		rate         float64
 		sites, weeks int
-	}{{0.5, 4, 20}, {2, 4, 5}, {20, 1, 3}} {
+	}{{0.5, 10, 8}, {2, 10, 8}, {20, 2, 2}} {
 		t.Run(fmt.Sprint(c.rate), func(t *testing.T) {
 			t.Parallel()
 			for site := range uint64(c.sites) {
 				w := newAbuseSite(site, c.rate)
+				w.now = w.now.AddDate(0, 0, int(site)) // the first day is another one
 				for range c.weeks {
 					w.quietWeek()
 				}
@@ -183,7 +184,7 @@ func TestSimulationAccountAbuse(t *testing.T) {
 			for run := range 2 {
 				w := newAbuseSite(uint64(run)+30, c.rate)
 				w.run(monday.AddDate(0, 0, 8).Add(time.Duration(10+5*run) * time.Hour))
-				start := w.now.Add(time.Duration(run) * 24 * time.Minute)
+				start := w.now.Add(time.Duration(run) * 48 * time.Minute)
 				w.run(start)
 				w.times = func(w *abuseSite, i int) (float64, int) {
 					if i >= c.accounts {

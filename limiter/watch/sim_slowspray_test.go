@@ -60,7 +60,14 @@ func (w *spraySite) from(n int, first uint64, networks uint32) {
 	}
 }
 
-// quietWeek simulates a week with the events of the other quiet weeks.
+// wide is a wave of bots at three times the rate of the strongest usual one, each attempt from another network.
+func wide(w *simulation, since time.Duration, p *load) {
+	if since < 40*time.Minute {
+		p.attack += 0.21 * w.rate * 10
+	}
+}
+
+// quietWeek simulates a week with the events of the other quiet weeks, a longer fault, and a wide wave of bots.
 func (w *spraySite) quietWeek(week int) {
 	w.events = nil
 	for _, row := range quietRows {
@@ -71,6 +78,9 @@ func (w *spraySite) quietWeek(week int) {
 		at = at.Add(time.Duration(w.rand.IntN(row.late*3600+1)) * time.Second).Truncate(tick)
 		w.events = append(w.events, event{at, row.apply})
 	}
+	w.events = append(w.events,
+		event{w.now.Add(time.Duration(12+w.rand.IntN(12)) * time.Hour), database(time.Hour)},
+		event{w.now.AddDate(0, 0, 6).Add(time.Duration(w.rand.IntN(20)) * time.Hour), wide})
 	w.run(w.now.AddDate(0, 0, 7))
 }
 
@@ -80,7 +90,7 @@ func TestSimulationQuietWeeksSlowSpray(t *testing.T) {
 	for _, c := range []struct {
 		rate         float64
 		sites, weeks int
-	}{{0.5, 20, 22}, {2, 20, 22}, {20, 20, 22}, {200, 3, 22}} {
+	}{{0.5, 4, 20}, {2, 4, 20}, {20, 4, 20}, {200, 1, 5}} {
 		t.Run(fmt.Sprint(c.rate), func(t *testing.T) {
 			t.Parallel()
 			for site := range uint64(c.sites) {
@@ -147,6 +157,33 @@ func TestSimulationSlowSpray(t *testing.T) {
 				t.Errorf("alert after %v", slices.Max(alerts))
 			}
 		})
+	}
+}
+
+// TestSimulationSlowSprayAdversary prints how many attempts a day are left to adversaries who know what is expected and stay
+// just below the limits, each attempt from another network, and checks bounds.
+func TestSimulationSlowSprayAdversary(t *testing.T) {
+	t.Parallel()
+	const weeks = 8
+	for _, c := range []struct {
+		rate float64
+		most [2]float64 // attempts a day in the first week and in the last
+	}{{2, [2]float64{1300, 5600}}, {20, [2]float64{12_000, 47_000}}} {
+		w := newSpraySite(70, c.rate)
+		w.run(monday.AddDate(0, 0, 35))
+		var daily [weeks]float64
+		for week := range weeks {
+			w.events = []event{{w.now, func(_ *simulation, _ time.Duration, p *load) {
+				usual, _ := w.spray.expected(w.spray.hour)
+				p.attack = max(0, (1.2*usual-360*p.bots)/360)
+				daily[week] += p.attack / 7
+			}}}
+			w.run(w.now.AddDate(0, 0, 7))
+		}
+		t.Logf("%.0f logins a second; attempts a day in each week: %.0f; %d alarms", c.rate, daily, len(w.alarms))
+		if daily[0] > c.most[0] || daily[weeks-1] > c.most[1] {
+			t.Errorf("%.0f attempts a day in the first week, %.0f in the last", daily[0], daily[weeks-1])
+		}
 	}
 }
 

@@ -18,7 +18,8 @@ const (
 	weekHours  = 7 * 24
 
 	sprayNear   = 10                // bins: the time in which a spray must persist
-	sprayMost   = 8                 // of these must have half of the excess: a wave of bots ends sooner
+	sprayMost   = 9                 // of these must have 60 % of the excess: a wave of bots ends sooner
+	sprayCap    = 1.5               // times the excess is what a bin counts for at most
 	sprayShare  = 0.045             // of busy: the excess that is a spray
 	sprayDay    = 1.3               // times the usual number of a day is a spray
 	spraySure   = 4.5               // standard deviations of the same in former weeks
@@ -203,9 +204,9 @@ func mean(values []float64) (sum float64) {
 	return sum
 }
 
-// over returns the mean excess over the last n bins, in networks an hour, in how many of them it was at least this much, and
-// whether what is expected is known for all of them.
-func (s *slowSpray) over(n int64, least float64) (excess float64, bins int, known bool) {
+// over returns the mean excess over the last n bins, in networks an hour, each counted up to most, in how many of them it was
+// at least this much, and whether what is expected is known for all of them.
+func (s *slowSpray) over(n int64, least, most float64) (excess float64, bins int, known bool) {
 	known = true
 	for i := s.number - n; i < s.number; i++ {
 		c := s.at(i)
@@ -215,7 +216,7 @@ func (s *slowSpray) over(n int64, least float64) (excess float64, bins int, know
 			continue
 		}
 		over := c.found*sprayFew - usual
-		excess += over / float64(n)
+		excess += min(over, most) / float64(n)
 		if over >= least {
 			bins++
 		}
@@ -245,9 +246,9 @@ func (s *slowSpray) today() (found, usual float64, known bool) {
 // evaluate raises and lowers the alarm at the end of a bin. busy is the logins of a busy hour.
 func (s *slowSpray) evaluate(t time.Time, busy float64) {
 	limit := max(sprayShare*busy, spraySure*math.Sqrt(s.near))
-	near, bins, known := s.over(sprayNear, limit/2)
+	near, bins, known := s.over(sprayNear, alarmLeave*limit, sprayCap*limit)
 	if s.on {
-		if _, bins, _ := s.over(sprayNear, alarmLeave*s.by); bins >= sprayNear/2 && near >= alarmLeave*s.by {
+		if _, bins, _ := s.over(sprayNear, alarmLeave*s.by, math.Inf(1)); bins >= sprayNear/2 && near >= alarmLeave*s.by {
 			s.last = t
 		}
 		s.on = t.Sub(s.last) < sprayOver
@@ -274,7 +275,7 @@ func (s *slowSpray) evaluate(t time.Time, busy float64) {
 
 // steady reports whether the excess was at least this much in most of the day, not only in some waves.
 func (s *slowSpray) steady(least float64) bool {
-	_, bins, _ := s.over(sprayBins, least)
+	_, bins, _ := s.over(sprayBins, least, math.Inf(1))
 	return bins >= sprayBins*2/3
 }
 
@@ -291,7 +292,7 @@ func (s *slowSpray) cancel() { s.on = false }
 
 // relearn makes the present excess usual.
 func (s *slowSpray) relearn() {
-	near, _, _ := s.over(sprayNear, 0)
+	near, _, _ := s.over(sprayNear, 0, math.Inf(1))
 	for hour := range s.history {
 		for week := range s.history[hour] {
 			s.history[hour][week] += max(near, 0)

@@ -10,7 +10,7 @@ import (
 // historyDays is how many days a [History] keeps.
 const historyDays = 35
 
-// A History keeps the minutes and hours of 35 days, some 30 MB at most. It is filled from [watch.Watch.Tick] and, after
+// A History keeps the minutes and hours of 35 days, some 50 MB at most. It is filled from [watch.Watch.Tick] and, after
 // a restart, from stored lines. It is safe for concurrent use.
 type History struct {
 	mu      sync.Mutex
