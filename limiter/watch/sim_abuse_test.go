@@ -208,7 +208,7 @@ func TestSimulationAccountAbuse(t *testing.T) {
 			if len(alerts) == 0 {
 				return
 			}
-			t.Logf("alert after %s min, end seen after %s min", medianOf(alerts), medianOf(ends))
+			t.Logf("%.0f logins a second, %d accounts, %.0f logins an hour each: alert after %s min, end seen after %s min", c.rate, c.accounts, c.logins, medianOf(alerts), medianOf(ends))
 			if slices.Max(alerts) > c.most {
 				t.Errorf("alert after %v", slices.Max(alerts))
 			}

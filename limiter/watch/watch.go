@@ -46,8 +46,8 @@ func New(c Config) *Watch {
 	}
 	return &Watch{
 		location: c.Location, counts: newCounts(), detector: newDetector(), hours: newCollector(c.Key),
+		out:    Reading{State: State{Class: ClassLearning}},
 		habits: newHabits(), spray: newSlowSpray(),
-		out: Reading{State: State{Class: ClassLearning}},
 	}
 }
 
@@ -133,6 +133,7 @@ func (w *Watch) lock(t time.Time) time.Time {
 		w.skip(t)
 	}
 	for end := w.started.Add(tick); !t.Before(end); end = w.started.Add(tick) {
+		w.detector.others = w.evaluateOthers(end)
 		w.close(end)
 		w.started = end
 	}
@@ -150,7 +151,6 @@ func (w *Watch) skip(t time.Time) {
 // close evaluates the tick that ends at end.
 func (w *Watch) close(end time.Time) {
 	d := w.detector
-	d.others = w.evaluateOthers(end)
 	d.tick(end.In(w.location), w.counts.observation(d.networkCap()), w.counts.users)
 	w.out.State, w.out.Ticked = d.state(end), true
 	w.minute.Add(w.counts.minute())
