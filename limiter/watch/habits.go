@@ -20,7 +20,7 @@ const (
 	growthMost   = 4.0 // times the growth of all accounts, up to this
 	growthFrom   = 0.4 // which is that of the frequent account at this quantile
 	growthLeast  = 30  // active frequent accounts; with fewer of them, the growth is unknown
-	frequent     = 38  // the level of a frequent account: 8 logins an hour. Of the others, the most logins of an hour are chance
+	frequentFrom = 38  // the level of a frequent account: 8 logins an hour. Of the others, the most logins of an hour are chance
 	habitUnknown = 8   // an account with fewer hours with logins has no habit yet
 	habitSettled = 24  // from so many on, a habit rises slowly
 )
@@ -145,7 +145,7 @@ func (h *habits) recount(e *habit, n int) {
 	}
 	h.active += n
 	h.byLogins[level(e.logins)] += n
-	if e.hours >= habitUnknown && e.most >= frequent {
+	if e.hours >= habitUnknown && e.most >= frequentFrom {
 		h.frequent += n
 		h.byRise[int(level(e.logins))-int(e.most)+levels] += n
 	}

@@ -27,11 +27,12 @@ func (w *Watch) accounts(t time.Time, a *Attempt) {
 // denials of a slow spray; an attack also ends its alarm, so that one cause is not reported twice.
 func (w *Watch) evaluateOthers(t time.Time) (o others) {
 	d := w.detector
-	if d.attack.on {
-		w.spray.cancel()
-	}
 	explained := d.attack.on || t.Before(d.suppressors.authFault)
 	o.slowSpray = w.spray.tick(t.In(w.location), d.busy, explained)
+	if d.attack.on {
+		w.spray.cancel()
+		o.slowSpray = false
+	}
 	o.accountAbuse, o.abused = w.habits.tick(t)
 	return o
 }

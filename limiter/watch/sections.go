@@ -123,7 +123,7 @@ func plausible(values ...float64) bool {
 	return true
 }
 
-// restore sets what was learned to the content of s. Without a section, as in version 1, nothing of it is known.
+// restoreSections sets what was learned to the content of s. With nil, as of version 1, nothing of it is known.
 func (w *Watch) restoreSections(s *sections) {
 	w.habits, w.spray = newHabits(), newSlowSpray()
 	if s != nil {

@@ -46,7 +46,7 @@ type imageMean struct {
 	At    int64
 }
 
-// Snapshot returns what w has learned, for [Watch.Restore] after a restart. It has about 45 KB, and 15 octets
+// Snapshot returns what w has learned, for [Watch.Restore] after a restart. It has about 42 KB, and 15 octets
 // for each account with a habit, of which there are 2^18 at most.
 // Alarms are not in it: after a restart they are raised again within two minutes if the cause persists.
 func (w *Watch) Snapshot(t time.Time) []byte {
