@@ -63,7 +63,7 @@
 //
 // # Slow sprays
 //
-// Attempts of very many networks, one or two an hour each, stay below 10 % of a busy hour and are no attack. So the watch
+// Attempts of very many networks, one or two an hour each, are below 10 % of a busy hour and are no attack. So the watch
 // counts quiet networks: those with one to three suspects in an hour, each once in that hour. Old passwords, the password
 // that worked last, and networks that the account was accepted from are left out. It expects the mean of the same hour in
 // the last four weeks. The class slow_spray is reported when
@@ -73,7 +73,7 @@
 //   - the sum of 24 h is at least x1.3 of what is expected, or 4.5 standard deviations, and half of that excess is there in two
 //     thirds of the day. This is for large sites, where 4.5 % of busy is much. It needs two weeks of history.
 //
-// It ends when the excess stays below 60 % for 3 h. An hour is learned a day later, and not at all if an alarm was raised by
+// It ends when the excess has been below 60 % for 3 h. An hour is learned a day later, and not at all if an alarm was raised by
 // then. While an attack or a failing password database explains the denials, what is expected counts instead.
 //
 // # Limits
@@ -97,9 +97,9 @@
 //   - Attackers who try right passwords stolen elsewhere, one after the other, are not denied. The hours list accounts that
 //     were accepted from networks which were denied others, nothing more.
 //   - Attackers who use a stolen account for at most 20 logins an hour, or four times its habit, are not seen. The habit of a
-//     settled account rises by 6 % in an hour with logins at most: who raises it fourfold first needs a day. Only
+//     settled account rises by 6 % in an hour with logins at most: to raise it fourfold first takes a day. Only
 //     accepted logins fill the table of habits; of more than 2^18 accounts the settled ones are kept.
-//   - Attackers who stay just below the limits of a slow spray have 9,800 attempts a day in the first week, 17,400 in the
+//   - Attackers who are always 20 % above the expected number of quiet networks have 9,800 attempts a day in the first week, 17,400 in the
 //     fourth and 40,600 in the eighth (TestSimulationSlowSprayAdversary). Those with four or more attempts an hour from each
 //     network are not counted as quiet; what is said above about attacks holds for them.
 //   - A false alarm costs an attacker what the alarm is about: 11 accounts whose passwords they have, or hours of denials from

@@ -192,14 +192,14 @@ func (h *habits) find(account uint64) *habit {
 }
 
 // learn learns the logins of a former hour, and begins the current one. A settled habit rises by a level in an hour at most:
-// a thief who wants to raise it needs many hours. While there is an alarm, it does not rise by abuse.
+// attackers who want to raise it need many hours. While there is an alarm, it does not rise by abuse.
 func (h *habits) learn(e *habit) {
 	decayed := uint8(min(h.hour/levelDecay-e.hour/levelDecay, math.MaxUint8))
 	e.most -= min(e.most, decayed)
-	switch mark := level(e.logins); {
-	case mark <= e.most || e.abused && h.alarm.on:
+	switch now := level(e.logins); {
+	case now <= e.most || e.abused && h.alarm.on:
 	case e.hours < habitSettled && !e.abused:
-		e.most = mark
+		e.most = now
 	default:
 		e.most++
 	}

@@ -24,7 +24,7 @@ type abuseSite struct {
 // A simAccount is an account. Its logins are at random.
 type simAccount struct {
 	rate float64 // logins an hour at the peak
-	mad  int     // steps left in which its program is out of order
+	fast int     // steps left in which its program logs in 200 times an hour
 }
 
 // abuseStep is the time that is simulated at once.
@@ -52,8 +52,8 @@ func (w *abuseSite) run(end time.Time) {
 		for i := range w.accounts {
 			a := &w.accounts[i]
 			mean, fresh := a.rate*s, 0
-			if a.mad > 0 {
-				a.mad--
+			if a.fast > 0 {
+				a.fast--
 				mean = 200 * abuseStep.Hours()
 			}
 			if w.times != nil {
@@ -70,7 +70,7 @@ func (w *abuseSite) run(end time.Time) {
 			}
 		}
 		if w.rand.Float64() < float64(len(w.accounts))/200_000 { // one in 20,000 accounts an hour, for up to 5 h
-			w.accounts[w.rand.IntN(len(w.accounts))].mad = w.rand.IntN(50)
+			w.accounts[w.rand.IntN(len(w.accounts))].fast = w.rand.IntN(50)
 		}
 		w.tickTo(w.now.Add(abuseStep))
 	}

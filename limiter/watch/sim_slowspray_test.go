@@ -160,8 +160,8 @@ func TestSimulationSlowSpray(t *testing.T) {
 	}
 }
 
-// TestSimulationSlowSprayAdversary prints how many attempts a day are left to adversaries who know what is expected and stay
-// just below the limits, each attempt from another network, and checks bounds.
+// TestSimulationSlowSprayAdversary prints how many attempts a day are left to adversaries who know what is expected and are
+// always 20 % above it, each attempt from another network, and checks bounds.
 func TestSimulationSlowSprayAdversary(t *testing.T) {
 	t.Parallel()
 	const weeks = 8
