@@ -68,9 +68,9 @@
 // that worked last, and networks that the account was accepted from are left out. It expects the mean of the same hour in
 // the last four weeks. The class slow_spray is reported when
 //
-//   - the excess, over 100 min, is at least 4.5 % of busy, or 4.5 standard deviations of what it was in former weeks, and 60 %
+//   - the excess, over 100 min, is at least 4.5 % of busy and 4.5 standard deviations of what it was in former weeks, and 60 %
 //     of that in nine of ten parts of 10 min: a wave of bots ends sooner. A part counts for x1.5 at most; or
-//   - the sum of 24 h is at least x1.3 of what is expected, or 4.5 standard deviations, and half of that excess is there in two
+//   - the sum of 24 h is at least x1.3 of what is expected and 4.5 standard deviations above it, and half of that excess is there in two
 //     thirds of the day. This is for large sites, where 4.5 % of busy is much. It needs two weeks of history.
 //
 // It ends when the excess has been below 60 % for 3 h. An hour is learned a day later, and not at all if an alarm was raised by
