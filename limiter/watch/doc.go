@@ -70,8 +70,8 @@
 //
 //   - the excess, over 100 min, is at least 4.5 % of busy and 4.5 standard deviations of what it was in former weeks, and 60 %
 //     of that in nine of ten parts of 10 min: a wave of bots ends sooner. A part counts for x1.5 at most; or
-//   - the sum of 24 h is at least x1.3 of what is expected and 4.5 standard deviations above it, and half of that excess is there in two
-//     thirds of the day. This is for large sites, where 4.5 % of busy is much. It needs two weeks of history.
+//   - the sum of 24 h is at least x1.3 of what is expected and 4.5 standard deviations above it, and half of that excess
+//     is there in two thirds of the day. This is for large sites, where 4.5 % of busy is much. It needs two weeks of history.
 //
 // It ends when the excess has been below 60 % for 3 h. An hour is learned a day later, and not at all if an alarm was raised by
 // then. While an attack or a failing password database explains the denials, what is expected counts instead.
@@ -99,9 +99,9 @@
 //   - Attackers who use a stolen account for at most 20 logins an hour, or four times its habit, are not seen. The habit of a
 //     settled account rises by 6 % in an hour with logins at most: to raise it fourfold first takes a day. Only
 //     accepted logins fill the table of habits; of more than 2^18 accounts the settled ones are kept.
-//   - Attackers who are always 20 % above the expected number of quiet networks have 9,800 attempts a day in the first week, 17,400 in the
-//     fourth and 40,600 in the eighth (TestSimulationSlowSprayAdversary). Those with four or more attempts an hour from each
-//     network are not counted as quiet; what is said above about attacks holds for them.
+//   - Attackers who are always 20 % above the expected number of quiet networks have 9,800 attempts a day in the first
+//     week, 17,400 in the fourth and 40,600 in the eighth (TestSimulationSlowSprayAdversary). Those with four or more
+//     attempts an hour from each network are not counted as quiet; what is said above about attacks holds for them.
 //   - A false alarm costs an attacker what the alarm is about: 11 accounts whose passwords they have, or hours of denials from
 //     as many networks.
 //
