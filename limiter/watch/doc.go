@@ -57,7 +57,7 @@
 // frequent accounts over their habits, the lower 40 % of them, up to x4. To change that, an attacker must use 60 % of the
 // frequent accounts.
 //
-// The class account_abuse is reported when the accounts abused in an hour are more than 10, than 0.1 % of the active ones, and
+// The class account_abuse is reported when the accounts abused in an hour are more than 10, than 0.2 % of the active ones, and
 // than twice the usual number and five standard deviations. It ends when the number is below 60 % of that in this
 // hour and in the one before, for 30 min. During an alarm nothing is learned from abuse. On the first day there is none.
 //

@@ -28,7 +28,7 @@ const (
 // When the accounts abused in an hour are an alarm.
 const (
 	abusedFloor = 10
-	abusedShare = 0.001 // of the active accounts
+	abusedShare = 0.002 // of the active accounts
 	abusedTimes = 2.0   // times the usual number
 	abusedSure  = 5.0   // and this many standard deviations above it
 	abuseHours  = 24    // that must be learned first
