@@ -36,38 +36,3 @@ func (a *alarm) set(t time.Time, raise, quiet bool) {
 		a.on = false
 	}
 }
-
-// A coldStart is used on the first day, while the baseline has no entry for the same time of day. It keeps the means of
-// the last hours.
-type coldStart struct {
-	mean  rates   // with a half-life of an hour
-	most  float64 // the greatest mean of logins without suspects
-	ticks int64
-}
-
-// coldTicks is how many ticks it needs before it can raise an alarm: half an hour.
-const coldTicks = 180
-
-// add adds a tick that may be learned.
-func (c *coldStart) add(r rates) {
-	c.ticks++
-	c.mean = c.mean.between(r, max(fading(time.Hour), 1/float64(c.ticks)))
-	c.most = max(c.most, c.mean[ofLogins]-c.mean[ofSuspects])
-}
-
-// usual returns the mean.
-func (c *coldStart) usual() rates { return c.mean }
-
-// alarming reports whether the last minute was an attack by any measure: suspects are above 40 % of the most logins an
-// hour has had so far and above one a second, and come from three times as many networks as usual. The usual limit, 10 % of
-// a busy hour, cannot be used here: on the first day the logins of a busy hour are not known.
-func (c *coldStart) alarming(r *recent) bool {
-	m := r.meanOf(6)
-	return c.ticks >= coldTicks && m[ofSuspects] > max(0.4*c.most, 10) && m[ofNetworks] > 3*max(c.mean[ofNetworks], 1)
-}
-
-// quiet reports whether the last minute was far from that.
-func (c *coldStart) quiet(r *recent) bool {
-	m := r.meanOf(6)
-	return m[ofNetworks] < alarmLeave*3*max(c.mean[ofNetworks], 1)
-}

@@ -27,8 +27,10 @@ type detector struct {
 	start       coldStart
 	recent      recent
 	suppressors suppressors
+	proven      proven
 	phi         float64    // the variance of networks over the variance by chance, at least 1
 	busy        float64    // logins a tick, suspects not counted
+	learnedBusy bool       // busy comes from the baseline
 	weekly      [5]float64 // suspects expected in a week, latest first, one a week
 	score       float64
 	rising      time.Time // since when the score was not zero
@@ -60,11 +62,17 @@ func (d *detector) networkCap() float64 { return math.Floor(max(1, capShare*d.bu
 
 // tick evaluates the observation of the tick that ended at t, local time.
 func (d *detector) tick(t time.Time, o observation, u Users) {
-	d.latest = o
 	d.recent.add(o, u)
 	d.users = d.recent.userSums()
 	d.expect(t)
 	d.suppressors.tick(t, &d.recent, o, d.expected, d.ready)
+	share, fault := d.proven.tick()
+	d.suppressors.denials(t, &d.recent, share, fault)
+	if d.ready || d.start.complete() {
+		o.admit(d.suppressors.unanswered(&d.recent, d.expected))
+		d.recent.replace(o)
+	}
+	d.latest = o
 	d.updateScore(t, o)
 	d.updateAlarms(t)
 	d.learn(t, o)
@@ -78,15 +86,17 @@ func (d *detector) expect(t time.Time) {
 		d.expected = d.dayFactor.apply(d.expected)
 	} else {
 		d.expected = d.start.usual()
+		d.busy = d.start.busy(t, &d.recent)
+		return
 	}
-	if d.busy == 0 {
-		d.busy = d.baseline.busy()
+	if d.busy == 0 || !d.learnedBusy {
+		d.busy, d.learnedBusy = d.baseline.busy(), true
 	}
 }
 
 // updateScore updates score and excess. Suspects that a failing password database explains are subtracted first.
 func (d *detector) updateScore(t time.Time, o observation) {
-	explained := d.suppressors.explained(&d.recent, d.expected)
+	explained := d.suppressors.explained(t, &d.recent, d.expected)
 	over := o.rates[ofNetworks] - explained - usualMore*d.expected[ofNetworks]
 	z := over / math.Sqrt(d.phi*(d.expected[ofNetworks]+1))
 	if d.score == 0 {
@@ -101,16 +111,23 @@ func (d *detector) updateScore(t time.Time, o observation) {
 
 // updateAlarms raises and lowers the alarms.
 func (d *detector) updateAlarms(t time.Time) {
-	if !d.ready {
-		d.attack.set(t, d.start.alarming(&d.recent), d.start.quiet(&d.recent))
-		return
-	}
 	m := d.share(d.excess)
 	sure := d.score > significant
+	if !d.ready {
+		d.updateColdAlarm(t, m, sure)
+		return
+	}
 	d.attack.limit = d.attackLimit()
 	d.notice.update(t, m, sure)
 	d.attack.update(t, m, sure)
 	d.single.update(t, d.share(d.raw), m < noticeAt)
+}
+
+// updateColdAlarm raises and lowers the alarm of an attack on the first day.
+func (d *detector) updateColdAlarm(t time.Time, m float64, sure bool) {
+	gross := d.start.gross(&d.recent) && !t.Before(d.suppressors.authFault)
+	relative := d.start.complete() && sure && m >= coldAt || d.start.alarming(&d.recent)
+	d.attack.set(t, gross || relative, m < alarmLeave*coldAt && d.start.ended(&d.recent))
 }
 
 // attackLimit returns the excess that counts as an attack. At a site with few logins the excess varies by chance alone. So
@@ -130,23 +147,35 @@ func (d *detector) share(x float64) float64 {
 	return x / max(d.busy, busyFloor)
 }
 
+// learnable returns the part of r that may be learned. Suspects beyond the accepted attempts are never taken for usual,
+// unless a person said so.
+func (d *detector) learnable(r rates) rates {
+	most := max(d.recent.accepted(recentTicks), d.expected[ofSuspects])
+	if over := r[ofSuspects] - most; over > 0 {
+		r[ofLogins] -= over
+		r[ofSuspects], r[ofNetworks] = most, min(r[ofNetworks], most)
+	}
+	return r
+}
+
 // learn adds the observation to the baseline, unless learning is frozen.
 func (d *detector) learn(t time.Time, o observation) {
 	frozen := d.freeze(t)
+	r := d.learnable(o.rates)
 	if d.ready && !frozen {
 		e, _ := d.baseline.expected(t)
-		d.dayFactor.add(o.rates, e)
+		d.dayFactor.add(r, e)
 		deviation := o.rates[ofNetworks] - d.expected[ofNetworks]
 		ratio := deviation * deviation / (d.expected[ofNetworks] + 1)
 		d.phi += (min(ratio, 2*phiMost) - d.phi) * fading(24*time.Hour)
 		d.phi = min(max(d.phi, 1), phiMost)
 	}
 	if !frozen {
-		d.start.add(o.rates)
+		d.start.add(r)
 	}
 	quarter := d.baseline.current.index
-	if d.baseline.add(t, o.rates, !frozen) {
-		d.busy = d.baseline.busy()
+	if d.baseline.add(t, r, !frozen) {
+		d.learnedBusy = false
 	}
 	if d.baseline.current.index < quarter {
 		d.newWeek()
@@ -190,7 +219,7 @@ func (d *detector) assume(r rates) {
 		d.baseline.week[i], d.baseline.weeks[i] = r, 1
 	}
 	d.baseline.count()
-	d.busy = d.baseline.busy()
+	d.busy, d.learnedBusy = d.baseline.busy(), true
 }
 
 // relearn raises the baseline to the rates of the last 5 min.
@@ -202,6 +231,7 @@ func (d *detector) relearn() {
 			d.baseline.day[i%dayQuarters][s] = max(d.baseline.day[i%dayQuarters][s], now[s])
 		}
 	}
+	d.start.mean = d.start.mean.larger(rates{ofLogins: now[ofLogins], ofSuspects: now[ofSuspects], ofNetworks: now[ofNetworks]})
 	d.dayFactor = newDayFactor()
 	d.score, d.excess, d.raw = 0, 0, 0
 	d.notice, d.attack, d.single = alarm{limit: noticeAt}, alarm{limit: attackAt}, alarm{limit: noticeAt}

@@ -32,6 +32,7 @@ func newDetectorTest(t *testing.T) *detectorTest {
 func (b *detectorTest) feed(o observation, lasts time.Duration) State {
 	for end := b.now.Add(lasts); b.now.Before(end); {
 		b.now = b.now.Add(tick)
+		o.denied = o.known.Denied
 		u := Users{Good: o.known.Accepted, Denied: o.known.Denied, Fault: o.known.Fault, Limited: o.known.Refused()}
 		b.detector.tick(b.now, o, u)
 	}

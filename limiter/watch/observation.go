@@ -1,9 +1,14 @@
 package watch
 
+import (
+	"math"
+	"math/bits"
+)
+
 // The signals that have a baseline.
 const (
 	ofLogins   = iota // all attempts
-	ofSuspects        // attempts by strangers that were denied or rejected, each network up to its cap
+	ofSuspects        // new suspects, each network up to its cap
 	ofNetworks        // distinct networks behind these
 	ofAccepted        // strangers that were accepted
 	ofKnown           // attempts of the known
@@ -59,13 +64,55 @@ func (r rates) signals() Signals {
 
 // An observation is the input of the detector for one tick.
 type observation struct {
-	rates
-	raw      float64 // suspects, not capped
+	rates               // suspects and networks are those of guesses only, until unanswered ones are added
+	raw      float64    // suspects, not capped
+	places   networkSet // networks behind guesses
 	known    Outcomes
 	stranger Outcomes
+	denied   int // attempts of the known that were denied, where nothing is known about the credential
 	checked  int // attempts of strangers that had to wait or were refused
 	opened   int
 	closed   int
+
+	unanswered struct {
+		capped   float64 // each network up to its cap, together with its guesses
+		raw      float64
+		networks float64 // without guesses
+	}
+}
+
+// add adds the suspects n of one network, and their numbers up to the cap.
+func (o *observation) add(guesses, unanswered float64, n suspects) {
+	o.rates[ofSuspects] += guesses
+	o.raw += float64(n.guesses)
+	o.unanswered.capped += unanswered
+	o.unanswered.raw += float64(n.unanswered)
+}
+
+// admit adds the unanswered suspects to the others, except for so many as are explained otherwise.
+func (o *observation) admit(explained float64) {
+	o.rates[ofSuspects] += max(0, o.unanswered.capped-explained)
+	o.rates[ofNetworks] += max(0, o.unanswered.networks-explained)
+	o.raw += max(0, o.unanswered.raw-explained)
+}
+
+// accepted returns the number of attempts that were accepted.
+func (o *observation) accepted() float64 { return float64(o.known.Accepted + o.stranger.Accepted) }
+
+// A networkSet is a set of networks, one bit for each hash: enough to tell few from many.
+type networkSet [4]uint64
+
+// add adds a network with this hash.
+func (s *networkSet) add(hash uint64) { s[hash>>6%uint64(len(s))] |= 1 << (hash & 63) }
+
+// count returns the estimated number of networks, at most about 1,500.
+func (s *networkSet) count() float64 {
+	empty := 0
+	for _, word := range s {
+		empty += bits.OnesCount64(^word)
+	}
+	all := float64(64 * len(s))
+	return all * math.Log(all/max(float64(empty), 0.5))
 }
 
 // recentTicks is how many ticks are kept: 5 min.
@@ -84,11 +131,38 @@ func (r *recent) add(o observation, u Users) {
 	r.n++
 }
 
+// replace replaces the latest observation.
+func (r *recent) replace(o observation) { r.observations[(r.n-1)%recentTicks] = o }
+
 // last calls f for the last n observations.
 func (r *recent) last(n int, f func(*observation)) {
 	for i := max(0, r.n-n); i < r.n; i++ {
 		f(&r.observations[i%recentTicks])
 	}
+}
+
+// deniedKnown returns how many attempts of the known were denied in the last n observations, where nothing is known about
+// the credential.
+func (r *recent) deniedKnown(n int) (denied int) {
+	r.last(n, func(o *observation) { denied += o.denied })
+	return denied
+}
+
+// accepted returns the mean number of accepted attempts in the last n observations.
+func (r *recent) accepted(n int) (sum float64) {
+	r.last(n, func(o *observation) { sum += o.accepted() })
+	return sum / float64(max(1, min(n, r.n)))
+}
+
+// networks returns the estimated number of networks behind the guesses of the last n observations.
+func (r *recent) networks(n int) float64 {
+	var all networkSet
+	r.last(n, func(o *observation) {
+		for i, word := range o.places {
+			all[i] |= word
+		}
+	})
+	return all.count()
 }
 
 // outcomes returns the outcomes of the known and of all, in the last n observations.

@@ -79,6 +79,7 @@ func (w *simulation) fork() *simulation {
 	c := newSimulation(0, w.rate, w.now, w.location.String())
 	*c.random = *w.random
 	*c.detector = *w.detector
+	c.guesses = w.guesses.clone()
 	c.latest, c.started = w.latest, w.started
 	c.slow, c.minute, c.wave, c.open = w.slow, w.minute, w.wave, w.open
 	return c
@@ -159,6 +160,7 @@ func (w *simulation) generate(p load) {
 	c.stranger.Fault += newcomers - answered
 	c.stranger.Accepted += accepted
 	c.known.Denied += w.poisson(p.attack * p.imitated * p.up)
+	c.denied = c.known.Denied
 	c.users.Good, c.users.Fault, c.users.Denied = c.known.Accepted, c.known.Fault, c.known.Denied
 	w.sessions(c, p)
 	w.mu.Unlock()
@@ -185,9 +187,9 @@ func (w *simulation) sessions(c *counts, p load) {
 func (w *simulation) suspects(n, networks int) {
 	for range n {
 		at := w.wave.first + w.rand.Uint32N(uint32(networks))
-		a := Attempt{Outcome: Denied}
+		a := Attempt{Outcome: Denied, Credential: w.rand.Uint64()}
 		a.Source, a.Network = blocks(at, byte(w.rand.Uint32()))
-		w.counts.attempt(&a)
+		w.count(w.now, &a)
 	}
 }
 

@@ -29,6 +29,11 @@ func TestSimulationRestored(t *testing.T) {
 		a.Source, a.Network = blocks(w.rand.Uint32N(5000), 1)
 		w.Attempt(at, a)
 		again.Attempt(at, a)
+		for range 20 { // suspects beyond the accepted are not learned
+			user := Attempt{Outcome: Accepted, Known: true}
+			w.Attempt(at, user)
+			again.Attempt(at, user)
+		}
 		w.now = w.now.Add(tick)
 		one, two := w.Tick(w.now).State, again.Tick(w.now).State
 		if math.Abs(one.Expected.Suspects-two.Expected.Suspects) > 1e-9 || math.Abs(one.Expected.Logins-two.Expected.Logins) > 1e-9 ||

@@ -156,6 +156,7 @@ func (d *detector) state(t time.Time) State {
 		Excess:       d.share(d.excess),
 		Score:        d.score,
 		Users:        d.users,
+		DeniedShare:  d.suppressors.deniedShare,
 		Impaired:     d.users.impaired(),
 		Protecting:   d.recent.protecting(),
 		Learned:      d.baseline.learned(),

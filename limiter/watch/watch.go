@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -31,6 +32,7 @@ type Watch struct {
 	latest   time.Time
 	started  time.Time // start of the current tick; zero before the first
 	counts   counts
+	guesses  guesses
 	detector *detector
 	hours    *collector
 	habits   habits
@@ -45,7 +47,7 @@ func New(c Config) *Watch {
 		c.Location = time.UTC
 	}
 	return &Watch{
-		location: c.Location, counts: newCounts(), detector: newDetector(), hours: newCollector(c.Key),
+		location: c.Location, counts: newCounts(), guesses: newGuesses(c.Key), detector: newDetector(), hours: newCollector(c.Key),
 		out:    Reading{State: State{Class: ClassLearning}},
 		habits: newHabits(), spray: newSlowSpray(),
 	}
@@ -55,9 +57,33 @@ func New(c Config) *Watch {
 func (w *Watch) Attempt(t time.Time, a Attempt) {
 	t = w.lock(t)
 	defer w.mu.Unlock()
-	w.counts.attempt(&a)
+	w.count(t, &a)
 	w.hours.attempt(t, &a)
 	w.accounts(t, &a)
+}
+
+// count counts an attempt for the detector.
+func (w *Watch) count(t time.Time, a *Attempt) {
+	w.counts.attempt(a)
+	switch {
+	case a.proves():
+		w.detector.proven.attempt(t, a, w.hours.hash(folded(a.Account)))
+	case a.suspect() && w.guesses.attempt(t, a):
+		w.counts.suspect(a.Network, suspects{guesses: 1})
+	case a.unanswered() && w.guesses.attempt(t, a):
+		w.counts.suspect(a.Network, suspects{unanswered: 1})
+	}
+}
+
+// Held adds a connection that was closed at time t, because it had not made an attempt in time or because its place was
+// needed. source and network are as in [Attempt]. Do not report connections that made an attempt, or those of exempt
+// addresses.
+func (w *Watch) Held(t time.Time, source, network netip.Prefix) {
+	t = w.lock(t)
+	defer w.mu.Unlock()
+	if w.guesses.held(t, source) {
+		w.counts.suspect(network, suspects{unanswered: 1})
+	}
 }
 
 // Opened adds a session that began at time t: a client logged in.
@@ -151,7 +177,7 @@ func (w *Watch) skip(t time.Time) {
 // close evaluates the tick that ends at end.
 func (w *Watch) close(end time.Time) {
 	d := w.detector
-	d.tick(end.In(w.location), w.counts.observation(d.networkCap()), w.counts.users)
+	d.tick(end.In(w.location), w.counts.observation(d.networkCap(), w.hours.hashPrefix), w.counts.users)
 	w.out.State, w.out.Ticked = d.state(end), true
 	w.minute.Add(w.counts.minute())
 	w.minute.Class = Graver(w.minute.Class, w.out.State.Class)

@@ -1,0 +1,98 @@
+package watch
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/dchest/siphash"
+)
+
+// The bounds of the memory of guesses.
+const (
+	guessBits    = 24 // a generation has 2^24 bits, 2 MB
+	guessHashes  = 6
+	guessMost    = 1 << 20 // in a generation: two in a thousand new guesses are then taken for repeats
+	guessLasts   = 12 * time.Hour
+	guessesEvery = 10 * time.Minute // what cannot be told from a repeat counts once in this time
+)
+
+// guesses distinguishes new guesses from repeats. A mail program with an old password shows it again and again; an
+// attacker shows new ones. It remembers each for half a day to a day, in two Bloom filters (Bloom 1970). When the newer
+// one is full, the older one is dropped, so a flood of guesses only makes old ones count as new again.
+type guesses struct {
+	key   [2]uint64
+	now   []uint64
+	old   []uint64
+	n     int // in now
+	began time.Time
+}
+
+func newGuesses(key [16]byte) guesses {
+	return guesses{
+		key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
+		now: make([]uint64, 1<<guessBits/64), old: make([]uint64, 1<<guessBits/64),
+	}
+}
+
+// attempt reports whether a, a suspect that was settled at t, is new: no attempt with the same source, account and
+// credential is remembered. Without an answer or a credential, the same source and account are new again after some
+// minutes.
+func (g *guesses) attempt(t time.Time, a *Attempt) bool {
+	again := a.Credential == 0 || a.unanswered()
+	name := ""
+	if a.Credential == 0 {
+		name = folded(a.Account)
+	}
+	return g.add(t, a.Source, a.Credential, again, name)
+}
+
+// held reports whether source has held no other connection for some minutes.
+func (g *guesses) held(t time.Time, source netip.Prefix) bool {
+	return g.add(t, source, 0, true, "\x00held")
+}
+
+// add remembers a guess and reports whether it is new. If again is true, it is new again in the next ten minutes.
+func (g *guesses) add(t time.Time, source netip.Prefix, credential uint64, again bool, name string) bool {
+	g.rotate(t)
+	addr := source.Addr().As16()
+	data := make([]byte, 0, 40+accountMost)
+	data = append(append(data, addr[:]...), byte(source.Bits()))
+	data = binary.LittleEndian.AppendUint64(data, credential)
+	if again {
+		data = binary.LittleEndian.AppendUint64(data, uint64(t.Unix())/uint64(guessesEvery/time.Second))
+	}
+	h, step := siphash.Hash128(g.key[0], g.key[1], append(data, name...))
+	known, older := true, true
+	for range guessHashes {
+		word, bit := h>>6&(1<<guessBits/64-1), uint64(1)<<(h&63)
+		known = known && g.now[word]&bit != 0
+		older = older && g.old[word]&bit != 0
+		g.now[word] |= bit
+		h += step | 1
+	}
+	if !known {
+		g.n++
+	}
+	return !known && !older
+}
+
+// rotate begins a new generation if the present one is full or old.
+func (g *guesses) rotate(t time.Time) {
+	if g.began.IsZero() {
+		g.began = t
+	}
+	if g.n < guessMost && t.Sub(g.began) < guessLasts {
+		return
+	}
+	g.now, g.old = g.old, g.now
+	clear(g.now)
+	g.n, g.began = 0, t
+}
+
+// clone returns a copy.
+func (g *guesses) clone() guesses {
+	c := *g
+	c.now, c.old = append([]uint64(nil), g.now...), append([]uint64(nil), g.old...)
+	return c
+}

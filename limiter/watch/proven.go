@@ -1,0 +1,130 @@
+package watch
+
+import (
+	"math"
+	"math/bits"
+	"time"
+)
+
+// provenBits is the size of a set of accounts: 2^13 bits, 1 KB. Its size is estimated by linear counting (Whang et al.
+// 1990), to within a few per cent up to some 40,000 accounts.
+const provenBits = 13
+
+// An accountSet is a set of accounts, one bit for each hash.
+type accountSet [1 << provenBits / 64]uint64
+
+// add adds an account with this hash.
+func (s *accountSet) add(hash uint64) { s[hash>>6%uint64(len(s))] |= 1 << (hash & 63) }
+
+// has reports whether an account with this hash was added.
+func (s *accountSet) has(hash uint64) bool { return s[hash>>6%uint64(len(s))]>>(hash&63)&1 == 1 }
+
+// count returns the estimated number of accounts.
+func (s *accountSet) count() float64 {
+	empty := 0
+	for _, word := range s {
+		empty += bits.OnesCount64(^word)
+	}
+	const all = 1 << provenBits
+	return all * math.Log(all/max(float64(empty), 0.5))
+}
+
+// When denials of proven credentials are a fault.
+const (
+	provenShare  = 0.06 // of the accounts in one of the windows
+	provenLeast  = 8    // accounts
+	provenEnough = 100  // accounts: the share over a shorter time than 5 min is reported from so many on
+)
+
+// changesKept is what is left of the number of changes after a tick.
+var changesKept = 1 - fading(time.Hour)
+
+// provenWindows are the times over which denials are counted, in ticks.
+var provenWindows = [...]int{6, 12, recentTicks}
+
+// proven counts the accounts whose proven credential, the one that was accepted last, is accepted or denied now. If the
+// password database fails, proven credentials are denied, whatever address they come from. Somebody who does not know the
+// password cannot show one.
+//
+// A person who changes the password makes the old one fail, too, until one of their programs has the new one. So accounts
+// that were accepted with a new credential do not count, and for each of them in the last hour one more is expected to
+// follow.
+type proven struct {
+	accepted [recentTicks]accountSet
+	denied   [recentTicks]accountSet
+	n        int // ticks
+	latest   int // the latest tick with an attempt
+
+	changed      [2]accountSet // accepted with a new credential, in the last one to two hours
+	deniedLately [2]accountSet // denied with the proven one, likewise
+	changes      float64       // number of changes, with a half-life of an hour
+	began        time.Time     // of the first of each pair
+}
+
+// attempt counts an attempt at t by the account with this hash.
+func (p *proven) attempt(t time.Time, a *Attempt, account uint64) {
+	if t.Sub(p.began) >= time.Hour {
+		p.began = t
+		p.changed = [2]accountSet{{}, p.changed[0]}
+		p.deniedLately = [2]accountSet{{}, p.deniedLately[0]}
+	}
+	p.latest = p.n
+	i := p.n % recentTicks
+	switch {
+	case a.Outcome == Accepted && a.Worked:
+		p.accepted[i].add(account)
+	case a.Outcome == Accepted:
+		if denied := p.deniedLately[0].has(account) || p.deniedLately[1].has(account); denied && !p.hasChanged(account) {
+			p.changed[0].add(account)
+			p.changes++
+		}
+	default:
+		p.denied[i].add(account)
+		p.deniedLately[0].add(account)
+	}
+}
+
+// hasChanged reports whether the account was accepted with a new credential in the last hour.
+func (p *proven) hasChanged(account uint64) bool {
+	return p.changed[0].has(account) || p.changed[1].has(account)
+}
+
+// tick ends a tick. It returns the share of the accounts that are denied, and whether that is a fault.
+func (p *proven) tick() (share float64, fault bool) {
+	p.changes *= changesKept
+	p.n++
+	if p.n-p.latest > recentTicks {
+		return 0, false
+	}
+	share = -1
+	for _, ticks := range provenWindows {
+		denied, all := p.window(ticks)
+		if all <= 0 {
+			continue
+		}
+		fault = fault || denied >= provenLeast && denied >= provenShare*all
+		if share < 0 && (all >= provenEnough || ticks == recentTicks) {
+			share = denied / all
+		}
+	}
+	i := p.n % recentTicks
+	p.accepted[i], p.denied[i] = accountSet{}, accountSet{}
+	return max(0, share), fault
+}
+
+// window returns the estimated number of accounts that were denied in the last ticks, without those that changed, and of
+// all.
+func (p *proven) window(ticks int) (denied, all float64) {
+	var d, either accountSet
+	for i := max(0, p.n-ticks); i < p.n; i++ {
+		for k := range d {
+			d[k] |= p.denied[i%recentTicks][k]
+			either[k] |= p.accepted[i%recentTicks][k]
+		}
+	}
+	for k := range d {
+		d[k] &^= p.changed[0][k] | p.changed[1][k]
+		either[k] |= d[k]
+	}
+	return max(0, d.count()-p.changes), either.count()
+}
