@@ -5,7 +5,7 @@ import "time"
 // When there is an attack on the first day.
 const (
 	coldTicks     = 180  // half an hour: from then on, suspects are compared with those before
-	coldAt        = 0.20 // excess, as a share of what a busy hour is assumed to have
+	coldAt        = 0.15 // excess, as a share of what a busy hour is assumed to have
 	grossTicks    = 12   // two minutes
 	grossTimes    = 2.0  // as many guesses as accepted attempts
 	grossLeast    = 30.0 // guesses

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// provenBits is the size of a set of accounts: 2^13 bits, 1 KB. Its size is estimated by linear counting (Whang et al.
-// 1990), to within a few per cent up to some 40,000 accounts.
-const provenBits = 13
+// provenBits is the size of a set of accounts: 2^15 bits, 4 KB. The number of accounts is estimated by linear counting
+// (Whang et al. 1990), to within a few per cent up to some 150,000.
+const provenBits = 15
 
 // An accountSet is a set of accounts, one bit for each hash.
 type accountSet [1 << provenBits / 64]uint64
@@ -31,15 +31,14 @@ func (s *accountSet) count() float64 {
 
 // When denials of proven credentials are a fault.
 const (
-	provenShare  = 0.06 // of the accounts in one of the windows
-	provenLeast  = 8    // accounts
-	provenEnough = 100  // accounts: the share over a shorter time than 5 min is reported from so many on
+	provenShare = 0.08 // of the accounts in one of the windows
+	provenLeast = 8    // accounts
 )
 
 // changesKept is what is left of the number of changes after a tick.
 var changesKept = 1 - fading(time.Hour)
 
-// provenWindows are the times over which denials are counted, in ticks.
+// provenWindows are the times over which denials are counted, in ticks, the longest last.
 var provenWindows = [...]int{6, 12, recentTicks}
 
 // proven counts the accounts whose proven credential, the one that was accepted last, is accepted or denied now. If the
@@ -89,27 +88,21 @@ func (p *proven) hasChanged(account uint64) bool {
 	return p.changed[0].has(account) || p.changed[1].has(account)
 }
 
-// tick ends a tick. It returns the share of the accounts that are denied, and whether that is a fault.
+// tick ends a tick. It returns the share of the accounts that are denied, over 5 min, and whether there is a fault.
 func (p *proven) tick() (share float64, fault bool) {
 	p.changes *= changesKept
 	p.n++
 	if p.n-p.latest > recentTicks {
 		return 0, false
 	}
-	share = -1
 	for _, ticks := range provenWindows {
 		denied, all := p.window(ticks)
-		if all <= 0 {
-			continue
-		}
 		fault = fault || denied >= provenLeast && denied >= provenShare*all
-		if share < 0 && (all >= provenEnough || ticks == recentTicks) {
-			share = denied / all
-		}
+		share = denied / max(all, 1)
 	}
 	i := p.n % recentTicks
 	p.accepted[i], p.denied[i] = accountSet{}, accountSet{}
-	return max(0, share), fault
+	return share, fault
 }
 
 // window returns the estimated number of accounts that were denied in the last ticks, without those that changed, and of

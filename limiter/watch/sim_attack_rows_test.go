@@ -51,6 +51,8 @@ var AttackRows = []AttackRow{
 	{"A6 slowly, to +20 % in 3 h", 4 * time.Hour, events{ramp(0.2, 3*time.Hour)}, 0, Eleven},
 	{"A7 A4, begun inside an outage of 15 min", 2 * time.Hour, events{step(3), outage(1, 15*time.Minute)}, -5 * time.Minute, Eleven},
 	{"A8 A1, 30 % of it pass for known", 3 * time.Hour, events{imitating(0.3, incident(moreThanDouble))}, 0, Eleven},
+	{"H1 four times normal that hangs up", time.Hour, events{hangUp(3)}, 0, Eleven},
+	{"H2 connections held from many networks", time.Hour, events{hold(1)}, 0, Eleven},
 }
 
 // Run simulates the row from a snapshot of what was learned, with the attack at start. It returns the state at the end of

@@ -28,6 +28,34 @@ func above(since time.Duration) float64 {
 // normal returns the attempts of a tick without noise.
 func (w *simulation) normal() float64 { return w.rate * 10 * shape(w.now.In(w.location)) }
 
+// hangUp adds this many times normal volume that hangs up before the answer.
+func hangUp(times float64) func(*simulation, time.Duration, *load) {
+	return func(w *simulation, _ time.Duration, p *load) { p.gone += times * w.normal() }
+}
+
+// hold adds connections without an attempt, this many times normal volume.
+func hold(times float64) func(*simulation, time.Duration, *load) {
+	return func(w *simulation, _ time.Duration, p *load) { p.held += times * w.normal() }
+}
+
+// bots multiplies the usual bots for 40 min.
+func bots(times float64) func(*simulation, time.Duration, *load) {
+	return func(_ *simulation, since time.Duration, p *load) {
+		if since < 40*time.Minute {
+			p.bots *= times
+		}
+	}
+}
+
+// repeats adds a wave of bots for 40 min, this many times the peak. A twelfth of its guesses are distinct.
+func repeats(times float64) func(*simulation, time.Duration, *load) {
+	return func(w *simulation, since time.Duration, p *load) {
+		if since < 40*time.Minute {
+			p.repeated += times * w.rate * 10
+		}
+	}
+}
+
 // incident adds the attack of 2022. times scales the curve.
 func incident(times func(above float64) float64) func(*simulation, time.Duration, *load) {
 	return func(w *simulation, since time.Duration, p *load) { p.attack += times(above(since)) * w.normal() }
@@ -67,6 +95,7 @@ func outage(down float64, lasts time.Duration) func(*simulation, time.Duration, 
 			p.up = 1 - down
 			p.known *= 1 + 2*down
 			p.newcomers *= 1 + 2*down
+			p.impatient = down / 2
 			if since < tick {
 				p.lost = down
 			}
@@ -74,6 +103,7 @@ func outage(down float64, lasts time.Duration) func(*simulation, time.Duration, 
 			back := 1 + 8*down*math.Exp(-(since-lasts).Minutes()/2)
 			p.known *= back
 			p.newcomers *= back
+			p.impatient = 0.3 * down
 		}
 	}
 }
@@ -87,6 +117,7 @@ func restart(_ *simulation, since time.Duration, p *load) {
 		back := 1 + 24*math.Exp(-since.Minutes()/1.5)
 		p.known *= back
 		p.newcomers *= back
+		p.impatient = 0.5
 	}
 }
 

@@ -29,12 +29,14 @@ type simulation struct {
 	events []event
 }
 
-// A wave is usual on every day: some hundred networks try some accounts for some minutes.
+// A wave is usual on every day: some hundred networks try some accounts for some minutes, and repeat some guesses.
 type wave struct {
 	until    time.Time
 	rate     float64 // of the peak
 	networks int
 	first    uint32
+	fresh    float64 // share of the guesses that are new; the others are repeats
+	latest   Attempt // of its new guesses
 }
 
 // An event changes the load from its start on.
@@ -51,6 +53,10 @@ type load struct {
 	attack    float64 // of the attack, each from a network of its own
 	imitated  float64 // share of the attack that counts as known
 	single    float64 // of one network
+	gone      float64 // of strangers that hang up before the answer, each from a network of its own
+	held      float64 // connections without an attempt, each from a network of its own
+	impatient float64 // share of the newcomers that hang up or are refused because something is full
+	repeated  float64 // repeats of the guesses of a wave of bots
 	up        float64 // share of backends that work
 	database  bool    // the password database fails
 	lost      float64 // share of sessions lost
@@ -117,13 +123,14 @@ func (w *simulation) nextLoad() load {
 	if t.Minute()%15 == 0 {
 		users *= 1.25 // programs with a fixed schedule
 	}
-	p := load{known: users * 0.95, newcomers: users * 0.03, bots: w.rate * 10 * (0.01*s + 0.01), up: 1}
+	p := load{known: users * 0.95, newcomers: users * 0.03, bots: w.rate * 10 * (0.01*s + 0.01), gone: users * 0.002, up: 1}
 	if t.After(w.wave.until) && w.rand.Float64() < 28.0/(7*24*360) { // 28 a week
 		w.wave = wave{
 			until:    t.Add(time.Duration(5+w.rand.IntN(55)) * time.Minute),
 			rate:     min(w.rand.ExpFloat64()*0.017, 0.07),
 			networks: 100 + w.rand.IntN(900),
 			first:    w.rand.Uint32(),
+			fresh:    w.rand.Float64(),
 		}
 	}
 	for _, e := range w.events {
@@ -155,6 +162,8 @@ func (w *simulation) generate(p load) {
 	c.known.Accepted += w.share(served, knownRight)
 	c.known.Denied += known - c.known.Fault - c.known.Accepted
 	newcomers := w.poisson(p.newcomers)
+	impatient := w.share(newcomers, p.impatient)
+	newcomers -= impatient
 	answered := w.share(newcomers, p.up)
 	accepted := w.share(answered, newRight)
 	c.stranger.Fault += newcomers - answered
@@ -165,12 +174,36 @@ func (w *simulation) generate(p load) {
 	w.sessions(c, p)
 	w.mu.Unlock()
 
-	w.suspects(answered-accepted, 1<<22)
-	w.suspects(w.poisson(p.bots*p.up), 1<<18)
-	w.suspects(w.poisson(p.attack*(1-p.imitated)*p.up), 1<<24)
-	w.suspects(w.poisson(p.single*p.up), 1)
+	w.suspects(answered-accepted, 1<<22, Denied)
+	w.suspects(impatient, 1<<22, Gone)
+	w.suspects(w.poisson(p.gone), 1<<24, Gone)
+	w.suspects(w.poisson(p.bots*p.up), 1<<18, Denied)
+	w.suspects(w.poisson(p.attack*(1-p.imitated)*p.up), 1<<24, Denied)
+	w.suspects(w.poisson(p.single*p.up), 1, Denied)
 	if w.now.Before(w.wave.until) {
-		w.suspects(w.poisson(w.wave.rate*w.rate*10*p.up), w.wave.networks)
+		w.waves(w.poisson(w.wave.rate * w.rate * 10 * p.up))
+	}
+	for range w.poisson(p.held) {
+		source, network := blocks(w.rand.Uint32(), byte(w.rand.Uint32()))
+		w.Held(w.now, source, network)
+	}
+	since := float64(w.now.Unix()/10) * p.repeated / 12
+	for range w.poisson(p.repeated) { // each guess some twelve times within a minute, from 300 networks
+		guess := uint64(since) + w.rand.Uint64N(uint64(p.repeated/2)+1)
+		a := Attempt{Outcome: Denied, Credential: guess}
+		a.Source, a.Network = blocks(uint32(guess%300), byte(guess/300))
+		w.count(w.now, &a)
+	}
+}
+
+// waves reports n attempts of the latest wave. A share of them are new guesses.
+func (w *simulation) waves(n int) {
+	fresh := w.share(n, w.wave.fresh)
+	w.suspects(fresh, w.wave.networks, Denied)
+	for range n - fresh {
+		if a := w.wave.latest; a.Credential != 0 {
+			w.count(w.now, &a)
+		}
 	}
 }
 
@@ -183,13 +216,14 @@ func (w *simulation) sessions(c *counts, p load) {
 	w.open = max(0, w.open+float64(c.opened-c.closed))
 }
 
-// suspects reports n suspects, each from one of so many networks at random.
-func (w *simulation) suspects(n, networks int) {
+// suspects reports n suspects with this outcome, each from one of so many networks at random.
+func (w *simulation) suspects(n, networks int, o Outcome) {
 	for range n {
 		at := w.wave.first + w.rand.Uint32N(uint32(networks))
-		a := Attempt{Outcome: Denied, Credential: w.rand.Uint64()}
+		a := Attempt{Outcome: o, Credential: w.rand.Uint64()}
 		a.Source, a.Network = blocks(at, byte(w.rand.Uint32()))
 		w.count(w.now, &a)
+		w.wave.latest = a
 	}
 }
 

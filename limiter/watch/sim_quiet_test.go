@@ -47,6 +47,7 @@ type quietResults struct {
 	notices []int
 	matched []int // weeks with the class that must occur
 	weeks   int
+	alerted int // weeks with an alert
 	all     int // notices of all weeks
 	minutes map[Class]int
 }
@@ -54,46 +55,72 @@ type quietResults struct {
 // TestSimulationQuietWeeks simulates weeks with some fault or other event every day and no attack. There must be no alert.
 func TestSimulationQuietWeeks(t *testing.T) {
 	t.Parallel()
-	const sites, learning, weeks = 10, 3, 8
-	n := len(quietRows)
-	results := &quietResults{runs: make([]int, n), alerts: make([]int, n), notices: make([]int, n), matched: make([]int, n), minutes: map[Class]int{}}
-	t.Run("sites", func(t *testing.T) {
-		for site := range uint64(sites) {
-			t.Run(fmt.Sprint(site), func(t *testing.T) {
-				t.Parallel()
-				begin := monday // the clock changes at the end of the first week after learning
-				if site%2 == 1 {
-					begin = time.Date(2026, 9, 28, 0, 0, 0, 0, time.UTC)
-				}
-				w := newSimulation(site, 20, begin, oslo)
-				for w.now.Before(begin.AddDate(0, 0, 7*learning)) {
-					if s := w.tick().State; s.Attacked() {
-						t.Fatalf("an alert while learning, after %v", w.now.Sub(begin))
-					}
-				}
-				for week := range weeks {
-					results.week(w, week)
+	for _, c := range []struct {
+		rate         float64
+		sites, weeks int
+		notices      float64 // a week, at most
+	}{{20, 10, 8, 1}, {2, 4, 5, 3}, {0.5, 4, 5, 3}, {200, 1, 5, 2}} {
+		t.Run(fmt.Sprint(c.rate), func(t *testing.T) {
+			t.Parallel()
+			n := len(quietRows)
+			results := &quietResults{runs: make([]int, n), alerts: make([]int, n), notices: make([]int, n), matched: make([]int, n), minutes: map[Class]int{}}
+			t.Run("sites", func(t *testing.T) {
+				for site := range c.sites {
+					t.Run(fmt.Sprint(site), func(t *testing.T) {
+						t.Parallel()
+						results.site(t, site, c.rate, c.weeks)
+					})
 				}
 			})
+			results.check(t, c.rate, c.notices)
+		})
+	}
+}
+
+// site simulates the weeks of one site.
+func (q *quietResults) site(t *testing.T, site int, rate float64, weeks int) {
+	const learning = 3
+	begin := monday // the clock changes at the end of the first week after learning
+	if site%2 == 1 {
+		begin = time.Date(2026, 9, 28, 0, 0, 0, 0, time.UTC)
+	}
+	w := newSimulation(uint64(site), rate, begin, oslo)
+	for w.now.Before(begin.AddDate(0, 0, 7*learning)) {
+		if s := w.tick().State; s.Attacked() {
+			t.Fatalf("an alert while learning, after %v", w.now.Sub(begin))
 		}
-	})
+	}
+	for week := range weeks {
+		q.week(w, week)
+	}
+}
+
+// check prints the results and checks them. Which class occurs is checked where there are enough logins to tell.
+func (q *quietResults) check(t *testing.T, rate, most float64) {
 	var log strings.Builder
-	fmt.Fprintf(&log, "%d weeks, %.1f notices a week\n%-52s %5s %7s %7s %6s\n", results.weeks, float64(results.all)/float64(results.weeks),
-		"", "runs", "alerts", "notices", "class")
+	notices := float64(q.all) / float64(q.weeks)
+	fmt.Fprintf(&log, "%v logins a second, %d weeks, alerts in %d, %.1f notices a week\n%-52s %5s %7s %7s %6s\n",
+		rate, q.weeks, q.alerted, notices, "", "runs", "alerts", "notices", "class")
 	for i, row := range quietRows {
 		class := "-"
 		if row.want != "" {
-			class = fmt.Sprintf("%d %s", results.matched[i], row.want)
-			if results.matched[i] != results.runs[i] {
-				t.Errorf("%s: got class %[4]s in %[2]d of %[3]d", row.name, results.matched[i], results.runs[i], row.want)
+			class = fmt.Sprintf("%d %s", q.matched[i], row.want)
+			if rate >= 20 && q.matched[i] != q.runs[i] {
+				t.Errorf("%s: got class %[4]s in %[2]d of %[3]d", row.name, q.matched[i], q.runs[i], row.want)
 			}
 		}
-		if results.alerts[i] > 0 {
-			t.Errorf("%s: %d alerts", row.name, results.alerts[i])
+		if q.alerts[i] > 0 {
+			t.Errorf("%s: %d alerts", row.name, q.alerts[i])
 		}
-		fmt.Fprintf(&log, "%-52s %5d %7d %7d %s\n", row.name, results.runs[i], results.alerts[i], results.notices[i], class)
+		fmt.Fprintf(&log, "%-52s %5d %7d %7d %s\n", row.name, q.runs[i], q.alerts[i], q.notices[i], class)
 	}
-	fmt.Fprintf(&log, "minutes by class: %v", results.minutes)
+	if q.alerted > 0 {
+		t.Errorf("alerts in %d weeks", q.alerted)
+	}
+	if notices > most {
+		t.Errorf("got %.1f notices a week, want at most %v", notices, most)
+	}
+	fmt.Fprintf(&log, "minutes by class: %v", q.minutes)
 	t.Log(log.String())
 }
 
@@ -142,6 +169,9 @@ func (q *quietResults) add(classes []map[Class]bool, notices int, minutes map[Cl
 	defer q.mu.Unlock()
 	q.weeks++
 	q.all += notices
+	if minutes[ClassAttack] > 0 {
+		q.alerted++
+	}
 	for class, ticks := range minutes {
 		q.minutes[class] += ticks / 6
 	}
