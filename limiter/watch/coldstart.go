@@ -63,8 +63,8 @@ func (c *coldStart) alarming(r *recent) bool {
 // password database is more likely to be at fault.
 func (c *coldStart) gross(r *recent) bool {
 	guesses, accepted := r.meanOf(grossTicks)[ofSuspects], r.accepted(grossTicks)
-	return guesses*grossTicks >= grossLeast && guesses >= max(grossTimes*accepted, 1.5*c.mean[ofSuspects]) && accepted > 0 &&
-		r.networks(grossTicks) >= grossNetworks
+	return r.n >= grossTicks && guesses*grossTicks >= grossLeast && accepted > 0 &&
+		guesses >= max(grossTimes*accepted, 1.5*c.mean[ofSuspects]) && r.networks(grossTicks) >= grossNetworks
 }
 
 // ended reports whether the last minutes were far from all that.

@@ -10,28 +10,31 @@ import (
 
 // The bounds of the memory of guesses.
 const (
-	guessBits    = 24 // a generation has 2^24 bits, 2 MB
+	guessBlocks  = 1 << 15 // in a generation, 2 MB
 	guessHashes  = 6
-	guessMost    = 1 << 20 // in a generation: two in a thousand new guesses are then taken for repeats
+	guessMost    = 1 << 20 // in a generation: some four in a thousand new guesses are then taken for repeats
 	guessLasts   = 12 * time.Hour
 	guessesEvery = 10 * time.Minute // what cannot be told from a repeat counts once in this time
 )
 
 // guesses distinguishes new guesses from repeats. A mail program with an old password shows it again and again; an
-// attacker shows new ones. It remembers each for half a day to a day, in two Bloom filters (Bloom 1970). When the newer
-// one is full, the older one is dropped, so a flood of guesses only makes old ones count as new again.
+// attacker shows new ones. It remembers each for half a day to a day, in two blocked Bloom filters (Putze et al. 2007). When
+// the newer one is full, the older one is dropped, so a flood of guesses only makes old ones count as new again.
 type guesses struct {
 	key   [2]uint64
-	now   []uint64
-	old   []uint64
+	now   []guessBlock
+	old   []guessBlock
 	n     int // in now
 	began time.Time
 }
 
+// A guessBlock has all bits of a guess: 512 of them, a cache line.
+type guessBlock [8]uint64
+
 func newGuesses(key [16]byte) guesses {
 	return guesses{
 		key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
-		now: make([]uint64, 1<<guessBits/64), old: make([]uint64, 1<<guessBits/64),
+		now: make([]guessBlock, guessBlocks), old: make([]guessBlock, guessBlocks),
 	}
 }
 
@@ -62,14 +65,15 @@ func (g *guesses) add(t time.Time, source netip.Prefix, credential uint64, again
 	if again {
 		data = binary.LittleEndian.AppendUint64(data, uint64(t.Unix())/uint64(guessesEvery/time.Second))
 	}
-	h, step := siphash.Hash128(g.key[0], g.key[1], append(data, name...))
+	block, places := siphash.Hash128(g.key[0], g.key[1], append(data, name...))
+	now, old := &g.now[block%guessBlocks], &g.old[block%guessBlocks]
 	known, older := true, true
 	for range guessHashes {
-		word, bit := h>>6&(1<<guessBits/64-1), uint64(1)<<(h&63)
-		known = known && g.now[word]&bit != 0
-		older = older && g.old[word]&bit != 0
-		g.now[word] |= bit
-		h += step | 1
+		word, bit := places>>6&7, uint64(1)<<(places&63)
+		known = known && now[word]&bit != 0
+		older = older && old[word]&bit != 0
+		now[word] |= bit
+		places >>= 9
 	}
 	if !known {
 		g.n++
@@ -88,11 +92,4 @@ func (g *guesses) rotate(t time.Time) {
 	g.now, g.old = g.old, g.now
 	clear(g.now)
 	g.n, g.began = 0, t
-}
-
-// clone returns a copy.
-func (g *guesses) clone() guesses {
-	c := *g
-	c.now, c.old = append([]uint64(nil), g.now...), append([]uint64(nil), g.old...)
-	return c
 }

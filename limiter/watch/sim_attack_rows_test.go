@@ -53,6 +53,7 @@ var AttackRows = []AttackRow{
 	{"A8 A1, 30 % of it pass for known", 3 * time.Hour, events{imitating(0.3, incident(moreThanDouble))}, 0, Eleven},
 	{"H1 four times normal that hangs up", time.Hour, events{hangUp(3)}, 0, Eleven},
 	{"H2 connections held from many networks", time.Hour, events{hold(1)}, 0, Eleven},
+	{"H3 H1, begun inside an outage of 15 min", time.Hour, events{hangUp(3), outage(1, 15*time.Minute)}, -5 * time.Minute, Eleven},
 }
 
 // Run simulates the row from a snapshot of what was learned, with the attack at start. It returns the state at the end of

@@ -38,10 +38,11 @@ func hold(times float64) func(*simulation, time.Duration, *load) {
 	return func(w *simulation, _ time.Duration, p *load) { p.held += times * w.normal() }
 }
 
-// bots multiplies the usual bots for 40 min.
+// bots multiplies the usual bots for 40 min. There is no other wave at that time: together they can be an attack.
 func bots(times float64) func(*simulation, time.Duration, *load) {
-	return func(_ *simulation, since time.Duration, p *load) {
+	return func(w *simulation, since time.Duration, p *load) {
 		if since < 40*time.Minute {
+			w.wave.until = time.Time{}
 			p.bots *= times
 		}
 	}

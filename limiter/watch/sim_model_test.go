@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 	_ "time/tzdata" // for machines without time zones
 )
@@ -85,7 +86,8 @@ func (w *simulation) fork() *simulation {
 	c := newSimulation(0, w.rate, w.now, w.location.String())
 	*c.random = *w.random
 	*c.detector = *w.detector
-	c.guesses = w.guesses.clone()
+	c.guesses = w.guesses
+	c.guesses.now, c.guesses.old = slices.Clone(w.guesses.now), slices.Clone(w.guesses.old)
 	c.latest, c.started = w.latest, w.started
 	c.slow, c.minute, c.wave, c.open = w.slow, w.minute, w.wave, w.open
 	return c

@@ -1,0 +1,98 @@
+package watch
+
+import (
+	"testing"
+	"time"
+)
+
+// guess returns an attempt by a stranger.
+func guess(source string, account string, credential uint64, o Outcome) *Attempt {
+	a := &Attempt{Account: account, Credential: credential, Outcome: o}
+	a.Source, a.Network = from(source)
+	return a
+}
+
+// TestNewGuesses: a guess is new once. Without a credential or an answer it is new again after ten minutes.
+func TestNewGuesses(t *testing.T) {
+	g := newGuesses([16]byte{1})
+	for i, step := range []struct {
+		after time.Duration
+		a     *Attempt
+		want  bool
+	}{
+		{0, guess("192.0.2.1", "a", 1, Denied), true},
+		{0, guess("192.0.2.1", "a", 1, Denied), false},
+		{0, guess("192.0.2.2", "a", 1, Denied), true},
+		{0, guess("192.0.2.1", "a", 2, Rejected), true},
+		{time.Hour, guess("192.0.2.1", "a", 1, Rejected), false},
+		{11 * time.Hour, guess("192.0.2.1", "a", 2, Denied), false},
+		{22 * time.Hour, guess("192.0.2.1", "a", 2, Denied), false}, // remembered since the last time
+		{48 * time.Hour, guess("192.0.2.2", "a", 1, Denied), true},
+		{48 * time.Hour, guess("192.0.2.3", "a", 0, Denied), true},
+		{48*time.Hour + 9*time.Minute, guess("192.0.2.3", "A", 0, Denied), false},
+		{48*time.Hour + 9*time.Minute, guess("192.0.2.3", "b", 0, Denied), true},
+		{48*time.Hour + 10*time.Minute, guess("192.0.2.3", "a", 0, Denied), true},
+		{49 * time.Hour, guess("192.0.2.4", "a", 1, Gone), true},
+		{49*time.Hour + 9*time.Minute, guess("192.0.2.4", "a", 1, Shed), false},
+		{49*time.Hour + 10*time.Minute, guess("192.0.2.4", "a", 1, Shed), true},
+	} {
+		if got := g.attempt(monday.Add(step.after), step.a); got != step.want {
+			t.Errorf("step %d: got %v, want %v", i, got, step.want)
+		}
+	}
+}
+
+// TestFloodOfGuesses: nearly all of three million new guesses are new, and so is one from before that.
+func TestFloodOfGuesses(t *testing.T) {
+	g := newGuesses([16]byte{1})
+	old := guess("192.0.2.1", "a", 1, Denied)
+	g.attempt(monday, old)
+	a, fresh := guess("192.0.2.9", "a", 0, Denied), 0
+	const all = 3 * guessMost
+	for i := range all {
+		a.Credential = uint64(i) + 2
+		if g.attempt(monday, a) {
+			fresh++
+		}
+	}
+	if fresh < all*99/100 || !g.attempt(monday, old) {
+		t.Errorf("got %d new guesses of %d", fresh, all)
+	}
+}
+
+// TestSuspects: which attempts count as suspects, and as which.
+func TestSuspects(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Attempt)
+		want   suspects
+	}{
+		{"denied", func(*Attempt) {}, suspects{guesses: 1}},
+		{"rejected", func(a *Attempt) { a.Outcome = Rejected }, suspects{guesses: 1}},
+		{"repeat", func(a *Attempt) { a.Outcome = Repeat }, suspects{}},
+		{"hung up", func(a *Attempt) { a.Outcome = Gone }, suspects{unanswered: 1}},
+		{"shed", func(a *Attempt) { a.Outcome = Shed }, suspects{unanswered: 1}},
+		{"fault", func(a *Attempt) { a.Outcome = Fault }, suspects{}},
+		{"known", func(a *Attempt) { a.Known = true }, suspects{}},
+		{"worked", func(a *Attempt) { a.Worked = true }, suspects{}},
+		{"former", func(a *Attempt) { a.Former = true }, suspects{}},
+		{"hung up, worked", func(a *Attempt) { a.Outcome, a.Worked = Gone, true }, suspects{}},
+	} {
+		w := New(Config{})
+		a := guess("192.0.2.1", "a", 1, Denied)
+		c.change(a)
+		for range 3 {
+			w.Attempt(monday, *a)
+		}
+		if got := w.counts.networks[a.Network]; got != c.want {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		}
+	}
+	w := New(Config{})
+	a := guess("192.0.2.1", "a", 1, Denied)
+	w.Held(monday, a.Source, a.Network)
+	w.Held(monday, a.Source, a.Network)
+	if got := w.counts.networks[a.Network]; got != (suspects{unanswered: 1}) {
+		t.Errorf("held: got %+v", got)
+	}
+}
