@@ -122,14 +122,22 @@ func restart(_ *simulation, since time.Duration, p *load) {
 	}
 }
 
-// database makes the password database fail. Clients try twice as often.
-func database(lasts time.Duration) func(*simulation, time.Duration, *load) {
+// database makes the password database refuse a share of the users. Clients try twice as often.
+func database(refused float64, lasts time.Duration) func(*simulation, time.Duration, *load) {
 	return func(_ *simulation, since time.Duration, p *load) {
 		if since < lasts {
-			p.database = true
-			p.known *= 2
-			p.newcomers *= 2
+			p.refused = refused
+			p.known *= 1 + refused
+			p.newcomers *= 1 + refused
 		}
+	}
+}
+
+// unproven makes a share of all users strangers, as where credentials are not known.
+func unproven(share float64) func(*simulation, time.Duration, *load) {
+	return func(_ *simulation, _ time.Duration, p *load) {
+		p.newcomers += share * p.known
+		p.known *= 1 - share
 	}
 }
 

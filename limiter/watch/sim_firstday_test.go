@@ -88,3 +88,27 @@ func TestSimulationIncidentOnTheFirstDay(t *testing.T) {
 		}
 	}
 }
+
+// TestSimulationPasswordFaultOnTheFirstDay: a fault of the password database two hours after the start is no attack.
+func TestSimulationPasswordFaultOnTheFirstDay(t *testing.T) {
+	t.Parallel()
+	for _, refused := range []float64{0.2, 0.6, 1} {
+		for _, rate := range []float64{2, 20} {
+			p := newPopulation(newSimulation(8, rate, monday.Add(7*time.Hour), oslo), 0.33)
+			for range 2 * 360 {
+				p.tick()
+			}
+			p.refuses, p.retries, p.retry = perUser(refused), 0.8, time.Minute
+			named := false
+			for i := range 360 {
+				s := p.tick().State
+				if s.Attacked() {
+					t.Fatalf("%v refused at %v logins a second: attack after %d ticks", refused, rate, i)
+				}
+				if named = named || s.AuthFault; !named && i > 18 {
+					t.Fatalf("%v refused at %v logins a second: not named", refused, rate)
+				}
+			}
+		}
+	}
+}

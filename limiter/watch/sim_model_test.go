@@ -59,7 +59,7 @@ type load struct {
 	impatient float64 // share of the newcomers that hang up or are refused because something is full
 	repeated  float64 // repeats of the guesses of a wave of bots
 	up        float64 // share of backends that work
-	database  bool    // the password database fails
+	refused   float64 // share of the right passwords that the password database refuses
 	lost      float64 // share of sessions lost
 }
 
@@ -152,10 +152,7 @@ func (w *simulation) tick() Reading {
 
 // generate reports attempts and sessions to the watch, at random with the means of p.
 func (w *simulation) generate(p load) {
-	knownRight, newRight := 1-knownDenied, newcomersRight
-	if p.database {
-		knownRight, newRight = 0, 0
-	}
+	knownRight, newRight := (1-knownDenied)*(1-p.refused), newcomersRight*(1-p.refused)
 	w.lock(w.now)
 	c := &w.counts
 	known := w.poisson(p.known)
