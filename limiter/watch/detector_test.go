@@ -69,6 +69,14 @@ func TestClasses(t *testing.T) {
 	lost := with(func(o *observation) { o.closed = 5000 })
 	back := with(func(o *observation) { o.known.Accepted, o.rates[ofKnown] = 2000, 2000 })
 	limited := with(func(o *observation) { o.known = Outcomes{Accepted: 100, Shed: 90} })
+	hungUp := with(func(o *observation) {
+		o.unanswered.capped, o.unanswered.raw, o.unanswered.networks = 100, 100, 100
+	})
+	few := with(func(o *observation) { o.unanswered.capped, o.unanswered.raw, o.unanswered.networks = 9, 9, 9 })
+	storm := with(func(o *observation) {
+		o.known.Accepted, o.rates[ofKnown] = 4000, 4000
+		o.unanswered.capped, o.unanswered.raw, o.unanswered.networks = 100, 100, 100
+	})
 	more := with(func(o *observation) { o.rates[ofLogins], o.rates[ofKnown] = 300, 290 })
 	for _, c := range []struct {
 		name  string
@@ -89,6 +97,9 @@ func TestClasses(t *testing.T) {
 		{"sessions lost", lost, tick, ClassStorm, false},
 		{"all reconnect", back, time.Minute, ClassStorm, false},
 		{"known users refused", limited, 5 * time.Minute, ClassImpaired, false},
+		{"strangers hang up", hungUp, 5 * time.Minute, ClassAttack, true},
+		{"a few strangers hang up", few, time.Hour, ClassNormal, false},
+		{"strangers hang up while all reconnect", storm, 5 * time.Minute, ClassStorm, false},
 		{"half as many logins more, for hours", more, 5 * time.Hour, ClassGrowth, false},
 	} {
 		s := newDetectorTest(t).feed(c.s, c.lasts)
@@ -204,5 +215,38 @@ func TestFirstDay(t *testing.T) {
 	b := &detectorTest{T: t, detector: newDetector(), now: monday}
 	if s := b.feed(usual, 25*time.Hour); s.Class != ClassNormal || s.Learned > 0.2 {
 		t.Errorf("the second day: %+v", s)
+	}
+}
+
+// TestSuspectsBeyondTheAcceptedAreNotLearned: neither on the first day nor later, unless a person says so.
+func TestSuspectsBeyondTheAcceptedAreNotLearned(t *testing.T) {
+	most := with(func(o *observation) {
+		o.rates[ofSuspects], o.rates[ofNetworks] = 500, 500
+		o.rates[ofLogins] = 700
+	})
+	b := newDetectorTest(t)
+	if got := b.detector.learnable(most.rates); got[ofSuspects] != 194 || got[ofNetworks] != 194 || got[ofLogins] != 394 {
+		t.Errorf("learned: %v", got)
+	}
+	b.detector.assume(most.rates)
+	b.feed(usual, tick)
+	if got := b.detector.learnable(most.rates); got[ofSuspects] < 400 {
+		t.Errorf("usual: %v", got)
+	}
+	b = &detectorTest{T: t, detector: newDetector(), now: monday}
+	if s := b.feed(strangers(500), 5*time.Minute); s.Class != ClassLearning {
+		t.Errorf("without networks: %s", s.Class)
+	}
+	attack := strangers(500)
+	for i := range attack.places {
+		attack.places[i] = 1<<32 - 1
+	}
+	b = &detectorTest{T: t, detector: newDetector(), now: monday}
+	if s := b.feed(attack, 5*time.Minute); s.Class != ClassAttack || !s.Frozen {
+		t.Errorf("from the start: %+v", s)
+	}
+	b.detector.relearn()
+	if s := b.feed(attack, 3*time.Hour); s.Class != ClassLearning {
+		t.Errorf("after a person said that it is usual: %+v", s)
 	}
 }

@@ -13,7 +13,7 @@
 //
 // # Terms
 //
-//	suspect      an attempt by a stranger that was denied, or rejected for earlier denials
+//	suspect      a new guess by a stranger, or an attempt or connection of theirs that ends without an answer
 //	networks     the distinct networks behind the suspects of one tick
 //	expected     the usual rates in this quarter-hour of the week, in local time
 //	busy         logins in a busy hour, without suspects; excess is measured by it
@@ -21,6 +21,7 @@
 //	score        grows as long as more networks than usual are behind the suspects
 //	notice       excess of 4.5 %: limits for strangers may be tightened; no alert
 //	attack       excess of 10 %: alert
+//	proven       a credential that was the last one accepted for its account
 //
 // # How it decides
 //
@@ -34,14 +35,36 @@
 //  3. excess = mean of (F - E_F) with a half-life of 30 s, as a share of busy. It must reach 4.5 % for a notice and
 //     10 % for an attack (more where logins are so few that chance could do it). Both must hold for 30 s.
 //  4. A notice or an attack ends when excess stays below 60 % of its limit for 30 min.
-//  5. Nothing is learned while there is any trouble. One week changes what is expected by x0.6 to x1.6 at most.
+//  5. Nothing is learned while there is any trouble. One week changes what is expected by x0.6 to x1.6 at most. Suspects
+//     beyond the accepted attempts are never learned.
 //
-// On the first day nothing is learned yet, and only what is an attack by any measure counts: for a minute, suspects are
-// 40 % of the most logins an hour has had so far and at least one a second, from three times as many networks as in the
-// hours before.
+// What is a suspect: mail programs with an old password repeat it; attackers show new ones. A denied or rejected attempt by
+// a stranger counts when its source, account and credential have not been seen for half a day to a day. Without a
+// credential it counts once in ten minutes. A credential that worked before never counts: it was changed, or the password
+// database fails.
 //
-// Attempts on a backend that is down end as faults, and a failing password database denies the known as well. This
-// distinguishes both from an attack. Suspects that they explain are not counted.
+// Strangers' attempts that end without an answer, because the client hangs up or something is full, and connections that
+// are held without an attempt count once in ten minutes for each guess or source. But users who are strangers hang up, too,
+// and do so more often in an outage or when all clients reconnect. So these suspects are counted only beyond
+// 1.5 E_A R + 2 max(0, 0.8 E_K - K). E_A is the expected number of strangers accepted, E_K and K are the expected and the
+// answered attempts of the known, and R is how many times as many attempts as expected the known make.
+//
+// On the first day nothing is learned yet. There is an attack if one of these holds for 30 s:
+//
+//   - In two minutes there are at least 30 new guesses, twice as many as accepted attempts, from 20 networks or more. This
+//     applies from the first minute on, unless nothing is accepted at all.
+//   - After half an hour: excess is 15 % of what a busy hour is assumed to have, and the score is above 8. That is the most
+//     logins an hour has had so far, or those accepted now, divided by 0.8 by day, 0.4 in the early morning and the
+//     evening, and 0.15 at night.
+//   - After half an hour: for a minute, suspects are 40 % of the most logins an hour has had so far and at least one a
+//     second, from three times as many networks as in the hours before.
+//
+// Attempts on a backend that is down end as faults. A failing password database denies proven credentials, which only their
+// owners can show, from whatever address. There is a fault of authentication if, in one, two or five minutes, 8 % of the
+// accounts with a proven credential are denied, and at least eight. Accounts that are accepted with a new credential after
+// that have changed their password. They do not count, and as many more as changed in the last hour are subtracted. Where
+// no credentials are known, 25 % of the attempts of the known must be denied. Suspects that a fault explains are not
+// counted.
 //
 // # Account abuse
 //
@@ -82,20 +105,30 @@
 // peak, about a million a day (TestSimulationAdversary prints them). They scale with the logins of a busy hour.
 //
 //   - Attackers who stay 2 % of a busy hour above what is expected, at all hours, are never noticed, and the watch learns
-//     from them: they have 72,000 attempts a day in the first week, 119,000 in the fourth, 223,000 in the eighth. A week
+//     from them: they have 73,000 attempts a day in the first week, 125,000 in the fourth, 237,000 in the eighth. A week
 //     raises the baseline by x1.18 at most, today and yesterday add x1.5 and x1.6, and the drift shows it: x1.9 after four
 //     weeks. From there on an attack is reported only when it is 10 % above that.
 //   - Attackers who stay 3.5 % above and pause during every notice are noticed most of the time, because others make small
-//     waves too. They have 25,000 to 33,000 attempts a day, and the watch learns nothing from them.
+//     waves too. They have 27,000 to 33,000 attempts a day, and the watch learns nothing from them.
 //   - Attackers who stay 6 % above, 122,000 attempts a day, meet such a wave within days. Then there is an alert for as
 //     long as they continue.
-//   - Attackers who count as known are no suspects. For that they need the right password, or must come from a network
-//     that the account was accepted from before. Where this was 30 % of the attack of 2022, the alert came after 11 min,
+//   - Attackers who count as known are no suspects. For that they need the right password, or a device or an address
+//     of the account's owner. Where this was 30 % of the attack of 2022, the alert came after 11 min,
 //     not 8.
 //   - Attackers in few networks count for no more than 0.5 % of a busy hour with each. With fewer than 20 networks they are
 //     a single_source at most, however many attempts they make. The rules about sources and networks handle them.
 //   - Attackers who try right passwords stolen elsewhere, one after the other, are not denied. The hours list accounts that
 //     were accepted from networks which were denied others, nothing more.
+//   - Attackers who repeat guesses are not seen, because they learn nothing by it. So many that it is a load are the
+//     business of the limits for connections.
+//   - Attackers who hang up or hold connections may add 1.5 times the strangers usually accepted before any of it counts,
+//     which is 4 % of a busy hour here, and more in an outage: with all backends down and threefold retries, 1.7 times a
+//     busy hour.
+//   - Attackers with accounts of their own, some 8 % of all that are in use, can make a fault of authentication by showing
+//     old passwords. It hides no attack: it explains 1.5 times the strangers usually accepted, at most.
+//   - On the first day, a password database that refuses more than two thirds of the users within the first minutes looks
+//     like an attack, because no credential is proven yet. An attack of less than 15 % of a busy hour is learned.
+//   - A restart forgets the guesses: each program with an old password counts once more, unless that password worked.
 //   - Attackers who use a stolen account for at most 20 logins an hour, or four times its habit, are not seen. The habit of a
 //     settled account rises by 6 % in an hour with logins at most: to raise it fourfold first takes a day. Only
 //     accepted logins fill the table of habits; of more than 2^18 accounts the settled ones are kept.
