@@ -122,13 +122,18 @@ func restart(_ *simulation, since time.Duration, p *load) {
 	}
 }
 
-// database makes the password database refuse a share of the users. Clients try twice as often.
-func database(refused float64, lasts time.Duration) func(*simulation, time.Duration, *load) {
+// database makes the password database fail. Clients try twice as often.
+func database(lasts time.Duration) func(*simulation, time.Duration, *load) {
+	return refusing(1, lasts)
+}
+
+// refusing makes the password database refuse a share of the users. Their clients try twice as often.
+func refusing(share float64, lasts time.Duration) func(*simulation, time.Duration, *load) {
 	return func(_ *simulation, since time.Duration, p *load) {
 		if since < lasts {
-			p.refused = refused
-			p.known *= 1 + refused
-			p.newcomers *= 1 + refused
+			p.refused, p.database = share, share == 1
+			p.known *= 1 + share
+			p.newcomers *= 1 + share
 		}
 	}
 }

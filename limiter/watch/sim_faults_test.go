@@ -102,7 +102,7 @@ func TestSimulationPasswordFaultsUnproven(t *testing.T) {
 		}
 		for _, refused := range []float64{0.6, 1} {
 			f := w.fork()
-			f.events = append(slices.Clone(w.events), event{start, database(refused, time.Hour)})
+			f.events = append(slices.Clone(w.events), event{start, refusing(refused, time.Hour)})
 			named := time.Duration(-1)
 			for f.now.Before(start.Add(90 * time.Minute)) {
 				s := f.tick().State

@@ -59,6 +59,7 @@ type load struct {
 	impatient float64 // share of the newcomers that hang up or are refused because something is full
 	repeated  float64 // repeats of the guesses of a wave of bots
 	up        float64 // share of backends that work
+	database  bool    // the password database refuses everybody
 	refused   float64 // share of the right passwords that the password database refuses
 	lost      float64 // share of sessions lost
 }

@@ -30,7 +30,7 @@ var quietRows = []quietRow{
 	{"outage of 10 min, threefold retries, all reconnect", outage(1, 10*time.Minute), 1, 8, 10, 3 * time.Hour, always, ClassBackendFault},
 	{"half of the backends down for 30 min", outage(0.5, 30*time.Minute), 2, 4, 5, 3 * time.Hour, always, ClassBackendFault},
 	{"restart storm, 25-fold", restart, 2, 13, 6, 3 * time.Hour, always, ClassStorm},
-	{"password database broken for 20 min", database(1, 20*time.Minute), 3, 7, 12, 3 * time.Hour, always, ClassAuthFault},
+	{"password database broken for 20 min", database(20 * time.Minute), 3, 7, 12, 3 * time.Hour, always, ClassAuthFault},
 	{"a carrier renumbers a fifth of all users", renumber, 4, 7, 10, 3 * time.Hour, always, ""},
 	{"one source with 40 % of the peak", singleSource, 5, 8, 10, 3 * time.Hour, always, ClassSingleSource},
 	{"programs ask 40 % more often", popular, 6, 0, 3, 24 * time.Hour, func(week int) bool { return week%4 == 2 }, ClassGrowth},
