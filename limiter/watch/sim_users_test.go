@@ -100,7 +100,7 @@ func perUser(share float64) func(int) bool {
 	return func(account int) bool { return float64(account*7919%10007) < share*10007 }
 }
 
-// changing makes each user change the password at some moment in ten hours from now on. One program of theirs has the new
+// changing makes each user change the password at some time in ten hours from now on. One program of theirs has the new
 // one within some minutes, the others after some hours. Those that do not retry all day.
 func (p *population) changing() {
 	for i := range p.accounts {
