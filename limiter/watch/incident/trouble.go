@@ -31,7 +31,9 @@ func sameTrouble(a, b watch.Class) bool {
 }
 
 // slow reports whether trouble of this class is measured over hours, and takes long to be detected again after a restart.
-func slow(class watch.Class) bool { return class == watch.ClassSlowSpray || class == watch.ClassAccountAbuse }
+func slow(class watch.Class) bool {
+	return class == watch.ClassSlowSpray || class == watch.ClassAccountAbuse
+}
 
 // troubles returns the classes of all trouble in s, the gravest first.
 func troubles(s watch.State) (all []watch.Class) {

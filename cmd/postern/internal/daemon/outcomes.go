@@ -76,8 +76,12 @@ func (o *outcomes) attempt(a proxy.Attempt) {
 func (o *outcomes) record(r proxy.Record) {
 	o.log.Record(r)
 	o.metrics.Record(r)
-	if r.Account != "" && !o.policy.isExempt(r.Client.Addr()) {
+	switch addr := r.Client.Addr(); {
+	case o.policy.isExempt(addr):
+	case r.Account != "":
 		o.incidents.Closed(time.Now())
+	case r.Attempts == 0 && (r.End == proxy.EndTimeout || r.End == proxy.EndEvicted):
+		o.incidents.Held(time.Now(), limiter.Source(addr), limiter.Network(addr))
 	}
 }
 

@@ -12,6 +12,7 @@ package incidents
 import (
 	"cmp"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -157,6 +158,10 @@ func (m *Manager) Attempt(t time.Time, a watch.Attempt) { m.watch.Attempt(t, a) 
 
 // Opened reports a session that began at time t to the detector.
 func (m *Manager) Opened(t time.Time) { m.watch.Opened(t) }
+
+// Held reports a connection that held a place without an attempt to the detector; see
+// [watch.Watch.Held].
+func (m *Manager) Held(t time.Time, source, network netip.Prefix) { m.watch.Held(t, source, network) }
 
 // Closed reports a session that ended at time t to the detector.
 func (m *Manager) Closed(t time.Time) { m.watch.Closed(t) }
