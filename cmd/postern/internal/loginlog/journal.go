@@ -1,0 +1,92 @@
+package loginlog
+
+import (
+	"bytes"
+	"time"
+)
+
+// A record holds the fields of one entry of the journal that are read.
+type record struct {
+	realtime, identifier, message []byte
+	several                       bool // a field appeared twice
+}
+
+// set sets the field of this name.
+func (r *record) set(name, value []byte) {
+	var to *[]byte
+	switch string(name) {
+	case "__REALTIME_TIMESTAMP":
+		to = &r.realtime
+	case "SYSLOG_IDENTIFIER":
+		to = &r.identifier
+	case "MESSAGE":
+		to = &r.message
+	default:
+		return
+	}
+	r.several = r.several || len(*to) > 0
+	*to = append((*to)[:0], value...)
+}
+
+// reset begins a new entry.
+func (r *record) reset() {
+	r.realtime, r.identifier, r.message, r.several = r.realtime[:0], r.identifier[:0], r.message[:0], false
+}
+
+// login reads the entry into e.
+func (r *record) login(p *parser, e *Event) meaning {
+	if r.several {
+		return obscure
+	}
+	microseconds := int64(0)
+	for _, c := range r.realtime {
+		if c < '0' || c > '9' || microseconds > 1<<58 {
+			return obscure
+		}
+		microseconds = microseconds*10 + int64(c-'0')
+	}
+	if microseconds == 0 {
+		return obscure
+	}
+	e.At = time.UnixMicro(microseconds)
+	return p.message(r.identifier, r.message, e)
+}
+
+// json reads a line that is a JSON object: an entry of the journal, or a line of postern's log.
+func (p *parser) json(line []byte, e *Event) meaning {
+	var r record
+	var f posternFields
+	ok := eachField(line, func(name, value []byte) bool {
+		r.set(name, value)
+		return f.set(name, value)
+	})
+	switch {
+	case !ok:
+		return obscure
+	case len(r.realtime) > 0 && f.seen == 0:
+		return r.login(p, e)
+	}
+	return f.login(&p.clock, e)
+}
+
+// exportStart begins the first entry of journalctl -o export.
+var exportStart = []byte("__CURSOR=")
+
+// exported reads a line of journalctl -o export. An empty one ends an entry. For a field with binary content, of which
+// the line is only the name, binary is true.
+func (p *parser) exported(line []byte, e *Event) (m meaning, binary bool) {
+	if len(line) == 0 {
+		*e = Event{}
+		defer p.export.reset()
+		if len(p.export.realtime) == 0 {
+			return other, false
+		}
+		return p.check(p.export.login(p, e), e), false
+	}
+	name, value, ok := bytes.Cut(line, []byte("="))
+	if !ok {
+		return continues, true
+	}
+	p.export.set(name, value)
+	return continues, false
+}
