@@ -166,13 +166,20 @@ func (e *Event) field(field []byte, seen *int) bool {
 			return false
 		}
 		*seen |= 1 << i
+		if name[len(name)-1] == '<' {
+			value, ok = bytes.CutSuffix(value, []byte(">"))
+		}
 		if i == 0 {
 			e.Addr, ok = address(value)
 		}
-		return ok
+		return ok && !hasBracket(value)
 	}
-	return !bytes.Contains(field, ripField)
+	return len(field) > 0 && !hasBracket(field) && !bytes.Contains(field, ripField)
 }
+
+// hasBracket reports whether b has < or >, which only names and sessions are put between. A name that ends its field and
+// forges others leaves one behind.
+func hasBracket(b []byte) bool { return bytes.IndexByte(b, '<') >= 0 || bytes.IndexByte(b, '>') >= 0 }
 
 // address reads the address of a client.
 func address(b []byte) (netip.Addr, bool) {

@@ -11,26 +11,25 @@ type record struct {
 	several                       bool // a field appeared twice
 }
 
-// set sets the field of this name.
-func (r *record) set(name, value []byte) {
-	var to *[]byte
+// field returns the field of this name, or nil if it is not read.
+func (r *record) field(name []byte) *[]byte {
 	switch string(name) {
 	case "__REALTIME_TIMESTAMP":
-		to = &r.realtime
+		return &r.realtime
 	case "SYSLOG_IDENTIFIER":
-		to = &r.identifier
+		return &r.identifier
 	case "MESSAGE":
-		to = &r.message
-	default:
-		return
+		return &r.message
 	}
-	r.several = r.several || len(*to) > 0
-	*to = append((*to)[:0], value...)
+	return nil
 }
 
-// reset begins a new entry.
-func (r *record) reset() {
-	r.realtime, r.identifier, r.message, r.several = r.realtime[:0], r.identifier[:0], r.message[:0], false
+// set sets the field of this name, without a copy of value.
+func (r *record) set(name, value []byte) {
+	if to := r.field(name); to != nil {
+		r.several = r.several || *to != nil
+		*to = value
+	}
 }
 
 // login reads the entry into e.
@@ -77,7 +76,7 @@ var exportStart = []byte("__CURSOR=")
 func (p *parser) exported(line []byte, e *Event) (m meaning, binary bool) {
 	if len(line) == 0 {
 		*e = Event{}
-		defer p.export.reset()
+		defer func() { *p.export = record{} }()
 		if len(p.export.realtime) == 0 {
 			return other, false
 		}
@@ -87,6 +86,8 @@ func (p *parser) exported(line []byte, e *Event) (m meaning, binary bool) {
 	if !ok {
 		return continues, true
 	}
-	p.export.set(name, value)
+	if p.export.field(name) != nil {
+		p.export.set(name, bytes.Clone(value))
+	}
 	return continues, false
 }

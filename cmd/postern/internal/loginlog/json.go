@@ -55,6 +55,9 @@ func quoted(b []byte) (text, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] != '"' {
 		return nil, nil, false
 	}
+	if end := bytes.IndexByte(b[1:], '"'); end >= 0 && bytes.IndexByte(b[1:end+1], '\\') < 0 && !hasControl(b[1:end+1]) {
+		return b[1 : end+1], b[end+2:], true // as most are
+	}
 	escaped := false
 	for i := 1; i < len(b); i++ {
 		switch c := b[i]; {

@@ -11,26 +11,40 @@ import (
 type posternFields struct {
 	ts, event, rip, result, action, client, account []byte
 
-	seen uint8
+	seen uint8 // a bit for each
 }
 
-// set sets the field of this name. It returns false if it is set already.
-func (f *posternFields) set(name, value []byte) bool {
-	for i, field := range [...]struct {
-		name string
-		to   *[]byte
-	}{
-		{"ts", &f.ts}, {"event", &f.event}, {"rip", &f.rip}, {"result", &f.result}, {"action", &f.action}, {"client", &f.client},
-		{"account", &f.account},
-	} {
-		if string(name) == field.name {
-			first := f.seen&(1<<i) == 0
-			f.seen |= 1 << i
-			*field.to = value
-			return first
-		}
+// field returns the field of this name and a bit for it, or nil if it is not read.
+func (f *posternFields) field(name []byte) (to *[]byte, bit uint8) {
+	switch string(name) {
+	case "ts":
+		return &f.ts, 1 << 0
+	case "event":
+		return &f.event, 1 << 1
+	case "rip":
+		return &f.rip, 1 << 2
+	case "result":
+		return &f.result, 1 << 3
+	case "action":
+		return &f.action, 1 << 4
+	case "client":
+		return &f.client, 1 << 5
+	case "account":
+		return &f.account, 1 << 6
 	}
-	return true
+	return nil, 0
+}
+
+// set sets the field of this name, without a copy of value. It returns false if it is set already.
+func (f *posternFields) set(name, value []byte) bool {
+	to, bit := f.field(name)
+	if to == nil {
+		return true
+	}
+	first := f.seen&bit == 0
+	f.seen |= bit
+	*to = value
+	return first
 }
 
 // login reads the fields into e. The time is that of the line.

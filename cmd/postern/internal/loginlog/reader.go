@@ -41,7 +41,7 @@ type queued struct {
 const disorderMost = 256
 
 // disorderTime is how much earlier than its first event a file may have others.
-const disorderTime = time.Minute
+const disorderTime = time.Hour
 
 // Open returns a Reader of these files, of which it reads the first event each. The error names the file.
 func Open(files []string, o Options) (*Reader, error) {
@@ -172,7 +172,7 @@ func (s *source) fill() error {
 			s.err = err
 			break
 		}
-		heap.Push((*events)(&s.pending), e)
+		heap.Push(&s.pending, pendingEvent{e, s.number})
 	}
 	if errors.Is(s.err, io.EOF) {
 		return nil
@@ -181,34 +181,42 @@ func (s *source) fill() error {
 }
 
 // next returns the event that take would return.
-func (s *source) next() *Event { return &s.pending[0] }
+func (s *source) next() *Event { return &s.pending[0].Event }
 
 // take returns the earliest of the pending events. There must be one.
 func (s *source) take() (Event, error) {
-	e := s.pending[0]
+	e := s.pending[0].Event
 	if s.err == nil {
 		next, err := s.read()
 		if err == nil {
-			s.pending[0] = next
-			heap.Fix((*events)(&s.pending), 0)
+			s.pending[0] = pendingEvent{next, s.number}
+			heap.Fix(&s.pending, 0)
 			return e, nil
 		}
 		if s.err = err; err != io.EOF {
 			return Event{}, err
 		}
 	}
-	heap.Pop((*events)(&s.pending))
+	heap.Pop(&s.pending)
 	return e, nil
 }
 
-// events are a heap by time.
-type events []Event
+// A pendingEvent is an event with the number of its line, which decides between equal times.
+type pendingEvent struct {
+	Event
+	line int
+}
 
-func (h events) Len() int           { return len(h) }
-func (h events) Less(i, j int) bool { return h[i].At.Before(h[j].At) }
-func (h events) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *events) Push(e any)        { *h = append(*h, e.(Event)) }
-func (h *events) Pop() any {
+// pendingEvents are a heap by time.
+type pendingEvents []pendingEvent
+
+func (h pendingEvents) Len() int { return len(h) }
+func (h pendingEvents) Less(i, j int) bool {
+	return h[i].At.Before(h[j].At) || h[i].line < h[j].line && h[i].At.Equal(h[j].At)
+}
+func (h pendingEvents) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *pendingEvents) Push(e any)   { *h = append(*h, e.(pendingEvent)) }
+func (h *pendingEvents) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]
 	return last

@@ -39,7 +39,7 @@ type source struct {
 	stats  *Stats // nil while only the first event is looked for
 	err    error  // why there are no more events; io.EOF at the end
 
-	pending []Event // the next events, a heap by time: lines of a log may be out of order
+	pending pendingEvents // the next ones: lines of a log may be out of order
 }
 
 // counted counts what is read from a file before it is decompressed.

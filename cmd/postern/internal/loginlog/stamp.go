@@ -53,8 +53,8 @@ func (c *clock) syslog(line []byte) (t time.Time, rest []byte, ok bool) {
 	switch next, former := in(c.year+1), in(c.year-1); {
 	case t.Before(c.before.Add(-halfYear)) && !next.After(latest):
 		c.year, t = c.year+1, next
-	case t.After(c.before.Add(halfYear)):
-		return former, rest, true // of the last minutes of the old year, late
+	case t.After(c.before.Add(halfYear)) && former.After(c.before.Add(-24*time.Hour)):
+		return former, rest, true // late, of the last hours of the old year
 	}
 	c.before, c.last = t, [15]byte(line)
 	return t, rest, true
