@@ -2,7 +2,7 @@ package admin
 
 import (
 	"encoding/json"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -16,6 +16,9 @@ const LearnPath = "/v1/learn"
 
 // learnMax is the largest request to LearnPath that is accepted, in octets: as much as two million accounts need.
 const learnMax = 256 << 20
+
+// learnTime is how long such a request may take to arrive.
+const learnTime = time.Minute
 
 // Learned is what was learned from logs.
 type Learned struct {
@@ -32,15 +35,16 @@ type Knowledge struct {
 
 // serveLearn merges what was learned from logs with what the gateway knows.
 func (s *Server) serveLearn(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength > learnMax {
+		http.Error(w, fmt.Sprintf("got %d octets, want at most %d", r.ContentLength, learnMax), http.StatusRequestEntityTooLarge)
+		return
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(learnTime)) // else that of the server remains
 	var l Learned
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, learnMax))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&l); err != nil {
-		status := http.StatusBadRequest
-		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-			status = http.StatusRequestEntityTooLarge
-		}
-		http.Error(w, "not what postern learn sends: "+err.Error(), status)
+		http.Error(w, "not what postern learn sends: "+err.Error(), http.StatusBadRequest)
 		return
 	}
 	k, err := s.gateway.Learn(time.Now(), l)
