@@ -177,12 +177,12 @@ func TestLearnAPI(t *testing.T) {
 		code  int
 		says  string
 	}{
-		"no token":       {"", "{}", 401, "needs the token"},
-		"no JSON":        {string(token), "x", 400, "not what postern learn sends"},
-		"unknown field":  {string(token), `{"a":1}`, 400, "unknown field"},
-		"nothing":        {string(token), "{}", 409, "unknown format"},
-		"another key":    {string(token), `{"known":"cG9zdGVybiBrbm93biAyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}`, 409, "another key"},
-		"a number":       {string(token), `{"known":1}`, 400, "cannot unmarshal"},
+		"no token":      {"", "{}", 401, "needs the token"},
+		"no JSON":       {string(token), "x", 400, "not what postern learn sends"},
+		"unknown field": {string(token), `{"a":1}`, 400, "unknown field"},
+		"nothing":       {string(token), "{}", 409, "unknown format"},
+		"another key":   {string(token), `{"known":"cG9zdGVybiBrbm93biAyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}`, 409, "another key"},
+		"a number":      {string(token), `{"known":1}`, 400, "cannot unmarshal"},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+g.admin()+admin.LearnPath, strings.NewReader(tt.body))
 		if err != nil {
@@ -263,4 +263,3 @@ func TestLearnFromOwnLog(t *testing.T) {
 		}
 	}
 }
-
