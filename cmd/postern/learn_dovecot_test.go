@@ -20,8 +20,8 @@ import (
 	"postern/proxy/mailtest"
 )
 
-// TestLearnFromDovecot: what a real Dovecot 2.3 logs, in its own file and as syslog has it, teaches the truth: accounts
-// from where they logged in, and nothing that a client has forged.
+// TestLearnFromDovecot: what a real Dovecot 2.3 logs, in its own file and as syslog has it: accounts are learned from
+// where they logged in, and nothing that a client has forged.
 func TestLearnFromDovecot(t *testing.T) {
 	d := mailtest.StartDovecot(t, mailtest.DovecotConfig{Settings: "auth_username_chars =\ndisable_plaintext_auth = no\n"}) // any character in names
 	const forged = `x>, method=PLAIN, rip=203.0.113.66, lip=198.51.100.2, session=<y`

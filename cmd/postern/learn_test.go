@@ -120,7 +120,7 @@ func TestLearnWhileStopped(t *testing.T) {
 	if got, want := files(t, dir), "/install-key -rw-------, /known -rw-------, /lock -rw-------, /watch/watch.snapshot -rw-------"; got != want {
 		t.Errorf("got the files %s, want %s", got, want)
 	}
-	other := writeLog(t, 2, time.Hour, func(b *strings.Builder, at time.Time, i int) { loginLine(b, at, "another", userAddr(200)) })
+	other := writeLog(t, 2, time.Hour, func(b *strings.Builder, at time.Time, _ int) { loginLine(b, at, "another", userAddr(200)) })
 	if code, out = learned(t, environ, other); code != exitOK || !strings.Contains(out, "postern now knows 101 accounts") {
 		t.Errorf("merged: exit %d, %s", code, out)
 	}
@@ -248,7 +248,7 @@ func TestLearnMistakes(t *testing.T) {
 	}
 }
 
-// TestLearnFromOwnLog: what a gateway has logged teaches another one.
+// TestLearnFromOwnLog: a gateway learns from the log of another one.
 func TestLearnFromOwnLog(t *testing.T) {
 	for _, format := range []string{"json", "text"} {
 		g := start(t, prefix+"LOG_FORMAT="+format)

@@ -6,7 +6,7 @@
 // was denied, so an attack in a log is not learned as normal.
 //
 // Logs have neither credentials nor devices. So accounts are known by source and network only, until their next login.
-// Denials that a log repeats cannot be told from new guesses.
+// Whether a denied login was a new guess or a repeat of an old one is not in them either.
 package learn
 
 import (
@@ -62,7 +62,7 @@ type Events interface {
 	Next() (loginlog.Event, error)
 }
 
-// Replay reads all events and returns what they teach. It calls progress, unless that is nil, from time to time. Its
+// Replay reads all events and returns what was learned. It calls progress, unless that is nil, from time to time. Its
 // errors are those of events.
 func Replay(events Events, o Options, progress func()) (*Result, error) {
 	r, err := newReplay(o)

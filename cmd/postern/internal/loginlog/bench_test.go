@@ -27,7 +27,7 @@ func BenchmarkReader(b *testing.B) {
 		"iso": func(t time.Time, i int) string {
 			return t.Format(time.RFC3339Nano) + " host dovecot[12]: " + message(i)
 		},
-		"journal": func(t time.Time, i int) string {
+		"journald": func(t time.Time, i int) string {
 			return fmt.Sprintf(`{"__CURSOR":"s=d7;i=1;b=5","__REALTIME_TIMESTAMP":"%d","__MONOTONIC_TIMESTAMP":"1","_BOOT_ID":"8","PRIORITY":"6","_UID":"0","_GID":"0","_HOSTNAME":"host","SYSLOG_IDENTIFIER":"dovecot","_COMM":"log","_EXE":"/usr/lib/dovecot/log","MESSAGE":%q}`, t.UnixMicro(), message(i))
 		},
 	} {

@@ -81,10 +81,10 @@ func (p *parser) structured(line []byte, e *Event) meaning {
 		return obscure
 	}
 	e.At = t
-	var words [4][]byte
+	var header [4][]byte
 	rest = rest[1:]
-	for i := range words {
-		if words[i], rest, ok = bytes.Cut(rest, []byte(" ")); !ok {
+	for i := range header {
+		if header[i], rest, ok = bytes.Cut(rest, []byte(" ")); !ok {
 			return obscure
 		}
 	}
@@ -92,7 +92,7 @@ func (p *parser) structured(line []byte, e *Event) meaning {
 	if !ok {
 		return obscure
 	}
-	return p.message(words[1], message, e)
+	return p.message(header[1], message, e)
 }
 
 // cutData returns the message after the structured data of RFC 5424.

@@ -70,7 +70,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestPosternLog reads postern's own log, by itself and as syslog and the journal have it.
+// TestPosternLog reads postern's own log, by itself and as syslog and journald have it.
 func TestPosternLog(t *testing.T) {
 	const asJSON = `{"ts":"2026-11-27T12:00:00+01:00","level":"INFO","msg":"login","event":"login","listener":"imaps","rip":"192.0.2.7","rport":5,"backend":"10.0.0.1:143","action":"%s","rule":"none","result":"%s","client":"%s","why":"","enforced":true,"dur_ms":1,"wait_ms":0,"session":"s","method":"LOGIN","error":"","account":"%s"}`
 	const asText = `ts=2026-11-27T12:00:00+01:00 level=INFO msg="login" event=login listener=imaps rip=192.0.2.7 rport=5 backend=10.0.0.1:143 action=%s rule=none result=%s client=%s why="a \"b\"" enforced=true dur_ms=1 error="" account=%s`
@@ -257,7 +257,7 @@ func TestForgedNames(t *testing.T) {
 	}
 }
 
-// FuzzName: a line that Dovecot logs about a client teaches the truth about it or nothing, whatever the name.
+// FuzzName: the event of a line that Dovecot logs about a client is right, or the line is not understood, whatever the name.
 func FuzzName(f *testing.F) {
 	for _, name := range []string{"anna", "x>, rip=203.0.113.9, session=<a", "x> imap-login: Login: user=<v>, rip=1.1.1.1", "a...", "æøå", "a\nb"} {
 		f.Add(name, 0)

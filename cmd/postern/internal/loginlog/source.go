@@ -184,7 +184,7 @@ func (s *source) line() (line []byte, long bool, err error) {
 }
 
 // meaning reads a line, nil for the end of the file. It skips the binary content that may follow a line of an export of
-// the journal.
+// journald.
 func (s *source) meaning(line []byte, long bool, e *Event) (m meaning, err error) {
 	p := &s.parser
 	if p.export == nil && bytes.HasPrefix(line, exportStart) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A record holds the fields of one entry of the journal that are read.
+// A record holds the fields of one entry of journald that are read.
 type record struct {
 	realtime, identifier, message []byte
 	several                       bool // a field appeared twice
@@ -51,7 +51,7 @@ func (r *record) login(p *parser, e *Event) meaning {
 	return p.message(r.identifier, r.message, e)
 }
 
-// json reads a line that is a JSON object: an entry of the journal, or a line of postern's log.
+// json reads a line that is a JSON object: an entry of journald, or a line of postern's log.
 func (p *parser) json(line []byte, e *Event) meaning {
 	var r record
 	var f posternFields
