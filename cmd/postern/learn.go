@@ -98,22 +98,14 @@ func (p process) replay(ctx context.Context, o learn.Options) (*learn.Result, lo
 	defer r.Close()
 	bar := newLogBar(p.stderr, r)
 	defer bar.clear()
-	result, err := learn.Replay(untilDone{ctx, r}, o, bar.show)
-	return result, r.Stats(), err
-}
-
-// untilDone returns the events of a Reader until the end of a context.
-type untilDone struct {
-	ctx context.Context
-	*loginlog.Reader
-}
-
-// Next implements [learn.Events].
-func (u untilDone) Next() (loginlog.Event, error) {
-	if err := u.ctx.Err(); err != nil {
-		return loginlog.Event{}, err
+	next := func() (loginlog.Event, error) {
+		if err := ctx.Err(); err != nil {
+			return loginlog.Event{}, err
+		}
+		return r.Next()
 	}
-	return u.Reader.Next()
+	result, err := learn.Replay(next, o, bar.show)
+	return result, r.Stats(), err
 }
 
 // merge merges what was learned with what is known: in the state directory, or in the gateway that uses it.

@@ -57,20 +57,16 @@ type Summary struct {
 	Reserve     bool          // the log is long enough to reserve capacity for the known
 }
 
-// Events returns the events of a log by time, as a [loginlog.Reader] does, and io.EOF after the last.
-type Events interface {
-	Next() (loginlog.Event, error)
-}
-
-// Replay reads all events and returns what was learned. It calls progress, unless that is nil, from time to time. Its
-// errors are those of events.
-func Replay(events Events, o Options, progress func()) (*Result, error) {
+// Replay reads all events of a log and returns what was learned. next returns the next event by time, as
+// [loginlog.Reader.Next] does, and io.EOF after the last; its errors are returned. Replay calls progress, unless that is
+// nil, from time to time.
+func Replay(next func() (loginlog.Event, error), o Options, progress func()) (*Result, error) {
 	r, err := newReplay(o)
 	if err != nil {
 		return nil, err
 	}
 	for n := 0; ; n++ {
-		e, err := events.Next()
+		e, err := next()
 		if err == io.EOF {
 			break
 		}

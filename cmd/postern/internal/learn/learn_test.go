@@ -51,7 +51,7 @@ func denied(at time.Time, random *rand.Rand) loginlog.Event {
 	}
 }
 
-// Next implements Events.
+// Next returns the next event.
 func (s *site) Next() (loginlog.Event, error) {
 	rate, bots := s.rate*(.4+.6*float64((s.at.Hour()+6)%24)/24), .03*s.rate
 	if !s.attack.IsZero() && !s.at.Before(s.attack) && s.at.Before(s.attack.Add(2*time.Hour)) {
@@ -75,9 +75,9 @@ func options() Options {
 }
 
 // replayed returns what a replay learns.
-func replayed(t *testing.T, events Events, o Options) *Result {
+func replayed(t *testing.T, next func() (loginlog.Event, error), o Options) *Result {
 	t.Helper()
-	r, err := Replay(events, o, nil)
+	r, err := Replay(next, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func report(w *watch.Watch, e loginlog.Event) {
 func TestFirstMinuteAfterLearning(t *testing.T) {
 	const rate = 2
 	o := options()
-	r := replayed(t, newSite(15, rate), o)
+	r := replayed(t, newSite(15, rate).Next, o)
 	l, w := newGateway(t, r, o)
 	if s := l.Stats(now); s.Known != users || !s.Learned {
 		t.Errorf("got %+v, want %d accounts and the reserve", s, users)
@@ -167,7 +167,7 @@ func TestAttackInTheLogIsNotLearned(t *testing.T) {
 	o := options()
 	attacked := newSite(15, rate)
 	attacked.attack = now.AddDate(0, 0, -7) // at this time of the week
-	r := replayed(t, attacked, o)
+	r := replayed(t, attacked.Next, o)
 	if r.Summary.Attack < 100*time.Minute || r.Summary.Attack > 4*time.Hour {
 		t.Errorf("saw an attack of %v, want two hours and the half hour until it is over", r.Summary.Attack)
 	}
@@ -193,13 +193,13 @@ func TestShortLogDoesNotReserve(t *testing.T) {
 	o := options()
 	s := newSite(10, 1)
 	s.end = s.at.Add(20 * time.Hour)
-	r := replayed(t, s, o)
+	r := replayed(t, s.Next, o)
 	if l, _ := newGateway(t, r, o); r.Summary.Reserve || l.Stats(now).Learned || l.Stats(now).Known != users {
 		t.Errorf("got %+v, %+v", r.Summary, l.Stats(now))
 	}
 }
 
-// list is Events from a list, and an error after the last.
+// list has events, and an error after the last.
 type list struct {
 	events []loginlog.Event
 	err    error
@@ -220,13 +220,13 @@ func TestLeavesOut(t *testing.T) {
 	o.Since = 100 * time.Hour
 	o.Exempt = func(a netip.Addr) bool { return a == userEvent(now, 7).Addr }
 	hour := func(h int) time.Time { return now.Add(time.Duration(h) * time.Hour) }
-	r := replayed(t, &list{[]loginlog.Event{
+	r := replayed(t, (&list{[]loginlog.Event{
 		userEvent(hour(-101), 1), userEvent(hour(-99), 2), userEvent(hour(-50), 3), userEvent(hour(-60), 4), userEvent(hour(-49), 7),
 		{At: hour(-48), Addr: userEvent(now, 8).Addr, Outcome: loginlog.Accepted, Attempts: 1}, // a name that was cut
 		{At: hour(-48), Addr: userEvent(now, 3).Addr, Account: "user3", Outcome: loginlog.Denied, Attempts: 3},
 		{At: hour(-48), Addr: userEvent(now, 3).Addr, Account: "user3", Outcome: loginlog.Fault, Attempts: 1},
 		userEvent(now.Add(time.Minute), 9), // by another clock
-	}, io.EOF}, o)
+	}, io.EOF}).Next, o)
 	s := r.Summary
 	if s.Old != 1 || s.Exempt != 1 || s.Late != 1 || s.Accepted != 5 || s.Denied != 3 || s.Faults != 1 || s.Accounts != 4 || s.Networks != 5 {
 		t.Errorf("got %+v", s)
@@ -239,15 +239,15 @@ func TestLeavesOut(t *testing.T) {
 // TestErrors are passed on.
 func TestErrors(t *testing.T) {
 	broken := errors.New("broken")
-	if _, err := Replay(&list{err: broken}, options(), nil); err != broken {
+	if _, err := Replay((&list{err: broken}).Next, options(), nil); err != broken {
 		t.Errorf("got %v", err)
 	}
 	o := options()
 	o.Policy.TableMax = 0
-	if _, err := Replay(&list{err: io.EOF}, o, nil); err == nil {
+	if _, err := Replay((&list{err: io.EOF}).Next, o, nil); err == nil {
 		t.Error("a wrong policy is accepted")
 	}
-	r := replayed(t, &list{err: io.EOF}, options())
+	r := replayed(t, (&list{err: io.EOF}).Next, options())
 	if s := r.Summary; s != (Summary{}) {
 		t.Errorf("of nothing: got %+v", s)
 	}
@@ -280,7 +280,7 @@ func BenchmarkLearn(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		result, err := Replay(r, options(), nil)
+		result, err := Replay(r.Next, options(), nil)
 		if err != nil {
 			b.Fatal(err)
 		}
