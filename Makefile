@@ -17,9 +17,9 @@ BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2
 # On Debian, daemons are not in the PATH of ordinary users.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-# Programs that the tests use: mail servers, mail clients, other proxies, and
-# Alertmanager.
-PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager
+# Programs that the tests use: mail servers, mail clients, other proxies,
+# Alertmanager and fail2ban.
+PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex
 
 .PHONY: help
 help: ## list the targets

@@ -58,7 +58,7 @@ type subject struct {
 	keys         [kindCount]key // of the entries it is charged to; zero where there is none
 	fingerprints fingerprints
 	trust        trust
-	matches      bool // the credential is known; only look may use it
+	match        match // only look may use it
 	exempt       bool
 	token        bool   // the secret cannot be guessed
 	shown        bool   // the secret was shown and can be guessed
@@ -100,7 +100,7 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 func (s *subject) setAccount(l *Limiter, source netip.Prefix, a Attempt, v validity) {
 	s.keys[kindAccount] = l.hasher.account(a.Account)
 	s.fingerprints.credential = credentialFingerprint(a.Credential)
-	s.trust, s.matches = l.known.lookup(s.keys[kindAccount], s.fingerprints, v)
+	s.trust, s.match = l.known.lookup(s.keys[kindAccount], s.fingerprints, v)
 	s.setPairKeys(l, source, a)
 }
 
@@ -128,7 +128,7 @@ func (s *subject) setPairKeys(l *Limiter, source netip.Prefix, a Attempt) {
 		from = s.network
 	}
 	s.keys[kindPair] = l.hasher.pair(pair, account, from, Credential{})
-	if s.trust.known() || s.matches {
+	if s.trust.known() || s.match.known {
 		s.keys[kindUse] = l.hasher.pair(kindUse, account, from, Credential{})
 	}
 	if a.Credential.shown() {

@@ -263,7 +263,7 @@ func (k *Ticket) demote(now ticks, r *rules) {
 	} else {
 		usage = addUsage(k.limiter.known.usage(s.keys[kindAccount]), now, float64(awayLogins+used))
 	}
-	if !left {
+	if k.overused = !left; k.overused {
 		k.priority = Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
 		return
 	}

@@ -197,8 +197,8 @@ func TestShareOfReservedLaneIsBounded(t *testing.T) {
 			if k.Priority().Known() {
 				known++
 			}
-			if !k.Verdict().Known || k.Verdict().Action == Refuse {
-				t.Errorf("%s: attempt %d: %+v", tc.name, i, k.Verdict())
+			if !k.Verdict().Known || k.Verdict().Action == Refuse || k.Traits().Overused == k.Priority().Known() {
+				t.Errorf("%s: attempt %d: %+v, %+v", tc.name, i, k.Verdict(), k.Traits())
 			}
 			k.Settle(start, Accepted)
 		}

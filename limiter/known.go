@@ -31,6 +31,8 @@ type knownAccount struct {
 	networkAt    [networksKept]hour
 	deviceAt     [devicesKept]hour
 	newDeviceAt  [newDevicesKept]hour
+	former       uint16 // a credential that is no longer one of credentials, because it was denied
+	deniedAt     hour   // when the latest of credentials was first denied; zero if it was not since it was accepted
 }
 
 // valid reports whether any fingerprint of a still counts.
@@ -44,10 +46,46 @@ func (a *knownAccount) valid(v validity) bool {
 
 // isLatest reports whether f are the first fingerprints of a already, accepted in the hour now.
 func (a *knownAccount) isLatest(f fingerprints, now hour) bool {
-	return (f.credential == 0 || a.credentials[0] == f.credential && a.credentialAt[0] == now) &&
+	return (f.credential == 0 || a.credentials[0] == f.credential && a.credentialAt[0] == now && a.deniedAt == 0) &&
 		(f.source == 0 || a.sources[0] == f.source && a.sourceAt[0] == now) &&
 		(f.network == 0 || a.networks[0] == f.network && a.networkAt[0] == now) &&
 		(f.device == 0 || a.devices[0] == f.device && a.deviceAt[0] == now)
+}
+
+// learnCredential records that credential f was accepted. If the one before was denied, the password was changed.
+func (a *knownAccount) learnCredential(f uint16, now hour) {
+	if a.deniedAt != 0 && a.credentials[0] != f {
+		a.forgetCredential(a.credentials[0])
+	}
+	if a.former == f {
+		a.former = 0
+	}
+	a.deniedAt = 0
+	moveToFront(a.credentials[:], a.credentialAt[:], f, now)
+}
+
+// deniedTime is how many hours the credential that was accepted last stays known while it is denied: the password
+// database may be at fault.
+const deniedTime = 24
+
+// credentialDenied records that credential f was denied. It stays known for a while if no other was accepted since it
+// was. If one was, the password was changed.
+func (a *knownAccount) credentialDenied(f uint16, now hour) {
+	switch {
+	case a.credentials[0] != f:
+		a.forgetCredential(f)
+	case a.deniedAt == 0:
+		a.deniedAt = max(now, 1)
+	case a.deniedAt.since(now) >= deniedTime:
+		a.forgetCredential(f)
+		a.deniedAt = 0
+	}
+}
+
+// forgetCredential makes credential f unknown.
+func (a *knownAccount) forgetCredential(f uint16) {
+	a.former = f
+	remove(a.credentials[:], a.credentialAt[:], f)
 }
 
 // learnDevice records that a login of the device f was accepted. It is new unless the client resumed with it.
@@ -154,15 +192,33 @@ func (s trust) near() bool {
 	return s.device || s.source || s.network
 }
 
-// lookup returns the trust of an attempt on account with fingerprints f. Whether its credential is known is matches,
-// and not part of the trust: no rule may use it before the attempt has paid for a look.
-func (n *knownTable) lookup(account key, f fingerprints, v validity) (t trust, matches bool) {
+// match says what the credential of an attempt is for its account. No rule may use it before the attempt has paid for a
+// look.
+type match struct {
+	known  bool // it was accepted
+	latest bool // it was accepted later than all others that are known
+	former bool // it was accepted, but another one later
+}
+
+// match returns what f is for a.
+func (a *knownAccount) match(f uint16, v validity) (m match) {
+	if f == 0 {
+		return match{}
+	}
+	m.known = contains(a.credentials[:], a.credentialAt[:], f, v)
+	m.latest = m.known && a.credentials[0] == f
+	m.former = m.known && !m.latest || a.former == f
+	return m
+}
+
+// lookup returns the trust of an attempt on account with fingerprints f, and what its credential is for the account.
+func (n *knownTable) lookup(account key, f fingerprints, v validity) (trust, match) {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.find(account)
 	if a == nil {
-		return trust{}, false
+		return trust{}, match{}
 	}
 	return trust{
 		device: contains(a.devices[:], a.deviceAt[:], f.device, v) ||
@@ -170,7 +226,7 @@ func (n *knownTable) lookup(account key, f fingerprints, v validity) (t trust, m
 		source:  contains(a.sources[:], a.sourceAt[:], f.source, v),
 		network: contains(a.networks[:], a.networkAt[:], f.network, v),
 		secrets: a.credentials[0] != 0 && v.covers(a.credentialAt[0]),
-	}, contains(a.credentials[:], a.credentialAt[:], f.credential, v)
+	}, a.match(f.credential, v)
 }
 
 // learn records that an attempt on account with fingerprints f was accepted at time t, unless the account is new and
@@ -190,7 +246,7 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 	}
 	n.since.CompareAndSwap(0, t.Unix()/3600)
 	if f.credential != 0 {
-		moveToFront(a.credentials[:], a.credentialAt[:], f.credential, v.now)
+		a.learnCredential(f.credential, v.now)
 	}
 	if f.network != 0 {
 		moveToFront(a.networks[:], a.networkAt[:], f.network, v.now)
@@ -253,13 +309,13 @@ func (n *knownTable) makeRoom(s *knownShard, v validity, limit int) bool {
 	return true
 }
 
-// forgetCredential makes credential f of account unknown.
-func (n *knownTable) forgetCredential(account key, f uint16) {
+// credentialDenied records that credential f of account was denied.
+func (n *knownTable) credentialDenied(account key, f uint16, now hour) {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.find(account); a != nil {
-		remove(a.credentials[:], a.credentialAt[:], f)
+		a.credentialDenied(f, now)
 	}
 }
 

@@ -16,8 +16,8 @@ func (n *knownTable) accepted(d string, account key, m fingerprints) {
 
 // trusted returns the trust after a look at the credential.
 func (n *knownTable) trusted(account key, f fingerprints, v validity) trust {
-	t, matches := n.lookup(account, f, v)
-	t.credential = matches
+	t, m := n.lookup(account, f, v)
+	t.credential = m.known
 	return t
 }
 
@@ -48,9 +48,55 @@ func TestKnown(t *testing.T) {
 	if s := n.trusted(key{1, 2}, home, valid30Days("0s")); s != (trust{}) {
 		t.Errorf("another account is known as well: %+v", s)
 	}
-	n.forgetCredential(alice, 7)
-	if s := n.trusted(alice, home, valid30Days("0s")); s != (trust{source: true, network: true}) {
-		t.Errorf("after its credential was denied: %+v", s)
+}
+
+// The password database may be at fault: the credential that was accepted last stays known for a day while it is denied.
+// One that was accepted before another is forgotten at once.
+func TestKnownCredentialDenied(t *testing.T) {
+	const old, changed = 7, 8
+	account := key{1, 1}
+	type step struct {
+		at     string
+		f      uint16
+		denied bool
+	}
+	for name, tc := range map[string]struct {
+		steps        []step
+		at           string
+		old, changed match
+	}{
+		"accepted":                 {[]step{{"0s", old, false}}, "1h", match{known: true, latest: true}, match{}},
+		"denied":                   {[]step{{"0s", old, false}, {"1h", old, true}}, "1h", match{known: true, latest: true}, match{}},
+		"denied, 23 h later again": {[]step{{"0s", old, false}, {"1h", old, true}, {"24h", old, true}}, "24h", match{known: true, latest: true}, match{}},
+		"denied, 24 h later again": {[]step{{"0s", old, false}, {"1h", old, true}, {"25h", old, true}}, "25h", match{former: true}, match{}},
+		"the fault is over": {
+			[]step{{"0s", old, false}, {"1h", old, true}, {"2h", old, false}, {"26h", old, true}},
+			"26h", match{known: true, latest: true}, match{},
+		},
+		"another accepted":             {[]step{{"0s", old, false}, {"1h", changed, false}}, "1h", match{known: true, former: true}, match{known: true, latest: true}},
+		"another accepted, old denied": {[]step{{"0s", old, false}, {"1h", changed, false}, {"1h", old, true}}, "1h", match{former: true}, match{known: true, latest: true}},
+		"denied, then another accepted": {
+			[]step{{"0s", old, false}, {"1h", old, true}, {"2h", changed, false}},
+			"2h", match{former: true}, match{known: true, latest: true},
+		},
+		"changed and changed back": {
+			[]step{{"0s", old, false}, {"1h", old, true}, {"2h", changed, false}, {"3h", changed, true}, {"4h", old, false}},
+			"4h", match{known: true, latest: true}, match{former: true},
+		},
+	} {
+		var n knownTable
+		for _, s := range tc.steps {
+			if s.denied {
+				n.credentialDenied(account, s.f, hourOf(at(s.at)))
+			} else {
+				n.accepted(s.at, account, fingerprints{credential: s.f})
+			}
+		}
+		for f, want := range map[uint16]match{old: tc.old, changed: tc.changed} {
+			if _, m := n.lookup(account, fingerprints{credential: f}, valid30Days(tc.at)); m != want {
+				t.Errorf("%s: credential %d: got %+v, want %+v", name, f, m, want)
+			}
+		}
 	}
 }
 
@@ -157,6 +203,7 @@ func TestKnownSource(t *testing.T) {
 }
 
 // Known: by credential from anywhere, or by address. Near: the account was accepted from the same source or network.
+// NetworkOnly: from the network, and nothing else speaks for the client.
 func TestNear(t *testing.T) {
 	l := newLimiter(t, defaultPolicy())
 	right, wrong := l.Credential("u", []byte("right")), l.Credential("u", []byte("wrong"))
@@ -167,14 +214,21 @@ func TestNear(t *testing.T) {
 	}
 	k.Settle(at("0s"), Accepted)
 	for _, tt := range []struct {
-		addr        netip.Addr
-		credential  Credential
-		known, near bool
-	}{{home, right, true, true}, {neighbour, right, true, true}, {neighbour, wrong, true, true}, {abroad, right, true, false}, {abroad, wrong, false, false}} {
+		addr                     netip.Addr
+		credential               Credential
+		known, near, networkOnly bool
+	}{
+		{home, right, true, true, false}, {home, wrong, true, true, false},
+		{neighbour, right, true, true, false}, {neighbour, wrong, true, true, true},
+		{abroad, right, true, false, false}, {abroad, wrong, false, false, false},
+	} {
 		k := l.Ask(at("1s"), Attempt{Addr: tt.addr, Account: "u", Credential: tt.credential})
 		k.Enter(at("1s"), nil)
 		if v := k.Verdict(); v.Known != tt.known || v.Near != tt.near {
 			t.Errorf("%v: %+v", tt.addr, v)
+		}
+		if got := k.Traits(); got.NetworkOnly != tt.networkOnly || got.Worked != (tt.credential == right) {
+			t.Errorf("%v: got %+v", tt.addr, got)
 		}
 		k.Settle(at("1s"), Void)
 	}

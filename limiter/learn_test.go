@@ -145,7 +145,7 @@ func TestMergeKeepsTheLatestOfBoth(t *testing.T) {
 			t.Error("an account of one of them is missing")
 		}
 		k = l.Ask(now, Attempt{Addr: host(500_000), Account: "alice", Credential: credential, Device: 77, Resumed: true})
-		if !k.subject.trust.credential && !k.subject.matches || !k.subject.trust.device {
+		if !k.subject.trust.credential && !k.subject.match.known || !k.subject.trust.device {
 			t.Errorf("credential or device lost: %+v", k.subject.trust)
 		}
 		k.Settle(now, Void)
@@ -180,5 +180,27 @@ func TestInsertCountsAccountsOfSources(t *testing.T) {
 	}
 	if got := l.known.sources.entries[f].accounts; got != 40 {
 		t.Errorf("got %d accounts, want 40", got)
+	}
+}
+
+// TestMergeKeepsWhatWasDenied: a credential that was replaced stays so, and when one was denied says nothing about a later
+// one.
+func TestMergeKeepsWhatWasDenied(t *testing.T) {
+	var own, other knownAccount
+	v := validity{now: 100, ttl: 50}
+	own.learnCredential(9, 90)
+	own.forgetCredential(9)
+	own.learnCredential(7, 95)
+	own.credentialDenied(7, 97)
+	insert(other.credentials[:], other.credentialAt[:], 9, 96)
+	own.mergeCredentials(&other, v)
+	if own.match(9, v).known || !own.match(7, v).latest || own.deniedAt != 97 {
+		t.Errorf("after a merge with the former credential: %+v", own)
+	}
+	insert(other.credentials[:], other.credentialAt[:], 8, 98)
+	insert(other.credentials[:], other.credentialAt[:], 6, 40) // too old
+	own.mergeCredentials(&other, v)
+	if !own.match(8, v).latest || !own.match(7, v).known || own.match(6, v).known || own.deniedAt != 0 {
+		t.Errorf("after a merge with a later credential: %+v", own)
 	}
 }

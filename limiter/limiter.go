@@ -59,6 +59,9 @@
 // as many at an account. A stranger without a token for a look waits for one if the account is closed and their source
 // has not been denied lately; sources that were must leave a quarter of the denials and looks of an account.
 //
+// The password database may deny a right password. So the credential that was accepted last stays known until it has
+// been denied for a day, or another one is accepted for the account.
+//
 // A password that was denied at about twenty accounts within an hour (spray) is answered as denied without a backend,
 // unless a look shows that it is known, and refused if there is no look left.
 //

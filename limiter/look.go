@@ -48,7 +48,7 @@ func (k *Ticket) look(now ticks, r *rules) {
 		k.verdict, refused = refusal(RuleSpray), true
 	}
 	switch {
-	case k.looked && s.matches:
+	case k.looked && s.match.known:
 		s.trust.credential = true
 		k.verdict, k.priority = pass, Priority{class: classKnown}
 	case sprayed && k.looked:

@@ -31,7 +31,7 @@ func (n *knownTable) merge(account key, a *knownAccount, v validity, limit int) 
 		n.restoreIn(s, account, a, v, limit)
 		return
 	}
-	insertAll(own.credentials[:], own.credentialAt[:], a.credentials[:], a.credentialAt[:], v)
+	own.mergeCredentials(a, v)
 	insertAll(own.networks[:], own.networkAt[:], a.networks[:], a.networkAt[:], v)
 	insertAll(own.devices[:], own.deviceAt[:], a.devices[:], a.deviceAt[:], v)
 	insertAll(own.newDevices[:], own.newDeviceAt[:], a.newDevices[:], a.newDeviceAt[:], v)
@@ -39,6 +39,19 @@ func (n *knownTable) merge(account key, a *knownAccount, v validity, limit int) 
 		if f != 0 && v.covers(a.sourceAt[i]) {
 			n.insertSource(own, f, a.sourceAt[i])
 		}
+	}
+}
+
+// mergeCredentials adds those credentials of other that still count, except one that is known to be replaced.
+func (a *knownAccount) mergeCredentials(other *knownAccount, v validity) {
+	latest := a.credentials[0]
+	for i, f := range other.credentials {
+		if f != 0 && f != a.former && v.covers(other.credentialAt[i]) {
+			insert(a.credentials[:], a.credentialAt[:], f, other.credentialAt[i])
+		}
+	}
+	if a.credentials[0] != latest {
+		a.deniedAt = 0 // it was that of another credential
 	}
 }
 

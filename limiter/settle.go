@@ -21,7 +21,7 @@ func (k *Ticket) Settle(t time.Time, o Outcome) {
 	spend := nothing
 	switch {
 	case o == Denied && k.verdict.Action < Repeat:
-		spend = k.denied(now, r)
+		spend = k.denied(t, now, r)
 	case o == Accepted:
 		k.accepted(t, r)
 	case !k.subject.trust.credential:
@@ -67,12 +67,12 @@ func (k *Ticket) ChargeSlot(t time.Time, held time.Duration) {
 const deniedMatch = 1
 
 // denied records that the credential is wrong, and returns what is spent: nothing if an earlier denial of the same
-// credential is still charged. A known credential that is denied becomes unknown if the attempt is near: one that
-// matches by chance must not make strangers of users.
-func (k *Ticket) denied(now ticks, r *rules) spending {
+// credential is still charged. The known table learns of a known credential that is denied only if the attempt is near:
+// one that matches by chance must not make strangers of users.
+func (k *Ticket) denied(t time.Time, now ticks, r *rules) spending {
 	s := &k.subject
 	if s.trust.credential && s.trust.near() {
-		k.limiter.known.forgetCredential(s.keys[kindAccount], s.fingerprints.credential)
+		k.limiter.known.credentialDenied(s.keys[kindAccount], s.fingerprints.credential, hourOf(t))
 		if k.held == 0 && !k.charged && !r.denials[kindPair].off() {
 			if e, mu := k.entry(now, kindPair, r, true); e != nil {
 				e.holds++

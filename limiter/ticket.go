@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"encoding/binary"
 	"sync"
 	"time"
 )
@@ -23,6 +24,7 @@ type Ticket struct {
 	charged  bool  // an earlier denial of its credential is still charged
 	lookPaid bool  // so is an earlier look at it
 	looked   bool  // its credential was compared with those known
+	overused bool  // it is known, but has the priority of a stranger
 	counted  bool  // its login counts in the usage of the account
 	starved  bool  // no global token was free in time
 	settled  bool
@@ -121,7 +123,7 @@ func (k *Ticket) forgetNetwork(t time.Time) {
 // isUsual reports whether the attempt is near, shows a credential that is known, and has no denials against it: as
 // nearly all attempts of users are. It holds nothing.
 func (k *Ticket) isUsual() bool {
-	if !k.subject.matches || !k.subject.trust.near() {
+	if !k.subject.match.known || !k.subject.trust.near() {
 		return false
 	}
 	e, mu := k.limiter.table.find(k.subject.keys[kindPair])
@@ -145,6 +147,29 @@ func (k *Ticket) shortenWait(now ticks) {
 	}
 }
 
+// Traits are what a ticket says of its attempt beside the verdict, for those who watch all attempts together. No rule
+// depends on them, and no client may learn them: they tell whether a password is right.
+type Traits struct {
+	NetworkOnly bool   // known only because the account was accepted from the network: the client may be a neighbour
+	Worked      bool   // the credential is the one that was accepted last for the account, within KnownTTL
+	Former      bool   // the credential was accepted for the account, but another one later
+	Overused    bool   // known, but the account, or its source or device on it, has used its share of the reserved lane
+	Credential  uint64 // a keyed digest of account and secret; zero if no secret was shown, or a token was
+}
+
+// Traits returns the traits of the attempt as of the latest of Ask, Again and Enter.
+func (k *Ticket) Traits() Traits {
+	s := &k.subject
+	t := Traits{
+		NetworkOnly: s.trust.known() && !s.trust.credential && !s.trust.device && !s.trust.source,
+		Worked:      s.match.latest, Former: s.match.former, Overused: k.overused,
+	}
+	if s.shown {
+		t.Credential = binary.BigEndian.Uint64(k.attempt.Credential[:])
+	}
+	return t
+}
+
 // Verdict returns the stricter of the verdicts of Ask, or Again, and Enter.
 func (k *Ticket) Verdict() Verdict {
 	return k.verdict
@@ -166,7 +191,7 @@ func (k *Ticket) isRepeat(now ticks) bool {
 	}
 	defer mu.Unlock()
 	k.charged, k.lookPaid = ticks(e.denials) > now, ticks(e.looks) > now
-	return ticks(e.connects) > now && (!k.subject.matches || e.starved == deniedMatch)
+	return ticks(e.connects) > now && (!k.subject.match.known || e.starved == deniedMatch)
 }
 
 // applyDenialRules sets the verdict and the priority by each bucket of denials that applies to the attempt. If hold is

@@ -60,14 +60,7 @@ type Verdict struct {
 	Wait   time.Duration // above zero if Action is Wait, zero or more if it is Repeat, else zero
 	Known  bool          // the attempt is known, by credential or by address
 	Near   bool          // the account was accepted from the same device, source or network
-
-	// For the watch and the log. No rule depends on them, and no client may learn them.
-	NetworkOnly bool // known only because the account was accepted from the network: the client may be a neighbour who guesses
-	Worked      bool // the credential is the one that was accepted last for the account, within KnownTTL
-	Former      bool // the credential was accepted for the account before, but another one since
-	Overused    bool // the account, or this source or device on it, has used its share of the reserved lane
-
-	Again bool // after the wait, ask again with [Ticket.Again]
+	Again  bool          // after the wait, ask again with [Ticket.Again]
 }
 
 // pass is the verdict if no rule objects.

@@ -273,7 +273,7 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 	if reply.Account != "" {
 		report.Account = reply.Account
 	}
-	report.Outcome = outcome(reply, err)
+	report.Outcome, report.Traits = outcome(reply, err), a.current.Traits()
 	switch {
 	case err != nil:
 		report.Err = err

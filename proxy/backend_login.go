@@ -54,7 +54,7 @@ func (a *loginAttempt) waitSlot() (step, error) {
 			pool.release(request)
 			return a.noBackend(err)
 		case server == nil:
-			return a.noBackend(errNoSlot)
+			return a.noBackend(ErrNoSlot)
 		}
 		return a.dial(server, request)
 	})

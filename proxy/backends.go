@@ -124,12 +124,12 @@ func (b *Backends) Healthy() bool {
 	return slices.ContainsFunc(b.all, func(s *backend) bool { return s.up.Load() })
 }
 
-// errNoBackend says that no backend is up, errNoSlot that those which are up have as
-// many logins in flight as they may have.
-var (
-	errNoBackend = errors.New("no backend is up")
-	errNoSlot    = errors.New("all backends are busy with logins")
-)
+// errNoBackend says that no backend is up.
+var errNoBackend = errors.New("no backend is up")
+
+// ErrNoSlot is the error of an attempt for which all backends that are up had as many
+// logins in flight as they may have.
+var ErrNoSlot = errors.New("all backends are busy with logins")
 
 // markFailed notes that a login could not reach s, and reports whether another backend
 // should be tried: not if the cause is on this machine, nor once the time until has

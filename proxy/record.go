@@ -18,7 +18,8 @@ type Attempt struct {
 	Method   string // how the client logged in: LOGIN, USER or a SASL mechanism
 	Backend  string // address of the backend that was asked, empty if none was
 	Verdict  limiter.Verdict
-	Observed bool // Verdict was not enforced
+	Traits   limiter.Traits // not to be logged: they tell whether a password is right
+	Observed bool           // Verdict was not enforced
 	Outcome  limiter.Outcome
 	Waited   time.Duration // in the tarpit
 	Gone     bool          // the client closed while it waited
@@ -28,6 +29,14 @@ type Attempt struct {
 	Took      time.Duration // from the request to its answer, including the wait
 	Greeting  time.Duration // from accept to the greeting; of a connection's first attempt only, else zero
 	Err       error         // why no backend settled it, nil if a backend did
+}
+
+// ByUser reports whether an attempt counts as one of a known user. One from the network
+// of a user may be their neighbour's who guesses, and an account that logs in far more
+// than its share may be in the hands of an attacker: how they are served says nothing
+// about how users are.
+func (a *Attempt) ByUser() bool {
+	return a.Verdict.Known && !a.Traits.NetworkOnly && !a.Traits.Overused
 }
 
 // Record is everything about one connection, made once, at its end.

@@ -44,6 +44,12 @@ func TestRecord(t *testing.T) {
 		accepted.Greeting = 0 // only the first attempt has it
 		accepted.Account, accepted.Outcome = "u", limiter.Accepted
 		accepted.Verdict = proxy.settledAttempts()[1].Verdict
+		for i, a := range []*Attempt{&denied, &accepted} {
+			a.Traits.Credential = proxy.settledAttempts()[i].Traits.Credential
+		}
+		if first, second := denied.Traits.Credential, accepted.Traits.Credential; first == 0 || second == 0 || first == second {
+			t.Errorf("got credentials %d and %d, want two that differ", first, second)
+		}
 		accepted.Waited, accepted.Took = 3*time.Second, 3*time.Second // for its source, and for a token of the global bucket
 		if w := accepted.Verdict.Wait; accepted.Verdict.Rule != limiter.RuleSource || w < 2*time.Second || w > 2400*time.Millisecond {
 			t.Errorf("second attempt: got verdict %+v, want a wait of 2 s to 2.4 s by rule source", accepted.Verdict)

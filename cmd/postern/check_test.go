@@ -17,7 +17,7 @@ func TestCheckAndMunin(t *testing.T) {
 		code int
 		says string
 	}{
-		"check":                   {0, "POSTERN OK - no logins by known users, 2 of 2 backends up"},
+		"check":                   {0, "POSTERN OK - no logins by known users over 5 min, 2 of 2 backends up"},
 		"check -format checkmk":   {0, `0 "postern" served=100|`},
 		"check -t 5s -w 99 -c 95": {0, "POSTERN OK"},
 		"check -w 95 -c 95":       {0, "POSTERN OK"},

@@ -1,16 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/url"
+	"os"
 	"os/user"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/term"
 
 	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/config"
@@ -33,15 +39,17 @@ const incidentHelp = `list incidents, and act on them:
   hold                    do not publish it automatically
   publish [TEXT]          publish it now, with TEXT if there is one
   mitigate                users are served again
-  reclassify CLASS        it is an attack, auth_fault, backend_fault, storm, ...
+  reclassify CLASS        it is an attack, slow_spray, account_abuse, auth_fault, ...
   false-alarm [TEXT]      it was none; the detector takes it for usual from now on
-  resolve [TEXT]          it is over
-  open CLASS TEXT         report one that the detector does not see`
+  resolve [TEXT]          it is over; while the trouble is on, asks or needs -force
+  open CLASS TEXT         report one that the detector does not see, or takes for
+                          less: this takes over one that is suspected`
 
 // prepareIncident declares the flags of `postern incident`.
 func prepareIncident(flags *flag.FlagSet) func(context.Context, process) error {
 	id := flags.String("incident", "", "`ID` of the incident; without it the open one")
 	asJSON := flags.Bool("json", false, "list, show: print JSON")
+	force := flags.Bool("force", false, "resolve: although the trouble is still on; it causes no alert until it has been quiet")
 	return func(ctx context.Context, p process) error {
 		verb, rest := "list", p.args
 		if len(rest) > 0 {
@@ -61,7 +69,10 @@ func prepareIncident(flags *flag.FlagSet) func(context.Context, process) error {
 			if err != nil {
 				return err
 			}
-			command.Incident, command.By = *id, operatorName(p.environ)
+			if *force && command.Action != incident.ActResolve {
+				return wrongUsage("%s: got -force, which is for resolve only", verb)
+			}
+			command.Incident, command.By, command.Force = *id, operatorName(p.environ), *force
 			do = func(c *admin.Client) error { return p.sendCommand(ctx, c, command) }
 		}
 		client, err := p.operatorClient()
@@ -118,16 +129,37 @@ func operatorName(environ []string) string {
 	return "operator"
 }
 
-// sendCommand sends a command and prints the events that follow from it.
+// sendCommand sends a command and prints the events that follow from it. If the
+// command needs force, it asks a user at a terminal.
 func (p process) sendCommand(ctx context.Context, client *admin.Client, c incident.Command) error {
 	var events []incident.Event
-	if err := client.PostJSON(ctx, admin.IncidentsPath, c, &events); err != nil {
+	var needsForce admin.NeedsForceError
+	err := client.PostJSON(ctx, admin.IncidentsPath, c, &events)
+	if errors.As(err, &needsForce) {
+		if !term.IsTerminal(int(os.Stdin.Fd())) {
+			return fmt.Errorf("%w; -force does it all the same", err)
+		}
+		if !confirm(os.Stdin, p.stdout, fmt.Sprintf("%v; %s all the same? [y/N] ", err, c.Action)) {
+			return errors.New("nothing was changed")
+		}
+		c.Force = true
+		err = client.PostJSON(ctx, admin.IncidentsPath, c, &events)
+	}
+	if err != nil {
 		return err
 	}
 	for _, e := range events {
 		p.printEvent(e)
 	}
 	return nil
+}
+
+// confirm asks a question and reports whether the answer is yes.
+func confirm(in io.Reader, out io.Writer, question string) bool {
+	fmt.Fprint(out, question)
+	answer, _ := bufio.NewReader(in).ReadString('\n') // without an answer: no
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
 }
 
 // listIncidents prints those that are remembered, one a line.
@@ -167,7 +199,13 @@ func (p process) showIncident(ctx context.Context, client *admin.Client, id stri
 	if asJSON {
 		return p.printJSON(i)
 	}
-	fmt.Fprintf(p.stdout, "incident %s: %s, %s, since %s\n", i.ID, i.Class, i.Phase, localTime(i.Started))
+	fmt.Fprintf(p.stdout, "incident %s: %s, %s, since %s\n", i.ID, i.Class, i.Phase, localTime(i.Since))
+	if !i.Started.Equal(i.Since) {
+		fmt.Fprintf(p.stdout, "it began at %s as other trouble, or was over for a while\n", localTime(i.Started))
+	}
+	if i.StillOn() {
+		fmt.Fprintf(p.stdout, "a person ended it, but not over yet: %s\n", classList(i.Still))
+	}
 	for _, e := range i.Events {
 		p.printEvent(e)
 	}
@@ -182,11 +220,22 @@ func (p process) printEvent(e incident.Event) {
 			line += "  " + part
 		}
 	}
+	if !e.Since.IsZero() {
+		line += "  since " + localTime(e.Since)
+	}
+	if len(e.Still) > 0 {
+		line += "  still on: " + classList(e.Still)
+	}
 	if ev := e.Evidence; ev != nil {
-		line += fmt.Sprintf("  excess %.1f %%, %.0f logins a minute (expected %.0f), known users %.1f %% served",
-			100*ev.Excess, ev.Observed.Logins, ev.Expected.Logins, 100*ev.Served)
+		line += fmt.Sprintf("  excess %.1f %%, over %.0f min %.0f logins a minute (expected %.0f), over %.0f min known users %.1f %% served",
+			100*ev.Excess, incident.RateWindow.Minutes(), ev.Observed.Logins, ev.Expected.Logins, incident.Window.Minutes(), 100*ev.Served)
 	}
 	fmt.Fprintf(p.stdout, "%s  (%s)\n", line, eventlog.StripControl(e.By))
+}
+
+// classList is a list of classes for people.
+func classList(classes []watch.Class) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(classes), " ", ", "), "[]")
 }
 
 // printJSON prints v for programs.

@@ -49,6 +49,75 @@ func TestIncidentCommands(t *testing.T) {
 	g.log.Await(t, "level=WARN", "event=incident", "phase=detected")
 }
 
+// startWithEvents runs a gateway that has an open incident of a former run.
+func startWithEvents(t *testing.T, phase, class string) *gateway {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "watch"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	event := `{"time":"` + time.Now().Add(-time.Hour).UTC().Format(time.RFC3339) + `","incident":"i1","kind":"open","to":"` + phase +
+		`","class":"` + class + `","by":"postern"}` + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "watch", "incidents.jsonl"), []byte(event), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, prefix+"STATE_DIR="+dir)
+}
+
+// TestResolveNeedsForce while postern cannot tell that an attack is over.
+func TestResolveNeedsForce(t *testing.T) {
+	g := startWithEvents(t, "detected", "attack")
+	for _, tt := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"incident resolve", exitFailure, "postern: incident: resolve i1: not over yet: postern has restarted, and takes 5 min to tell whether it is over; -force does it all the same\n"},
+		{"incident note -force x", exitUsage, "postern incident: note: got -force, which is for resolve only"},
+		{"check", 1, "incident i1: attack since "},
+		{"incident resolve -force we know", exitOK, "resolved  still on: attack"},
+		{"incident show", exitOK, "a person ended it, but not over yet: attack\n"},
+		{"report", exitOK, "but was not over yet at"},
+	} {
+		code, out := g.command(t, strings.Fields(tt.args)...)
+		if code != tt.code || !strings.Contains(out, tt.says) {
+			t.Errorf("%s: exit %d, %q", tt.args, code, out)
+		}
+	}
+}
+
+// TestOpenTakesOverSuspected: what a person reports is detected, from now on, and
+// check shows it.
+func TestOpenTakesOverSuspected(t *testing.T) {
+	g := startWithEvents(t, "suspected", "backend_fault")
+	for _, tt := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"check", 0, "POSTERN OK"},
+		{"incident open storm users call", exitOK, "storm  detected  users call  since "},
+		{"incident open storm again", exitFailure, "another incident is open"},
+		{"check", 1, "incident i1: storm since "},
+		{"incident resolve", exitOK, "resolved"},
+	} {
+		code, out := g.command(t, strings.Fields(tt.args)...)
+		if code != tt.code || !strings.Contains(out, tt.says) {
+			t.Errorf("%s: exit %d, %q", tt.args, code, out)
+		}
+	}
+}
+
+// TestConfirm: only yes is yes.
+func TestConfirm(t *testing.T) {
+	for answer, want := range map[string]bool{"y\n": true, "Yes\n": true, "\n": false, "no\n": false, "": false, "yeah\n": false} {
+		var out strings.Builder
+		if confirm(strings.NewReader(answer), &out, "sure? ") != want || out.String() != "sure? " {
+			t.Errorf("%q: want %v, printed %q", answer, want, out.String())
+		}
+	}
+}
+
 // TestIncidentWithoutToken shows what to set.
 func TestIncidentWithoutToken(t *testing.T) {
 	g := start(t)

@@ -34,9 +34,6 @@ func (m *Minute) Add(n Minute) {
 	m.Expected.Networks += n.Expected.Networks
 }
 
-// promptGreeting is how long the greeting may take for a known user's login to count as good.
-const promptGreeting = 2500 * time.Millisecond
-
 // Promised is the share of logins of the known that the service promises to serve.
 const Promised = 0.995
 
@@ -44,29 +41,27 @@ const Promised = 0.995
 // the ratio of served ones: a wrong password is no failure of the service. If very many are denied, the watch reports a
 // fault of authentication.
 type Users struct {
-	Good    int    `json:"good"`    // accepted, and greeted within 2.5 s
-	Slow    int    `json:"slow"`    // accepted, but greeted or made to wait for longer than that
-	Limited int    `json:"limited"` // refused by postern
-	Fault   int    `json:"fault"`   // failed because of a backend
-	Denied  int    `json:"denied"`  // repeats included; not part of the ratio
+	Good    int    `json:"good"` // these are the results of [Attempt.UserResult]
+	Slow    int    `json:"slow"`
+	Limited int    `json:"limited"`
+	Fault   int    `json:"fault"`
+	Denied  int    `json:"denied"`  // not part of the ratio
 	Greeted Delays `json:"greeted"` // time from accept to the greeting
 }
 
 // count adds one attempt of the known.
 func (u *Users) count(a *Attempt) {
-	switch a.Outcome {
-	case Accepted:
-		if a.Greeting > promptGreeting || a.Waited > promptGreeting {
-			u.Slow++
-		} else {
-			u.Good++
-		}
-	case Denied, Repeat:
-		u.Denied++
-	case Rejected, Shed:
+	switch a.UserResult() {
+	case UserGood:
+		u.Good++
+	case UserSlow:
+		u.Slow++
+	case UserLimited:
 		u.Limited++
-	case Fault:
+	case UserFault:
 		u.Fault++
+	case UserDenied:
+		u.Denied++
 	}
 	if a.Greeting > 0 {
 		u.Greeted.count(a.Greeting)

@@ -24,12 +24,14 @@ func TestUsers(t *testing.T) {
 		{Outcome: Accepted, Greeting: 40 * time.Millisecond},
 		{Outcome: Accepted, Greeting: 3 * time.Second},
 		{Outcome: Accepted, Waited: 4 * time.Second},
-		{Outcome: Denied}, {Outcome: Repeat}, {Outcome: Rejected}, {Outcome: Shed}, {Outcome: Fault}, {Outcome: Gone},
+		{Outcome: Denied}, {Outcome: Repeat}, {Outcome: Rejected, Worked: true}, {Outcome: Rejected}, {Outcome: Shed}, {Outcome: Fault}, {Outcome: Gone},
 	} {
 		u.count(&a)
+		a.Known = true
+		u.count(&a)
 	}
-	want := Users{Good: 1, Slow: 2, Denied: 2, Limited: 2, Fault: 1, Greeted: u.Greeted}
-	if u != want || u.Asked() != 6 || u.Served() != 0.5 || u.Greeted.total() != 2 {
+	want := Users{Good: 1, Slow: 2, Denied: 3, Limited: 2, Fault: 1, Greeted: u.Greeted}
+	if u != want || u.Asked() != 6 || u.Served() != 0.5 || u.Greeted.total() != 4 {
 		t.Errorf("%+v", u)
 	}
 }

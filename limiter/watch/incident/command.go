@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -40,14 +41,18 @@ type Command struct {
 	By       string      `json:"by"`                 // at most 64 octets
 	Text     string      `json:"text,omitempty"`     // at most 2,000 octets
 	Class    watch.Class `json:"class,omitempty"`
+	Force    bool        `json:"force,omitempty"` // resolve although the trouble is still on
 }
 
 // Reasons to refuse a [Command].
 var (
 	errNotFound = errors.New("no such incident")
 	errOver     = errors.New("the incident has ended")
-	errOpen     = errors.New("another incident is open")
+	errOpen     = errors.New("another incident is open: add a note to it, or reclassify it")
 )
+
+// ErrStillOn is the reason to refuse to resolve an incident whose trouble is still on. With Force it is resolved.
+var ErrStillOn = errors.New("not over yet")
 
 // Do executes c at time t and returns the new events. On error nothing has changed. Notes can also be added to an incident
 // that has ended.
@@ -58,11 +63,10 @@ func (l *Log) Do(t time.Time, c Command) ([]Event, error) {
 		return nil, fmt.Errorf("%s: %w", c.Action, err)
 	}
 	if c.Action == ActOpen {
-		if l.open() != nil {
+		if i := l.open(); i != nil && i.Phase != Suspected {
 			return nil, fmt.Errorf("%s: %w", c.Action, errOpen)
 		}
-		l.emit(Event{Time: t, Incident: l.newID(t), Kind: KindOpen, To: Detected, Class: c.Class, By: c.By, Text: c.Text})
-		l.alarm = t
+		l.report(t, c)
 		return l.flush(), nil
 	}
 	i := l.open()
@@ -74,6 +78,9 @@ func (l *Log) Do(t time.Time, c Command) ([]Event, error) {
 	}
 	if !i.Phase.Open() && c.Action != ActNote {
 		return nil, fmt.Errorf("%s %s: %w", c.Action, i.ID, errOver)
+	}
+	if on := l.stillOn(i); on != "" && c.Action == ActResolve && !c.Force {
+		return nil, fmt.Errorf("%s %s: %w: %s", c.Action, i.ID, ErrStillOn, on)
 	}
 	l.do(t, c, i)
 	return l.flush(), nil
@@ -98,6 +105,52 @@ func (c *Command) check(t time.Time) error {
 	return nil
 }
 
+// report opens an incident that a person reports. It takes over one that is suspected: that is detected now, as what the
+// person says it is. It begins now, unless the watch sees trouble of that class.
+func (l *Log) report(t time.Time, c Command) {
+	e := Event{Time: t, Kind: KindOpen, To: Detected, Class: c.Class, By: c.By, Text: c.Text, Since: l.onSince(t, c.Class)}
+	i := l.open()
+	if i == nil {
+		e.Incident = l.newID(t)
+		l.emit(e)
+		return
+	}
+	e.Incident, e.Kind, e.From = i.ID, KindPhase, Suspected
+	switch {
+	case e.Since.IsZero():
+		e.Since = t
+	case sameTrouble(i.Class, c.Class):
+		e.Since = i.Since
+	}
+	l.emit(e)
+}
+
+// classNames say what is on, for people.
+var classNames = map[watch.Class]string{
+	watch.ClassAttack:       "the attack on logins is on (postern calls it over after 30 min of quiet)",
+	watch.ClassAuthFault:    "correct passwords are refused",
+	watch.ClassSlowSpray:    "slow guessing from many sources is on",
+	watch.ClassAccountAbuse: "many accounts are logged in to far too often",
+	watch.ClassImpaired:     "known users were not served in the last 5 min",
+}
+
+// stillOn says which alarming trouble is on, for people. It is empty if there is none.
+func (l *Log) stillOn(i *Incident) string {
+	if len(l.alarms) == 0 && l.unclear(i) {
+		return fmt.Sprintf("postern has restarted, and takes %.0f min to tell whether it is over", restartFor.Minutes())
+	}
+	var on []string
+	for _, class := range l.alarms {
+		on = append(on, classNames[class])
+	}
+	return strings.Join(on, ", ")
+}
+
+// unclear reports whether the trouble of i was on before a restart, and may still be.
+func (l *Log) unclear(i *Incident) bool {
+	return i.ID == l.restored && i.Quiet.IsZero() && i.Phase != Monitoring && !l.observed(l.latest.Time)
+}
+
 // do executes c on i.
 func (l *Log) do(t time.Time, c Command, i *Incident) {
 	e := Event{Time: t, Incident: i.ID, By: c.By, Text: c.Text}
@@ -111,10 +164,7 @@ func (l *Log) do(t time.Time, c Command, i *Incident) {
 	case ActHold:
 		l.emit(with(KindHold))
 	case ActPublish:
-		l.emit(with(KindPublish))
-		if i.Phase == Suspected || i.Phase == Detected {
-			enter(Investigating)
-		}
+		l.publish(t, i, with(KindPublish))
 	case ActMitigate:
 		l.emitText(with(KindNote))
 		enter(Mitigating)
@@ -122,14 +172,34 @@ func (l *Log) do(t time.Time, c Command, i *Incident) {
 		e.Class = c.Class
 		l.emit(with(KindClass))
 	case ActFalseAlarm:
-		l.endedByPerson = true
 		l.emit(with(KindFalse))
-		enter(ended(i.Phase))
+		l.end(t, c, i)
 	case ActResolve:
-		l.endedByPerson = true
 		l.emitText(with(KindNote))
-		enter(ended(i.Phase))
+		l.end(t, c, i)
 	}
+}
+
+// publish emits e, which publishes i. What is published begins with the trouble that is on now.
+func (l *Log) publish(t time.Time, i *Incident, e Event) {
+	l.emit(e)
+	if i.Phase != Suspected && i.Phase != Detected {
+		return
+	}
+	next := Event{Time: t, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: Investigating, By: e.By}
+	if i.Phase == Suspected && l.onSince(t, i.Class).IsZero() {
+		next.Since = t
+	}
+	l.emit(next)
+}
+
+// end ends i by a person. Trouble that is still on causes no alert until it has been quiet once.
+func (l *Log) end(t time.Time, c Command, i *Incident) {
+	still := slices.Clone(l.alarms)
+	if len(still) == 0 && l.unclear(i) {
+		still = []watch.Class{i.Class}
+	}
+	l.emit(Event{Time: t, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: ended(i.Phase), By: c.By, Still: still})
 }
 
 // emitText emits e if it has a text.

@@ -45,7 +45,7 @@ func (d *logTest) feed(s watch.State, lasts time.Duration) (made []Event) {
 // do executes a command.
 func (d *logTest) do(a Action, text string, class watch.Class) []Event {
 	d.Helper()
-	made, err := d.log.Do(d.now, Command{Action: a, By: "kari", Text: text, Class: class})
+	made, err := d.log.Do(d.now, Command{Action: a, By: "kari", Text: text, Class: class, Force: a == ActResolve})
 	if err != nil {
 		d.Fatal(err)
 	}
@@ -93,7 +93,7 @@ var (
 	notServed    = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 2, Protecting: true, Impaired: true, Users: watch.Users{Good: 50, Limited: 50}}
 	backendsFail = watch.State{Class: watch.ClassBackendFault, BackendFault: true, Users: watch.Users{Good: 100, Fault: 5}}
 	backendsDown = watch.State{Class: watch.ClassBackendFault, BackendFault: true, Impaired: true, Users: watch.Users{Fault: 100}}
-	knownDenied  = watch.State{Class: watch.ClassAuthFault, AuthFault: true, Users: watch.Users{Good: 10, Denied: 90}}
+	knownDenied  = watch.State{Class: watch.ClassAuthFault, AuthFault: true, DeniedShare: 0.9, Users: watch.Users{Good: 10, Denied: 90}}
 	both         = watch.State{Class: watch.ClassAttack, Tighten: true, Excess: 0.5, Protecting: true, BackendFault: true, Users: watch.Users{Good: 100}}
 )
 
@@ -225,7 +225,7 @@ func TestCommandsOverrideStates(t *testing.T) {
 	if made := d.feed(attack, time.Hour); made != nil {
 		t.Errorf("reopened although resolved by a person: %+v", made)
 	}
-	d.feed(normal, tick)
+	d.feed(normal, 6*time.Minute)
 	if made := d.feed(attack, tick); len(made) != 1 || made[0].Kind != KindReopen {
 		t.Errorf("not reopened by new trouble: %+v", made)
 	}
@@ -233,7 +233,7 @@ func TestCommandsOverrideStates(t *testing.T) {
 	if i := d.phase(Resolved); !i.False {
 		t.Errorf("%+v", i)
 	}
-	d.feed(normal, time.Minute)
+	d.feed(normal, 6*time.Minute)
 	d.feed(attack, tick)
 	if i := d.phase(Detected); i.False {
 		t.Errorf("a false alarm was reopened: %+v", i)

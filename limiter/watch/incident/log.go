@@ -25,18 +25,39 @@ type Log struct {
 	all  []*Incident // oldest first
 	made []Event     // by the current call
 
-	// Not restored after a restart: the waiting times begin again.
-	trouble       time.Time                 // latest time of any trouble
-	alarm         time.Time                 // latest time of trouble that needs an alert
-	notServed     time.Time                 // latest time when users were not served
-	denied        time.Time                 // start of a fault of authentication; zero if there is none
-	seen          map[watch.Class]time.Time // latest time of each symptom
-	endedByPerson bool                      // a person ended the incident while its cause continued: it must not be reopened at once
+	restored string // ID of the incident that was open after the restart and had been detected
+
+	// Not restored after a restart.
+	first     time.Time             // of the first state, or the first after a gap
+	latest    watch.State           // the latest state
+	window    window                // the rates of the latest states
+	trouble   time.Time             // latest time of any trouble
+	alarm     time.Time             // latest time of trouble that needs an alert
+	alarms    []watch.Class         // trouble of the latest state that needs an alert
+	notServed time.Time             // latest time when users were not served
+	denied    spell                 // of a fault of authentication that may need an alert
+	spells    map[watch.Class]spell // the latest of each class of trouble
 }
 
 // newLog returns a Log without incidents.
 func newLog(hold time.Duration) *Log {
-	return &Log{hold: hold, seen: map[watch.Class]time.Time{}}
+	return &Log{hold: hold, spells: map[watch.Class]spell{}}
+}
+
+// Figures are the present figures of the watch.
+type Figures struct {
+	Observed watch.Signals // a minute, over [RateWindow]
+	Expected watch.Signals // likewise
+	Users    watch.Users   // how the known were served, over [Window]
+}
+
+// Figures returns the figures of the latest state, and false before the first.
+func (l *Log) Figures() (Figures, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := Figures{Users: l.latest.Users}
+	f.Observed, f.Expected = l.window.means()
+	return f, !l.first.IsZero()
 }
 
 // Replayed is what [Replay] found in the lines.
@@ -70,6 +91,9 @@ func Replay(data []byte, hold time.Duration) (*Log, Replayed) {
 			r.Bad = append(r.Bad, number)
 		}
 	}
+	if i := l.open(); i != nil && i.Phase.Alarming() {
+		l.restored = i.ID
+	}
 	return l, r
 }
 
@@ -89,9 +113,9 @@ func (l *Log) Find(id string) (Incident, bool) {
 	defer l.mu.Unlock()
 	i := l.find(id)
 	if id == "" {
-		i = l.latest(func(i *Incident) bool { return !i.Detected.IsZero() })
+		i = l.newest(func(i *Incident) bool { return !i.Detected.IsZero() })
 		if i == nil {
-			i = l.latest(func(*Incident) bool { return true })
+			i = l.newest(func(*Incident) bool { return true })
 		}
 	}
 	if i == nil {
@@ -113,16 +137,16 @@ func (l *Log) All() []Incident {
 
 // open returns the open incident or nil.
 func (l *Log) open() *Incident {
-	return l.latest(func(i *Incident) bool { return i.Phase.Open() })
+	return l.newest(func(i *Incident) bool { return i.Phase.Open() })
 }
 
 // find returns the incident with this ID or nil.
 func (l *Log) find(id string) *Incident {
-	return l.latest(func(i *Incident) bool { return i.ID == id })
+	return l.newest(func(i *Incident) bool { return i.ID == id })
 }
 
-// latest returns the latest incident that fits or nil.
-func (l *Log) latest(fits func(*Incident) bool) *Incident {
+// newest returns the latest incident that fits or nil.
+func (l *Log) newest(fits func(*Incident) bool) *Incident {
 	for _, i := range slices.Backward(l.all) {
 		if fits(i) {
 			return i
@@ -134,8 +158,8 @@ func (l *Log) latest(fits func(*Incident) bool) *Incident {
 // emit applies a new event and keeps it for flush.
 func (l *Log) emit(e Event) {
 	i := l.find(e.Incident)
-	minor := e.Kind == KindAttach || e.Kind == KindDetach || e.Kind == KindEvidence
-	if minor && i != nil && len(i.Events) >= maxEvents {
+	minor := slices.Contains([]Kind{KindAttach, KindDetach, KindEvidence, KindQuiet, KindActive}, e.Kind)
+	if minor && i != nil && i.Phase.Open() && len(i.Events) >= maxEvents {
 		return
 	}
 	if err := l.apply(e); err != nil {

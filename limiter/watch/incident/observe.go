@@ -9,10 +9,12 @@ import (
 
 // When incidents change by themselves.
 const (
-	deniedFor    = 3 * time.Minute  // that the known are denied before an alert
 	servedFor    = 5 * time.Minute  // that users are served before it counts as mitigated
 	servedWell   = 0.99             // of the known
-	quietFor     = 30 * time.Minute // before a suspected incident is dismissed, or one other than an attack is only monitored
+	suspectedFor = time.Minute      // of quiet before a suspected incident is dismissed: the watch has waited for some minutes
+	suspectAgain = 30 * time.Minute // after it was dismissed, in which it is reopened
+	quietFor     = 30 * time.Minute // before an incident other than an attack is only monitored
+	quietNoted   = 2 * time.Minute  // before an event says that it is quiet
 	cleanFor     = 60 * time.Minute // before a monitored incident is resolved
 	reopenFor    = 2 * time.Hour    // after it was resolved
 	symptomFor   = 10 * time.Minute // that a symptom must be absent before it ends
@@ -28,61 +30,40 @@ func (l *Log) Observe(s watch.State) []Event {
 	if s.Time.IsZero() || !slices.Contains(watch.Classes(), s.Class) { // not from a tick
 		return nil
 	}
-	l.noteTimes(s)
+	l.note(s)
+	l.endIgnored(s)
 	i := l.open()
-	switch {
-	case i == nil:
+	if i == nil {
 		l.begin(s)
-	case i.Phase == Suspected:
-		l.updateClass(s, i)
+		return l.flush()
+	}
+	l.updateClass(s, i)
+	l.attach(s, i)
+	if i.Phase == Suspected {
 		l.updateSuspected(s, i)
-	default:
-		l.updateClass(s, i)
-		l.attach(s, i)
+	} else {
+		l.updateQuiet(s, i)
 		l.updatePhase(s, i)
 	}
 	return l.flush()
 }
 
-// noteTimes updates the times of each degree of trouble.
-func (l *Log) noteTimes(s watch.State) {
-	t := s.Time
-	if !s.AuthFault {
-		l.denied = time.Time{}
-	} else if l.denied.IsZero() {
-		l.denied = t
-	}
-	if l.notServed.IsZero() || s.Users.Served() < servedWell || s.AuthFault {
-		l.notServed = t
-	}
-	if s.Tighten || s.BackendFault || s.AuthFault || s.Impaired {
-		l.trouble = t
-	}
-	if l.alarming(s) {
-		l.alarm = t
-	} else {
-		l.endedByPerson = false
-	}
-}
-
-// alarming reports whether s needs an alert.
-func (l *Log) alarming(s watch.State) bool {
-	return s.Attacked() || s.Impaired || s.AuthFault && s.Time.Sub(l.denied) >= deniedFor
-}
-
 // begin opens an incident, or reopens the latest, if s is a reason to.
 func (l *Log) begin(s watch.State) {
-	ended := l.latest(func(i *Incident) bool { return i.Phase == Resolved && !i.False && s.Time.Sub(i.Ended) < reopenFor })
-	alarming := l.alarm.Equal(s.Time)
+	ignored := l.ignored()
+	urgent := slices.ContainsFunc(l.alarms, func(c watch.Class) bool { return !slices.Contains(ignored, c) })
+	last := l.newest(func(i *Incident) bool { return !i.False && (!urgent || i.Phase == Resolved) })
+	within := func(d time.Duration) bool { return last != nil && s.Time.Sub(last.Ended) < d }
 	switch {
-	case l.endedByPerson:
-	case alarming && ended != nil:
-		l.emit(Event{
-			Time: s.Time, Incident: ended.ID, Kind: KindReopen, From: Resolved, To: Investigating, By: byWatch, Evidence: evidence(s),
-		})
-	case alarming:
+	case urgent && within(reopenFor):
+		l.reopen(s, last, Investigating)
+	case urgent:
 		l.emit(l.opening(s, Detected))
-	case l.trouble.Equal(s.Time) && ended == nil:
+	case !l.trouble.Equal(s.Time), len(ignored) > 0:
+	case within(reopenFor) && (last.Phase == Resolved || last.endedByPerson()):
+	case within(suspectAgain):
+		l.reopen(s, last, Suspected)
+	default:
 		l.emit(l.opening(s, Suspected))
 	}
 }
@@ -90,20 +71,45 @@ func (l *Log) begin(s watch.State) {
 // opening returns the event of an incident that begins in phase p.
 func (l *Log) opening(s watch.State, p Phase) Event {
 	return Event{
-		Time: s.Time, Incident: l.newID(s.Time), Kind: KindOpen, To: p, Class: s.Class, By: byWatch, Evidence: evidence(s),
+		Time: s.Time, Incident: l.newID(s.Time), Kind: KindOpen, To: p, Class: s.Class, By: byWatch,
+		Since: l.beginning(s, s.Class), Evidence: l.evidence(s),
 	}
 }
 
-// updateClass gives i the class of s if that is graver, unless a person has classified i. A milder class never replaces a graver one: in 2022
-// failing backends hid the attack.
+// reopen reopens i in phase p. A graver class than that of s remains if i was detected.
+func (l *Log) reopen(s watch.State, i *Incident, p Phase) {
+	e := l.opening(s, p)
+	e.Incident, e.Kind, e.From = i.ID, KindReopen, i.Phase
+	if p != Suspected {
+		e.Class = watch.Graver(i.Class, s.Class)
+	}
+	if i.Classified {
+		e.Class = i.Class
+	}
+	l.emit(e)
+}
+
+// updateClass gives i the class of s if that is graver. A milder class never replaces a graver one: in 2022 failing
+// backends hid the attack. Only while i is suspected, what is on replaces what is over. If a person has classified i, only
+// trouble that it did not have before changes that, because the person did not know it.
 func (l *Log) updateClass(s watch.State, i *Incident) {
-	if i.Classified || watch.Graver(i.Class, s.Class) == i.Class {
+	if i.Classified && i.had(s.Class) || s.Class == i.Class || !l.trouble.Equal(s.Time) || s.Class == watch.ClassStorm {
 		return
 	}
-	if !l.trouble.Equal(s.Time) { // a storm alone is no trouble
+	graver := watch.Graver(i.Class, s.Class) != i.Class
+	if !graver && (i.Phase != Suspected || !l.onSince(s.Time, i.Class).IsZero() || !slices.Contains(troubles(s), s.Class)) {
 		return
 	}
-	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindClass, Class: s.Class, By: byWatch, Evidence: evidence(s)})
+	e := Event{Time: s.Time, Incident: i.ID, Kind: KindClass, Class: s.Class, By: byWatch, Evidence: l.evidence(s)}
+	if e.Since = l.beginning(s, s.Class); sameTrouble(i.Class, s.Class) && e.Since.Before(i.Since) {
+		e.Since = i.Since
+	}
+	l.emit(e)
+}
+
+// had reports whether i, or a symptom of it, has been of this class or of a degree of it.
+func (i *Incident) had(class watch.Class) bool {
+	return slices.ContainsFunc(i.Events, func(e Event) bool { return e.Class != "" && sameTrouble(e.Class, class) })
 }
 
 // updateSuspected decides whether the suspected incident i is detected or dismissed.
@@ -111,8 +117,21 @@ func (l *Log) updateSuspected(s watch.State, i *Incident) {
 	switch {
 	case l.alarm.Equal(s.Time):
 		l.enter(s, i, Detected)
-	case s.Time.Sub(later(l.trouble, i.Opened)) >= quietFor:
+	case l.observed(s.Time) && s.Time.Sub(later(l.lastTrouble(i), i.entered())) >= suspectedFor:
 		l.enter(s, i, Dismissed)
+	}
+}
+
+// updateQuiet notes when the trouble of i is over or back, so that it is known after a restart.
+func (l *Log) updateQuiet(s watch.State, i *Incident) {
+	e := Event{Time: s.Time, Incident: i.ID, By: byWatch}
+	switch last := l.lastTrouble(i); {
+	case !i.Quiet.IsZero() && l.trouble.Equal(s.Time):
+		e.Kind = KindActive
+		l.emit(e)
+	case i.Quiet.IsZero() && s.Time.Sub(last) >= quietNoted && l.observed(s.Time):
+		e.Kind, e.Since = KindQuiet, last
+		l.emit(e)
 	}
 }
 
@@ -126,7 +145,7 @@ func (l *Log) updatePhase(s watch.State, i *Incident) {
 		}
 	}
 	if t.Sub(i.Changed) >= evidenceEach && s.Excess > evidenceMore*i.Peak.Excess {
-		l.emit(Event{Time: t, Incident: i.ID, Kind: KindEvidence, By: byWatch, Evidence: evidence(s)})
+		l.emit(Event{Time: t, Incident: i.ID, Kind: KindEvidence, By: byWatch, Evidence: l.evidence(s)})
 	}
 	switch i.Phase {
 	case Detected, Investigating:
@@ -142,7 +161,7 @@ func (l *Log) updatePhase(s watch.State, i *Incident) {
 	case Monitoring:
 		if l.alarm.Equal(t) {
 			l.enter(s, i, Mitigating)
-		} else if t.Sub(later(l.alarm, i.entered())) >= cleanFor {
+		} else if l.observed(t) && t.Sub(later(l.alarm, i.entered())) >= cleanFor {
 			l.enter(s, i, Resolved)
 		}
 	}
@@ -153,12 +172,19 @@ func (l *Log) mitigated(s watch.State, i *Incident) bool {
 	return (s.Protecting || i.Class != watch.ClassAttack) && s.Time.Sub(later(l.notServed, i.entered())) >= servedFor
 }
 
-// over reports whether the trouble is over. For attacks the watch has already waited for half an hour.
+// over reports whether the trouble is over. For attacks that it has seen the watch has already waited for half an hour.
 func (l *Log) over(s watch.State, i *Incident) bool {
-	if l.alarm.Equal(s.Time) || s.BackendFault || s.AuthFault {
+	if l.alarm.Equal(s.Time) || s.BackendFault || s.AuthFault || !l.observed(s.Time) {
 		return false
 	}
-	return i.Class == watch.ClassAttack && !l.alarm.IsZero() || s.Time.Sub(later(l.trouble, i.entered())) >= quietFor
+	if i.Class == watch.ClassAttack && l.spells[watch.ClassAttack].last.After(i.Since) {
+		return true
+	}
+	wait := quietFor
+	if slow(i.Class) {
+		wait = calmSlow
+	}
+	return s.Time.Sub(later(l.lastTrouble(i), i.entered())) >= wait
 }
 
 // entered returns when i entered its phase.
@@ -173,31 +199,21 @@ func (i *Incident) entered() time.Time {
 
 // enter changes the phase of i to p.
 func (l *Log) enter(s watch.State, i *Incident, p Phase) {
-	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: p, By: byWatch, Evidence: evidence(s)})
+	l.emit(Event{Time: s.Time, Incident: i.ID, Kind: KindPhase, From: i.Phase, To: p, By: byWatch, Evidence: l.evidence(s)})
 }
 
 // attach adds symptoms to i, and ends them.
 func (l *Log) attach(s watch.State, i *Incident) {
-	for _, symptom := range []struct {
-		class watch.Class
-		there bool
-	}{
-		{watch.ClassAttack, s.Attacked()},
-		{watch.ClassAuthFault, s.AuthFault},
-		{watch.ClassBackendFault, s.BackendFault},
-		{watch.ClassStorm, s.Storm},
-	} {
-		if symptom.there {
-			l.seen[symptom.class] = s.Time
-		}
-		running := i.has(symptom.class)
-		e := Event{Time: s.Time, Incident: i.ID, Kind: KindAttach, Class: symptom.class, By: byWatch}
+	present := troubles(s)
+	for _, class := range symptomClasses {
+		there, running := slices.Contains(present, class), i.has(class)
+		e := Event{Time: s.Time, Incident: i.ID, Kind: KindAttach, Class: class, By: byWatch}
 		switch {
-		case symptom.class == i.Class:
-		case symptom.there && !running:
-			e.Evidence = evidence(s)
+		case class == i.Class:
+		case there && !running:
+			e.Since, e.Evidence = l.beginning(s, class), l.evidence(s)
 			l.emit(e)
-		case running && s.Time.Sub(l.seen[symptom.class]) >= symptomFor:
+		case running && s.Time.Sub(later(l.spells[class].last, l.first)) >= symptomFor:
 			e.Kind = KindDetach
 			l.emit(e)
 		}
@@ -212,19 +228,4 @@ func (i *Incident) has(class watch.Class) bool {
 		}
 	}
 	return false
-}
-
-// evidence returns the evidence of s.
-func evidence(s watch.State) *Evidence {
-	return &Evidence{
-		Onset: s.Onset, Excess: s.Excess, Score: s.Score, Observed: s.Observed, Expected: s.Expected, Served: s.Users.Served(),
-	}
-}
-
-// later returns the later of a and b.
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -47,10 +47,15 @@ func (m *markdown) head(r *Report) {
 	if what == "" {
 		what = "an incident"
 	}
-	m.line("From %s on, %s saw %s.", stamp(r.Times.Started), plain(r.Service), what)
+	m.line("From %s on, %s saw %s.", stamp(r.Times.Since), plain(r.Service), what)
+	if !r.Times.Since.Equal(r.Times.Started) {
+		m.line("Other trouble, or an earlier part of it, began at %s.", stamp(r.Times.Started))
+	}
 	switch {
 	case r.False:
 		m.line("It turned out to be a false alarm.")
+	case r.StillOn:
+		m.line("It was closed at %s, but was not over yet at %s.", stamp(r.Times.Ended), stamp(r.Generated))
 	case r.Times.Ended.IsZero():
 		m.line("It has not ended; this report is of %s.", stamp(r.Generated))
 	default:
@@ -60,6 +65,10 @@ func (m *markdown) head(r *Report) {
 		m.line("Phase: %s. Class: %s.", r.Phase, r.Class)
 	}
 	m.line("In this time %s of our users' logins were served.", percent(r.Users.Ratio))
+	end := "ended"
+	if r.StillOn {
+		end = "closed"
+	}
 	m.table("", "time", "after the start")
 	for _, row := range []struct {
 		name  string
@@ -70,7 +79,7 @@ func (m *markdown) head(r *Report) {
 		{"detected", r.Times.Detected, r.Times.ToDetect},
 		{"users informed", r.Times.Published, r.Times.ToInform},
 		{"users served again", r.Times.Mitigated, int(r.Times.Mitigated.Sub(r.Times.Started).Seconds())},
-		{"ended", r.Times.Ended, r.Times.Lasted},
+		{end, r.Times.Ended, r.Times.Lasted},
 	} {
 		switch {
 		case row.t.IsZero():

@@ -54,14 +54,26 @@ func (s *Subject) publicTimeline() (lines []line) {
 			lines = append(lines, line{Time: e.Time.In(s.Location), Text: text})
 		}
 	}
-	if i := &s.Incident; !i.Started.IsZero() {
+	if i := &s.Incident; i.Since.Equal(i.Started) {
 		lines = append(lines, line{Time: i.Started.In(s.Location), Text: fmt.Sprintf("Start: %s.", classText(i.Class))})
+	} else {
+		lines = append(lines, line{Time: i.Started.In(s.Location), Text: "Start."})
 	}
 	for k := range s.Incident.Events {
 		e := &s.Incident.Events[k]
 		switch e.Kind {
 		case incident.KindOpen, incident.KindPhase, incident.KindReopen:
-			add(e, phaseText(e.To))
+			if len(e.Still) > 0 && !s.Incident.False {
+				add(e, "We continue to observe it.")
+			} else {
+				add(e, phaseText(e.To))
+			}
+		case incident.KindQuiet:
+			if e.Class == s.Incident.Class {
+				add(e, phaseText(incident.Resolved))
+			}
+		case incident.KindClass:
+			add(e, "From now on: "+classText(e.Class)+".")
 		case incident.KindAttach:
 			add(e, "At the same time: "+classText(e.Class)+".")
 		case incident.KindPublish:
@@ -87,6 +99,8 @@ func phaseText(p incident.Phase) string {
 // classText describes a class for the public, as part of a sentence.
 func classText(c watch.Class) string {
 	return map[watch.Class]string{
+		watch.ClassAccountAbuse: "unusual use of some mailboxes",
+		watch.ClassSlowSpray:    "automated login attempts from very many places",
 		watch.ClassAttack:       "an unusually large number of automated login attempts",
 		watch.ClassAuthFault:    "trouble with the service that checks passwords",
 		watch.ClassBackendFault: "trouble with some of our mail servers",

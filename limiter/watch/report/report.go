@@ -46,6 +46,7 @@ type Report struct {
 	Class     watch.Class    `json:"class"`
 	Phase     incident.Phase `json:"phase"`
 	False     bool           `json:"false,omitempty"`
+	StillOn   bool           `json:"still_on,omitempty"` // a person ended it, but its trouble is not over
 	Service   string         `json:"service"`
 	Generated time.Time      `json:"generated"`
 
@@ -62,6 +63,7 @@ type Report struct {
 // times are the milestones of an incident, zero if not reached, and the seconds between them.
 type times struct {
 	Started   time.Time `json:"started"`
+	Since     time.Time `json:"since"` // when the trouble of the class began, or came back
 	Detected  time.Time `json:"detected,omitzero"`
 	Published time.Time `json:"published,omitzero"`
 	Mitigated time.Time `json:"mitigated,omitzero"`
@@ -108,7 +110,7 @@ func New(t time.Time, s Subject, f Form) *Report {
 	}
 	i := &s.Incident
 	r := &Report{
-		Form: f, ID: i.ID, Class: i.Class, Phase: i.Phase, False: i.False, Service: s.Service,
+		Form: f, ID: i.ID, Class: i.Class, Phase: i.Phase, False: i.False, StillOn: i.StillOn(), Service: s.Service,
 		Generated: t.In(s.Location), Times: s.times(t), Timeline: s.timeline(), Volume: s.volume(), Users: s.users(),
 		Sources: s.sources(), Checks: s.checks(), Resets: s.resets(), ToDo: toDo,
 	}
@@ -138,7 +140,7 @@ func (s *Subject) times(t time.Time) times {
 		end = t
 	}
 	return times{
-		Started: in(i.Started), Detected: in(i.Detected), Published: in(i.Published), Mitigated: in(i.Mitigated),
+		Started: in(i.Started), Since: in(i.Since), Detected: in(i.Detected), Published: in(i.Published), Mitigated: in(i.Mitigated),
 		Ended: in(i.Ended), ToDetect: after(i.Detected), ToInform: after(i.Published), Lasted: after(end),
 	}
 }

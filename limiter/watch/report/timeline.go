@@ -32,6 +32,13 @@ func eventText(e *incident.Event) string {
 		text = fmt.Sprintf("end of symptom %s", e.Class)
 	case incident.KindPublish:
 		text = "published"
+	case incident.KindQuiet:
+		text = "quiet"
+		if e.Class != "" {
+			text = fmt.Sprintf("no longer: %s", e.Class)
+		}
+	case incident.KindActive:
+		text = "trouble again"
 	case incident.KindEvidence:
 		text = "new peak"
 	case incident.KindAck:
@@ -42,6 +49,12 @@ func eventText(e *incident.Event) string {
 		text = "publishing held"
 	case incident.KindFalse:
 		text = "false alarm"
+	}
+	if len(e.Still) > 0 {
+		text += ", although still on:"
+		for _, class := range e.Still {
+			text += " " + string(class)
+		}
 	}
 	if e.Text != "" {
 		text += ": " + e.Text
@@ -55,8 +68,8 @@ func eventText(e *incident.Event) string {
 // evidenceText describes v for operators.
 func evidenceText(v *incident.Evidence) string {
 	return fmt.Sprintf(
-		"%.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+
-			"%.1f %% of the known served",
-		v.Observed.Logins, v.Expected.Logins, v.Observed.Suspects, v.Expected.Suspects, v.Observed.Networks, v.Expected.Networks,
-		100*v.Excess, 100*v.Served)
+		"over %.0f min: %.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+
+			"%.1f %% of the known served over %.0f min",
+		incident.RateWindow.Minutes(), v.Observed.Logins, v.Expected.Logins, v.Observed.Suspects, v.Expected.Suspects, v.Observed.Networks, v.Expected.Networks,
+		100*v.Excess, 100*v.Served, incident.Window.Minutes())
 }

@@ -25,6 +25,9 @@ type Client struct {
 	token string
 }
 
+// NeedsForceError is the refusal of a command that is executed with Force.
+type NeedsForceError struct{ error }
+
 // NewClient returns a client without a token for the address in c, which has
 // timeout to answer. configErr is the error of config.Load: a mistake elsewhere
 // in the settings does not matter to a postern that runs already, but it may be
@@ -125,7 +128,11 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]by
 		return nil, fmt.Errorf("ask %s: %w", c.addr, err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return nil, fmt.Errorf("%.*s", eventlog.ErrorMax, eventlog.StripControl(strings.TrimSpace(string(answer))))
+		err := fmt.Errorf("%.*s", eventlog.ErrorMax, eventlog.StripControl(strings.TrimSpace(string(answer))))
+		if resp.Header.Get(needsForce) != "" {
+			return nil, NeedsForceError{err}
+		}
+		return nil, err
 	}
 	return answer, nil
 }

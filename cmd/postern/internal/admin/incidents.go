@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,6 +27,10 @@ const (
 
 // Latest stands for the ID of the latest incident.
 const Latest = "latest"
+
+// needsForce is a header of the refusal of a command that is executed with the
+// field force.
+const needsForce = "Postern-Needs-Force"
 
 // commandMax is the largest command that is accepted, in octets.
 const commandMax = 16 << 10
@@ -66,6 +71,9 @@ func (s *Server) serveCommand(w http.ResponseWriter, r *http.Request) {
 	s.gateway.Log.Info("operator command", slog.String("event", "admin"), slog.String("rip", r.RemoteAddr), text("by", c.By),
 		text("action", string(c.Action)), text("incident", c.Incident), eventlog.Error(err))
 	if err != nil {
+		if errors.Is(err, incident.ErrStillOn) {
+			w.Header().Set(needsForce, string(c.Action))
+		}
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}

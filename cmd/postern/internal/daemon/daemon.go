@@ -122,7 +122,7 @@ func (d *Daemon) openLimiter() (limiter.Key, error) {
 	d.policy = newPolicy(l, d.config.Limits, d.config.Tarpit.Max, d.log)
 	d.known = &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
 	d.known.restore(time.Now())
-	d.log.Explain = func(a proxy.Attempt) string { return l.Explain(time.Now(), a.Client.Addr(), a.Account) }
+	d.log.Explain = func(a limiter.Attempt, rule limiter.Rule) string { return l.ExplainRule(time.Now(), a, rule) }
 	return key, nil
 }
 
@@ -252,7 +252,7 @@ func (d *Daemon) close() {
 	d.running.Wait()
 	d.known.save(time.Now())
 	d.lock.Close()
-	d.log.ReportDropped()
+	d.log.ReportAll()
 }
 
 // Addr is where the listener of this name (imap, imaps, pop3 or pop3s) is bound,

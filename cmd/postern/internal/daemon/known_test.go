@@ -138,7 +138,7 @@ func TestLogExplainsVerdicts(t *testing.T) {
 	ticket.Settle(time.Now(), limiter.Denied)
 	a := proxy.Attempt{Session: "s1", Client: client, Account: "anna", Verdict: limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleSource}}
 	g.outcomes().attempt(a)
-	g.log.Await(t, "session=s1", `why="1 of 1 denials spent`)
+	g.log.Await(t, "session=s1", `why="1 of 1 denials of the source spent, full again in 10m0s; POSTERN_LIMIT_SOURCE"`)
 	a.Session, a.Verdict = "s2", limiter.Verdict{}
 	g.outcomes().attempt(a)
 	g.log.Await(t, "session=s2", `why=""`)

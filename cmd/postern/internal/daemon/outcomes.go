@@ -86,7 +86,8 @@ func (o *outcomes) forDetector(a proxy.Attempt) watch.Attempt {
 	addr := a.Client.Addr()
 	return watch.Attempt{
 		Source: limiter.Source(addr), Network: limiter.Network(addr), Account: a.Account,
-		Known: a.Verdict.Known, Usual: a.Verdict.Near, Outcome: o.outcomeOf(a),
+		Known: a.ByUser(), Usual: a.Verdict.Near, Outcome: o.outcomeOf(a),
+		Credential: a.Traits.Credential, Worked: a.Traits.Worked, Former: a.Traits.Former,
 		Rule: ruleOf(a.Verdict), Waited: a.Waited, Greeting: a.Greeting,
 	}
 }

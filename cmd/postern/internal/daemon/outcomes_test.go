@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/netip"
@@ -69,6 +70,32 @@ func TestUsualNeedsAKnownPlace(t *testing.T) {
 	}
 }
 
+// TestWhoCountsAsUser: what attackers do to themselves must not look like trouble of users.
+func TestWhoCountsAsUser(t *testing.T) {
+	o := start(t).outcomes()
+	for name, tt := range map[string]struct {
+		known  bool
+		traits limiter.Traits
+		want   bool
+	}{
+		"stranger":                  {false, limiter.Traits{}, false},
+		"at their own source":       {true, limiter.Traits{}, true},
+		"with the right password":   {true, limiter.Traits{Worked: true}, true},
+		"neighbour of a user":       {true, limiter.Traits{NetworkOnly: true}, false},
+		"far more logins than due":  {true, limiter.Traits{Worked: true, Overused: true}, false},
+		"stale client at its place": {true, limiter.Traits{Former: true}, true},
+	} {
+		a := proxy.Attempt{
+			Protocol: "imap", Outcome: limiter.Denied, Client: netip.MustParseAddrPort("192.0.2.7:1"),
+			Verdict: limiter.Verdict{Known: tt.known}, Traits: tt.traits,
+		}
+		got := o.forDetector(a)
+		if got.Known != tt.want || got.Worked != tt.traits.Worked || got.Former != tt.traits.Former {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+}
+
 // TestNoBackendIsAFault, and not a lack of capacity.
 func TestNoBackendIsAFault(t *testing.T) {
 	g := start(t, prefix+"IMAP_BACKENDS=127.0.0.1:1")
@@ -129,5 +156,30 @@ func TestMonitorState(t *testing.T) {
 	text, err := json.Marshal(s)
 	if err != nil || strings.Contains(string(text), testbed.Account.Name) || strings.Contains(string(text), "127.0.0.1") {
 		t.Errorf("names an account or an address: %s, %v", text, err)
+	}
+}
+
+// TestNeighbourGuesses: who guesses at an account from the network of its owner is no
+// known user, whatever becomes of them. The owner, at their own address, is served.
+func TestNeighbourGuesses(t *testing.T) {
+	g := start(t, prefix+"PROXY_FROM=127.0.0.0/8", prefix+"CLEARTEXT_LOGIN=true", prefix+"TARPIT_MAX=1s", prefix+"LIMIT_SOURCE=2/10m")
+	from := func(addr, secret, want string) {
+		c := g.connect(t, "imap")
+		c.Say("PROXY TCP4 "+addr+" 192.0.2.1 40000 143", "* OK")
+		c.Say("a LOGIN "+testbed.Account.Name+" "+secret, want)
+	}
+	from("192.0.2.3", testbed.Account.Secret, "a OK")
+	for range 8 {
+		from("192.0.2.4", rand.Text(), "a NO")
+	}
+	from("192.0.2.3", testbed.Account.Secret, "a OK")
+	logins := g.scrape(t)["postern_known_logins_total"]
+	for result, want := range map[string]float64{"good": 1, "slow": 0, "limited": 0, "denied": 0, "fault": 0} {
+		if got := testbed.Total(logins, "result", result); got != want {
+			t.Errorf("%s: got %v logins of known users, want %v", result, got, want)
+		}
+	}
+	if refused := testbed.Total(g.scrape(t)["postern_logins_total"], "result", "refused"); refused == 0 {
+		t.Error("got no refusal, want the neighbour to be refused by rule source")
 	}
 }

@@ -32,8 +32,8 @@ func (d *Daemon) monitorState(t time.Time) monitor.State {
 		Logins:      monitor.Logins(d.incidents.RecentLogins(t, monitor.Window)),
 		Connections: server.Open, MaxConnections: server.MaxConnections, Failures: d.incidents.Failures(t),
 	}
-	if i, open := d.incidents.Open(); open && i.Phase.Alarming() {
-		m.Incident = &monitor.Incident{ID: i.ID, Class: string(i.Class), Stage: string(i.Phase), Acknowledged: i.AckedBy != ""}
+	if i, found := d.incidents.Current(); found {
+		m.Incident = &monitor.Incident{ID: i.ID, Class: string(i.Class), Stage: string(i.Phase), Since: i.Since.In(t.Location()), Acknowledged: i.AckedBy != ""}
 	}
 	m.Backends.Up, m.Backends.All = d.backends.count()
 	return m

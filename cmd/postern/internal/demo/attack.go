@@ -46,7 +46,7 @@ func (o Options) attack(ctx context.Context, dir string) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer stop()
-	screen := &screen{w: o.Stdout, begun: begun}
+	screen := &screen{results: &results{known: accounts(users)}, terminal: isTerminal(o.Stdout), w: o.Stdout, begun: begun}
 	hook, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("demo: receiver of alerts: %w", err)
@@ -72,8 +72,9 @@ func (o Options) attack(ctx context.Context, dir string) error {
 		screen.explain(d, dir)
 		start := time.Now()
 		attack := traffic.Attack{Kind: traffic.Wide, Curve: []traffic.Phase{{From: attackAfter, Times: attackFactor}, {From: attackAfter + attackTime, Times: 1}}}
-		playing.Go(func() { play(ctx, d.Addr("imaps"), generator(start, attack)) })
-		playing.Go(func() { screen.follow(ctx, start, filepath.Join(statusDir, "summary.json")) })
+		playing.Go(func() { play(ctx, d.Addr("imaps"), generator(start, attack), screen.results) })
+		playing.Go(func() { screen.follow(ctx) })
+		playing.Go(func() { screen.announce(ctx, start, filepath.Join(statusDir, "summary.json")) })
 	}})
 }
 
@@ -86,7 +87,9 @@ func (s *screen) explain(d *daemon.Daemon, dir string) {
 
 About a thousand users log in at %s, %d logins a second as usual; then strangers with wrong passwords make it %d times as
 many, each from a network of its own. Two things are made up, because they take days to learn: the detector knows what is
-usual, and the limiter knows the users. The rest is real. Watch this terminal for two minutes, and look meanwhile at
+usual, and the limiter knows the users. The rest is real. Watch this terminal for two minutes: it counts the logins of known
+users that were served, and the others that were denied (wrong password) or refused (by postern). The alert comes about a
+minute after the attack begins. Look meanwhile at
 
   the status page     file://%s/status/index.html (or feed.atom beside it)
   metrics             http://%s/metrics
@@ -114,6 +117,15 @@ func knownUsers() (users []traffic.Login) {
 		}
 	}
 	return users
+}
+
+// accounts is the set of the users' accounts.
+func accounts(users []traffic.Login) map[string]bool {
+	names := map[string]bool{}
+	for _, u := range users {
+		names[u.Account] = true
+	}
+	return names
 }
 
 // seed creates the state directory as a gateway with these settings would have it

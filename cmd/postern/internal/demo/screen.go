@@ -11,19 +11,108 @@ import (
 	"time"
 )
 
-// screen prints what happens during an attack, with the time since the start.
+// How often the counts are printed.
+const (
+	redrawEvery = time.Second     // on a terminal, in place
+	printEvery  = 5 * time.Second // elsewhere, a line each
+)
+
+// rateWindow is how many seconds the rate of logins is averaged over.
+const rateWindow = 5
+
+// screen prints what happens during an attack, with the time since the start. On a
+// terminal the last line has the counts, and is redrawn.
 type screen struct {
+	results  *results
+	terminal bool // w is one
+
 	mu    sync.Mutex
 	w     io.Writer
 	begun time.Time
+	live  string // the line with the counts, empty unless it is on the terminal
 }
 
-// print prints one line.
+// clearLine moves the cursor of a terminal to the start of the line, and clears it.
+const clearLine = "\r\x1b[K"
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// passed is the time since the start, as 1:05.
+func (s *screen) passed() string {
+	passed := time.Since(s.begun).Truncate(time.Second)
+	return fmt.Sprintf("%d:%02d", int(passed.Minutes()), int(passed.Seconds())%60)
+}
+
+// print prints one line, above the counts.
 func (s *screen) print(what, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	passed := time.Since(s.begun).Truncate(time.Second)
-	fmt.Fprintf(s.w, "%d:%02d  %-6s  %s\n", int(passed.Minutes()), int(passed.Seconds())%60, what, text)
+	line := fmt.Sprintf("%s  %-6s  %s\n", s.passed(), what, text)
+	if s.live != "" {
+		line = clearLine + line + s.live
+	}
+	fmt.Fprint(s.w, line)
+}
+
+// count prints the counts: in place on a terminal, else as a line.
+func (s *screen) count(c counts, perSecond float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	served := "-"
+	if c.known > 0 {
+		served = fmt.Sprintf("%.1f %%", 100*float64(c.served)/float64(c.known))
+	}
+	line := fmt.Sprintf("%s  %.0f logins/s, known served %s of %d, denied %d, refused %d", s.passed(), perSecond, served, c.known, c.denied, c.refused)
+	if !s.terminal {
+		fmt.Fprintln(s.w, line)
+		return
+	}
+	s.live = line
+	fmt.Fprint(s.w, clearLine+line)
+}
+
+// end leaves the terminal with the cursor on a new line.
+func (s *screen) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != "" {
+		s.live = ""
+		fmt.Fprintln(s.w)
+	}
+}
+
+// follow prints the counts from time to time, until ctx ends.
+func (s *screen) follow(ctx context.Context) {
+	defer s.end()
+	every := printEvery
+	if s.terminal {
+		every = redrawEvery
+	}
+	var before []int // logins that were over after each of the last seconds
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for seconds := time.Second; ; seconds += time.Second {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := s.results.now()
+		if before = append(before, now.all()); len(before) > rateWindow+1 {
+			before = before[1:]
+		}
+		if seconds%every == 0 && len(before) > 1 {
+			s.count(now, float64(now.all()-before[0])/float64(len(before)-1))
+		}
+	}
 }
 
 // alert is a receiver of webhooks, such as a chat.
@@ -37,9 +126,9 @@ func (s *screen) alert(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// follow prints when the attack begins and ends, and each change of the public
+// announce prints when the attack begins and ends, and each change of the public
 // status in the file summary, until ctx ends.
-func (s *screen) follow(ctx context.Context, start time.Time, summary string) {
+func (s *screen) announce(ctx context.Context, start time.Time, summary string) {
 	events := []struct {
 		after time.Duration
 		text  string

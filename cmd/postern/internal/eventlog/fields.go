@@ -42,7 +42,7 @@ func attemptAttrs(a proxy.Attempt, why string) []slog.Attr {
 
 // recordAttrs are the fields of a connection line. What the client chose comes
 // last.
-func recordAttrs(r proxy.Record) []slog.Attr {
+func recordAttrs(r proxy.Record, why string) []slog.Attr {
 	return []slog.Attr{
 		slog.String("event", "connection"),
 		slog.String("listener", r.Listener),
@@ -52,6 +52,7 @@ func recordAttrs(r proxy.Record) []slog.Attr {
 		slog.String("action", Action(r.Verdict)),
 		slog.String("rule", string(r.Verdict.Rule)),
 		slog.String("result", r.End.String()),
+		slog.String("why", why),
 		slog.Bool("enforced", !r.Observed),
 		milliseconds("dur_ms", r.Duration),
 		slog.Int64("bytes_in", r.FromClient),
@@ -66,6 +67,21 @@ func recordAttrs(r proxy.Record) []slog.Attr {
 		slog.Int("attempts", r.Attempts),
 		recordError(r),
 		slog.String("account", Printable(r.Account, NameMax)),
+	}
+}
+
+// attrs are the fields of the line that closes a group of lines.
+func (l leftOut) attrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("event", "left_out"),
+		slog.String("rip", l.rip.String()),
+		slog.String("action", l.action),
+		slog.String("rule", string(l.rule)),
+		slog.String("client", l.client),
+		slog.Bool("enforced", l.enforced),
+		slog.Uint64("lines", l.lines),
+		slog.Time("from", l.from),
+		slog.Time("to", l.to),
 	}
 }
 

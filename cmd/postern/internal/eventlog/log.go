@@ -4,8 +4,9 @@
 //
 // What a client or a backend sent is escaped and cut first, so that it can
 // neither end a line nor look like another field. Of the lines that a flood of
-// refused clients would multiply, so many in a second are written and the others
-// are counted.
+// refused clients would multiply, the first of each source and rule is written before
+// others, and those left out are counted (sample.go). Every delay and refusal has its
+// reason (why.go).
 //
 // The package formats what it is given. Callers decide what is an event.
 package eventlog
@@ -14,7 +15,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"strings"
+	"net/netip"
 	"time"
 
 	"postern/limiter"
@@ -24,9 +25,9 @@ import (
 // Log writes lines. Its methods may be called from several goroutines.
 type Log struct {
 	*slog.Logger
-	// Explain, if set, returns what the rules hold against an attempt like this
-	// one, a line for each rule. It must not change once attempts are logged.
-	Explain func(proxy.Attempt) string
+	// Explain, if set, returns figures of one rule about an attempt, as
+	// limiter.Limiter.ExplainRule does. It must not change once attempts are logged.
+	Explain func(limiter.Attempt, limiter.Rule) string
 
 	level   *slog.LevelVar
 	sampler *sampler
@@ -35,7 +36,7 @@ type Log struct {
 // New returns a Log that writes lines of at least this level to w, as key=value
 // if format is text and else as JSON.
 func New(w io.Writer, format string, level slog.Level) *Log {
-	l := &Log{level: &slog.LevelVar{}, sampler: newSampler(sampledPerSecond)}
+	l := &Log{level: &slog.LevelVar{}, sampler: newSampler()}
 	l.SetLevel(level)
 	opts := &slog.HandlerOptions{Level: l.level, ReplaceAttr: renameTime}
 	var h slog.Handler = slog.NewJSONHandler(w, opts)
@@ -57,42 +58,35 @@ func renameTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Attempt logs a settled attempt. Accepted ones are always written, the others
+// Attempt logs a settled attempt. Those of known users are always written, the others
 // are sampled.
 func (l *Log) Attempt(a proxy.Attempt) {
 	level := attemptLevel(a)
-	if l.wants(level, a.Outcome == limiter.Accepted) {
-		l.LogAttrs(context.Background(), level, "login "+Result(a), attemptAttrs(a, l.why(a))...)
+	if l.wants(level, isUsers(a), a.Client, a.Verdict, a.Observed) {
+		l.LogAttrs(context.Background(), level, "login "+Result(a), attemptAttrs(a, l.whyAttempt(a))...)
 	}
 }
 
-// Record logs the end of a connection. Those that logged in are always written,
-// the others are sampled.
+// Record logs the end of a connection. Those that logged in are always written, the
+// others are sampled: a refused login has a line of its own.
 func (l *Log) Record(r proxy.Record) {
 	level := recordLevel(r)
-	if l.wants(level, r.Account != "") {
-		l.LogAttrs(context.Background(), level, "connection ended", recordAttrs(r)...)
+	if l.wants(level, r.Account != "", r.Client, r.Verdict, r.Observed) {
+		l.LogAttrs(context.Background(), level, "connection ended", recordAttrs(r, l.whyRecord(r))...)
 	}
 }
 
-// wants reports whether a line of this level is written. Unless always is set,
-// the sampler decides on those that are enabled.
-func (l *Log) wants(level slog.Level, always bool) bool {
-	return l.Enabled(context.Background(), level) && (always || l.sampler.allow(time.Now()))
+// wants reports whether a line of this level about a client is written. Unless always
+// is set, the sampler decides on those that are enabled.
+func (l *Log) wants(level slog.Level, always bool, client netip.AddrPort, v limiter.Verdict, observed bool) bool {
+	return l.Enabled(context.Background(), level) && (always || l.sampler.allow(time.Now(), groupOf(client, v, level, observed), client.Addr()))
 }
 
-// why is what the rule that decided on a holds against it, if one did.
-func (l *Log) why(a proxy.Attempt) string {
-	if l.Explain == nil || a.Verdict.Action == limiter.Pass {
-		return ""
-	}
-	for line := range strings.Lines(l.Explain(a)) {
-		if why, ok := strings.CutPrefix(line, string(a.Verdict.Rule)+": "); ok {
-			return strings.TrimSpace(why)
-		}
-	}
-	return ""
-}
+// isUsers reports whether a line about an attempt must not be left out: it is a known
+// user's, or its client is known from now on. Others whose verdict says known may be
+// neighbours who guess, and so many that their lines must be sampled. It does not depend
+// on whether the password worked before: what is left out would show that.
+func isUsers(a proxy.Attempt) bool { return a.ByUser() || a.Outcome == limiter.Accepted }
 
 // attemptLevel is a warning for attempts that no backend could answer, and for
 // those of the known for which capacity was lacking.
@@ -118,11 +112,20 @@ func recordLevel(r proxy.Record) slog.Level {
 	return slog.LevelInfo
 }
 
-// ReportDropped logs how many lines were dropped since it was last called, if
-// any were.
-func (l *Log) ReportDropped() {
-	if n := l.sampler.report(); n > 0 {
-		l.Warn("log lines dropped", slog.String("event", "log_dropped"), slog.Uint64("lines", n))
+// ReportDropped logs how many lines were left out since it was last called: for each
+// source and rule whose window is over, and for all others together.
+func (l *Log) ReportDropped() { l.report(false) }
+
+// ReportAll is ReportDropped for the end: all windows are over.
+func (l *Log) ReportAll() { l.report(true) }
+
+func (l *Log) report(all bool) {
+	closed, others := l.sampler.report(time.Now(), all)
+	for _, left := range closed {
+		l.LogAttrs(context.Background(), left.level, "lines left out", left.attrs()...)
+	}
+	if others > 0 {
+		l.Warn("log lines dropped", slog.String("event", "log_dropped"), slog.Uint64("lines", others))
 	}
 }
 

@@ -3,14 +3,12 @@ package eventlog
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"postern/cmd/postern/internal/testbed"
@@ -71,7 +69,7 @@ func TestLogCannotBeForged(t *testing.T) {
 					t.Fatalf("got %d lines:\n%s", len(lines), &out)
 				}
 				checkLine(t, format, lines[0], attemptAttrs(testAttempt("x"), ""))
-				checkLine(t, format, lines[1], recordAttrs(testRecord("x")))
+				checkLine(t, format, lines[1], recordAttrs(testRecord("x"), ""))
 			})
 		}
 	}
@@ -174,85 +172,10 @@ func TestLogHasTheStackOfAPanic(t *testing.T) {
 	}
 }
 
-// TestLogSampling logs refused and accepted logins at the same time: all of the
-// accepted are written, and of the others as many as the burst allows.
-func TestLogSampling(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		l := New(&out, "text", slog.LevelInfo)
-		const flood = 10 * sampledPerSecond
-		for range flood {
-			denied, accepted := testAttempt("x"), testAttempt("anna")
-			accepted.Outcome = limiter.Accepted
-			l.Attempt(denied)
-			l.Attempt(accepted)
-			l.Record(testRecord(""))
-			l.Record(testRecord("anna"))
-		}
-		l.ReportDropped()
-		l.ReportDropped() // has nothing to report
-
-		got := map[string]int{}
-		for line := range strings.Lines(out.String()) {
-			_, f, err := testbed.ParseLine("text", strings.TrimSpace(line))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got[f["event"]+" "+f["account"]+f["lines"]]++
-		}
-		want := map[string]int{
-			"login anna": flood, "connection anna": flood,
-			"login x": sampledPerSecond / 2, "connection ": sampledPerSecond / 2,
-			fmt.Sprintf("log_dropped %d", 2*flood-sampledPerSecond): 1,
-		}
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("got  %v\nwant %v", got, want)
-		}
-		<-time.After(time.Second)
-		out.Reset()
-		l.Attempt(testAttempt("x"))
-		if out.Len() == 0 {
-			t.Error("nothing is written a second later")
-		}
-	})
-}
-
-// TestLogBelowLevelIsNotSampled: lines that are not written use no tokens.
-func TestLogBelowLevelIsNotSampled(t *testing.T) {
-	l := New(&bytes.Buffer{}, "json", slog.LevelError)
-	for range 2 * sampledPerSecond {
-		l.Record(testRecord(""))
-	}
-	if n := l.Dropped(); n != 0 {
-		t.Errorf("%d lines counted as dropped", n)
-	}
-}
-
-// TestLogExplains: of the explanation, the line has the part about the rule that
-// decided.
-func TestLogExplains(t *testing.T) {
-	for rule, want := range map[limiter.Rule]string{limiter.RuleSource: "10 of 10 denials spent, 0 held", limiter.RuleGlobal: "", limiter.RuleNone: ""} {
-		var out bytes.Buffer
-		l := New(&out, "text", slog.LevelInfo)
-		l.Explain = func(a proxy.Attempt) string {
-			return "known: not from here\nsource: 10 of 10 denials spent, 0 held\nnone: but " + a.Account + "\n"
-		}
-		a := testAttempt("anna")
-		a.Verdict = limiter.Verdict{Action: limiter.Refuse, Rule: rule}
-		if rule == limiter.RuleNone {
-			a.Verdict.Action = limiter.Pass
-		}
-		l.Attempt(a)
-		if _, fields, err := testbed.ParseLine("text", strings.TrimSuffix(out.String(), "\n")); err != nil || fields["why"] != want {
-			t.Errorf("%s: got %q, %v", rule, fields["why"], err)
-		}
-	}
-}
-
 // TestReferenceHasEveryField that lines about clients have, and no other.
 func TestReferenceHasEveryField(t *testing.T) {
 	want := map[string]string{"ts": "all", "level": "all", "msg": "all"}
-	for _, attrs := range [][]slog.Attr{recordAttrs(testRecord("")), attemptAttrs(testAttempt(""), "")} {
+	for _, attrs := range [][]slog.Attr{leftOut{}.attrs(), recordAttrs(testRecord(""), ""), attemptAttrs(testAttempt(""), "")} {
 		lines := attrs[0].Value.String()
 		for _, a := range attrs {
 			switch {

@@ -14,7 +14,8 @@ func Events() []Event {
 		{"settings", "a setting is valid but may have an effect that surprises"},
 		{"state", "a file of `POSTERN_STATE_DIR` could not be read and was renamed, or could not be written; the clock and the last snapshot of the known users disagree, or a former snapshot was kept"},
 		{"reload", "SIGHUP: which settings changed, which need a restart, or why none changed"},
-		{"log_dropped", "how many lines were dropped in the last seconds"},
+		{"left_out", "how many lines about one source, rule and action were left out in the last minute, after the first"},
+		{"log_dropped", "how many lines were dropped in the last seconds and have no line `left_out`"},
 		{"systemd", "the service manager could not be notified"},
 		{"incident", "an incident changed; a warning when people are alerted about it"},
 		{"admin", "an operator's command, and their name"},
@@ -27,14 +28,16 @@ func Events() []Event {
 // the log. ECS is its name in the Elastic Common Schema, if that has one.
 type Field struct{ Name, Lines, ECS, Meaning string }
 
-// Fields lists every field of the lines login and connection, in an order for
-// readers.
+// Fields lists every field of the lines login, connection and left_out, in an order
+// for readers.
 func Fields() []Field {
 	const (
 		all        = "all"
 		login      = "login"
 		connection = "connection"
 		both       = "login, connection"
+		left       = "left_out"
+		three      = both + ", " + left
 	)
 	return []Field{
 		{"ts", all, "@timestamp", "time of the line"},
@@ -42,15 +45,18 @@ func Fields() []Field {
 		{"msg", all, "message", "text for people"},
 		{"event", all, "event.action", "kind of line"},
 		{"listener", both, "observer.ingress.interface.name", "`imap`, `imaps`, `pop3` or `pop3s`"},
-		{"rip", both, "source.ip", "the client's address, from the PROXY header where one is accepted"},
+		{"rip", three, "source.ip", "the client's address (left_out: that of the first line), from the PROXY header where one is accepted"},
 		{"rport", both, "source.port", "the client's port"},
 		{"backend", both, "destination.address", "login: the backend that was asked; connection: the backend it was relayed to, empty without a login"},
-		{"action", both, "", "`pass`, `tarpit`, `repeat`, `reject` or `shed`; of a connection, the strictest it met"},
-		{"rule", both, "rule.name", "what decided: `none`, `connect`, `open`, `open_prelogin`, `repeat`, `source`, `network`, `pair`, `account`, `global`, `spray`, `prefix`, `tarpit`, `backend`, `max_connections`, `handshakes`"},
+		{"action", three, "", "`pass`, `tarpit`, `repeat`, `reject` or `shed`; of a connection, the strictest it met"},
+		{"rule", three, "rule.name", "what decided: `none`, `connect`, `open`, `open_prelogin`, `repeat`, `source`, `network`, `pair`, `account`, `global`, `spray`, `prefix`, `tarpit`, `backend`, `max_connections`, `handshakes`"},
 		{"result", both, "event.outcome", "login: `accepted`, `denied`, `repeat`, `refused`, `abandoned`, `void`; connection: why it ended, see below"},
-		{"client", login, "", "`known` or `stranger`"},
-		{"why", login, "", "if a rule made the client wait or refused it: how full its bucket was just after"},
-		{"enforced", both, "", "whether the decision was enforced, or only observed"},
+		{"client", login + ", " + left, "", "`known` or `stranger`"},
+		{"why", both, "", "if a rule made the client wait or refused it, or the connection was closed for another or after too many tries: what was full just after, and the settings that this depends on"},
+		{"enforced", three, "", "whether the decision was enforced, or only observed"},
+		{"lines", left, "", "how many were left out"},
+		{"from", left, "event.start", "time of the first of them"},
+		{"to", left, "event.end", "time of the last of them"},
 		{"dur_ms", both, "event.duration", "login: from the request to its answer; connection: from accept to close"},
 		{"wait_ms", login, "", "part of `dur_ms` spent in the tarpit"},
 		{"bytes_in", connection, "source.bytes", "relayed from the client after login"},

@@ -84,10 +84,9 @@ func (m *Manager) deliver(ctx context.Context, t time.Time, to *receiver) {
 // sendWebhook sends a webhook what is pending, in order, and records each
 // success. It stops at the first failure.
 func (m *Manager) sendWebhook(ctx context.Context, t time.Time, to *receiver) (tried bool, err error) {
-	state := m.State()
 	for _, i := range m.incidents.All() {
 		for _, p := range pendingWebhook(t, i, m.notificationsTo(to.name, i.ID)) {
-			err := notify.Webhook(ctx, to.url, m.alertOf(t, i, p, state))
+			err := notify.Webhook(ctx, to.url, m.alertOf(t, i, p))
 			m.countDelivery(to.channel, err)
 			if err != nil {
 				return true, err
@@ -103,10 +102,9 @@ func (m *Manager) sendWebhook(ctx context.Context, t time.Time, to *receiver) (t
 // Alertmanager knows whom it has notified, and resolves alerts that are not sent
 // again.
 func (m *Manager) sendAlertmanager(ctx context.Context, t time.Time, to *receiver) (tried bool, err error) {
-	state := m.State()
 	for _, i := range m.incidents.All() {
 		for _, p := range pendingAlertmanager(t, i, to.sent) {
-			err := notify.Alertmanager(ctx, to.url, t, m.alertOf(t, i, p, state))
+			err := notify.Alertmanager(ctx, to.url, t, m.alertOf(t, i, p))
 			m.countDelivery(to.channel, err)
 			if err != nil {
 				return true, err

@@ -69,10 +69,14 @@ func (c Component) health(impact statuspage.Impact) statuspage.Health {
 }
 
 // publicIncident returns an incident with its published updates. The impact of an
-// open incident is the latest one, that of a resolved one the worst.
+// open incident is the latest one, that of a resolved one the worst. An open one is
+// shown with the beginning of what its updates are about now.
 func publicIncident(i incident.Incident, updates []notification) statuspage.Incident {
 	last := updates[len(updates)-1]
 	shown := statuspage.Incident{ID: i.ID, Title: last.Title, Impact: last.Impact, Started: i.Started, NextUpdate: last.NextUpdate}
+	if last.Stage != statuspage.Resolved {
+		shown.Started = i.Since
+	}
 	for _, u := range updates {
 		if last.Stage == statuspage.Resolved && worse(u.Impact, shown.Impact) {
 			shown.Impact = u.Impact
@@ -96,8 +100,8 @@ const (
 // public, when its stage or class changes, when its impact gets worse, when an
 // operator has written one, and when the announced time has come.
 func nextUpdate(t time.Time, i incident.Incident, u watch.Users, before []notification, zone *time.Location) (notification, bool) {
-	next := notification{Time: t, Incident: i.ID, To: publicRecipient, Class: i.Class, Stage: stageOf(i.Phase), Impact: impactOf(i.Class, u)}
-	if next.Stage == statuspage.Monitoring || next.Stage == statuspage.Resolved {
+	next := notification{Time: t, Incident: i.ID, To: publicRecipient, Class: i.Class, Stage: stageOf(i), Impact: impactOf(i.Class, u)}
+	if i.Phase == incident.Monitoring || next.Stage == statuspage.Resolved {
 		next.Impact = statuspage.ImpactNone
 	}
 	var last notification
@@ -137,9 +141,13 @@ func operatorTexts(i incident.Incident, after time.Time) (texts []string) {
 	return texts
 }
 
-// stageOf is the stage that the status page shows for a phase.
-func stageOf(p incident.Phase) statuspage.Stage {
-	switch p {
+// stageOf is the stage that the status page shows for an incident. One that an
+// operator has closed is not shown as resolved before its trouble is over.
+func stageOf(i incident.Incident) statuspage.Stage {
+	if i.StillOn() {
+		return statuspage.Monitoring
+	}
+	switch i.Phase {
 	case incident.Mitigating:
 		return statuspage.Identified
 	case incident.Monitoring:
@@ -160,7 +168,7 @@ const minAttempts = 20
 func impactOf(class watch.Class, u watch.Users) statuspage.Impact {
 	served, attempts := servedShare(class, u)
 	switch {
-	case attempts < minAttempts && class == watch.ClassAttack:
+	case attempts < minAttempts && slices.Contains([]watch.Class{watch.ClassAttack, watch.ClassSlowSpray, watch.ClassAccountAbuse}, class):
 		return statuspage.ImpactNone
 	case attempts < minAttempts || served >= .95 && served < .99:
 		return statuspage.ImpactMinor

@@ -1,11 +1,13 @@
 package incidents
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/cmd/postern/internal/statuspage"
 	"postern/limiter/watch"
@@ -17,7 +19,7 @@ func users(good int) watch.Users { return watch.Users{Good: good, Limited: 100 -
 
 // TestNextUpdate follows the updates on one incident.
 func TestNextUpdate(t *testing.T) {
-	i := incident.Incident{ID: "i1", Class: watch.ClassAttack, Phase: incident.Detected, Started: at(-5)}
+	i := incident.Incident{ID: "i1", Class: watch.ClassAttack, Phase: incident.Detected, Started: at(-5), Since: at(-5)}
 	var before []notification
 	for _, step := range []struct {
 		name   string
@@ -65,6 +67,74 @@ func TestNextUpdate(t *testing.T) {
 	}
 }
 
+// TestClosedWhileOn: an incident that an operator closes while it is on is not
+// shown as resolved before it is over.
+func TestClosedWhileOn(t *testing.T) {
+	m, log := newManager(t, Config{StatusDir: t.TempDir()})
+	state := watch.State{Class: watch.ClassAttack, Tighten: true, Users: users(100)}
+	clock := at(0)
+	observe := func(minutes int, s watch.State) {
+		for end := clock.Add(time.Duration(minutes) * time.Minute); clock.Before(end); {
+			clock = clock.Add(10 * time.Second)
+			s.Time = clock
+			m.saveEvents(clock, m.incidents.Observe(s))
+		}
+		m.publish(clock)
+	}
+	observe(10, state)
+	if _, err := m.Do(clock, incident.Command{Action: incident.ActResolve, By: "anna"}); !errors.Is(err, incident.ErrStillOn) {
+		t.Fatalf("got %v", err)
+	}
+	do(t, m, clock, incident.Command{Action: incident.ActResolve, Force: true})
+	for range 3 {
+		observe(20, state)
+		i := m.page(clock).Incidents[0]
+		if last := i.Updates[0].Body; !i.Open() || i.Stage() != statuspage.Monitoring || i.NextUpdate.Before(clock) || !strings.HasPrefix(last, "We continue to observe the automated login attempts that began at 14:00 CEST.") {
+			t.Errorf("while on: %s, %q", i.Stage(), last)
+		}
+	}
+	if text := m.summary(clock, m.All()[0], watch.ClassAttack); !strings.Contains(text, "it is not over") {
+		t.Errorf("alert %q", text)
+	}
+	observe(10, watch.State{Class: watch.ClassNormal})
+	if i := m.page(clock).Incidents[0]; i.Open() || !strings.Contains(i.Updates[0].Body, "are over. Logging in works as usual.") {
+		t.Errorf("after the end: %+v", i)
+	}
+	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+		t.Errorf("%d warnings in\n%s", n, log)
+	}
+}
+
+// TestAlertBeforeFirstTick has no zero times and no zero figures; later ones name
+// the time that their figures cover.
+func TestAlertBeforeFirstTick(t *testing.T) {
+	m, _ := newManager(t, Config{})
+	do(t, m, at(0), incident.Command{Action: incident.ActOpen, Class: watch.ClassAccountAbuse})
+	i, _ := m.Open()
+	want := "Many accounts used far more than is their habit since 14:00 CEST. There are no figures yet: postern has just started."
+	if got := m.summary(at(0), i, i.Class); got != want {
+		t.Errorf("got %q", got)
+	}
+	m.state = watch.State{Time: at(1), Class: watch.ClassAccountAbuse, Abused: 900, AccountAbuse: true, Observed: watch.Signals{Logins: 60}, Users: users(97)}
+	m.incidents.Observe(m.state)
+	want = "Many accounts used far more than is their habit since 14:00 CEST: over 1 min, 60 logins a minute (expected: 0), 0 of them from strangers with wrong passwords. " +
+		"Known users: 97.0 % served over 5 min. In the last hour, 900 accounts were used far more than is their habit."
+	if got := m.summary(at(1), i, i.Class); got != want {
+		t.Errorf("got %q", got)
+	}
+	do(t, m, at(2), incident.Command{Action: incident.ActReclassify, Class: watch.ClassStorm})
+	i, _ = m.Open()
+	want = "Many accounts used far more than is their habit since 14:00 CEST: this incident now has another class, reconnect storm since 14:00 CEST."
+	if got := m.summary(at(2), i, watch.ClassAccountAbuse); got != want {
+		t.Errorf("got %q", got)
+	}
+	for _, class := range watch.Classes() {
+		if advice(class) == "" || className(class) == "" {
+			t.Errorf("%s: no text", class)
+		}
+	}
+}
+
 // TestPublicTexts: every text for the public is complete and contains no numbers
 // except times.
 func TestPublicTexts(t *testing.T) {
@@ -73,10 +143,10 @@ func TestPublicTexts(t *testing.T) {
 		for _, phase := range incident.Phases() {
 			for _, good := range []int{0, 60, 97, 100} {
 				for _, again := range []bool{false, true} {
-					i := incident.Incident{ID: "i1", Class: class, Phase: phase, Started: at(-2000), Published: at(0), Peak: incident.Evidence{Excess: 3.27}}
+					i := incident.Incident{ID: "i1", Class: class, Phase: phase, Started: at(-2000), Since: at(-2000), Published: at(0), Peak: incident.Evidence{Excess: 3.27}}
 					var before []notification
 					if again {
-						before = []notification{{Class: class, Stage: stageOf(phase), NextUpdate: at(0), Impact: statuspage.ImpactCritical}}
+						before = []notification{{Class: class, Stage: stageOf(i), NextUpdate: at(0), Impact: statuspage.ImpactCritical}}
 					}
 					next, due := nextUpdate(at(1), i, users(good), before, cest)
 					if again && next.Stage == "" {

@@ -21,6 +21,20 @@ func (m *Manager) State() watch.State {
 // Open returns the open incident, if there is one.
 func (m *Manager) Open() (incident.Incident, bool) { return m.incidents.Open() }
 
+// Current returns the open incident, or else one that an operator closed while its
+// trouble was on, if that is not over.
+func (m *Manager) Current() (incident.Incident, bool) {
+	if i, open := m.incidents.Open(); open {
+		return i, true
+	}
+	for _, i := range m.incidents.All() {
+		if i.StillOn() {
+			return i, true
+		}
+	}
+	return incident.Incident{}, false
+}
+
 // All returns all incidents in memory, the latest first.
 func (m *Manager) All() []incident.Incident { return m.incidents.All() }
 

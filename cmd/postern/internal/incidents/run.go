@@ -115,17 +115,17 @@ func (m *Manager) saveEvents(t time.Time, events []incident.Event) {
 	}
 	m.setResult(t, "saving incidents", appendLines(m.store, incidentsFile, true, events...))
 	for _, e := range events {
-		m.logEvent(e)
+		m.logEvent(t, e)
 	}
 	m.signalChange()
 }
 
 // logEvent logs an event: as a warning with the alert's summary when an incident
 // is detected, else as information.
-func (m *Manager) logEvent(e incident.Event) {
+func (m *Manager) logEvent(t time.Time, e incident.Event) {
 	level, text := slog.LevelInfo, "incident "+string(e.Kind)
 	if i, found := m.incidents.Find(e.Incident); found && e.To == incident.Detected {
-		level, text = slog.LevelWarn, m.summary(i, i.Class, m.State())
+		level, text = slog.LevelWarn, m.summary(t, i, i.Class)
 		m.countIncident(i.Class)
 	}
 	m.config.Log.Log(context.Background(), level, text,

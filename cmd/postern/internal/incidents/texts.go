@@ -19,10 +19,11 @@ type publicText struct {
 }
 
 // publicTextOf returns the text for a class. The default is for incidents that an
-// operator has opened.
+// operator has opened, and for the abuse of accounts: a text about it would tell
+// the attackers that their passwords are no longer of use.
 func publicTextOf(c watch.Class) publicText {
 	switch c {
-	case watch.ClassAttack, watch.ClassNotice, watch.ClassSingleSource:
+	case watch.ClassAttack, watch.ClassSlowSpray, watch.ClassNotice, watch.ClassSingleSource:
 		return publicText{"Many automated login attempts",
 			"we have been seeing an unusually large number of automated login attempts on IMAP and POP.", "the automated login attempts", true}
 	case watch.ClassAuthFault:
@@ -56,16 +57,18 @@ var impactText = map[statuspage.Impact]string{
 // updateText is the text of an update that no operator has written. again says
 // that the previous update was of the same stage.
 func updateText(i incident.Incident, next notification, again bool, zone *time.Location) string {
-	text, began := publicTextOf(i.Class), formatTime(next.Time, i.Started, zone)
+	text, began := publicTextOf(i.Class), formatTime(next.Time, i.Since, zone)
 	subject := capitalize(text.subject)
 	switch {
 	case next.Stage == statuspage.Resolved && i.False:
 		return "We looked into it, and nothing was wrong. Logging in works as usual."
+	case i.StillOn():
+		return fmt.Sprintf("We continue to observe %s that began at %s. %s", text.subject, began, impactText[next.Impact])
 	case next.Stage == statuspage.Resolved:
 		return fmt.Sprintf("%s that began at %s %s over. Logging in works as usual.", subject, began, text.verb("is", "are"))
 	case next.Stage == statuspage.Monitoring:
 		return fmt.Sprintf("%s that began at %s %s over for now. We keep monitoring before we call it resolved.", subject, began, text.verb("is", "are"))
-	case next.Stage == statuspage.Identified && i.Class == watch.ClassAttack:
+	case next.Stage == statuspage.Identified && (i.Class == watch.ClassAttack || i.Class == watch.ClassSlowSpray):
 		return fmt.Sprintf("%s that began at %s %s. Protection is active. %s", subject, began, text.verb("continues", "continue"), impactText[next.Impact])
 	case next.Stage == statuspage.Identified || again:
 		return fmt.Sprintf("We are still working on %s that began at %s. %s", text.subject, began, impactText[next.Impact])

@@ -57,7 +57,7 @@ var (
 	descQueue        = desc("queue_length", "Attempts that wait for a token of LIMIT_GLOBAL (turn) or for a login slot at a backend (slot).", "queue", "client")
 
 	descNotAfter   = desc("certificate_not_after_timestamp_seconds", "When the first of the certificates expires.")
-	descLogDropped = desc("log_dropped_total", "Log lines dropped because there were too many in one second.")
+	descLogDropped = desc("log_dropped_total", "Log lines left out because there were too many, about one source or in all.")
 )
 
 // Describe sends nothing: what Collect sends depends on which backends and

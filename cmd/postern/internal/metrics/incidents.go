@@ -21,6 +21,8 @@ var (
 	descExpected = desc("detector_expected", "What is usual at this time of the week, per minute.", "signal")
 	descScore    = desc("detector_score", "How sure it is that denied logins come from more networks than usual; above 8 is significant.")
 	descExcess   = desc("detector_excess_ratio", "Denied logins of strangers above the expected, as a share of the logins of a busy hour: 0.045 is a notice, 0.1 an attack.")
+	descDenied   = desc("detector_denied_ratio", "Share of the accounts whose credential worked before and is denied now, over some minutes: above 0.06 the password database is suspected, from 0.25 on people are alerted.")
+	descAbused   = desc("detector_abused_accounts", "Accounts that were logged in to far more often in an hour than is their habit.")
 	descClass    = desc("detector_state", "State of the detector: 1 for the present one, 0 for the others.", "state")
 	descLearned  = desc("detector_learned_ratio", "Share of a week that the detector has learned.")
 
@@ -40,7 +42,7 @@ var (
 // Describe sends all of them.
 func (incidentGauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descObserved, descExpected, descScore, descExcess, descClass, descLearned, descDrift, descTight, descOpen, descPhase, descStarted, descIncidents,
+		descObserved, descExpected, descScore, descExcess, descDenied, descAbused, descClass, descLearned, descDrift, descTight, descOpen, descPhase, descStarted, descIncidents,
 		descSent, descPublished, descWritten,
 	} {
 		ch <- d
@@ -70,6 +72,8 @@ func (g incidentGauges) collectDetector(send sender) {
 	}
 	send(descScore, prometheus.GaugeValue, s.Score)
 	send(descExcess, prometheus.GaugeValue, s.Excess)
+	send(descDenied, prometheus.GaugeValue, s.DeniedShare)
+	send(descAbused, prometheus.GaugeValue, float64(s.Abused))
 	send(descLearned, prometheus.GaugeValue, s.Learned)
 	send(descDrift, prometheus.GaugeValue, s.Drift)
 	send(descTight, prometheus.GaugeValue, oneIf(g.tightened()))
@@ -81,12 +85,8 @@ func (g incidentGauges) collectDetector(send sender) {
 // collectIncident sends the state of the open incident.
 func (g incidentGauges) collectIncident(send sender) {
 	i, open := g.Open()
-	started := 0.0
-	if open {
-		started = float64(i.Started.Unix())
-	}
 	send(descOpen, prometheus.GaugeValue, oneIf(open && i.Phase.Alarming()))
-	send(descStarted, prometheus.GaugeValue, started)
+	send(descStarted, prometheus.GaugeValue, seconds(i.Since))
 	for _, p := range incident.Phases() {
 		if p.Open() {
 			send(descPhase, prometheus.GaugeValue, oneIf(open && i.Phase == p), string(p))

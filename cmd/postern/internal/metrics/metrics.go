@@ -197,7 +197,7 @@ func (m *Metrics) Saved(t time.Time, err error) {
 // Attempt counts one settled attempt.
 func (m *Metrics) Attempt(a proxy.Attempt) {
 	m.logins.WithLabelValues(a.Listener, eventlog.Result(a), eventlog.Client(a.Verdict)).Inc()
-	if action := eventlog.Action(a.Verdict); a.Verdict.Known && slices.Contains(hindrances, action) {
+	if action := eventlog.Action(a.Verdict); a.ByUser() && slices.Contains(hindrances, action) {
 		m.hindered.WithLabelValues(a.Listener, action, string(a.Verdict.Rule)).Inc()
 	}
 	if a.Gone {
@@ -245,11 +245,10 @@ func (m *Metrics) handshake(r proxy.Record) {
 // The values of labels. Those of action, result and client are what the
 // functions of package eventlog return.
 var (
-	listeners   = []string{"imap", "imaps", "pop3", "pop3s"}
-	actions     = []string{"pass", "tarpit", "repeat", "reject", "shed"}
-	results     = []string{"accepted", "denied", "repeat", "refused", "abandoned", "void"}
-	clients     = []string{"known", "stranger"}
-	userResults = []string{"good", "slow", "limited", "fault", "denied"}
+	listeners = []string{"imap", "imaps", "pop3", "pop3s"}
+	actions   = []string{"pass", "tarpit", "repeat", "reject", "shed"}
+	results   = []string{"accepted", "denied", "repeat", "refused", "abandoned", "void"}
+	clients   = []string{"known", "stranger"}
 
 	// hindrances are the actions that a known user notices. A repeat is not one
 	// of them: its password was wrong.
@@ -261,9 +260,12 @@ var (
 )
 
 // rules are the values of the label rule.
-func rules() (names []string) {
-	for _, r := range limiter.Rules() {
-		names = append(names, string(r))
+func rules() []string { return names(limiter.Rules()) }
+
+// names returns values as label values.
+func names[S ~string](values []S) (names []string) {
+	for _, v := range values {
+		names = append(names, string(v))
 	}
 	return names
 }

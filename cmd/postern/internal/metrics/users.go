@@ -1,8 +1,6 @@
 package metrics
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -35,7 +33,7 @@ func newUserMetrics(f promauto.Factory) userMetrics {
 	}
 	for _, listener := range listeners {
 		u.greeting.WithLabelValues(listener)
-		each(u.known, listener, userResults)
+		each(u.known, listener, names(watch.UserResults()))
 		each(u.probes, listener, results)
 	}
 	return u
@@ -47,11 +45,11 @@ func (m *Metrics) User(listener string, a watch.Attempt) {
 	if a.Outcome == watch.Accepted || a.Outcome == watch.Denied {
 		u.latest.SetToCurrentTime()
 	}
-	result := userResult(a)
-	if !a.Known || result == "" {
+	result := a.UserResult()
+	if result == "" {
 		return
 	}
-	u.known.WithLabelValues(listener, result).Inc()
+	u.known.WithLabelValues(listener, string(result)).Inc()
 	if a.Greeting > 0 {
 		u.greeting.WithLabelValues(listener).Observe(a.Greeting.Seconds())
 	}
@@ -60,26 +58,4 @@ func (m *Metrics) User(listener string, a watch.Attempt) {
 // Exempt counts one attempt from an EXEMPT network.
 func (m *Metrics) Exempt(a proxy.Attempt) {
 	m.users.probes.WithLabelValues(a.Listener, eventlog.Result(a)).Inc()
-}
-
-// slowAfter is the longest time to the greeting, and in the tarpit, of a known
-// user's login that counts as good.
-const slowAfter = 2500 * time.Millisecond
-
-// userResult is one of userResults, or empty for a client that disconnected.
-func userResult(a watch.Attempt) string {
-	switch a.Outcome {
-	case watch.Accepted:
-		if max(a.Greeting, a.Waited) > slowAfter {
-			return "slow"
-		}
-		return "good"
-	case watch.Denied, watch.Repeat:
-		return "denied"
-	case watch.Rejected, watch.Shed:
-		return "limited"
-	case watch.Fault:
-		return "fault"
-	}
-	return ""
 }

@@ -9,13 +9,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // Path is the path of the admin API that returns a State as JSON.
 const Path = "/v1/state"
 
 // Window is the period before now that the counts and shares of a State cover.
-const Window = 5 * time.Minute
+const Window = incident.Window
+
+// windowText names it.
+var windowText = fmt.Sprintf("over %.0f min", Window.Minutes())
 
 // State is the state of a running postern. It contains no address and no account
 // name.
@@ -40,13 +46,18 @@ type State struct {
 	Failures []string `json:"untold,omitempty"`
 }
 
-// Incident is the open incident.
+// Incident is the open incident, also one that is only suspected, or one that a
+// person closed and that is not over.
 type Incident struct {
-	ID           string `json:"id"`
-	Class        string `json:"class"`
-	Stage        string `json:"stage"`
-	Acknowledged bool   `json:"acknowledged"`
+	ID           string    `json:"id"`
+	Class        string    `json:"class"`
+	Stage        string    `json:"stage"`
+	Since        time.Time `json:"since"` // when the trouble of its class began
+	Acknowledged bool      `json:"acknowledged"`
 }
+
+// is reports whether i is an incident in this phase.
+func (i *Incident) is(p incident.Phase) bool { return i != nil && i.Stage == string(p) }
 
 // Known counts the logins of known users within the Window by result.
 type Known struct {
@@ -86,9 +97,9 @@ func (k Known) served() float64 {
 // describe says how many known users are served.
 func (k Known) describe() string {
 	if k.total() == 0 {
-		return "no logins by known users"
+		return "no logins by known users " + windowText
 	}
-	return fmt.Sprintf("known users %.1f %% served", k.served())
+	return fmt.Sprintf("known users %.1f %% served %s", k.served(), windowText)
 }
 
 func (k Known) total() int { return k.Good + k.Slow + k.Limited + k.Failed }
@@ -142,13 +153,16 @@ func (s State) okText() string {
 	if s.Verdict == "learning" {
 		text += fmt.Sprintf(", detector has learned %.0f %%", 100*s.Learned)
 	}
+	if s.Incident.is(incident.Monitoring) {
+		text += fmt.Sprintf(", incident %s (%s) is over for now", s.Incident.ID, s.Incident.Class)
+	}
 	return text
 }
 
 // knownUsers checks how many known users are served, and how fast.
 func (s State) knownUsers(l Thresholds) (found []problem) {
 	served := s.Known.served()
-	text := fmt.Sprintf("only %.1f %% of known users served (%d limited, %d failed)", served, s.Known.Limited, s.Known.Failed)
+	text := fmt.Sprintf("only %.1f %% of known users served %s (%d limited, %d failed)", served, windowText, s.Known.Limited, s.Known.Failed)
 	switch {
 	case s.Known.total() < minLogins:
 	case served < l.Critical:
@@ -157,7 +171,7 @@ func (s State) knownUsers(l Thresholds) (found []problem) {
 		found = append(found, problem{Warning, text})
 	}
 	if s.Known.total() >= minLogins && 20*s.Known.Slow > s.Known.total() {
-		found = append(found, problem{Warning, fmt.Sprintf("%d of %d known users waited too long", s.Known.Slow, s.Known.total())})
+		found = append(found, problem{Warning, fmt.Sprintf("%d of %d known users waited too long %s", s.Known.Slow, s.Known.total(), windowText)})
 	}
 	return found
 }
@@ -173,20 +187,41 @@ func (s State) backends() (found []problem) {
 	return found
 }
 
-// verdict checks the detector's verdict.
+// verdict checks the detector's verdict and the open incident, which may be about
+// something that the detector does not see. Both begin at the same time if they are
+// about the same. Passwords that are refused are critical if they are an alert.
 func (s State) verdict() (found []problem) {
-	since := "since " + s.Since.Format("15:04 MST")
-	switch s.Verdict {
-	case "auth_fault":
-		found = append(found, problem{Critical, "known users' passwords are refused " + since + ": check the password database"})
-	case "attack":
+	began := s.Since
+	if s.Incident != nil && s.Incident.Class == s.Verdict {
+		began = s.Incident.Since
+	}
+	since := "since " + began.Format("15:04 MST")
+	switch watch.Class(s.Verdict) {
+	case watch.ClassAuthFault:
+		level := Critical
+		if s.Incident.is(incident.Suspected) {
+			level = Warning
+		}
+		found = append(found, problem{level, "known users' passwords are refused " + since + ": check the password database"})
+	case watch.ClassAttack:
 		found = append(found, problem{Warning, fmt.Sprintf("attack %s, %s", since, s.Known.describe())})
-	case "backend_fault":
+	case watch.ClassSlowSpray:
+		found = append(found, problem{Warning, "many sources guess passwords slowly " + since})
+	case watch.ClassAccountAbuse:
+		found = append(found, problem{Warning, "many accounts are used far more than is their habit " + since + ": `postern report` lists accounts"})
+	case watch.ClassBackendFault:
 		found = append(found, problem{Warning, "backends are failing logins " + since})
-	case "storm":
+	case watch.ClassStorm:
 		found = append(found, problem{Warning, "many sessions were lost and clients are reconnecting " + since})
 	}
-	return found
+	i := s.Incident
+	if i.is(incident.Resolved) {
+		return append(found, problem{Warning, fmt.Sprintf("incident %s (%s) was closed, but is not over", i.ID, i.Class)})
+	}
+	if i == nil || i.is(incident.Suspected) || i.is(incident.Monitoring) || len(found) > 0 && i.Class == s.Verdict {
+		return found
+	}
+	return append(found, problem{Warning, fmt.Sprintf("incident %s: %s since %s, %s", i.ID, i.Class, i.Since.Format("15:04 MST"), i.Stage)})
 }
 
 // capacity checks the number of connections and lists the failures.

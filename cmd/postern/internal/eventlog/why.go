@@ -1,0 +1,111 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/limiter"
+	"postern/proxy"
+)
+
+// This file says why a client was delayed or refused: what was full, and the
+// settings that would have changed it. Package limiter has figures for some rules,
+// as long as they still explain the verdict; for all others there is a fixed text.
+
+// A reason is why a rule delays or refuses, and the settings that it depends on.
+type reason struct {
+	text     string
+	settings []string
+}
+
+// reasons has every rule that delays or refuses.
+var reasons = map[limiter.Rule]reason{
+	limiter.RuleConnect:        {"too many new connections of the source", []string{"POSTERN_LIMIT_CONNECT"}},
+	limiter.RuleOpen:           {"too many open connections of the source", []string{"POSTERN_LIMIT_OPEN"}},
+	limiter.RuleOpenPrelogin:   {"too many open connections of the source before login", []string{"POSTERN_LIMIT_OPEN_PRELOGIN"}},
+	limiter.RuleRepeat:         {"the same wrong password came from the source a short time ago", []string{"POSTERN_REPEAT_TTL"}},
+	limiter.RuleSource:         {"denials of the source", []string{"POSTERN_LIMIT_SOURCE"}},
+	limiter.RuleNetwork:        {"denials of the network", []string{"POSTERN_LIMIT_NETWORK"}},
+	limiter.RulePair:           {"denials of the client on the account", []string{"POSTERN_LIMIT_PAIR"}},
+	limiter.RuleAccount:        {"denials of strangers on the account", []string{"POSTERN_LIMIT_ACCOUNT"}},
+	limiter.RuleGlobal:         {"no token for a login to the backends in time", []string{"POSTERN_LIMIT_GLOBAL", "POSTERN_KNOWN_SHARE", "POSTERN_TARPIT_MAX"}},
+	limiter.RulePrefix:         {"denials of new sources in the prefix during an attack", []string{"POSTERN_LIMIT_NETWORK"}},
+	limiter.RuleSpray:          {"the same password was denied at about 20 accounts within an hour, only observing lets it pass", []string{"POSTERN_MODE"}},
+	limiter.RuleTarpit:         {"too many attempts wait already, of the source, of its network or in all", []string{"POSTERN_TARPIT_SOURCE", "POSTERN_TARPIT_NETWORK", "POSTERN_TARPIT_TOTAL"}},
+	limiter.RuleBackend:        {"no backend could be reached", []string{"POSTERN_IMAP_BACKENDS", "POSTERN_POP3_BACKENDS"}},
+	limiter.RuleMaxConnections: {"all connections that may be open are logged in", []string{"POSTERN_MAX_CONNECTIONS"}},
+	limiter.RuleHandshakes:     {"no processor time for the handshakes of strangers, fewer for each source leave more", []string{"POSTERN_LIMIT_CONNECT"}},
+}
+
+// ends are reasons of connections that ended without a refusal by a rule.
+var ends = map[proxy.End]reason{
+	proxy.EndTries:   {"too many denied logins on one connection", []string{"POSTERN_TRIES"}},
+	proxy.EndEvicted: {"closed for another connection, of the same source or of anybody", []string{"POSTERN_LIMIT_OPEN_PRELOGIN", "POSTERN_MAX_CONNECTIONS"}},
+}
+
+// String returns the reason as the field why has it.
+func (r reason) String() string {
+	if len(r.settings) == 0 {
+		return r.text
+	}
+	return r.text + "; " + strings.Join(r.settings, ", ")
+}
+
+// whyAttempt is why an attempt was delayed or refused, empty if it was not.
+func (l *Log) whyAttempt(a proxy.Attempt) string {
+	if a.Verdict.Action == limiter.Pass {
+		return ""
+	}
+	why := reasons[a.Verdict.Rule]
+	if a.Verdict.Rule == limiter.RuleBackend {
+		why = backendReason(a.Protocol, a.Verdict, a.Waited, a.Err)
+	}
+	token := a.Method == "OAUTHBEARER" || a.Method == "XOAUTH2"
+	return l.withFigures(why, limiter.Attempt{Addr: a.Client.Addr(), Account: a.Account, Token: token}, a.Verdict.Rule).String()
+}
+
+// whyRecord is why a connection was delayed or refused, or closed for another,
+// empty if it was not. It has figures only if the connection was refused at once.
+func (l *Log) whyRecord(r proxy.Record) string {
+	why, ok := ends[r.End]
+	switch {
+	case ok:
+	case r.Verdict.Action == limiter.Pass:
+		return ""
+	case r.Verdict.Rule == limiter.RuleBackend:
+		why = backendReason(r.Protocol, r.Verdict, r.Verdict.Wait, r.Err)
+	case r.Step == proxy.StepConnect && r.End == proxy.EndRefused:
+		why = l.withFigures(reasons[r.Verdict.Rule], limiter.Attempt{Addr: r.Client.Addr()}, r.Verdict.Rule)
+	default:
+		why = reasons[r.Verdict.Rule]
+	}
+	return why.String()
+}
+
+// withFigures replaces the text of why by the figures of the rule, if there are
+// any.
+func (l *Log) withFigures(why reason, a limiter.Attempt, rule limiter.Rule) reason {
+	if l.Explain != nil {
+		if figures := l.Explain(a, rule); figures != "" {
+			why.text = figures
+		}
+	}
+	return why
+}
+
+// backendReason is why rule backend delayed or refused: all login slots were in
+// use, or no backend of the protocol could be reached.
+func backendReason(protocol string, v limiter.Verdict, waited time.Duration, err error) reason {
+	logins := []string{"POSTERN_BACKEND_LOGINS"}
+	switch {
+	case v.Action == limiter.Wait:
+		return reason{fmt.Sprintf("all login slots of the backends were in use for %v", v.Wait.Round(time.Millisecond)), logins}
+	case errors.Is(err, proxy.ErrNoSlot) && waited > 0:
+		return reason{fmt.Sprintf("no login slot of a backend was free, after a wait of %v", waited.Round(time.Millisecond)), logins}
+	case errors.Is(err, proxy.ErrNoSlot):
+		return reason{"no login slot of a backend was free", logins}
+	}
+	return reason{reasons[limiter.RuleBackend].text, []string{"POSTERN_" + strings.ToUpper(protocol) + "_BACKENDS"}}
+}
