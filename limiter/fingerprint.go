@@ -96,6 +96,31 @@ func moveToFront[F fingerprint](list []F, at []hour, f F, now hour) (evicted F, 
 	return evicted, former, isNew
 }
 
+// insert puts f, accepted at the hour when, into its place in list, by time. If f is there already, the later time counts.
+// It returns when f was accepted before, unless it is new, and what had to go for it, zero if nothing had; that may be f
+// itself.
+func insert[F fingerprint](list []F, at []hour, f F, when hour) (evicted F, former hour, isNew bool) {
+	i := 0
+	for i < len(list) && list[i] != f && list[i] != 0 {
+		i++
+	}
+	if isNew = i == len(list) || list[i] != f; isNew && i == len(list) {
+		i--
+		if int16(when-at[i]) <= 0 {
+			return f, 0, true
+		}
+		evicted = list[i]
+	}
+	if former = at[i]; !isNew && int16(when-former) <= 0 {
+		return 0, former, false
+	}
+	for ; i > 0 && int16(when-at[i-1]) >= 0; i-- {
+		list[i], at[i] = list[i-1], at[i-1]
+	}
+	list[i], at[i] = f, when
+	return evicted, former, isNew
+}
+
 // remove removes f from list.
 func remove[F fingerprint](list []F, at []hour, f F) {
 	for i := range list {

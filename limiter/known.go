@@ -116,6 +116,7 @@ type knownTable struct {
 	shards  [shardCount]knownShard
 	count   atomic.Int64 // accounts in all shards
 	since   atomic.Int64 // the hour, from 1970, of the first accepted login of all; 0 before
+	past    timeSpan     // of logins that were learned from the past
 	sources acceptedSources
 }
 
@@ -265,7 +266,14 @@ func (n *knownTable) restore(account key, a *knownAccount, v validity, limit int
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.find(account) != nil || !a.valid(v) || !n.makeRoom(s, v, limit) {
+	if s.find(account) == nil {
+		n.restoreIn(s, account, a, v, limit)
+	}
+}
+
+// restoreIn is restore for an account that s, which is locked, does not have.
+func (n *knownTable) restoreIn(s *knownShard, account key, a *knownAccount, v validity, limit int) {
+	if !a.valid(v) || !n.makeRoom(s, v, limit) {
 		return
 	}
 	*s.add(account) = *a

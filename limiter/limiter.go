@@ -92,7 +92,8 @@
 //
 // The known table is separate from the buckets. Only accepted logins add to it, it holds at most TableMax accounts, and
 // each account has a small fixed number of fingerprints, so neither a flood of attempts nor a user of the site can
-// evict others. [Limiter.Snapshot] and [Limiter.Restore] preserve it across a restart.
+// evict others. [Limiter.Snapshot] and [Limiter.Restore] preserve it across a restart. [Limiter.Learn] adds logins of the
+// past, from a log, and [Limiter.Merge] those of another snapshot.
 //
 // The global bucket is a limiter of golang.org/x/time/rate. Those of the table, of which there may be a million, are
 // eight octets of our own: the time at which the bucket will be full again. A rate.Limiter needs 80 octets and a lock,
@@ -131,7 +132,7 @@
 // # Files
 //
 // In reading order: policy, verdict; connection, accepted; attempt, ticket, look, spray, settle; bucket, table; known,
-// fingerprint, snapshot; queue, global; explain.
+// fingerprint, snapshot, learn, merge; queue, global; explain.
 package limiter
 
 import (

@@ -92,20 +92,30 @@ func appendFingerprints[F fingerprint](b []byte, list []F, at []hour, v validity
 // version or made under another key, it returns an error and changes nothing. It leaves out what was not accepted
 // within KnownTTL before t, and accounts beyond TableMax. Accounts that are known already do not change.
 func (l *Limiter) Restore(t time.Time, snapshot []byte) error {
-	body, err := l.body(snapshot)
-	if err == nil {
-		err = eachAccount(body, t, func(key, *knownAccount) {}) // check all of it before changing anything
-	}
+	body, since, err := l.checked(t, snapshot)
 	if err != nil {
 		return fmt.Errorf("restoring the known table: %w", err)
 	}
 	r := l.rules.Load()
-	if since := binary.BigEndian.Uint32(body[len(snapshotMagic)+4:]); since != 0 {
-		l.known.since.CompareAndSwap(0, min(int64(since), t.Unix()/3600))
+	if since != 0 {
+		l.known.since.CompareAndSwap(0, since)
 	}
 	return eachAccount(body, t, func(account key, a *knownAccount) {
 		l.known.restore(account, a, validityAt(t, r.KnownTTL), r.TableMax)
 	})
+}
+
+// checked returns snapshot without its checksum, all of which can be read, and the hour, not after t, in which the first
+// account was accepted, zero if none was.
+func (l *Limiter) checked(t time.Time, snapshot []byte) (body []byte, since int64, err error) {
+	if body, err = l.body(snapshot); err != nil {
+		return nil, 0, err
+	}
+	if err := eachAccount(body, t, func(key, *knownAccount) {}); err != nil {
+		return nil, 0, err
+	}
+	since = int64(binary.BigEndian.Uint32(body[len(snapshotMagic)+4:]))
+	return body, min(since, t.Unix()/3600), nil
 }
 
 var errDamaged = errors.New("snapshot is damaged")

@@ -32,9 +32,11 @@ var floors = map[string]float64{
 
 	"postern/cmd/postern/internal/atomicfile": 3,
 	"postern/cmd/postern/internal/eventlog":   3,
+	"postern/cmd/postern/internal/loginlog":   3,
 	"postern/cmd/postern/internal/monitor":    3,
 	"postern/cmd/postern/internal/notify":     3,
 	"postern/cmd/postern/internal/testbed":    3,
+	"postern/cmd/postern/internal/learn":      3.1,
 	"postern/cmd/postern/internal/statuspage": 3.1,
 	"postern/cmd/postern/internal/config":     3.1,
 	"postern/cmd/postern/internal/incidents":  3.2,
@@ -77,7 +79,8 @@ var homes = map[string][]string{
 	"golang.org/x/time":                       {"postern/limiter", "postern/bench/backend", "postern/cmd/postern/internal/eventlog"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"postern/bench"},
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
-	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench"},
+	"github.com/klauspost/compress":           {"postern/cmd/postern/internal/loginlog"},
+	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench", "postern/cmd/postern"},
 	"golang.org/x/term":                       {"postern/cmd/postern-bench", "postern/cmd/postern"},
 
 	// Of the tests' package alone.

@@ -90,6 +90,7 @@ var commands = []command{
 	{name: "check", help: "check the running postern, for Nagios, Icinga or Checkmk; exit 0 to 3", plugin: true, prepare: prepareCheck},
 	{name: "incident", args: "[list|show|ack|note|...]", help: incidentHelp, prepare: prepareIncident},
 	{name: "report", args: "[INCIDENT]", help: "print the report on an incident, the latest one without ID", prepare: prepareReport},
+	{name: "learn", args: "FILE...", help: learnHelp, prepare: prepareLearn},
 	{name: "munin", args: "[autoconf|config]", help: "act as a plugin of Munin", prepare: without(munin)},
 	{name: "version", help: "print version, revision and platform", prepare: without(version)},
 }

@@ -32,6 +32,7 @@ type Gateway struct {
 	Unready   func() string // why new clients should go elsewhere, empty if they need not
 	State     func(time.Time) monitor.State
 	Incidents *incidents.Manager
+	Learn     func(time.Time, Learned) (Knowledge, error) // merges what was learned from logs with what is known
 }
 
 // Server answers on the addresses of ADMIN_LISTEN and METRICS_LISTEN.
@@ -139,7 +140,7 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET "+monitor.Path, s.serveState)
 	for pattern, h := range map[string]http.HandlerFunc{
 		"GET " + IncidentsPath: s.serveIncidents, "GET " + IncidentsPath + "/{id}": s.serveIncident,
-		"POST " + IncidentsPath: s.serveCommand, "GET " + ReportPath: s.serveReport,
+		"POST " + IncidentsPath: s.serveCommand, "GET " + ReportPath: s.serveReport, "POST " + LearnPath: s.serveLearn,
 	} {
 		mux.Handle(pattern, s.guardToken(h))
 	}

@@ -2,7 +2,7 @@
 // them, and leads them from the start through reloads to the shutdown.
 //
 // Each part is in a file of its own and keeps its own state: certs.go the
-// certificates, known.go, snapshots.go, ticketkeys.go and statedir.go what survives a restart,
+// certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what survives a restart,
 // policy.go the limits, backends.go the mail servers, listeners.go the addresses,
 // outcomes.go what is reported about clients. daemon.go connects them; run.go has
 // the life of the process, reload.go SIGHUP and systemd.go the service manager.
@@ -166,6 +166,7 @@ func (d *Daemon) bind() (err error) {
 	}
 	d.admin, err = admin.Open(&d.config, admin.Gateway{
 		Log: d.log, Metrics: d.metrics.Handler(), Unready: d.unready, State: d.monitorState, Incidents: d.incidents,
+		Learn: d.learn,
 	})
 	if err != nil {
 		closeListeners(d.listeners)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"log/slog"
+	"sync"
 	"time"
 
 	"postern/cmd/postern/internal/eventlog"
@@ -71,6 +72,7 @@ type knownStore struct {
 	log     *eventlog.Log
 	metrics *metrics.Metrics
 
+	saving    sync.Mutex   // held while files are written
 	last, old snapshotInfo // of knownFile and knownOldFile
 	doubt     bool         // the clock disagreed with knownFile at the start
 }
@@ -108,6 +110,8 @@ func (s *knownStore) save(now time.Time) {
 	if s.dir == "" {
 		return
 	}
+	s.saving.Lock()
+	defer s.saving.Unlock()
 	err := s.replace(now, s.limiter.Snapshot(now))
 	s.metrics.Saved(now, err)
 	if err != nil {

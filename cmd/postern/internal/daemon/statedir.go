@@ -44,6 +44,9 @@ func lockState(dir stateDir) (*os.File, error) {
 	return lock, nil
 }
 
+// ErrInUse is the error for a state directory that another process uses.
+var ErrInUse = errors.New("another postern uses it")
+
 // lock makes sure that no other gateway uses the directory until the file that it
 // returns is closed, at the latest when the process ends. The error says which
 // process has the lock.
@@ -55,7 +58,7 @@ func (d stateDir) lock() (*os.File, error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
-		err = fmt.Errorf("got %s, which another postern uses%s, want a directory of its own for each", d, lockOwner(f))
+		err = inUse(fmt.Sprintf("got %s, which another postern uses%s, want a directory of its own for each", d, lockOwner(f)))
 	case err != nil:
 		err = fmt.Errorf("lock %s: %w", f.Name(), err)
 	default:
@@ -67,6 +70,12 @@ func (d stateDir) lock() (*os.File, error) {
 	}
 	return f, nil
 }
+
+// inUse is an ErrInUse with a text of its own.
+type inUse string
+
+func (e inUse) Error() string        { return string(e) }
+func (e inUse) Is(target error) bool { return target == ErrInUse }
 
 // recordOwner writes the ID of this process into f.
 func recordOwner(f *os.File) error {

@@ -62,7 +62,7 @@ type Manager struct {
 	receivers []*receiver
 	changed   chan struct{} // wakes the goroutine that writes the status page
 
-	writing sync.Mutex // held while files of the state directory are appended to
+	writing sync.Mutex // held while files of the state directory are written
 
 	mu            sync.Mutex
 	state         watch.State
@@ -144,6 +144,16 @@ func (m *Manager) loadSnapshot(t time.Time) error {
 			slog.String("event", "watch"), slog.String("file", SnapshotFile), slog.String("error", err.Error()))
 	}
 	return nil
+}
+
+// Merge merges what was learned elsewhere, a snapshot of a watch, with what the detector has learned, and saves it. It
+// returns the share of the week that is learned then.
+func (m *Manager) Merge(t time.Time, snapshot []byte) (week float64, err error) {
+	if err := m.watch.Merge(t, snapshot); err != nil {
+		return 0, err
+	}
+	m.saveSnapshot(t)
+	return m.watch.Learned(t), nil
 }
 
 // logSkipped logs that lines of a file were skipped.

@@ -151,6 +151,8 @@ func (m *Manager) Do(t time.Time, c incident.Command) ([]incident.Event, error) 
 
 // saveSnapshot saves what the detector has learned.
 func (m *Manager) saveSnapshot(t time.Time) {
+	m.writing.Lock()
+	defer m.writing.Unlock()
 	m.setResult(t, "saving the detector snapshot", m.store.replace(SnapshotFile, m.watch.Snapshot(t)))
 }
 

@@ -1,0 +1,293 @@
+package learn
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"postern/cmd/postern/internal/loginlog"
+	"postern/limiter"
+	"postern/limiter/watch"
+)
+
+// now is when the logs of these tests are read, on a Friday.
+var now = time.Date(2026, 11, 27, 18, 0, 0, 0, time.UTC)
+
+// site generates the log of a site whose users log in rate times a second at the peak, from start to end. From attack on,
+// for two hours, strangers with wrong passwords make it ten times as many.
+type site struct {
+	at, end time.Time
+	attack  time.Time
+	rate    float64
+	random  *rand.Rand
+}
+
+// newSite returns a log of the days before now.
+func newSite(days int, rate float64) *site {
+	return &site{at: now.AddDate(0, 0, -days), end: now, rate: rate, random: rand.New(rand.NewPCG(1, 2))}
+}
+
+// users is how many users a site has.
+const users = 400
+
+// userEvent is a login of user i.
+func userEvent(at time.Time, i int) loginlog.Event {
+	return loginlog.Event{At: at, Addr: netip.AddrFrom4([4]byte{10, byte(i / 100), byte(i % 100), 1}), Account: fmt.Sprint("user", i), Attempts: 1}
+}
+
+// denied is a try at the account of a user from one of very many networks.
+func denied(at time.Time, random *rand.Rand) loginlog.Event {
+	n := random.IntN(1 << 22)
+	return loginlog.Event{
+		At: at, Addr: netip.AddrFrom4([4]byte{128 + byte(n>>16), byte(n >> 8), byte(n), 9}), Account: fmt.Sprint("user", random.IntN(users)),
+		Outcome: loginlog.Denied, Attempts: 1,
+	}
+}
+
+// Next returns the next event.
+func (s *site) Next() (loginlog.Event, error) {
+	rate, bots := s.rate*(.4+.6*float64((s.at.Hour()+6)%24)/24), .03*s.rate
+	if !s.attack.IsZero() && !s.at.Before(s.attack) && s.at.Before(s.attack.Add(2*time.Hour)) {
+		bots = 9 * s.rate
+	}
+	s.at = s.at.Add(time.Duration(s.random.ExpFloat64() / (rate + bots) * float64(time.Second)))
+	switch {
+	case s.at.After(s.end):
+		return loginlog.Event{}, io.EOF
+	case s.random.Float64() < bots/(rate+bots):
+		return denied(s.at, s.random), nil
+	}
+	return userEvent(s.at, s.random.IntN(users)), nil
+}
+
+// options are those of a gateway with the usual limits.
+func options() Options {
+	return Options{Now: now, Location: time.UTC, Key: limiter.Key{1}, Policy: limiter.Policy{
+		KnownTTL: 720 * time.Hour, KnownShare: 80, Global: limiter.Rate{Tokens: 20, Per: time.Second}, TableMax: 10_000,
+	}}
+}
+
+// replayed returns what a replay learns.
+func replayed(t *testing.T, next func() (loginlog.Event, error), o Options) *Result {
+	t.Helper()
+	r, err := Replay(next, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// newGateway returns the limiter and the watch of a new gateway that has merged r.
+func newGateway(t *testing.T, r *Result, o Options) (*limiter.Limiter, *watch.Watch) {
+	t.Helper()
+	l, err := limiter.New(o.Policy, o.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := watch.New(watch.Config{Location: o.Location})
+	if err := errors.Join(l.Merge(o.Now, r.Known), w.Merge(o.Now, r.Watch)); err != nil {
+		t.Fatal(err)
+	}
+	return l, w
+}
+
+// alertAfter plays normal traffic to w for five minutes and then, in addition, times as many denied strangers. It returns
+// how long after that there is an alert, or an hour if there is none.
+func alertAfter(w *watch.Watch, rate, times float64) time.Duration {
+	s := &site{at: now, end: now.Add(2 * time.Hour), rate: rate, random: rand.New(rand.NewPCG(3, 4))}
+	begin, next := now.Add(5*time.Minute), now
+	for at := now; at.Before(begin.Add(time.Hour)); {
+		e, _ := s.Next()
+		for ; at.Before(e.At); at = at.Add(time.Second) {
+			if r := w.Tick(at); r.Ticked && r.State.Attacked() {
+				return at.Sub(begin)
+			}
+			for next = maxTime(next, begin); next.Before(at); next = next.Add(time.Duration(float64(time.Second) / (times * rate))) {
+				report(w, denied(next, s.random))
+			}
+		}
+		report(w, e)
+	}
+	return time.Hour
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// report reports an event to w as a gateway does.
+func report(w *watch.Watch, e loginlog.Event) {
+	accepted := e.Outcome == loginlog.Accepted
+	w.Attempt(e.At, watch.Attempt{
+		Source: limiter.Source(e.Addr), Network: limiter.Network(e.Addr), Account: e.Account, Known: accepted, Usual: accepted, Outcome: outcome(e.Outcome),
+	})
+}
+
+// TestFirstMinuteAfterLearning: with two weeks of a log the reserve is enforced, all users are known, and an attack at
+// once is an alert after minutes.
+func TestFirstMinuteAfterLearning(t *testing.T) {
+	const rate = 2
+	o := options()
+	r := replayed(t, newSite(15, rate).Next, o)
+	l, w := newGateway(t, r, o)
+	if s := l.Stats(now); s.Known != users || !s.Learned {
+		t.Errorf("got %+v, want %d accounts and the reserve", s, users)
+	}
+	for i := range users {
+		e := userEvent(now, i)
+		if k := l.Ask(now, limiter.Attempt{Addr: e.Addr, Account: e.Account}); !k.Verdict().Known {
+			t.Fatalf("user %d is not known", i)
+		}
+	}
+	if week := w.Learned(now); week < .99 {
+		t.Errorf("learned %.2f of the week", week)
+	}
+	if after := alertAfter(w, rate, 9); after > 5*time.Minute {
+		t.Errorf("alert after %v, want 5 min", after)
+	}
+	s := r.Summary
+	if s.Accounts != users || s.Networks != users || s.Accepted < 1e6 || s.Denied < 1e4 || s.Attack != 0 || !s.Reserve || s.Old+s.Late+s.Exempt != 0 {
+		t.Errorf("got the summary %+v", s)
+	}
+}
+
+// TestAttackInTheLogIsNotLearned: one of two hours, ten times normal, changes neither what is usual nor who is known.
+func TestAttackInTheLogIsNotLearned(t *testing.T) {
+	const rate = 2
+	o := options()
+	attacked := newSite(15, rate)
+	attacked.attack = now.AddDate(0, 0, -7) // at this time of the week
+	r := replayed(t, attacked.Next, o)
+	if r.Summary.Attack < 100*time.Minute || r.Summary.Attack > 4*time.Hour {
+		t.Errorf("saw an attack of %v, want two hours and the half hour until it is over", r.Summary.Attack)
+	}
+	l, w := newGateway(t, r, o)
+	if s := l.Stats(now); s.Known != users {
+		t.Errorf("%d accounts are known, want %d", s.Known, users)
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	for range 1000 {
+		if e := denied(now, random); !e.Addr.IsValid() {
+			t.Fatal(e)
+		} else if source, network := l.Near(now, e.Addr, e.Account); source || network {
+			t.Fatal("an attacker is known")
+		}
+	}
+	if after := alertAfter(w, rate, 9); after > 5*time.Minute {
+		t.Errorf("the same attack a week later: alert after %v, want 5 min", after)
+	}
+}
+
+// TestShortLogDoesNotReserve: from a log of less than a day accounts are learned, and nothing is reserved.
+func TestShortLogDoesNotReserve(t *testing.T) {
+	o := options()
+	s := newSite(10, 1)
+	s.end = s.at.Add(20 * time.Hour)
+	r := replayed(t, s.Next, o)
+	if l, _ := newGateway(t, r, o); r.Summary.Reserve || l.Stats(now).Learned || l.Stats(now).Known != users {
+		t.Errorf("got %+v, %+v", r.Summary, l.Stats(now))
+	}
+}
+
+// list has events, and an error after the last.
+type list struct {
+	events []loginlog.Event
+	err    error
+}
+
+func (l *list) Next() (loginlog.Event, error) {
+	if len(l.events) == 0 {
+		return loginlog.Event{}, l.err
+	}
+	e := l.events[0]
+	l.events = l.events[1:]
+	return e, nil
+}
+
+// TestLeavesOut what is too old, exempt, or out of order.
+func TestLeavesOut(t *testing.T) {
+	o := options()
+	o.Since = 100 * time.Hour
+	o.Exempt = func(a netip.Addr) bool { return a == userEvent(now, 7).Addr }
+	hour := func(h int) time.Time { return now.Add(time.Duration(h) * time.Hour) }
+	r := replayed(t, (&list{[]loginlog.Event{
+		userEvent(hour(-101), 1), userEvent(hour(-99), 2), userEvent(hour(-50), 3), userEvent(hour(-60), 4), userEvent(hour(-49), 7),
+		{At: hour(-48), Addr: userEvent(now, 8).Addr, Outcome: loginlog.Accepted, Attempts: 1}, // a name that was cut
+		{At: hour(-48), Addr: userEvent(now, 3).Addr, Account: "user3", Outcome: loginlog.Denied, Attempts: 3},
+		{At: hour(-48), Addr: userEvent(now, 3).Addr, Account: "user3", Outcome: loginlog.Fault, Attempts: 1},
+		userEvent(now.Add(time.Minute), 9), // by another clock
+	}, io.EOF}).Next, o)
+	s := r.Summary
+	if s.Old != 1 || s.Exempt != 1 || s.Late != 1 || s.Accepted != 5 || s.Denied != 3 || s.Faults != 1 || s.Accounts != 4 || s.Networks != 5 {
+		t.Errorf("got %+v", s)
+	}
+	if !s.First.Equal(hour(-99)) || !s.Last.Equal(now) {
+		t.Errorf("got %v to %v", s.First, s.Last)
+	}
+}
+
+// TestErrors are passed on.
+func TestErrors(t *testing.T) {
+	broken := errors.New("broken")
+	if _, err := Replay((&list{err: broken}).Next, options(), nil); err != broken {
+		t.Errorf("got %v", err)
+	}
+	o := options()
+	o.Policy.TableMax = 0
+	if _, err := Replay((&list{err: io.EOF}).Next, o, nil); err == nil {
+		t.Error("a wrong policy is accepted")
+	}
+	r := replayed(t, (&list{err: io.EOF}).Next, options())
+	if s := r.Summary; s != (Summary{}) {
+		t.Errorf("of nothing: got %+v", s)
+	}
+}
+
+// BenchmarkLearn learns from a week of a log in which every line is a login or a denial, from the file to the snapshots.
+func BenchmarkLearn(b *testing.B) {
+	var log bytes.Buffer
+	lines := 0
+	for events := newSite(7, 2); ; lines++ {
+		e, err := events.Next()
+		if err != nil {
+			break
+		}
+		head := "Login: "
+		if e.Outcome == loginlog.Denied {
+			head = "Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): "
+		}
+		fmt.Fprintf(&log, "%s mail dovecot: imap-login: %suser=<%s>, method=PLAIN, rip=%v, lip=198.51.100.2, mpid=%d, TLS, session=<qdcdmUJhBrl/AAAB>\n",
+			e.At.Format(time.Stamp), head, e.Account, e.Addr, lines)
+	}
+	path := filepath.Join(b.TempDir(), "log")
+	if err := os.WriteFile(path, log.Bytes(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	log = bytes.Buffer{}
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := loginlog.Open([]string{path}, loginlog.Options{Now: now})
+		if err != nil {
+			b.Fatal(err)
+		}
+		result, err := Replay(r.Next, options(), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if got := result.Summary.Accepted + result.Summary.Denied; got != lines {
+			b.Fatalf("got %d events of %d lines", got, lines)
+		}
+		r.Close()
+	}
+	b.ReportMetric(float64(lines*b.N)/b.Elapsed().Seconds(), "lines/s")
+}

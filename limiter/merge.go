@@ -1,0 +1,65 @@
+package limiter
+
+import (
+	"fmt"
+	"time"
+)
+
+// Merge adds what a snapshot knows to what l knows. It is [Limiter.Restore], except that accounts that are known already
+// are merged with those of the snapshot: of each sort of fingerprints, the latest of both remain.
+func (l *Limiter) Merge(t time.Time, snapshot []byte) error {
+	body, since, err := l.checked(t, snapshot)
+	if err != nil {
+		return fmt.Errorf("merging with the known table: %w", err)
+	}
+	r := l.rules.Load()
+	if since != 0 {
+		l.known.lowerSince(since)
+	}
+	return eachAccount(body, t, func(account key, a *knownAccount) {
+		l.known.merge(account, a, validityAt(t, r.KnownTTL), r.TableMax)
+	})
+}
+
+// merge adds account from a snapshot, or those of its fingerprints that still count.
+func (n *knownTable) merge(account key, a *knownAccount, v validity, limit int) {
+	s := n.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.find(account)
+	if own == nil {
+		n.restoreIn(s, account, a, v, limit)
+		return
+	}
+	own.mergeCredentials(a, v)
+	insertAll(own.networks[:], own.networkAt[:], a.networks[:], a.networkAt[:], v)
+	insertAll(own.devices[:], own.deviceAt[:], a.devices[:], a.deviceAt[:], v)
+	insertAll(own.newDevices[:], own.newDeviceAt[:], a.newDevices[:], a.newDeviceAt[:], v)
+	for i, f := range a.sources {
+		if f != 0 && v.covers(a.sourceAt[i]) {
+			n.insertSource(own, f, a.sourceAt[i])
+		}
+	}
+}
+
+// mergeCredentials adds those credentials of other that still count, except one that is known to be replaced.
+func (a *knownAccount) mergeCredentials(other *knownAccount, v validity) {
+	latest := a.credentials[0]
+	for i, f := range other.credentials {
+		if f != 0 && f != a.former && v.covers(other.credentialAt[i]) {
+			insert(a.credentials[:], a.credentialAt[:], f, other.credentialAt[i])
+		}
+	}
+	if a.credentials[0] != latest {
+		a.deniedAt = 0 // it was that of another credential
+	}
+}
+
+// insertAll inserts those of more that still count into list.
+func insertAll[F fingerprint](list []F, at []hour, more []F, moreAt []hour, v validity) {
+	for i, f := range more {
+		if f != 0 && v.covers(moreAt[i]) {
+			insert(list, at, f, moreAt[i])
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package watch
+
+import (
+	"fmt"
+	"time"
+)
+
+// factorAge is how long ago the time that was learned may have ended for its dayFactor to count: it says how this day
+// differs from the usual.
+const factorAge = 4 * time.Hour
+
+// Merge adds what another Watch has learned, as its snapshot says, for instance from logs. If w has learned nothing yet,
+// that replaces all as [Watch.Restore] does. Else a quarter-hour of the week is taken over if the other has learned it for
+// more weeks than w. On error nothing has changed.
+func (w *Watch) Merge(t time.Time, data []byte) error {
+	m, err := readImage(data)
+	if err != nil {
+		return fmt.Errorf("merge baselines: %w", err)
+	}
+	w.lock(t)
+	defer w.mu.Unlock()
+	learned := newDetector()
+	learned.restore(m)
+	if t.Unix()-learned.baseline.current.at > int64(factorAge/time.Second) {
+		learned.dayFactor = newDayFactor()
+	}
+	if w.detector.baseline.known == 0 {
+		w.detector = learned
+		return nil
+	}
+	w.detector.merge(learned)
+	return nil
+}
+
+// merge takes over from other what it has learned for longer than d.
+func (d *detector) merge(other *detector) {
+	taken := false
+	for i, weeks := range other.baseline.weeks {
+		if weeks > d.baseline.weeks[i] {
+			d.baseline.week[i], d.baseline.weeks[i] = other.baseline.week[i], weeks
+			taken = true
+		}
+	}
+	for i, at := range other.baseline.dayTime {
+		if at > d.baseline.dayTime[i] {
+			d.baseline.day[i], d.baseline.dayTime[i] = other.baseline.day[i], at
+		}
+	}
+	if !taken {
+		return
+	}
+	if d.weekly[0] == 0 {
+		d.weekly = other.weekly
+	}
+	d.dayFactor = newDayFactor() // it was the ratio to another baseline
+	d.baseline.count()
+	d.busy = d.baseline.busy()
+}
+
+// Learned returns the share of the week that w has learned.
+func (w *Watch) Learned(t time.Time) float64 {
+	w.lock(t)
+	defer w.mu.Unlock()
+	return w.detector.baseline.learned()
+}
