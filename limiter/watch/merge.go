@@ -11,9 +11,10 @@ const factorAge = 4 * time.Hour
 
 // Merge adds what another Watch has learned, as its snapshot says, for instance from logs. If w has learned nothing yet,
 // that replaces all as [Watch.Restore] does. Else a quarter-hour of the week is taken over if the other has learned it for
-// more weeks than w. On error nothing has changed.
+// more weeks than w, and so are the habits of accounts and the history of slow sprays as a whole. On error nothing has
+// changed.
 func (w *Watch) Merge(t time.Time, data []byte) error {
-	m, err := readImage(data)
+	m, s, err := readSnapshot(data)
 	if err != nil {
 		return fmt.Errorf("merge baselines: %w", err)
 	}
@@ -26,10 +27,32 @@ func (w *Watch) Merge(t time.Time, data []byte) error {
 	}
 	if w.detector.baseline.known == 0 {
 		w.detector = learned
+		w.restoreSections(s)
 		return nil
 	}
 	w.detector.merge(learned)
+	if s != nil {
+		w.mergeSections(s)
+	}
 	return nil
+}
+
+// mergeSections takes over what s has learned for longer than w.
+func (w *Watch) mergeSections(s *sections) {
+	if s.habits.Hours > int64(w.habits.hours) {
+		w.habits = newHabits()
+		w.habits.restore(&s.habits, s.entries)
+	}
+	weeks := func(each [weekHours]uint8) (sum int) {
+		for _, n := range each {
+			sum += int(n)
+		}
+		return sum
+	}
+	if weeks(s.spray.Weeks) > weeks(w.spray.weeks) {
+		w.spray = newSlowSpray()
+		w.spray.restore(&s.spray)
+	}
 }
 
 // merge takes over from other what it has learned for longer than d.

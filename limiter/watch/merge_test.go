@@ -83,10 +83,12 @@ func TestMergeDuringAnAttack(t *testing.T) {
 	now := monday.AddDate(0, 0, 8)
 	other := learnedWeeks(monday, now, 20).Snapshot(now)
 	w := learnedWeeks(monday.AddDate(0, 0, 3), now, 20)
+	guess := uint64(0)
 	attack := func(to time.Time) (s State) {
 		for ; now.Before(to); now = now.Add(tick) {
 			for i := range 300 {
-				w.Attempt(now, Attempt{Outcome: Denied, Network: netip.PrefixFrom(netip.AddrFrom4([4]byte{128, byte(i >> 8), byte(i), 0}), 24)})
+				guess++
+				w.Attempt(now, Attempt{Outcome: Denied, Credential: guess, Network: netip.PrefixFrom(netip.AddrFrom4([4]byte{128, byte(i >> 8), byte(i), 0}), 24)})
 			}
 			s = w.Tick(now).State
 		}
@@ -100,6 +102,36 @@ func TestMergeDuringAnAttack(t *testing.T) {
 	}
 	if s := attack(now.Add(2 * tick)); !s.Attacked() || !s.Frozen {
 		t.Errorf("after the merge: %+v", s)
+	}
+}
+
+// TestMergeHabits takes over the habits of accounts if they were learned for longer, and else keeps its own.
+func TestMergeHabits(t *testing.T) {
+	day := func(n int) time.Time { return monday.AddDate(0, 0, n) }
+	uses := func(w *Watch, from, to time.Time, hourly int) {
+		for at := from; at.Before(to); at = at.Add(time.Hour) {
+			for i := range hourly {
+				w.Attempt(at.Add(time.Duration(i)*time.Second), Attempt{Account: "anna", Known: true, Usual: true, Outcome: Accepted})
+			}
+			for next := at.Add(gap / 2); next.Before(at.Add(time.Hour)); next = next.Add(gap / 2) {
+				w.Tick(next)
+			}
+		}
+	}
+	other := New(Config{})
+	uses(other, day(0), day(7), 40)
+	for name, tc := range map[string]struct {
+		from time.Time
+		want int
+	}{"less": {day(5), 40}, "more": {day(-7), 10}} {
+		w := New(Config{})
+		uses(w, tc.from, day(7), 10)
+		if err := w.Merge(day(7), other.Snapshot(day(7))); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.habits.accept(day(8), w.hours.hash("anna"), false).habit; got < tc.want*9/10 || got > tc.want*11/10 {
+			t.Errorf("%s: got a habit of %d logins an hour, want about %d", name, got, tc.want)
+		}
 	}
 }
 
