@@ -68,6 +68,7 @@ func (p process) learn(ctx context.Context, f learnFlags) error {
 		if o.Key, err = daemon.InstallKey(&c, log); err != nil {
 			return err
 		}
+		o.WatchKey = daemon.DetectorKey(o.Key)
 	}
 	result, stats, err := p.replay(ctx, o)
 	if err != nil {

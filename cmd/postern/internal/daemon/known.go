@@ -46,8 +46,8 @@ func installKey(dir stateDir, log *eventlog.Log) (key limiter.Key, err error) {
 	return key, nil
 }
 
-// detectorKey derives the detector's key from that of the installation.
-func detectorKey(k limiter.Key) (key [16]byte) {
+// DetectorKey derives the detector's key from that of the installation.
+func DetectorKey(k limiter.Key) (key [16]byte) {
 	sum := sha256.Sum256(append([]byte("watch "), k[:]...))
 	copy(key[:], sum[:])
 	return key
@@ -62,7 +62,7 @@ func Seed(c *config.Config, log *eventlog.Log, learn func(limiter.Key, [16]byte)
 	if err != nil {
 		return err
 	}
-	known, watch, err := learn(key, detectorKey(key))
+	known, watch, err := learn(key, DetectorKey(key))
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func openIncidents(c *config.Config, key limiter.Key, log *eventlog.Log, compone
 	}
 	i := c.Incidents
 	l, err := incidents.New(time.Now(), incidents.Config{
-		Dir: incidentsDir(c), Key: detectorKey(key), Location: time.Local, Host: host, Log: log.Logger,
+		Dir: incidentsDir(c), Key: DetectorKey(key), Location: time.Local, Host: host, Log: log.Logger,
 		Alertmanager: i.Alertmanager.URL(), Webhooks: i.Hooks(),
 		StatusDir: string(i.StatusDir), Name: string(i.StatusName), URL: string(i.StatusURL), Hold: i.StatusHold,
 		Components: components, Tighten: tighten,

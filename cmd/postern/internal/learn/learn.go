@@ -25,6 +25,7 @@ import (
 type Options struct {
 	Policy   limiter.Policy
 	Key      limiter.Key
+	WatchKey [16]byte              // of the gateway's watch
 	Exempt   func(netip.Addr) bool // whether the logins of an address are not learned
 	Location *time.Location        // of the users
 	Now      time.Time
@@ -107,7 +108,7 @@ func newReplay(o Options) (*replay, error) {
 		o.Since = oldest
 	}
 	return &replay{
-		o: o, limiter: l, watch: watch.New(watch.Config{Location: o.Location}), seed: maphash.MakeSeed(), networks: map[uint64]struct{}{},
+		o: o, limiter: l, watch: watch.New(watch.Config{Location: o.Location, Key: o.WatchKey}), seed: maphash.MakeSeed(), networks: map[uint64]struct{}{},
 	}, nil
 }
 

@@ -69,7 +69,7 @@ func (s *site) Next() (loginlog.Event, error) {
 
 // options are those of a gateway with the usual limits.
 func options() Options {
-	return Options{Now: now, Location: time.UTC, Key: limiter.Key{1}, Policy: limiter.Policy{
+	return Options{Now: now, Location: time.UTC, Key: limiter.Key{1}, WatchKey: [16]byte{2}, Policy: limiter.Policy{
 		KnownTTL: 720 * time.Hour, KnownShare: 80, Global: limiter.Rate{Tokens: 20, Per: time.Second}, TableMax: 10_000,
 	}}
 }
@@ -91,7 +91,7 @@ func newGateway(t *testing.T, r *Result, o Options) (*limiter.Limiter, *watch.Wa
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := watch.New(watch.Config{Location: o.Location})
+	w := watch.New(watch.Config{Location: o.Location, Key: o.WatchKey})
 	if err := errors.Join(l.Merge(o.Now, r.Known), w.Merge(o.Now, r.Watch)); err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +158,23 @@ func TestFirstMinuteAfterLearning(t *testing.T) {
 	s := r.Summary
 	if s.Accounts != users || s.Networks != users || s.Accepted < 1e6 || s.Denied < 1e4 || s.Attack != 0 || !s.Reserve || s.Old+s.Late+s.Exempt != 0 {
 		t.Errorf("got the summary %+v", s)
+	}
+}
+
+// TestLearnsHabits: an account that logs in often by the log is not abused when it does so after learning.
+func TestLearnsHabits(t *testing.T) {
+	o := options()
+	log := list{err: io.EOF}
+	for at := now.AddDate(0, 0, -2); at.Before(now); at = at.Add(time.Minute) {
+		log.events = append(log.events, userEvent(at, 1))
+	}
+	_, w := newGateway(t, replayed(t, log.Next, o), o)
+	for i := range 100 {
+		e := userEvent(now.Add(time.Duration(i)*30*time.Second), 1)
+		w.Attempt(e.At, watch.Attempt{Source: limiter.Source(e.Addr), Network: limiter.Network(e.Addr), Account: e.Account, Known: true, Outcome: watch.Accepted})
+	}
+	if s := w.Tick(now.Add(51 * time.Minute)).State; s.Abused != 0 {
+		t.Errorf("got %d abused accounts for twice as many logins as the log has, want none", s.Abused)
 	}
 }
 
