@@ -8,30 +8,36 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
 // The format of a snapshot of the known table. All numbers are big-endian:
 //
-//	15  "postern known 2", which includes the version
+//	15  "postern known 3", which includes the version
 //	 4  the hour in which it was made, from 1970
 //	 4  the hour in which the first account was accepted, zero if none
 //	 4  how many accounts follow
 //	    each account:
 //	16      key
 //	 1      how many credentials, then of each: 2 fingerprint, 2 age
+//	 2      a former credential, zero if none is known
+//	 2      the age of the first denial of the latest credential, 0xFFFF if it was not denied
 //	 1      how many sources, then of each: 4 fingerprint, 2 age
 //	 1      how many networks, then of each: 4 fingerprint, 2 age
 //	 1      how many devices that have resumed a session, then of each: 4 fingerprint, 2 age
 //	 1      how many devices that have not, then of each: 4 fingerprint, 2 age
 //	32  HMAC-SHA-256 of all before it, under the key of the installation
 //
-// An age is the number of hours before the snapshot was made; the latest fingerprint comes first. Version 1, which has no
-// devices, is read as well.
+// An age is the number of hours before the snapshot was made; the latest fingerprint comes first. Version 2, which has no
+// former credential and no denial, and version 1, which has no devices either, are read as well.
 const (
-	snapshotMagic   = "postern known 2"
+	snapshotMagic   = "postern known 3"
+	snapshotMagicV2 = "postern known 2"
 	snapshotMagicV1 = "postern known 1"
 	snapshotHead    = len(snapshotMagic) + 3*4
+
+	notDenied = math.MaxUint16
 )
 
 // Snapshot returns the known table at time t, for [Limiter.Restore] after a restart. It contains only keyed digests.
@@ -70,6 +76,12 @@ func (a *knownAccount) appendTo(b []byte, account key, v validity) []byte {
 	b = binary.BigEndian.AppendUint64(b, account.hi)
 	b = binary.BigEndian.AppendUint64(b, account.lo)
 	b = appendFingerprints(b, a.credentials[:], a.credentialAt[:], v, binary.BigEndian.AppendUint16)
+	b = binary.BigEndian.AppendUint16(b, a.former)
+	denied := uint16(notDenied)
+	if a.deniedAt != 0 {
+		denied = uint16(a.deniedAt.since(v.now))
+	}
+	b = binary.BigEndian.AppendUint16(b, denied)
 	b = appendFingerprints(b, a.sources[:], a.sourceAt[:], v, binary.BigEndian.AppendUint32)
 	b = appendFingerprints(b, a.networks[:], a.networkAt[:], v, binary.BigEndian.AppendUint32)
 	b = appendFingerprints(b, a.devices[:], a.deviceAt[:], v, binary.BigEndian.AppendUint32)
@@ -122,7 +134,7 @@ var errDamaged = errors.New("snapshot is damaged")
 
 // body returns snapshot without its checksum, or an error if the checksum is wrong.
 func (l *Limiter) body(snapshot []byte) ([]byte, error) {
-	if !bytes.HasPrefix(snapshot, []byte(snapshotMagic)) && !bytes.HasPrefix(snapshot, []byte(snapshotMagicV1)) {
+	if !slices.ContainsFunc([]string{snapshotMagic, snapshotMagicV2, snapshotMagicV1}, func(m string) bool { return bytes.HasPrefix(snapshot, []byte(m)) }) {
 		return nil, fmt.Errorf("got an unknown format, want a snapshot that begins with %q", snapshotMagic)
 	}
 	if len(snapshot) < snapshotHead+sha256.Size {
@@ -137,7 +149,7 @@ func (l *Limiter) body(snapshot []byte) ([]byte, error) {
 
 // eachAccount calls do with every account in body, with its ages at time t.
 func eachAccount(body []byte, t time.Time, do func(key, *knownAccount)) error {
-	hasDevices := bytes.HasPrefix(body, []byte(snapshotMagic))
+	hasDevices, hasFormer := !bytes.HasPrefix(body, []byte(snapshotMagicV1)), bytes.HasPrefix(body, []byte(snapshotMagic))
 	rd := reader{rest: body[len(snapshotMagic):]}
 	made := rd.number(4)
 	rd.number(4)
@@ -147,6 +159,12 @@ func eachAccount(body []byte, t time.Time, do func(key, *knownAccount)) error {
 		account := key{rd.number(8), rd.number(8)}
 		var a knownAccount
 		readFingerprints(&rd, a.credentials[:], a.credentialAt[:], 2, hourOf(t), passed)
+		if hasFormer {
+			a.former = uint16(rd.number(2))
+			if denied := int64(rd.number(2)); denied != notDenied {
+				a.deniedAt = max(hourOf(t)-hour(min(denied+passed, math.MaxInt16)), 1)
+			}
+		}
 		readFingerprints(&rd, a.sources[:], a.sourceAt[:], 4, hourOf(t), passed)
 		readFingerprints(&rd, a.networks[:], a.networkAt[:], 4, hourOf(t), passed)
 		if hasDevices {

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -52,6 +53,34 @@ func TestSnapshotSurvivesARestart(t *testing.T) {
 	}
 	if err := l.Restore(start, snapshot); err != nil || l.Stats(start).Known != 500 {
 		t.Errorf("restored again: %v, %+v", err, l.Stats(start))
+	}
+}
+
+// A former credential is one after a restart, too, and that the latest one was denied is known. Version 2 has neither.
+func TestSnapshotHasFormerCredential(t *testing.T) {
+	old := newLimiter(t, defaultPolicy())
+	account, v := old.hasher.account("u"), validityAt(start, 720*time.Hour)
+	was := knownAccount{former: 7, deniedAt: v.now - 3}
+	was.sources[0], was.sourceAt[0] = 5, v.now
+	was.credentials[0], was.credentialAt[0] = 8, v.now
+	old.known.restore(account, &was, v, 10)
+	snapshot := old.Snapshot(start)
+	l := newLimiter(t, defaultPolicy())
+	if err := l.Restore(start.Add(2*time.Hour), snapshot); err != nil {
+		t.Fatal(err)
+	}
+	if a := l.known.shard(account).find(account); a.former != 7 || a.deniedAt != was.deniedAt || a.credentials != was.credentials {
+		t.Errorf("got %+v, want %+v", a, was)
+	}
+	at := snapshotHead + 16 + 1 + 4 // after the key and one credential
+	body := append([]byte(snapshotMagicV2), snapshot[len(snapshotMagic):at]...)
+	body = append(body, snapshot[at+4:len(snapshot)-sha256.Size]...)
+	l = newLimiter(t, defaultPolicy())
+	if err := l.Restore(start, append(body, l.checksum(body)...)); err != nil {
+		t.Fatal(err)
+	}
+	if a := l.known.shard(account).find(account); a.former != 0 || a.deniedAt != 0 || a.credentials != was.credentials || a.sources != was.sources {
+		t.Errorf("version 2: got %+v", a)
 	}
 }
 
