@@ -167,7 +167,8 @@ func TestDeniedCredentialBecomesUnknown(t *testing.T) {
 		5m  ask g 203.0.113.4 u/x   = wait 4s account
 	`)
 	for name, want := range map[string]Traits{
-		"a": {Worked: true}, "c": {Worked: true}, "e": {Worked: true}, "f": {}, "g": {Former: true},
+		"a": {Worked: true, Compared: true}, "c": {Worked: true, Compared: true}, "e": {Worked: true, Compared: true},
+		"f": {Compared: true}, "g": {Former: true, Compared: true},
 	} {
 		k := sr.tickets[name]
 		if known := name != "g"; k.Verdict().Known != known {

@@ -153,6 +153,7 @@ type Traits struct {
 	NetworkOnly bool   // known only because the account was accepted from the network: the client may be a neighbour
 	Worked      bool   // the credential is the one that was accepted last for the account, within KnownTTL
 	Former      bool   // the credential was accepted for the account, but another one later
+	Compared    bool   // a secret was shown, and a credential of the account is known to compare it with
 	Overused    bool   // known, but the account, or its source or device on it, has used its share of the reserved lane
 	Credential  uint64 // a keyed digest of account and secret; zero if no secret was shown, or a token was
 }
@@ -163,6 +164,7 @@ func (k *Ticket) Traits() Traits {
 	t := Traits{
 		NetworkOnly: s.trust.known() && !s.trust.credential && !s.trust.device && !s.trust.source,
 		Worked:      s.match.latest, Former: s.match.former, Overused: k.overused,
+		Compared: s.shown && s.trust.secrets,
 	}
 	if s.shown {
 		t.Credential = binary.BigEndian.Uint64(k.attempt.Credential[:])

@@ -19,6 +19,7 @@ type Attempt struct {
 	Credential uint64
 	Worked     bool // Credential is the one that was accepted last for the account
 	Former     bool // Credential was accepted for the account before, but another one since
+	Compared   bool // a credential of the account is known, so one that did not work before is not what worked
 
 	Outcome Outcome
 

@@ -40,7 +40,7 @@ func (c *counts) attempt(a *Attempt) {
 	if a.Known {
 		c.known.count(a.Outcome)
 		c.users.count(a)
-		if a.Outcome == Denied && !a.Worked && !a.Former {
+		if a.Outcome == Denied && !a.Worked && !a.Former && !a.Compared {
 			c.denied++
 		}
 		return

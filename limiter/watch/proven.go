@@ -88,7 +88,8 @@ func (p *proven) hasChanged(account uint64) bool {
 	return p.changed[0].has(account) || p.changed[1].has(account)
 }
 
-// tick ends a tick. It returns the share of the accounts that are denied, over 5 min, and whether there is a fault.
+// tick ends a tick. It returns the share of the accounts that are denied, over 5 min, and whether there is a fault. In
+// the first minute there is none: the clients with a wrong password retry most often, and are the first to be counted.
 func (p *proven) tick() (share float64, fault bool) {
 	p.changes *= changesKept
 	p.n++
@@ -97,7 +98,7 @@ func (p *proven) tick() (share float64, fault bool) {
 	}
 	for _, ticks := range provenWindows {
 		denied, all := p.window(ticks)
-		fault = fault || denied >= provenLeast && denied >= provenShare*all
+		fault = fault || p.n >= provenWindows[0] && denied >= provenLeast && denied >= provenShare*all
 		share = denied / max(all, 1)
 	}
 	i := p.n % recentTicks

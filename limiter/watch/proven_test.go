@@ -50,6 +50,7 @@ func TestProvenDenials(t *testing.T) {
 		{"all", 0, 20000, Denied, true, true, 1},
 	} {
 		p := provenTest{now: monday}
+		p.ticks(provenWindows[0])
 		p.attempts(0, c.accepted, Accepted, true)
 		for range 3 { // the same accounts again and again
 			p.attempts(c.accepted, c.accepted+c.denied, c.outcome, c.worked)
@@ -67,6 +68,7 @@ func TestProvenDenials(t *testing.T) {
 // and more of them are expected.
 func TestChangedPasswords(t *testing.T) {
 	p := provenTest{now: monday}
+	p.ticks(provenWindows[0])
 	p.attempts(0, 800, Accepted, true)
 	p.attempts(800, 950, Denied, true)
 	p.attempts(800, 950, Accepted, false)
@@ -81,5 +83,32 @@ func TestChangedPasswords(t *testing.T) {
 	p.attempts(1300, 1700, Denied, true)
 	if share, fault := p.ticks(1); share < 0.2 || !fault {
 		t.Errorf("a fault on the same day: share %.3f, fault %v", share, fault)
+	}
+}
+
+// TestNoFaultInTheFirstMinute: at first, those who retry most often are most of those who are counted.
+func TestNoFaultInTheFirstMinute(t *testing.T) {
+	p := provenTest{now: monday}
+	for i := range provenWindows[0] {
+		p.attempts(0, 40, Denied, true)
+		p.attempts(100+100*i, 200+100*i, Accepted, true)
+		if share, fault := p.ticks(1); fault {
+			t.Errorf("tick %d: a fault, with a share of %.3f", i+1, share)
+		}
+	}
+}
+
+// TestWrongPasswordsOfKnownAreNoFault: a credential that was compared with the one that worked, and is another one, says
+// nothing about the password database.
+func TestWrongPasswordsOfKnownAreNoFault(t *testing.T) {
+	for compared, want := range map[bool]bool{false: true, true: false} {
+		w := New(Config{})
+		w.Tick(monday)
+		for range 100 {
+			w.Attempt(monday, Attempt{Known: true, Account: "u", Credential: 1, Outcome: Denied, Compared: compared})
+		}
+		if got := w.Tick(monday.Add(tick)).State.AuthFault; got != want {
+			t.Errorf("compared %v: got a fault %v", compared, got)
+		}
 	}
 }

@@ -83,14 +83,15 @@ func TestWhoCountsAsUser(t *testing.T) {
 		"with the right password":   {true, limiter.Traits{Worked: true}, true},
 		"neighbour of a user":       {true, limiter.Traits{NetworkOnly: true}, false},
 		"far more logins than due":  {true, limiter.Traits{Worked: true, Overused: true}, false},
-		"stale client at its place": {true, limiter.Traits{Former: true}, true},
+		"stale client at its place": {true, limiter.Traits{Former: true, Compared: true}, true},
 	} {
 		a := proxy.Attempt{
 			Protocol: "imap", Outcome: limiter.Denied, Client: netip.MustParseAddrPort("192.0.2.7:1"),
 			Verdict: limiter.Verdict{Known: tt.known}, Traits: tt.traits,
 		}
 		got := o.forDetector(a)
-		if got.Known != tt.want || got.Worked != tt.traits.Worked || got.Former != tt.traits.Former {
+		if got.Known != tt.want || got.Worked != tt.traits.Worked || got.Former != tt.traits.Former ||
+			got.Compared != tt.traits.Compared {
 			t.Errorf("%s: got %+v", name, got)
 		}
 	}
