@@ -60,7 +60,7 @@ func TestSimulationPasswordFault(t *testing.T) {
 }
 
 // TestSimulationForcedPasswordChange: all users must change their password within a working day, and half of their
-// programs retry with the old one. Nobody attacks, and nothing is at fault.
+// programs retry with the old one. Nobody attacks, and nothing is at fault, also after a restart of the gateway.
 func TestSimulationForcedPasswordChange(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedSite(t, 3, 1500, 0.2)
@@ -68,7 +68,9 @@ func TestSimulationForcedPasswordChange(t *testing.T) {
 	for user := range s.users {
 		s.after(time.Duration(s.rand.Int64N(int64(8*time.Hour))), func() { s.changePassword(user) })
 	}
-	ticks, first, after := classes(s.more(14 * time.Hour))
+	states := s.more(7 * time.Hour)
+	s.restart(t)
+	ticks, first, after := classes(append(states, s.more(7*time.Hour)...))
 	t.Logf("%v, first %s after %v", ticks, first, after)
 	if first != "" {
 		t.Errorf("got %s after %v", first, after)
@@ -84,7 +86,7 @@ func TestSimulationStolenAccounts(t *testing.T) {
 		addr := s.address(1<<21+uint32(user), 1)
 		var use func()
 		use = func() {
-			s.logsIn(addr, user, "right0", true, func(limiter.Outcome) { s.after(20*time.Second, use) })
+			s.logsIn(addr, user, secretOf(user, 0), true, func(limiter.Outcome) { s.after(20*time.Second, use) })
 		}
 		s.after(time.Duration(s.rand.Int64N(int64(time.Minute))), use)
 	}

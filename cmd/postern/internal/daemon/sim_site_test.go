@@ -5,6 +5,7 @@ package daemon
 import (
 	"container/heap"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -30,6 +31,7 @@ type simulatedSite struct {
 	users  []simUser
 	fault  func(user int) bool // whether the password database denies a right password of this user
 	states []watch.State
+	seed   byte
 }
 
 // A simUser has one password and some programs.
@@ -75,19 +77,10 @@ var simStart = time.Date(2026, 10, 6, 10, 0, 0, 0, time.UTC)
 // log in every five minutes on the average.
 func newSimulatedSite(t *testing.T, seed uint64, users int, mobile float64) *simulatedSite {
 	t.Helper()
-	l, err := limiter.New(limiter.Policy{
-		Source: limiter.Rate{Tokens: 10, Per: 10 * time.Minute}, Network: limiter.Rate{Tokens: 100, Per: 10 * time.Minute},
-		Pair: limiter.Rate{Tokens: 5, Per: 10 * time.Minute}, Account: limiter.Rate{Tokens: 10, Per: time.Hour},
-		Global: limiter.Rate{Tokens: 1000, Per: time.Second}, KnownShare: 60,
-		RepeatTTL: time.Minute, KnownTTL: 720 * time.Hour, WaitMax: 10 * time.Second, TableMax: 500_000,
-	}, limiter.Key{byte(seed)})
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &simulatedSite{
-		limiter: l, watch: watch.New(watch.Config{Location: time.UTC, Key: [16]byte{byte(seed)}}),
-		rand: rand.New(rand.NewPCG(seed, 13)), now: simStart, fault: func(int) bool { return false },
+		seed: byte(seed), rand: rand.New(rand.NewPCG(seed, 13)), now: simStart, fault: func(int) bool { return false },
 	}
+	s.start(t)
 	for i := range users {
 		s.users = append(s.users, simUser{name: fmt.Sprintf("user%d", i), network: s.rand.Uint32N(1 << 20)})
 		for range 2 {
@@ -96,6 +89,31 @@ func newSimulatedSite(t *testing.T, seed uint64, users int, mobile float64) *sim
 	}
 	s.every(time.Second, func() { s.guesses(float64(users)/7500*0.02, 1<<18, 0) }) // usual bots
 	return s
+}
+
+// start makes a limiter and a watch that have learned nothing.
+func (s *simulatedSite) start(t *testing.T) {
+	t.Helper()
+	l, err := limiter.New(limiter.Policy{
+		Source: limiter.Rate{Tokens: 10, Per: 10 * time.Minute}, Network: limiter.Rate{Tokens: 100, Per: 10 * time.Minute},
+		Pair: limiter.Rate{Tokens: 5, Per: 10 * time.Minute}, Account: limiter.Rate{Tokens: 10, Per: time.Hour},
+		Global: limiter.Rate{Tokens: 1000, Per: time.Second}, KnownShare: 60,
+		RepeatTTL: time.Minute, KnownTTL: 720 * time.Hour, WaitMax: 10 * time.Second, TableMax: 500_000,
+	}, limiter.Key{s.seed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.limiter, s.watch = l, watch.New(watch.Config{Location: time.UTC, Key: [16]byte{s.seed}})
+}
+
+// restart replaces the limiter and the watch by new ones, which get the snapshots of the former.
+func (s *simulatedSite) restart(t *testing.T) {
+	t.Helper()
+	known, learned := s.limiter.Snapshot(s.now), s.watch.Snapshot(s.now)
+	s.start(t)
+	if err := errors.Join(s.limiter.Restore(s.now, known), s.watch.Restore(s.now, learned)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // addClient adds a program and lets it log in for the first time within some minutes.
@@ -122,9 +140,12 @@ func (s *simulatedSite) moves(c *simClient) {
 	s.after(time.Duration(30+s.rand.IntN(60))*time.Minute, func() { s.moves(c) })
 }
 
+// secretOf returns the text of a password of a user. No two users have the same: it would count as one that is sprayed.
+func secretOf(user, password int) string { return fmt.Sprint("right", user, " ", password) }
+
 // polls lets a program log in, now and at intervals. Twice as often while it is denied.
 func (s *simulatedSite) polls(c *simClient) {
-	s.logsIn(c.addr, c.user, fmt.Sprint("right", c.password), c.password == s.users[c.user].password, func(o limiter.Outcome) {
+	s.logsIn(c.addr, c.user, secretOf(c.user, c.password), c.password == s.users[c.user].password, func(o limiter.Outcome) {
 		every := c.every
 		if o != limiter.Accepted {
 			every /= 2
