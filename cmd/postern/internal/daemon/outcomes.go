@@ -76,13 +76,20 @@ func (o *outcomes) attempt(a proxy.Attempt) {
 func (o *outcomes) record(r proxy.Record) {
 	o.log.Record(r)
 	o.metrics.Record(r)
+	now := time.Now()
 	switch addr := r.Client.Addr(); {
 	case o.policy.isExempt(addr):
 	case r.Account != "":
-		o.incidents.Closed(time.Now())
-	case r.Attempts == 0 && (r.End == proxy.EndTimeout || r.End == proxy.EndEvicted):
-		o.incidents.Held(time.Now(), limiter.Source(addr), limiter.Network(addr))
+		o.incidents.Closed(now)
+	case o.heldPlace(now, r):
+		o.incidents.Held(now, limiter.Source(addr), limiter.Network(addr))
 	}
+}
+
+// heldPlace reports whether a connection only held a place, as those of attackers may. Connections from where users have
+// logged in do not count: their programs get no further while something between them and the gateway loses packets.
+func (o *outcomes) heldPlace(now time.Time, r proxy.Record) bool {
+	return r.Attempts == 0 && (r.End == proxy.EndTimeout || r.End == proxy.EndEvicted) && !o.policy.limiter.KnownSource(now, r.Client.Addr())
 }
 
 // forDetector is an attempt as the detector takes it.

@@ -97,6 +97,29 @@ func TestWhoCountsAsUser(t *testing.T) {
 	}
 }
 
+// TestHeldPlace: a connection that ends without an attempt is reported, unless users have logged in from its source.
+func TestHeldPlace(t *testing.T) {
+	g := start(t)
+	g.dial(t, "imaps").Login()
+	for _, tt := range []struct {
+		client   string
+		attempts int
+		end      proxy.End
+		want     bool
+	}{
+		{"192.0.2.7:1", 0, proxy.EndTimeout, true},
+		{"192.0.2.7:1", 0, proxy.EndEvicted, true},
+		{"192.0.2.7:1", 1, proxy.EndTimeout, false},
+		{"192.0.2.7:1", 0, proxy.EndClient, false},
+		{"127.0.0.1:1", 0, proxy.EndTimeout, false},
+	} {
+		r := proxy.Record{Client: netip.MustParseAddrPort(tt.client), Attempts: tt.attempts, End: tt.end}
+		if got := g.outcomes().heldPlace(time.Now(), r); got != tt.want {
+			t.Errorf("%+v: got %v", tt, got)
+		}
+	}
+}
+
 // TestNoBackendIsAFault, and not a lack of capacity.
 func TestNoBackendIsAFault(t *testing.T) {
 	g := start(t, prefix+"IMAP_BACKENDS=127.0.0.1:1")
