@@ -33,7 +33,8 @@ type Reader struct {
 // A queued file is not open yet, except for standard input.
 type queued struct {
 	name  string
-	first time.Time // of its events; zero if it has none
+	info  os.FileInfo // nil for standard input
+	first time.Time   // of its events; zero if it has none
 	stdin *source
 }
 
@@ -63,8 +64,14 @@ func Open(files []string, o Options) (*Reader, error) {
 
 // enqueue finds the first event of a file.
 func (r *Reader) enqueue(name string) error {
-	if slices.ContainsFunc(r.waiting, func(q *queued) bool { return q.name == name }) {
-		return fmt.Errorf("%s: given twice", name)
+	info, _ := os.Stat(name) // an error comes again with openSource
+	for _, q := range r.waiting {
+		switch {
+		case q.name == name:
+			return fmt.Errorf("%s: given twice", name)
+		case q.info != nil && info != nil && os.SameFile(q.info, info):
+			return fmt.Errorf("%s: given twice, also as %s", name, q.name)
+		}
 	}
 	if name == Stdin {
 		s, err := openSource(name, &r.options, &r.read)
@@ -86,14 +93,14 @@ func (r *Reader) enqueue(name string) error {
 		return err
 	}
 	defer s.close()
-	if info, err := os.Stat(name); err == nil {
+	if info != nil {
 		r.total += info.Size()
 	}
 	e, err := s.read()
 	if err != nil && err != io.EOF {
 		return err
 	}
-	r.waiting = append(r.waiting, &queued{name: name, first: e.At})
+	r.waiting = append(r.waiting, &queued{name: name, info: info, first: e.At})
 	return nil
 }
 

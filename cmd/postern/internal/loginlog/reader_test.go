@@ -257,6 +257,13 @@ func TestErrors(t *testing.T) {
 	if _, err := Open([]string{cut, cut}, Options{Now: now}); err == nil || !strings.Contains(err.Error(), "given twice") {
 		t.Errorf("a file given twice: got %v", err)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(cut, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open([]string{cut, link}, Options{Now: now}); err == nil || !strings.Contains(err.Error(), "given twice, also as "+cut) {
+		t.Errorf("a file given under two names: got %v", err)
+	}
 	if all, stats := readAll(t, "", Stdin, write(t, "empty", "", now)); len(all) != 0 || stats.Lines != 0 {
 		t.Errorf("empty files: got %v, %+v", all, stats)
 	}
