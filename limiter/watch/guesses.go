@@ -55,7 +55,8 @@ func (g *guesses) held(t time.Time, source netip.Prefix) bool {
 	return g.add(t, source, 0, true, "\x00held")
 }
 
-// add remembers a guess and reports whether it is new. If again is true, it is new again in the next ten minutes.
+// add remembers a guess and reports whether it is new. If again is true, it is new again in the next ten minutes, which
+// begin at another second for each source: else all would be new again at once.
 func (g *guesses) add(t time.Time, source netip.Prefix, credential uint64, again bool, name string) bool {
 	g.rotate(t)
 	addr := source.Addr().As16()
@@ -63,7 +64,9 @@ func (g *guesses) add(t time.Time, source netip.Prefix, credential uint64, again
 	data = append(append(data, addr[:]...), byte(source.Bits()))
 	data = binary.LittleEndian.AppendUint64(data, credential)
 	if again {
-		data = binary.LittleEndian.AppendUint64(data, uint64(t.Unix())/uint64(guessesEvery/time.Second))
+		const every = uint64(guessesEvery / time.Second)
+		begin := siphash.Hash(g.key[0], g.key[1], data) % every
+		data = binary.LittleEndian.AppendUint64(data, (uint64(t.Unix())+begin)/every)
 	}
 	block, places := siphash.Hash128(g.key[0], g.key[1], append(data, name...))
 	now, old := &g.now[block%guessBlocks], &g.old[block%guessBlocks]

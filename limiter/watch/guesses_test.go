@@ -29,11 +29,11 @@ func TestNewGuesses(t *testing.T) {
 		{22 * time.Hour, guess("192.0.2.1", "a", 2, Denied), false}, // remembered since the last time
 		{48 * time.Hour, guess("192.0.2.2", "a", 1, Denied), true},
 		{48 * time.Hour, guess("192.0.2.3", "a", 0, Denied), true},
-		{48*time.Hour + 9*time.Minute, guess("192.0.2.3", "A", 0, Denied), false},
-		{48*time.Hour + 9*time.Minute, guess("192.0.2.3", "b", 0, Denied), true},
+		{48*time.Hour + 10*time.Second, guess("192.0.2.3", "A", 0, Denied), false},
+		{48*time.Hour + 10*time.Second, guess("192.0.2.3", "b", 0, Denied), true},
 		{48*time.Hour + 10*time.Minute, guess("192.0.2.3", "a", 0, Denied), true},
 		{49 * time.Hour, guess("192.0.2.4", "a", 1, Gone), true},
-		{49*time.Hour + 9*time.Minute, guess("192.0.2.4", "a", 1, Shed), false},
+		{49*time.Hour + 10*time.Second, guess("192.0.2.4", "a", 1, Shed), false},
 		{49*time.Hour + 10*time.Minute, guess("192.0.2.4", "a", 1, Shed), true},
 	} {
 		if got := g.attempt(monday.Add(step.after), step.a); got != step.want {
@@ -94,5 +94,25 @@ func TestSuspects(t *testing.T) {
 	w.Held(monday, a.Source, a.Network)
 	if got := w.counts.networks[a.Network]; got != (suspects{unanswered: 1}) {
 		t.Errorf("held: got %+v", got)
+	}
+}
+
+// TestSourcesAreNotNewAgainAtOnce: connections that are held again and again count evenly over time.
+func TestSourcesAreNotNewAgainAtOnce(t *testing.T) {
+	g := newGuesses([16]byte{1})
+	const sources, minutes = 1000, 40
+	var found [minutes]int
+	for minute := range minutes {
+		for i := range uint32(sources) {
+			source, _ := blocks(i, 1)
+			if g.held(monday.Add(time.Duration(minute)*time.Minute), source) {
+				found[minute]++
+			}
+		}
+	}
+	for minute, n := range found[1:] {
+		if n < sources/20 || n > sources/5 {
+			t.Errorf("minute %d: %d of %d sources are new again, want about a tenth", minute+1, n, sources)
+		}
 	}
 }
