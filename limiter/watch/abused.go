@@ -41,20 +41,20 @@ func (l *abusedList) begin() {
 	*l = abusedList{at: map[uint64]int{}, before: l.before}
 }
 
-// add adds a login at t of an abused account, from a network with this hash.
-func (l *abusedList) add(t time.Time, u use, name string, account, network uint64) {
-	i, there := l.at[account]
+// add adds an accepted login at t to an abused account.
+func (l *abusedList) add(t time.Time, a *hashedAttempt, u use) {
+	i, there := l.at[a.accountHash]
 	if !there {
-		if i = l.place(account); i < 0 {
+		if i = l.place(a.accountHash); i < 0 {
 			if u.first {
 				l.missed++
 			}
 			return
 		}
-		l.at[account] = i
-		l.entries[i], l.networks[i] = Abuse{Time: t, Account: name, Habit: u.habit}, Spread{}
+		l.at[a.accountHash] = i
+		l.entries[i], l.networks[i] = Abuse{Time: t, Account: a.name, Habit: u.habit}, Spread{}
 	}
-	l.networks[i].add(network)
+	l.networks[i].add(a.networkHash)
 	e := &l.entries[i]
 	e.Logins = u.logins
 	e.Networks = max(u.fresh, l.networks[i].Count())

@@ -1,24 +1,16 @@
 package watch
 
 import (
-	"encoding/binary"
 	"net/netip"
-	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/dchest/siphash"
 )
 
 // topCapacity is how many sources, networks and accounts are counted at once to find the most frequent.
 const topCapacity = 4096
 
-// accountMost is how many octets of an account name are kept.
-const accountMost = 64
-
 // A collector collects an [Hour].
 type collector struct {
-	key       [2]uint64
+	hash      hasher
 	hour      Hour
 	sources   *top[netip.Prefix]
 	networks  *top[netip.Prefix]
@@ -28,9 +20,8 @@ type collector struct {
 	abused    abusedList
 }
 
-func newCollector(key [16]byte) *collector {
-	c := &collector{attackers: newAttackers(), abused: newAbusedList()}
-	c.key[0], c.key[1] = binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])
+func newCollector(h hasher) *collector {
+	c := &collector{hash: h, attackers: newAttackers(), abused: newAbusedList()}
 	c.begin(time.Time{})
 	return c
 }
@@ -43,30 +34,27 @@ func (c *collector) begin(start time.Time) {
 }
 
 // attempt adds an attempt that was settled at t.
-func (c *collector) attempt(t time.Time, a *Attempt) {
-	c.rule(t, a)
+func (c *collector) attempt(t time.Time, a *hashedAttempt) {
+	c.rule(t, a.Attempt)
 	switch {
 	case a.suspect():
 		c.suspect(t, a)
 	case a.Outcome == Accepted && !a.Usual:
-		name := folded(a.Account)
-		if found, attacked := c.attackers.accept(t, a, name, c.hash(name)); attacked {
+		if found, attacked := c.attackers.accept(t, a); attacked {
 			c.accepted(found)
 		}
 	}
 }
 
 // suspect adds a suspect.
-func (c *collector) suspect(t time.Time, a *Attempt) {
-	name := folded(a.Account)
-	account, network, source := c.hash(name), c.hashPrefix(a.Network), c.hashPrefix(a.Source)
-	c.hour.Distinct.Accounts.add(account)
-	c.hour.Distinct.Sources.add(source)
-	c.distinct.add(a.Network, network)
-	c.sources.count(t, a.Source, account)
-	c.networks.count(t, a.Network, account)
-	c.accounts.count(t, name, network)
-	for _, found := range c.attackers.suspect(a, account) {
+func (c *collector) suspect(t time.Time, a *hashedAttempt) {
+	c.hour.Distinct.Accounts.add(a.accountHash)
+	c.hour.Distinct.Sources.add(c.hash.block(a.Source))
+	c.distinct.add(a.Network, a.networkHash)
+	c.sources.count(t, a.Source, a.accountHash)
+	c.networks.count(t, a.Network, a.accountHash)
+	c.accounts.count(t, a.name, a.networkHash)
+	for _, found := range c.attackers.suspect(a) {
 		c.accepted(found)
 	}
 }
@@ -124,28 +112,6 @@ func (c *collector) end() Hour {
 	return h.clone()
 }
 
-// hash returns the keyed hash of an account.
-func (c *collector) hash(name string) uint64 {
-	return siphash.Hash(c.key[0], c.key[1], []byte(name))
-}
-
-// hashPrefix returns the keyed hash of an address block.
-func (c *collector) hashPrefix(p netip.Prefix) uint64 {
-	a := p.Addr().As16()
-	return siphash.Hash(c.key[0], c.key[1], append(a[:], byte(p.Bits())))
-}
-
-// folded returns the name in lower case, cut to accountMost octets and made valid UTF-8.
-func folded(account string) string {
-	if len(account) > accountMost {
-		account = account[:accountMost]
-		for !utf8.ValidString(account) && len(account) > accountMost-utf8.UTFMax {
-			account = account[:len(account)-1]
-		}
-	}
-	return strings.ToLower(strings.ToValidUTF8(account, "\uFFFD"))
-}
-
 // The bounds of [attackers], in each of two generations.
 const (
 	attackingNetworks = 1 << 15
@@ -186,7 +152,8 @@ func newAttackers() attackers {
 }
 
 // suspect adds a suspect. It returns the earlier acceptances that are to be reported because of it.
-func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
+func (k *attackers) suspect(a *hashedAttempt) (found []Acceptance) {
+	account := a.accountHash
 	network, _ := k.denied.get(a.Network)
 	if network.denials == 0 {
 		network.account = account
@@ -209,12 +176,12 @@ func (k *attackers) suspect(a *Attempt, account uint64) (found []Acceptance) {
 
 // accept adds an attempt that was accepted at t, from a network the account was never accepted from before. It reports
 // whether that network attacked other accounts.
-func (k *attackers) accept(t time.Time, a *Attempt, name string, account uint64) (Acceptance, bool) {
-	found := Acceptance{Time: t, Account: name, Source: a.Source, Network: a.Network}
+func (k *attackers) accept(t time.Time, a *hashedAttempt) (Acceptance, bool) {
+	found := Acceptance{Time: t, Account: a.name, Source: a.Source, Network: a.Network}
 	network, _ := k.denied.get(a.Network)
-	attacked := network.against(account)
+	attacked := network.against(a.accountHash)
 	if earlier, _ := k.accepted.get(a.Network); len(earlier) < acceptedEach {
-		k.accepted.put(a.Network, append(earlier, acceptance{Acceptance: found, account: account, reported: attacked}))
+		k.accepted.put(a.Network, append(earlier, acceptance{Acceptance: found, account: a.accountHash, reported: attacked}))
 	}
 	return found, attacked
 }

@@ -47,7 +47,7 @@ type detector struct {
 	users       Users // how the known were served, over 5 min
 	expected    rates
 	ready       bool // expected comes from the baseline
-	others      others
+	hourly      hourly
 }
 
 func newDetector() *detector {

@@ -21,7 +21,7 @@ const (
 // attacker shows new ones. It remembers each for half a day to a day, in two blocked Bloom filters (Putze et al. 2007). When
 // the newer one is full, the older one is dropped, so a flood of guesses only makes old ones count as new again.
 type guesses struct {
-	key   [2]uint64
+	hash  hasher
 	now   []guessBlock
 	old   []guessBlock
 	n     int // in now
@@ -31,21 +31,18 @@ type guesses struct {
 // A guessBlock has all bits of a guess: 512 of them, a cache line.
 type guessBlock [8]uint64
 
-func newGuesses(key [16]byte) guesses {
-	return guesses{
-		key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
-		now: make([]guessBlock, guessBlocks), old: make([]guessBlock, guessBlocks),
-	}
+func newGuesses(h hasher) guesses {
+	return guesses{hash: h, now: make([]guessBlock, guessBlocks), old: make([]guessBlock, guessBlocks)}
 }
 
 // attempt reports whether a, a suspect that was settled at t, is new: no attempt with the same source, account and
 // credential is remembered. Without an answer or a credential, the same source and account are new again after some
 // minutes.
-func (g *guesses) attempt(t time.Time, a *Attempt) bool {
+func (g *guesses) attempt(t time.Time, a *hashedAttempt) bool {
 	again := a.Credential == 0 || a.unanswered()
 	name := ""
 	if a.Credential == 0 {
-		name = folded(a.Account)
+		name = a.name
 	}
 	return g.add(t, a.Source, a.Credential, again, name)
 }
@@ -68,7 +65,7 @@ func (g *guesses) add(t time.Time, source netip.Prefix, credential uint64, again
 		begin := siphash.Hash(g.key[0], g.key[1], data) % every
 		data = binary.LittleEndian.AppendUint64(data, (uint64(t.Unix())+begin)/every)
 	}
-	block, places := siphash.Hash128(g.key[0], g.key[1], append(data, name...))
+	block, places := siphash.Hash128(g.hash[0], g.hash[1], append(data, name...))
 	now, old := &g.now[block%guessBlocks], &g.old[block%guessBlocks]
 	known, older := true, true
 	for range guessHashes {

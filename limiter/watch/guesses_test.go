@@ -6,18 +6,19 @@ import (
 )
 
 // guess returns an attempt by a stranger.
-func guess(source string, account string, credential uint64, o Outcome) *Attempt {
+func guess(source string, account string, credential uint64, o Outcome) *hashedAttempt {
 	a := &Attempt{Account: account, Credential: credential, Outcome: o}
 	a.Source, a.Network = from(source)
-	return a
+	h := hasher{1}.attempt(a)
+	return &h
 }
 
 // TestNewGuesses: a guess is new once. Without a credential or an answer it is new again after ten minutes.
 func TestNewGuesses(t *testing.T) {
-	g := newGuesses([16]byte{1})
+	g := newGuesses(hasher{1})
 	for i, step := range []struct {
 		after time.Duration
-		a     *Attempt
+		a     *hashedAttempt
 		want  bool
 	}{
 		{0, guess("192.0.2.1", "a", 1, Denied), true},
@@ -44,7 +45,7 @@ func TestNewGuesses(t *testing.T) {
 
 // TestFloodOfGuesses: nearly all of three million new guesses are new, and so is one from before that.
 func TestFloodOfGuesses(t *testing.T) {
-	g := newGuesses([16]byte{1})
+	g := newGuesses(hasher{1})
 	old := guess("192.0.2.1", "a", 1, Denied)
 	g.attempt(monday, old)
 	a, fresh := guess("192.0.2.9", "a", 0, Denied), 0
@@ -80,9 +81,9 @@ func TestSuspects(t *testing.T) {
 	} {
 		w := New(Config{})
 		a := guess("192.0.2.1", "a", 1, Denied)
-		c.change(a)
+		c.change(a.Attempt)
 		for range 3 {
-			w.Attempt(monday, *a)
+			w.Attempt(monday, *a.Attempt)
 		}
 		if got := w.counts.networks[a.Network]; got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)

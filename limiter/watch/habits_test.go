@@ -171,8 +171,9 @@ func TestHoursListDifferentAccounts(t *testing.T) {
 	l, listed := newAbusedList(), map[string]bool{}
 	for hour := range 3 {
 		for account := range 500 {
-			l.add(monday, use{abused: true, first: true, logins: 30}, fmt.Sprint(account), hashNumber(uint64(account)), 1)
-			l.add(monday, use{abused: true, logins: 31}, fmt.Sprint(account), hashNumber(uint64(account)), 1)
+			a := hasher{}.attempt(&Attempt{Account: fmt.Sprint(account)})
+			l.add(monday, &a, use{abused: true, first: true, logins: 30})
+			l.add(monday, &a, use{abused: true, logins: 31})
 		}
 		if len(l.entries) != hourAbused || len(l.at) != hourAbused || l.missed != 300 {
 			t.Errorf("hour %d: %d listed, %d indices, %d missed", hour, len(l.entries), len(l.at), l.missed)

@@ -1,10 +1,5 @@
 package watch
 
-import (
-	"math"
-	"math/bits"
-)
-
 // The signals that have a baseline.
 const (
 	ofLogins   = iota // all attempts
@@ -98,22 +93,6 @@ func (o *observation) admit(explained float64) {
 
 // accepted returns the number of attempts that were accepted.
 func (o *observation) accepted() float64 { return float64(o.known.Accepted + o.stranger.Accepted) }
-
-// A networkSet is a set of networks, one bit for each hash: enough to tell few from many.
-type networkSet [4]uint64
-
-// add adds a network with this hash.
-func (s *networkSet) add(hash uint64) { s[hash>>6%uint64(len(s))] |= 1 << (hash & 63) }
-
-// count returns the estimated number of networks, at most about 1,500.
-func (s *networkSet) count() float64 {
-	empty := 0
-	for _, word := range s {
-		empty += bits.OnesCount64(^word)
-	}
-	all := float64(64 * len(s))
-	return all * math.Log(all/max(float64(empty), 0.5))
-}
 
 // recentTicks is how many ticks are kept: 5 min.
 const recentTicks = 30

@@ -1,33 +1,6 @@
 package watch
 
-import (
-	"math"
-	"math/bits"
-	"time"
-)
-
-// provenBits is the size of a set of accounts: 2^15 bits, 4 KB. The number of accounts is estimated by linear counting
-// (Whang et al. 1990), to within a few per cent up to some 150,000.
-const provenBits = 15
-
-// An accountSet is a set of accounts, one bit for each hash.
-type accountSet [1 << provenBits / 64]uint64
-
-// add adds an account with this hash.
-func (s *accountSet) add(hash uint64) { s[hash>>6%uint64(len(s))] |= 1 << (hash & 63) }
-
-// has reports whether an account with this hash was added.
-func (s *accountSet) has(hash uint64) bool { return s[hash>>6%uint64(len(s))]>>(hash&63)&1 == 1 }
-
-// count returns the estimated number of accounts.
-func (s *accountSet) count() float64 {
-	empty := 0
-	for _, word := range s {
-		empty += bits.OnesCount64(^word)
-	}
-	const all = 1 << provenBits
-	return all * math.Log(all/max(float64(empty), 0.5))
-}
+import "time"
 
 // When denials of proven credentials are a fault.
 const (
@@ -60,15 +33,15 @@ type proven struct {
 	began        time.Time     // of the first of each pair
 }
 
-// attempt counts an attempt at t by the account with this hash.
-func (p *proven) attempt(t time.Time, a *Attempt, account uint64) {
+// attempt counts an attempt at t.
+func (p *proven) attempt(t time.Time, a *hashedAttempt) {
 	if t.Sub(p.began) >= time.Hour {
 		p.began = t
 		p.changed = [2]accountSet{{}, p.changed[0]}
 		p.deniedLately = [2]accountSet{{}, p.deniedLately[0]}
 	}
 	p.latest = p.n
-	i := p.n % recentTicks
+	i, account := p.n%recentTicks, a.accountHash
 	switch {
 	case a.Outcome == Accepted && a.Worked:
 		p.accepted[i].add(account)

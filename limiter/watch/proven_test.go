@@ -15,9 +15,9 @@ type provenTest struct {
 // attempts adds an attempt of each account from first to last.
 func (p *provenTest) attempts(first, last int, o Outcome, worked bool) {
 	for account := first; account < last; account++ {
-		a := Attempt{Outcome: o, Worked: worked, Credential: 1}
+		a := hashedAttempt{Attempt: &Attempt{Outcome: o, Worked: worked, Credential: 1}, accountHash: uint64(account) * 0x9e3779b97f4a7c15}
 		if a.proves() {
-			p.attempt(p.now, &a, uint64(account)*0x9e3779b97f4a7c15)
+			p.attempt(p.now, &a)
 		}
 	}
 }

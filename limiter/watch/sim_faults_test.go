@@ -219,7 +219,7 @@ func TestSimulationStaleClients(t *testing.T) {
 					if s.mobile {
 						a.Source, a.Network = blocks(w.rand.Uint32(), 1)
 					}
-					w.count(w.now, &a)
+					w.countAttempt(a)
 					s.next = s.next.Add(s.period)
 				}
 			}

@@ -3,7 +3,6 @@
 package watch
 
 import (
-	"fmt"
 	"testing"
 	"time"
 )
@@ -84,7 +83,7 @@ func TestSimulationIncidentOnTheFirstDay(t *testing.T) {
 					t.Errorf("%v logins a second, %d h of learning: alert after %v", rate, hours, alert)
 				}
 			}
-			t.Log(fmt.Sprintf("%v logins a second, %d h of learning: alert after %.1f min at most", rate, hours, worst.Minutes()))
+			t.Logf("%v logins a second, %d h of learning: alert after %.1f min at most", rate, hours, worst.Minutes())
 		}
 	}
 }

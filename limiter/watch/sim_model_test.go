@@ -192,7 +192,7 @@ func (w *simulation) generate(p load) {
 		guess := uint64(since) + w.rand.Uint64N(uint64(p.repeated/2)+1)
 		a := Attempt{Outcome: Denied, Credential: guess}
 		a.Source, a.Network = blocks(uint32(guess%300), byte(guess/300))
-		w.count(w.now, &a)
+		w.countAttempt(a)
 	}
 }
 
@@ -202,7 +202,7 @@ func (w *simulation) waves(n int) {
 	w.suspects(fresh, w.wave.networks, Denied)
 	for range n - fresh {
 		if a := w.wave.latest; a.Credential != 0 {
-			w.count(w.now, &a)
+			w.countAttempt(a)
 		}
 	}
 }
@@ -222,9 +222,15 @@ func (w *simulation) suspects(n, networks int, o Outcome) {
 		at := w.wave.first + w.rand.Uint32N(uint32(networks))
 		a := Attempt{Outcome: o, Credential: w.rand.Uint64()}
 		a.Source, a.Network = blocks(at, byte(w.rand.Uint32()))
-		w.count(w.now, &a)
+		w.countAttempt(a)
 		w.wave.latest = a
 	}
+}
+
+// countAttempt reports an attempt to the part of the watch that counts by the tick.
+func (w *simulation) countAttempt(a Attempt) {
+	h := w.hash.attempt(&a)
+	w.count(w.now, &h)
 }
 
 // blocks returns a source in the network with this number, and the network.

@@ -92,7 +92,7 @@ func (p *population) attempt(i int) {
 	} else {
 		user.worked = program.version
 	}
-	p.count(p.now, &a)
+	p.countAttempt(a)
 }
 
 // perUser refuses a share of the users, always the same ones.

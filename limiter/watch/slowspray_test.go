@@ -81,7 +81,7 @@ func TestNoSlowSpray(t *testing.T) {
 			a.Source, a.Network = blocks(1<<20+i, 1)
 			w.Attempt(w.now, a)
 		}
-		if w.detector.others.slowSpray {
+		if w.detector.hourly.slowSpray {
 			t.Fatal("50 networks with many attempts each are a slow spray")
 		}
 	}

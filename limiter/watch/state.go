@@ -116,9 +116,9 @@ func (d *detector) present(t time.Time) Class {
 		return ClassAttack
 	case t.Before(d.suppressors.authFault):
 		return ClassAuthFault
-	case d.others.slowSpray:
+	case d.hourly.slowSpray:
 		return ClassSlowSpray
-	case d.others.accountAbuse:
+	case d.hourly.accountAbuse:
 		return ClassAccountAbuse
 	case t.Before(d.suppressors.backendFault):
 		return ClassBackendFault
@@ -147,9 +147,9 @@ func (d *detector) state(t time.Time) State {
 		Storm:        t.Before(d.suppressors.storm),
 		BackendFault: t.Before(d.suppressors.backendFault),
 		AuthFault:    t.Before(d.suppressors.authFault),
-		AccountAbuse: d.others.accountAbuse,
-		SlowSpray:    d.others.slowSpray,
-		Abused:       d.others.abused,
+		AccountAbuse: d.hourly.accountAbuse,
+		SlowSpray:    d.hourly.slowSpray,
+		Abused:       d.hourly.abused,
 		Observed:     d.latest.signals(),
 		Expected:     d.expected.signals(),
 		Busy:         d.busy * 6,

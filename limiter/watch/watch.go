@@ -29,6 +29,7 @@ type Config struct {
 type Watch struct {
 	mu       sync.Mutex
 	location *time.Location
+	hash     hasher
 	latest   time.Time
 	started  time.Time // start of the current tick; zero before the first
 	counts   counts
@@ -46,10 +47,10 @@ func New(c Config) *Watch {
 	if c.Location == nil {
 		c.Location = time.UTC
 	}
+	h := newHasher(c.Key)
 	return &Watch{
-		location: c.Location, counts: newCounts(), guesses: newGuesses(c.Key), detector: newDetector(), hours: newCollector(c.Key),
-		out:    Reading{State: State{Class: ClassLearning}},
-		habits: newHabits(), spray: newSlowSpray(),
+		location: c.Location, hash: h, counts: newCounts(), guesses: newGuesses(h), detector: newDetector(),
+		hours: newCollector(h), habits: newHabits(), spray: newSlowSpray(), out: Reading{State: State{Class: ClassLearning}},
 	}
 }
 
@@ -57,17 +58,18 @@ func New(c Config) *Watch {
 func (w *Watch) Attempt(t time.Time, a Attempt) {
 	t = w.lock(t)
 	defer w.mu.Unlock()
-	w.count(t, &a)
-	w.hours.attempt(t, &a)
-	w.accounts(t, &a)
+	h := w.hash.attempt(&a)
+	w.count(t, &h)
+	w.hours.attempt(t, &h)
+	w.countHourly(t, &h)
 }
 
 // count counts an attempt for the detector.
-func (w *Watch) count(t time.Time, a *Attempt) {
-	w.counts.attempt(a)
+func (w *Watch) count(t time.Time, a *hashedAttempt) {
+	w.counts.attempt(a.Attempt)
 	switch {
 	case a.proves():
-		w.detector.proven.attempt(t, a, w.hours.hash(folded(a.Account)))
+		w.detector.proven.attempt(t, a)
 	case a.suspect() && w.guesses.attempt(t, a):
 		w.counts.suspect(a.Network, suspects{guesses: 1})
 	case a.unanswered() && w.guesses.attempt(t, a):
@@ -159,7 +161,7 @@ func (w *Watch) lock(t time.Time) time.Time {
 		w.skip(t)
 	}
 	for end := w.started.Add(tick); !t.Before(end); end = w.started.Add(tick) {
-		w.detector.others = w.evaluateOthers(end)
+		w.detector.hourly = w.evaluateHourly(end)
 		w.close(end)
 		w.started = end
 	}
@@ -177,7 +179,7 @@ func (w *Watch) skip(t time.Time) {
 // close evaluates the tick that ends at end.
 func (w *Watch) close(end time.Time) {
 	d := w.detector
-	d.tick(end.In(w.location), w.counts.observation(d.networkCap(), w.hours.hashPrefix), w.counts.users)
+	d.tick(end.In(w.location), w.counts.observation(d.networkCap(), w.hash.block), w.counts.users)
 	w.out.State, w.out.Ticked = d.state(end), true
 	w.minute.Add(w.counts.minute())
 	w.minute.Class = Graver(w.minute.Class, w.out.State.Class)
