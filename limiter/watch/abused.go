@@ -1,10 +1,6 @@
 package watch
 
-import (
-	"cmp"
-	"slices"
-	"time"
-)
+import "time"
 
 // An Abuse is an account that was logged in to far more often than is its habit: somebody else may use its password.
 type Abuse struct {
@@ -80,23 +76,8 @@ func (l *abusedList) place(account uint64) int {
 	return i
 }
 
-// mergeAbused returns the abused accounts of two parts of an hour, most logins first, and how many are left out.
-func mergeAbused(a, b []Abuse) ([]Abuse, int) {
-	at := map[string]int{}
-	var all []Abuse
-	for _, e := range slices.Concat(a, b) {
-		i, there := at[e.Account]
-		if !there {
-			at[e.Account] = len(all)
-			all = append(all, e)
-			continue
-		}
-		all[i].add(e)
-	}
-	slices.SortStableFunc(all, func(a, b Abuse) int { return cmp.Compare(b.Logins, a.Logins) })
-	n := min(len(all), hourAbused)
-	return all[:n], len(all) - n
-}
+// count returns the account and its logins.
+func (a *Abuse) count() (string, int) { return a.Account, a.Logins }
 
 // add adds what was counted for the same account in another part of the hour.
 func (a *Abuse) add(b Abuse) {

@@ -38,21 +38,21 @@ const (
 const (
 	levelSteps = 12 // in an octave
 	levelDecay = 56 // hours: a habit decays by a level in this time, and by half in four weeks
-	levels     = 16*levelSteps + 1
+	levelCount = 16*levelSteps + 1
 )
 
-// levelOf are the levels of small numbers of logins.
-var levelOf = func() (l [1024]uint8) {
+// smallLevels are the levels of small numbers of logins.
+var smallLevels = func() (l [1024]uint8) {
 	for n := range l {
 		l[n] = uint8(math.Round(levelSteps * math.Log2(float64(n+1))))
 	}
 	return l
 }()
 
-// level returns the level of n logins.
-func level(n uint16) uint8 {
-	if int(n) < len(levelOf) {
-		return levelOf[n]
+// levelOf returns the level of n logins.
+func levelOf(n uint16) uint8 {
+	if int(n) < len(smallLevels) {
+		return smallLevels[n]
 	}
 	return uint8(math.Round(levelSteps * math.Log2(float64(n)+1)))
 }
@@ -79,8 +79,8 @@ type habits struct {
 	hour  uint32 // the current one
 
 	// Of the current hour: active accounts by the level of their logins, and frequent ones by the difference to their habit.
-	byLogins [levels]int
-	byRise   [2*levels + 1]int
+	byLogins [levelCount]int
+	byRise   [2*levelCount + 1]int
 	active   int
 	frequent int // accounts in byRise
 	abused   int
@@ -144,10 +144,10 @@ func (h *habits) recount(e *habit, n int) {
 		return
 	}
 	h.active += n
-	h.byLogins[level(e.logins)] += n
+	h.byLogins[levelOf(e.logins)] += n
 	if e.hours >= habitUnknown && e.most >= frequentFrom {
 		h.frequent += n
-		h.byRise[int(level(e.logins))-int(e.most)+levels] += n
+		h.byRise[int(levelOf(e.logins))-int(e.most)+levelCount] += n
 	}
 }
 
@@ -196,7 +196,7 @@ func (h *habits) find(account uint64) *habit {
 func (h *habits) learn(e *habit) {
 	decayed := uint8(min(h.hour/levelDecay-e.hour/levelDecay, math.MaxUint8))
 	e.most -= min(e.most, decayed)
-	switch now := level(e.logins); {
+	switch now := levelOf(e.logins); {
 	case now <= e.most || e.abused && h.alarm.on:
 	case e.hours < habitSettled && !e.abused:
 		e.most = now
@@ -229,7 +229,7 @@ func (h *habits) advance(t time.Time) {
 
 // learnHour learns what is usual in an hour.
 func (h *habits) learnHour() {
-	top := float64(at(h.byLogins[:], h.active, 0.999))
+	top := float64(quantileOf(h.byLogins[:], h.active, 0.999))
 	switch {
 	case h.hours == 0:
 		h.top = top
@@ -245,8 +245,8 @@ func (h *habits) learnHour() {
 	h.hours++
 }
 
-// at returns the index below which there is a share q of n counts.
-func at(counts []int, n int, q float64) int {
+// quantileOf returns the index below which there is a share q of n counts.
+func quantileOf(counts []int, n int, q float64) int {
 	left := int(q * float64(n))
 	for i, c := range counts {
 		if left -= c; left < 0 {
@@ -268,7 +268,7 @@ func (h *habits) tick(t time.Time) (bool, int) {
 	h.advance(t.Add(-tick))
 	h.growth = 1
 	if h.frequent >= growthLeast {
-		rise := at(h.byRise[:], h.frequent, growthFrom) - levels
+		rise := quantileOf(h.byRise[:], h.frequent, growthFrom) - levelCount
 		h.growth = min(max(1, math.Exp2(float64(rise)/levelSteps)), growthMost)
 	}
 	most, last := h.abusedMost(), max(h.abused, h.before)

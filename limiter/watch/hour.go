@@ -115,14 +115,14 @@ func (d *Distinct) merge(e Distinct) {
 // Merge returns h together with e, another part of the same hour.
 func (h *Hour) Merge(e Hour) Hour {
 	sum := h.clone()
-	sum.Sources = mergeTargets(sum.Sources, e.Sources, hourTop)
-	sum.Networks = mergeTargets(sum.Networks, e.Networks, hourTop)
-	sum.Accounts = mergeTargets(sum.Accounts, e.Accounts, hourTop)
+	sum.Sources, _ = mergeCounted(sum.Sources, e.Sources, hourTop, (*Target).count, (*Target).add)
+	sum.Networks, _ = mergeCounted(sum.Networks, e.Networks, hourTop, (*Target).count, (*Target).add)
+	sum.Accounts, _ = mergeCounted(sum.Accounts, e.Accounts, hourTop, (*Target).count, (*Target).add)
 	sum.Distinct.merge(e.Distinct)
 	if len(e.Sampled) > len(sum.Sampled) { // one part's sample must do: two cannot be merged evenly
 		sum.Sampled = slices.Clone(e.Sampled)
 	}
-	abused, more := mergeAbused(sum.Abused, e.Abused)
+	abused, more := mergeCounted(sum.Abused, e.Abused, hourAbused, (*Abuse).count, (*Abuse).add)
 	sum.Abused, sum.AbusedMissed = abused, sum.AbusedMissed+e.AbusedMissed+more
 	sum.Missed += e.Missed
 	for _, a := range e.Accepted {
@@ -138,22 +138,30 @@ func (h *Hour) Merge(e Hour) Hour {
 	return sum
 }
 
-// mergeTargets returns the targets of a and b together, most denials first, at most n of them.
-func mergeTargets(a, b []Target, n int) []Target {
-	at := map[string]int{}
-	var all []Target
-	for _, t := range slices.Concat(a, b) {
-		i, there := at[t.Name]
-		if !there {
-			at[t.Name] = len(all)
-			all = append(all, t)
+// mergeCounted returns the entries of two parts of an hour together, most frequent first: at most n of them, and how many are
+// left out. count returns the key and the number of an entry; add adds another entry with the same key to it.
+func mergeCounted[T any](a, b []T, n int, count func(*T) (string, int), add func(*T, T)) (merged []T, more int) {
+	index := map[string]int{}
+	for _, e := range slices.Concat(a, b) {
+		key, _ := count(&e)
+		if i, there := index[key]; there {
+			add(&merged[i], e)
 			continue
 		}
-		all[i].add(t)
+		index[key] = len(merged)
+		merged = append(merged, e)
 	}
-	slices.SortStableFunc(all, func(a, b Target) int { return cmp.Compare(b.Denials, a.Denials) })
-	return all[:min(n, len(all))]
+	slices.SortStableFunc(merged, func(a, b T) int {
+		_, x := count(&a)
+		_, y := count(&b)
+		return cmp.Compare(y, x)
+	})
+	n = min(n, len(merged))
+	return merged[:n], len(merged) - n
 }
+
+// count returns the name and the denials.
+func (t *Target) count() (string, int) { return t.Name, t.Denials }
 
 // add adds the counts of the same target in another part of the hour.
 func (t *Target) add(u Target) {

@@ -42,8 +42,8 @@ type sprayImage struct {
 		Sum  float64
 		Bins int64
 	}
-	Near float64
-	Day  float64
+	RecentVar float64
+	DayVar    float64
 }
 
 // sections are what was read from the sections of a snapshot.
@@ -97,10 +97,10 @@ func readSections(data []byte) (*sections, error) {
 // check returns an error if s has values that cannot have been learned.
 func (s *sections) check() error {
 	h, p := &s.habits, &s.spray
-	ok := h.Hours >= 0 && h.Before >= 0 && h.Active >= 0 && plausible(h.Top, h.Usual) && h.Top < levels && p.Number >= 0 && p.Number < math.MaxInt32 &&
+	ok := h.Hours >= 0 && h.Before >= 0 && h.Active >= 0 && plausible(h.Top, h.Usual) && h.Top < levelCount && p.Number >= 0 && p.Number < math.MaxInt32 &&
 		p.Hour >= 0 && p.Hour < weekHours && p.Ticks >= 0 && p.Ticks <= int64(sprayTicks) &&
 		p.Pending.Hour >= 0 && p.Pending.Hour < weekHours && p.Pending.Bins >= 0 &&
-		plausible(math.Abs(p.Found), math.Abs(p.Pending.Sum), p.Near, p.Day)
+		plausible(math.Abs(p.Found), math.Abs(p.Pending.Sum), p.RecentVar, p.DayVar)
 	for hour, weeks := range p.Weeks {
 		ok = ok && weeks <= sprayWeeks && plausible(p.History[hour][:]...)
 	}
@@ -111,16 +111,6 @@ func (s *sections) check() error {
 		return errors.New("number in a section out of range")
 	}
 	return nil
-}
-
-// plausible reports whether no value is negative, too large, or not a number.
-func plausible(values ...float64) bool {
-	for _, v := range values {
-		if math.IsNaN(v) || v < 0 || v > 1e12 {
-			return false
-		}
-	}
-	return true
 }
 
 // restoreSections sets what was learned to the content of s. With nil, as of version 1, nothing of it is known.
@@ -135,10 +125,7 @@ func (w *Watch) restoreSections(s *sections) {
 // appendTo appends the section of habits.
 func (h *habits) appendTo(data []byte) []byte {
 	m := habitsImage{Hour: h.hour, Hours: int64(h.hours), Before: int64(h.before), Active: int64(h.activeBefore), Top: h.top, Usual: h.usual}
-	data, err := binary.Append(data, binary.LittleEndian, m)
-	if err != nil {
-		panic("watch: " + err.Error()) // the image is of fixed size
-	}
+	data = appendFixed(data, m)
 	for set := range h.table {
 		for i := range h.table[set] {
 			e := &h.table[set][i]
@@ -163,7 +150,7 @@ func (h *habits) restore(m *habitsImage, entries []byte) {
 		set := &h.table[binary.LittleEndian.Uint16(entries)%habitSets]
 		e := habit{
 			tag: binary.LittleEndian.Uint32(entries[2:]), hour: binary.LittleEndian.Uint32(entries[6:]),
-			logins: binary.LittleEndian.Uint16(entries[10:]), fresh: entries[12], most: min(entries[13], levels-1), hours: entries[14],
+			logins: binary.LittleEndian.Uint16(entries[10:]), fresh: entries[12], most: min(entries[13], levelCount-1), hours: entries[14],
 		}
 		for i := range set {
 			if set[i].hour == 0 {
@@ -190,7 +177,7 @@ func (h *habits) resume(e *habit) {
 func (s *slowSpray) appendTo(data []byte) []byte {
 	m := sprayImage{
 		History: s.history, Weeks: s.weeks, Number: s.number, Hour: int64(s.hour), Ticks: int64(s.ticks), Found: s.found,
-		Near: s.near, Day: s.day,
+		RecentVar: s.recentVar, DayVar: s.dayVar,
 	}
 	m.Pending.Hour, m.Pending.Sum, m.Pending.Bins = int64(s.pending.hour), s.pending.sum, int64(s.pending.bins)
 	for i, b := range s.bins {
@@ -202,17 +189,13 @@ func (s *slowSpray) appendTo(data []byte) []byte {
 			m.Bins[i].Flags |= 2
 		}
 	}
-	data, err := binary.Append(data, binary.LittleEndian, &m)
-	if err != nil {
-		panic("watch: " + err.Error()) // the image is of fixed size
-	}
-	return data
+	return appendFixed(data, &m)
 }
 
 // restore restores the section of slow sprays.
 func (s *slowSpray) restore(m *sprayImage) {
 	s.history, s.weeks, s.number, s.hour = m.History, m.Weeks, m.Number, int(m.Hour)
-	s.ticks, s.found, s.near, s.day = int(m.Ticks), m.Found, m.Near, m.Day
+	s.ticks, s.found, s.recentVar, s.dayVar = int(m.Ticks), m.Found, m.RecentVar, m.DayVar
 	s.pending = sprayHour{hour: int(m.Pending.Hour), sum: m.Pending.Sum, bins: int(m.Pending.Bins)}
 	for i, b := range m.Bins {
 		s.bins[i] = sprayCount{hour: int(b.Hour), found: b.Found, neutral: b.Flags&1 != 0, odd: b.Flags&2 != 0}

@@ -17,16 +17,16 @@ const (
 	sprayWeeks = 4   // of history
 	weekHours  = 7 * 24
 
-	sprayNear   = 10                // bins: the time in which a spray must persist
-	sprayMost   = 9                 // of these must have 60 % of the excess: a wave of bots ends sooner
-	sprayCap    = 1.5               // times the excess is what a bin counts for at most
-	sprayShare  = 0.045             // of busy: the excess that is a spray
-	sprayDay    = 1.3               // times the usual number of a day is a spray
-	spraySure   = 4.5               // standard deviations of the same in former weeks
-	sprayTrain  = 1.6               // an hour is learned as at most this many times the usual
-	sprayOver   = 3 * time.Hour     // how long it must be quiet before the alarm ends
-	spraySpread = 7 * 24 * sprayFew // bins: the half-life of what is learned about variation
-	sprayFew    = 6                 // bins an hour
+	sprayRecent = 10                   // bins: the time in which a spray must persist
+	sprayMost   = 9                    // of these must have 60 % of the excess: a wave of bots ends sooner
+	sprayCap    = 1.5                  // times the excess is what a bin counts for at most
+	sprayShare  = 0.045                // of busy: the excess that is a spray
+	sprayDay    = 1.3                  // times the usual number of a day is a spray
+	spraySure   = 4.5                  // standard deviations of the same in former weeks
+	sprayTrain  = 1.6                  // an hour is learned as at most this many times the usual
+	sprayOver   = 3 * time.Hour        // how long it must be quiet before the alarm ends
+	sprayMemory = 7 * 24 * sprayHourly // bins: the half-life of what is learned about variation
+	sprayHourly = 6                    // bins an hour
 )
 
 // A slowSpray detects slow sprays.
@@ -41,11 +41,11 @@ type slowSpray struct {
 	history [weekHours][sprayWeeks]float64 // quiet networks in each hour of the week, latest first
 	weeks   [weekHours]uint8               // how many of these are known
 
-	near float64 // variance of the excess over sprayNear bins, in networks an hour
-	day  float64 // variance of the excess over a day, as a share of the usual
-	on   bool
-	last time.Time // when it was last not quiet
-	by   float64   // the excess that raised it, in networks an hour
+	recentVar float64 // variance of the excess over sprayRecent bins, in networks an hour
+	dayVar    float64 // variance of the excess over a day, as a share of the usual
+	on        bool
+	last      time.Time // when it was last not quiet
+	by        float64   // the excess that raised it, in networks an hour
 }
 
 // A sprayCount is a bin that is over.
@@ -68,9 +68,9 @@ func newSlowSpray() slowSpray { return slowSpray{cells: make([]uint16, sprayCell
 // attempt counts an attempt from a network with this hash.
 func (s *slowSpray) attempt(t time.Time, network uint64) { s.found += s.count(t, network) }
 
-// slow reports whether an attempt can be part of a slow spray: a new guess of a stranger, from a network that the account
-// was never accepted from. Old passwords that clients have stored are none.
-func (a *Attempt) slow() bool { return a.suspect() && !a.Usual && !a.Worked && !a.Former }
+// slow reports whether an attempt can be part of a slow spray: a suspect from a network that the account was never accepted
+// from.
+func (a *Attempt) slow() bool { return a.suspect() && !a.Usual }
 
 // count counts a suspect of a network. It returns 1 for the first one in an hour, and -1 when the network is no longer
 // quiet. A cell has the number of its hour modulo 256, whether the network was too frequent in the hour before, and the
@@ -155,8 +155,8 @@ func (s *slowSpray) clear() {
 // learn adds a bin that is a day old to the history. It is learned so late because a spray may take a day to be seen.
 func (s *slowSpray) learn(c sprayCount) {
 	if c.hour != s.pending.hour {
-		if p := s.pending; p.bins >= sprayFew/2 {
-			s.learnHour(p.hour, p.sum/float64(p.bins)*sprayFew)
+		if p := s.pending; p.bins >= sprayHourly/2 {
+			s.learnHour(p.hour, p.sum/float64(p.bins)*sprayHourly)
 		}
 		s.pending = sprayHour{hour: c.hour}
 	}
@@ -170,7 +170,7 @@ func (s *slowSpray) learn(c sprayCount) {
 func (s *slowSpray) learnHour(hour int, n float64) {
 	usual, weeks := s.expected(hour)
 	if weeks > 0 {
-		n = min(n, sprayTrain*max(usual, sprayFew))
+		n = min(n, sprayTrain*max(usual, sprayHourly))
 	}
 	h := &s.history[hour]
 	copy(h[1:], h[:sprayWeeks-1])
@@ -182,7 +182,7 @@ func (s *slowSpray) learnHour(hour int, n float64) {
 // the same hour on other days, and the number is 0; if that is unknown too, it is -1.
 func (s *slowSpray) expected(hour int) (float64, int) {
 	if weeks := int(s.weeks[hour]); weeks > 0 {
-		return mean(s.history[hour][:weeks]), weeks
+		return average(s.history[hour][:weeks]), weeks
 	}
 	var days []float64
 	for h := hour % 24; h < weekHours; h += 24 {
@@ -193,20 +193,20 @@ func (s *slowSpray) expected(hour int) (float64, int) {
 	if len(days) == 0 {
 		return 0, -1
 	}
-	return mean(days), 0
+	return average(days), 0
 }
 
-// mean returns the mean of some values.
-func mean(values []float64) (sum float64) {
+// average returns the mean of some values.
+func average(values []float64) (sum float64) {
 	for _, v := range values {
 		sum += v / float64(len(values))
 	}
 	return sum
 }
 
-// over returns the mean excess over the last n bins, in networks an hour, each counted up to most, in how many of them it was
+// excess returns the mean excess over the last n bins, in networks an hour, each counted up to most, in how many of them it was
 // at least this much, and whether what is expected is known for all of them.
-func (s *slowSpray) over(n int64, least, most float64) (excess float64, bins int, known bool) {
+func (s *slowSpray) excess(n int64, least, most float64) (mean float64, bins int, known bool) {
 	known = true
 	for i := s.number - n; i < s.number; i++ {
 		c := s.at(i)
@@ -215,13 +215,13 @@ func (s *slowSpray) over(n int64, least, most float64) (excess float64, bins int
 		if c.neutral {
 			continue
 		}
-		over := c.found*sprayFew - usual
-		excess += min(over, most) / float64(n)
+		over := c.found*sprayHourly - usual
+		mean += min(over, most) / float64(n)
 		if over >= least {
 			bins++
 		}
 	}
-	return excess, bins, known
+	return mean, bins, known
 }
 
 // today returns the quiet networks of the last day, the number usual for it, both an hour, and whether that was learned in
@@ -238,44 +238,44 @@ func (s *slowSpray) today() (found, usual float64, known bool) {
 			continue
 		}
 		known = known && weeks >= 2
-		found += c.found * sprayFew / sprayBins
+		found += c.found * sprayHourly / sprayBins
 	}
 	return found, usual, known && usual > 0
 }
 
 // evaluate raises and lowers the alarm at the end of a bin. busy is the logins of a busy hour.
 func (s *slowSpray) evaluate(t time.Time, busy float64) {
-	limit := max(sprayShare*busy, spraySure*math.Sqrt(s.near))
-	near, bins, known := s.over(sprayNear, alarmLeave*limit, sprayCap*limit)
+	limit := max(sprayShare*busy, spraySure*math.Sqrt(s.recentVar))
+	excess, bins, known := s.excess(sprayRecent, alarmLeave*limit, sprayCap*limit)
 	if s.on {
-		if _, bins, _ := s.over(sprayNear, alarmLeave*s.by, math.Inf(1)); bins >= sprayNear/2 && near >= alarmLeave*s.by {
+		if _, bins, _ := s.excess(sprayRecent, alarmLeave*s.by, math.Inf(1)); bins >= sprayRecent/2 && excess >= alarmLeave*s.by {
 			s.last = t
 		}
 		s.on = t.Sub(s.last) < sprayOver
 		return
 	}
 	found, usual, learned := s.today()
-	most := max(sprayDay-1, spraySure*math.Sqrt(s.day)) * usual
+	most := max(sprayDay-1, spraySure*math.Sqrt(s.dayVar)) * usual
 	switch {
-	case known && near >= limit && bins >= sprayMost:
-		s.raise(t, limit, sprayNear+2)
-	case learned && found-usual >= most && near >= alarmLeave*most && s.steady(most/2):
+	case known && excess >= limit && bins >= sprayMost:
+		s.raise(t, limit, sprayRecent+2)
+	case learned && found-usual >= most && excess >= alarmLeave*most && s.steady(most/2):
 		s.raise(t, most, sprayBins)
 	default:
-		share := 1 - math.Exp2(-1/float64(spraySpread))
+		share := 1 - math.Exp2(-1/float64(sprayMemory))
 		if known {
-			s.near += (min(near*near, limit*limit) - s.near) * share
+			s.recentVar += (min(excess*excess, limit*limit) - s.recentVar) * share
 		}
 		if learned {
 			off := min(math.Abs(found-usual), most) / usual
-			s.day += (off*off - s.day) * share
+			s.dayVar += (off*off - s.dayVar) * share
 		}
 	}
 }
 
 // steady reports whether the excess was at least this much in most of the day, not only in some waves.
 func (s *slowSpray) steady(least float64) bool {
-	_, bins, _ := s.over(sprayBins, least, math.Inf(1))
+	_, bins, _ := s.excess(sprayBins, least, math.Inf(1))
 	return bins >= sprayBins*2/3
 }
 
@@ -292,10 +292,10 @@ func (s *slowSpray) cancel() { s.on = false }
 
 // relearn makes the present excess usual.
 func (s *slowSpray) relearn() {
-	near, _, _ := s.over(sprayNear, 0, math.Inf(1))
+	excess, _, _ := s.excess(sprayRecent, 0, math.Inf(1))
 	for hour := range s.history {
 		for week := range s.history[hour] {
-			s.history[hour][week] += max(near, 0)
+			s.history[hour][week] += max(excess, 0)
 		}
 	}
 	s.cancel()

@@ -52,12 +52,17 @@ type imageMean struct {
 func (w *Watch) Snapshot(t time.Time) []byte {
 	w.lock(t)
 	defer w.mu.Unlock()
-	data, err := binary.Append([]byte(snapshotMagic), binary.LittleEndian, w.detector.image())
-	if err != nil {
-		panic("watch: " + err.Error()) // the image is of fixed size
-	}
-	data = w.appendSections(data)
+	data := w.appendSections(appendFixed([]byte(snapshotMagic), w.detector.image()))
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
+}
+
+// appendFixed appends an image, which is of fixed size, to a snapshot.
+func appendFixed(data []byte, image any) []byte {
+	data, err := binary.Append(data, binary.LittleEndian, image)
+	if err != nil {
+		panic("watch: " + err.Error())
+	}
+	return data
 }
 
 // Restore replaces what w has learned by a snapshot. On error nothing has changed.
@@ -99,19 +104,11 @@ func readSnapshot(data []byte) (*image, *sections, error) {
 
 // check returns an error if m has values that no detector can have learned.
 func (m *image) check() error {
-	ok := func(values ...float64) bool {
-		for _, v := range values {
-			if math.IsNaN(v) || v < 0 || v > 1e12 {
-				return false
-			}
-		}
-		return true
-	}
 	for _, all := range [][]rates{
 		m.Week[:], m.Day[:], m.Past[:], {m.Current.Sum, m.Last.Sum, m.Observed, m.Expected, m.Cold},
 	} {
 		for _, r := range all {
-			if !ok(r[:]...) {
+			if !plausible(r[:]...) {
 				return errors.New("rate out of range")
 			}
 		}
@@ -121,10 +118,20 @@ func (m *image) check() error {
 			return errors.New("quarter-hour out of range")
 		}
 	}
-	if !ok(m.Weekly[:]...) || !ok(m.Phi, m.ColdMost) || m.Phi < 1 || m.Phi > phiMost || m.Ticks < 0 || m.ColdTick < 0 {
+	if !plausible(m.Weekly[:]...) || !plausible(m.Phi, m.ColdMost) || m.Phi < 1 || m.Phi > phiMost || m.Ticks < 0 || m.ColdTick < 0 {
 		return errors.New("number out of range")
 	}
 	return nil
+}
+
+// plausible reports whether no value is negative, too large, or not a number.
+func plausible(values ...float64) bool {
+	for _, v := range values {
+		if math.IsNaN(v) || v < 0 || v > 1e12 {
+			return false
+		}
+	}
+	return true
 }
 
 // image returns what d has learned as an image.
