@@ -235,14 +235,9 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.find(account)
-	switch {
-	case a != nil && a.isLatest(f, v.now):
+	a := n.toLearn(s, account, f, v, limit)
+	if a == nil {
 		return
-	case a == nil && !n.makeRoom(s, v, limit):
-		return
-	case a == nil:
-		a = s.add(account)
 	}
 	n.since.CompareAndSwap(0, t.Unix()/3600)
 	if f.credential != 0 {
@@ -259,6 +254,21 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 		n.sources.remove(evicted)
 		n.sources.add(f.source, v.now, isNew, isNew || former.periodsSince(v.now) != 0)
 	}
+}
+
+// toLearn returns account in s, which is locked, or nil if there is nothing to learn: f are its latest fingerprints already,
+// or it is new and limit accounts are known.
+func (n *knownTable) toLearn(s *knownShard, account key, f fingerprints, v validity, limit int) *knownAccount {
+	a := s.find(account)
+	switch {
+	case a != nil && a.isLatest(f, v.now):
+		return nil
+	case a == nil && !n.makeRoom(s, v, limit):
+		return nil
+	case a == nil:
+		return s.add(account)
+	}
+	return a
 }
 
 // restore adds account from a snapshot, unless the table has it already or nothing of it still counts.

@@ -81,14 +81,9 @@ func (n *knownTable) learnPast(account key, f fingerprints, v validity, limit in
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.find(account)
-	switch {
-	case a != nil && a.isLatest(f, v.now):
+	a := n.toLearn(s, account, f, v, limit)
+	if a == nil {
 		return
-	case a == nil && !n.makeRoom(s, v, limit):
-		return
-	case a == nil:
-		a = s.add(account)
 	}
 	insert(a.networks[:], a.networkAt[:], f.network, v.now)
 	n.insertSource(a, f.source, v.now)

@@ -72,7 +72,7 @@ func TestConcurrentUse(t *testing.T) {
 				t.Error(err)
 			}
 			l.Stats(now())
-			l.Explain(now(), host(i), "u1")
+			l.Explain(now(), Attempt{Addr: host(i), Account: "u1"}, RuleSource)
 			if err := l.Restore(now(), l.Snapshot(now())); err != nil {
 				t.Error(err)
 			}

@@ -71,44 +71,44 @@ func pairRule() limiter.Policy {
 // charged is how many tokens of denials of a source are spent or held.
 func (proxy *testProxy) charged(addr netip.Addr) int {
 	proxy.t.Helper()
-	return proxy.explained(addr, "", "source: %d of %d denials spent, %d held")
+	return proxy.spentOrHeld(limiter.RuleSource, addr, "")
 }
 
 // chargedPair is how many tokens of denials of a source at an account are spent or held.
 func (proxy *testProxy) chargedPair(addr netip.Addr, account string) int {
 	proxy.t.Helper()
-	return proxy.explained(addr, account, "pair: %d of %d denials spent, %d held")
+	return proxy.spentOrHeld(limiter.RulePair, addr, account)
 }
 
-// explained returns the tokens spent and held according to a line of the limiter's
-// explanation.
-func (proxy *testProxy) explained(addr netip.Addr, account, format string) int {
+// spentOrHeld returns the tokens of a rule that the limiter explains to be spent or held.
+func (proxy *testProxy) spentOrHeld(rule limiter.Rule, addr netip.Addr, account string) (tokens int) {
 	proxy.t.Helper()
-	for line := range strings.Lines(proxy.Limiter.Explain(time.Now(), addr, account)) {
-		var spent, of, held int
-		if _, err := fmt.Sscanf(line, format, &spent, &of, &held); err == nil {
-			return spent + held
+	for part := range strings.SplitSeq(proxy.explain(rule, addr, account), ", ") {
+		var n, of int
+		if _, err := fmt.Sscanf(part, "%d of %d denials", &n, &of); err == nil {
+			tokens += n
+		} else if _, err := fmt.Sscanf(part, "%d held", &n); err == nil {
+			tokens += n
 		}
 	}
-	proxy.t.Fatalf("got no line %q: the rule is off", format)
-	return 0
+	return tokens
 }
 
 // looks is how many looks of a source are spent.
-func (proxy *testProxy) looks(addr netip.Addr) int {
+func (proxy *testProxy) looks(addr netip.Addr) (spent int) {
 	proxy.t.Helper()
-	for line := range strings.Lines(proxy.Limiter.Explain(time.Now(), addr, "")) {
-		if looks, ok := strings.CutPrefix(line, "source: "); ok {
-			for part := range strings.SplitSeq(looks, ", ") {
-				var spent, of int
-				if _, err := fmt.Sscanf(part, "%d of %d looks spent", &spent, &of); err == nil {
-					return spent
-				}
-			}
+	for part := range strings.SplitSeq(proxy.explain(limiter.RuleSource, addr, ""), ", ") {
+		var n, of int
+		if _, err := fmt.Sscanf(part, "%d of %d looks spent", &n, &of); err == nil {
+			spent += n
 		}
 	}
-	proxy.t.Fatal("got no looks of the source: the rule is off")
-	return 0
+	return spent
+}
+
+// explain returns the figures of a rule, which are empty as long as the limiter has none.
+func (proxy *testProxy) explain(rule limiter.Rule, addr netip.Addr, account string) string {
+	return proxy.Limiter.Explain(time.Now(), limiter.Attempt{Addr: addr, Account: account}, rule)
 }
 
 // chargedToken is how many tokens of denials of OAuth tokens are spent at a source. A source

@@ -122,7 +122,7 @@ func (d *Daemon) openLimiter() (limiter.Key, error) {
 	d.policy = newPolicy(l, d.config.Limits, d.config.Tarpit.Max, d.log)
 	d.known = &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
 	d.known.restore(time.Now())
-	d.log.Explain = func(a limiter.Attempt, rule limiter.Rule) string { return l.ExplainRule(time.Now(), a, rule) }
+	d.log.Explain = func(a limiter.Attempt, rule limiter.Rule) string { return l.Explain(time.Now(), a, rule) }
 	return key, nil
 }
 
