@@ -69,15 +69,3 @@ func (t *sprayTable) isSprayed(now ticks, password uint32) bool {
 func (c *sprayCell) isSprayed(now ticks) bool {
 	return c.until > now && bits.OnesCount64(c.accounts) >= sprayBits
 }
-
-// count returns how many passwords are sprayed.
-func (t *sprayTable) count(now ticks) (n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := range t.cells {
-		if t.cells[i].isSprayed(now) {
-			n++
-		}
-	}
-	return n
-}

@@ -227,8 +227,8 @@ func (p process) printEvent(e incident.Event) {
 		line += "  still on: " + classList(e.Still)
 	}
 	if ev := e.Evidence; ev != nil {
-		line += fmt.Sprintf("  excess %.1f %%, over %.0f min %.0f logins a minute (expected %.0f), over %.0f min known users %.1f %% served",
-			100*ev.Excess, incident.RateWindow.Minutes(), ev.Observed.Logins, ev.Expected.Logins, incident.Window.Minutes(), 100*ev.Served)
+		line += fmt.Sprintf("  excess %.1f %%, %s %.0f logins a minute (expected %.0f), %s known users %.1f %% served",
+			100*ev.Excess, incident.Over(incident.RateWindow), ev.Observed.Logins, ev.Expected.Logins, incident.Over(incident.ServedWindow), 100*ev.Served)
 	}
 	fmt.Fprintf(p.stdout, "%s  (%s)\n", line, eventlog.StripControl(e.By))
 }

@@ -81,7 +81,7 @@ var homes = map[string][]string{
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
 	"github.com/klauspost/compress":           {"postern/cmd/postern/internal/loginlog"},
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench", "postern/cmd/postern"},
-	"golang.org/x/term":                       {"postern/cmd/postern-bench", "postern/cmd/postern"},
+	"golang.org/x/term":                       {"postern/cmd/postern-bench", "postern/cmd/postern", "postern/cmd/postern/internal/demo"},
 
 	// Of the tests' package alone.
 	"github.com/prometheus/client_model": {"postern/cmd/postern/internal/testbed"},

@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -81,9 +82,12 @@ type Event struct {
 // The times that figures cover, in events, alerts, reports, on the status page and in `postern check`. Rates are over a
 // shorter time, so that an alert shows the size of an attack that has just begun.
 const (
-	RateWindow = time.Minute     // of rates
-	Window     = 5 * time.Minute // of how the known are served
+	RateWindow   = time.Minute     // of rates
+	ServedWindow = 5 * time.Minute // of how the known are served
 )
+
+// Over names a window in texts, such as "over 5 min".
+func Over(window time.Duration) string { return fmt.Sprintf("over %.0f min", window.Minutes()) }
 
 // Evidence has the figures of the watch at the time of an event.
 type Evidence struct {
@@ -92,7 +96,7 @@ type Evidence struct {
 	Score    float64       `json:"score"`
 	Observed watch.Signals `json:"observed"` // a minute, over [RateWindow]
 	Expected watch.Signals `json:"expected"` // likewise
-	Served   float64       `json:"served"`   // share of the known, over [Window]
+	Served   float64       `json:"served"`   // share of the known, over [ServedWindow]
 }
 
 // An Incident is the result of its events. Incidents handed out are copies: changing one changes nothing.

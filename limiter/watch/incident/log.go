@@ -28,9 +28,9 @@ type Log struct {
 	restored string // ID of the incident that was open after the restart and had been detected
 
 	// Not restored after a restart.
-	first     time.Time             // of the first state, or the first after a gap
-	latest    watch.State           // the latest state
-	window    window                // the rates of the latest states
+	first     time.Time   // of the first state, or the first after a gap
+	latest    watch.State // the latest state
+	rates     recentRates
 	trouble   time.Time             // latest time of any trouble
 	alarm     time.Time             // latest time of trouble that needs an alert
 	alarms    []watch.Class         // trouble of the latest state that needs an alert
@@ -56,7 +56,7 @@ func (l *Log) Figures() (Figures, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := Figures{Users: l.latest.Users}
-	f.Observed, f.Expected = l.window.means()
+	f.Observed, f.Expected = l.rates.means()
 	return f, !l.first.IsZero()
 }
 

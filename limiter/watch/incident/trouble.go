@@ -69,21 +69,21 @@ func (p spell) extend(t time.Time) spell {
 	return p
 }
 
-// A window keeps the rates of the last states.
-type window struct {
+// recentRates keeps the rates of the states of RateWindow.
+type recentRates struct {
 	observed, expected [int(RateWindow / (10 * time.Second))]watch.Signals
 	n                  int // added in all
 }
 
 // add adds the rates of a tick.
-func (w *window) add(s watch.State) {
+func (w *recentRates) add(s watch.State) {
 	k := w.n % len(w.observed)
 	w.observed[k], w.expected[k] = s.Observed, s.Expected
 	w.n++
 }
 
 // means returns the mean rates.
-func (w *window) means() (observed, expected watch.Signals) {
+func (w *recentRates) means() (observed, expected watch.Signals) {
 	n := min(w.n, len(w.observed))
 	for k := range n {
 		observed, expected = sum(observed, w.observed[k]), sum(expected, w.expected[k])
@@ -108,7 +108,7 @@ func (l *Log) note(s watch.State) {
 		l.first = t
 	}
 	l.latest = s
-	l.window.add(s)
+	l.rates.add(s)
 	if l.notServed.IsZero() || s.Users.Served() < servedWell || s.AuthFault {
 		l.notServed = t
 	}
@@ -209,7 +209,7 @@ func (l *Log) endIgnored(s watch.State) {
 // evidence returns the evidence of s.
 func (l *Log) evidence(s watch.State) *Evidence {
 	v := &Evidence{Onset: s.Onset, Excess: s.Excess, Score: s.Score, Served: s.Users.Served()}
-	v.Observed, v.Expected = l.window.means()
+	v.Observed, v.Expected = l.rates.means()
 	return v
 }
 

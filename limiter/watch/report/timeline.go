@@ -68,8 +68,8 @@ func eventText(e *incident.Event) string {
 // evidenceText describes v for operators.
 func evidenceText(v *incident.Evidence) string {
 	return fmt.Sprintf(
-		"over %.0f min: %.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+
-			"%.1f %% of the known served over %.0f min",
-		incident.RateWindow.Minutes(), v.Observed.Logins, v.Expected.Logins, v.Observed.Suspects, v.Expected.Suspects, v.Observed.Networks, v.Expected.Networks,
-		100*v.Excess, 100*v.Served, incident.Window.Minutes())
+		"%s: %.0f logins a minute where %.0f are expected, %.0f suspects where %.0f are, from %.0f networks where %.0f are; excess %.1f %%; "+
+			"%.1f %% of the known served %s",
+		incident.Over(incident.RateWindow), v.Observed.Logins, v.Expected.Logins, v.Observed.Suspects, v.Expected.Suspects, v.Observed.Networks, v.Expected.Networks,
+		100*v.Excess, 100*v.Served, incident.Over(incident.ServedWindow))
 }

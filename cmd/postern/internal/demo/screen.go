@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/term"
 )
 
 // How often the counts are printed.
@@ -17,8 +19,8 @@ const (
 	printEvery  = 5 * time.Second // elsewhere, a line each
 )
 
-// rateWindow is how many seconds the rate of logins is averaged over.
-const rateWindow = 5
+// rateSeconds is over how many seconds the rate of logins is averaged.
+const rateSeconds = 5
 
 // screen prints what happens during an attack, with the time since the start. On a
 // terminal the last line has the counts, and is redrawn.
@@ -38,11 +40,7 @@ const clearLine = "\r\x1b[K"
 // isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // passed is the time since the start, as 1:05.
@@ -106,7 +104,7 @@ func (s *screen) follow(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := s.results.now()
-		if before = append(before, now.all()); len(before) > rateWindow+1 {
+		if before = append(before, now.all()); len(before) > rateSeconds+1 {
 			before = before[1:]
 		}
 		if seconds%every == 0 && len(before) > 1 {

@@ -113,7 +113,7 @@ func recordLevel(r proxy.Record) slog.Level {
 }
 
 // ReportDropped logs how many lines were left out since it was last called: for each
-// source and rule whose window is over, and for all others together.
+// source and rule whose group is over, and for all others together.
 func (l *Log) ReportDropped() { l.report(false) }
 
 // ReportAll is ReportDropped for the end: all windows are over.

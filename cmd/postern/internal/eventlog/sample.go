@@ -21,15 +21,15 @@ const (
 
 	// firstLines is how many of a burst are kept for the first line of each source.
 	firstLines = sampledBurst / 2
-	// furtherLines is how many lines of one source and rule are written in one window
+	// furtherLines is how many lines of one source and rule are written in groupLasts
 	// after the first, while there are more than firstLines.
 	furtherLines = 20
 
-	// window is how long further lines of a source and rule are counted together, at
+	// groupLasts is how long further lines of a source and rule are counted together, at
 	// least; it ends with the next report.
-	window = time.Minute
+	groupLasts = time.Minute
 	// groupsMax is how many sources and rules are followed: more than the lines that
-	// can be written in a window.
+	// can be written in groupLasts.
 	groupsMax = 1 << 14
 	// closingMax is how many closing lines one report may write.
 	closingMax = 200
@@ -50,7 +50,7 @@ func groupOf(client netip.AddrPort, v limiter.Verdict, level slog.Level, observe
 	return group{limiter.Source(client.Addr()).Addr(), v.Rule, Action(v), Client(v), level, !observed}
 }
 
-// A leftOut is a group in its window, and how many of its lines were left out.
+// A leftOut is a group, and how many of its lines were left out.
 type leftOut struct {
 	group
 	rip      netip.Addr // of the line that was written first
@@ -110,11 +110,11 @@ func (s *sampler) allow(t time.Time, g group, rip netip.Addr) bool {
 	return false
 }
 
-// report ends the windows that are over at time t, or all of them, and returns those
+// report ends the groups that are over at time t, or all of them, and returns those
 // with lines left out: of more than closingMax, the ones with the most. others is how
 // many more lines were dropped since the last report.
 func (s *sampler) report(t time.Time, all bool) (closed []leftOut, others uint64) {
-	closed, others = s.endWindows(t, all)
+	closed, others = s.endGroups(t, all)
 	slices.SortFunc(closed, func(a, b leftOut) int {
 		return cmp.Or(cmp.Compare(b.lines, a.lines), a.source.Compare(b.source), cmp.Compare(a.rule, b.rule))
 	})
@@ -124,12 +124,12 @@ func (s *sampler) report(t time.Time, all bool) (closed []leftOut, others uint64
 	return closed, others
 }
 
-// endWindows is report without the bound and the order.
-func (s *sampler) endWindows(t time.Time, all bool) (closed []leftOut, others uint64) {
+// endGroups is report without the bound and the order.
+func (s *sampler) endGroups(t time.Time, all bool) (closed []leftOut, others uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for g, l := range s.groups {
-		if !all && t.Sub(l.since) < window {
+		if !all && t.Sub(l.since) < groupLasts {
 			continue
 		}
 		delete(s.groups, g)

@@ -79,15 +79,15 @@ func TestSamplerWritesFirstLines(t *testing.T) {
 	if written != 1+furtherLines {
 		t.Errorf("the flood has %d lines, want %d", written, 1+furtherLines)
 	}
-	closed, others := s.report(sampleStart.Add(window), false)
+	closed, others := s.report(sampleStart.Add(groupLasts), false)
 	if len(closed) != 1 || closed[0].lines != uint64(100*sampledPerSecond-written) || closed[0].rip != floodAddr || others != 0 {
 		t.Fatalf("got %+v and %d others", closed, others)
 	}
 	if from, to := closed[0].from, closed[0].to; !from.Equal(sampleStart.Add(2*time.Millisecond)) || to.Sub(sampleStart) != (10*sampledPerSecond-1)*time.Millisecond {
 		t.Errorf("left out from %v to %v", from, to)
 	}
-	if !s.allow(sampleStart.Add(window), flood, floodAddr) {
-		t.Error("the first line of the next window was left out")
+	if !s.allow(sampleStart.Add(groupLasts), flood, floodAddr) {
+		t.Error("the first line of the next group was left out")
 	}
 }
 
@@ -198,8 +198,8 @@ func TestLogSampling(t *testing.T) {
 			l.Record(testRecord(""))
 			l.Record(testRecord("anna"))
 		}
-		l.ReportDropped() // no window is over
-		<-time.After(window)
+		l.ReportDropped() // no group is over
+		<-time.After(groupLasts)
 		l.ReportDropped()
 		l.ReportDropped() // has nothing to report
 		left := fmt.Sprintf("%d", flood-1-furtherLines)

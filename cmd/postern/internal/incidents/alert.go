@@ -60,12 +60,6 @@ func (m *Manager) summary(t time.Time, i incident.Incident, class watch.Class) s
 	return text
 }
 
-// rateWindow and windowText name the times that figures cover.
-var (
-	rateWindow = fmt.Sprintf("over %.0f min", incident.RateWindow.Minutes())
-	windowText = fmt.Sprintf("over %.0f min", incident.Window.Minutes())
-)
-
 // figures has the present figures about a class of trouble, as the end of a
 // sentence and more sentences.
 func (m *Manager) figures(class watch.Class) string {
@@ -74,9 +68,9 @@ func (m *Manager) figures(class watch.Class) string {
 		return ". There are no figures yet: postern has just started."
 	}
 	text := fmt.Sprintf(": %s, %.0f logins a minute (expected: %.0f), %.0f of them from strangers with wrong passwords.",
-		rateWindow, f.Observed.Logins, f.Expected.Logins, f.Observed.Suspects)
+		incident.Over(incident.RateWindow), f.Observed.Logins, f.Expected.Logins, f.Observed.Suspects)
 	if served, of := servedShare(class, f.Users); of > 0 {
-		text += fmt.Sprintf(" Known users: %.1f %% served %s.", 100*served, windowText)
+		text += fmt.Sprintf(" Known users: %.1f %% served %s.", 100*served, incident.Over(incident.ServedWindow))
 	}
 	if s := m.State(); class == watch.ClassAccountAbuse && s.Abused > 0 {
 		text += fmt.Sprintf(" In the last hour, %d accounts were used far more than is their habit.", s.Abused)

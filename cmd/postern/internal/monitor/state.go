@@ -18,10 +18,10 @@ import (
 const Path = "/v1/state"
 
 // Window is the period before now that the counts and shares of a State cover.
-const Window = incident.Window
+const Window = incident.ServedWindow
 
 // windowText names it.
-var windowText = fmt.Sprintf("over %.0f min", Window.Minutes())
+var windowText = incident.Over(Window)
 
 // State is the state of a running postern. It contains no address and no account
 // name.
