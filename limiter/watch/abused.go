@@ -48,7 +48,7 @@ func (l *abusedList) add(t time.Time, a *hashedAttempt, u use) {
 			return
 		}
 		l.at[a.accountHash] = i
-		l.entries[i], l.networks[i] = Abuse{Time: t, Account: a.name, Habit: u.habit}, Spread{}
+		l.entries[i], l.networks[i] = Abuse{Time: t, Account: a.name, Habit: u.habit()}, Spread{}
 	}
 	l.networks[i].add(a.networkHash)
 	e := &l.entries[i]

@@ -105,8 +105,11 @@ type use struct {
 	first  bool // for the first time in this hour
 	logins int  // of the hour
 	fresh  int
-	habit  int // 0 if unknown
+	most   uint8 // level of the habit, 0 if unknown
 }
+
+// habit returns the most logins of an hour before, or 0 if that is unknown.
+func (u use) habit() int { return int(loginsAt(float64(u.most)) + 0.5) }
 
 // accept adds an accepted login at t to the account with this hash. fresh says that it came from a network that the account
 // was never accepted from before.
@@ -128,7 +131,7 @@ func (h *habits) add(t time.Time, account uint64, logins, fresh int) use {
 	h.recount(e, 1)
 	u := use{logins: int(e.logins), fresh: int(e.fresh)}
 	if e.hours >= habitUnknown {
-		u.habit = int(loginsAt(float64(e.most)) + 0.5)
+		u.most = e.most
 	}
 	if !e.abused && h.exceeded(e) {
 		e.abused, u.first = true, true
@@ -153,7 +156,7 @@ func (h *habits) recount(e *habit, n int) {
 
 // exceeded reports whether an account has become abused. On the first day none is.
 func (h *habits) exceeded(e *habit) bool {
-	return h.hours >= abuseHours && float64(e.logins) > h.limit(e)
+	return h.hours >= abuseHours && e.logins > abuseFloor && float64(e.logins) > h.limit(e)
 }
 
 // limit returns the logins of an hour from which on an account is abused.

@@ -77,21 +77,21 @@ func TestHabitRisesSlowly(t *testing.T) {
 		h.add(now, account, 39, 0)
 		now = now.Add(time.Hour)
 	}
-	if u := h.add(now, account, 1, 0); u.habit < 15 || u.habit > 22 {
-		t.Errorf("after twelve hours with 39 logins the habit is %d, want about twice 10", u.habit)
+	if u := h.add(now, account, 1, 0); u.habit() < 15 || u.habit() > 22 {
+		t.Errorf("after twelve hours with 39 logins the habit is %d, want about twice 10", u.habit())
 	}
 	h.alarm.on = true
 	for range 12 {
 		h.add(now, account, 300, 0)
 		now = now.Add(time.Hour)
 	}
-	if u := h.add(now, account, 1, 0); u.habit > 22 {
-		t.Errorf("during an alarm the habit rose to %d", u.habit)
+	if u := h.add(now, account, 1, 0); u.habit() > 22 {
+		t.Errorf("during an alarm the habit rose to %d", u.habit())
 	}
 	now = now.AddDate(0, 0, 28)
 	h.add(now, account, 1, 0)
-	if u := h.add(now, account, 1, 0); u.habit < 7 || u.habit > 11 {
-		t.Errorf("four weeks later the habit is %d, want half", u.habit)
+	if u := h.add(now, account, 1, 0); u.habit() < 7 || u.habit() > 11 {
+		t.Errorf("four weeks later the habit is %d, want half", u.habit())
 	}
 }
 
@@ -103,7 +103,7 @@ func TestFloodOfAccountsKeepsHabits(t *testing.T) {
 	}
 	kept := 0
 	for account := range uint64(200) {
-		if h.add(now, hashNumber(account), 1, 0).habit > 0 {
+		if h.add(now, hashNumber(account), 1, 0).habit() > 0 {
 			kept++
 		}
 	}
@@ -230,8 +230,8 @@ func TestSnapshotHasSections(t *testing.T) {
 	if !bytes.Equal(again.Snapshot(now), data) {
 		t.Error("the restored watch makes another snapshot")
 	}
-	if u := again.habits.add(now, hashNumber(7), 1, 0); u.habit != 10 {
-		t.Errorf("a habit was restored as %d", u.habit)
+	if u := again.habits.add(now, hashNumber(7), 1, 0); u.habit() != 10 {
+		t.Errorf("a habit was restored as %d", u.habit())
 	}
 	old := append([]byte(snapshotMagic1), data[len(snapshotMagic):len(snapshotMagic)+binary.Size(&image{})]...)
 	old = binary.LittleEndian.AppendUint32(old, crc32.Checksum(old, castagnoli))

@@ -24,8 +24,11 @@ func (h hasher) account(name string) uint64 { return siphash.Hash(h[0], h[1], []
 
 // block returns the hash of an address block.
 func (h hasher) block(p netip.Prefix) uint64 {
-	a := p.Addr().As16()
-	return siphash.Hash(h[0], h[1], append(a[:], byte(p.Bits())))
+	var data [17]byte
+	addr := p.Addr().As16()
+	copy(data[:], addr[:])
+	data[16] = byte(p.Bits())
+	return siphash.Hash(h[0], h[1], data[:])
 }
 
 // A hashedAttempt is an attempt with what its account and its network are found by.

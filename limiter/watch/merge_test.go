@@ -129,7 +129,7 @@ func TestMergeHabits(t *testing.T) {
 		if err := w.Merge(day(7), other.Snapshot(day(7))); err != nil {
 			t.Fatal(err)
 		}
-		if got := w.habits.accept(day(8), w.hash.account("anna"), false).habit; got < tc.want*9/10 || got > tc.want*11/10 {
+		if got := w.habits.accept(day(8), w.hash.account("anna"), false).habit(); got < tc.want*9/10 || got > tc.want*11/10 {
 			t.Errorf("%s: got a habit of %d logins an hour, want about %d", name, got, tc.want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -161,6 +162,30 @@ func TestSimulationQuietWeeksAccountAbuse(t *testing.T) {
 	}
 }
 
+// learnedAbuseSites are the sites that have learned, by run and rate; use copies.
+var learnedAbuseSites = struct {
+	sync.Mutex
+	sites map[[2]float64]*abuseSite
+}{sites: map[[2]float64]*abuseSite{}}
+
+// learnedAbuseSite returns a copy of a site that has learned for eight days and some hours.
+func learnedAbuseSite(run uint64, rate float64) *abuseSite {
+	learnedAbuseSites.Lock()
+	defer learnedAbuseSites.Unlock()
+	key := [2]float64{float64(run), rate}
+	w := learnedAbuseSites.sites[key]
+	if w == nil {
+		w = newAbuseSite(run+30, rate)
+		w.run(monday.AddDate(0, 0, 8).Add(time.Duration(10+5*run) * time.Hour))
+		learnedAbuseSites.sites[key] = w
+	}
+	c := *w
+	c.simulation = w.fork()
+	c.habits.table = slices.Clone(w.habits.table)
+	c.accounts, c.alarms = slices.Clone(w.accounts), slices.Clone(w.alarms)
+	return &c
+}
+
 // TestSimulationAccountAbuse prints how soon it is seen that stolen accounts are in use, and when the end is.
 func TestSimulationAccountAbuse(t *testing.T) {
 	t.Parallel()
@@ -182,8 +207,7 @@ func TestSimulationAccountAbuse(t *testing.T) {
 			t.Parallel()
 			var alerts, ends []time.Duration
 			for run := range 2 {
-				w := newAbuseSite(uint64(run)+30, c.rate)
-				w.run(monday.AddDate(0, 0, 8).Add(time.Duration(10+5*run) * time.Hour))
+				w := learnedAbuseSite(uint64(run), c.rate)
 				start := w.now.Add(time.Duration(run) * 48 * time.Minute)
 				w.run(start)
 				w.times = func(w *abuseSite, i int) (float64, int) {

@@ -222,7 +222,7 @@ func (w *simulation) suspects(n, networks int, o Outcome) {
 		at := w.wave.first + w.rand.Uint32N(uint32(networks))
 		a := Attempt{Outcome: o, Credential: w.rand.Uint64()}
 		a.Source, a.Network = blocks(at, byte(w.rand.Uint32()))
-		w.countAttempt(a)
+		w.count(w.now, &hashedAttempt{Attempt: &a}) // the hashes are for what proves a credential
 		w.wave.latest = a
 	}
 }
