@@ -103,7 +103,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Errorf("%s: got %d, want 1 to %d", c.name, c.n, c.bound)
 		}
 	}
-	o := w.counts.observation(1, w.hash.block)
+	o := w.counts.observation(1, &w.detector.pace, w.hash.block)
 	if want := w.counts.stranger.Denied; o.raw != float64(want) {
 		t.Errorf("%v suspects of %d", o.raw, want)
 	}

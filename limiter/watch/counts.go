@@ -61,8 +61,10 @@ func (c *counts) suspect(network netip.Prefix, s suspects) {
 	}
 }
 
-// observation sums up the tick. A network counts for at most networkCap suspects. hash returns the hash of a network.
-func (c *counts) observation(networkCap float64, hash func(netip.Prefix) uint64) observation {
+// observation sums up the tick. A network counts for at most networkCap suspects, and only if p lets it count. hash returns
+// the hash of a network.
+func (c *counts) observation(networkCap float64, p *pace, hash func(netip.Prefix) uint64) observation {
+	p.tick++
 	o := observation{
 		known: c.known, stranger: c.stranger, denied: c.denied,
 		checked: c.waited + c.stranger.Refused(), opened: c.opened, closed: c.closed,
@@ -70,8 +72,12 @@ func (c *counts) observation(networkCap float64, hash func(netip.Prefix) uint64)
 	o.add(float64(c.beyond.guesses), 0, c.beyond)
 	o.unanswered.capped += float64(c.beyond.unanswered)
 	for network, n := range c.networks {
-		guesses := min(float64(n.guesses), networkCap)
-		o.add(guesses, min(float64(n.guesses+n.unanswered), networkCap)-guesses, n)
+		most := networkCap
+		if !p.counts(network) {
+			most = 0
+		}
+		guesses := min(float64(n.guesses), most)
+		o.add(guesses, min(float64(n.guesses+n.unanswered), most)-guesses, n)
 		if n.guesses > 0 {
 			o.rates[ofNetworks]++
 			o.places.add(hash(network))
@@ -83,6 +89,31 @@ func (c *counts) observation(networkCap float64, hash func(netip.Prefix) uint64)
 	o.rates[ofAccepted] = float64(c.stranger.Accepted)
 	o.rates[ofKnown] = float64(c.known.all())
 	return o
+}
+
+// paceNetworks is how many networks are kept in each generation of a pace.
+const paceNetworks = 1 << 14
+
+// A pace limits a network at a small site, where a single suspect in each tick would be more than its share: it counts only
+// in some ticks.
+type pace struct {
+	every int // ticks; 0 if each counts
+	tick  int
+	last  generations[netip.Prefix, int] // the tick in which each network counted
+}
+
+func newPace() pace { return pace{last: newGenerations[netip.Prefix, int](paceNetworks)} }
+
+// counts reports whether a network counts in this tick.
+func (p *pace) counts(network netip.Prefix) bool {
+	if p.every <= 1 {
+		return true
+	}
+	if last, there := p.last.get(network); there && p.tick-last < p.every {
+		return false
+	}
+	p.last.put(network, p.tick)
+	return true
 }
 
 // minute returns the tick as a part of its minute.

@@ -48,12 +48,13 @@ type detector struct {
 	expected    rates
 	ready       bool // expected comes from the baseline
 	hourly      hourly
+	pace        pace
 }
 
 func newDetector() *detector {
 	return &detector{
 		dayFactor: newDayFactor(), phi: 1, class: ClassLearning,
-		notice: alarm{limit: noticeAt}, attack: alarm{limit: attackAt}, single: alarm{limit: noticeAt},
+		notice: alarm{limit: noticeAt}, attack: alarm{limit: attackAt}, single: alarm{limit: noticeAt}, pace: newPace(),
 	}
 }
 
@@ -79,19 +80,20 @@ func (d *detector) tick(t time.Time, o observation, u Users) {
 	d.classify(t)
 }
 
-// expect sets the expected rates of the tick, and the logins of a busy hour.
+// expect sets the expected rates of the tick, the logins of a busy hour, and how often one network counts.
 func (d *detector) expect(t time.Time) {
 	d.expected, d.ready = d.baseline.expected(t)
 	if d.ready {
 		d.expected = d.dayFactor.apply(d.expected)
 	} else {
 		d.expected = d.start.usual()
-		d.busy = d.start.busy(t, &d.recent)
+		d.busy, d.pace.every = d.start.busy(t, &d.recent), 0
 		return
 	}
 	if d.busy == 0 || !d.learnedBusy {
 		d.busy, d.learnedBusy = d.baseline.busy(), true
 	}
+	d.pace.every = int(1 / (capShare * max(d.busy, busyFloor)))
 }
 
 // updateScore updates score and excess. Suspects that a failing password database explains are subtracted first.

@@ -62,7 +62,7 @@ func (g *guesses) add(t time.Time, source netip.Prefix, credential uint64, again
 	data = binary.LittleEndian.AppendUint64(data, credential)
 	if again {
 		const every = uint64(guessesEvery / time.Second)
-		begin := siphash.Hash(g.key[0], g.key[1], data) % every
+		begin := siphash.Hash(g.hash[0], g.hash[1], data) % every
 		data = binary.LittleEndian.AppendUint64(data, (uint64(t.Unix())+begin)/every)
 	}
 	block, places := siphash.Hash128(g.hash[0], g.hash[1], append(data, name...))

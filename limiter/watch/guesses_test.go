@@ -100,7 +100,7 @@ func TestSuspects(t *testing.T) {
 
 // TestSourcesAreNotNewAgainAtOnce: connections that are held again and again count evenly over time.
 func TestSourcesAreNotNewAgainAtOnce(t *testing.T) {
-	g := newGuesses([16]byte{1})
+	g := newGuesses(newHasher([16]byte{1}))
 	const sources, minutes = 1000, 40
 	var found [minutes]int
 	for minute := range minutes {
@@ -115,5 +115,23 @@ func TestSourcesAreNotNewAgainAtOnce(t *testing.T) {
 		if n < sources/20 || n > sources/5 {
 			t.Errorf("minute %d: %d of %d sources are new again, want about a tenth", minute+1, n, sources)
 		}
+	}
+}
+
+// TestNetworkCountsForItsShare: at a small site one network counts once in 20 ticks, and other networks at once.
+func TestNetworkCountsForItsShare(t *testing.T) {
+	p, counted := newPace(), 0
+	_, one := from("192.0.2.1")
+	_, other := from("198.51.100.1")
+	for p.every = 20; p.tick < 40; p.tick++ {
+		if p.counts(one) {
+			counted++
+		}
+	}
+	if counted != 2 || !p.counts(other) {
+		t.Errorf("counted in %d of 40 ticks, want 2", counted)
+	}
+	if p.every = 1; !p.counts(one) || !p.counts(one) {
+		t.Error("does not count in each tick")
 	}
 }

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -87,6 +88,7 @@ func (w *simulation) fork() *simulation {
 	c := newSimulation(0, w.rate, w.now, w.location.String())
 	*c.random = *w.random
 	*c.detector = *w.detector
+	c.detector.pace.last.now, c.detector.pace.last.old = maps.Clone(w.detector.pace.last.now), maps.Clone(w.detector.pace.last.old)
 	c.guesses = w.guesses
 	c.guesses.now, c.guesses.old = slices.Clone(w.guesses.now), slices.Clone(w.guesses.old)
 	c.latest, c.started = w.latest, w.started

@@ -179,7 +179,7 @@ func (w *Watch) skip(t time.Time) {
 // close evaluates the tick that ends at end.
 func (w *Watch) close(end time.Time) {
 	d := w.detector
-	d.tick(end.In(w.location), w.counts.observation(d.networkCap(), w.hash.block), w.counts.users)
+	d.tick(end.In(w.location), w.counts.observation(d.networkCap(), &d.pace, w.hash.block), w.counts.users)
 	w.out.State, w.out.Ticked = d.state(end), true
 	w.minute.Add(w.counts.minute())
 	w.minute.Class = Graver(w.minute.Class, w.out.State.Class)
