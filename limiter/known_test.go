@@ -203,7 +203,7 @@ func TestKnownSource(t *testing.T) {
 }
 
 // Known: by credential from anywhere, or by address. Near: the account was accepted from the same source or network.
-// NetworkOnly: from the network, and nothing else speaks for the client.
+// NetworkOnly: from the network, and by nothing else.
 func TestNear(t *testing.T) {
 	l := newLimiter(t, defaultPolicy())
 	right, wrong := l.Credential("u", []byte("right")), l.Credential("u", []byte("wrong"))

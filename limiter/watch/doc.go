@@ -22,82 +22,93 @@
 //	notice       excess of 4.5 %: limits for strangers may be tightened; no alert
 //	attack       excess of 10 %: alert
 //	proven       a credential that was the last one accepted for its account
+//	quiet        a network with one to three suspects in an hour
+//	habit        the most logins to an account in an hour, slowly decaying
 //
-// # How it decides
+// # Suspects
+//
+// Mail programs with an old password repeat it. Attackers show new ones. So a denied or rejected attempt by a stranger is a
+// suspect if its source, account and credential have not been seen for half a day to a day. Without a credential it counts
+// once in ten minutes. A credential that worked before never counts: it was changed, or the password database fails.
+//
+// A stranger's attempt without an answer counts once in ten minutes for each guess: the client hung up, or something was
+// full. So does a connection that is held without an attempt, for each source. But users who are strangers hang up, too,
+// and more often in an outage or when all clients reconnect. So of these suspects only those beyond
+//
+//	1.5 E_A R + 2 max(0, 0.8 E_K - K)
+//
+// count. E_A is the expected number of strangers accepted. E_K and K are the expected and the answered attempts of the
+// known. R is how many times as many attempts as expected the known make.
+//
+// # Attacks
 //
 // A rise in volume comes late in an attack, and often has harmless reasons. But nearly all logins that an attack adds are
-// denied, come from strangers, and each of them comes from another network. So in each tick it counts the networks behind
-// suspects, D, and the suspects, F, where each network counts at most max(1, 0.5 % of busy):
+// denied, come from strangers, and each of them comes from another network. So in each tick the watch counts the networks
+// behind suspects, D, and the suspects, F. Each network counts at most max(1, 0.5 % of busy). Where one suspect a tick is
+// more than 0.5 %, at fewer than 20 logins a second, a network counts once in several ticks.
 //
 //  1. E_D and E_F are expected: the mean of the same quarter-hour in former weeks, or of yesterday if that is larger.
-//  2. z = (D - 1.25 E_D) / sqrt(phi (E_D + 1)); score = max(0, score + min(z, 4) - 0.5). The score must be above 8. As z is
-//     cut off at 4, no single tick is enough. phi is the recent variance of D over the variance by chance.
+//  2. z = (D - 1.25 E_D) / sqrt(phi (E_D + 1)), where phi is the recent variance of D over the variance by chance. Then
+//     score = max(0, score + min(z, 4) - 0.5). It must be above 8. As z is cut off at 4, no single tick is enough.
 //  3. excess = mean of (F - E_F) with a half-life of 30 s, as a share of busy. It must reach 4.5 % for a notice and
-//     10 % for an attack (more where logins are so few that chance could do it). Both must hold for 30 s.
+//     10 % for an attack, or more where logins are so few that chance could do it. Both must hold for 30 s.
 //  4. A notice or an attack ends when excess stays below 60 % of its limit for 30 min.
 //  5. Nothing is learned while there is any trouble. One week changes what is expected by x0.6 to x1.6 at most. Suspects
 //     beyond the accepted attempts are never learned.
 //
-// What is a suspect: mail programs with an old password repeat it; attackers show new ones. A denied or rejected attempt by
-// a stranger counts when its source, account and credential have not been seen for half a day to a day. Without a
-// credential it counts once in ten minutes. A credential that worked before never counts: it was changed, or the password
-// database fails.
+// # The first day
 //
-// Strangers' attempts that end without an answer, because the client hangs up or something is full, and connections that
-// are held without an attempt count once in ten minutes for each guess or source. But users who are strangers hang up, too,
-// and do so more often in an outage or when all clients reconnect. So these suspects are counted only beyond
-// 1.5 E_A R + 2 max(0, 0.8 E_K - K). E_A is the expected number of strangers accepted, E_K and K are the expected and the
-// answered attempts of the known, and R is how many times as many attempts as expected the known make.
+// As long as nothing is learned, there is an attack if one of these holds for 30 s:
 //
-// On the first day nothing is learned yet. There is an attack if one of these holds for 30 s:
-//
-//   - In two minutes there are at least 30 new guesses, twice as many as accepted attempts, from 20 networks or more. This
-//     applies from the first minute on, unless nothing is accepted at all.
-//   - After half an hour: excess is 15 % of what a busy hour is assumed to have, and the score is above 8. That is the most
-//     logins an hour has had so far, or those accepted now, divided by 0.8 by day, 0.4 in the early morning and the
-//     evening, and 0.15 at night.
+//   - From the first minute on, unless nothing is accepted at all: in two minutes there are at least 30 new guesses, twice
+//     as many as accepted attempts, from 20 networks or more.
+//   - After half an hour: excess is 15 % of what a busy hour is assumed to have, and the score is above 8. A busy hour is
+//     assumed to have the most logins an hour has had so far. If it is more, it is the logins accepted now, divided by 0.8
+//     by day, 0.4 in the early morning and the evening, and 0.15 at night.
 //   - After half an hour: for a minute, suspects are 40 % of the most logins an hour has had so far and at least one a
 //     second, from three times as many networks as in the hours before.
 //
+// # Faults
+//
 // Attempts on a backend that is down end as faults. A failing password database denies proven credentials, which only their
 // owners can show, from whatever address. There is a fault of authentication if, in one, two or five minutes, 8 % of the
-// accounts with a proven credential are denied, and at least eight. Accounts that are accepted with a new credential after
-// that have changed their password. They do not count, and as many more as changed in the last hour are subtracted. Where
-// no credentials are known, 25 % of the attempts of the known must be denied. Suspects that a fault explains are not
-// counted.
+// accounts with a proven credential are denied, and at least eight.
+//
+// People who change their password cause such denials, too. So accounts that are accepted with a new credential after that
+// do not count, and as many more as changed in the last hour are subtracted. Where no credentials are known, 25 % of the
+// attempts of the known must be denied. Suspects that a fault explains are not counted.
 //
 // # Account abuse
 //
-// Stolen passwords that work cause no denials. What they cause is more logins to an account than are usual for it. So the
-// watch keeps for each account, by a keyed hash, the accepted logins of the present hour and a habit: the most logins of an
-// hour, decaying by half in four weeks. An account is abused in an hour with more than 20 logins and
+// Stolen passwords that work cause no denials. They cause more logins to an account than are usual for it. So the watch
+// keeps for each account, by a keyed hash, the accepted logins of this hour and a habit: the most logins of an hour,
+// decaying by half in four weeks. An account is abused in an hour with more than 20 logins and
 //
 //   - more than four times its habit, or twice with five logins from networks that the account was never accepted from;
 //   - if it has no habit yet, more than four times what 99.9 % of the accounts do; with five logins from such networks, 20
 //     are enough.
 //
-// When clients reconnect after an outage, all accounts have more logins. All these limits are multiplied by the growth of the
-// frequent accounts over their habits, the lower 40 % of them, up to x4. To change that, an attacker must use 60 % of the
-// frequent accounts.
+// When clients reconnect after an outage, all accounts have more logins. So all these limits are multiplied by the growth
+// of the frequent accounts over their habits, up to x4. It is the growth that 40 % of them do not reach, so an attacker must
+// use 60 % of them to change it.
 //
-// The class account_abuse is reported when the accounts abused in an hour are more than 10, than 0.2 % of the active ones, and
-// than twice the usual number and five standard deviations. It ends when the number is below 60 % of that in this
-// hour and in the one before, for 30 min. During an alarm nothing is learned from abuse. On the first day there is none.
+// The class is account_abuse when more accounts are abused in an hour than 10, than 0.2 % of the active ones, and than twice
+// the usual number plus five standard deviations. It ends when there have been fewer than 60 % of that in this hour and in
+// the one before, for 30 min. During an alarm nothing is learned from abuse. On the first day there is none.
 //
 // # Slow sprays
 //
 // Attempts of very many networks, one or two an hour each, are below 10 % of a busy hour and are no attack. So the watch
-// counts quiet networks: those with one to three suspects in an hour, each once in that hour. Old passwords, the password
-// that worked last, and networks that the account was accepted from are left out. It expects the mean of the same hour in
-// the last four weeks. The class slow_spray is reported when
+// counts the quiet networks of each hour. Old passwords, the password that worked last, and networks that the account was
+// accepted from are left out. It expects the mean of the same hour in the last four weeks. The class is slow_spray when
 //
-//   - the excess, over 100 min, is at least 4.5 % of busy and 4.5 standard deviations of what it was in former weeks, and 60 %
-//     of that in nine of ten parts of 10 min: a wave of bots ends sooner. A part counts for x1.5 at most; or
+//   - the excess over 100 min is at least 4.5 % of busy and 4.5 standard deviations of what it was in former weeks, and 60 %
+//     of that in nine of ten parts of 10 min. A wave of bots ends sooner. A part counts for x1.5 at most; or
 //   - the sum of 24 h is at least x1.3 of what is expected and 4.5 standard deviations above it, and half of that excess
 //     is there in two thirds of the day. This is for large sites, where 4.5 % of busy is much. It needs two weeks of history.
 //
-// It ends when the excess has been below 60 % for 3 h. An hour is learned a day later, and not at all if an alarm was raised by
-// then. While an attack or a failing password database explains the denials, what is expected counts instead.
+// It ends when the excess has been below 60 % for 3 h. An hour is learned a day later, unless there has been an alarm. While
+// an attack or a failing password database explains the denials, what is expected counts instead.
 //
 // # Limits
 //
@@ -116,7 +127,7 @@
 //     of the account's owner. Where this was 30 % of the attack of 2022, the alert came after 11 min,
 //     not 8.
 //   - Attackers in few networks count for no more than 0.5 % of a busy hour with each. With fewer than 20 networks they are
-//     a single_source at most, however many attempts they make. The rules about sources and networks handle them.
+//     a single_source at most, however many attempts they make. The limits for sources and networks are for them.
 //   - Attackers who try right passwords stolen elsewhere, one after the other, are not denied. The hours list accounts that
 //     were accepted from networks which were denied others, nothing more.
 //   - Attackers who repeat guesses are not seen, because they learn nothing by it. So many that it is a load are the
@@ -135,7 +146,7 @@
 //   - Attackers who are always 20 % above the expected number of quiet networks have 9,800 attempts a day in the first
 //     week, 17,400 in the fourth and 40,600 in the eighth (TestSimulationSlowSprayAdversary). Those with four or more
 //     attempts an hour from each network are not counted as quiet; what is said above about attacks holds for them.
-//   - A false alarm costs an attacker what the alarm is about: 11 accounts whose passwords they have, or hours of denials from
+//   - A false alarm costs an attacker what it is about: 11 accounts whose passwords they have, or hours of denials from
 //     as many networks.
 //
 // The limiter bounds what these attempts can reach, not this package: each account has a handful of denials by strangers

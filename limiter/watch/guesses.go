@@ -14,7 +14,7 @@ const (
 	guessHashes  = 6
 	guessMost    = 1 << 20 // in a generation: some four in a thousand new guesses are then taken for repeats
 	guessLasts   = 12 * time.Hour
-	guessesEvery = 10 * time.Minute // what cannot be told from a repeat counts once in this time
+	guessesEvery = 10 * time.Minute // what may be a repeat counts once in this time
 )
 
 // guesses distinguishes new guesses from repeats. A mail program with an old password shows it again and again; an

@@ -70,7 +70,7 @@ func (p *proven) tick() (share float64, fault bool) {
 		return 0, false
 	}
 	for _, ticks := range provenWindows {
-		denied, all := p.lately(ticks)
+		denied, all := p.window(ticks)
 		fault = fault || p.n >= provenWindows[0] && denied >= provenLeast && denied >= provenShare*all
 		share = denied / max(all, 1)
 	}
@@ -79,9 +79,9 @@ func (p *proven) tick() (share float64, fault bool) {
 	return share, fault
 }
 
-// lately returns the estimated number of accounts that were denied in the last ticks, without those that changed, and of
+// window returns the estimated number of accounts that were denied in the last ticks, without those that changed, and of
 // all.
-func (p *proven) lately(ticks int) (denied, all float64) {
+func (p *proven) window(ticks int) (denied, all float64) {
 	var d, either accountSet
 	for i := max(0, p.n-ticks); i < p.n; i++ {
 		for k := range d {

@@ -12,7 +12,7 @@ import (
 )
 
 // classes returns how many ticks each class has in states, and when a class other than normal, learning and notice was
-// first told.
+// first reported.
 func classes(states []watch.State) (ticks map[watch.Class]int, first watch.Class, after time.Duration) {
 	ticks = map[watch.Class]int{}
 	for i, s := range states {
@@ -36,7 +36,7 @@ func TestSimulationFirstMinutes(t *testing.T) {
 	}
 }
 
-// TestSimulationPasswordFault: a password database that denies right passwords is told as that, and not as an attack,
+// TestSimulationPasswordFault: a password database that denies right passwords is reported as that, and not as an attack,
 // however many users it denies and however many of them are at new addresses.
 func TestSimulationPasswordFault(t *testing.T) {
 	t.Parallel()

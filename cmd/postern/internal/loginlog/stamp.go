@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// halfYear tells a change of the year from lines that are out of order.
+// halfYear distinguishes a change of the year from lines that are out of order.
 const halfYear = 182 * 24 * time.Hour
 
 // A clock reads the times of the lines of one file.
