@@ -7,7 +7,7 @@ const (
 	coldTicks     = 180  // half an hour: from then on, suspects are compared with those before
 	coldAt        = 0.15 // excess, as a share of what a busy hour is assumed to have
 	grossTicks    = 12   // two minutes
-	grossTimes    = 2.0  // as many guesses as accepted attempts
+	grossTimes    = 2.5  // as many guesses as accepted attempts
 	grossLeast    = 30.0 // guesses
 	grossNetworks = 20.0
 )
@@ -59,12 +59,19 @@ func (c *coldStart) alarming(r *recent) bool {
 }
 
 // gross reports whether the last two minutes were an attack by any measure, at a site about which nothing is known: there
-// were at least twice as many new guesses as accepted attempts, from many networks. If nothing at all is accepted, the
-// password database is more likely to be at fault.
+// were at least two and a half times as many new guesses as accepted attempts, from many networks. If nothing at all is
+// accepted, the password database is more likely to be at fault.
 func (c *coldStart) gross(r *recent) bool {
 	guesses, accepted := r.meanOf(grossTicks)[ofSuspects], r.accepted(grossTicks)
 	return r.n >= grossTicks && guesses*grossTicks >= grossLeast && accepted > 0 &&
 		guesses >= max(grossTimes*accepted, 1.5*c.mean[ofSuspects]) && r.networks(grossTicks) >= grossNetworks
+}
+
+// nothingAccepted reports whether in the last five minutes many attempts were denied, from many networks, and none was
+// accepted. At a site about which nothing is known, that is how a password database fails that denies everybody.
+func (c *coldStart) nothingAccepted(r *recent) bool {
+	_, all := r.outcomes(recentTicks)
+	return r.n >= recentTicks && all.Accepted == 0 && float64(all.Denied) >= grossLeast && r.networks(recentTicks) >= grossNetworks
 }
 
 // ended reports whether the last minutes were far from all that.

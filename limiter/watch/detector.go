@@ -31,6 +31,7 @@ type detector struct {
 	phi         float64    // the variance of networks over the variance by chance, at least 1
 	busy        float64    // logins a tick, suspects not counted
 	learnedBusy bool       // busy comes from the baseline
+	told        float64    // suspects a tick that a person said are usual
 	weekly      [5]float64 // suspects expected in a week, latest first, one a week
 	score       float64
 	rising      time.Time // since when the score was not zero
@@ -68,6 +69,9 @@ func (d *detector) tick(t time.Time, o observation, u Users) {
 	d.expect(t)
 	d.suppressors.tick(t, &d.recent, o, d.expected, d.ready)
 	share, fault := d.proven.tick()
+	if !d.ready && d.start.nothingAccepted(&d.recent) {
+		share, fault = 1, true
+	}
 	d.suppressors.denials(t, &d.recent, share, fault)
 	if d.ready || d.start.complete() {
 		o.admit(d.suppressors.unanswered(&d.recent, d.expected))
@@ -152,7 +156,7 @@ func (d *detector) share(x float64) float64 {
 // learnable returns the part of r that may be learned. Suspects beyond the accepted attempts are never taken for usual,
 // unless a person said so.
 func (d *detector) learnable(r rates) rates {
-	most := max(d.recent.accepted(recentTicks), d.expected[ofSuspects])
+	most := max(d.recent.accepted(recentTicks), d.expected[ofSuspects], toldTimes*d.told)
 	if over := r[ofSuspects] - most; over > 0 {
 		r[ofLogins] -= over
 		r[ofSuspects], r[ofNetworks] = most, min(r[ofNetworks], most)
@@ -224,9 +228,13 @@ func (d *detector) assume(r rates) {
 	d.busy, d.learnedBusy = d.baseline.busy(), true
 }
 
-// relearn raises the baseline to the rates of the last 5 min.
+// toldTimes is how many times the suspects that a person said are usual may be learned: their number varies.
+const toldTimes = 1.6
+
+// relearn raises the baseline to the rates of the last 5 min, because a person says that they are usual.
 func (d *detector) relearn() {
 	now := d.recent.mean()
+	d.told = max(d.told, now[ofSuspects])
 	for i := range d.baseline.week {
 		for _, s := range []int{ofLogins, ofSuspects, ofNetworks} {
 			d.baseline.week[i][s] = max(d.baseline.week[i][s], now[s])

@@ -54,14 +54,15 @@
 //     10 % for an attack, or more where logins are so few that chance could do it. Both must hold for 30 s.
 //  4. A notice or an attack ends when excess stays below 60 % of its limit for 30 min.
 //  5. Nothing is learned while there is any trouble. One week changes what is expected by x0.6 to x1.6 at most. Suspects
-//     beyond the accepted attempts are never learned.
+//     beyond the accepted attempts are never learned, unless a person has said that they are usual: then up to x1.6 of
+//     what they were.
 //
 // # The first day
 //
 // As long as nothing is learned, there is an attack if one of these holds for 30 s:
 //
-//   - From the first minute on, unless nothing is accepted at all: in two minutes there are at least 30 new guesses, twice
-//     as many as accepted attempts, from 20 networks or more.
+//   - From the first minute on, unless nothing is accepted at all: in two minutes there are at least 30 new guesses, 2.5
+//     times as many as accepted attempts, from 20 networks or more.
 //   - After half an hour: excess is 15 % of what a busy hour is assumed to have, and the score is above 8. A busy hour is
 //     assumed to have the most logins an hour has had so far. If it is more, it is the logins accepted now, divided by 0.8
 //     by day, 0.4 in the early morning and the evening, and 0.15 at night.
@@ -76,7 +77,8 @@
 //
 // People who change their password cause such denials, too. So accounts that are accepted with a new credential after that
 // do not count, and as many more as changed in the last hour are subtracted. Where no credentials are known, 25 % of the
-// attempts of the known must be denied. Suspects that a fault explains are not counted.
+// attempts of the known must be denied; as long as nothing is learned, it is also a fault if in five minutes nothing is
+// accepted and at least 30 attempts are denied, from 20 networks or more. Suspects that a fault explains are not counted.
 //
 // # Account abuse
 //
@@ -137,7 +139,7 @@
 //     busy hour.
 //   - Attackers with accounts of their own, some 8 % of all that are in use, can make a fault of authentication by showing
 //     old passwords. It hides no attack: it explains 1.5 times the strangers usually accepted, at most.
-//   - On the first day, a password database that refuses more than two thirds of the users within the first minutes looks
+//   - On the first day, a password database that refuses most but not all users within the first minutes looks
 //     like an attack, because no credential is proven yet. An attack of less than 15 % of a busy hour is learned.
 //   - A restart forgets the guesses: each program with an old password counts once more, unless that password worked.
 //   - Attackers who use a stolen account for at most 20 logins an hour, or four times its habit, are not seen. The habit of a

@@ -25,9 +25,10 @@ func (w *Watch) Merge(t time.Time, data []byte) error {
 	if t.Unix()-learned.baseline.current.at > int64(factorAge/time.Second) {
 		learned.dayFactor = newDayFactor()
 	}
-	if w.detector.baseline.known == 0 {
+	if told := w.detector.told; w.detector.baseline.known == 0 {
 		w.detector = learned
 		w.restoreSections(s)
+		w.detector.told = max(w.detector.told, told)
 		return nil
 	}
 	w.detector.merge(learned)

@@ -7,9 +7,9 @@ import (
 	"math"
 )
 
-// From version 2 on, a snapshot has sections after the image: one of the habits of accounts and one of slow sprays. Each is
-// its length in four octets, in little endian, and so many octets. The checksum is of all of them.
-const sectionCount = 2
+// From version 2 on, a snapshot has sections after the image: one of the habits of accounts, one of slow sprays, and one of
+// what people said. Each is its length in four octets, in little endian, and so many octets. The checksum is of all of them.
+const sectionCount = 3
 
 // habitSize is the size of the entry of one account.
 const habitSize = 15
@@ -46,16 +46,23 @@ type sprayImage struct {
 	DayVar    float64
 }
 
+// A toldImage is the section of what people said.
+type toldImage struct {
+	Suspects float64 // a tick, that are usual
+}
+
 // sections are what was read from the sections of a snapshot.
 type sections struct {
 	habits  habitsImage
 	entries []byte // of habitSize each
 	spray   sprayImage
+	told    toldImage
 }
 
 // appendSections appends the sections to a snapshot.
 func (w *Watch) appendSections(data []byte) []byte {
-	for _, section := range []func([]byte) []byte{w.habits.appendTo, w.spray.appendTo} {
+	told := func(data []byte) []byte { return appendFixed(data, toldImage{w.detector.told}) }
+	for _, section := range []func([]byte) []byte{w.habits.appendTo, w.spray.appendTo, told} {
 		start := len(data)
 		data = section(append(data, 0, 0, 0, 0))
 		binary.LittleEndian.PutUint32(data[start:], uint32(len(data)-start-4))
@@ -91,6 +98,12 @@ func readSections(data []byte) (*sections, error) {
 	if _, err := binary.Decode(parts[1], binary.LittleEndian, &s.spray); err != nil {
 		return nil, err
 	}
+	if got, want := len(parts[2]), binary.Size(&s.told); got != want {
+		return nil, fmt.Errorf("section of what people said: got %d octets, want %d", got, want)
+	}
+	if _, err := binary.Decode(parts[2], binary.LittleEndian, &s.told); err != nil {
+		return nil, err
+	}
 	return s, s.check()
 }
 
@@ -100,7 +113,7 @@ func (s *sections) check() error {
 	ok := h.Hours >= 0 && h.Before >= 0 && h.Active >= 0 && plausible(h.Top, h.Usual) && h.Top < levelCount && p.Number >= 0 && p.Number < math.MaxInt32 &&
 		p.Hour >= 0 && p.Hour < weekHours && p.Ticks >= 0 && p.Ticks <= int64(sprayTicks) &&
 		p.Pending.Hour >= 0 && p.Pending.Hour < weekHours && p.Pending.Bins >= 0 &&
-		plausible(math.Abs(p.Found), math.Abs(p.Pending.Sum), p.RecentVar, p.DayVar)
+		plausible(math.Abs(p.Found), math.Abs(p.Pending.Sum), p.RecentVar, p.DayVar, s.told.Suspects)
 	for hour, weeks := range p.Weeks {
 		ok = ok && weeks <= sprayWeeks && plausible(p.History[hour][:]...)
 	}
@@ -119,6 +132,7 @@ func (w *Watch) restoreSections(s *sections) {
 	if s != nil {
 		w.habits.restore(&s.habits, s.entries)
 		w.spray.restore(&s.spray)
+		w.detector.told = s.told.Suspects
 	}
 }
 
