@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,8 @@ import (
 
 	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/testbed"
+	"postern/limiter"
+	"postern/limiter/watch"
 )
 
 // learnLog is a login log of days until now, of users who log in about every minute in turn, each from an address of
@@ -171,6 +174,23 @@ func TestLearnAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	now := time.Now()
+	body := func(key limiter.Key, usual []byte) string {
+		l, err := limiter.New(limiter.Policy{KnownTTL: time.Hour, TableMax: 10}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Learn(now, netip.MustParseAddr("192.0.2.1"), "anna")
+		text, err := json.Marshal(admin.Learned{Known: l.Snapshot(now), Watch: usual})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	own, err := os.ReadFile(filepath.Join(dir, "install-key"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		token string
 		body  string
@@ -180,8 +200,9 @@ func TestLearnAPI(t *testing.T) {
 		"no token":      {"", "{}", 401, "needs the token"},
 		"no JSON":       {string(token), "x", 400, "not what postern learn sends"},
 		"unknown field": {string(token), `{"a":1}`, 400, "unknown field"},
-		"nothing":       {string(token), "{}", 409, "unknown format"},
-		"another key":   {string(token), `{"known":"cG9zdGVybiBrbm93biAyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}`, 409, "another key"},
+		"nothing":       {string(token), "{}", 409, "not a snapshot"},
+		"one half":      {string(token), body(limiter.Key(own), []byte("x")), 409, "not a snapshot"},
+		"another key":   {string(token), body(limiter.Key{1}, watch.New(watch.Config{}).Snapshot(now)), 409, "another key"},
 		"a number":      {string(token), `{"known":1}`, 400, "cannot unmarshal"},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+g.admin()+admin.LearnPath, strings.NewReader(tt.body))
@@ -201,6 +222,9 @@ func TestLearnAPI(t *testing.T) {
 		if resp.StatusCode != tt.code || !strings.Contains(string(body), tt.says) {
 			t.Errorf("%s: got %d %s, want %d %s", name, resp.StatusCode, body, tt.code, tt.says)
 		}
+	}
+	if got := testbed.Gauge(g.scrape(t), "postern_known_accounts"); got != 0 {
+		t.Errorf("the gateway knows %v accounts, want none", got)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 // Knowledge.
 const LearnPath = "/v1/learn"
 
-// learnMax is the largest request to LearnPath that is accepted, in octets: as much as two million accounts need.
-const learnMax = 256 << 20
+// learnMax is the largest request to LearnPath that is accepted, in octets: as much as a million accounts need.
+const learnMax = 128 << 20
 
 // learnTime is how long such a request may take to arrive.
 const learnTime = time.Minute
@@ -39,7 +39,9 @@ func (s *Server) serveLearn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("got %d octets, want at most %d", r.ContentLength, learnMax), http.StatusRequestEntityTooLarge)
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(learnTime)) // else that of the server remains
+	c := http.NewResponseController(w) // else the timeouts of the server remain
+	_ = c.SetReadDeadline(time.Now().Add(learnTime))
+	_ = c.SetWriteDeadline(time.Now().Add(2 * learnTime))
 	var l Learned
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, learnMax))
 	decoder.DisallowUnknownFields()

@@ -117,13 +117,16 @@ func learnWatch(c *config.Config, log *eventlog.Log, now time.Time, snapshot []b
 	return w.Snapshot(now), nil
 }
 
-// learn merges what was learned from logs with what the gateway knows, and saves it.
+// learn merges what was learned from logs with what the gateway knows, and saves it. On error nothing has changed.
 func (d *Daemon) learn(now time.Time, learned admin.Learned) (k admin.Knowledge, err error) {
+	if err := watch.New(watch.Config{}).Restore(now, learned.Watch); err != nil { // before the other half is merged
+		return k, err
+	}
 	if err := d.policy.limiter.Merge(now, learned.Known); err != nil {
 		return k, err
 	}
 	if k.Week, err = d.incidents.Merge(now, learned.Watch); err != nil {
-		return k, fmt.Errorf("the accounts are learned, but not what is usual: %w", err)
+		return k, err
 	}
 	d.known.save(now)
 	k = knowledge(d.policy.limiter, now, k.Week)
