@@ -26,7 +26,7 @@ import (
 type Log struct {
 	*slog.Logger
 	// Explain, if set, returns figures of one rule about an attempt, as
-	// limiter.Limiter.ExplainRule does. It must not change once attempts are logged.
+	// limiter.Limiter.Explain does. It must not change once attempts are logged.
 	Explain func(limiter.Attempt, limiter.Rule) string
 
 	level   *slog.LevelVar
