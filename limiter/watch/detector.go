@@ -14,6 +14,7 @@ const (
 	usualMore   = 1.25 // times the expected networks is still usual
 	phiMost     = 10.0
 	noticeAt    = 0.045 // excess
+	noticeSure  = 0.005
 	attackAt    = 0.10
 	attackSure  = 0.07
 	capShare    = 0.005 // of busy: the most that one network counts
@@ -123,7 +124,8 @@ func (d *detector) updateAlarms(t time.Time) {
 		d.updateColdAlarm(t, m, sure)
 		return
 	}
-	d.attack.limit = d.attackLimit()
+	d.notice.limit = d.limit(noticeAt, noticeSure)
+	d.attack.limit = d.limit(attackAt, attackSure)
 	d.notice.update(t, m, sure)
 	d.attack.update(t, m, sure)
 	d.single.update(t, d.share(d.raw), m < noticeAt)
@@ -136,13 +138,13 @@ func (d *detector) updateColdAlarm(t time.Time, m float64, sure bool) {
 	d.attack.set(t, gross || relative, m < alarmLeave*coldAt && d.start.ended(&d.recent))
 }
 
-// attackLimit returns the excess that counts as an attack. At a site with few logins the excess varies by chance alone. So
-// the limit there is attackSure plus three standard deviations, if that is higher.
-func (d *detector) attackLimit() float64 {
+// limit returns the excess that counts as a notice or an attack. At a site with few logins the excess varies by chance
+// alone. So the limit there is sure plus three standard deviations, if that is higher than least.
+func (d *detector) limit(least, sure float64) float64 {
 	busy := max(d.busy, busyFloor)
 	share := fading(30 * time.Second)
-	chance := math.Sqrt((d.expected[ofSuspects] + attackAt*busy) * share / (2 - share))
-	return max(attackAt, attackSure+3*chance/busy)
+	chance := math.Sqrt((d.expected[ofSuspects] + least*busy) * share / (2 - share))
+	return max(least, sure+3*chance/busy)
 }
 
 // share returns x suspects a tick as a share of a busy hour.
