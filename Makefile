@@ -33,7 +33,7 @@ build: ## build the static binary ./postern
 # nothing in them and takes ten times as long. They are in files with
 # //go:build !race, their names begin with TestSimulation, and test runs them
 # once, without the race detector.
-SIMULATIONS := ./limiter/...
+SIMULATIONS := ./limiter/... ./cmd/postern/internal/daemon
 
 .PHONY: test
 test: ## run all tests, with the race detector where it helps; install the programs they use if possible
