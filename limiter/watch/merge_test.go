@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestMergeKeepsWhatWasLearnedForLonger(t *testing.T) {
 	other := learnedWeeks(day(0), day(7), 40)    // once
 	longer := learnedWeeks(day(-14), day(7), 40) // three times
 	for name, tc := range map[string]struct {
-		w     *Watch
+		own   *Watch
 		data  []byte
 		wants [2]float64 // on the first and on the sixth day of the week
 	}{
@@ -63,16 +64,17 @@ func TestMergeKeepsWhatWasLearnedForLonger(t *testing.T) {
 		"for longer":     {own, longer.Snapshot(day(7)), [2]float64{41, 41}},
 		"more of a week": {learnedWeeks(day(14), now, 20), other.Snapshot(day(7)), [2]float64{21, 41}},
 	} {
-		if err := tc.w.Merge(now, tc.data); err != nil {
+		w := New(Config{}) // several rows merge into own
+		if err := errors.Join(w.Restore(now, tc.own.Snapshot(now)), w.Merge(now, tc.data)); err != nil {
 			t.Fatal(err)
 		}
 		for i, want := range tc.wants {
 			at := noon(21 + 5*i)
-			if got := expectedAt(tc.w, at); !near(got, want) {
+			if got := expectedAt(w, at); !near(got, want) {
 				t.Errorf("%s: %s: %.1f logins a tick are expected, want %.0f", name, at.Weekday(), got, want)
 			}
 		}
-		if got := tc.w.Learned(now); got < .98 {
+		if got := w.Learned(now); got < .98 {
 			t.Errorf("%s: learned %.2f of the week", name, got)
 		}
 	}
