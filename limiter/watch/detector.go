@@ -92,11 +92,11 @@ func (d *detector) expect(t time.Time) {
 		d.expected = d.dayFactor.apply(d.expected)
 	} else {
 		d.expected = d.start.usual()
-		d.busy, d.pace.every = d.start.busy(t, &d.recent), 0
+		d.busy, d.learnedBusy, d.pace.every = d.start.busy(t, &d.recent), false, 0
 		return
 	}
-	if d.busy == 0 || !d.learnedBusy {
-		d.busy, d.learnedBusy = d.baseline.busy(), true
+	if !d.learnedBusy {
+		d.learnBusy()
 	}
 	d.pace.every = int(1 / (capShare * max(d.busy, busyFloor)))
 }
@@ -227,8 +227,11 @@ func (d *detector) assume(r rates) {
 		d.baseline.week[i], d.baseline.weeks[i] = r, 1
 	}
 	d.baseline.count()
-	d.busy, d.learnedBusy = d.baseline.busy(), true
+	d.learnBusy()
 }
+
+// learnBusy takes the logins of a busy hour from the baseline.
+func (d *detector) learnBusy() { d.busy, d.learnedBusy = d.baseline.busy(), true }
 
 // toldTimes is how many times the suspects that a person said are usual may be learned: their number varies.
 const toldTimes = 1.6

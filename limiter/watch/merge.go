@@ -78,7 +78,7 @@ func (d *detector) merge(other *detector) {
 	}
 	d.dayFactor = newDayFactor() // it was the ratio to another baseline
 	d.baseline.count()
-	d.busy = d.baseline.busy()
+	d.learnBusy()
 }
 
 // Learned returns the share of the week that w has learned.

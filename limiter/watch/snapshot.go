@@ -156,5 +156,6 @@ func (d *detector) restore(m *image) {
 	d.baseline.count()
 	d.dayFactor = dayFactor{observed: m.Observed, expected: m.Expected, past: m.Past, ticks: m.Ticks}
 	d.start = coldStart{mean: m.Cold, most: m.ColdMost, ticks: m.ColdTick}
-	d.phi, d.weekly, d.busy = m.Phi, m.Weekly, d.baseline.busy()
+	d.phi, d.weekly = m.Phi, m.Weekly
+	d.learnBusy()
 }
