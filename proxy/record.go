@@ -39,6 +39,9 @@ func (a *Attempt) ByUser() bool {
 	return a.Verdict.Known && !a.Traits.NetworkOnly && !a.Traits.Overused
 }
 
+// ByToken reports whether the client logged in with a token and not with a password.
+func (a *Attempt) ByToken() bool { return isToken(a.Method) }
+
 // Record is everything about one connection, made once, at its end.
 type Record struct {
 	ID       string // unique, also over restarts

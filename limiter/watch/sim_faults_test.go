@@ -35,8 +35,8 @@ func learned(rate float64, seed uint64) *simulation {
 	return w
 }
 
-// TestSimulationPasswordFaults: when the password database refuses users, of whom some change networks, this is a fault of
-// authentication within some minutes and never an attack.
+// TestSimulationPasswordFaults: the password database refuses users, and some users change networks. Within some minutes
+// the class is auth_fault, and it is never attack.
 func TestSimulationPasswordFaults(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []float64{2, 20} {

@@ -183,7 +183,7 @@ func TestMonitorState(t *testing.T) {
 	}
 }
 
-// TestNeighbourGuesses: who guesses at an account from the network of its owner is no
+// TestNeighbourGuesses: a client that guesses at an account from the network of its owner is no
 // known user, whatever becomes of them. The owner, at their own address, is served.
 func TestNeighbourGuesses(t *testing.T) {
 	g := start(t, prefix+"PROXY_FROM=127.0.0.0/8", prefix+"CLEARTEXT_LOGIN=true", prefix+"TARPIT_MAX=1s", prefix+"LIMIT_SOURCE=2/10m")

@@ -62,8 +62,7 @@ func (l *Log) whyAttempt(a proxy.Attempt) string {
 	if a.Verdict.Rule == limiter.RuleBackend {
 		why = backendReason(a.Protocol, a.Verdict, a.Waited, a.Err)
 	}
-	token := a.Method == "OAUTHBEARER" || a.Method == "XOAUTH2"
-	return l.withFigures(why, limiter.Attempt{Addr: a.Client.Addr(), Account: a.Account, Token: token}, a.Verdict.Rule).String()
+	return l.withFigures(why, limiter.Attempt{Addr: a.Client.Addr(), Account: a.Account, Token: a.ByToken()}, a.Verdict.Rule).String()
 }
 
 // whyRecord is why a connection was delayed or refused, or closed for another,
