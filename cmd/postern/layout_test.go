@@ -32,6 +32,7 @@ var floors = map[string]float64{
 
 	"postern/cmd/postern/internal/atomicfile": 3,
 	"postern/cmd/postern/internal/eventlog":   3,
+	"postern/cmd/postern/internal/handover":   3,
 	"postern/cmd/postern/internal/loginlog":   3,
 	"postern/cmd/postern/internal/monitor":    3,
 	"postern/cmd/postern/internal/notify":     3,
