@@ -99,10 +99,8 @@ func parsePacket(packet []byte) (header, []byte, error) {
 		return header{}, nil, fmt.Errorf("packet: got %d descriptors announced, want at most %d", h.files, MaxFiles)
 	case last && len(part) != h.left:
 		return header{}, nil, fmt.Errorf("last packet: got %d octets of payload, want %d", len(part), h.left)
-	case !last && len(part) != maxPart:
-		return header{}, nil, fmt.Errorf("packet before the last: got %d octets of payload, want %d", len(part), maxPart)
-	case !last && len(part) >= h.left:
-		return header{}, nil, fmt.Errorf("packet before the last: got %d octets left, want more than %d", h.left, len(part))
+	case !last && (len(part) == 0 || len(part) >= h.left):
+		return header{}, nil, fmt.Errorf("packet before the last: got %d octets of payload, want 1 to %d", len(part), h.left-1)
 	}
 	return h, part, nil
 }

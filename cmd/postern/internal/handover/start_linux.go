@@ -28,7 +28,8 @@ var ofOneProcess = []string{"WATCHDOG_PID", "LISTEN_PID", "LISTEN_PIDFDID", "LIS
 // The new process becomes a child of this process's parent. When systemd is that parent, it can supervise the new
 // process: of a main process that is not its child, it does not notice the end. So nobody may call Wait of what Start
 // returns, only Kill and Release; the end of the link says that the process is gone. The parent must reap children that
-// it has not started, as every service manager does.
+// it has not started, and must not end with this process. systemd does so once it knows the new main process; the init
+// program of a container and a shell do not.
 //
 // The first process of a container has no parent there, and its end would end the container: Start returns an error.
 func Start(path string, args, environ []string, theirs *os.File) (*os.Process, error) {

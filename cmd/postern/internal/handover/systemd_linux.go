@@ -107,7 +107,29 @@ func notify(name, state string, files []*os.File, deadline time.Time) error {
 	if err := conn.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
-	_, _, err = conn.WriteMsgUnix([]byte(state), control, nil)
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// Not WriteMsgUnix: it refuses connected datagram sockets. Of others, the poller does not notice that the receiver
+	// has read and there is room again.
+	var sendErr error
+	err = raw.Write(func(fd uintptr) bool {
+		sendErr = ignoreEINTR(func() error { return syscall.Sendmsg(int(fd), []byte(state), control, nil, 0) })
+		return sendErr != syscall.EAGAIN
+	})
 	runtime.KeepAlive(files)
-	return err
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("sendmsg", sendErr)
+}
+
+// ignoreEINTR calls f again while a signal interrupts it.
+func ignoreEINTR(f func() error) error {
+	for {
+		if err := f(); err != syscall.EINTR {
+			return err
+		}
+	}
 }
