@@ -119,7 +119,7 @@ func exchange(link *Link, number int, kill func()) error {
 	return nil
 }
 
-// killNext kills the process that it has started in the midst of messages.
+// killNext kills the process that it has started while messages are exchanged.
 func killNext() error {
 	link, process, err := startRole("answer")
 	if err != nil {
@@ -128,7 +128,7 @@ func killNext() error {
 	return exchange(link, rand.IntN(50), func() { process.Kill() })
 }
 
-// beKilled kills itself in the midst of messages. The process that it has started must end.
+// beKilled kills itself while messages are exchanged. The process that it has started must end.
 func beKilled() error {
 	link, _, err := startRole("answer")
 	if err != nil {

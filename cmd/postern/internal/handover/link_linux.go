@@ -25,11 +25,11 @@ type Link struct {
 	packet  []byte     // of the message that is being sent
 	sendErr error      // a message was sent only in part, no other may follow
 
-	// Of the goroutine that receives.
+	// Only Receive uses these.
 	in         joiner
 	buffer     []byte
 	control    []byte
-	receiveErr error // what came was no message
+	receiveErr error // of an earlier call, not by a deadline
 }
 
 // Pair returns the two ends of a new link: one for this process, and the other for [Start]. The caller closes both. As
@@ -84,11 +84,11 @@ func checkSocket(f *os.File) error {
 }
 
 // Send sends a message of at most [MaxPayload] octets and [MaxFiles] files. It blocks while the other end does not
-// receive. Messages of concurrent calls do not mix. The files stay the caller's, who must not close them before Send
+// receive. Messages of concurrent calls do not mix. The caller keeps the files, and must not close them before Send
 // returns; the other end gets duplicates.
 //
-// The error is io.EOF, wrapped, if the other end is gone. An error in the midst of a message, as by a deadline, ends the
-// sending: every later call fails.
+// The error is io.EOF, wrapped, if the other end is gone. After an error in the middle of a message, as by a
+// deadline, every later call fails.
 func (l *Link) Send(kind Kind, payload []byte, files ...*os.File) error {
 	if len(payload) > MaxPayload {
 		return fmt.Errorf("send a message of kind %d: got %d octets, want at most %d", kind, len(payload), MaxPayload)

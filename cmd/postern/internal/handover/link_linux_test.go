@@ -136,13 +136,13 @@ func TestFilesArriveInOrderAndCloseOnExec(t *testing.T) {
 			t.Errorf("file %d is not the one that was sent (%v)", i, err)
 		}
 		if descriptorFlags(t, f, syscall.F_GETFD)&syscall.FD_CLOEXEC == 0 {
-			t.Errorf("file %d would stay open in a program that this process starts", i)
+			t.Errorf("file %d would remain open in a program that this process starts", i)
 		}
 	}
 }
 
-// TestPassedListenerStaysNonBlocking: the flag belongs to all processes that have the socket. Were it taken away, the
-// sender could not stop to accept.
+// TestPassedListenerStaysNonBlocking: the flag belongs to all processes that have the socket. Without it, the sender
+// could not stop accepting.
 func TestPassedListenerStaysNonBlocking(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -207,9 +207,9 @@ func TestSendRefusesWhatIsTooLarge(t *testing.T) {
 func TestNothingIsLostWhenOtherEndCloses(t *testing.T) {
 	a, b := ends(t)
 	send(t, a, 1, []byte("unread"))
-	send(t, b, 2, []byte("last words"))
+	send(t, b, 2, []byte("last"))
 	b.Close()
-	if m := receive(t, a); m.Kind != 2 || string(m.Payload) != "last words" {
+	if m := receive(t, a); m.Kind != 2 || string(m.Payload) != "last" {
 		t.Errorf("got %v, want the last message", m)
 	}
 	for range 2 {
@@ -270,7 +270,7 @@ func TestSendCutOffByDeadlineIsTheLast(t *testing.T) {
 	a, b := ends(t)
 	failed := make(chan error)
 	go func() { failed <- a.Send(1, random(8<<20)) }()
-	if _, _, err := b.readPacket(); err != nil { // Send has begun, and the queue has no room for the rest.
+	if _, _, err := b.readPacket(); err != nil { // Send has begun, and the queue has no space for the rest.
 		t.Fatal(err)
 	}
 	a.SetDeadline(past)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // writeRaw writes a packet with n duplicates of the write end of a pipe. The read end that it returns is at its end when
@@ -39,6 +40,7 @@ func writeRaw(t *testing.T, l *Link, packet []byte, n int) *os.File {
 // checkClosed waits until the other end of the pipe r is closed.
 func checkClosed(t *testing.T, r *os.File) {
 	t.Helper()
+	r.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		t.Errorf("pipe: got %d octets and %v, want io.EOF", n, err)
 	}
@@ -96,7 +98,7 @@ func TestTruncatedPacketIsAnError(t *testing.T) {
 	}
 }
 
-// TestFilesOfHalfAMessageAreClosed: the other end died before the last packet.
+// TestFilesOfHalfAMessageAreClosed: the other end was closed before the last packet.
 func TestFilesOfHalfAMessageAreClosed(t *testing.T) {
 	a, b := ends(t)
 	r := writeRaw(t, a, packet(1, flagFirst, 1, 2, "x"), 1)

@@ -114,7 +114,7 @@ type joiner struct {
 }
 
 // add takes the next packet and the descriptors that came with it. It returns a message, and true, if the packet is the
-// last of one. If there is an error, the descriptors stay the caller's; those of a begun message stay here.
+// last of one. If there is an error, the caller closes the descriptors; those of a begun message are kept.
 func (j *joiner) add(packet []byte, files []*os.File) (Message, bool, error) {
 	h, part, err := parsePacket(packet)
 	if err != nil {

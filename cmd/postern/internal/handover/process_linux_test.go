@@ -43,9 +43,11 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// asRole returns the environment of this process for one with another role.
+// asRole returns the environment of this process for one with another role. With the race detector, a process otherwise
+// waits a second before it exits.
 func asRole(role string) []string {
-	return append(without(os.Environ(), roleVariable), roleVariable+"="+role)
+	race := os.Getenv("GORACE") + " atexit_sleep_ms=0"
+	return append(without(os.Environ(), roleVariable, "GORACE"), roleVariable+"="+role, "GORACE="+race)
 }
 
 // parent starts a process for the scenario and waits for all of its children. It writes how each ended, without the
@@ -152,7 +154,7 @@ func answer() error {
 	}
 }
 
-// describe tells the starter what it sees, reads the file that it got, and sends one.
+// describe sends the starter its arguments, its environment and the content of the file that it got, and a file.
 func describe() error {
 	link, rest, err := linkToStarter()
 	if err != nil {
@@ -223,7 +225,7 @@ func TestStartedProcessIsChildOfOurParent(t *testing.T) { runScenario(t, "check 
 // die ends at once.
 func die() error { os.Exit(3); return nil }
 
-// noticeDeath starts a process that ends at once. Its link is at the end, and to kill it later is no mistake.
+// noticeDeath starts a process that ends at once. Its link is at the end, and killing it later is no error.
 func noticeDeath() error {
 	link, process, err := startRole("die")
 	if err != nil {

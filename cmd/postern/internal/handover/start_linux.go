@@ -17,13 +17,14 @@ const (
 	linkDescriptor = 3
 )
 
-// ofOneProcess are the environment variables that the service manager means for a single process, by its number. Without
-// WATCHDOG_PID, the next process takes WATCHDOG_USEC as meant for it.
-var ofOneProcess = []string{"WATCHDOG_PID", "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+// notForNext are the environment variables that are not passed to the next process. Those of the service manager contain
+// the number of this process or belong to it. Without WATCHDOG_PID, WATCHDOG_USEC applies to the next process as well.
+var notForNext = slices.Concat(socketVariables, []string{"WATCHDOG_PID", linkVariable})
 
 // Start starts the program at path, a path that is not searched for, with args, of which the first is its name, and with
-// the end theirs of a link ([Pair]), which stays the caller's. Standard input, output and error are those of this
-// process. The variables of the service manager for this process alone are removed from environ.
+// the end theirs of a link ([Pair]), which the caller closes afterwards. Standard input, output and error are those of this
+// process. The variables LISTEN_* and WATCHDOG_PID, which the service manager set only for this process, are removed from
+// environ.
 //
 // The new process becomes a child of this process's parent. When systemd is that parent, it can supervise the new
 // process: of a main process that is not its child, it does not notice the end. So nobody may call Wait of what Start
@@ -36,7 +37,7 @@ func Start(path string, args, environ []string, theirs *os.File) (*os.Process, e
 	if os.Getpid() == 1 {
 		return nil, fmt.Errorf("start %s: this process is the first of its container, and its end would end the container", path)
 	}
-	environ = without(environ, append(ofOneProcess, linkVariable)...)
+	environ = without(environ, notForNext...)
 	process, err := os.StartProcess(path, args, &os.ProcAttr{
 		Env:   append(environ, linkVariable+"="+strconv.Itoa(linkDescriptor)),
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, theirs},

@@ -15,6 +15,9 @@ import (
 // firstSocket is the first descriptor that the service manager passes, SD_LISTEN_FDS_START.
 const firstSocket = 3
 
+// socketVariables are the environment variables about these descriptors.
+var socketVariables = []string{"LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+
 // notifyTimeout bounds how long Notify waits for a service manager that does not read.
 const notifyTimeout = 5 * time.Second
 
@@ -34,7 +37,7 @@ func Sockets(environ []string) (sockets []Socket, rest []string, err error) {
 
 // socketsFrom is Sockets with the first descriptor.
 func socketsFrom(environ []string, first int) (sockets []Socket, rest []string, err error) {
-	rest = without(environ, "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
+	rest = without(environ, socketVariables...)
 	value, found := lookup(environ, "LISTEN_PID")
 	if !found {
 		return nil, rest, nil
@@ -75,8 +78,8 @@ func socketsFrom(environ []string, first int) (sockets []Socket, rest []string, 
 }
 
 // Notify sends state, lines such as "READY=1", with files to the service manager; see sd_notify(3). The variable
-// NOTIFY_SOCKET of environ names the socket; without it, Notify does nothing. At most [MaxFiles] files are sent; they
-// stay the caller's, who must not close them before Notify returns. It waits a few seconds at most.
+// NOTIFY_SOCKET of environ names the socket; without it, Notify does nothing. At most [MaxFiles] files are sent; the
+// caller keeps them, and must not close them before Notify returns. It waits a few seconds at most.
 //
 // A name of a descriptor in state (FDNAME=) must not have a colon or control characters, and at most 255 octets.
 func Notify(environ []string, state string, files ...*os.File) error {
@@ -112,7 +115,7 @@ func notify(name, state string, files []*os.File, deadline time.Time) error {
 		return err
 	}
 	// Not WriteMsgUnix: it refuses connected datagram sockets. Of others, the poller does not notice that the receiver
-	// has read and there is room again.
+	// has read and there is space again.
 	var sendErr error
 	err = raw.Write(func(fd uintptr) bool {
 		sendErr = ignoreEINTR(func() error { return syscall.Sendmsg(int(fd), []byte(state), control, nil, 0) })

@@ -57,7 +57,7 @@ func TestSocketsHaveNamesAndCloseOnExec(t *testing.T) {
 			for _, s := range sockets {
 				names = append(names, s.Name)
 				if descriptorFlags(t, s.File, syscall.F_GETFD)&syscall.FD_CLOEXEC == 0 {
-					t.Errorf("%s would stay open in a program that this process starts", s.Name)
+					t.Errorf("%s would remain open in a program that this process starts", s.Name)
 				}
 				s.File.Close()
 			}
