@@ -1,7 +1,6 @@
 package netpoll
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -36,68 +35,6 @@ func setOptions(fd int, k keepAlive) error {
 	return nil
 }
 
-// Listen listens on a TCP address like net.Listen. Its Accept returns a Conn, which
-// the caller closes.
-func Listen(network, addr string) (net.Listener, error) {
-	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		if e := raw.Control(func(fd uintptr) { err = setOptions(int(fd), keepAlives) }); e != nil {
-			return e
-		}
-		return err
-	}}
-	config.SetMultipathTCP(false) // it can stall for many seconds when its buffers are full
-	ln, err := config.Listen(context.Background(), network, addr)
-	if err != nil {
-		return nil, err
-	}
-	defer ln.Close()
-	fd, err := dup(ln.(*net.TCPListener))
-	if err != nil {
-		return nil, err
-	}
-	c, err := newConn(fd, netip.AddrPort{})
-	if err != nil {
-		return nil, err
-	}
-	return &listener{c, ln.Addr()}, nil
-}
-
-// listener is a listening socket. Its conn is only waited for and closed.
-type listener struct {
-	conn *conn
-	addr net.Addr
-}
-
-// Accept implements net.Listener.
-func (l *listener) Accept() (net.Conn, error) {
-	for {
-		fd, from, err := l.accept()
-		switch {
-		case err == nil:
-			return newConnected(fd, from)
-		case err == ErrWouldBlock:
-			l.conn.wait(&l.conn.in)
-		case !errors.Is(err, syscall.ECONNABORTED): // the client is gone already: take the next
-			return nil, err
-		}
-	}
-}
-
-// accept takes a connection from the queue, or returns ErrWouldBlock.
-func (l *listener) accept() (fd int, from netip.AddrPort, err error) {
-	c := l.conn
-	c.in.call.Lock()
-	defer c.in.call.Unlock()
-	if err := c.begin(&c.in); err != nil {
-		return 0, from, err
-	}
-	fd, from, err = accept(int(c.fd))
-	if err != ErrWouldBlock {
-		c.setReady(&c.in)
-	}
-	return fd, from, err
-}
-
 // newConnected returns a Conn for fd, which is connected already and so can be
 // written to. It closes fd when it fails.
 func newConnected(fd int, remote netip.AddrPort) (Conn, error) {
@@ -108,12 +45,6 @@ func newConnected(fd int, remote netip.AddrPort) (Conn, error) {
 	c.setReady(&c.out)
 	return c, nil
 }
-
-// Close implements net.Listener. It interrupts Accept.
-func (l *listener) Close() error { return l.conn.Close() }
-
-// Addr implements net.Listener.
-func (l *listener) Addr() net.Addr { return l.addr }
 
 // Dial connects to a TCP address, and fails with a timeout after deadline. A host name
 // is resolved, and its addresses are tried, as net.Dialer does. The caller closes the
@@ -208,14 +139,14 @@ func dup(c syscall.Conn) (fd int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var errno syscall.Errno
-	err = raw.Control(func(old uintptr) {
-		var r uintptr
-		r, _, errno = syscall.Syscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
-		fd = int(r)
-	})
-	if err == nil && errno != 0 {
-		err = os.NewSyscallError("fcntl", errno)
+	if e := raw.Control(func(old uintptr) { fd, err = dupFD(int(old)) }); e != nil {
+		return 0, e
 	}
 	return fd, err
+}
+
+// dupFD duplicates fd. The duplicate is closed on exec.
+func dupFD(fd int) (int, error) {
+	n, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 0)
+	return result("fcntl", n, errno)
 }

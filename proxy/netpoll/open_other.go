@@ -4,7 +4,9 @@ package netpoll
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
 	"time"
 )
 
@@ -21,17 +23,36 @@ func Listen(network, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listener{ln}, nil
+	return listener{ln.(*net.TCPListener)}, nil
 }
 
-type listener struct{ net.Listener }
+// FromFile serves the listening TCP socket f, which another process has made and may
+// serve at the same time. It closes f, also when it fails.
+func FromFile(f *os.File) (net.Listener, error) {
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("take over listening socket: %w", err)
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		ln.Close()
+		return nil, fmt.Errorf("take over listening socket: got a socket for %s, want TCP", ln.Addr().Network())
+	}
+	return listener{tcp}, nil
+}
+
+// listener has the method File of its TCPListener: a duplicate of the socket, to be
+// passed to another process.
+type listener struct{ *net.TCPListener }
 
 // Accept implements net.Listener.
 func (l listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+	c, err := l.AcceptTCP()
 	if err != nil {
 		return nil, err
 	}
+	_ = c.SetKeepAliveConfig(keepAlives.config()) // those of FromFile have the default; fails if the client is gone
 	return Wrap(c), nil
 }
 

@@ -66,6 +66,11 @@ func epollAdd(epoll, fd int, e *syscall.EpollEvent) error {
 	return nil
 }
 
+// epollDelete fails only if fd is not registered.
+func epollDelete(epoll, fd int) {
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_EPOLL_CTL, uintptr(epoll), syscall.EPOLL_CTL_DEL, uintptr(fd), 0, 0, 0)
+}
+
 // epollPoll returns the number of events there are now without waiting, -1 after an
 // interruption.
 func epollPoll(epoll int, events []syscall.EpollEvent) int {
