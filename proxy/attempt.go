@@ -303,6 +303,10 @@ func (a *loginAttempt) conclude(reply dialogue.Reply, err error) (step, error) {
 		return nil, ending{EndTries, errors.New("too many denied attempts")}
 	}
 	s.setAttempting(false)
+	if s.isStopped() != EndClient { // what the client has sent already is not read
+		s.record.Step = StepDialogue
+		return nil, errStopped
+	}
 	return s.await(s.readRequest)
 }
 

@@ -76,9 +76,10 @@ type Backends struct {
 type backend struct {
 	addr      string
 	tls       *tls.Config
-	logins    int // in flight; guarded by the pool's mu
-	exchanges int // of these; likewise
-	strangers int // of these; likewise
+	logins    int        // in flight; guarded by the pool's mu
+	exchanges int        // of these; likewise
+	strangers int        // of these; likewise
+	elsewhere SlotCounts // of siblings; likewise
 	up        atomic.Bool
 	failed    chan struct{}                         // holds a token if a login failed to reach it since the last probe
 	offer     atomic.Pointer[dialogue.Capabilities] // from the last probe that succeeded

@@ -8,17 +8,31 @@ import (
 	"postern/limiter"
 )
 
-// connectionLimit is how many connections there may be, 0 for any number. Each one that
-// has a connection to a backend takes two descriptors and leaves one less to others.
+// connectionLimit is how many connections this process may have, 0 for any number: those
+// of siblings count too (CountElsewhere), and each one that has a connection to a backend
+// takes two descriptors and leaves one less to others. It is at least 1.
 func (s *Server) connectionLimit() int {
-	if s.MaxDescriptors == 0 {
-		return s.MaxConnections
-	}
-	limit := max(1, s.MaxDescriptors-s.backendConnections())
+	limit := 0
 	if s.MaxConnections > 0 {
-		limit = min(limit, s.MaxConnections)
+		limit = max(1, s.MaxConnections-int(s.siblings.connections.Load()))
+	}
+	if s.MaxDescriptors > 0 {
+		descriptors := max(1, s.MaxDescriptors-s.backendConnections())
+		if limit == 0 || descriptors < limit {
+			limit = descriptors
+		}
 	}
 	return limit
+}
+
+// full reports whether as many connections are open as there may be. s.mu must be held.
+func (s *Server) full() bool {
+	open := len(s.sessions) - s.evicting
+	if s.MaxConnections > 0 && open+int(s.siblings.connections.Load()) >= s.MaxConnections {
+		return true
+	}
+	limit := s.connectionLimit()
+	return limit > 0 && open >= limit
 }
 
 // backendConnections is how many connections to backends sessions have, or are about to
@@ -77,6 +91,7 @@ func (s *Server) noteEvicted(ss *session) {
 	s.leavePrelogin(ss)
 	ss.evicted = true
 	s.evicting++
+	s.countsChanged()
 }
 
 // fromKnownSource reports whether a login from the session's source was ever accepted.
@@ -188,9 +203,18 @@ func (s *session) stopIdle(why End) bool {
 	return true
 }
 
-// setAttempting notes that an attempt is under way, or is no longer.
+// setAttempting notes that an attempt is under way, or is no longer. In the end of a
+// shutdown a request that was complete before is still served, and the session then
+// ends.
 func (s *session) setAttempting(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attempting = on
+	switch {
+	case !s.lastAttempt || s.immediate:
+	case on && s.stopped == EndShutdown:
+		s.stopped = EndClient
+	case !on && s.stopped == EndClient:
+		s.stopped = EndShutdown
+	}
 }

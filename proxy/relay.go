@@ -44,6 +44,7 @@ type relay struct {
 	idleLimit time.Duration
 	lastMove  time.Duration // since epoch
 	running   uint8         // directions that have not ended
+	active    uint8         // of these, that are not parked
 	endBy     End           // why the session ended
 	err       error         // likewise; nil after an orderly end
 	endKnown  bool          // endBy and err are set
@@ -80,7 +81,7 @@ func (s *session) startRelay() (step, error) {
 
 // newRelay returns a relay that has not begun.
 func newRelay(client, backend side, end func()) *relay {
-	r := &relay{client: client, backend: backend, end: end, running: 2}
+	r := &relay{client: client, backend: backend, end: end, running: 2, active: 2}
 	r.up.relay, r.up.dst, r.up.src = r, &r.backend, &r.client
 	r.down.relay, r.down.dst, r.down.src = r, &r.client, &r.backend
 	return r
@@ -132,7 +133,10 @@ func (s *session) relayed() {
 // Wake runs the direction when there is something to read or its deadline has passed.
 func (d *direction) Wake() { d.relay.workers.start(d) }
 
-func (d *direction) run() { d.carry(nil) }
+func (d *direction) run() {
+	d.relay.resume()
+	d.carry(nil)
+}
 
 // carry writes ahead and then what src sends, until the direction is parked or ends.
 func (d *direction) carry(ahead []byte) {
@@ -174,9 +178,11 @@ func (d *direction) copy(ahead []byte) (err error) {
 		case err == nil:
 		case err == netpoll.ErrWouldBlock:
 			releaseInput(d.src.conn)
+			d.relay.suspend()
 			if d.src.raw.Park(d) {
 				return errParked
 			}
+			d.relay.resume()
 		case errors.Is(err, os.ErrDeadlineExceeded) && d.relay.extendRead(d.src):
 		default:
 			return err
@@ -322,6 +328,11 @@ func (r *relay) timeOut() {
 func (r *relay) abort() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.abortLocked()
+}
+
+// abortLocked is abort. r.mu must be held.
+func (r *relay) abortLocked() {
 	r.aborted = true
 	r.client.raw.SetDeadline(past)
 	r.backend.raw.SetDeadline(past)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"container/list"
-	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
@@ -54,7 +53,7 @@ type Server struct {
 	ProxyFrom      []netip.Prefix       // must begin with a PROXY header; no other address may
 	CleartextLogin bool                 // allow passwords without TLS
 	Tries          int                  // denied attempts per connection
-	MaxConnections int                  // all listeners together
+	MaxConnections int                  // all listeners together, and those of siblings; 0 for any number
 	MaxDescriptors int                  // a connection takes one, and a second one to a backend
 	TarpitMax      time.Duration        // the longest wait of an attempt for the global bucket and a login slot
 	Tarpit         TarpitLimits
@@ -75,13 +74,16 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
+	accepting sync.WaitGroup // accept loops
+	noAccept  chan struct{}  // closed when no more connections are to be accepted
 	sessions  map[*session]bool
-	prelogin  list.List // of *session, the longest-waiting first
-	sources   sources   // of those of prelogin whose client address is known
-	evicting  int       // of the sessions, evicted and not closed yet
-	closing   bool
+	prelogin  list.List     // of *session, the longest-waiting first
+	sources   sources       // of those of prelogin whose client address is known
+	evicting  int           // of the sessions, evicted and not closed yet
+	closing   bool          // no session will come
 	idle      chan struct{} // closed when closing and no session is left
-	idPrefix  string        // of session IDs; differs from process to process
+	drain     drain
+	idPrefix  string // of session IDs; differs from process to process
 	serial    uint64
 
 	relaying  atomic.Int64
@@ -89,9 +91,11 @@ type Server struct {
 	probes    atomic.Int64 // sessions of health checks
 	emfile    atomic.Uint64
 	otherFail atomic.Uint64
+
+	siblings siblings
 }
 
-// ErrServerClosed is what Serve returns after Shutdown or Close.
+// ErrServerClosed is what Serve returns after StopAccepting, Shutdown or Close.
 var ErrServerClosed = errors.New("server closed")
 
 // init prepares what has no useful zero value.
@@ -103,7 +107,10 @@ func (s *Server) init() {
 		s.listeners = map[net.Listener]bool{}
 		s.sessions = map[*session]bool{}
 		s.sources = sources{}
+		s.noAccept = make(chan struct{})
 		s.idle = make(chan struct{})
+		s.drain.changed = make(chan struct{}, 1)
+		s.siblings.changed = make(chan struct{}, 1)
 		s.idPrefix = strings.ToLower(rand.Text()[:6])
 	})
 }
@@ -112,8 +119,8 @@ func (s *Server) init() {
 // any time. Verdicts are enforced at first.
 func (s *Server) Observe(on bool) { s.observing.Store(on) }
 
-// Serve accepts connections on ln until Shutdown or Close, and then returns
-// ErrServerClosed. It closes ln, which should be one of package netpoll: with any other,
+// Serve accepts connections on ln until StopAccepting, Shutdown or Close, and then
+// returns ErrServerClosed. It closes ln, which should be one of package netpoll: with any other,
 // each parked connection costs a goroutine. Accepting goes on after an error, for
 // running out of descriptors must slow the service down and not end it.
 func (s *Server) Serve(ln net.Listener, l Listener) error {
@@ -123,34 +130,47 @@ func (s *Server) Serve(ln net.Listener, l Listener) error {
 	if !s.listen(ln) {
 		return ErrServerClosed
 	}
+	defer s.accepting.Done()
 	var pause time.Duration
 	for {
 		conn, err := ln.Accept()
 		switch {
 		case err == nil && s.accept(conn, &l):
 			pause = 0
-		case err == nil || s.isClosing():
+		case err == nil || !s.mayAccept():
 			return ErrServerClosed
 		default:
 			s.acceptFailed(err)
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			<-time.After(pause)
+			select {
+			case <-time.After(pause):
+			case <-s.noAccept:
+			}
 		}
 	}
 }
 
-// listen adds ln to the listeners, and returns false if the server is closing.
+// listen adds ln to the listeners and its accept loop to accepting, and returns false if
+// no more connections are to be accepted.
 func (s *Server) listen(ln net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.mayAccept() {
+		return false
+	}
 	s.listeners[ln] = true
-	return !s.closing
+	s.accepting.Add(1)
+	return true
 }
 
-func (s *Server) isClosing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing
+// mayAccept reports whether connections are still to be accepted.
+func (s *Server) mayAccept() bool {
+	select {
+	case <-s.noAccept:
+		return false
+	default:
+		return true
+	}
 }
 
 // acceptFailed counts a failed accept. If descriptors ran out, it closes a connection
@@ -179,10 +199,11 @@ func (s *Server) accept(conn net.Conn, l *Listener) bool {
 	}
 	s.serial++
 	ss.record.ID = s.idPrefix + "-" + strconv.FormatUint(s.serial, 36)
-	if limit := s.connectionLimit(); limit > 0 && len(s.sessions)-s.evicting >= limit {
+	if s.full() {
 		ss.overLimit = !s.evict(nil)
 	}
 	s.sessions[ss] = true
+	s.countsChanged()
 	if !ss.overLimit {
 		ss.prelogin = &preloginEntry{all: s.prelogin.PushBack(ss)}
 	}
@@ -218,59 +239,16 @@ func (s *Server) forget(ss *session) {
 	if ss.evicted {
 		s.evicting--
 	}
+	s.countsChanged()
 	if s.closing && len(s.sessions) == 0 {
 		s.end()
-	}
-}
-
-// end is called when no session is left and none will come.
-func (s *Server) end() {
-	s.workers.end()
-	close(s.idle)
-}
-
-// Shutdown stops accepting, ends the sessions that have not logged in with an answer, and
-// waits until the others end by themselves or ctx ends, when it closes them. An attempt
-// whose password is on its way to a backend is settled first. It returns ctx's error if
-// that ended the wait.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.stop((*session).shutdown)
-	select {
-	case <-s.idle:
-		return nil
-	case <-ctx.Done():
-		s.Close()
-		return ctx.Err()
-	}
-}
-
-// Close stops accepting and closes all connections, and returns when they have ended.
-func (s *Server) Close() error {
-	s.stop((*session).closeNow)
-	<-s.idle
-	return nil
-}
-
-// stop closes the listeners and calls end for every session.
-func (s *Server) stop(end func(*session)) {
-	s.init()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for ln := range s.listeners {
-		ln.Close()
-	}
-	if !s.closing && len(s.sessions) == 0 {
-		s.end()
-	}
-	s.closing = true
-	for ss := range s.sessions {
-		end(ss)
 	}
 }
 
 // Stats is the state of a Server. Counters begin at the start of the process.
 type Stats struct {
 	Open           int    // connections, in any state
+	Prelogin       int    // connections that have not logged in, except those that are being refused or evicted
 	Tarpit         int    // attempts that wait
 	Relay          int    // sessions logged in
 	MaxConnections int    // how many may be open, with so many logged in
@@ -282,10 +260,10 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	s.init()
 	s.mu.Lock()
-	open := len(s.sessions)
+	open, prelogin := len(s.sessions), s.prelogin.Len()
 	s.mu.Unlock()
 	return Stats{
-		Open: open, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.connectionLimit(),
+		Open: open, Prelogin: prelogin, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.connectionLimit(),
 		AcceptNoFile: s.emfile.Load(), AcceptOther: s.otherFail.Load(),
 	}
 }

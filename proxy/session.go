@@ -44,6 +44,7 @@ type session struct {
 	backendRaw  netpoll.Conn // to the backend, once there is one
 	addressRead bool         // record.Client is the client, not a load balancer
 	attempting  bool         // an attempt is under way, or was accepted
+	lastAttempt bool         // the session ends with the attempt under way unless that is accepted
 	waiter      *waiter      // that the session waits for, if it does
 }
 
@@ -328,37 +329,19 @@ func (s *session) setBackendDeadline(deadline time.Time) {
 	s.backendRaw.SetDeadline(deadline)
 }
 
-// shutdown ends a session before login as soon as it waits for its client.
-func (s *session) shutdown() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.relaying == nil && s.stopped == EndClient {
-		s.stopped = EndShutdown
-		s.raw.SetReadDeadline(past)
-	}
-}
-
-// closeNow ends the session now, wherever it is.
-func (s *session) closeNow() {
-	s.stopNow(EndShutdown)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.backendRaw != nil {
-		s.backendRaw.SetDeadline(past)
-	}
-}
-
 // stopNow ends the session now. If a backend is being asked, its answer still settles
-// the attempt.
-func (s *session) stopNow(why End) {
+// the attempt. It returns false if the session was ending at once already.
+func (s *session) stopNow(why End) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	first := !s.immediate
 	s.stopped, s.immediate = why, true
 	if s.relaying != nil {
 		s.relaying.abort()
-		return
+		return first
 	}
 	s.raw.SetDeadline(past)
+	return first
 }
 
 // isStopped says why the session must end, EndClient if it was not.

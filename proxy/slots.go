@@ -101,6 +101,7 @@ func (b *Backends) release(r *slotRequest) {
 	}
 	r.assigned = nil
 	b.slotsTaken.Add(-1)
+	r.waiter.session.server.countsChanged()
 	b.leaveNetwork(r)
 	b.assignSlots()
 }
@@ -211,6 +212,7 @@ func (b *Backends) assignTo(queue *limiter.Queue[*slotRequest], below slotsTaken
 		b.nextBackend++
 		r.assigned = s
 		r.waiter.wake()
+		r.waiter.session.server.countsChanged()
 		r.waiter.session.server.evictFor(r.waiter.session)
 	}
 	for _, r := range passed {
@@ -219,11 +221,12 @@ func (b *Backends) assignTo(queue *limiter.Queue[*slotRequest], below slotsTaken
 }
 
 // free returns a backend that is up, not among tried, and has fewer of all slots taken
-// than below. b.mu must be held.
+// than below, here and by siblings. b.mu must be held.
 func (b *Backends) free(below slotsTaken, tried []*backend) *backend {
 	for i := range b.all {
 		s := b.all[(b.nextBackend+i)%len(b.all)]
-		less := s.logins < below.logins && s.strangers < below.strangers && s.exchanges < below.exchanges
+		less := s.logins+s.elsewhere.Logins < below.logins && s.strangers+s.elsewhere.Strangers < below.strangers &&
+			s.exchanges+s.elsewhere.Exchanges < below.exchanges
 		if s.up.Load() && less && !slices.Contains(tried, s) {
 			return s
 		}

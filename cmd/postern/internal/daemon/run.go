@@ -12,6 +12,7 @@ import (
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/proxy"
 )
 
 // reportEvery is how often dropped log lines are reported.
@@ -133,7 +134,7 @@ func (d *Daemon) drain(signals <-chan os.Signal) error {
 		}
 	}()
 	d.phase.Store(draining)
-	if err := d.server.Shutdown(ctx); err != nil && ctx.Err() == nil {
+	if err := d.server.Shutdown(ctx, proxy.Ending{Total: wait}); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
 	d.log.Info("shutdown complete", slog.String("event", "stop"), slog.Bool("closed_early", ctx.Err() != nil))

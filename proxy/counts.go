@@ -1,0 +1,97 @@
+package proxy
+
+import (
+	"sync/atomic"
+)
+
+// Siblings are processes of the same gateway: an upgrade starts one, and the former serves
+// its sessions until they end. They tell each other their Counts, so that limits hold
+// for all of them together.
+
+// Counts is what a process has of that which is limited for the whole gateway.
+type Counts struct {
+	Connections int                   // open ones
+	Slots       map[string]SlotCounts // login slots in use, by protocol, space and address of the backend; none is zero
+}
+
+// SlotCounts is how many login slots of a backend are in use.
+type SlotCounts struct {
+	Logins    int // all
+	Strangers int // of these, by strangers
+	Exchanges int // of these, by clients that must answer a challenge
+}
+
+// siblings is what a Server knows of its siblings.
+type siblings struct {
+	connections atomic.Int64 // that they have open
+	notify      atomic.Bool  // changes of the Server's own Counts are reported
+	changed     chan struct{}
+}
+
+// slotKey is the key of a backend in Counts.
+func slotKey(protocol, addr string) string { return protocol + " " + addr }
+
+// Counts returns what this process has.
+func (s *Server) Counts() Counts {
+	s.init()
+	s.mu.Lock()
+	c := Counts{Connections: len(s.sessions) - s.evicting, Slots: map[string]SlotCounts{}}
+	s.mu.Unlock()
+	for protocol, pool := range s.Backends {
+		pool.addCounts(protocol, c.Slots)
+	}
+	return c
+}
+
+// addCounts adds the login slots in use to counts.
+func (b *Backends) addCounts(protocol string, counts map[string]SlotCounts) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.all {
+		if s.logins > 0 {
+			counts[slotKey(protocol, s.addr)] = SlotCounts{s.logins, s.strangers, s.exchanges}
+		}
+	}
+}
+
+// Changed returns a channel that holds a value after each change of Counts. There is one
+// for all callers.
+func (s *Server) Changed() <-chan struct{} {
+	s.init()
+	s.siblings.notify.Store(true)
+	return s.siblings.changed
+}
+
+// countsChanged notes a change of Counts.
+func (s *Server) countsChanged() {
+	if !s.siblings.notify.Load() {
+		return
+	}
+	select {
+	case s.siblings.changed <- struct{}{}:
+	default:
+	}
+}
+
+// CountElsewhere sets what all siblings have together. It counts towards MaxConnections
+// and towards the login slots of each backend. Attempts that wait for slots get those
+// that have become free.
+func (s *Server) CountElsewhere(c Counts) {
+	s.init()
+	s.siblings.notify.Store(true)
+	s.siblings.connections.Store(int64(c.Connections))
+	for protocol, pool := range s.Backends {
+		pool.countElsewhere(protocol, c.Slots)
+	}
+}
+
+// countElsewhere sets the login slots that siblings have in use, and assigns those that
+// have become free.
+func (b *Backends) countElsewhere(protocol string, counts map[string]SlotCounts) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.all {
+		s.elsewhere = counts[slotKey(protocol, s.addr)]
+	}
+	b.assignSlots()
+}
