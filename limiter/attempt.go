@@ -155,6 +155,11 @@ func (s *subject) applies(k kind) bool {
 	return true
 }
 
+// onlyDelays reports whether the rule about denials of kind k never refuses s.
+func (s *subject) onlyDelays(k kind) bool {
+	return k == kindNetwork || k == kindSource && s.token
+}
+
 // sharesNetworkPair reports whether s uses the pair of its network instead of the pair of its source.
 func (s *subject) sharesNetworkPair() bool {
 	return s.trust.network && !s.trust.source && !s.trust.device

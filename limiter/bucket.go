@@ -109,6 +109,13 @@ func (b *bucket) spendFor(now ticks, r *limit, d time.Duration) {
 	*b = max(*b, bucket(min(after, now.add(r.span()))))
 }
 
+// spendWithDebt is spend for a bucket that siblings spend from as well. It may take as many tokens as the bucket has when
+// none is left: what two processes spend at the same time must not be forgotten.
+func (b *bucket) spendWithDebt(now ticks, r *limit) {
+	after := max(ticks(*b), now).add(r.token)
+	*b = max(*b, bucket(min(after, now.add(2*r.span()))))
+}
+
 // giveBack returns a token that was spent under r.
 func (b *bucket) giveBack(r *limit) {
 	*b = max(*b-bucket(r.token), 0)

@@ -10,7 +10,9 @@ import (
 // call Close when the connection has ended. It is safe for concurrent use.
 type Connection struct {
 	limiter *Limiter
-	counted bool // in the entry of key; false for an exempt address
+	counted bool   // in the entry of key; false for an exempt address
+	kind    kind   // of that entry
+	growth  uint16 // how many times the limit connect is that of one source
 	key     key
 	connect limit // under which the source has spent a token
 
@@ -31,7 +33,10 @@ func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Connection, Verdict) {
 	source := l.hasher.block(kindSource, Source(addr))
 	growth := l.known.sources.growth(blockFingerprint(source), hourOf(t))
 	connect := r.connect.times(min(growth, maxConnectGrowth))
+	l.cut.RLock()
+	defer l.cut.RUnlock()
 	e, mu := l.table.findOrAdd(now, source, kindSource, r.TableMax)
+	flags := eventFlags(0)
 	if e != nil {
 		if rule := e.overLimit(now, r, &connect, min(growth, maxOpenGrowth)); rule != RuleNone {
 			mu.Unlock()
@@ -39,6 +44,7 @@ func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Connection, Verdict) {
 		}
 		if !connect.off() {
 			e.connects.spend(now, &connect)
+			flags = spentDenial
 		}
 	} else {
 		network := Network(addr)
@@ -47,7 +53,9 @@ func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Connection, Verdict) {
 	defer mu.Unlock()
 	e.open++
 	e.prelogin++
-	return &Connection{limiter: l, counted: true, key: e.key, connect: connect}, pass
+	c := &Connection{limiter: l, counted: true, kind: e.kind, growth: uint16(growth), key: e.key, connect: connect}
+	c.publish(opOpened, flags)
+	return c, pass
 }
 
 // networkEntry returns the entry of key for the network block, or the shared one if the table is full, and its lock, locked.
@@ -79,7 +87,7 @@ func (c *Connection) LoggedIn(time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.loggedIn && !c.closed {
-		c.update(func(e *entry) {
+		c.update(opLoggedIn, func(e *entry) {
 			e.prelogin--
 			if e.kind == kindSource {
 				e.connects.giveBack(&c.connect)
@@ -97,7 +105,7 @@ func (c *Connection) Close(time.Time) {
 		return
 	}
 	c.closed = true
-	c.update(func(e *entry) {
+	c.update(opClosed, func(e *entry) {
 		e.open--
 		if !c.loggedIn {
 			e.prelogin--
@@ -105,14 +113,28 @@ func (c *Connection) Close(time.Time) {
 	})
 }
 
-// update calls f with the entry that c is counted in, if there is one.
-func (c *Connection) update(f func(*entry)) {
+// update calls f with the entry that c is counted in, if there is one, and publishes that as o.
+func (c *Connection) update(o op, f func(*entry)) {
 	if !c.counted {
 		return
 	}
+	c.limiter.cut.RLock()
+	defer c.limiter.cut.RUnlock()
 	e, mu := c.limiter.table.find(c.key)
-	defer mu.Unlock()
 	f(e)
+	mu.Unlock()
+	flags := eventFlags(0)
+	if c.loggedIn {
+		flags = wasLoggedIn
+	}
+	c.publish(o, flags)
+}
+
+// publish tells siblings what has happened to c.
+func (c *Connection) publish(o op, flags eventFlags) {
+	if l := c.limiter; l.feeds != nil {
+		l.publish(&event{op: o, kind: c.kind, key: c.key, growth: c.growth, flags: flags})
+	}
 }
 
 // KnownSource reports whether a login from the source of addr, on any account, was accepted within KnownTTL before t,

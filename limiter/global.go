@@ -45,10 +45,15 @@ func (k *Ticket) Enter(t time.Time, data any) Verdict {
 	if r.global.off() {
 		return pass
 	}
+	l.cut.RLock()
+	defer l.cut.RUnlock()
 	k.demote(now, r)
 	v := l.globalQueue.enter(now, k, mustLeave(k.priority.class, l.reserve(t, r), r), &r.global, data)
 	v.Known, v.Near = k.verdict.Known, k.verdict.Near
 	k.verdict = stricter(k.verdict, v)
+	if v.Action == Pass && l.feeds != nil {
+		l.publish(&event{op: opGlobal})
+	}
 	return v
 }
 
@@ -82,6 +87,8 @@ type Dispatched struct {
 func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
 	asked, r := l.epoch.ticks(t), l.rules.Load()
 	reserve := l.reserve(t, r)
+	l.cut.RLock()
+	defer l.cut.RUnlock()
 	q := &l.globalQueue
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -90,6 +97,9 @@ func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
 		w, _ := q.queue.Pop()
 		heap.Remove(&q.deadlines, w.index)
 		decided = append(decided, w.dispatched(pass))
+		if l.feeds != nil && !r.global.off() {
+			l.publish(&event{op: opGlobal})
+		}
 	}
 	for len(q.deadlines) > 0 && q.deadlines[0].deadline <= now {
 		w := q.deadlines[0]
@@ -114,6 +124,19 @@ func (q *globalQueue) keepOfNext(reserve int, r *rules) int {
 		c = classUnpenalized
 	}
 	return mustLeave(c, reserve, r)
+}
+
+// spendOfSibling takes a token that a sibling has taken. If none is left, it takes one of those to come, up to as many as
+// the bucket has.
+func (q *globalQueue) spendOfSibling(now ticks, r *rules) {
+	if r.global.off() {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.bucket.left(now) >= 1-float64(r.global.tokens) {
+		q.bucket.limiter.ReserveN(q.bucket.clamp(now).time(), 1)
+	}
 }
 
 // leave removes w from the queue if it is still there, and reports whether its deadline passed there.
@@ -177,8 +200,14 @@ func (b *globalBucket) setLimit(now ticks, r *limit) {
 	}
 	former, refill := b.limiter, time.Duration(0)
 	if now = b.clamp(now); former != nil {
-		refill = min(b.due(now, former.Burst()-1), r.span())
+		refill = b.due(now, former.Burst()-1)
 	}
+	b.setMissing(now, refill, r)
+}
+
+// setMissing makes b a bucket of limit r that is full in the time refill, or in that of an empty bucket.
+func (b *globalBucket) setMissing(now ticks, refill time.Duration, r *limit) {
+	now, refill = b.clamp(now), min(refill, r.span())
 	b.token, b.limiter = r.token, rate.NewLimiter(rate.Every(r.token), r.tokens)
 	if refill > 0 { // SetLimitAt and SetBurstAt would keep the tokens and not the time
 		b.limiter.AllowN(now.add(refill-r.span()).time(), r.tokens)
@@ -258,11 +287,20 @@ func (k *Ticket) demote(now ticks, r *rules) {
 		used = e.denials.spent(now, &r.pairUse)
 	}
 	usage, left := 0., used < r.pairUse.tokens
+	flags := eventFlags(0)
 	if k.counted = s.trust.credential; k.counted {
 		usage, left = k.limiter.known.countLogin(now, s.keys[kindAccount], &r.accountUse, left)
+		if flags = wasCounted; left {
+			flags |= spentUse
+		}
 	} else {
 		usage = addUsage(k.limiter.known.usage(s.keys[kindAccount]), now, float64(awayLogins+used))
 	}
+	if left && e != nil {
+		e.denials.spend(now, &r.pairUse)
+		flags |= spentDenial
+	}
+	k.publishUse(flags)
 	if k.overused = !left; k.overused {
 		k.priority = Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
 		return
@@ -271,7 +309,4 @@ func (k *Ticket) demote(now ticks, r *rules) {
 		usage = addUsage(usage, now, awayLogins)
 	}
 	k.priority.usage = usage
-	if e != nil {
-		e.denials.spend(now, &r.pairUse)
-	}
 }

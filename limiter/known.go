@@ -230,14 +230,14 @@ func (n *knownTable) lookup(account key, f fingerprints, v validity) (trust, mat
 }
 
 // learn records that an attempt on account with fingerprints f was accepted at time t, unless the account is new and
-// limit accounts are known.
-func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity, limit int) {
+// limit accounts are known. It reports whether that changed anything.
+func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity, limit int) bool {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := n.toLearn(s, account, f, v, limit)
 	if a == nil {
-		return
+		return false
 	}
 	n.since.CompareAndSwap(0, t.Unix()/3600)
 	if f.credential != 0 {
@@ -254,6 +254,7 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 		n.sources.remove(evicted)
 		n.sources.add(f.source, v.now, isNew, isNew || former.periodsSince(v.now) != 0)
 	}
+	return true
 }
 
 // toLearn returns account in s, which is locked, or nil if there is nothing to learn: f are its latest fingerprints already,
@@ -346,6 +347,19 @@ func (n *knownTable) countLogin(now ticks, account key, r *limit, spend bool) (u
 	}
 	a.use.spend(now, r)
 	return usage, true
+}
+
+// countLoginOfSibling counts one login of account at a sibling, which has spent a token of account under r if spend is set.
+func (n *knownTable) countLoginOfSibling(now ticks, account key, r *limit, spend bool) {
+	s := n.shard(account)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.find(account); a != nil {
+		a.usage = addUsage(a.usage, now, 1)
+		if spend {
+			a.use.spend(now, r)
+		}
+	}
 }
 
 // usage returns the usage of account.

@@ -156,6 +156,13 @@ type Limiter struct {
 	globalQueue globalQueue
 	sprays      sprayTable
 	shared      atomic.Uint64 // attempts decided without a bucket of their own
+
+	feeds    []*Feed // guarded by cut, as is retired; nil if there is none
+	retired  bool
+	siblings siblings
+	indebted atomic.Bool  // buckets may go into debt: a sibling spends from them as well
+	_        [64]byte     // prevents false sharing with cut
+	cut      sync.RWMutex // held for reading, once, by each operation that changes something; for writing to wait for all of them
 }
 
 // New returns a Limiter with all buckets full and an empty known table. The error names the field of p that is wrong.

@@ -25,7 +25,7 @@ func (k *Ticket) holdLook(now ticks, r *rules, e *entry, v Verdict) bool {
 	}
 	usable := limit.tokens - s.cleanShare(e.kind, limit.tokens)
 	spent, held := e.looks.spent(now, &limit), int(e.lookHolds)
-	if spent+held < usable && e.lookHolds < 1<<16-1 {
+	if spent+held < usable && e.lookHolds < lookHoldsMax {
 		e.lookHolds++
 		return true
 	}
@@ -43,7 +43,7 @@ func (k *Ticket) look(now ticks, r *rules) {
 	s, refused := &k.subject, k.verdict.Action == Refuse
 	needless := s.trust.near() && k.verdict.Action == Pass
 	k.looked = s.shown && (k.charged || k.lookPaid || needless || k.lookDue == 0)
-	sprayed := s.shown && !refused && !s.trust.near() && k.limiter.sprays.isSprayed(now, s.password)
+	sprayed := s.shown && !refused && !s.trust.near() && k.limiter.isSprayed(now, s.password)
 	if sprayed && !k.looked { // it may be the right one all the same
 		k.verdict, refused = refusal(RuleSpray), true
 	}
@@ -84,7 +84,9 @@ func (k *Ticket) pay(now ticks, r *rules, spend spending) {
 		}
 		if e, mu := k.entry(now, kd, r, true); e != nil {
 			e.penalize(now, true)
+			h := hold{key: e.key, kind: e.kind}
 			mu.Unlock()
+			k.publish(opSettled, h, wasDenied)
 		}
 	}
 }

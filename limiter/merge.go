@@ -13,11 +13,17 @@ func (l *Limiter) Merge(t time.Time, snapshot []byte) error {
 		return fmt.Errorf("merging with the known table: %w", err)
 	}
 	r := l.rules.Load()
+	l.cut.RLock()
+	defer l.cut.RUnlock()
 	if since != 0 {
 		l.known.lowerSince(since)
+		if l.feeds != nil {
+			l.publish(&event{op: opSince, hours: uint32(since)})
+		}
 	}
 	return eachAccount(body, t, func(account key, a *knownAccount) {
 		l.known.merge(account, a, validityAt(t, r.KnownTTL), r.TableMax)
+		l.publishMerged(t, account, a)
 	})
 }
 

@@ -231,16 +231,26 @@ func (p *Policy) useLimit(perCent, least int) limit {
 
 // denialLimit returns the limit on denials in entries of kind k that s is charged to.
 func (r *rules) denialLimit(k kind, s *subject) limit {
+	return r.denialLimitOf(k, s.growth)
+}
+
+// denialLimitOf returns the limit on denials in entries of kind k, for a source with the given growth.
+func (r *rules) denialLimitOf(k kind, growth int) limit {
 	if k == kindSource || k == kindNetwork {
-		return r.denials[k].times(s.growth)
+		return r.denials[k].times(growth)
 	}
 	return r.denials[k]
 }
 
 // lookLimit returns the limit on looks in entries of kind k that s is charged to.
 func (r *rules) lookLimit(k kind, s *subject) limit {
+	return r.lookLimitOf(k, s.growth)
+}
+
+// lookLimitOf returns the limit on looks in entries of kind k, for a source with the given growth.
+func (r *rules) lookLimitOf(k kind, growth int) limit {
 	if k == kindSource {
-		return r.looks[k].times(s.growth)
+		return r.looks[k].times(growth)
 	}
 	return r.looks[k]
 }
@@ -260,9 +270,8 @@ func lines(left int) int {
 func (r *rules) verdict(now ticks, e *entry, s *subject) Verdict {
 	limit := r.denialLimit(e.kind, s)
 	spent, held := e.denials.spent(now, &limit), int(e.holds)
-	delays := e.kind == kindNetwork || e.kind == kindSource && s.token
 	switch {
-	case delays:
+	case s.onlyDelays(e.kind):
 	case spent+held >= limit.tokens-s.cleanShare(e.kind, limit.tokens):
 		return refusal(limit.rule)
 	case e.kind == kindSource && held >= lines(limit.tokens-spent):

@@ -15,6 +15,8 @@ func (k *Ticket) Settle(t time.Time, o Outcome) {
 	k.settled = true
 	l := k.limiter
 	now, r := l.epoch.ticks(t), l.rules.Load()
+	l.cut.RLock()
+	defer l.cut.RUnlock()
 	if k.waiter != nil {
 		k.starved = l.globalQueue.leave(k.waiter)
 	}
@@ -48,18 +50,31 @@ func (k *Ticket) ChargeSlot(t time.Time, held time.Duration) {
 		return
 	}
 	now, r := k.limiter.epoch.ticks(t), k.limiter.rules.Load()
-	part := min(float64(held)/float64(slotTime), maxTokens)
+	k.limiter.cut.RLock()
+	defer k.limiter.cut.RUnlock()
 	for _, kd := range [...]kind{kindSource, kindNetwork, kindPair} {
 		limit := r.denialLimit(kd, &k.subject)
 		if !k.subject.applies(kd) || limit.off() {
 			continue
 		}
 		if e, mu := k.entry(now, kd, r, true); e != nil {
-			e.denials.spendFor(now, &limit, time.Duration(min(part*float64(limit.token), float64(limit.span()))))
-			e.penalize(now, true)
+			e.chargeSlot(now, r, held, k.subject.growth)
+			h := hold{key: e.key, kind: e.kind}
 			mu.Unlock()
+			k.publishSlot(h, held)
 		}
 	}
+}
+
+// chargeSlot charges e for a login slot that was held for the time held.
+func (e *entry) chargeSlot(now ticks, r *rules, held time.Duration, growth int) {
+	limit := r.denialLimitOf(e.kind, growth)
+	if limit.off() {
+		return
+	}
+	part := min(float64(held)/float64(slotTime), maxTokens)
+	e.denials.spendFor(now, &limit, time.Duration(min(part*float64(limit.token), float64(limit.span()))))
+	e.penalize(now, true)
 }
 
 // deniedMatch is the value of entry.starved for a repeat whose credential is known, and was denied all the same. It is
@@ -73,6 +88,7 @@ func (k *Ticket) denied(t time.Time, now ticks, r *rules) spending {
 	s := &k.subject
 	if s.trust.credential && s.trust.near() {
 		k.limiter.known.credentialDenied(s.keys[kindAccount], s.fingerprints.credential, hourOf(t))
+		k.publishKnown(opCredentialDenied, t)
 		if k.held == 0 && !k.charged && !r.denials[kindPair].off() {
 			if e, mu := k.entry(now, kindPair, r, true); e != nil {
 				e.holds++
@@ -82,7 +98,10 @@ func (k *Ticket) denied(t time.Time, now ticks, r *rules) spending {
 		}
 	}
 	if s.shown && !s.trust.near() {
-		k.limiter.sprays.denied(now, s)
+		k.limiter.sprays.denied(now, s.password, s.accountBit())
+		if k.limiter.feeds != nil {
+			k.limiter.publish(&event{op: opSprayed, password: s.password, bit: s.accountBit()})
+		}
 	}
 	spend := denials
 	if s.trust.credential {
@@ -92,14 +111,20 @@ func (k *Ticket) denied(t time.Time, now ticks, r *rules) spending {
 		spend = nothing
 	}
 	if e, mu := k.limiter.table.find(s.keys[kindRepeat]); e != nil {
-		e.connects = bucket(now.add(r.RepeatTTL))
-		e.starved = 0
-		if s.trust.credential {
-			e.starved = deniedMatch
-		}
+		e.repeatFor(now, r.RepeatTTL, s.trust.credential)
 		mu.Unlock()
+		k.publishRepeat(opRepeated, s.trust.credential, r.RepeatTTL, 0)
 	}
 	return spend
+}
+
+// repeatFor makes e a repeat for the time d. Its credential may be known all the same.
+func (e *entry) repeatFor(now ticks, d time.Duration, match bool) {
+	e.connects = bucket(now.add(d))
+	e.starved = 0
+	if match {
+		e.starved = deniedMatch
+	}
 }
 
 // charge reports whether the credential must be paid for, by a denial or by a look, and records for how long it is then:
@@ -121,7 +146,13 @@ func (k *Ticket) charge(now ticks, r *rules, spend spending) bool {
 	if ticks(*until) > now {
 		return false
 	}
-	*until = bucket(now.add(max(k.cost(r, spend), 1)))
+	cost := max(k.cost(r, spend), 1)
+	*until = bucket(now.add(cost))
+	if spend == looks {
+		k.publishRepeat(opRepeat, false, 0, cost)
+	} else {
+		k.publishRepeat(opRepeat, false, cost, 0)
+	}
 	return true
 }
 
@@ -144,10 +175,15 @@ func (k *Ticket) cost(r *rules, spend spending) (longest time.Duration) {
 func (k *Ticket) accepted(t time.Time, r *rules) {
 	l, s := k.limiter, &k.subject
 	if s.trust.known() && !k.counted {
-		l.known.countLogin(l.epoch.ticks(t), s.keys[kindAccount], &r.accountUse, true)
+		flags := wasCounted
+		if _, left := l.known.countLogin(l.epoch.ticks(t), s.keys[kindAccount], &r.accountUse, true); left {
+			flags |= spentUse
+		}
+		k.publishUse(flags)
 	}
-	if r.KnownTTL > 0 && s.keys[kindAccount] != (key{}) {
-		l.known.learn(t, s.keys[kindAccount], s.fingerprints, validityAt(t, r.KnownTTL), r.TableMax)
+	if r.KnownTTL > 0 && s.keys[kindAccount] != (key{}) &&
+		l.known.learn(t, s.keys[kindAccount], s.fingerprints, validityAt(t, r.KnownTTL), r.TableMax) {
+		k.publishKnown(opAccepted, t)
 	}
 	for _, kd := range [...]kind{kindPair, kindRepeat} {
 		if kd == kindPair && s.trust.near() && !s.trust.device {
@@ -155,7 +191,9 @@ func (k *Ticket) accepted(t time.Time, r *rules) {
 		}
 		if e, mu := l.table.find(s.keys[kd]); e != nil {
 			e.denials, e.looks, e.connects = 0, 0, 0
+			h := hold{key: e.key, kind: e.kind}
 			mu.Unlock()
+			k.publish(opCleared, h, 0)
 		}
 	}
 }
@@ -171,24 +209,59 @@ const (
 
 // release spends the holds or returns them. A source and a network get a penalty for what is spent.
 func (k *Ticket) release(now ticks, r *rules, spend spending) {
-	for _, h := range k.holds[:k.held] {
+	debt := k.limiter.indebted.Load()
+	for i, h := range k.holds[:k.held] {
+		flags := k.settlement(h, spend)
 		e, mu := k.limiter.table.find(h.key)
 		if h.denial {
 			e.holds--
-			if limit := r.denialLimit(h.kind, &k.subject); spend&denials != 0 && !limit.off() {
-				e.denials.spend(now, &limit)
-			}
 		}
 		if h.look {
 			e.lookHolds--
-			if limit := r.lookLimit(h.kind, &k.subject); spend&looks != 0 && !limit.off() {
-				e.looks.spend(now, &limit)
-			}
 		}
-		if spend&denials != 0 || k.starved {
-			e.penalize(now, spend&denials != 0)
-		}
+		e.settle(now, r, flags, k.subject.growth, debt)
 		mu.Unlock()
+		if i < k.public {
+			flags |= h.flags()
+		}
+		k.publish(opSettled, h, flags)
 	}
-	k.held = 0
+	k.held, k.public = 0, 0
+}
+
+// settlement returns what is spent of h, and the penalty.
+func (k *Ticket) settlement(h hold, spend spending) (f eventFlags) {
+	if h.denial && spend&denials != 0 {
+		f |= spentDenial
+	}
+	if h.look && spend&looks != 0 {
+		f |= spentLook
+	}
+	switch {
+	case spend&denials != 0:
+		f |= wasDenied
+	case k.starved:
+		f |= wasStarved
+	}
+	if k.subject.onlyDelays(h.kind) {
+		f |= onlyDelays
+	}
+	return f
+}
+
+// settle spends tokens of e and adds the penalty, as f says. With debt, what siblings spend at the same time counts.
+func (e *entry) settle(now ticks, r *rules, f eventFlags, growth int, debt bool) {
+	spend := (*bucket).spend
+	if debt && f&onlyDelays == 0 {
+		spend = (*bucket).spendWithDebt
+	}
+	if limit := r.denialLimitOf(e.kind, growth); f&spentDenial != 0 && !limit.off() {
+		spend(&e.denials, now, &limit)
+	}
+	if limit := r.lookLimitOf(e.kind, growth); f&spentLook != 0 && !limit.off() {
+		spend(&e.looks, now, &limit)
+	}
+	if f&(wasDenied|wasStarved) != 0 {
+		e.penalize(now, f&wasDenied != 0)
+	}
 }

@@ -42,6 +42,12 @@ const (
 
 // Snapshot returns the known table at time t, for [Limiter.Restore] after a restart. It contains only keyed digests.
 func (l *Limiter) Snapshot(t time.Time) []byte {
+	b := l.snapshot(t)
+	return append(b, l.checksum(b)...)
+}
+
+// snapshot is Snapshot without the checksum.
+func (l *Limiter) snapshot(t time.Time) []byte {
 	v := validityAt(t, l.rules.Load().KnownTTL)
 	b := make([]byte, 0, snapshotHead+sha256.Size+80*int(l.known.count.Load()))
 	b = append(b, snapshotMagic...)
@@ -61,7 +67,7 @@ func (l *Limiter) Snapshot(t time.Time) []byte {
 		s.mu.Unlock()
 	}
 	binary.BigEndian.PutUint32(b[snapshotHead-4:], n)
-	return append(b, l.checksum(b)...)
+	return b
 }
 
 // checksum returns the HMAC of the body of a snapshot.
@@ -109,11 +115,14 @@ func (l *Limiter) Restore(t time.Time, snapshot []byte) error {
 		return fmt.Errorf("restoring the known table: %w", err)
 	}
 	r := l.rules.Load()
+	l.cut.RLock()
+	defer l.cut.RUnlock()
 	if since != 0 {
 		l.known.since.CompareAndSwap(0, since)
 	}
 	return eachAccount(body, t, func(account key, a *knownAccount) {
 		l.known.restore(account, a, validityAt(t, r.KnownTTL), r.TableMax)
+		l.publishMerged(t, account, a)
 	})
 }
 
@@ -123,11 +132,20 @@ func (l *Limiter) checked(t time.Time, snapshot []byte) (body []byte, since int6
 	if body, err = l.body(snapshot); err != nil {
 		return nil, 0, err
 	}
+	since, err = checkSnapshot(body, t)
+	return body, since, err
+}
+
+// checkSnapshot is checked for a snapshot without its checksum.
+func checkSnapshot(body []byte, t time.Time) (since int64, err error) {
+	if len(body) < snapshotHead {
+		return 0, errDamaged
+	}
 	if err := eachAccount(body, t, func(key, *knownAccount) {}); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	since = int64(binary.BigEndian.Uint32(body[len(snapshotMagic)+4:]))
-	return body, min(since, t.Unix()/3600), nil
+	return min(since, t.Unix()/3600), nil
 }
 
 var errDamaged = errors.New("snapshot is damaged")
@@ -149,28 +167,14 @@ func (l *Limiter) body(snapshot []byte) ([]byte, error) {
 
 // eachAccount calls do with every account in body, with its ages at time t.
 func eachAccount(body []byte, t time.Time, do func(key, *knownAccount)) error {
-	hasDevices, hasFormer := !bytes.HasPrefix(body, []byte(snapshotMagicV1)), bytes.HasPrefix(body, []byte(snapshotMagic))
 	rd := reader{rest: body[len(snapshotMagic):]}
 	made := rd.number(4)
 	rd.number(4)
 	n := rd.number(4)
 	passed := max(t.Unix()/3600-int64(made), 0) // hours since it was made
+	magic := string(body[:len(snapshotMagic)])
 	for range n {
-		account := key{rd.number(8), rd.number(8)}
-		var a knownAccount
-		readFingerprints(&rd, a.credentials[:], a.credentialAt[:], 2, hourOf(t), passed)
-		if hasFormer {
-			a.former = uint16(rd.number(2))
-			if denied := int64(rd.number(2)); denied != notDenied {
-				a.deniedAt = max(hourOf(t)-hour(min(denied+passed, math.MaxInt16)), 1)
-			}
-		}
-		readFingerprints(&rd, a.sources[:], a.sourceAt[:], 4, hourOf(t), passed)
-		readFingerprints(&rd, a.networks[:], a.networkAt[:], 4, hourOf(t), passed)
-		if hasDevices {
-			readFingerprints(&rd, a.devices[:], a.deviceAt[:], 4, hourOf(t), passed)
-			readFingerprints(&rd, a.newDevices[:], a.newDeviceAt[:], 4, hourOf(t), passed)
-		}
+		account, a := readAccount(&rd, magic, hourOf(t), passed)
 		if rd.bad {
 			return errDamaged
 		}
@@ -180,6 +184,25 @@ func eachAccount(body []byte, t time.Time, do func(key, *knownAccount)) error {
 		return errDamaged
 	}
 	return nil
+}
+
+// readAccount reads one account of a snapshot that begins with magic. Its ages were computed passed hours before now.
+func readAccount(rd *reader, magic string, now hour, passed int64) (account key, a knownAccount) {
+	account = rd.key()
+	readFingerprints(rd, a.credentials[:], a.credentialAt[:], 2, now, passed)
+	if magic == snapshotMagic {
+		a.former = uint16(rd.number(2))
+		if denied := int64(rd.number(2)); denied != notDenied {
+			a.deniedAt = max(now-hour(min(denied+passed, math.MaxInt16)), 1)
+		}
+	}
+	readFingerprints(rd, a.sources[:], a.sourceAt[:], 4, now, passed)
+	readFingerprints(rd, a.networks[:], a.networkAt[:], 4, now, passed)
+	if magic != snapshotMagicV1 {
+		readFingerprints(rd, a.devices[:], a.deviceAt[:], 4, now, passed)
+		readFingerprints(rd, a.newDevices[:], a.newDeviceAt[:], 4, now, passed)
+	}
+	return account, a
 }
 
 // readFingerprints reads a list of fingerprints of size octets. Their ages were computed passed hours before now.

@@ -25,28 +25,59 @@ const (
 	sprayCells = 1 << 14
 	sprayTime  = time.Hour // since the password was last tried
 
+	sprayWeightMax = 254
+
 	// sprayBits is how many bits are set by a sprayed password: those of about twenty accounts.
 	sprayBits = 17
 )
 
-// denied records that the password of s was denied.
-func (t *sprayTable) denied(now ticks, s *subject) {
+// noAccountBit is the number of bits for accounts, and stands for none of them.
+const noAccountBit = 64
+
+// accountBit returns the bit of the account of s.
+func (s *subject) accountBit() uint8 {
+	return uint8(s.keys[kindAccount].lo % noAccountBit)
+}
+
+// apply does what a sibling has done: it has recorded that password was denied at the account with the given bit, or if
+// that is noAccountBit, that a sprayed password was tried.
+func (t *sprayTable) apply(now ticks, password uint32, bit uint8) {
+	if bit == noAccountBit {
+		t.isSprayed(now, password)
+		return
+	}
+	t.denied(now, password, bit)
+}
+
+// isSprayed is that of the spray table, and tells siblings that the password was tried.
+func (l *Limiter) isSprayed(now ticks, password uint32) bool {
+	if !l.sprays.isSprayed(now, password) {
+		return false
+	}
+	if l.feeds != nil {
+		l.publish(&event{op: opSprayed, password: password, bit: noAccountBit})
+	}
+	return true
+}
+
+// denied records that password was denied at the account with the given bit.
+func (t *sprayTable) denied(now ticks, password uint32, bit uint8) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.cells == nil {
 		t.cells = make([]sprayCell, sprayCells)
 	}
-	c := &t.cells[s.password%sprayCells]
+	c := &t.cells[password%sprayCells]
 	switch {
-	case c.password == s.password && c.until > now:
-		c.weight = min(c.weight+1, 255-1)
+	case c.password == password && c.until > now:
+		c.weight = min(c.weight+1, sprayWeightMax)
 	case c.weight > 0 && c.until > now:
 		c.weight--
 		return
 	default:
-		*c = sprayCell{password: s.password, weight: 1}
+		*c = sprayCell{password: password, weight: 1}
 	}
-	c.accounts |= 1 << (s.keys[kindAccount].lo % 64)
+	c.accounts |= 1 << bit
 	c.until = now.add(sprayTime)
 }
 

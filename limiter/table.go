@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,9 @@ type entry struct {
 	starved      uint8  // how often a source was starved; starvedDenied if it was denied; of a repeat, see deniedMatch
 	kind         kind   // kindNone if the entry is empty
 }
+
+// lookHoldsMax is how many looks may be held in an entry.
+const lookHoldsMax = math.MaxUint16
 
 // idle reports whether e holds no information.
 func (e *entry) idle(now ticks) bool {

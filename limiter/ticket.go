@@ -20,6 +20,7 @@ type Ticket struct {
 	waiter   *waiter // nil unless it has queued
 	holds    [6]hold
 	held     int   // how many of holds are in use
+	public   int   // how many of these siblings know
 	lookDue  ticks // when a token for a look may be free; zero if there is one
 	charged  bool  // an earlier denial of its credential is still charged
 	lookPaid bool  // so is an earlier look at it
@@ -48,7 +49,9 @@ func (*noCopy) Unlock() {}
 func (l *Limiter) Ask(t time.Time, a Attempt) (k Ticket) {
 	now, r := l.epoch.ticks(t), l.rules.Load()
 	k.limiter, k.attempt, k.asked, k.deadline = l, a, now, now.add(r.WaitMax)
+	l.cut.RLock()
 	k.ask(t, now, r)
+	l.cut.RUnlock()
 	return
 }
 
@@ -57,7 +60,9 @@ func (l *Limiter) Ask(t time.Time, a Attempt) (k Ticket) {
 func (k *Ticket) Again(t time.Time) Verdict {
 	if k.verdict.Again && !k.settled {
 		l := k.limiter
+		l.cut.RLock()
 		k.ask(t, l.epoch.ticks(t), l.rules.Load())
+		l.cut.RUnlock()
 	}
 	return k.verdict
 }
@@ -92,6 +97,7 @@ func (k *Ticket) ask(t time.Time, now ticks, r *rules) {
 		k.shortenWait(now)
 	}
 	k.verdict.Known, k.verdict.Near = k.subject.trust.known(), k.subject.trust.near()
+	k.publishHolds()
 }
 
 // networkIsSpent reports whether only the network of the attempt is known, and its pair has no token left. Then a
@@ -273,10 +279,15 @@ func (k *Ticket) entry(now ticks, kd kind, r *rules, add bool) (*entry, *sync.Mu
 // tableMax returns how many entries the table may have when the attempt adds one of kind kd: strangers who fill it must
 // not take the entries from those who are near, nor those that protect known accounts.
 func (k *Ticket) tableMax(kd kind, r *rules) int {
+	return r.tableMax(kd, k.subject.trust.near(), k.subject.trust.secrets)
+}
+
+// tableMax is that of an attempt that is near, on an account of which some credential is known.
+func (r *rules) tableMax(kd kind, near, secrets bool) int {
 	switch {
-	case kd == kindAccount && k.subject.trust.secrets: // of these there are at most TableMax
+	case kd == kindAccount && secrets: // of these there are at most TableMax
 		return 2 * r.TableMax
-	case k.subject.trust.near():
+	case near:
 		return r.TableMax + r.TableMax/8
 	}
 	return r.TableMax
