@@ -68,7 +68,7 @@ func (a *application) apply(e *event) {
 	case opOpened, opLoggedIn, opClosed:
 		a.applyConnection(e)
 	case opHeld:
-		a.hold(e)
+		a.change(e, func(own *entry) { own.opened(a.open, e.held()) })
 	case opSettled:
 		a.settle(e)
 	case opSlot:
@@ -81,7 +81,7 @@ func (a *application) apply(e *event) {
 	case opRepeated:
 		a.change(e, func(own *entry) { own.repeatFor(a.now, e.first, e.flags&wasMatch != 0) })
 	case opCleared:
-		a.clear(e.key)
+		a.find(e, (*entry).clear)
 	case opUsed:
 		a.use(e)
 	case opGlobal:
@@ -107,7 +107,7 @@ func (a *application) applyKnown(e *event) {
 		a.known.learnPast(e.account, e.known, v, table)
 		a.known.extendPast(int64(e.hours))
 	case opSince:
-		a.known.lowerSince(min(int64(e.hours), a.t.Unix()/3600))
+		a.known.lowerSince(max(min(int64(e.hours), a.t.Unix()/3600), 1))
 	case opMerged:
 		rd := reader{rest: e.record}
 		account, known := readAccount(&rd, snapshotMagic, now, int64(v.now.since(now)))
@@ -132,88 +132,96 @@ func (a *application) change(e *event, do func(*entry)) {
 	}
 }
 
-// setOpen sets what the sibling has open in the entry of k.
-func (a *application) setOpen(k key, o open) {
-	if o == (open{}) {
-		delete(a.open, k)
-		return
-	}
-	a.open[k] = o
+// openMax bounds each number of an open, so that those of all siblings can be added.
+const openMax = 1 << 24
+
+// opened counts o in e and in all that a sibling has open.
+func (e *entry) opened(all map[key]open, o open) {
+	o.holds = min(o.holds, openMax-min(e.holds, openMax))
+	o.looks = min(o.looks, uint32(lookHoldsMax-e.lookHolds))
+	o.connections = min(o.connections, openMax-min(e.open, openMax))
+	o.prelogin = min(o.prelogin, openMax-min(e.prelogin, openMax))
+	e.holds, e.lookHolds = e.holds+o.holds, e.lookHolds+uint16(o.looks)
+	e.open, e.prelogin = e.open+o.connections, e.prelogin+o.prelogin
+	setOpen(all, e.key, all[e.key].plus(o))
 }
 
+// closed is the reverse of opened. It ignores what the sibling does not have open, and reports whether it had anything.
+func (e *entry) closed(all map[key]open, o open) bool {
+	former := all[e.key]
+	o = open{min(o.holds, former.holds), min(o.looks, former.looks), min(o.connections, former.connections), min(o.prelogin, former.prelogin)}
+	e.holds, e.lookHolds = e.holds-o.holds, e.lookHolds-uint16(o.looks)
+	e.open, e.prelogin = e.open-o.connections, e.prelogin-o.prelogin
+	setOpen(all, e.key, former.minus(o))
+	return o != open{}
+}
+
+// setOpen sets what is open in the entry of k.
+func setOpen(all map[key]open, k key, o open) {
+	if o == (open{}) {
+		delete(all, k)
+		return
+	}
+	all[k] = o
+}
+
+// find calls do with the entry of e, if there is one.
+func (a *application) find(e *event, do func(*entry)) {
+	if own, mu := a.table.find(e.key); own != nil {
+		do(own)
+		mu.Unlock()
+	}
+}
+
+// applyConnection counts a connection of the sibling.
 func (a *application) applyConnection(e *event) {
 	connect := a.rules.connect.times(min(int(e.growth), maxConnectGrowth))
-	o := a.open[e.key]
-	if e.op == opOpened {
+	before := open{prelogin: 1}
+	if e.flags&wasLoggedIn != 0 {
+		before = open{}
+	}
+	switch e.op {
+	case opOpened:
 		a.change(e, func(own *entry) {
-			own.add(open{connections: 1, prelogin: 1})
+			own.opened(a.open, open{connections: 1, prelogin: 1})
 			if e.flags&spentDenial != 0 && !connect.off() {
 				own.connects.spendWithDebt(a.now, &connect)
 			}
-			o.connections, o.prelogin = o.connections+1, o.prelogin+1
-			a.setOpen(e.key, o)
 		})
-		return
+	case opLoggedIn:
+		a.find(e, func(own *entry) {
+			if own.closed(a.open, before) && own.kind == kindSource {
+				own.connects.giveBack(&connect)
+			}
+		})
+	case opClosed:
+		before.connections = 1
+		a.find(e, func(own *entry) { own.closed(a.open, before) })
 	}
-	former := o
-	if o.prelogin > 0 && e.flags&wasLoggedIn == 0 {
-		o.prelogin--
-	}
-	if o.connections > 0 && e.op == opClosed {
-		o.connections--
-	}
-	if o == former {
-		return
-	}
-	a.change(e, func(own *entry) {
-		own.remove(former.minus(o))
-		if e.op == opLoggedIn && own.kind == kindSource && !connect.off() {
-			own.connects.giveBack(&connect)
-		}
-	})
-	a.setOpen(e.key, o)
-}
-
-// hold takes a hold for the sibling.
-func (a *application) hold(e *event) {
-	a.change(e, func(own *entry) {
-		o := a.open[e.key]
-		if e.flags&heldDenial != 0 {
-			own.holds, o.holds = own.holds+1, o.holds+1
-		}
-		if e.flags&heldLook != 0 && own.lookHolds < lookHoldsMax {
-			own.lookHolds, o.looks = own.lookHolds+1, o.looks+1
-		}
-		a.setOpen(e.key, o)
-	})
 }
 
 // settle spends or returns what the sibling holds.
 func (a *application) settle(e *event) {
-	former := a.open[e.key]
-	o := former
-	if e.flags&heldDenial != 0 && o.holds > 0 {
-		o.holds--
+	do := func(own *entry) {
+		own.closed(a.open, e.held())
+		own.settle(a.now, a.rules, e.flags, int(e.growth), true)
 	}
-	if e.flags&heldLook != 0 && o.looks > 0 {
-		o.looks--
-	}
-	if o == former && e.flags&(spentDenial|spentLook|wasDenied|wasStarved) == 0 {
+	if e.flags&(spentDenial|spentLook|wasDenied|wasStarved) == 0 {
+		a.find(e, do)
 		return
 	}
-	a.change(e, func(own *entry) {
-		own.remove(former.minus(o))
-		own.settle(a.now, a.rules, e.flags, int(e.growth), true)
-	})
-	a.setOpen(e.key, o)
+	a.change(e, do)
 }
 
-// clear clears the entry of a pair or a repeat.
-func (a *application) clear(k key) {
-	if e, mu := a.table.find(k); e != nil {
-		e.denials, e.looks, e.connects = 0, 0, 0
-		mu.Unlock()
+// held returns the hold of e.
+func (e *event) held() (o open) {
+	if e.flags&heldDenial != 0 {
+		o.holds = 1
 	}
+	if e.flags&heldLook != 0 {
+		o.looks = 1
+	}
+	return o
 }
 
 // use counts a login of the sibling in the usage of its account, and of its source or device there.
@@ -226,20 +234,9 @@ func (a *application) use(e *event) {
 	}
 }
 
-// add counts o in e.
-func (e *entry) add(o open) {
-	e.holds += o.holds
-	e.lookHolds += uint16(min(o.looks, uint32(lookHoldsMax-e.lookHolds)))
-	e.open += o.connections
-	e.prelogin += o.prelogin
-}
-
-// remove is the reverse of add.
-func (e *entry) remove(o open) {
-	e.holds -= o.holds
-	e.lookHolds -= uint16(o.looks)
-	e.open -= o.connections
-	e.prelogin -= o.prelogin
+// plus returns the sum of o and more.
+func (o open) plus(more open) open {
+	return open{o.holds + more.holds, o.looks + more.looks, o.connections + more.connections, o.prelogin + more.prelogin}
 }
 
 // minus returns the difference of o and less.
@@ -253,14 +250,20 @@ func (l *Limiter) Forget(_ time.Time, sibling int) {
 	defer l.cut.RUnlock()
 	l.siblings.mu.Lock()
 	defer l.siblings.mu.Unlock()
-	for k, o := range l.siblings.of[sibling] {
+	l.forget(sibling)
+	l.setIndebted()
+}
+
+// forget is Forget while siblings are locked.
+func (l *Limiter) forget(sibling int) {
+	opened := l.siblings.of[sibling]
+	for k, o := range opened {
 		if e, mu := l.table.find(k); e != nil {
-			e.remove(o)
+			e.closed(opened, o)
 			mu.Unlock()
 		}
 	}
 	delete(l.siblings.of, sibling)
-	l.setIndebted()
 }
 
 // Retire gives back the memory of what l no longer needs once no attempt and no connection will begin: the known table,
@@ -271,15 +274,10 @@ func (l *Limiter) Retire() {
 	defer l.cut.Unlock()
 	l.siblings.mu.Lock()
 	defer l.siblings.mu.Unlock()
-	for _, opened := range l.siblings.of {
-		for k, o := range opened {
-			if e, mu := l.table.find(k); e != nil {
-				e.remove(o)
-				mu.Unlock()
-			}
-		}
+	for sibling := range l.siblings.of {
+		l.forget(sibling)
 	}
-	l.retired, l.siblings.of = true, nil
+	l.retired = true
 	l.setIndebted()
 	l.table.retire()
 	l.known.retire()

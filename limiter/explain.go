@@ -43,7 +43,7 @@ func (k *Ticket) explainDenials(now ticks, kd kind, r *rules) (figures string, s
 	if e == nil {
 		return "", 0
 	}
-	spent, held, looked, full := e.denials.spent(now, &limit), int(e.holds), e.looks.spent(now, &looks), e.denials.missing(now, &limit)
+	spent, held, looked, full := e.denials.spent(now, &limit), int(e.holds), e.looks.spent(now, &looks), now.until(ticks(e.denials)) // which may be in debt
 	mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d denials of the %s spent", spent, limit.tokens, k.blockName(kd))

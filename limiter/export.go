@@ -43,10 +43,13 @@ func (l *Limiter) export(t time.Time) ([]byte, *Feed) {
 	l.cut.Lock()
 	defer l.cut.Unlock()
 	now, v := l.epoch.ticks(t), validityAt(t, l.rules.Load().KnownTTL)
-	b := make([]byte, 0, 4096+120*int(l.known.count.Load())+60*int(l.table.used.Load()))
+	b := make([]byte, 0, 4096+l.snapshotSize()+32*int(l.known.count.Load())+64*int(l.table.used.Load()))
 	b = append(b, exportMagic...)
-	known := l.snapshot(t)
-	b = append(binary.AppendUvarint(b, uint64(len(known))), known...)
+	b = counted(b, func(b []byte) ([]byte, int) {
+		begin := len(b)
+		b = l.appendSnapshot(b, t)
+		return b, len(b) - begin
+	})
 	b = l.known.appendUsage(b, now)
 	b = l.known.sources.appendTo(b, v.now)
 	b = l.sprays.appendTo(b, now)
@@ -190,8 +193,7 @@ func (o open) appendTo(b []byte) []byte {
 // openIn returns what all siblings together have open in the entry of k.
 func (s *siblings) openIn(k key) (all open) {
 	for _, opened := range s.of {
-		o := opened[k]
-		all = open{all.holds + o.holds, all.looks + o.looks, all.connections + o.connections, all.prelogin + o.prelogin}
+		all = all.plus(opened[k])
 	}
 	return all
 }

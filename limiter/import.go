@@ -40,10 +40,7 @@ func (l *Limiter) Import(t time.Time, data []byte, former int) error {
 		l.sprays.set(now, x.cells[i])
 	}
 	l.globalQueue.setMissing(now, x.global, r)
-	l.importEntries(now, r, x.entries, former)
-	for n, opened := range x.siblings {
-		l.importOpen(n, opened)
-	}
+	l.importEntries(now, r, &x, former)
 	l.setIndebted()
 	return nil
 }
@@ -124,9 +121,9 @@ func readEntry(rd *reader) (e entry) {
 	e.denials, e.looks, e.connects = bucket(rd.remaining()), bucket(rd.remaining()), bucket(rd.remaining())
 	e.penaltyUntil = ticks(rd.remaining())
 	o := readOpen(rd)
+	e.holds, e.lookHolds, e.open, e.prelogin = o.holds, uint16(o.looks), o.connections, o.prelogin
 	e.starved = uint8(rd.number(1))
 	rd.bad = rd.bad || e.key == key{}
-	e.add(o)
 	return e
 }
 
@@ -142,9 +139,6 @@ func (x *exported) readSiblings(rd *reader) {
 		x.siblings[n] = opened
 	}
 }
-
-// openMax bounds each number of an open that is read, so that those of all siblings can be added.
-const openMax = 1 << 24
 
 func readOpen(rd *reader) (o open) {
 	o = open{holds: uint32(rd.uvarint(openMax)), looks: uint32(rd.uvarint(lookHoldsMax))}
@@ -174,13 +168,17 @@ func (rd *reader) varint() int {
 
 // importEntries adds entries, whose times are relative to now, as far as the table has room: first those of connections,
 // then those of the known, then the accounts, in the order in which a table gets full. What is open in them is that of
-// the sibling number former.
-func (l *Limiter) importEntries(now ticks, r *rules, entries []entry, former int) {
-	if len(entries) > r.TableMax {
+// the sibling number former and its siblings.
+func (l *Limiter) importEntries(now ticks, r *rules, x *exported, former int) {
+	entries := x.entries
+	if len(entries) > r.TableMax { // perhaps not all can stay
 		slices.SortFunc(entries, func(a, b entry) int {
-			return cmp.Or(cmp.Compare(a.importLimit(r), b.importLimit(r)), -cmp.Compare(min(a.holds+a.open, 1), min(b.holds+b.open, 1)),
-				-cmp.Compare(max(a.denials, a.looks), max(b.denials, b.looks)))
+			return cmp.Or(cmp.Compare(a.importLimit(r), b.importLimit(r)), cmp.Compare(min(b.holds+b.open, 1), min(a.holds+a.open, 1)),
+				cmp.Compare(max(b.denials, b.looks), max(a.denials, a.looks)))
 		})
+	}
+	for n := range x.siblings {
+		l.siblings.add(n)
 	}
 	opened := l.siblings.add(former)
 	for i := range entries {
@@ -191,9 +189,9 @@ func (l *Limiter) importEntries(now ticks, r *rules, entries []entry, former int
 		}
 		own.denials, own.looks, own.connects = e.denials.from(now), e.looks.from(now), e.connects.from(now)
 		own.penaltyUntil, own.starved = ticks(bucket(e.penaltyUntil).from(now)), e.starved
-		if o := (open{e.holds, uint32(e.lookHolds), e.open, e.prelogin}); o != (open{}) {
-			own.add(o)
-			opened[e.key] = o
+		own.opened(opened, open{e.holds, uint32(e.lookHolds), e.open, e.prelogin})
+		for n, all := range x.siblings {
+			own.opened(l.siblings.of[n], all[e.key])
 		}
 		mu.Unlock()
 	}
@@ -210,18 +208,6 @@ func (b bucket) from(now ticks) bucket {
 		return 0
 	}
 	return bucket(now.add(time.Duration(b)))
-}
-
-// importOpen counts what the sibling number n has open.
-func (l *Limiter) importOpen(n int, opened map[key]open) {
-	own := l.siblings.add(n)
-	for k, o := range opened {
-		if e, mu := l.table.find(k); e != nil {
-			e.add(o)
-			own[k] = o
-			mu.Unlock()
-		}
-	}
 }
 
 // setUsage sets the usage of an account, if it is known.

@@ -190,12 +190,17 @@ func (k *Ticket) accepted(t time.Time, r *rules) {
 			continue
 		}
 		if e, mu := l.table.find(s.keys[kd]); e != nil {
-			e.denials, e.looks, e.connects = 0, 0, 0
+			e.clear()
 			h := hold{key: e.key, kind: e.kind}
 			mu.Unlock()
 			k.publish(opCleared, h, 0)
 		}
 	}
+}
+
+// clear forgets the denials of a pair or a repeat.
+func (e *entry) clear() {
+	e.denials, e.looks, e.connects = 0, 0, 0
 }
 
 // spending says which holds are spent when they are released; the others are returned.

@@ -42,14 +42,18 @@ const (
 
 // Snapshot returns the known table at time t, for [Limiter.Restore] after a restart. It contains only keyed digests.
 func (l *Limiter) Snapshot(t time.Time) []byte {
-	b := l.snapshot(t)
+	b := l.appendSnapshot(make([]byte, 0, l.snapshotSize()), t)
 	return append(b, l.checksum(b)...)
 }
 
-// snapshot is Snapshot without the checksum.
-func (l *Limiter) snapshot(t time.Time) []byte {
-	v := validityAt(t, l.rules.Load().KnownTTL)
-	b := make([]byte, 0, snapshotHead+sha256.Size+80*int(l.known.count.Load()))
+// snapshotSize estimates the octets of a snapshot.
+func (l *Limiter) snapshotSize() int {
+	return snapshotHead + sha256.Size + 80*int(l.known.count.Load())
+}
+
+// appendSnapshot appends a snapshot without its checksum.
+func (l *Limiter) appendSnapshot(b []byte, t time.Time) []byte {
+	v, begin := validityAt(t, l.rules.Load().KnownTTL), len(b)
 	b = append(b, snapshotMagic...)
 	b = binary.BigEndian.AppendUint32(b, uint32(t.Unix()/3600))
 	b = binary.BigEndian.AppendUint32(b, uint32(l.known.since.Load()))
@@ -66,7 +70,7 @@ func (l *Limiter) snapshot(t time.Time) []byte {
 		}
 		s.mu.Unlock()
 	}
-	binary.BigEndian.PutUint32(b[snapshotHead-4:], n)
+	binary.BigEndian.PutUint32(b[begin+snapshotHead-4:], n)
 	return b
 }
 
