@@ -57,7 +57,8 @@ func newReceivers(c Config) (all []*receiver) {
 }
 
 // deliver sends a receiver what is pending at time t. After a failure it pauses,
-// longer each time.
+// longer each time. Once ctx has ended it begins no more deliveries, and one that
+// was cut off is not a failure.
 func (m *Manager) deliver(ctx context.Context, t time.Time, to *receiver) {
 	if t.Before(to.retryAt) {
 		return
@@ -68,6 +69,8 @@ func (m *Manager) deliver(ctx context.Context, t time.Time, to *receiver) {
 	}
 	tried, err := send(ctx, t, to)
 	switch {
+	case ctx.Err() != nil && (err != nil || !tried):
+		return
 	case err != nil:
 		to.backoff = min(max(2*to.backoff, retryMin), retryMax)
 		to.retryAt = t.Add(to.backoff)
@@ -81,14 +84,54 @@ func (m *Manager) deliver(ctx context.Context, t time.Time, to *receiver) {
 	}
 }
 
+// handOverGrace is how long a delivery that is under way may go on at a hand-over.
+// If it is cut off, the next process repeats it.
+const handOverGrace = 2 * time.Second
+
+// deliveryContext returns the context of one delivery. It ends with ctx, or some
+// time later if that ends for a hand-over. Call cancel after the delivery.
+func deliveryContext(ctx context.Context) (delivery context.Context, cancel func()) {
+	delivery, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		defer end()
+		if handingOver(ctx) {
+			grace := time.NewTimer(handOverGrace)
+			defer grace.Stop()
+			select {
+			case <-grace.C:
+			case <-delivery.Done():
+			}
+		}
+	})
+	return delivery, func() {
+		stop()
+		end()
+	}
+}
+
+// post delivers one alert within ctx, and counts the result.
+func (m *Manager) post(ctx context.Context, t time.Time, to *receiver, a notify.Alert) error {
+	delivery, cancel := deliveryContext(ctx)
+	defer cancel()
+	var err error
+	if to.channel == channelAlertmanager {
+		err = notify.Alertmanager(delivery, to.url, t, a)
+	} else {
+		err = notify.Webhook(delivery, to.url, a)
+	}
+	m.countDelivery(to.channel, err)
+	return err
+}
+
 // sendWebhook sends a webhook what is pending, in order, and records each
 // success. It stops at the first failure.
 func (m *Manager) sendWebhook(ctx context.Context, t time.Time, to *receiver) (tried bool, err error) {
 	for _, i := range m.incidents.All() {
 		for _, p := range pendingWebhook(t, i, m.notificationsTo(to.name, i.ID)) {
-			err := notify.Webhook(ctx, to.url, m.alertOf(t, i, p))
-			m.countDelivery(to.channel, err)
-			if err != nil {
+			if ctx.Err() != nil {
+				return tried, nil
+			}
+			if err := m.post(ctx, t, to, m.alertOf(t, i, p)); err != nil {
 				return true, err
 			}
 			m.recordNotification(t, notification{Time: t, Incident: i.ID, To: to.name, Class: p.class, Resolved: p.resolved})
@@ -104,9 +147,10 @@ func (m *Manager) sendWebhook(ctx context.Context, t time.Time, to *receiver) (t
 func (m *Manager) sendAlertmanager(ctx context.Context, t time.Time, to *receiver) (tried bool, err error) {
 	for _, i := range m.incidents.All() {
 		for _, p := range pendingAlertmanager(t, i, to.sent) {
-			err := notify.Alertmanager(ctx, to.url, t, m.alertOf(t, i, p))
-			m.countDelivery(to.channel, err)
-			if err != nil {
+			if ctx.Err() != nil {
+				return tried, nil
+			}
+			if err := m.post(ctx, t, to, m.alertOf(t, i, p)); err != nil {
 				return true, err
 			}
 			tried = true

@@ -40,6 +40,10 @@ type Config struct {
 	Hold       time.Duration      // delay from detection until an incident becomes public
 	Components func() []Component // current state of the parts of the service
 
+	// Former is what the process that hands over has exported; see Manager.Export.
+	// Then the state that Dir holds is not read. Nil if there is no such process.
+	Former []byte
+
 	// Tighten is called after each tick with whether the limits for strangers
 	// are to be tightened. It may be nil.
 	Tighten func(bool)
@@ -62,7 +66,12 @@ type Manager struct {
 	receivers []*receiver
 	changed   chan struct{} // wakes the goroutine that writes the status page
 
-	writing sync.Mutex // held while files of the state directory are written
+	forwarding sync.RWMutex      // held for reading while an observation is added
+	forward    func(Observation) // nil: to the detector
+
+	writing    sync.Mutex // held while files of the state directory are written
+	running    bool       // Run has not returned
+	handedOver bool       // Export was called, and Run not again
 
 	mu            sync.Mutex
 	state         watch.State
@@ -72,12 +81,23 @@ type Manager struct {
 	saved         time.Time          // when the detector's snapshot was last saved
 }
 
-// New returns a Manager with the state that Dir holds. Lines that cannot be read
-// are skipped and logged. New fails only if the directory cannot be used.
+// New returns a Manager with the state that Dir holds, or with that of
+// Config.Former. Lines of Dir that cannot be read are skipped and logged. New fails
+// only if the directory or Former cannot be used.
+//
+// With Former, New changes nothing outside of m: the process may still be refused,
+// and the former one goes on.
 func New(t time.Time, c Config) (*Manager, error) {
 	m := &Manager{
 		config: c, store: store{c.Dir}, history: report.NewHistory(), failures: map[string]failure{}, saved: t, changed: make(chan struct{}, 1),
-		watch: watch.New(watch.Config{Location: c.Location, Key: c.Key}),
+		watch: watch.New(watch.Config{Location: c.Location, Key: c.Key}), receivers: newReceivers(c),
+	}
+	m.config.Former = nil
+	if c.Former != nil {
+		if err := m.store.check(); err != nil {
+			return nil, err
+		}
+		return m, m.load(t, c.Former)
 	}
 	if err := m.store.open(); err != nil {
 		return nil, err
@@ -87,7 +107,6 @@ func New(t time.Time, c Config) (*Manager, error) {
 			return nil, err
 		}
 	}
-	m.receivers = newReceivers(c)
 	m.state = m.watch.Tick(t).State
 	return m, nil
 }
@@ -95,19 +114,23 @@ func New(t time.Time, c Config) (*Manager, error) {
 // noAutoPublish is a hold that outlasts every incident.
 const noAutoPublish = 100 * 365 * 24 * time.Hour
 
-// loadIncidents replays the events of all incidents. Without a status page no
+// hold is the delay until an incident becomes public. Without a status page no
 // incident becomes public by itself, and no report states that it did.
+func (m *Manager) hold() time.Duration {
+	if m.config.StatusDir == "" {
+		return noAutoPublish
+	}
+	return m.config.Hold
+}
+
+// loadIncidents replays the events of all incidents.
 func (m *Manager) loadIncidents(time.Time) error {
 	data, err := m.store.read(incidentsFile)
 	if err != nil {
 		return err
 	}
-	hold := m.config.Hold
-	if m.config.StatusDir == "" {
-		hold = noAutoPublish
-	}
 	var found incident.Replayed
-	m.incidents, found = incident.Replay(data, hold)
+	m.incidents, found = incident.Replay(data, m.hold())
 	m.logSkipped(incidentsFile, len(found.Bad))
 	return nil
 }
@@ -149,6 +172,11 @@ func (m *Manager) loadSnapshot(t time.Time) error {
 // Merge merges what was learned elsewhere, a snapshot of a watch, with what the detector has learned, and saves it. It
 // returns the share of the week that is learned then.
 func (m *Manager) Merge(t time.Time, snapshot []byte) (week float64, err error) {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	if m.handedOver {
+		return 0, errHandedOver
+	}
 	if err := m.watch.Merge(t, snapshot); err != nil {
 		return 0, err
 	}
@@ -164,14 +192,18 @@ func (m *Manager) logSkipped(file string, n int) {
 }
 
 // Attempt reports an attempt that was settled at time t to the detector.
-func (m *Manager) Attempt(t time.Time, a watch.Attempt) { m.watch.Attempt(t, a) }
+func (m *Manager) Attempt(t time.Time, a watch.Attempt) {
+	m.Observe(t, Observation{kind: observedAttempt, attempt: a})
+}
 
 // Opened reports a session that began at time t to the detector.
-func (m *Manager) Opened(t time.Time) { m.watch.Opened(t) }
+func (m *Manager) Opened(t time.Time) { m.Observe(t, Observation{kind: observedOpened}) }
 
 // Held reports a connection that held a place without an attempt to the detector; see
 // [watch.Watch.Held].
-func (m *Manager) Held(t time.Time, source, network netip.Prefix) { m.watch.Held(t, source, network) }
+func (m *Manager) Held(t time.Time, source, network netip.Prefix) {
+	m.Observe(t, Observation{kind: observedHeld, attempt: watch.Attempt{Source: source, Network: network}})
+}
 
 // Closed reports a session that ended at time t to the detector.
-func (m *Manager) Closed(t time.Time) { m.watch.Closed(t) }
+func (m *Manager) Closed(t time.Time) { m.Observe(t, Observation{kind: observedClosed}) }

@@ -2,6 +2,7 @@ package incidents
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -17,9 +18,16 @@ const (
 )
 
 // Run ticks the detector, delivers alerts and writes the status page until ctx
-// ends; then it saves its state. Each receiver and the status page have their own
-// goroutine, so a slow receiver delays neither the detector nor the status page.
+// ends; then it saves its state, unless ctx has ended with the cause ErrHandOver.
+// Each receiver and the status page have their own goroutine, so a slow receiver
+// delays neither the detector nor the status page. Run can be called again after it
+// has returned; then it goes on as if it had not.
 func (m *Manager) Run(ctx context.Context) {
+	m.setRunning(true)
+	defer m.setRunning(false)
+	if err := m.store.open(); err != nil {
+		m.setResult(time.Now(), "opening the state directory", err)
+	}
 	var all sync.WaitGroup
 	all.Go(func() { runEvery(ctx, tickInterval, nil, m.tick) })
 	all.Go(func() { runEvery(ctx, pollInterval, m.changed, m.publish) })
@@ -29,7 +37,20 @@ func (m *Manager) Run(ctx context.Context) {
 		})
 	}
 	all.Wait()
-	m.save(time.Now())
+	if !handingOver(ctx) {
+		m.save(time.Now())
+	}
+}
+
+// handingOver reports whether ctx has ended for a hand-over.
+func handingOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx), ErrHandOver) }
+
+// setRunning sets whether Run is under way.
+func (m *Manager) setRunning(running bool) {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	m.running = running
+	m.handedOver = m.handedOver && !running
 }
 
 // runEvery calls f at once, at each interval and after each signal, until ctx
@@ -83,8 +104,8 @@ func (m *Manager) tick(t time.Time) {
 		m.config.Tighten(r.State.Tighten)
 	}
 	m.writing.Lock()
+	defer m.writing.Unlock()
 	m.saveEvents(t, m.incidents.Observe(r.State))
-	m.writing.Unlock()
 	if due {
 		m.saveSnapshot(t)
 		m.store.deleteExpired(t)
@@ -138,6 +159,9 @@ func (m *Manager) logEvent(t time.Time, e incident.Event) {
 func (m *Manager) Do(t time.Time, c incident.Command) ([]incident.Event, error) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
+	if m.handedOver {
+		return nil, errHandedOver
+	}
 	events, err := m.incidents.Do(t, c)
 	if err != nil {
 		return nil, err
@@ -149,10 +173,8 @@ func (m *Manager) Do(t time.Time, c incident.Command) ([]incident.Event, error) 
 	return events, nil
 }
 
-// saveSnapshot saves what the detector has learned.
+// saveSnapshot saves what the detector has learned. The caller holds m.writing.
 func (m *Manager) saveSnapshot(t time.Time) {
-	m.writing.Lock()
-	defer m.writing.Unlock()
 	m.setResult(t, "saving the detector snapshot", m.store.replace(SnapshotFile, m.watch.Snapshot(t)))
 }
 
@@ -160,5 +182,7 @@ func (m *Manager) saveSnapshot(t time.Time) {
 func (m *Manager) save(t time.Time) {
 	minute, hour := m.watch.Partial(t)
 	m.addHistory(t, []watch.Minute{minute}, []watch.Hour{hour})
+	m.writing.Lock()
+	defer m.writing.Unlock()
 	m.saveSnapshot(t)
 }

@@ -46,6 +46,21 @@ func (s store) open() error {
 	return nil
 }
 
+// check returns an error if the directory cannot be one for open. It creates
+// nothing.
+func (s store) check() error {
+	if s.dir == "" {
+		return nil
+	}
+	switch info, err := os.Stat(s.dir); {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("use state directory: %w", err)
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("use state directory: got a file named %s, want a directory", s.dir)
+	}
+	return nil
+}
+
 // read returns the content of a file, or nil if there is no file.
 func (s store) read(name string) ([]byte, error) {
 	if s.dir == "" {
