@@ -1,9 +1,146 @@
 package watch
 
-import "time"
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/netip"
+	"time"
 
-// Export returns all that w knows.
-func (w *Watch) Export(t time.Time) []byte { return w.Snapshot(t) }
+	"postern/limiter/watch/internal/codec"
+)
 
-// Import replaces all that w knows.
-func (w *Watch) Import(t time.Time, data []byte) error { return w.Restore(t, data) }
+// exportVersion is the version of an export. Raise it when the fields change that are exported: [Watch.Import] takes no
+// other version.
+const exportVersion = 1
+
+// An export begins with this text and its version in decimal on a line. A hash follows that depends on the key of the
+// installation, then the content, and the CRC-32C of all of it in four octets, in little endian.
+const exportPrefix = "postern watch export "
+
+// exportHeader returns what the exports of a version begin with.
+func exportHeader(version int) string { return fmt.Sprintf("%s%d\n", exportPrefix, version) }
+
+// exportKey is what is hashed to tell installations apart. No account has such a name.
+const exportKey = "\x00export"
+
+// Export returns all that w knows at time t, for [Watch.Import] in the process that takes over: it goes on as if it were
+// the same process. What is only learned is in [Watch.Snapshot]. An export has 5 MB and, at a site with many accounts or
+// during an attack, up to 20 MB.
+func (w *Watch) Export(t time.Time) []byte {
+	w.lock(t)
+	defer w.mu.Unlock()
+	c := codec.Encoder([]byte(exportHeader(exportVersion)), w.location)
+	key := w.hash.account(exportKey)
+	c.Hash(&key)
+	w.content.code(c)
+	data := c.Data()
+	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
+}
+
+// Import replaces all that w knows by an export that was made at time t or before. It must be of a Watch with the same key.
+// On error nothing has changed.
+func (w *Watch) Import(t time.Time, data []byte) error {
+	next, err := w.decode(t, data)
+	if err != nil {
+		return fmt.Errorf("take over the detector: %w", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.content = next
+	return nil
+}
+
+// decode returns the content of an export.
+func (w *Watch) decode(t time.Time, data []byte) (content, error) {
+	header, body := exportHeader(exportVersion), len(data)-4
+	if !bytes.HasPrefix(data, []byte(header)) {
+		got, _, _ := bytes.Cut(data[:min(len(data), len(header)+8)], []byte("\n"))
+		return content{}, fmt.Errorf("state of another version: got %q, want %q", got, header[:len(header)-1])
+	}
+	if body < len(header) || binary.LittleEndian.Uint32(data[body:]) != crc32.Checksum(data[:body], castagnoli) {
+		return content{}, fmt.Errorf("wrong checksum of %d octets", len(data))
+	}
+	c := codec.Decoder(data[len(header):body], w.location)
+	var key uint64
+	if c.Hash(&key); c.Err() == nil && key != w.hash.account(exportKey) {
+		return content{}, errors.New("the state is of an installation with another key")
+	}
+	next := newContent(w.hash)
+	next.code(c)
+	c.Check(len(c.Data()) == 0, "number of octets")
+	c.Check(!next.latest.After(t.Add(gap)), "latest time")
+	return next, c.Err()
+}
+
+// code encodes or decodes w.
+func (w *content) code(c *codec.Codec) {
+	c.Times(&w.latest, &w.started)
+	w.counts.code(c)
+	w.guesses.code(c)
+	w.detector.code(c)
+	w.hours.code(c)
+	w.habits.code(c)
+	w.spray.code(c)
+	w.minute.Code(c)
+	w.out.code(c)
+	c.Check(!w.started.After(w.latest), "start of the tick")
+}
+
+// exportPeriods bounds the minutes and hours that [Watch.Tick] has not returned yet.
+const exportPeriods = 10_000
+
+// code encodes or decodes r.
+func (r *Reading) code(c *codec.Codec) {
+	r.State.code(c)
+	c.Bools(&r.Ticked)
+	codec.Slice(c, &r.Minutes, exportPeriods, func(m *Minute) { m.Code(c) })
+	codec.Slice(c, &r.Hours, exportPeriods, func(h *Hour) { h.Code(c) })
+}
+
+// code encodes or decodes s.
+func (s *State) code(c *codec.Codec) {
+	c.Times(&s.Time, &s.Since, &s.Onset)
+	s.Class.code(c)
+	c.Bools(&s.Tighten, &s.SingleSource, &s.Storm, &s.BackendFault, &s.AuthFault, &s.AccountAbuse, &s.SlowSpray,
+		&s.Impaired, &s.Protecting, &s.Frozen)
+	s.Observed.code(c)
+	s.Expected.code(c)
+	c.Floats(&s.Busy, &s.Excess, &s.Score, &s.DeniedShare, &s.Learned, &s.Drift)
+	s.Users.code(c)
+	codec.Count(c, &s.Abused)
+}
+
+// code encodes or decodes n.
+func (n *counts) code(c *codec.Codec) {
+	n.known.code(c)
+	n.stranger.code(c)
+	n.users.code(c)
+	for _, v := range []*int{&n.denied, &n.waited, &n.opened, &n.closed} {
+		codec.Count(c, v)
+	}
+	codec.Map(c, &n.networks, tickNetworks, func(network *netip.Prefix, s *suspects) {
+		c.Prefix(network)
+		s.code(c)
+	})
+	n.beyond.code(c)
+}
+
+// code encodes or decodes s.
+func (s *suspects) code(c *codec.Codec) {
+	codec.Count(c, &s.guesses)
+	codec.Count(c, &s.unanswered)
+}
+
+// code encodes or decodes g.
+func (g *guesses) code(c *codec.Codec) {
+	for _, blocks := range [][]guessBlock{g.now, g.old} {
+		for i := range blocks {
+			c.Words(blocks[i][:])
+		}
+	}
+	codec.Count(c, &g.n)
+	c.Times(&g.began)
+}

@@ -30,6 +30,11 @@ type Watch struct {
 	mu       sync.Mutex
 	location *time.Location
 	hash     hasher
+	content
+}
+
+// content is everything in a Watch that its configuration does not determine.
+type content struct {
 	latest   time.Time
 	started  time.Time // start of the current tick; zero before the first
 	counts   counts
@@ -48,8 +53,13 @@ func New(c Config) *Watch {
 		c.Location = time.UTC
 	}
 	h := newHasher(c.Key)
-	return &Watch{
-		location: c.Location, hash: h, counts: newCounts(), guesses: newGuesses(h), detector: newDetector(),
+	return &Watch{location: c.Location, hash: h, content: newContent(h)}
+}
+
+// newContent returns the content of a Watch that has learned nothing.
+func newContent(h hasher) content {
+	return content{
+		counts: newCounts(), guesses: newGuesses(h), detector: newDetector(),
 		hours: newCollector(h), habits: newHabits(), spray: newSlowSpray(), out: Reading{State: State{Class: ClassLearning}},
 	}
 }

@@ -156,6 +156,24 @@ func (c *Codec) Words(words []uint64) {
 	}
 }
 
+// Shorts codes a slice of fixed length.
+func (c *Codec) Shorts(shorts []uint16) {
+	if !c.reading {
+		for _, s := range shorts {
+			c.data = binary.LittleEndian.AppendUint16(c.data, s)
+		}
+		return
+	}
+	data := c.take(2 * len(shorts))
+	if data == nil {
+		clear(shorts)
+		return
+	}
+	for i := range shorts {
+		shorts[i] = binary.LittleEndian.Uint16(data[2*i:])
+	}
+}
+
 // Octets codes a slice of fixed length.
 func (c *Codec) Octets(octets []byte) {
 	if !c.reading {
