@@ -30,11 +30,17 @@ func at(minutes float64) time.Time { return noon.Add(time.Duration(minutes * flo
 // newManager returns a Manager that was started at noon, and its log.
 func newManager(t *testing.T, c Config) (*Manager, *strings.Builder) {
 	t.Helper()
+	return newManagerAt(t, noon, c)
+}
+
+// newManagerAt returns a Manager that was started at a time, and its log.
+func newManagerAt(t *testing.T, when time.Time, c Config) (*Manager, *strings.Builder) {
+	t.Helper()
 	var log strings.Builder
 	c.Location, c.Host, c.Name, c.Hold = cest, "gate1", "Example Mail", 30*time.Second
 	c.Log = slog.New(slog.NewTextHandler(&log, nil))
 	c.Components = func() []Component { return []Component{{Name: "IMAP"}, {Name: "POP3", Down: true}} }
-	m, err := New(noon, c)
+	m, err := New(when, c)
 	if err != nil {
 		t.Fatal(err)
 	}
