@@ -33,6 +33,11 @@ type Gateway struct {
 	State     func(time.Time) monitor.State
 	Incidents *incidents.Manager
 	Learn     func(time.Time, Learned) (Knowledge, error) // merges what was learned from logs with what is known
+	Upgrade   func() (monitor.Generation, error)          // starts the next generation, and returns it once it serves
+	Reload    func() (Reloaded, error)                    // reads the settings again
+	// Passed returns the socket that another process passed for an address of a listener, admin or metrics, or nil if that
+	// must be bound. Its owner is the service manager if it made the socket and keeps it. It may be nil.
+	Passed func(listener, addr string) (f *os.File, managed bool)
 }
 
 // Server answers on the addresses of ADMIN_LISTEN and METRICS_LISTEN.
@@ -46,24 +51,28 @@ type Server struct {
 
 // endpoint is one address with what it serves.
 type endpoint struct {
+	name     string // admin or metrics
+	addr     string // in the settings
 	listener net.Listener
+	managed  bool // by the service manager
 	http     *http.Server
 }
 
 // Open binds the addresses. It reads the token first, or creates it. After an
 // error, which names the setting, no address is bound.
 func Open(c *config.Config, g Gateway) (*Server, error) {
-	s := &Server{gateway: g, socket: c.Admin.Listen.IsSocket(), asnFile: string(c.Incidents.ASNFile)}
+	s := &Server{gateway: g, asnFile: string(c.Incidents.ASNFile)}
 	var err error
 	if s.token, err = loadToken(c); err != nil {
 		return nil, err
 	}
-	if err := s.open("ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler()); err != nil {
+	if err := s.open("admin", "ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler()); err != nil {
 		return nil, err
 	}
+	s.socket = len(s.endpoints) > 0 && s.Addr().Network() == "unix"
 	metrics := http.NewServeMux()
 	metrics.Handle("GET /metrics", g.Metrics)
-	if err := s.open("METRICS_LISTEN", string(c.Admin.Metrics), metrics); err != nil {
+	if err := s.open("metrics", "METRICS_LISTEN", string(c.Admin.Metrics), metrics); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -71,15 +80,15 @@ func Open(c *config.Config, g Gateway) (*Server, error) {
 }
 
 // open adds an endpoint, unless addr is empty.
-func (s *Server) open(setting, addr string, h http.Handler) error {
+func (s *Server) open(name, setting, addr string, h http.Handler) error {
 	if addr == "" {
 		return nil
 	}
-	ln, err := listen(addr)
+	ln, managed, err := s.listen(name, addr)
 	if err != nil {
 		return config.Errorf(setting, "%w", err)
 	}
-	s.endpoints = append(s.endpoints, endpoint{ln, s.newHTTP(guardHost(ln.Addr(), h))})
+	s.endpoints = append(s.endpoints, endpoint{name, addr, ln, managed, s.newHTTP(guardHost(ln.Addr(), h))})
 	return nil
 }
 
@@ -102,6 +111,7 @@ func (s *Server) Addr() net.Addr { return s.endpoints[0].listener.Addr() }
 
 // Serve answers until Close, and then returns nil, or until an address fails.
 func (s *Server) Serve() error {
+	s.unlinkOnClose(true)
 	failed := make(chan error)
 	for _, e := range s.endpoints {
 		go func() {
@@ -123,14 +133,6 @@ func (s *Server) Serve() error {
 	return first
 }
 
-// Close releases the addresses, whether Serve was called or not.
-func (s *Server) Close() {
-	for _, e := range s.endpoints {
-		e.http.Close()
-		e.listener.Close()
-	}
-}
-
 // adminHandler routes all that ADMIN_LISTEN serves.
 func (s *Server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
@@ -141,6 +143,7 @@ func (s *Server) adminHandler() http.Handler {
 	for pattern, h := range map[string]http.HandlerFunc{
 		"GET " + IncidentsPath: s.serveIncidents, "GET " + IncidentsPath + "/{id}": s.serveIncident,
 		"POST " + IncidentsPath: s.serveCommand, "GET " + ReportPath: s.serveReport, "POST " + LearnPath: s.serveLearn,
+		"POST " + UpgradePath: s.serveUpgrade, "POST " + ReloadPath: s.serveReload,
 	} {
 		mux.Handle(pattern, s.guardToken(h))
 	}
@@ -167,45 +170,6 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 // account, so it needs no token.
 func (s *Server) serveState(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, s.gateway.State(time.Now()))
-}
-
-// listen binds host:port or unix:/path. A socket file that no process listens
-// on any more is replaced; the group may use the new one.
-func listen(addr string) (net.Listener, error) {
-	path, isUnix := strings.CutPrefix(addr, "unix:")
-	if !isUnix {
-		ln, err := net.Listen(config.Network(addr, nil), addr)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", addr, withoutAddr(err))
-		}
-		return ln, nil
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
-		if c, err := net.Dial("unix", path); err == nil {
-			c.Close()
-			return nil, fmt.Errorf("listen on %s: another process does", path)
-		}
-		os.Remove(path)
-	}
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, withoutAddr(err))
-	}
-	if err := os.Chmod(path, 0o660); err != nil {
-		ln.Close()
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	return ln, nil
-}
-
-// withoutAddr removes what the net package adds to a cause: operation and
-// addresses.
-func withoutAddr(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
 }
 
 // guardHost refuses requests for another host where addr is a loopback address:

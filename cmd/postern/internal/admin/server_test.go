@@ -172,12 +172,12 @@ func TestSocketIsReplacedOnlyWhenStale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "another process does") {
+	if _, err := bind("unix:" + path); err == nil || !strings.Contains(err.Error(), "another process does") {
 		t.Errorf("of a running process: %v", err)
 	}
 	crashed.SetUnlinkOnClose(false)
 	crashed.Close()
-	ln, err := listen("unix:" + path)
+	ln, err := bind("unix:" + path)
 	if err != nil {
 		t.Fatalf("after a crash: %v", err)
 	}
@@ -186,7 +186,7 @@ func TestSocketIsReplacedOnlyWhenStale(t *testing.T) {
 	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen("unix:" + path); err == nil {
+	if _, err := bind("unix:" + path); err == nil {
 		t.Error("a file that is no socket was replaced")
 	}
 }

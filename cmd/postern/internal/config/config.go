@@ -149,10 +149,11 @@ type Log struct {
 
 // Timeouts says how long each part of a connection may take.
 type Timeouts struct {
-	Login     time.Duration `env:"LOGIN_TIMEOUT" envDefault:"60s" meaning:"from accept to login, time in the tarpit excluded"`
-	Handshake time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"one TLS handshake, or the wait for a PROXY header"`
-	Idle      time.Duration `env:"IDLE_TIMEOUT" envDefault:"35m" meaning:"idle connection after login"`
-	Drain     time.Duration `env:"DRAIN" envDefault:"5m" meaning:"how long sessions may continue after SIGTERM"`
+	Login        time.Duration `env:"LOGIN_TIMEOUT" envDefault:"60s" meaning:"from accept to login, time in the tarpit excluded"`
+	Handshake    time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" meaning:"one TLS handshake, or the wait for a PROXY header"`
+	Idle         time.Duration `env:"IDLE_TIMEOUT" envDefault:"35m" meaning:"idle connection after login"`
+	Drain        time.Duration `env:"DRAIN" envDefault:"5m" meaning:"how long sessions may continue after SIGTERM; in its last four fifths idle ones are closed one by one"`
+	UpgradeDrain time.Duration `env:"UPGRADE_DRAIN" envDefault:"12h" meaning:"how long sessions may continue in the former process after an upgrade; in the last 5 minutes idle ones are closed one by one"`
 }
 
 // Addrs are the addresses of all listeners.

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/monitor"
 	"postern/limiter"
 	"postern/proxy"
 	"postern/tlsconf"
@@ -20,6 +21,8 @@ type Sources struct {
 	Dropped   func() uint64   // log lines
 	Incidents *incidents.Manager
 	Tightened func() bool // whether limits for strangers are
+
+	Generations func() []monitor.Generation // processes of the gateway, this one first
 }
 
 // Register adds the gauges that read s. It is called once.
@@ -56,6 +59,9 @@ var (
 	descKnownLearned = desc("known_learned", "Whether known users have been learned for a day, so that the reserve is enforced.")
 	descQueue        = desc("queue_length", "Attempts that wait for a token of LIMIT_GLOBAL (turn) or for a login slot at a backend (slot).", "queue", "client")
 
+	descGenerations = desc("generations", "Processes of the gateway: this one, and those of before an upgrade whose sessions go on.")
+	descFormer      = desc("former_sessions_active", "Sessions in processes of before an upgrade.")
+
 	descNotAfter   = desc("certificate_not_after_timestamp_seconds", "When the first of the certificates expires.")
 	descLogDropped = desc("log_dropped_total", "Log lines left out because there were too many, about one source or in all.")
 )
@@ -72,6 +78,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	g.collectServer(send)
 	g.collectBackends(ch, send)
 	g.collectLimiter(send)
+	g.collectGenerations(send)
 	send(descLogDropped, prometheus.CounterValue, float64(g.Dropped()))
 	if g.Certs != nil {
 		send(descNotAfter, prometheus.GaugeValue, float64(g.Certs.NotAfter().Unix()))
@@ -91,6 +98,16 @@ func (g *gauges) collectServer(send sender) {
 	send(descMax, prometheus.GaugeValue, float64(s.MaxConnections))
 	send(descAcceptErrors, prometheus.CounterValue, float64(s.AcceptNoFile), "emfile")
 	send(descAcceptErrors, prometheus.CounterValue, float64(s.AcceptOther), "other")
+}
+
+// collectGenerations sends how many processes there are, and the sessions of the others.
+func (g *gauges) collectGenerations(send sender) {
+	all, former := g.Generations(), 0
+	for _, other := range all[1:] {
+		former += other.Sessions
+	}
+	send(descGenerations, prometheus.GaugeValue, float64(len(all)))
+	send(descFormer, prometheus.GaugeValue, float64(former))
 }
 
 // collectBackends sends the state of every backend. The address is enough to

@@ -53,6 +53,8 @@ type Metrics struct {
 	enforcing  prometheus.Gauge
 	stateGood  prometheus.Gauge
 	stateTime  prometheus.Gauge
+
+	upgradesFailed prometheus.Counter
 }
 
 // New returns metrics of a program of this version and revision, in a registry
@@ -73,6 +75,7 @@ func New(version, revision string) *Metrics {
 	m.stateGood = f.NewGauge(opts("state_last_save_successful", "Whether the state could be saved when that was last tried."))
 	m.stateGood.Set(1)
 	m.stateTime = f.NewGauge(opts("state_last_save_success_timestamp_seconds", "When the state was last saved, 0 if it never was."))
+	m.upgradesFailed = f.NewCounter(prometheus.CounterOpts(opts("upgrades_failed_total", "Upgrades after which this process went on.")))
 	info := opts("build_info", "Always 1; the labels say what is running.")
 	info.ConstLabels = prometheus.Labels{"version": version, "revision": revision, "goversion": runtime.Version()}
 	f.NewGauge(info).Set(1)
@@ -166,6 +169,13 @@ func (m *Metrics) Reloaded(t time.Time, err error) {
 	}
 	m.reloadGood.Set(1)
 	m.reloadTime.Set(float64(t.Unix()))
+}
+
+// Upgraded records the result of an upgrade.
+func (m *Metrics) Upgraded(err error) {
+	if err != nil {
+		m.upgradesFailed.Inc()
+	}
 }
 
 // CertificatesLoaded records whether the certificate files last read were valid.

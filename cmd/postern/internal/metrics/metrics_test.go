@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/testbed"
 	"postern/limiter"
 	"postern/proxy"
@@ -58,6 +59,7 @@ func testMetrics(t *testing.T) *Metrics {
 	m.Register(Sources{
 		Server: &proxy.Server{Limiter: lim, Backends: backends}, Limiter: lim, Backends: backends, Certs: certs,
 		Dropped: func() uint64 { return 0 }, Incidents: out, Tightened: func() bool { return false },
+		Generations: func() []monitor.Generation { return []monitor.Generation{{Sessions: 7}, {Sessions: 2}, {Sessions: 3}} },
 	})
 	return m
 }

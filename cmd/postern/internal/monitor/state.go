@@ -41,9 +41,23 @@ type State struct {
 	Connections    int `json:"connections"`
 	MaxConnections int `json:"max_connections"`
 
+	Generations []Generation `json:"generations,omitempty"` // processes of this gateway, the one that accepts connections first
+
 	// Failures lists alerts, status pages and files that could not be sent or
 	// written lately, each with its error.
 	Failures []string `json:"untold,omitempty"`
+}
+
+// Generation is one process of a gateway. An upgrade starts the next one, while the sessions of the former go on.
+type Generation struct {
+	Number   int       `json:"number"`
+	PID      int       `json:"pid"`
+	Version  string    `json:"version"`
+	Since    time.Time `json:"since"`    // its start
+	Sessions int       `json:"sessions"` // logged in
+	Prelogin int       `json:"prelogin"` // connections that have not logged in
+	// Until is when its last session is closed at the latest; zero for the generation that accepts connections.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Incident is the open incident, also one that is only suspected, or one that a

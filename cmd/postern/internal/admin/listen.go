@@ -1,0 +1,123 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"postern/cmd/postern/internal/config"
+)
+
+// listen binds addr, unless a socket was passed for it; that may belong to the service manager.
+func (s *Server) listen(name, addr string) (ln net.Listener, managed bool, err error) {
+	var passed *os.File
+	if s.gateway.Passed != nil {
+		passed, managed = s.gateway.Passed(name, addr)
+	}
+	if passed == nil {
+		ln, err = bind(addr)
+		return ln, false, err
+	}
+	defer passed.Close()
+	if ln, err = net.FileListener(passed); err != nil {
+		err = fmt.Errorf("use the socket passed for %s: %w", addr, err)
+	}
+	return ln, managed, err
+}
+
+// bind binds host:port or unix:/path. A socket file that no process listens
+// on any more is replaced; the group may use the new one.
+func bind(addr string) (net.Listener, error) {
+	path, isUnix := strings.CutPrefix(addr, "unix:")
+	if !isUnix {
+		ln, err := net.Listen(config.Network(addr, nil), addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", addr, withoutAddr(err))
+		}
+		return ln, nil
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("listen on %s: another process does", path)
+		}
+		os.Remove(path)
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, withoutAddr(err))
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return ln, nil
+}
+
+// withoutAddr removes what the net package adds to a cause: operation and
+// addresses.
+func withoutAddr(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// A fileListener is a listener that can be passed to another process.
+type fileListener interface{ File() (*os.File, error) }
+
+// A Socket is a duplicate of a listening socket, to be passed to another process.
+type Socket struct {
+	Listener string // admin or metrics
+	Addr     string // in the settings
+	Managed  bool   // by the service manager
+	File     *os.File
+}
+
+// Sockets returns a duplicate of every socket. The caller closes them.
+func (s *Server) Sockets() (all []Socket, err error) {
+	for _, e := range s.endpoints {
+		f, err := e.listener.(fileListener).File()
+		if err != nil {
+			return all, fmt.Errorf("pass the socket of %s on: %w", e.addr, err)
+		}
+		all = append(all, Socket{e.name, e.addr, e.managed, f})
+	}
+	return all, nil
+}
+
+// unlinkOnClose sets whether closing the listeners removes the files of Unix sockets. Those of the service manager stay.
+func (s *Server) unlinkOnClose(on bool) {
+	for _, e := range s.endpoints {
+		if unix, ok := e.listener.(*net.UnixListener); ok {
+			unix.SetUnlinkOnClose(on && !e.managed)
+		}
+	}
+}
+
+// Close releases the addresses, whether Serve was called or not.
+func (s *Server) Close() {
+	for _, e := range s.endpoints {
+		e.http.Close()
+		e.listener.Close()
+	}
+}
+
+// retireTime is how long Retire waits for requests under way.
+const retireTime = 5 * time.Second
+
+// Retire ends serving, because another process serves the same sockets now. Requests under way are answered.
+func (s *Server) Retire() {
+	s.unlinkOnClose(false)
+	ctx, cancel := context.WithTimeout(context.Background(), retireTime)
+	defer cancel()
+	for _, e := range s.endpoints {
+		_ = e.http.Shutdown(ctx) // what it has not ended, Close does
+	}
+	s.Close()
+}
