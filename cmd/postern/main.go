@@ -8,7 +8,8 @@
 // lists them. The log goes to standard error, with one line for every login
 // attempt and one for every connection. SIGHUP reloads limits and certificates;
 // SIGTERM disconnects clients that have not logged in and lets the others finish
-// for a while.
+// for a while. SIGUSR2 starts the program that is installed now, which takes over without
+// a client noticing.
 //
 // This package has a file for each subcommand. What they do is in the packages
 // below internal, of which daemon is the gateway itself.
@@ -86,6 +87,9 @@ var commands = []command{
 	{name: "serve", help: "run the proxy until SIGTERM (the default)", prepare: without(serve)},
 	{name: "demo", help: "run the proxy on loopback with a mail server of its own, to try it", prepare: prepareDemo},
 	{name: "config", args: "[NAME...]", help: "print settings: their values, defaults and meanings", prepare: prepareConfig},
+	{name: "status", help: "print the state of the running postern, its processes and their sessions", prepare: prepareStatus},
+	{name: "reload", help: "have it read its settings again, or upgrade if another program is installed", prepare: without(reload)},
+	{name: "upgrade", help: "have it start the program that is installed now, which takes over", prepare: without(upgrade)},
 	{name: "health", help: "ask the running postern whether it is ready; exit 0 or 1", prepare: without(health)},
 	{name: "check", help: "check the running postern, for Nagios, Icinga or Checkmk; exit 0 to 3", plugin: true, prepare: prepareCheck},
 	{name: "incident", args: "[list|show|ack|note|...]", help: incidentHelp, prepare: prepareIncident},

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +35,6 @@ type Daemon struct {
 	log       *eventlog.Log
 	metrics   *metrics.Metrics
 	certs     *certificates // nil where no listener offers TLS
-	tickets   *ticketKeys   // nil unless they are kept in the state directory
-	known     *knownStore
 	policy    *policy
 	backends  backends
 	incidents *incidents.Manager
@@ -45,85 +42,115 @@ type Daemon struct {
 	listeners []listener // the server closes those it serves
 	admin     *admin.Server
 	manager   serviceManager
-	lock      *os.File // of the state directory, nil if there is none
+	keeper    keeper
 
-	phase   atomic.Uint32      // starting, serving or draining
-	failed  chan error         // holds the first failure that ends the daemon
-	stop    context.CancelFunc // ends what serve started; nil before serve
-	running sync.WaitGroup     // goroutines that serve started
+	program      program
+	generations  *generations
+	observations *observations // for the generation that has taken over
+
+	phase       atomic.Uint32      // starting, serving, upgrading or draining
+	failed      chan error         // holds the first failure that ends the daemon
+	reloads     chan reloadRequest // from the admin API
+	handedOver  chan *handedOver   // holds the result of an upgrade, which ends serving
+	shutdown    context.Context    // ends when the daemon is to end, and with it an upgrade
+	endUpgrade  context.CancelFunc // ends shutdown
+	stop        context.CancelFunc // ends what serve started; nil before serve
+	stopProbing context.CancelFunc // ends the probes of the backends; likewise
+	running     sync.WaitGroup     // goroutines that serve started
 }
 
 // The phases of a Daemon, for /readyz.
 const (
 	starting uint32 = iota
 	serving
+	upgrading
 	draining
 )
 
-// open makes a Daemon from c and binds every address, but accepts no connection
-// yet. The error names the setting at fault. Call serve next, and close in
-// the end.
-func open(c config.Config, log *eventlog.Log, b Build) (*Daemon, error) {
-	lock, err := lockState(stateDir(c.State.Dir))
+// open makes a Daemon from c and binds every address that was not passed, but accepts no
+// connection yet. What another process hands over goes on in it. The error names the setting
+// at fault. Call serve next, and close in the end.
+func open(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, error) {
+	lock, err := in.former.takeLock(stateDir(c.State.Dir))
 	if err != nil {
 		return nil, err
 	}
-	d, err := assemble(c, log, b)
+	d, err := assemble(c, log, b, in)
 	if err != nil {
 		lock.Close()
 		return nil, err
 	}
-	d.lock = lock
+	d.keeper.lock = lock
 	return d, nil
 }
 
 // assemble is open without the lock of the state directory.
-func assemble(c config.Config, log *eventlog.Log, b Build) (*Daemon, error) {
-	d := &Daemon{config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{log}, failed: make(chan error, 1)}
+func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, error) {
+	d := &Daemon{
+		config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{in.environ, log}, observations: newObservations(),
+		failed: make(chan error, 1), handedOver: make(chan *handedOver, 1), reloads: make(chan reloadRequest),
+	}
+	d.shutdown, d.endUpgrade = context.WithCancel(context.Background())
 	var err error
 	if d.certs, err = loadCertificates(c.TLS, log, d.metrics); err != nil {
 		return nil, err
 	}
-	key, err := d.openLimiter()
-	if err != nil {
-		return nil, err
-	}
-	if d.certs != nil && c.State.Dir != "" && c.TLS.TicketKeys == "" {
-		d.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), d.certs.source, log)
-	}
 	if d.backends, err = newBackends(&c, d.certs); err != nil {
 		return nil, err
 	}
-	if d.incidents, err = openIncidents(&c, key, log, d.backends.components, d.policy.tighten); err != nil {
+	if in.former != nil {
+		d.backends.learn() // now, for it may take long
+		if err := in.former.takeState(d.manager); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.openLimiter(in.former); err != nil {
 		return nil, err
 	}
+	if d.certs != nil && c.TLS.TicketKeys == "" {
+		d.keeper.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), in.former.ticketKeys(), d.certs.source, log)
+	}
+	if d.incidents, err = openIncidents(&c, d.keeper.key, in.former.watched(), log, d.backends.components, d.policy.tighten); err != nil {
+		return nil, err
+	}
+	d.keeper.incidents = d.incidents
 	d.makeServer()
+	d.generations = &generations{log: log, limiter: d.policy.limiter, server: d.server, incidents: d.incidents, own: in.generation(b)}
 	d.observe(c.Limits.Observe())
 	d.registerGauges()
 	d.metrics.Reloaded(time.Now(), nil)
-	if err := d.bind(); err != nil {
+	if err := d.bind(in.sockets); err != nil {
 		return nil, err
+	}
+	if in.former == nil {
+		d.backends.learn() // connections wait meanwhile
 	}
 	return d, nil
 }
 
-// openLimiter makes the limiter, with full buckets and with the users it knew
-// before the restart. It returns the key of this installation.
-func (d *Daemon) openLimiter() (limiter.Key, error) {
+// openLimiter makes the limiter: as that of the former generation, or with full buckets and
+// with the users it knew before the restart.
+func (d *Daemon) openLimiter(former *takeover) error {
 	dir := stateDir(d.config.State.Dir)
-	key, err := installKey(dir, d.log)
-	if err != nil {
-		return key, err
+	key, passed := former.key()
+	if !passed {
+		var err error
+		if key, err = installKey(dir, d.log); err != nil {
+			return err
+		}
 	}
 	l, err := limiter.New(d.config.Limits.Policy(d.config.Tarpit.Max), key)
 	if err != nil {
-		return key, fmt.Errorf("make the limiter: %w", err)
+		return fmt.Errorf("make the limiter: %w", err)
 	}
 	d.policy = newPolicy(l, d.config.Limits, d.config.Tarpit.Max, d.log)
-	d.known = &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
-	d.known.restore(time.Now())
+	d.keeper.key, d.keeper.known = key, &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
 	d.log.Explain = func(a limiter.Attempt, rule limiter.Rule) string { return l.Explain(time.Now(), a, rule) }
-	return key, nil
+	if data := former.limits(); data != nil {
+		return l.Import(time.Now(), data, former.given.Former.Number)
+	}
+	d.keeper.known.restore(time.Now())
+	return nil
 }
 
 // makeServer makes the server of all listeners, which reports to the log, the
@@ -151,7 +178,7 @@ func (d *Daemon) makeServer() {
 func (d *Daemon) registerGauges() {
 	s := metrics.Sources{
 		Server: d.server, Limiter: d.policy.limiter, Backends: d.backends, Dropped: d.log.Dropped,
-		Incidents: d.incidents, Tightened: d.policy.tightened,
+		Incidents: d.incidents, Tightened: d.policy.tightened, Generations: d.generations.list,
 	}
 	if d.certs != nil {
 		s.Certs = d.certs.source
@@ -159,15 +186,22 @@ func (d *Daemon) registerGauges() {
 	d.metrics.Register(s)
 }
 
-// bind binds all addresses. After an error none is bound.
-func (d *Daemon) bind() (err error) {
-	if d.listeners, err = openListeners(d.config.Listeners, d.certs); err != nil {
+// bind binds all addresses but those of the sockets that were passed. After an error none
+// is bound.
+func (d *Daemon) bind(passed sockets) (err error) {
+	if d.listeners, err = openListeners(d.config.Listeners, d.certs, &passed); err != nil {
+		passed.closeAll()
 		return err
 	}
 	d.admin, err = admin.Open(&d.config, admin.Gateway{
 		Log: d.log, Metrics: d.metrics.Handler(), Unready: d.unready, State: d.monitorState, Incidents: d.incidents,
-		Learn: d.learn,
+		Learn: d.learn, Upgrade: d.upgrade, Reload: d.askReload, Passed: passed.takeFor,
 	})
+	if err == nil {
+		if err = passed.closeRest(d.manager); err != nil {
+			d.admin.Close()
+		}
+	}
 	if err != nil {
 		closeListeners(d.listeners)
 	}
@@ -180,23 +214,18 @@ func (d *Daemon) observe(on bool) {
 	d.metrics.Observing(on)
 }
 
-// serve accepts connections once the backends have been asked what they offer.
-// All that it starts runs until close.
+// serve accepts connections. All that it starts runs until close.
 func (d *Daemon) serve() {
-	d.backends.learn()
 	ctx, stop := context.WithCancel(context.Background())
 	d.stop = stop
+	probing, stopProbing := context.WithCancel(ctx)
+	d.stopProbing = stopProbing
 	for _, b := range d.backends {
-		d.running.Go(func() { b.Watch(ctx) })
+		d.running.Go(func() { b.Watch(probing) })
 	}
-	d.running.Go(func() { d.backends.logChanges(ctx, d.log) })
-	d.running.Go(func() { every(ctx, saveEvery, d.known.save) })
-	d.running.Go(func() { d.incidents.Run(ctx) })
+	d.running.Go(func() { d.backends.logChanges(probing, d.log) })
 	if d.certs != nil {
 		d.running.Go(func() { d.certs.watch(ctx) })
-	}
-	if d.tickets != nil {
-		d.running.Go(func() { every(ctx, ticketKeyCheck, func(now time.Time) { d.tickets.rotate(now) }) })
 	}
 	for _, l := range d.listeners {
 		d.running.Go(func() { d.serveListener(l) })
@@ -250,8 +279,7 @@ func (d *Daemon) close() {
 		d.stop()
 	}
 	d.running.Wait()
-	d.known.save(time.Now())
-	d.lock.Close()
+	d.keeper.close()
 	d.log.ReportAll()
 }
 

@@ -58,7 +58,7 @@ func TestKnownUsersSurviveARestart(t *testing.T) {
 	if n := testbed.Gauge(g.scrape(t), saved); n != 0 {
 		t.Errorf("saved at %v", n)
 	}
-	g.known.save(time.Now())
+	g.keeper.known.save(time.Now())
 	if n := testbed.Gauge(g.scrape(t), saved); time.Since(time.Unix(int64(n), 0)) > time.Minute {
 		t.Errorf("saved at %v", n)
 	}
@@ -122,7 +122,7 @@ func TestStateCannotBeSaved(t *testing.T) {
 	g := start(t, prefix+"STATE_DIR="+dir)
 	os.RemoveAll(dir)
 	os.WriteFile(dir, nil, 0o600)
-	g.known.save(time.Now())
+	g.keeper.known.save(time.Now())
 	g.log.Await(t, "level=ERROR", "event=state", "cannot save state", "not a directory")
 	if testbed.Gauge(g.scrape(t), "postern_state_last_save_successful") != 0 {
 		t.Error("the metrics do not show it")

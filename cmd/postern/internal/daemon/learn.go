@@ -128,7 +128,7 @@ func (d *Daemon) learn(now time.Time, learned admin.Learned) (k admin.Knowledge,
 	if k.Week, err = d.incidents.Merge(now, learned.Watch); err != nil {
 		return k, err
 	}
-	d.known.save(now)
+	d.keeper.known.save(now)
 	k = knowledge(d.policy.limiter, now, k.Week)
 	d.log.Info("learned from logs", slog.String("event", "admin"), slog.Int("accounts", k.Accounts), slog.Bool("reserve", k.Reserve), slog.Float64("week", k.Week))
 	return k, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"postern/cmd/postern/internal/config"
 	"postern/proxy"
@@ -14,12 +15,14 @@ import (
 // listener is one bound address and what is served there.
 type listener struct {
 	kind     proxy.Listener
+	socket   string // its name for the next generation
 	listener net.Listener
 }
 
-// openListeners binds every address. The error names the setting at fault, and
-// then no address is bound. Without certs, which may be nil, no TLS is offered.
-func openListeners(s config.Listeners, certs *certificates) (all []listener, err error) {
+// openListeners binds every address, or uses the socket that was passed for it. The error
+// names the setting at fault, and then no address is bound. Without certs, which may be
+// nil, no TLS is offered.
+func openListeners(s config.Listeners, certs *certificates, passed *sockets) (all []listener, err error) {
 	defer func() {
 		if err != nil {
 			closeListeners(all)
@@ -39,12 +42,31 @@ func openListeners(s config.Listeners, certs *certificates) (all []listener, err
 		{"POP3S_LISTEN", s.POP3S, "pop3s", dialogue.POP3{}, proxy.Implicit},
 	} {
 		kind := proxy.Listener{Name: l.name, Protocol: l.protocol, TLS: l.tls, Config: certs.server(l.protocol.Name())}
-		for _, addr := range l.addrs {
-			ln, err := listen(addr, s.Addrs())
+		add := func(socket string, ln net.Listener, err error) error {
 			if err != nil {
-				return all, config.Errorf(l.setting, "%w", err)
+				return config.Errorf(l.setting, "%w", err)
 			}
-			all = append(all, listener{kind, ln})
+			all = append(all, listener{kind, socket, ln})
+			return nil
+		}
+		if len(l.addrs) == 0 {
+			continue
+		}
+		activated := passed.take(l.name)
+		for _, f := range activated {
+			ln, err := netpoll.FromFile(f)
+			if err := add(l.name, ln, err); err != nil {
+				return all, err
+			}
+		}
+		if len(activated) > 0 {
+			continue
+		}
+		for _, addr := range l.addrs {
+			ln, err := listen(addr, s.Addrs(), passed.takeBound(l.name, addr))
+			if err := add(boundName(l.name, addr), ln, err); err != nil {
+				return all, err
+			}
 		}
 	}
 	return all, nil
@@ -57,8 +79,12 @@ func closeListeners(all []listener) {
 	}
 }
 
-// listen binds addr, one of all. The error leaves out what the net package repeats of it.
-func listen(addr string, all []string) (net.Listener, error) {
+// listen binds addr, one of all, unless there is a socket that is bound to it already. The
+// error leaves out what the net package repeats of it.
+func listen(addr string, all []string, bound *os.File) (net.Listener, error) {
+	if bound != nil {
+		return netpoll.FromFile(bound)
+	}
 	ln, err := netpoll.Listen(config.Network(addr, all), addr)
 	var op *net.OpError
 	if errors.As(err, &op) {

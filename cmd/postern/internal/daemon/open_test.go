@@ -17,7 +17,7 @@ func openWith(environ []string) error {
 	if err != nil {
 		return err
 	}
-	d, err := open(c, eventlog.New(testbed.NewLog(), string(c.Log.Format), c.Log.SlogLevel()), Build{})
+	d, err := open(c, eventlog.New(testbed.NewLog(), string(c.Log.Format), c.Log.SlogLevel()), Build{}, inherited{environ: environ})
 	if err == nil {
 		d.close()
 	}
@@ -73,7 +73,7 @@ func TestOpenReleasesAddresses(t *testing.T) {
 	if err := openWith(site.Environ); err == nil {
 		t.Fatal("opened")
 	}
-	ln, err := listen(addr, nil)
+	ln, err := listen(addr, nil, nil)
 	if err != nil {
 		t.Fatalf("still bound: %v", err)
 	}
@@ -104,7 +104,7 @@ func TestListenFamilies(t *testing.T) {
 			for _, addr := range tt.addrs {
 				l.IMAP = append(l.IMAP, addr+port)
 			}
-			all, err := openListeners(l, nil)
+			all, err := openListeners(l, nil, &sockets{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +128,7 @@ func TestListenTwiceOnOneAddress(t *testing.T) {
 	port := freePort(t)
 	l := config.Listeners{IMAP: []string{":" + port}, POP3: []string{"[::]:" + port}}
 	want := "POSTERN_POP3_LISTEN: listen on [::]:" + port + ": bind: address already in use"
-	if _, err := openListeners(l, nil); err == nil || err.Error() != want {
+	if _, err := openListeners(l, nil, &sockets{}); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

@@ -17,8 +17,9 @@ import (
 
 // openIncidents makes what detects incidents and alerts people about them.
 // components are those of the status page; tighten is called with whether limits
-// for strangers are to be tightened.
-func openIncidents(c *config.Config, key limiter.Key, log *eventlog.Log, components func() []incidents.Component, tighten func(bool)) (*incidents.Manager, error) {
+// for strangers are to be tightened. former is the export of the process that hands over,
+// nil without one.
+func openIncidents(c *config.Config, key limiter.Key, former []byte, log *eventlog.Log, components func() []incidents.Component, tighten func(bool)) (*incidents.Manager, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name this gateway in alerts: %w", err)
@@ -28,7 +29,7 @@ func openIncidents(c *config.Config, key limiter.Key, log *eventlog.Log, compone
 		Dir: incidentsDir(c), Key: DetectorKey(key), Location: time.Local, Host: host, Log: log.Logger,
 		Alertmanager: i.Alertmanager.URL(), Webhooks: i.Hooks(),
 		StatusDir: string(i.StatusDir), Name: string(i.StatusName), URL: string(i.StatusURL), Hold: i.StatusHold,
-		Components: components, Tighten: tighten,
+		Components: components, Tighten: tighten, Former: former,
 	})
 	if err != nil {
 		return nil, config.Errorf("STATE_DIR", "%w", err)

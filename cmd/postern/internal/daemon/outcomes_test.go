@@ -150,7 +150,7 @@ func TestExemptAttempts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.apply(next); err != nil {
+	if _, err := g.apply(next); err != nil {
 		t.Fatal(err)
 	}
 	const last = "postern_outcome_last_timestamp_seconds"

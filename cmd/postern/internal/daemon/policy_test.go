@@ -28,14 +28,14 @@ func TestTighten(t *testing.T) {
 		t.Fatal(err)
 	}
 	next.Limits.Network = limiter.Rate{Tokens: 10, Per: time.Minute}
-	if err := g.apply(next); err != nil {
+	if _, err := g.apply(next); err != nil {
 		t.Fatal(err)
 	}
 	if !p.tightened() || p.limits.Network.Tokens != 10 || testbed.Gauge(g.scrape(t), "postern_detector_tightened") != 1 {
 		t.Error("a reload ended it, or the new limits are lost")
 	}
 	next.Limits.TableMax = 0
-	if err := g.apply(next); err == nil || p.limits.TableMax == 0 {
+	if _, err := g.apply(next); err == nil || p.limits.TableMax == 0 {
 		t.Errorf("wrong limits: %v", err)
 	}
 	p.tighten(false)

@@ -4,46 +4,72 @@ import (
 	"log/slog"
 	"time"
 
+	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
 )
 
 // reload reads the settings again and applies them, and notifies the service
-// manager. If they are wrong, nothing changes.
-func (d *Daemon) reload(read func() (config.Config, error)) {
+// manager. If they are wrong, nothing changes. It must not be called from two goroutines at
+// once.
+func (d *Daemon) reload(read func() (config.Config, error)) (done admin.Reloaded, err error) {
 	d.manager.notify(notifyReloading())
 	defer d.manager.notify(notifyReady)
 	next, err := read()
 	if err == nil {
-		err = d.apply(next)
+		done, err = d.apply(next)
 	}
 	if err != nil {
 		d.metrics.Reloaded(time.Now(), err)
 		d.log.Error("settings not reloaded, keeping the previous ones", slog.String("event", "reload"), eventlog.Error(err))
 	}
+	return done, err
 }
 
 // apply applies the settings of next as far as that is possible without
 // dropping a connection: limits, exemptions and the log level. It also reads the
-// certificates again, from the files of the start. It must not be called from two
-// goroutines at once.
-func (d *Daemon) apply(next config.Config) error {
+// certificates again, from the files of the start.
+func (d *Daemon) apply(next config.Config) (done admin.Reloaded, err error) {
 	if err := d.policy.set(next.Limits); err != nil {
-		return err
+		return done, err
 	}
 	d.metrics.Reloaded(time.Now(), nil)
 	d.observe(next.Limits.Observe())
 	d.log.SetLevel(next.Log.SlogLevel())
-	live, restart := d.config.Update(next)
-	d.log.Info("settings reloaded", slog.String("event", "reload"), slog.Any("changed", live))
-	if len(restart) > 0 {
-		d.log.Warn("settings changed that need a restart", slog.String("event", "reload"), slog.Any("settings", restart))
+	done.Changed, done.Restart = d.config.Update(next)
+	d.log.Info("settings reloaded", slog.String("event", "reload"), slog.Any("changed", done.Changed))
+	if len(done.Restart) > 0 {
+		d.log.Warn("settings changed that need an upgrade or a restart", slog.String("event", "reload"), slog.Any("settings", done.Restart))
 	}
 	logWarnings(&next, d.log)
 	if d.certs != nil {
 		d.certs.reload()
 	}
-	return nil
+	return done, nil
+}
+
+// A reloadRequest asks the goroutine that handles signals for a reload.
+type reloadRequest struct{ done chan<- reloadResult }
+
+type reloadResult struct {
+	admin.Reloaded
+	err error
+}
+
+// askReload does what SIGHUP does, and returns the result.
+func (d *Daemon) askReload() (admin.Reloaded, error) {
+	if d.program.isNew() {
+		next, err := d.upgrade()
+		return admin.Reloaded{Upgraded: &next}, err
+	}
+	done := make(chan reloadResult, 1)
+	select {
+	case d.reloads <- reloadRequest{done}:
+	case <-d.shutdown.Done():
+		return admin.Reloaded{}, errBusy
+	}
+	r := <-done
+	return r.Reloaded, r.err
 }
 
 // logWarnings logs what is valid in c but may surprise.

@@ -26,9 +26,9 @@ func TestReload(t *testing.T) {
 	before.Login()
 
 	rewrite(t, file, "POSTERN_LIMIT_OPEN=1\nPOSTERN_LOG_LEVEL=debug\nPOSTERN_TRIES=9\n")
-	g.reload(g.read)
+	_, _ = g.reload(g.read)
 	g.log.Await(t, "settings reloaded", "POSTERN_LIMIT_OPEN", "POSTERN_LOG_LEVEL")
-	g.log.Await(t, "need a restart", "POSTERN_TRIES")
+	g.log.Await(t, "need an upgrade or a restart", "POSTERN_TRIES")
 	before.Say("b NOOP", "b OK")
 
 	refused := g.connect(t, "imap")
@@ -39,7 +39,7 @@ func TestReload(t *testing.T) {
 	}
 
 	rewrite(t, file, "")
-	g.reload(g.read)
+	_, _ = g.reload(g.read)
 	g.connect(t, "imap").Until("* OK")
 	before.Say("c NOOP", "c OK")
 }
@@ -58,7 +58,7 @@ func TestReloadOfWrongSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rewrite(t, file, text)
-			g.reload(g.read)
+			_, _ = g.reload(g.read)
 			g.log.Await(t, "settings not reloaded", "POSTERN_")
 			if g.policy.limits.Open != 10 || good() != 0 {
 				t.Errorf("got %d, successful %v", g.policy.limits.Open, good())
@@ -68,7 +68,7 @@ func TestReloadOfWrongSettings(t *testing.T) {
 		})
 	}
 	rewrite(t, file, "POSTERN_LIMIT_OPEN=11\n")
-	g.reload(g.read)
+	_, _ = g.reload(g.read)
 	if g.policy.limits.Open != 11 || good() != 1 {
 		t.Errorf("corrected: got %d, successful %v", g.policy.limits.Open, good())
 	}
@@ -87,7 +87,7 @@ func TestReloadCertificates(t *testing.T) {
 	rewrite(t, g.KeyFile, string(renewed.KeyPEM))
 	signals <- syscall.SIGHUP
 	signals <- syscall.SIGTERM
-	if err := g.handleSignals(t.Context(), signals, g.read); err != nil {
+	if _, err := g.serveUntilEnd(t.Context(), signals, g.read); err != nil {
 		t.Fatal(err)
 	}
 	g.log.Await(t, "certificates reloaded", "not_after")
@@ -96,7 +96,7 @@ func TestReloadCertificates(t *testing.T) {
 	before.Say("b NOOP", "b OK")
 
 	rewrite(t, g.KeyFile, "scrambled")
-	g.reload(g.read)
+	_, _ = g.reload(g.read)
 	g.log.Await(t, "certificates not reloaded, keeping the previous ones", g.KeyFile)
 	g.dial(t, "imaps")
 	if got := testbed.Gauge(g.scrape(t), "postern_certificate_last_reload_successful"); got != 0 {

@@ -2,11 +2,11 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,8 +18,12 @@ import (
 // reportEvery is how often dropped log lines are reported.
 const reportEvery = 10 * time.Second
 
+// closeTime is how long former generations may take to close their sessions.
+const closeTime = 5 * time.Second
+
 // Options is what a daemon needs from its process.
 type Options struct {
+	Args    []string  // what an upgrade starts: the program and its arguments; none if it cannot be upgraded
 	Environ []string  // as os.Environ returns it, with the settings
 	Log     io.Writer // where the log goes
 	// Ready, if set, is called once connections are accepted.
@@ -27,36 +31,67 @@ type Options struct {
 }
 
 // Run runs a gateway until SIGTERM, SIGINT or the end of ctx, and then until its
-// sessions have ended, or DRAIN has. SIGHUP reloads the settings.
+// sessions have ended, or DRAIN has. SIGHUP reloads the settings, SIGUSR2 starts the next
+// generation, which takes over; then Run returns when the last session has ended.
 func Run(ctx context.Context, o Options) error {
 	setGC(o.Environ)
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
-	read := func() (config.Config, error) { return config.Load(o.Environ) }
-	c, err := read()
+	in, err := inherit(o.Environ)
 	if err != nil {
 		return err
+	}
+	d, err := startDaemon(o, &in)
+	if err != nil {
+		in.fail(err)
+		return err
+	}
+	defer d.close()
+	if o.Ready != nil {
+		o.Ready(d)
+	}
+	h, err := d.serveUntilEnd(ctx, signals, func() (config.Config, error) { return config.Load(in.environ) })
+	switch {
+	case err != nil:
+		return err
+	case h != nil:
+		d.retire(h, signals)
+		return nil
+	}
+	d.drain(signals)
+	return nil
+}
+
+// startDaemon reads the settings, makes a Daemon with what was passed to this process, and serves.
+func startDaemon(o Options, in *inherited) (*Daemon, error) {
+	c, err := config.Load(in.environ)
+	if err != nil {
+		return nil, err
 	}
 	log := eventlog.New(o.Log, string(c.Log.Format), c.Log.SlogLevel())
 	logWarnings(&c, log)
 	build := ThisBuild()
-	d, err := open(c, log, build)
+	if err := in.begin(&c, build, serviceManager{in.environ, log}); err != nil {
+		return nil, err
+	}
+	d, err := open(c, log, build, *in)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer d.close()
-	d.serve()
+	d.program = newProgram(o.Args, in.environ)
+	if in.former == nil {
+		d.serve()
+		d.keeper.start()
+		d.manager.notify(notifyReady)
+	} else if err := d.takeOver(in.former); err != nil {
+		d.close()
+		return nil, err
+	}
 	d.logStart(build)
-	d.manager.notify(notifyReady)
-	if o.Ready != nil {
-		o.Ready(d)
-	}
-	if err := d.handleSignals(ctx, signals, read); err != nil {
-		return err
-	}
-	return d.drain(signals)
+	d.keepSockets()
+	return d, nil
 }
 
 // logStart logs the listeners and the backends.
@@ -75,9 +110,26 @@ func (d *Daemon) logStart(b Build) {
 	)
 }
 
-// handleSignals reloads on SIGHUP, with the settings that read returns, until it
-// is time to shut down. It returns nil if that was asked for, else what failed.
-func (d *Daemon) handleSignals(ctx context.Context, signals <-chan os.Signal, read func() (config.Config, error)) error {
+// serveUntilEnd handles signals until it is time to end. It returns the result of an upgrade,
+// nil if the daemon is to shut down, or what failed.
+func (d *Daemon) serveUntilEnd(ctx context.Context, signals <-chan os.Signal, read func() (config.Config, error)) (*handedOver, error) {
+	var upgrades sync.WaitGroup
+	h, err := d.handleSignals(ctx, signals, read, &upgrades)
+	d.endUpgrade()
+	upgrades.Wait()
+	select {
+	case late := <-d.handedOver: // it was complete when the signal came
+		late.drain = min(late.drain, d.config.Timeouts.Drain)
+		return late, err
+	default:
+		return h, err
+	}
+}
+
+// handleSignals reloads on SIGHUP, with the settings that read returns, and starts the next
+// generation on SIGUSR2, or if SIGHUP finds another program on disk than the one that runs.
+// It returns when it is time to shut down or an upgrade is complete, or with what failed.
+func (d *Daemon) handleSignals(ctx context.Context, signals <-chan os.Signal, read func() (config.Config, error), upgrades *sync.WaitGroup) (*handedOver, error) {
 	report := time.NewTicker(reportEvery)
 	defer report.Stop()
 	watchdog := make(<-chan time.Time)
@@ -89,18 +141,27 @@ func (d *Daemon) handleSignals(ctx context.Context, signals <-chan os.Signal, re
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return nil, nil
 		case err := <-d.failed:
-			return err
+			return nil, err
+		case h := <-d.handedOver:
+			return h, nil
+		case r := <-d.reloads:
+			done, err := d.reload(read)
+			r.done <- reloadResult{done, err}
 		case <-report.C:
 			d.log.ReportDropped()
 		case <-watchdog:
 			d.proveAlive()
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
-				return nil
+			switch {
+			case sig == syscall.SIGUSR2, sig == syscall.SIGHUP && d.program.isNew():
+				upgrades.Go(func() { _, _ = d.upgrade() }) // it logs why it fails
+			case sig == syscall.SIGHUP:
+				_, _ = d.reload(read) // it logs why it fails
+			default:
+				return nil, nil
 			}
-			d.reload(read)
 		}
 	}
 }
@@ -115,7 +176,7 @@ func (d *Daemon) proveAlive() {
 
 // drain stops accepting, ends the connections that have not logged in, and waits
 // for the others. A second signal, or the end of DRAIN, closes them.
-func (d *Daemon) drain(signals <-chan os.Signal) error {
+func (d *Daemon) drain(signals <-chan os.Signal) {
 	d.manager.notify(notifyStopping)
 	wait := d.config.Timeouts.Drain
 	d.log.Info("shutting down", slog.String("event", "stop"), slog.String("drain", wait.String()))
@@ -134,9 +195,14 @@ func (d *Daemon) drain(signals <-chan os.Signal) error {
 		}
 	}()
 	d.phase.Store(draining)
-	if err := d.server.Shutdown(ctx, proxy.Ending{Total: wait}); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("shut down: %w", err)
+	d.generations.end(wait)
+	err := d.server.Shutdown(ctx, proxy.Ending{Total: wait})
+	d.generations.wait(ctx)
+	if ctx.Err() != nil {
+		d.generations.end(0)
+		now, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		d.generations.wait(now)
 	}
-	d.log.Info("shutdown complete", slog.String("event", "stop"), slog.Bool("closed_early", ctx.Err() != nil))
-	return nil
+	d.log.Info("shutdown complete", slog.String("event", "stop"), slog.Bool("closed_early", err != nil))
 }

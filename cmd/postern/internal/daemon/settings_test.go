@@ -38,7 +38,7 @@ func TestSourceLimit(t *testing.T) {
 	if err := os.WriteFile(file, []byte("POSTERN_LIMIT_SOURCE=2/1h\nPOSTERN_EXEMPT=127.0.0.0/8\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.reload(g.read)
+	_, _ = g.reload(g.read)
 	g.dial(t, "imaps").Login()
 }
 

@@ -30,6 +30,7 @@ func (d *Daemon) monitorState(t time.Time) monitor.State {
 			Good: s.Users.Good, Slow: s.Users.Slow, Limited: s.Users.Limited, Failed: s.Users.Fault, Greeted: s.Users.Greeted.Quantile(.95),
 		},
 		Logins:      monitor.Logins(d.incidents.RecentLogins(t, monitor.Window)),
+		Generations: d.generations.list(),
 		Connections: server.Open, MaxConnections: server.MaxConnections, Failures: d.incidents.Failures(t),
 	}
 	if i, found := d.incidents.Current(); found {

@@ -1,12 +1,17 @@
 package daemon
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/handover"
 )
 
 // The states of sd_notify(3) that do not depend on the time.
@@ -23,13 +28,39 @@ func notifyReloading() string {
 }
 
 // serviceManager is systemd, if it started this process.
-type serviceManager struct{ log *eventlog.Log }
+type serviceManager struct {
+	environ []string // with the address of its socket
+	log     *eventlog.Log
+}
 
-// notify sends a state to the service manager, if there is one that expects it.
-func (m serviceManager) notify(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
+// present reports whether a service manager expects notifications.
+func (m serviceManager) present() bool {
+	return slices.ContainsFunc(m.environ, func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") && v != "NOTIFY_SOCKET=" })
+}
+
+// notify sends a state, and descriptors, to the service manager, if there is one that
+// expects it.
+func (m serviceManager) notify(state string, files ...*os.File) {
+	if err := handover.Notify(m.environ, state, files...); err != nil {
 		m.log.Warn("cannot notify the service manager", slog.String("event", "systemd"), eventlog.Error(err))
 	}
+}
+
+// handOver makes another process the main process of the service, and ends a reload. Nothing that this process sends
+// afterwards counts.
+func (m serviceManager) handOver(pid int) {
+	m.notify(fmt.Sprintf("%s\nMAINPID=%d", notifyReady, pid))
+}
+
+// keep stores a listening socket in the service manager, which passes it to the process that
+// it starts after a crash. Meanwhile connections wait and are not refused.
+func (m serviceManager) keep(name string, f *os.File) {
+	m.notify("FDSTORE=1\nFDNAME="+name, f)
+}
+
+// forget removes a socket that keep has stored.
+func (m serviceManager) forget(name string) {
+	m.notify("FDSTOREREMOVE=1\nFDNAME=" + name)
 }
 
 // watchdogInterval is how often to send notifyAlive: twice as often as the

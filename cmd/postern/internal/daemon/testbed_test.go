@@ -35,11 +35,12 @@ func start(t *testing.T, more ...string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Daemon, err = open(c, eventlog.New(g.log, string(c.Log.Format), c.Log.SlogLevel()), Build{Version: "test"}); err != nil {
+	if g.Daemon, err = open(c, eventlog.New(g.log, string(c.Log.Format), c.Log.SlogLevel()), Build{Version: "test"}, inherited{environ: g.Environ}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.close)
 	g.serve()
+	g.keeper.start()
 	return g
 }
 

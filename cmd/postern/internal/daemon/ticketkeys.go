@@ -38,19 +38,23 @@ type ticketKey struct {
 }
 
 // ticketKeys keeps session ticket keys on disk and replaces them daily. It is for a
-// gateway with a state directory and without TLS_TICKET_KEYS.
+// gateway without TLS_TICKET_KEYS.
 type ticketKeys struct {
-	dir    stateDir
+	dir    stateDir // empty if there is none
 	source *tlsconf.Source
 	log    *eventlog.Log
 	keys   []ticketKey // the newest first
 }
 
-// loadTicketKeys gives source the keys of dir, which must exist. If these are corrupt, new
-// keys replace them, and no session of before the start resumes.
-func loadTicketKeys(now time.Time, dir stateDir, source *tlsconf.Source, log *eventlog.Log) *ticketKeys {
+// loadTicketKeys gives source the keys that were passed by another process, else those of
+// dir. If these are corrupt, new keys replace them, and no session of before the start
+// resumes.
+func loadTicketKeys(now time.Time, dir stateDir, passed []byte, source *tlsconf.Source, log *eventlog.Log) *ticketKeys {
 	k := &ticketKeys{dir: dir, source: source, log: log}
-	data, err := dir.read(ticketKeysFile, ticketKeysMax)
+	data, err := passed, error(nil)
+	if data == nil && dir != "" {
+		data, err = dir.read(ticketKeysFile, ticketKeysMax)
+	}
 	if err == nil && data != nil {
 		k.keys, err = parseTicketKeys(data)
 	}
@@ -83,6 +87,9 @@ func (k *ticketKeys) rotate(now time.Time) bool {
 	}
 	k.keys = keys
 	k.install()
+	if k.dir == "" {
+		return true
+	}
 	if err := k.dir.write(ticketKeysFile, k.format()); err != nil {
 		k.log.Error("cannot save session ticket keys", slog.String("event", "state"), slog.String("file", k.dir.path(ticketKeysFile)), eventlog.Error(err))
 	}

@@ -32,7 +32,7 @@ func newTicketKeysTest(t *testing.T) *ticketKeysTest {
 
 // load starts with the keys on disk.
 func (k *ticketKeysTest) load(now time.Time) *ticketKeys {
-	return loadTicketKeys(now, k.dir, k.source, eventlog.New(k.log, "text", 0))
+	return loadTicketKeys(now, k.dir, nil, k.source, eventlog.New(k.log, "text", 0))
 }
 
 // content is what the file holds.

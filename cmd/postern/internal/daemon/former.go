@@ -1,0 +1,182 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/incidents"
+	"postern/proxy"
+)
+
+// preloginGrace is how long clients that have not logged in may still do so in a process that has handed over. Mail programs
+// log in at once.
+const preloginGrace = 10 * time.Second
+
+// countsEvery is how often a former generation looks what it has open, beside each time that changes.
+const countsEvery = time.Second
+
+// retired is a process that has handed over, until its last session ends.
+type retired struct {
+	*Daemon
+	*handedOver
+	ctx    context.Context
+	cancel context.CancelFunc // closes all sessions now
+	until  atomic.Int64       // when the last session is closed, in nanoseconds since 1970
+
+	settled bool          // nobody is before login
+	counts  []byte        // that were sent last
+	lost    chan struct{} // closed when the generation that accepts connections has ended
+}
+
+// retire is what a process does after it has handed over: it accepts no connections, and its sessions go on for as long as
+// they may. What it learns, it sends to the generation that has taken over.
+func (d *Daemon) retire(h *handedOver, signals <-chan os.Signal) {
+	d.manager.handOver(h.next.PID)
+	_ = h.link.Send(msgCommitted, nil) // if that process has ended, read sees it
+	d.phase.Store(draining)
+	d.running.Go(d.admin.Retire)
+	d.server.StopAccepting()
+	d.generations.leave()
+	d.keeper.lock.Close()
+	r := &retired{Daemon: d, handedOver: h, lost: make(chan struct{})}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	defer r.cancel()
+	r.until.Store(time.Now().Add(h.drain).UnixNano())
+	go r.handleSignals(signals)
+	var running sync.WaitGroup
+	running.Go(r.read)
+	ended := make(chan struct{})
+	running.Go(func() { r.tell(ended) })
+	err := d.server.Shutdown(r.ctx, proxy.Ending{Prelogin: preloginGrace, Total: h.drain})
+	close(ended)
+	running.Wait()
+	d.log.Info("the last session of this process has ended", slog.String("event", "upgrade"), slog.Bool("closed_early", err != nil))
+}
+
+// tell sends what happens here to the generation that has taken over, until ended is closed. Then it ends the link.
+func (r *retired) tell(ended <-chan struct{}) {
+	defer r.link.Close() // ends read
+	tick := time.NewTicker(countsEvery)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-r.events.Ready():
+			err = sendEvents(r.link, r.events)
+		case <-r.observations.ready:
+			err = r.observations.send(r.link)
+		case <-r.server.Changed():
+			err = r.sendCounts()
+		case <-tick.C:
+			err = r.sendCounts()
+		case <-r.lost:
+			err = io.EOF
+		case <-ended:
+			_ = sendEvents(r.link, r.events) // if it has ended, there is nobody to tell
+			_ = r.observations.send(r.link)
+			return
+		}
+		if err != nil {
+			r.goAlone(err)
+			<-ended
+			return
+		}
+	}
+}
+
+// goAlone counts without the generation that accepted connections, which has ended.
+func (r *retired) goAlone(why error) {
+	r.log.Warn("the process that has taken over has ended: sessions of this one go on", slog.String("event", "upgrade"), slog.Int("process", r.next.PID), eventlog.Error(why))
+	r.events.Close()
+	r.incidents.Forward(func(incidents.Observation) {})
+	r.policy.limiter.Forget(time.Now(), r.next.Number)
+	r.server.CountElsewhere(proxy.Counts{})
+}
+
+// sendCounts sends what this process has open, if that has changed.
+func (r *retired) sendCounts() error {
+	s := r.server.Stats()
+	settles := s.Prelogin == 0 && !r.settled
+	r.settled = r.settled || settles
+	data, err := json.Marshal(countsMessage{Counts: r.server.Counts(), Sessions: s.Relay, Prelogin: s.Prelogin, Settled: r.settled, Until: time.Unix(0, r.until.Load())})
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(data, r.counts) {
+		r.counts = data
+		err = r.link.Send(msgCounts, data)
+	}
+	if settles {
+		r.stopProbing()
+		r.policy.limiter.Retire()
+		debug.FreeOSMemory()
+	}
+	return err
+}
+
+// read handles what the generation sends that accepts connections, until the link ends.
+func (r *retired) read() {
+	defer close(r.lost)
+	for {
+		m, err := r.link.Receive()
+		if err != nil {
+			return
+		}
+		switch m.Kind {
+		case msgEvents:
+			err = r.policy.limiter.Apply(time.Now(), r.next.Number, m.Payload)
+		case msgCounts:
+			var c countsMessage
+			if err = json.Unmarshal(m.Payload, &c); err == nil {
+				r.server.CountElsewhere(c.Counts)
+			}
+		case msgEnd:
+			var e endMessage
+			if err = json.Unmarshal(m.Payload, &e); err == nil {
+				r.end(e.Within)
+			}
+		}
+		if err != nil {
+			r.log.Error("cannot use a message of the generation that accepts connections", slog.String("event", "upgrade"), eventlog.Error(err))
+		}
+	}
+}
+
+// end ends all sessions within a time.
+func (r *retired) end(within time.Duration) {
+	if within <= 0 {
+		r.cancel()
+		return
+	}
+	r.log.Info("ending earlier", slog.String("event", "upgrade"), slog.String("drain", within.String()))
+	r.until.Store(min(r.until.Load(), time.Now().Add(within).UnixNano()))
+	go func() { _ = r.server.Shutdown(r.ctx, proxy.Ending{Total: within}) }()
+}
+
+// handleSignals ends within DRAIN at the first SIGTERM or SIGINT, and at once at the second.
+func (r *retired) handleSignals(signals <-chan os.Signal) {
+	within := r.config.Timeouts.Drain
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case sig := <-signals:
+			if sig == syscall.SIGHUP || sig == syscall.SIGUSR2 {
+				r.log.Warn("signal ignored: another process has taken over", slog.String("event", "upgrade"), slog.String("signal", sig.String()), slog.Int("process", r.next.PID))
+				continue
+			}
+			r.end(within)
+			within = 0
+		}
+	}
+}

@@ -1,0 +1,337 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/handover"
+	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/monitor"
+	"postern/limiter"
+	"postern/proxy"
+)
+
+// maxGenerations is how many processes a gateway may have. An upgrade that starts one more ends the oldest.
+const maxGenerations = 4
+
+// generations are the processes of this gateway, as the one that accepts connections sees them: itself and the former ones,
+// whose sessions go on. All count together: what a former one has open, and what its clients are denied, counts here.
+type generations struct {
+	log       *eventlog.Log
+	limiter   *limiter.Limiter
+	server    *proxy.Server
+	incidents *incidents.Manager
+
+	mu      sync.Mutex
+	own     monitor.Generation
+	formers []*former // the oldest first
+	paused  bool      // nothing is read from the formers
+	running sync.WaitGroup
+}
+
+// former is a generation that accepts no connections any more. Its fields are guarded by the mu of generations.
+type former struct {
+	monitor.Generation
+	link    *handover.Link
+	counts  proxy.Counts
+	ending  bool          // it was asked to end
+	settled chan struct{} // closed once none of its clients is before login
+	gone    chan struct{} // closed when it has ended
+}
+
+// newFormer returns the former generation at the other end of a link.
+func newFormer(g monitor.Generation, link *handover.Link) *former {
+	return &former{Generation: g, link: link, settled: make(chan struct{}), gone: make(chan struct{})}
+}
+
+// isSettled reports whether f has no client before login.
+func (f *former) isSettled() bool {
+	select {
+	case <-f.settled:
+		return true
+	default:
+		return false
+	}
+}
+
+// add adds a former generation: what it has open counts from now on.
+func (g *generations) add(f *former) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.formers = append(g.formers, f)
+	g.count()
+}
+
+// start reads what the formers send. One that has clients before login is sent the events of the limiter until it has none.
+func (g *generations) start(events *limiter.Feed) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.formers {
+		g.running.Go(func() { g.read(f) })
+		if !f.isSettled() {
+			g.running.Go(func() { g.tell(f, events) })
+		}
+	}
+	if g.unsettled() == nil {
+		events.Close()
+	}
+}
+
+// tell sends f the events and the counts of this process, until f has no client before login or has ended.
+func (g *generations) tell(f *former, events *limiter.Feed) {
+	defer events.Close()
+	var err error
+	for err == nil {
+		select {
+		case <-f.settled:
+			return
+		case <-f.gone:
+			return
+		case <-events.Ready():
+			err = sendEvents(f.link, events)
+		case <-g.server.Changed():
+			err = send(f.link, msgCounts, countsMessage{Counts: g.server.Counts()})
+		}
+	}
+	g.log.Debug("cannot send to a former generation", slog.String("event", "upgrade"), slog.Int("generation", f.Number), eventlog.Error(err))
+}
+
+// eventsMax bounds the events in one message, so that it is one packet: see generations.pause.
+const eventsMax = 32 << 10
+
+// sendEvents sends all events there are.
+func sendEvents(l *handover.Link, events *limiter.Feed) error {
+	for {
+		data := events.Take(eventsMax)
+		if data == nil {
+			return nil
+		}
+		if err := l.Send(msgEvents, data); err != nil {
+			return err
+		}
+	}
+}
+
+// read handles what f sends until it ends, or until pause.
+func (g *generations) read(f *former) {
+	for {
+		m, err := f.link.Receive()
+		if err == nil {
+			err = g.handle(f, m)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && g.isPaused():
+			return
+		default:
+			g.remove(f, err)
+			return
+		}
+	}
+}
+
+// handle handles one message of f.
+func (g *generations) handle(f *former, m handover.Message) error {
+	now := time.Now()
+	switch m.Kind {
+	case msgEvents:
+		return g.limiter.Apply(now, f.Number, m.Payload)
+	case msgObservations:
+		return eachObservation(m.Payload, func(o incidents.Observation) { g.incidents.Observe(now, o) })
+	case msgCounts:
+		var c countsMessage
+		if err := json.Unmarshal(m.Payload, &c); err != nil {
+			return err
+		}
+		g.update(f, c)
+	}
+	return nil
+}
+
+// update notes what f has open.
+func (g *generations) update(f *former, c countsMessage) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f.counts, f.Sessions, f.Prelogin, f.Until = c.Counts, c.Sessions, c.Prelogin, c.Until
+	if c.Settled && !f.isSettled() {
+		close(f.settled)
+	}
+	g.count()
+}
+
+// count has the server count what all formers have open. g.mu must be held.
+func (g *generations) count() {
+	sum := proxy.Counts{Slots: map[string]proxy.SlotCounts{}}
+	for _, f := range g.formers {
+		sum.Connections += f.counts.Connections
+		for backend, n := range f.counts.Slots {
+			s := sum.Slots[backend]
+			sum.Slots[backend] = proxy.SlotCounts{Logins: s.Logins + n.Logins, Strangers: s.Strangers + n.Strangers, Exchanges: s.Exchanges + n.Exchanges}
+		}
+	}
+	g.server.CountElsewhere(sum)
+}
+
+// remove removes f, which has ended, or which err makes useless.
+func (g *generations) remove(f *former, err error) {
+	f.link.Close()
+	g.mu.Lock()
+	g.formers = slices.DeleteFunc(g.formers, func(one *former) bool { return one == f })
+	g.count()
+	g.mu.Unlock()
+	g.limiter.Forget(time.Now(), f.Number)
+	close(f.gone)
+	if isEnd(err) {
+		err = nil
+	}
+	g.log.Info("former generation ended", slog.String("event", "upgrade"), slog.Int("generation", f.Number), slog.Int("process", f.PID), eventlog.Error(err))
+}
+
+// list returns all generations, this one first and the oldest last.
+func (g *generations) list() []monitor.Generation {
+	s := g.server.Stats()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	own := g.own
+	own.Sessions, own.Prelogin = s.Relay, s.Prelogin
+	all := []monitor.Generation{own}
+	for _, f := range slices.Backward(g.formers) {
+		all = append(all, f.Generation)
+	}
+	return all
+}
+
+// end asks the formers to end within a time; those sessions that last longer are closed.
+func (g *generations) end(within time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.formers {
+		g.endFormer(f, within)
+	}
+}
+
+// endFormer asks f to end. g.mu must be held.
+func (g *generations) endFormer(f *former, within time.Duration) {
+	f.ending = true
+	if err := send(f.link, msgEnd, endMessage{within}); err != nil {
+		g.log.Warn("cannot end a former generation", slog.String("event", "upgrade"), slog.Int("generation", f.Number), eventlog.Error(err))
+	}
+}
+
+// makeRoom asks the oldest former to end if there are as many generations as there may be. One that was asked before must
+// end now.
+func (g *generations) makeRoom(within time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, f := range g.formers {
+		switch {
+		case f.ending:
+			g.endFormer(f, 0)
+		case len(g.formers)-i >= maxGenerations-1:
+			g.endFormer(f, within)
+		}
+	}
+}
+
+// unsettled returns a former that has clients before login, or nil. g.mu must be held.
+func (g *generations) unsettled() *former {
+	for _, f := range g.formers {
+		if !f.isSettled() {
+			return f
+		}
+	}
+	return nil
+}
+
+// settle waits until no client of a former generation is before login.
+func (g *generations) settle(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		f := g.unsettled()
+		g.mu.Unlock()
+		if f == nil {
+			return nil
+		}
+		select {
+		case <-f.settled:
+		case <-f.gone:
+		case <-ctx.Done():
+			return fmt.Errorf("generation %d still has clients that have not logged in: try again later", f.Number)
+		}
+	}
+}
+
+// wait returns when all formers have ended, or ctx has.
+func (g *generations) wait(ctx context.Context) {
+	g.mu.Lock()
+	all := slices.Clone(g.formers)
+	g.mu.Unlock()
+	for _, f := range all {
+		select {
+		case <-f.gone:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (g *generations) isPaused() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.paused
+}
+
+// pause stops reading from the formers, so that the links to them can be passed on. Messages between them and this process
+// are single packets, so none is read in part.
+func (g *generations) pause() {
+	g.mu.Lock()
+	g.paused = true
+	for _, f := range g.formers {
+		f.link.SetDeadline(time.Unix(1, 0))
+	}
+	g.mu.Unlock()
+	g.running.Wait()
+}
+
+// resume reads again after pause.
+func (g *generations) resume() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.paused = false
+	for _, f := range g.formers {
+		f.link.SetDeadline(time.Time{})
+		g.running.Go(func() { g.read(f) })
+	}
+}
+
+// links returns the former generations, and duplicates of the links to them, which the caller closes.
+func (g *generations) links() (all []formerMessage, files []*os.File, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.formers {
+		file, err := f.link.File()
+		if err != nil {
+			return all, files, err
+		}
+		all, files = append(all, formerMessage{f.Generation, f.counts, f.ending}), append(files, file)
+	}
+	return all, files, nil
+}
+
+// leave closes this process's ends of the links, which another one has now.
+func (g *generations) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.formers {
+		f.link.Close()
+	}
+	g.formers = nil
+}

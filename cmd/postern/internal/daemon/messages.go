@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"postern/cmd/postern/internal/handover"
+	"postern/cmd/postern/internal/monitor"
+	"postern/proxy"
+)
+
+// The messages between two generations. An upgrade is this dialogue, between the generation that accepts connections (main)
+// and the next:
+//
+//	next  hello
+//	main  given      what the next needs to make its parts: keys, lock and sockets
+//	next  prepared   settings, certificates and backends are read
+//	main  limiter, incidents, siblings
+//	next  serving    it accepts connections
+//	main  committed  the service manager knows the next as the main process
+//
+// Instead of its next message, the next generation may send failed. Afterwards main is a former generation, and the next is
+// main. Both send events and counts; a former generation also sends observations. Main sends end.
+const (
+	msgHello handover.Kind = iota + 1
+	msgGiven
+	msgPrepared
+	msgLimiter   // an export of the limiter
+	msgIncidents // an export of the incidents and the detector
+	msgSiblings
+	msgServing
+	msgCommitted
+	msgFailed
+
+	msgEvents       // of the limiter
+	msgObservations // for the detector
+	msgCounts
+	msgEnd
+)
+
+// messageNames are for errors.
+var messageNames = map[handover.Kind]string{
+	msgHello: "hello", msgGiven: "given", msgPrepared: "prepared", msgLimiter: "limiter", msgIncidents: "incidents",
+	msgSiblings: "siblings", msgServing: "serving", msgCommitted: "committed", msgFailed: "failed",
+	msgEvents: "events", msgObservations: "observations", msgCounts: "counts", msgEnd: "end",
+}
+
+// handoverProtocol is the version of the messages. Both sides must have the same.
+const handoverProtocol = 1
+
+// A helloMessage says who the next generation is.
+type helloMessage struct {
+	Protocol int
+	Version  string
+	PID      int
+}
+
+// A givenMessage is what the next generation needs to make its parts. Its files are the lock of the state directory, if there is
+// one, and the sockets.
+type givenMessage struct {
+	Number     int // of the next generation
+	Former     monitor.Generation
+	StateDir   string
+	InstallKey []byte
+	TicketKeys []byte   // in the format of TLS_TICKET_KEYS; nil if these are in a file, or there is no TLS
+	Locked     bool     // the first file is the lock
+	Sockets    []string // the names of the other files
+}
+
+// A siblingsMessage names the older generations. Its files are the links to them.
+type siblingsMessage struct {
+	Counts  proxy.Counts // of main
+	Formers []formerMessage
+}
+
+// A formerMessage describes a former generation.
+type formerMessage struct {
+	monitor.Generation
+	Counts proxy.Counts
+	Ending bool // it was asked to end
+}
+
+// A servingMessage says how long the sessions of the generation that hands over may go on.
+type servingMessage struct{ Drain time.Duration }
+
+// A countsMessage is what a generation has open.
+type countsMessage struct {
+	proxy.Counts
+	Sessions int  // logged in
+	Prelogin int  // connections that have not logged in
+	Settled  bool // there will be none of these any more
+	Until    time.Time
+}
+
+// An endMessage asks a former generation to end.
+type endMessage struct{ Within time.Duration }
+
+// send sends a message with the content v, in JSON.
+func send(l *handover.Link, kind handover.Kind, v any, files ...*os.File) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return l.Send(kind, data, files...)
+}
+
+// expect receives a message of this kind, and reads its content into v unless that is nil.
+func expect(l *handover.Link, kind handover.Kind, v any) (handover.Message, error) {
+	m, err := l.Receive()
+	switch {
+	case err != nil:
+		return m, err
+	case m.Kind == msgFailed:
+		return m, fmt.Errorf("the new process: %s", m.Payload)
+	case m.Kind != kind:
+		return m, fmt.Errorf("got the message %q, want %q", messageNames[m.Kind], messageNames[kind])
+	case v == nil:
+		return m, nil
+	}
+	if err := json.Unmarshal(m.Payload, v); err != nil {
+		return m, fmt.Errorf("read the message %q: %w", messageNames[kind], err)
+	}
+	return m, nil
+}

@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/handover"
+)
+
+// sockets are listening sockets that this process was given and does not use yet: by the former generation, or by systemd
+// through a socket unit or its descriptor store. A socket of a socket unit has the name of a listener (imap, imaps, pop3,
+// pop3s, admin, metrics) and is used instead of the addresses in the settings. Any other has the name that boundName
+// returns, and is used for that address.
+type sockets []handover.Socket
+
+// boundName is the name of the socket that a listener of this name has bound at addr, an address in the settings. systemd
+// allows no colon in the name of a descriptor.
+func boundName(listener, addr string) string {
+	return listener + " " + strings.ReplaceAll(addr, ":", ";")
+}
+
+// isBound reports whether name is one that boundName returns.
+func isBound(name string) bool { return strings.Contains(name, " ") }
+
+// take returns the sockets of this name, which belong to the caller.
+func (s *sockets) take(name string) (files []*os.File) {
+	*s = slices.DeleteFunc(*s, func(one handover.Socket) bool {
+		if one.Name == name {
+			files = append(files, one.File)
+		}
+		return one.Name == name
+	})
+	return files
+}
+
+// takeBound returns the socket that is bound at an address already, or nil.
+func (s *sockets) takeBound(listener, addr string) *os.File {
+	files := s.take(boundName(listener, addr))
+	if len(files) == 0 {
+		return nil
+	}
+	for _, more := range files[1:] {
+		more.Close()
+	}
+	return files[0]
+}
+
+// takeFor returns the socket for an address of a listener, or nil, and whether it is of a socket unit.
+func (s *sockets) takeFor(listener, addr string) (f *os.File, managed bool) {
+	for i, one := range *s {
+		if one.Name == listener {
+			*s = slices.Delete(*s, i, i+1)
+			return one.File, true
+		}
+	}
+	return s.takeBound(listener, addr), false
+}
+
+// closeAll closes the sockets.
+func (s sockets) closeAll() {
+	for _, one := range s {
+		one.File.Close()
+	}
+}
+
+// listenerSettings are the settings of the listeners that a socket unit may have sockets for.
+var listenerSettings = map[string]string{
+	"imap": "IMAP_LISTEN", "imaps": "IMAPS_LISTEN", "pop3": "POP3_LISTEN", "pop3s": "POP3S_LISTEN",
+	"admin": "ADMIN_LISTEN", "metrics": "METRICS_LISTEN",
+}
+
+// closeRest closes the sockets that nothing has taken, because the settings have changed, and removes them from the
+// descriptor store of the service manager. One of a socket unit is an error: connections to it would wait for ever.
+func (s *sockets) closeRest(m serviceManager) error {
+	rest := *s
+	*s = nil
+	var err error
+	for _, one := range rest {
+		one.File.Close()
+		switch {
+		case isBound(one.Name):
+			m.log.Info("listening socket closed: the settings have no such address any more", slog.String("event", "listener"), slog.String("socket", one.Name))
+			m.forget(one.Name)
+		case listenerSettings[one.Name] == "":
+			err = fmt.Errorf("got a socket named %q from the service manager, want FileDescriptorName=imap, imaps, pop3, pop3s, admin or metrics", one.Name)
+		default:
+			err = config.Errorf(listenerSettings[one.Name], "got off and a socket named %s from the service manager, want only one of the two", one.Name)
+		}
+	}
+	return err
+}

@@ -1,0 +1,257 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/handover"
+	"postern/cmd/postern/internal/monitor"
+	"postern/limiter"
+	"postern/proxy"
+)
+
+// inherited is what a process got when it was started: sockets from the service manager, or all that the former generation
+// hands over. The zero value is that of a process that starts with nothing.
+type inherited struct {
+	environ []string // of this process, without what says what it got
+	sockets sockets
+	former  *takeover // nil unless another process hands over to this one
+}
+
+// takeover is a hand-over as the next generation sees it. If the process that hands over ends before it has, this one goes
+// on alone, with what it has got.
+type takeover struct {
+	link  *handover.Link
+	given givenMessage // zero if the former process ended before it gave anything
+	lock  *os.File     // of the state directory, nil if there is none
+
+	limiter, incidents []byte // exports, nil if the former process ended before
+	counts             proxy.Counts
+	formers            []*former // the oldest first, the process that hands over last; none if that has ended
+}
+
+// isEnd reports whether err means that the process at the other end of a link has ended.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// inherit returns what this process got.
+func inherit(environ []string) (in inherited, err error) {
+	link, rest, err := handover.FromEnviron(environ)
+	if err != nil {
+		return in, err
+	}
+	if link != nil {
+		return inherited{environ: rest, former: &takeover{link: link}}, nil
+	}
+	in.sockets, in.environ, err = handover.Sockets(rest)
+	return in, err
+}
+
+// begin says hello to the former process, and takes what this one needs to make its parts with the settings c.
+func (in *inherited) begin(c *config.Config, b Build, m serviceManager) error {
+	t := in.former
+	if t == nil {
+		return nil
+	}
+	err := send(t.link, msgHello, helloMessage{handoverProtocol, b.Version, os.Getpid()})
+	var message handover.Message
+	if err == nil {
+		message, err = expect(t.link, msgGiven, &t.given)
+	}
+	switch {
+	case isEnd(err):
+		t.given = givenMessage{}
+		return t.goAlone(m)
+	case err != nil:
+		return fmt.Errorf("take over from the former process: %w", err)
+	}
+	files := message.Files
+	if t.given.Locked && len(files) > 0 {
+		t.lock, files = files[0], files[1:]
+	}
+	if len(files) != len(t.given.Sockets) {
+		return fmt.Errorf("take over from the former process: got %d sockets, want %d", len(files), len(t.given.Sockets))
+	}
+	for i, name := range t.given.Sockets {
+		in.sockets = append(in.sockets, handover.Socket{Name: name, File: files[i]})
+	}
+	if dir := string(c.State.Dir); dir != t.given.StateDir {
+		return config.Errorf("STATE_DIR", "got %q, want %q, which the former process uses: another directory needs a restart", dir, t.given.StateDir)
+	}
+	return nil
+}
+
+// takeState takes what changes all the time, once all that takes long is done.
+func (t *takeover) takeState(m serviceManager) error {
+	if t.given.Number == 0 {
+		return nil
+	}
+	err := t.link.Send(msgPrepared, nil)
+	if err == nil {
+		err = t.receiveState()
+	}
+	if isEnd(err) {
+		return t.goAlone(m)
+	}
+	if err != nil {
+		return fmt.Errorf("take over from the former process: %w", err)
+	}
+	return nil
+}
+
+// receiveState receives the exports and the links to older generations.
+func (t *takeover) receiveState() error {
+	limits, err := expect(t.link, msgLimiter, nil)
+	if err != nil {
+		return err
+	}
+	watched, err := expect(t.link, msgIncidents, nil)
+	if err != nil {
+		return err
+	}
+	var s siblingsMessage
+	m, err := expect(t.link, msgSiblings, &s)
+	if err != nil {
+		return err
+	}
+	if len(m.Files) != len(s.Formers) {
+		closeFiles(m.Files)
+		return fmt.Errorf("got %d links, want %d", len(m.Files), len(s.Formers))
+	}
+	for i, f := range m.Files {
+		link, err := handover.FromFile(f)
+		if err != nil {
+			return err
+		}
+		older := newFormer(s.Formers[i].Generation, link)
+		older.counts, older.ending = s.Formers[i].Counts, s.Formers[i].Ending
+		close(older.settled)
+		t.formers = append(t.formers, older)
+	}
+	self := newFormer(t.given.Former, t.link)
+	self.counts = s.Counts
+	t.formers = append(t.formers, self)
+	t.limiter, t.incidents = limits.Payload, watched.Payload
+	return nil
+}
+
+// The methods that follow may be called without a takeover, with nil.
+
+// takeLock returns the lock of the state directory, which the former process has passed unless it has ended. Without a
+// directory it is nil.
+func (t *takeover) takeLock(dir stateDir) (lock *os.File, err error) {
+	if t != nil && t.lock != nil {
+		return t.lock, nil
+	}
+	lock, err = lockState(dir)
+	for end := time.Now().Add(lockTime); t != nil && errors.Is(err, ErrInUse) && time.Now().Before(end); { // it is just ending
+		<-time.After(lockTime / 100)
+		lock, err = lockState(dir)
+	}
+	return lock, err
+}
+
+// lockTime is how long a process that has ended may have its lock.
+const lockTime = time.Second
+
+// limits returns the export of the limiter, nil if there is none.
+func (t *takeover) limits() []byte {
+	if t == nil {
+		return nil
+	}
+	return t.limiter
+}
+
+// watched returns the export of the incidents, nil if there is none.
+func (t *takeover) watched() []byte {
+	if t == nil {
+		return nil
+	}
+	return t.incidents
+}
+
+// ticketKeys returns the session ticket keys, nil if there are none.
+func (t *takeover) ticketKeys() []byte {
+	if t == nil {
+		return nil
+	}
+	return t.given.TicketKeys
+}
+
+// key returns the key of this installation, if the former process has given it.
+func (t *takeover) key() (key limiter.Key, ok bool) {
+	if t == nil || len(t.given.InstallKey) != len(key) {
+		return key, false
+	}
+	return limiter.Key(t.given.InstallKey), true
+}
+
+// generation describes this process.
+func (in *inherited) generation(b Build) monitor.Generation {
+	g := monitor.Generation{Number: 1, PID: os.Getpid(), Version: b.Version, Since: time.Now()}
+	if in.former != nil {
+		g.Number = max(g.Number, in.former.given.Number)
+	}
+	return g
+}
+
+// fail tells the former process why this one does not take over.
+func (in *inherited) fail(why error) {
+	if in.former != nil {
+		_ = in.former.link.Send(msgFailed, []byte(why.Error()))
+		in.former.link.Close()
+	}
+}
+
+// takeOver accepts connections in place of the former process, with which this one counts together from then on. After an
+// error that goes on as before.
+func (d *Daemon) takeOver(t *takeover) error {
+	events := d.policy.limiter.Feed()
+	for _, f := range t.formers {
+		d.generations.add(f)
+	}
+	d.serve()
+	err := t.complete(d.config.Timeouts.UpgradeDrain)
+	if isEnd(err) {
+		err = t.goAlone(d.manager)
+	}
+	if err != nil {
+		events.Close()
+		return err
+	}
+	d.keeper.start()
+	if d.keeper.lock != nil {
+		if err := recordOwner(d.keeper.lock); err != nil {
+			d.log.Warn("cannot write the lock file", slog.String("event", "state"), eventlog.Error(err))
+		}
+	}
+	d.generations.start(events)
+	return nil
+}
+
+// complete tells the former process that this one serves, and waits until the service manager knows that. Sessions of the
+// former may go on for the time drain.
+func (t *takeover) complete(drain time.Duration) error {
+	if len(t.formers) == 0 {
+		return io.EOF
+	}
+	if err := send(t.link, msgServing, servingMessage{drain}); err != nil {
+		return err
+	}
+	_, err := expect(t.link, msgCommitted, nil)
+	return err
+}
+
+// goAlone is called when the process that hands over has ended before that was complete. A service manager, which has not
+// been told of this process, starts another one.
+func (t *takeover) goAlone(m serviceManager) error {
+	if m.present() {
+		return errors.New("take over from the former process: it has ended, and the service manager starts another one")
+	}
+	return nil
+}
