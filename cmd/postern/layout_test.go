@@ -17,14 +17,15 @@ import (
 // along a floor. The digit before the point is the floor of the design; those
 // after it order the packages of one floor that use each other.
 var floors = map[string]float64{
-	"postern/proxy/dialogue":         1,
-	"postern/proxy/netpoll":          1,
-	"postern/limiter":                1,
-	"postern/limiter/traffic":        1,
-	"postern/limiter/watch":          1,
-	"postern/limiter/watch/incident": 1.1,
-	"postern/limiter/watch/report":   1.2,
-	"postern/tlsconf":                1,
+	"postern/proxy/dialogue":               1,
+	"postern/proxy/netpoll":                1,
+	"postern/limiter":                      1,
+	"postern/limiter/traffic":              1,
+	"postern/limiter/watch/internal/codec": 1,
+	"postern/limiter/watch":                1.1,
+	"postern/limiter/watch/incident":       1.2,
+	"postern/limiter/watch/report":         1.3,
+	"postern/tlsconf":                      1,
 
 	"postern/proxy/standin":  2,
 	"postern/proxy":          2,

@@ -295,7 +295,7 @@ func (g *generations) pause() {
 	g.mu.Lock()
 	g.paused = true
 	for _, f := range g.formers {
-		f.link.SetDeadline(time.Unix(1, 0))
+		_ = f.link.SetDeadline(time.Unix(1, 0))
 	}
 	g.mu.Unlock()
 	g.running.Wait()
@@ -307,7 +307,7 @@ func (g *generations) resume() {
 	defer g.mu.Unlock()
 	g.paused = false
 	for _, f := range g.formers {
-		f.link.SetDeadline(time.Time{})
+		_ = f.link.SetDeadline(time.Time{})
 		g.running.Go(func() { g.read(f) })
 	}
 }

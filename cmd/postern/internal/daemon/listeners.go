@@ -41,35 +41,42 @@ func openListeners(s config.Listeners, certs *certificates, passed *sockets) (al
 		{"POP3_LISTEN", s.POP3, "pop3", dialogue.POP3{}, proxy.Upgrade},
 		{"POP3S_LISTEN", s.POP3S, "pop3s", dialogue.POP3{}, proxy.Implicit},
 	} {
-		kind := proxy.Listener{Name: l.name, Protocol: l.protocol, TLS: l.tls, Config: certs.server(l.protocol.Name())}
-		add := func(socket string, ln net.Listener, err error) error {
-			if err != nil {
-				return config.Errorf(l.setting, "%w", err)
-			}
-			all = append(all, listener{kind, socket, ln})
-			return nil
-		}
 		if len(l.addrs) == 0 {
 			continue
 		}
-		activated := passed.take(l.name)
-		for _, f := range activated {
-			ln, err := netpoll.FromFile(f)
-			if err := add(l.name, ln, err); err != nil {
-				return all, err
-			}
-		}
-		if len(activated) > 0 {
-			continue
-		}
-		for _, addr := range l.addrs {
-			ln, err := listen(addr, s.Addrs(), passed.takeBound(l.name, addr))
-			if err := add(boundName(l.name, addr), ln, err); err != nil {
-				return all, err
-			}
+		kind := proxy.Listener{Name: l.name, Protocol: l.protocol, TLS: l.tls, Config: certs.server(l.protocol.Name())}
+		opened, err := openListener(kind, l.addrs, s.Addrs(), passed)
+		all = append(all, opened...)
+		if err != nil {
+			return all, config.Errorf(l.setting, "%w", err)
 		}
 	}
 	return all, nil
+}
+
+// openListener binds the addresses of one kind of listener, some of all, or uses the sockets
+// that were passed. It also returns what it has opened before an error.
+func openListener(kind proxy.Listener, addrs, all []string, passed *sockets) (opened []listener, err error) {
+	activated := passed.take(kind.Name)
+	for i, f := range activated {
+		ln, err := netpoll.FromFile(f)
+		if err != nil {
+			closeFiles(activated[i+1:])
+			return opened, err
+		}
+		opened = append(opened, listener{kind, kind.Name, ln})
+	}
+	if len(activated) > 0 {
+		return opened, nil
+	}
+	for _, addr := range addrs {
+		ln, err := listen(addr, all, passed.takeBound(kind.Name, addr))
+		if err != nil {
+			return opened, err
+		}
+		opened = append(opened, listener{kind, boundName(kind.Name, addr), ln})
+	}
+	return opened, nil
 }
 
 // closeListeners releases the addresses.

@@ -13,7 +13,6 @@ import (
 	"postern/cmd/postern/internal/handover"
 	"postern/cmd/postern/internal/monitor"
 	"postern/limiter"
-	"postern/proxy"
 )
 
 // inherited is what a process got when it was started: sockets from the service manager, or all that the former generation
@@ -32,7 +31,6 @@ type takeover struct {
 	lock  *os.File     // of the state directory, nil if there is none
 
 	limiter, incidents []byte // exports, nil if the former process ended before
-	counts             proxy.Counts
 	formers            []*former // the oldest first, the process that hands over last; none if that has ended
 }
 

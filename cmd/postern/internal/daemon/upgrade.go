@@ -110,9 +110,9 @@ func (d *Daemon) handOver() (*handedOver, error) {
 		link.Close()
 		return nil, err
 	}
-	defer next.Release()
-	link.SetDeadline(time.Now().Add(upgradeTime))
-	stop := context.AfterFunc(d.shutdown, func() { link.SetDeadline(time.Unix(1, 0)) })
+	defer func() { _ = next.Release() }()
+	_ = link.SetDeadline(time.Now().Add(upgradeTime)) // fails only on a closed link
+	stop := context.AfterFunc(d.shutdown, func() { _ = link.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	h, err := d.handOverTo(link, next.Pid)
 	if err != nil {
@@ -120,7 +120,7 @@ func (d *Daemon) handOver() (*handedOver, error) {
 		link.Close()
 		return nil, d.whyFailed(err)
 	}
-	link.SetDeadline(time.Time{})
+	_ = link.SetDeadline(time.Time{})
 	return h, nil
 }
 
