@@ -148,7 +148,7 @@ func (l *Limiter) Stats(t time.Time) Stats {
 	l.globalQueue.mu.Lock()
 	defer l.globalQueue.mu.Unlock()
 	if !r.global.off() {
-		s.GlobalTokens = l.globalQueue.bucket.left(l.epoch.ticks(t))
+		s.GlobalTokens = max(l.globalQueue.bucket.left(l.epoch.ticks(t)), 0) // below zero if a sibling has spent as well
 	}
 	s.WaitKnown, s.WaitStrangers = l.globalQueue.queue.counts()
 	return s

@@ -34,16 +34,20 @@ const exportMagic = "postern limiter 1"
 // Feed has everything that happens later, and nothing that is in data. It must be closed. Operations of l wait until
 // Export is done.
 func (l *Limiter) Export(t time.Time) (data []byte, events *Feed) {
-	data, events = l.export(t)
+	data, events = l.export(t, l.exportSpace())
 	return append(data, l.checksum(data)...), events
 }
 
-// export is Export without the checksum.
-func (l *Limiter) export(t time.Time) ([]byte, *Feed) {
+// exportSpace returns memory for an export: to allocate it takes a third of the time of the export.
+func (l *Limiter) exportSpace() []byte {
+	return make([]byte, 0, 4096+l.snapshotSize()+32*int(l.known.count.Load())+64*int(l.table.used.Load()))
+}
+
+// export appends to b what Export returns, without the checksum.
+func (l *Limiter) export(t time.Time, b []byte) ([]byte, *Feed) {
 	l.cut.Lock()
 	defer l.cut.Unlock()
 	now, v := l.epoch.ticks(t), validityAt(t, l.rules.Load().KnownTTL)
-	b := make([]byte, 0, 4096+l.snapshotSize()+32*int(l.known.count.Load())+64*int(l.table.used.Load()))
 	b = append(b, exportMagic...)
 	b = counted(b, func(b []byte) ([]byte, int) {
 		begin := len(b)

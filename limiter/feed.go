@@ -19,8 +19,9 @@ type Feed struct {
 	overflowed bool
 }
 
-// Feed starts to record events, for a sibling that knows nothing of what l has open now. [Limiter.Export] returns a Feed
-// for one that does. Each operation of l, except those of [Limiter.Apply], is recorded until the Feed is closed.
+// Feed starts to record events, for a sibling that knows all of l but what l has open now: the process that l has
+// imported from. For a process that imports from l, [Limiter.Export] returns a Feed. Each operation of l, except those of
+// [Limiter.Apply], is recorded until the Feed is closed.
 func (l *Limiter) Feed() *Feed {
 	l.cut.Lock()
 	defer l.cut.Unlock()
@@ -92,8 +93,8 @@ func (f *Feed) Take(most int) []byte {
 	return taken
 }
 
-// Overflowed reports whether f has lost events, because too many were not taken. It records no more. The sibling must
-// forget this process, see [Limiter.Forget].
+// Overflowed reports whether f has lost events, because more than 32 MB were not taken. It records no more. Close it, and
+// let the sibling forget this process, see [Limiter.Forget].
 func (f *Feed) Overflowed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -34,6 +34,8 @@
 //	growth       how many people use an address: as many times the limits of one source apply to it
 //	starved      refused because no global token was free in time
 //	penalty      what a source or network keeps of denials and starved attempts; it changes the priority of strangers
+//	sibling      another process of the same gateway, which counts together with this one
+//	debt         what siblings have spent at the same time beyond the last token of a bucket
 //
 // # Rules
 //
@@ -105,6 +107,29 @@
 // network shares one bucket with all other such networks of its address family. Both only delay, so a flood of addresses
 // locks no user out.
 //
+// # Siblings
+//
+// When a gateway is upgraded, a new process takes over while the former one keeps its sessions until they end. Both must
+// give the verdicts that one process would give. [Limiter.Export] returns all that a limiter knows, except its policy,
+// and a [Feed] of what happens later; each operation is in one of them, never in both. [Limiter.Import] makes a new
+// limiter know it, and [Limiter.Apply] does there what the events of the feed say. The new process has a [Feed] for the
+// former one in turn. With more than two processes, each must get the events of all others once, after the export from
+// which it began; Apply does not publish them again.
+//
+// An event says what was done and not what a bucket contains, so what several processes do adds up. Each applies it under
+// its own policy. Events have no time: one that arrives late counts from then on, and the bucket is full later by as much
+// at most. What a sibling has open (holds, connections) counts like what this process has open. The events of the sibling
+// end it, or [Limiter.Forget] does if the sibling dies: then its connections are closed, and attempts whose outcome
+// nobody has seen are void.
+//
+// Two processes may spend the same last token before they know of each other. A bucket from which siblings spend
+// therefore goes below zero, by as many tokens as it has at most, and is refilled from there. An attacker who guesses at
+// both processes at once, at the moment of an upgrade, gets at most one more burst and then waits for it. A rule that only
+// delays allows more attempts than tokens even in one process, so its buckets have no debt.
+//
+// The queue for the global bucket is not shared, only the bucket. Nor are verdicts and waits of attempts under way: an
+// attempt ends in the process in which it began.
+//
 // # Example
 //
 // One source, with Source 10/10m (a token a minute), WaitMax 10s and the other rules off:
@@ -132,7 +157,7 @@
 // # Files
 //
 // In reading order: policy, verdict; connection, accepted; attempt, ticket, look, spray, settle; bucket, table; known,
-// fingerprint, snapshot, learn, merge; queue, global; explain.
+// fingerprint, snapshot, learn, merge; queue, global; explain; export, import; event, publish, feed; siblings, apply.
 package limiter
 
 import (

@@ -29,7 +29,7 @@ type scriptRunner struct {
 }
 
 // runScript runs script with a new limiter for p, and returns the scriptRunner to run more with it.
-func runScript(t *testing.T, p Policy, script string) scriptRunner {
+func runScript(t testing.TB, p Policy, script string) scriptRunner {
 	t.Helper()
 	sr := scriptRunner{newLimiter(t, p), map[string]*Ticket{}, map[string]*Connection{}}
 	sr.run(t, script)
@@ -37,7 +37,7 @@ func runScript(t *testing.T, p Policy, script string) scriptRunner {
 }
 
 // run runs script and fails where a result differs.
-func (sr scriptRunner) run(t *testing.T, script string) {
+func (sr scriptRunner) run(t testing.TB, script string) {
 	t.Helper()
 	for row := range strings.Lines(script) {
 		row, _, _ = strings.Cut(row, "#")

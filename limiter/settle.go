@@ -260,11 +260,15 @@ func (e *entry) settle(now ticks, r *rules, f eventFlags, growth int, debt bool)
 	if debt && f&onlyDelays == 0 {
 		spend = (*bucket).spendWithDebt
 	}
-	if limit := r.denialLimitOf(e.kind, growth); f&spentDenial != 0 && !limit.off() {
-		spend(&e.denials, now, &limit)
+	if f&spentDenial != 0 {
+		if limit := r.denialLimitOf(e.kind, growth); !limit.off() {
+			spend(&e.denials, now, &limit)
+		}
 	}
-	if limit := r.lookLimitOf(e.kind, growth); f&spentLook != 0 && !limit.off() {
-		spend(&e.looks, now, &limit)
+	if f&spentLook != 0 {
+		if limit := r.lookLimitOf(e.kind, growth); !limit.off() {
+			spend(&e.looks, now, &limit)
+		}
 	}
 	if f&(wasDenied|wasStarved) != 0 {
 		e.penalize(now, f&wasDenied != 0)
