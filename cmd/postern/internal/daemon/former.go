@@ -33,9 +33,10 @@ type retired struct {
 	cancel context.CancelFunc // closes all sessions now
 	until  atomic.Int64       // when the last session is closed, in nanoseconds since 1970
 
-	settled bool          // nobody is before login
-	counts  []byte        // that were sent last
-	lost    chan struct{} // closed when the generation that accepts connections has ended
+	settled  bool          // nobody is before login
+	counts   []byte        // that were sent last
+	rejoined atomic.Bool   // the generation that accepts connections has not got them
+	lost     chan struct{} // closed when the generation that accepts connections has ended
 }
 
 // retire is what a process does after it has handed over: it accepts no connections, and its sessions go on for as long as
@@ -108,11 +109,13 @@ func (r *retired) sendCounts() error {
 	s := r.server.Stats()
 	settles := s.Prelogin == 0 && !r.settled
 	r.settled = r.settled || settles
-	data, err := json.Marshal(countsMessage{Counts: r.server.Counts(), Sessions: s.Relay, Prelogin: s.Prelogin, Settled: r.settled, Until: time.Unix(0, r.until.Load())})
+	own := r.generations.own
+	own.Sessions, own.Prelogin, own.Until = s.Relay, s.Prelogin, time.Unix(0, r.until.Load())
+	data, err := json.Marshal(countsMessage{r.server.Counts(), own, r.settled})
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(data, r.counts) {
+	if again := r.rejoined.Swap(false); again || !bytes.Equal(data, r.counts) {
 		r.counts = data
 		err = r.link.Send(msgCounts, data)
 	}
@@ -140,6 +143,8 @@ func (r *retired) read() {
 			if err = json.Unmarshal(m.Payload, &c); err == nil {
 				r.server.CountElsewhere(c.Counts)
 			}
+		case msgRejoin:
+			r.rejoined.Store(true)
 		case msgEnd:
 			var e endMessage
 			if err = json.Unmarshal(m.Payload, &e); err == nil {

@@ -70,7 +70,24 @@ func (g *generations) add(f *former) {
 	g.count()
 }
 
-// start reads what the formers send. One that has clients before login is sent the events of the limiter until it has none.
+// rejoin adds the formers of a process that has crashed, whose links the service manager has kept. They say what they have
+// open.
+func (g *generations) rejoin(formers []*former) {
+	for _, f := range formers {
+		g.mu.Lock()
+		g.own.Number = max(g.own.Number, f.Number+1)
+		g.mu.Unlock()
+		if err := f.link.Send(msgRejoin, nil); err != nil {
+			f.link.Close()
+			continue
+		}
+		g.add(f)
+	}
+	g.start(nil)
+}
+
+// start reads what the formers send. One that has clients before login is sent events, those of the limiter, until it has
+// none.
 func (g *generations) start(events *limiter.Feed) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -80,7 +97,7 @@ func (g *generations) start(events *limiter.Feed) {
 			g.running.Go(func() { g.tell(f, events) })
 		}
 	}
-	if g.unsettled() == nil {
+	if events != nil && g.unsettled() == nil {
 		events.Close()
 	}
 }
@@ -107,11 +124,17 @@ func (g *generations) tell(f *former, events *limiter.Feed) {
 // eventsMax bounds the events in one message, so that it is one packet: see generations.pause.
 const eventsMax = 32 << 10
 
+// errOverflowed is the error for events that a sibling did not take in time.
+var errOverflowed = errors.New("too many events were not taken")
+
 // sendEvents sends all events there are.
 func sendEvents(l *handover.Link, events *limiter.Feed) error {
 	for {
 		data := events.Take(eventsMax)
-		if data == nil {
+		switch {
+		case events.Overflowed():
+			return errOverflowed
+		case data == nil:
 			return nil
 		}
 		if err := l.Send(msgEvents, data); err != nil {
@@ -160,7 +183,7 @@ func (g *generations) handle(f *former, m handover.Message) error {
 func (g *generations) update(f *former, c countsMessage) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	f.counts, f.Sessions, f.Prelogin, f.Until = c.Counts, c.Sessions, c.Prelogin, c.Until
+	f.counts, f.Generation = c.Counts, c.Generation
 	if c.Settled && !f.isSettled() {
 		close(f.settled)
 	}

@@ -22,7 +22,8 @@ import (
 //	main  committed  the service manager knows the next as the main process
 //
 // Instead of its next message, the next generation may send failed. Afterwards main is a former generation, and the next is
-// main. Both send events and counts; a former generation also sends observations. Main sends end.
+// main. Both send events and counts; a former generation also sends observations. Main sends end, and, after a crash of
+// the process that was main, rejoin.
 const (
 	msgHello handover.Kind = iota + 1
 	msgGiven
@@ -38,13 +39,14 @@ const (
 	msgObservations // for the detector
 	msgCounts
 	msgEnd
+	msgRejoin
 )
 
 // messageNames are for errors.
 var messageNames = map[handover.Kind]string{
 	msgHello: "hello", msgGiven: "given", msgPrepared: "prepared", msgLimiter: "limiter", msgIncidents: "incidents",
 	msgSiblings: "siblings", msgServing: "serving", msgCommitted: "committed", msgFailed: "failed",
-	msgEvents: "events", msgObservations: "observations", msgCounts: "counts", msgEnd: "end",
+	msgEvents: "events", msgObservations: "observations", msgCounts: "counts", msgEnd: "end", msgRejoin: "rejoin",
 }
 
 // handoverProtocol is the version of the messages. Both sides must have the same.
@@ -85,13 +87,11 @@ type formerMessage struct {
 // A servingMessage says how long the sessions of the generation that hands over may go on.
 type servingMessage struct{ Drain time.Duration }
 
-// A countsMessage is what a generation has open.
+// A countsMessage is what a generation has open. One that accepts connections sends only Counts.
 type countsMessage struct {
 	proxy.Counts
-	Sessions int  // logged in
-	Prelogin int  // connections that have not logged in
-	Settled  bool // there will be none of these any more
-	Until    time.Time
+	Generation monitor.Generation
+	Settled    bool // no client is before login, and none will be
 }
 
 // An endMessage asks a former generation to end.

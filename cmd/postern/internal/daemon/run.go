@@ -84,13 +84,14 @@ func startDaemon(o Options, in *inherited) (*Daemon, error) {
 	if in.former == nil {
 		d.serve()
 		d.keeper.start()
+		d.generations.rejoin(in.formers)
 		d.manager.notify(notifyReady)
 	} else if err := d.takeOver(in.former); err != nil {
 		d.close()
 		return nil, err
 	}
 	d.logStart(build)
-	d.keepSockets()
+	d.keepDescriptors()
 	return d, nil
 }
 

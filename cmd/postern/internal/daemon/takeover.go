@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"postern/cmd/postern/internal/config"
@@ -21,6 +23,7 @@ type inherited struct {
 	environ []string // of this process, without what says what it got
 	sockets sockets
 	former  *takeover // nil unless another process hands over to this one
+	formers []*former // of a process that has crashed
 }
 
 // takeover is a hand-over as the next generation sees it. If the process that hands over ends before it has, this one goes
@@ -30,7 +33,7 @@ type takeover struct {
 	given givenMessage // zero if the former process ended before it gave anything
 	lock  *os.File     // of the state directory, nil if there is none
 
-	limiter, incidents []byte // exports, nil if the former process ended before
+	limiter, incidents []byte    // exports, nil if the former process ended before
 	formers            []*former // the oldest first, the process that hands over last; none if that has ended
 }
 
@@ -46,8 +49,38 @@ func inherit(environ []string) (in inherited, err error) {
 	if link != nil {
 		return inherited{environ: rest, former: &takeover{link: link}}, nil
 	}
-	in.sockets, in.environ, err = handover.Sockets(rest)
+	passed, rest, err := handover.Sockets(rest)
+	in.environ = rest
+	for _, s := range passed {
+		number, isLink := formerNumber(s.Name)
+		if !isLink {
+			in.sockets = append(in.sockets, s)
+			continue
+		}
+		link, err := handover.FromFile(s.File)
+		if err != nil {
+			return in, fmt.Errorf("use the descriptor %q of the service manager: %w", s.Name, err)
+		}
+		f := newFormer(monitor.Generation{Number: number}, link)
+		close(f.settled)
+		in.formers = append(in.formers, f)
+	}
 	return in, err
+}
+
+// linkName is the name of a link to a former generation, in the descriptor store of the service manager.
+func linkName(number int) string { return linkPrefix + strconv.Itoa(number) }
+
+const linkPrefix = "former generation "
+
+// formerNumber is the number of the generation in a name that linkName returned.
+func formerNumber(name string) (number int, ok bool) {
+	text, ok := strings.CutPrefix(name, linkPrefix)
+	if !ok {
+		return 0, false
+	}
+	number, err := strconv.Atoi(text)
+	return number, err == nil
 }
 
 // begin says hello to the former process, and takes what this one needs to make its parts with the settings c.

@@ -261,19 +261,25 @@ func closeFiles(files []*os.File) {
 	}
 }
 
-// keepSockets stores the listening sockets that this process has bound in the service manager, for the case of a crash.
-func (d *Daemon) keepSockets() {
+// keepDescriptors stores what a crash must not close in the service manager: the listening sockets that this process has
+// bound, and the links to former generations.
+func (d *Daemon) keepDescriptors() {
 	if !d.manager.present() {
 		return
 	}
 	all, err := d.sockets()
 	defer all.closeAll()
-	if err != nil {
-		d.log.Warn("cannot store the listening sockets in the service manager", slog.String("event", "systemd"), eventlog.Error(err))
-	}
 	for _, s := range all {
 		if isBound(s.Name) {
 			d.manager.keep(s.Name, s.File)
 		}
+	}
+	formers, links, linksErr := d.generations.links()
+	defer closeFiles(links)
+	for i, f := range links {
+		d.manager.keep(linkName(formers[i].Number), f)
+	}
+	if err := errors.Join(err, linksErr); err != nil {
+		d.log.Warn("cannot store descriptors in the service manager", slog.String("event", "systemd"), eventlog.Error(err))
 	}
 }
