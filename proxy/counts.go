@@ -4,8 +4,8 @@ import (
 	"sync/atomic"
 )
 
-// Siblings are processes of the same gateway: an upgrade starts one, and the former serves
-// its sessions until they end. They tell each other their Counts, so that limits hold
+// Siblings are processes of the same gateway: an upgrade starts the next, and the former
+// one serves its sessions until they end. They exchange their Counts, so that limits hold
 // for all of them together.
 
 // Counts is what a process has of that which is limited for the whole gateway.

@@ -55,6 +55,14 @@
 // it. No step logs or counts: [Server.Settled] gets each [Attempt] and [Server.Done]
 // each [Record], and logs and metrics are made from these. [Server.Stats] has the rest.
 //
+// # The end of a server
+//
+// An upgrade starts another process with the same listening sockets. [Server.StopAccepting]
+// leaves them to it, and [Server.Shutdown] ends the sessions by a schedule (shutdown.go): for
+// some time clients may still log in, and in the last part idle sessions are closed evenly
+// (pace.go). Until then both processes count together: [Server.Counts] is what one has, and
+// [Server.CountElsewhere] what the others have (counts.go).
+//
 // # Deadlines
 //
 // Everything before login has one deadline, Timeouts.Login from accept; time in the

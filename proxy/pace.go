@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -21,12 +22,8 @@ const (
 	maxIdle   = time.Minute
 )
 
-// pacingStep is how often sessions are closed, and idleScan how often they are searched
-// for those that are idle, at most: with 100,000 sessions that takes some 20 ms.
-const (
-	pacingStep = 100 * time.Millisecond
-	idleScan   = time.Second
-)
+// pacingStep is how often sessions are closed at most.
+const pacingStep = 100 * time.Millisecond
 
 // pacing is when idle sessions are closed.
 type pacing struct {
@@ -41,13 +38,12 @@ func newPacing(now time.Time, total time.Duration) pacing {
 	return pacing{end.Add(-min(maxPacing, 4*part)), end, min(maxIdle, part)}
 }
 
-// pacer closes idle sessions. After each step the number of sessions that are still to be
-// closed is divided by the time that is left, so neither sessions that end by themselves
-// nor those that become idle late make it close many at once.
+// pacer closes idle sessions. After each closing the time that is left is divided by the
+// number of sessions that are left, so neither sessions that end by themselves nor those
+// that become idle late make it close many at once.
 type pacer struct {
 	server  *Server
-	last    time.Time     // of the last step; zero before the first
-	due     float64       // how many sessions are to be closed; less than 1 after each step
+	last    time.Time     // when a session was closed, or could have been; zero at first
 	queue   []idleSession // the longest idle first
 	scanned time.Time     // when queue was filled
 }
@@ -58,55 +54,66 @@ type idleSession struct {
 	since time.Duration // since epoch
 }
 
-// step closes the sessions that are due, and returns when to call it again. It must be
-// called before the pacing ends.
+// step closes the sessions that are due, and returns when to call it again. At the end of
+// the pacing all that are idle are due.
 func (p *pacer) step(now time.Time, plan pacing) time.Time {
 	if now.Before(plan.start) {
 		return plan.start
 	}
-	open := float64(p.server.relaying.Load())
 	if p.last.IsZero() {
 		p.last = now
 	}
-	last := plan.end.Sub(now) <= pacingStep
-	if left := plan.end.Add(-pacingStep).Sub(p.last); last || left <= 0 {
-		p.due = open
-	} else {
-		p.due += open * float64(now.Sub(p.last)) / float64(left)
-	}
-	p.last = now
-	before := now.Sub(epoch) - plan.idle
-	for p.due >= 1-1e-6 && p.next(now, before, last) {
+	for open := p.server.relaying.Load(); open > 0; {
+		due := p.last.Add(plan.end.Sub(p.last) / time.Duration(open))
+		if due.After(now) {
+			return now.Add(max(pacingStep, due.Sub(now)))
+		}
+		if !p.next(now, plan) {
+			break
+		}
 		ss := p.queue[0].session
 		p.queue = p.queue[1:]
-		if ss.closeIdle(before) {
-			p.due--
+		if ss.closeIdle(plan.before(now)) {
+			p.last = due
+			open--
 		}
 	}
-	p.due -= float64(int(p.due)) // the others are in the number that is left to be closed
+	p.last = now
 	return now.Add(pacingStep)
 }
+
+// scansPerIdle is how often all sessions are searched for idle ones, at most, in the time
+// after which one counts as idle. A search of 100,000 takes some 0.1 s.
+const scansPerIdle = 12
 
 // next reports whether the queue holds a session, and searches for more if it is empty. A
 // session that is not in it was idle for less time than those that are, so the order
 // remains that of their idle time.
-func (p *pacer) next(now time.Time, before time.Duration, last bool) bool {
-	if len(p.queue) == 0 && (last || now.Sub(p.scanned) >= idleScan) && !p.scanned.Equal(now) {
+func (p *pacer) next(now time.Time, plan pacing) bool {
+	often := max(1, plan.idle/scansPerIdle)
+	if !now.Before(plan.end) {
+		often = 1 // the last time
+	}
+	if len(p.queue) == 0 && now.Sub(p.scanned) >= often {
 		p.scanned = now
-		p.queue = p.server.idleSessions(before)
+		p.queue = p.server.idleSessions(plan.before(now))
 	}
 	return len(p.queue) > 0
 }
 
+// before is when data last moved in a session that counts as idle from the time now on.
+func (plan pacing) before(now time.Time) time.Duration { return now.Sub(epoch) - plan.idle }
+
 // idleSessions returns the sessions without data since a time, the longest idle first.
 func (s *Server) idleSessions(before time.Duration) (idle []idleSession) {
 	s.mu.Lock()
-	for ss := range s.sessions {
+	all := slices.AppendSeq(make([]*session, 0, len(s.sessions)), maps.Keys(s.sessions))
+	s.mu.Unlock()
+	for _, ss := range all {
 		if since, ok := ss.idleSince(); ok && since <= before {
 			idle = append(idle, idleSession{ss, since})
 		}
 	}
-	s.mu.Unlock()
 	slices.SortFunc(idle, func(a, b idleSession) int { return cmp.Compare(a.since, b.since) })
 	return idle
 }
@@ -121,7 +128,7 @@ func (s *session) idleSince() (since time.Duration, ok bool) {
 	}
 	s.relaying.mu.Lock()
 	defer s.relaying.mu.Unlock()
-	return s.relaying.lastMove, s.relaying.isParked()
+	return s.relaying.lastMove, s.relaying.isSuspended()
 }
 
 // closeIdle closes the session if no data has moved since a time, and reports whether it
@@ -137,33 +144,46 @@ func (s *session) closeIdle(before time.Duration) bool {
 }
 
 // abortIdle is abort for a relay that has moved no data since a time and has none under
-// way. It returns false for any other. A direction reads only between resume and suspend,
-// so nothing that was read is lost.
+// way. It returns false for any other. As a direction reads only between resume and
+// suspend, nothing that was read is lost.
 func (r *relay) abortIdle(before time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.isParked() || r.lastMove > before {
+	if !r.isSuspended() || r.lastMove > before {
 		return false
 	}
 	r.abortLocked()
 	return true
 }
 
-// isParked reports whether both directions are parked and neither has ended. r.mu must be
-// held.
-func (r *relay) isParked() bool { return r.active == 0 && r.running == 2 && !r.aborted }
+// isSuspended reports whether both directions are suspended and neither has ended. r.mu
+// must be held.
+func (r *relay) isSuspended() bool { return r.reading == 0 && r.running == 2 && !r.aborted }
 
-// resume notes that a direction that was parked may read again.
-func (r *relay) resume() {
+// The bits of relay.reading.
+const (
+	upBit = 1 << iota
+	downBit
+)
+
+// bit is the bit of d in relay.reading.
+func (d *direction) bit() uint8 {
+	if d == &d.relay.up {
+		return upBit
+	}
+	return downBit
+}
+
+// resume notes that d may read from now on.
+func (r *relay) resume(d *direction) {
 	r.mu.Lock()
-	r.active++
+	r.reading |= d.bit()
 	r.mu.Unlock()
 }
 
-// suspend notes that a direction is going to be parked and has written all that it has
-// read.
-func (r *relay) suspend() {
+// suspend notes that d does not read until resume, and has written all that it has read.
+func (r *relay) suspend(d *direction) {
 	r.mu.Lock()
-	r.active--
+	r.reading &^= d.bit()
 	r.mu.Unlock()
 }

@@ -44,7 +44,7 @@ type relay struct {
 	idleLimit time.Duration
 	lastMove  time.Duration // since epoch
 	running   uint8         // directions that have not ended
-	active    uint8         // of these, that are not parked
+	reading   uint8         // upBit and downBit, of directions that have read what they have not written, or may read
 	endBy     End           // why the session ended
 	err       error         // likewise; nil after an orderly end
 	endKnown  bool          // endBy and err are set
@@ -81,7 +81,7 @@ func (s *session) startRelay() (step, error) {
 
 // newRelay returns a relay that has not begun.
 func newRelay(client, backend side, end func()) *relay {
-	r := &relay{client: client, backend: backend, end: end, running: 2, active: 2}
+	r := &relay{client: client, backend: backend, end: end, running: 2, reading: upBit | downBit}
 	r.up.relay, r.up.dst, r.up.src = r, &r.backend, &r.client
 	r.down.relay, r.down.dst, r.down.src = r, &r.client, &r.backend
 	return r
@@ -134,7 +134,7 @@ func (s *session) relayed() {
 func (d *direction) Wake() { d.relay.workers.start(d) }
 
 func (d *direction) run() {
-	d.relay.resume()
+	d.relay.resume(d)
 	d.carry(nil)
 }
 
@@ -177,12 +177,13 @@ func (d *direction) copy(ahead []byte) (err error) {
 		switch {
 		case err == nil:
 		case err == netpoll.ErrWouldBlock:
-			releaseInput(d.src.conn)
-			d.relay.suspend()
+			if releaseInput(d.src.conn) {
+				d.relay.suspend(d)
+			}
 			if d.src.raw.Park(d) {
 				return errParked
 			}
-			d.relay.resume()
+			d.relay.resume(d)
 		case errors.Is(err, os.ErrDeadlineExceeded) && d.relay.extendRead(d.src):
 		default:
 			return err
@@ -331,8 +332,12 @@ func (r *relay) abort() {
 	r.abortLocked()
 }
 
-// abortLocked is abort. r.mu must be held.
+// abortLocked is abort. A second time it does nothing, for the session may be about to
+// write close_notify. r.mu must be held.
 func (r *relay) abortLocked() {
+	if r.aborted {
+		return
+	}
 	r.aborted = true
 	r.client.raw.SetDeadline(past)
 	r.backend.raw.SetDeadline(past)

@@ -25,7 +25,7 @@ func (proxy *testProxy) startShutdown(drain time.Duration) <-chan error {
 }
 
 // receivedNow returns a value that c holds already.
-func receivedNow[T any](t *testing.T, c <-chan T) (v T) {
+func receivedNow[T any](t testing.TB, c <-chan T) (v T) {
 	t.Helper()
 	synctest.Wait()
 	select {
@@ -37,7 +37,7 @@ func receivedNow[T any](t *testing.T, c <-chan T) (v T) {
 }
 
 // notReceived checks that c holds no value.
-func notReceived[T any](t *testing.T, c <-chan T) {
+func notReceived[T any](t testing.TB, c <-chan T) {
 	t.Helper()
 	synctest.Wait()
 	if len(c) > 0 {

@@ -11,7 +11,7 @@ import (
 // Ending is how the sessions of a Server end.
 type Ending struct {
 	// Prelogin is how long clients that have not logged in may still do so. Then, or at
-	// once if it is not positive, they are told that the server shuts down.
+	// once if it is not positive, they are answered that the server shuts down.
 	Prelogin time.Duration
 	// Total is after how long the sessions that are left are closed, at once if it is not
 	// positive.
@@ -168,11 +168,11 @@ func (s *Server) runDrain() {
 // it again.
 func (s *Server) continueDrain(p *pacer, now time.Time) time.Time {
 	preloginEnd, pacing := s.endPrelogin(now)
+	next := earlier(p.step(now, pacing), pacing.end)
 	if !now.Before(pacing.end) {
 		s.cut(context.DeadlineExceeded)
-		return now.Add(time.Hour) // or when the last session has ended
+		return now.Add(time.Hour) // there is nothing left to do
 	}
-	next := earlier(p.step(now, pacing), pacing.end)
 	if now.Before(preloginEnd) {
 		next = earlier(next, preloginEnd)
 	}

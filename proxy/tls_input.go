@@ -25,15 +25,18 @@ func findInputField() []int {
 }
 
 // releaseInput frees the input buffer of c if c is a TLS connection and the buffer
-// is empty. No other goroutine may read from c meanwhile.
-func releaseInput(c net.Conn) {
+// is empty. It returns false if the buffer holds a part of a record. No other goroutine
+// may read from c meanwhile.
+func releaseInput(c net.Conn) bool {
 	secure, ok := c.(*tls.Conn)
 	if !ok || inputField == nil {
-		return
+		return true
 	}
 	field := reflect.ValueOf(secure).Elem().FieldByIndex(inputField)
 	buffer := reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Interface().(*bytes.Buffer)
-	if buffer.Len() == 0 {
-		*buffer = bytes.Buffer{}
+	if buffer.Len() > 0 {
+		return false
 	}
+	*buffer = bytes.Buffer{}
+	return true
 }

@@ -18,6 +18,10 @@
 // are not TCP, Wrap provides the same interface with a goroutine for each parked
 // connection.
 //
+// Several processes can serve one listening socket: the method File of a listener
+// returns a duplicate to pass on, and FromFile serves one. What a process does with its
+// listener, closing it included, leaves the socket to the others.
+//
 // The package stops at the byte stream: TLS, buffers and protocols belong to its
 // users. It calls a Waker but starts no goroutine for it.
 //
