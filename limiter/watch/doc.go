@@ -5,7 +5,8 @@
 //
 // A [Watch] gets every attempt when it is settled, and every session when it begins and ends. Each tick of 10 s it
 // evaluates its counts and returns a [State]. Each minute and each hour it returns the counts as a [Minute] and an [Hour].
-// What it has learned can be saved and restored as a snapshot.
+// What it has learned can be saved and restored as a snapshot. Its whole state, the evidence of the last seconds
+// included, can be exported to the process that takes over at an upgrade.
 //
 // The package stops there. It changes no limit, sends no message and stores nothing. Package incident makes incidents out
 // of the states, and package report makes reports out of incidents, minutes and hours. There is no clock, no goroutine and
@@ -141,7 +142,7 @@
 //     old passwords. It hides no attack: it explains 1.5 times the strangers usually accepted, at most.
 //   - On the first day, a password database that refuses most but not all users within the first minutes looks
 //     like an attack, because no credential is proven yet. An attack of less than 15 % of a busy hour is learned.
-//   - A restart forgets the guesses: each program with an old password counts once more, unless that password worked.
+//   - A restart without a hand-over forgets the guesses: each program with an old password counts once more, unless that password worked.
 //   - Attackers who use a stolen account for at most 20 logins an hour, or four times its habit, are not seen. The habit of a
 //     settled account rises by 6 % in an hour with logins at most: to raise it fourfold first takes a day. Only
 //     accepted logins fill the table of habits; of more than 2^18 accounts the settled ones are kept.

@@ -20,19 +20,22 @@ const exportVersion = 1
 // installation, then the content, and the CRC-32C of all of it in four octets, in little endian.
 const exportPrefix = "postern watch export "
 
+// exportSize is the size of most exports, in octets.
+const exportSize = 6 << 20
+
 // exportHeader returns what the exports of a version begin with.
 func exportHeader(version int) string { return fmt.Sprintf("%s%d\n", exportPrefix, version) }
 
 // exportKey is what is hashed to tell installations apart. No account has such a name.
 const exportKey = "\x00export"
 
-// Export returns all that w knows at time t, for [Watch.Import] in the process that takes over: it goes on as if it were
+// Export returns the whole state of w at time t, for [Watch.Import] in the process that takes over: it goes on as if it were
 // the same process. What is only learned is in [Watch.Snapshot]. An export has 5 MB and, at a site with many accounts or
 // during an attack, up to 20 MB.
 func (w *Watch) Export(t time.Time) []byte {
 	w.lock(t)
 	defer w.mu.Unlock()
-	c := codec.Encoder([]byte(exportHeader(exportVersion)), w.location)
+	c := codec.Encoder(append(make([]byte, 0, exportSize), exportHeader(exportVersion)...), w.location)
 	key := w.hash.account(exportKey)
 	c.Hash(&key)
 	w.content.code(c)
@@ -40,7 +43,7 @@ func (w *Watch) Export(t time.Time) []byte {
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
 
-// Import replaces all that w knows by an export that was made at time t or before. It must be of a Watch with the same key.
+// Import replaces the state of w by an export that was made at time t or before, of a Watch with the same key.
 // On error nothing has changed.
 func (w *Watch) Import(t time.Time, data []byte) error {
 	next, err := w.decode(t, data)
@@ -140,7 +143,7 @@ func (s *suspects) code(c *codec.Codec) {
 func (g *guesses) code(c *codec.Codec) {
 	for _, blocks := range [][]guessBlock{g.now, g.old} {
 		for i := range blocks {
-			c.Words(blocks[i][:])
+			c.Uint64s(blocks[i][:])
 		}
 	}
 	codec.Count(c, &g.n)

@@ -5,7 +5,8 @@
 // suspected to resolved. At most one is open at a time: other trouble in this time is attached to it.
 //
 // An incident is the result of its events. Every method that changes something returns the new events, to be appended to a
-// file, one line of JSON each. After a restart [Replay] reads the lines.
+// file, one line of JSON each. After a restart [Replay] reads the lines. What was seen of the trouble that is on is lost
+// then. At an upgrade the next process takes over that as well, with [Log.Export] and [Import].
 //
 // The package stops there. It writes no file, sends no message and publishes nothing. Like package watch it has no clock,
 // no goroutine and no I/O: every method takes the time.

@@ -11,7 +11,7 @@ import (
 	"postern/limiter/watch"
 )
 
-// An image is all that a [Log] knows, for the process that takes over. Unlike the lines that [Replay] reads, it has what
+// An image is the whole state of a [Log], for the process that takes over. Unlike the lines that [Replay] reads, it has what
 // was seen of the trouble that is on, so that the states go on as if there were no other process.
 type image struct {
 	All       []*Incident                `json:"all"` // oldest first
@@ -35,7 +35,7 @@ type imageSpell struct {
 	Last time.Time `json:"last"`
 }
 
-// Export returns all that l knows, in JSON, for [Import].
+// Export returns the whole state of l, in JSON, for [Import].
 func (l *Log) Export() ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

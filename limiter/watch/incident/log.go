@@ -27,7 +27,7 @@ type Log struct {
 
 	restored string // ID of the incident that was open after the restart and had been detected
 
-	// Not restored after a restart.
+	// Not restored after a restart, but by Import.
 	first     time.Time   // of the first state, or the first after a gap
 	latest    watch.State // the latest state
 	rates     recentRates

@@ -12,9 +12,17 @@ import (
 func (h *History) Export() []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c := codec.Encoder(nil, time.UTC)
+	c := codec.Encoder(make([]byte, 0, 128*len(h.minutes.at)+16<<10*len(h.hours.at)), time.UTC)
 	h.code(c)
 	return c.Data()
+}
+
+// Clear deletes everything in h, of which another process has taken over a copy.
+func (h *History) Clear() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	empty := NewHistory()
+	h.minutes, h.hours = empty.minutes, empty.hours
 }
 
 // ImportHistory returns the History that [History.Export] has encoded.

@@ -11,7 +11,7 @@ import (
 const historyDays = 35
 
 // A History keeps the minutes and hours of 35 days, some 50 MB at most. It is filled from [watch.Watch.Tick] and, after
-// a restart, from stored lines. It is safe for concurrent use.
+// a restart, from stored lines, or from what another process has exported. It is safe for concurrent use.
 type History struct {
 	mu      sync.Mutex
 	minutes series[watch.Minute]

@@ -15,11 +15,13 @@ import (
 )
 
 // ErrHandOver is the cause that Run's context must have ended with for a hand-over:
-// then Run saves nothing at its end, because the next process goes on with it.
-var ErrHandOver = errors.New("the next process takes over the incidents")
+// then Run saves nothing at its end, because the next process goes on from there.
+// From Export on it is also the reason to refuse a change, which that process would
+// not have.
+var ErrHandOver = errors.New("another process is taking over the incidents")
 
-// errHandedOver refuses a change that the next process would not know of.
-var errHandedOver = errors.New("another process is taking over: try again")
+// errHandedOver refuses a change.
+var errHandedOver = fmt.Errorf("%w: try again", ErrHandOver)
 
 // Forward makes every later observation go to a function instead of the detector,
 // with nil to the detector again. When it returns, no call of the former function
@@ -72,7 +74,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // exportHeader is what an export of a version begins with.
 func exportHeader(version int) string { return fmt.Sprintf("%s%d\n", exportPrefix, version) }
 
-// managerImage is what a Manager itself knows, in an export.
+// managerImage is the state of a Manager without that of its parts, in an export.
 type managerImage struct {
 	State         watch.State              `json:"state"`
 	Notifications []notification           `json:"notifications"`
@@ -102,9 +104,9 @@ type sentImage struct {
 	Time     time.Time   `json:"time"`
 }
 
-// Export returns all that m knows at time t, for Config.Former of the next process.
-// Run must have returned; from then on m is not to be changed. Run may be called
-// again if the hand-over fails.
+// Export returns the whole state of m at time t, for Config.Former of the next
+// process. Run must have returned. From then on Do and Merge are refused, until Run
+// is called again because the hand-over has failed.
 func (m *Manager) Export(t time.Time) ([]byte, error) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
@@ -131,8 +133,12 @@ func (m *Manager) Export(t time.Time) ([]byte, error) {
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli)), nil
 }
 
-// image returns what m itself knows. Run has returned, so nothing else uses the
-// receivers.
+// Retire frees the history, after the next process has taken over. Run must not be
+// called again. Observations are still forwarded.
+func (m *Manager) Retire() { m.history.Clear() }
+
+// image returns the state of m without that of its parts. Run has returned, so
+// nothing else uses the receivers.
 func (m *Manager) image() managerImage {
 	stats := m.Stats()
 	m.mu.Lock()
@@ -154,7 +160,7 @@ func (m *Manager) image() managerImage {
 	return i
 }
 
-// load sets all that m knows to an export.
+// load sets the state of m to an export.
 func (m *Manager) load(t time.Time, data []byte) error {
 	parts, err := splitExport(data)
 	if err != nil {

@@ -3,7 +3,6 @@ package incidents
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -96,7 +95,7 @@ func lines(t *testing.T, dir string) (minutes []watch.Minute, hours []watch.Hour
 // each minute has one line, and only a common end saves the minute that is not over.
 func TestHandOverWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := Config{Dir: t.TempDir(), Location: time.UTC, Log: slog.New(slog.DiscardHandler), Components: func() []Component { return nil }}
+		c := Config{Dir: t.TempDir(), Location: time.UTC, Log: discard, Components: func() []Component { return nil }}
 		m, err := New(time.Now(), c)
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +179,7 @@ func TestDeliveryOutlivesStopForHandOver(t *testing.T) {
 	}
 }
 
-// TestStopBeginsNoDelivery: when Run ends, what is pending stays so and is no failure.
+// TestStopBeginsNoDelivery: when Run ends, what is pending is not sent and is no failure.
 func TestStopBeginsNoDelivery(t *testing.T) {
 	r := newWebhookServer(t)
 	m, _ := newManager(t, Config{Webhooks: []*url.URL{r.url(t)}})
@@ -193,5 +192,18 @@ func TestStopBeginsNoDelivery(t *testing.T) {
 	}
 	if m.deliver(t.Context(), at(0), m.receivers[0]); len(r.bodies) != 1 {
 		t.Errorf("then sent %q", r.bodies)
+	}
+}
+
+// TestLimitsAreTightenedAtOnce when the process that hands over had tightened them.
+func TestLimitsAreTightenedAtOnce(t *testing.T) {
+	m, _ := newManager(t, Config{})
+	m.state.Tighten = true
+	var calls []bool
+	next := handOver(t, at(0), m, Config{Tighten: func(tighten bool) { calls = append(calls, tighten) }})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(ErrHandOver)
+	if next.Run(ctx); len(calls) == 0 || !calls[0] {
+		t.Errorf("got %v", calls)
 	}
 }

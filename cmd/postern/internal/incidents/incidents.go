@@ -5,7 +5,15 @@
 // creates reports.
 //
 // Slow receivers and a full disk never delay a login: the connection path only
-// updates counters. What an attack is and how an incident proceeds is decided in
+// updates counters.
+//
+// At an upgrade the next process takes all of this over (Manager.Export,
+// Config.Former), with the evidence of the last seconds and what was delivered to
+// whom, so that nobody notices. Processes that still have sessions forward what
+// they observe to it (Manager.Forward, Manager.Observe). How the export and the
+// observations get there is not decided here.
+//
+// What an attack is and how an incident proceeds is decided in
 // postern/limiter/watch and postern/limiter/watch/incident.
 package incidents
 

@@ -134,43 +134,43 @@ func Count[T Integer](c *Codec, v *T) {
 // Hash codes an integer all of whose bits are random.
 func (c *Codec) Hash(v *uint64) {
 	one := [1]uint64{*v}
-	c.Words(one[:])
+	c.Uint64s(one[:])
 	*v = one[0]
 }
 
-// Words codes a slice of fixed length.
-func (c *Codec) Words(words []uint64) {
+// Uint64s codes a slice of fixed length.
+func (c *Codec) Uint64s(numbers []uint64) {
 	if !c.reading {
-		for _, w := range words {
-			c.data = binary.LittleEndian.AppendUint64(c.data, w)
+		for _, n := range numbers {
+			c.data = binary.LittleEndian.AppendUint64(c.data, n)
 		}
 		return
 	}
-	data := c.take(8 * len(words))
+	data := c.take(8 * len(numbers))
 	if data == nil {
-		clear(words)
+		clear(numbers)
 		return
 	}
-	for i := range words {
-		words[i] = binary.LittleEndian.Uint64(data[8*i:])
+	for i := range numbers {
+		numbers[i] = binary.LittleEndian.Uint64(data[8*i:])
 	}
 }
 
-// Shorts codes a slice of fixed length.
-func (c *Codec) Shorts(shorts []uint16) {
+// Uint16s codes a slice of fixed length.
+func (c *Codec) Uint16s(numbers []uint16) {
 	if !c.reading {
-		for _, s := range shorts {
-			c.data = binary.LittleEndian.AppendUint16(c.data, s)
+		for _, n := range numbers {
+			c.data = binary.LittleEndian.AppendUint16(c.data, n)
 		}
 		return
 	}
-	data := c.take(2 * len(shorts))
+	data := c.take(2 * len(numbers))
 	if data == nil {
-		clear(shorts)
+		clear(numbers)
 		return
 	}
-	for i := range shorts {
-		shorts[i] = binary.LittleEndian.Uint16(data[2*i:])
+	for i := range numbers {
+		numbers[i] = binary.LittleEndian.Uint16(data[2*i:])
 	}
 }
 
