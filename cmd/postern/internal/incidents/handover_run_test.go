@@ -135,28 +135,35 @@ func TestHandOverWhileRunning(t *testing.T) {
 			logins(45)
 		}
 		g.stop(context.Canceled)
-		minutes, hours := lines(t, c.Dir)
-		accepted, closed, seen := 0, 0, map[time.Time]bool{}
-		for _, minute := range minutes {
-			if seen[minute.Start] {
-				t.Errorf("two lines for %v", minute.Start)
-			}
-			seen[minute.Start] = true
-			accepted += minute.Known.Accepted
-			closed += minute.Closed
-		}
-		if accepted != sent || closed != 6 || len(hours) != 1 {
-			t.Errorf("%d logins and %d closed sessions in %d minutes and %d hours, want %d and 6 in one hour", accepted, closed, len(minutes), len(hours), sent)
-		}
-		again := report.NewHistory()
-		if _, err := (store{c.Dir}).loadHistory(time.Now(), again); err != nil {
-			t.Fatal(err)
-		}
-		from, to := time.Now().Add(-time.Hour), time.Now().Add(time.Minute)
-		if got, want := fmt.Sprint(g.history.Minutes(from, to)), fmt.Sprint(again.Minutes(from, to)); got != want {
-			t.Errorf("history in memory\n%s\nin the files\n%s", got, want)
-		}
+		checkHistory(t, g.Manager, sent, 6)
 	})
+}
+
+// checkHistory fails unless the files and the memory of m have so many logins and closed
+// sessions, and each minute once.
+func checkHistory(t *testing.T, m *Manager, logins, sessions int) {
+	t.Helper()
+	minutes, hours := lines(t, m.store.dir)
+	accepted, closed, seen := 0, 0, map[time.Time]bool{}
+	for _, minute := range minutes {
+		if seen[minute.Start] {
+			t.Errorf("two lines for %v", minute.Start)
+		}
+		seen[minute.Start] = true
+		accepted += minute.Known.Accepted
+		closed += minute.Closed
+	}
+	if accepted != logins || closed != sessions || len(hours) != 1 {
+		t.Errorf("%d logins and %d closed sessions in %d minutes and %d hours, want %d and %d in one hour", accepted, closed, len(minutes), len(hours), logins, sessions)
+	}
+	again := report.NewHistory()
+	if _, err := m.store.loadHistory(time.Now(), again); err != nil {
+		t.Fatal(err)
+	}
+	from, to := time.Now().Add(-time.Hour), time.Now().Add(time.Minute)
+	if got, want := fmt.Sprint(m.history.Minutes(from, to)), fmt.Sprint(again.Minutes(from, to)); got != want {
+		t.Errorf("history in memory\n%s\nin the files\n%s", got, want)
+	}
 }
 
 // TestDeliveryOutlivesStopForHandOver by a grace period, and no other end.
