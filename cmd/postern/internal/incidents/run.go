@@ -28,8 +28,8 @@ func (m *Manager) Run(ctx context.Context) {
 	if err := m.store.open(); err != nil {
 		m.setResult(time.Now(), "opening the state directory", err)
 	}
-	if m.config.Tighten != nil {
-		m.config.Tighten(m.State().Tighten) // after a hand-over, the next state is up to 10 s away
+	if m.config.Tighten != nil && m.State().Tighten {
+		m.config.Tighten(true) // after a hand-over, the next state is up to 10 s away
 	}
 	var all sync.WaitGroup
 	all.Go(func() { runEvery(ctx, tickInterval, nil, m.tick) })
