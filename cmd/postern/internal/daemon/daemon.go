@@ -48,15 +48,15 @@ type Daemon struct {
 	generations  *generations
 	observations *observations // for the generation that has taken over
 
-	phase       atomic.Uint32      // starting, serving, upgrading or draining
-	failed      chan error         // holds the first failure that ends the daemon
-	reloads     chan reloadRequest // from the admin API
-	handedOver  chan *handedOver   // holds the result of an upgrade, which ends serving
-	shutdown    context.Context    // ends when the daemon is to end, and with it an upgrade
-	endUpgrade  context.CancelFunc // ends shutdown
-	stop        context.CancelFunc // ends what serve started; nil before serve
-	stopProbing context.CancelFunc // ends the probes of the backends; likewise
-	running     sync.WaitGroup     // goroutines that serve started
+	phase      atomic.Uint32      // starting, serving, upgrading or draining
+	failed     chan error         // holds the first failure that ends the daemon
+	reloads    chan reloadRequest // from the admin API
+	handedOver chan *handedOver   // holds the result of an upgrade, which ends serving
+	shutdown   context.Context    // ends when the daemon is to end, and with it an upgrade
+	endUpgrade context.CancelFunc // ends shutdown
+	stop       context.CancelFunc // ends what serve started; nil before serve
+	endLogins  context.CancelFunc // ends of that what only logins need
+	running    sync.WaitGroup     // goroutines that serve started
 }
 
 // The phases of a Daemon, for /readyz.
@@ -218,14 +218,14 @@ func (d *Daemon) observe(on bool) {
 func (d *Daemon) serve() {
 	ctx, stop := context.WithCancel(context.Background())
 	d.stop = stop
-	probing, stopProbing := context.WithCancel(ctx)
-	d.stopProbing = stopProbing
+	logins, endLogins := context.WithCancel(ctx)
+	d.endLogins = endLogins
 	for _, b := range d.backends {
-		d.running.Go(func() { b.Watch(probing) })
+		d.running.Go(func() { b.Watch(logins) })
 	}
-	d.running.Go(func() { d.backends.logChanges(probing, d.log) })
+	d.running.Go(func() { d.backends.logChanges(logins, d.log) })
 	if d.certs != nil {
-		d.running.Go(func() { d.certs.watch(ctx) })
+		d.running.Go(func() { d.certs.watch(logins) })
 	}
 	for _, l := range d.listeners {
 		d.running.Go(func() { d.serveListener(l) })

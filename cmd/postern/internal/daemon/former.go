@@ -41,7 +41,7 @@ type retired struct {
 
 // retire is what a process does after it has handed over: it accepts no connections, and its sessions go on for as long as
 // they may. What it learns, it sends to the generation that has taken over.
-func (d *Daemon) retire(h *handedOver, signals <-chan os.Signal) {
+func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Signal) {
 	d.manager.handOver(h.next.PID)
 	_ = h.link.Send(msgCommitted, nil) // if that process has ended, read sees it
 	d.phase.Store(draining)
@@ -49,8 +49,9 @@ func (d *Daemon) retire(h *handedOver, signals <-chan os.Signal) {
 	d.server.StopAccepting()
 	d.generations.leave()
 	d.keeper.lock.Close()
+	d.incidents.Retire()
 	r := &retired{Daemon: d, handedOver: h, lost: make(chan struct{})}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.ctx, r.cancel = context.WithCancel(ctx)
 	defer r.cancel()
 	r.until.Store(time.Now().Add(h.drain).UnixNano())
 	go r.handleSignals(signals)
@@ -58,8 +59,10 @@ func (d *Daemon) retire(h *handedOver, signals <-chan os.Signal) {
 	running.Go(r.read)
 	ended := make(chan struct{})
 	running.Go(func() { r.tell(ended) })
+	running.Go(func() { every(r.ctx, reportEvery, func(time.Time) { r.log.ReportDropped() }) })
 	err := d.server.Shutdown(r.ctx, proxy.Ending{Prelogin: preloginGrace, Total: h.drain})
 	close(ended)
+	r.cancel()
 	running.Wait()
 	d.log.Info("the last session of this process has ended", slog.String("event", "upgrade"), slog.Bool("closed_early", err != nil))
 }
@@ -120,7 +123,7 @@ func (r *retired) sendCounts() error {
 		err = r.link.Send(msgCounts, data)
 	}
 	if settles {
-		r.stopProbing()
+		r.endLogins()
 		r.policy.limiter.Retire()
 		debug.FreeOSMemory()
 	}

@@ -54,11 +54,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	h, err := d.serveUntilEnd(ctx, signals, func() (config.Config, error) { return config.Load(in.environ) })
 	switch {
+	case h != nil:
+		d.retire(ctx, h, signals)
+		return nil
 	case err != nil:
 		return err
-	case h != nil:
-		d.retire(h, signals)
-		return nil
 	}
 	d.drain(signals)
 	return nil
