@@ -116,6 +116,15 @@ func (b *bucket) spendWithDebt(now ticks, r *limit) {
 	*b = max(*b, bucket(min(after, now.add(2*r.span()))))
 }
 
+// spendOr is spendWithDebt if debt is set, else spend.
+func (b *bucket) spendOr(now ticks, r *limit, debt bool) {
+	if debt {
+		b.spendWithDebt(now, r)
+	} else {
+		b.spend(now, r)
+	}
+}
+
 // giveBack returns a token that was spent under r.
 func (b *bucket) giveBack(r *limit) {
 	*b = max(*b-bucket(r.token), 0)

@@ -130,7 +130,7 @@ func (c *Connection) update(o op, f func(*entry)) {
 	c.publish(o, flags)
 }
 
-// publish tells siblings what has happened to c.
+// publish publishes what has happened to c.
 func (c *Connection) publish(o op, flags eventFlags) {
 	if l := c.limiter; l.feeds != nil {
 		l.publish(&event{op: o, kind: c.kind, key: c.key, growth: c.growth, flags: flags})

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// An event is one change that a limiter tells its siblings. It says what happened, not what a bucket contains
+// An event is one change that a limiter publishes to its siblings. It says what happened, not what a bucket contains
 // afterwards: each process applies it to its own buckets, under its own limits. Only the fields of its op are encoded.
 type event struct {
 	op       op

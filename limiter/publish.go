@@ -13,7 +13,7 @@ func (h hold) flags() (f eventFlags) {
 	return f
 }
 
-// flags returns what matters for the room that the table has for s.
+// flags returns the flags that decide how many entries the table may have for s.
 func (s *subject) flags() (f eventFlags) {
 	if s.trust.near() {
 		f |= isNear
@@ -24,7 +24,7 @@ func (s *subject) flags() (f eventFlags) {
 	return f
 }
 
-// publishHolds tells siblings of all holds of k.
+// publishHolds publishes all holds of k.
 func (k *Ticket) publishHolds() {
 	k.public = k.held
 	if k.limiter.feeds == nil {
@@ -35,7 +35,7 @@ func (k *Ticket) publishHolds() {
 	}
 }
 
-// publish tells siblings what has happened to the entry of h, unless that is nothing.
+// publish publishes what has happened to the entry of h, unless that is nothing.
 func (k *Ticket) publish(o op, h hold, f eventFlags) {
 	if k.limiter.feeds == nil || o == opSettled && f&^onlyDelays == 0 {
 		return
@@ -44,7 +44,7 @@ func (k *Ticket) publish(o op, h hold, f eventFlags) {
 	k.limiter.publish(&event{op: o, kind: h.kind, key: h.key, growth: uint16(s.growth), flags: f | s.flags()})
 }
 
-// publishSlot tells siblings that the entry of h is charged for a login slot.
+// publishSlot publishes that the entry of h is charged for a login slot.
 func (k *Ticket) publishSlot(h hold, held time.Duration) {
 	if k.limiter.feeds != nil {
 		s := &k.subject
@@ -52,7 +52,7 @@ func (k *Ticket) publishSlot(h hold, held time.Duration) {
 	}
 }
 
-// publishRepeat tells siblings that the entry of the repeat of k has changed.
+// publishRepeat publishes that the entry of the repeat of k has changed.
 func (k *Ticket) publishRepeat(o op, match bool, first, second time.Duration) {
 	if k.limiter.feeds == nil {
 		return
@@ -65,7 +65,7 @@ func (k *Ticket) publishRepeat(o op, match bool, first, second time.Duration) {
 	k.limiter.publish(&event{op: o, kind: kindRepeat, key: s.keys[kindRepeat], flags: f, first: first, second: second})
 }
 
-// publishUse tells siblings that the attempt of k has used the reserved lane, unless nothing counts.
+// publishUse publishes that the attempt of k has used the reserved lane, unless nothing counts.
 func (k *Ticket) publishUse(f eventFlags) {
 	if k.limiter.feeds == nil || f == 0 {
 		return
@@ -74,7 +74,7 @@ func (k *Ticket) publishUse(f eventFlags) {
 	k.limiter.publish(&event{op: opUsed, kind: kindUse, key: s.keys[kindUse], account: s.keys[kindAccount], flags: f | s.flags()})
 }
 
-// publishKnown tells siblings what has happened to the account of k in the known table.
+// publishKnown publishes what has happened to the account of k in the known table.
 func (k *Ticket) publishKnown(o op, t time.Time) {
 	if k.limiter.feeds != nil {
 		s := &k.subject
@@ -82,7 +82,7 @@ func (k *Ticket) publishKnown(o op, t time.Time) {
 	}
 }
 
-// publishMerged tells siblings of an account of a snapshot.
+// publishMerged publishes an account of a snapshot.
 func (l *Limiter) publishMerged(t time.Time, account key, a *knownAccount) {
 	if l.feeds != nil {
 		v := validityAt(t, l.rules.Load().KnownTTL)

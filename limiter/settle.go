@@ -229,7 +229,9 @@ func (k *Ticket) release(now ticks, r *rules, spend spending) {
 		if i < k.public {
 			flags |= h.flags()
 		}
-		k.publish(opSettled, h, flags)
+		if k.limiter.feeds != nil {
+			k.publish(opSettled, h, flags)
+		}
 	}
 	k.held, k.public = 0, 0
 }
@@ -256,18 +258,15 @@ func (k *Ticket) settlement(h hold, spend spending) (f eventFlags) {
 
 // settle spends tokens of e and adds the penalty, as f says. With debt, what siblings spend at the same time counts.
 func (e *entry) settle(now ticks, r *rules, f eventFlags, growth int, debt bool) {
-	spend := (*bucket).spend
-	if debt && f&onlyDelays == 0 {
-		spend = (*bucket).spendWithDebt
-	}
+	debt = debt && f&onlyDelays == 0
 	if f&spentDenial != 0 {
 		if limit := r.denialLimitOf(e.kind, growth); !limit.off() {
-			spend(&e.denials, now, &limit)
+			e.denials.spendOr(now, &limit, debt)
 		}
 	}
 	if f&spentLook != 0 {
 		if limit := r.lookLimitOf(e.kind, growth); !limit.off() {
-			spend(&e.looks, now, &limit)
+			e.looks.spendOr(now, &limit, debt)
 		}
 	}
 	if f&(wasDenied|wasStarved) != 0 {

@@ -250,8 +250,8 @@ func TestSecondHandOverAfterAFailedOne(t *testing.T) {
 	requireNothingOpen(t, former.own, third)
 }
 
-// A process that no longer accepts gives memory back, and still tells what ends.
-func TestRetiredStillTellsWhatEnds(t *testing.T) {
+// A retired process has freed its memory, and still publishes what ends.
+func TestRetiredStillPublishesWhatEnds(t *testing.T) {
 	p := policy()
 	p.KnownTTL, p.Connect = 720*time.Hour, Rate{10, time.Minute}
 	former, next := handOverScript(t, p, `

@@ -49,7 +49,7 @@ func (t *sprayTable) apply(now ticks, password uint32, bit uint8) {
 	t.denied(now, password, bit)
 }
 
-// isSprayed is that of the spray table, and tells siblings that the password was tried.
+// isSprayed is that of the spray table, and publishes that the password was tried.
 func (l *Limiter) isSprayed(now ticks, password uint32) bool {
 	if !l.sprays.isSprayed(now, password) {
 		return false
