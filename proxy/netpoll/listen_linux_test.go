@@ -214,8 +214,7 @@ func TestFromFileRefusesOtherFiles(t *testing.T) {
 	}
 }
 
-// A duplicate is closed on exec. Using its descriptor does not make the socket blocking
-// for those who serve it.
+// A duplicate is closed on exec. Using its descriptor does not make the socket blocking.
 func TestFileOfListener(t *testing.T) {
 	ln := listen(t, "127.0.0.1:0")
 	f := passOn(t, ln)
