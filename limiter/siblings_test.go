@@ -230,7 +230,7 @@ func TestSecondHandOverAfterAFailedOne(t *testing.T) {
 	former.own.feeds[next.own].Close()
 	former.own.feeds[next.own].Close()
 	former.run(t, "3s connect x 192.0.2.1 = pass none")
-	if b := former.own.feeds[next.own].Take(1000); b != nil || former.Limiter.feeds != nil {
+	if b := former.own.feeds[next.own].Take(1000); b != nil || former.feeds != nil {
 		t.Errorf("a closed feed has %q", b)
 	}
 	delete(former.own.feeds, next.own)

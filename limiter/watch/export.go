@@ -38,7 +38,7 @@ func (w *Watch) Export(t time.Time) []byte {
 	c := codec.Encoder(append(make([]byte, 0, exportSize), exportHeader(exportVersion)...), w.location)
 	key := w.hash.account(exportKey)
 	c.Hash(&key)
-	w.content.code(c)
+	w.code(c)
 	data := c.Data()
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
@@ -119,18 +119,18 @@ func (s *State) code(c *codec.Codec) {
 }
 
 // code encodes or decodes n.
-func (n *counts) code(c *codec.Codec) {
-	n.known.code(c)
-	n.stranger.code(c)
-	n.users.code(c)
-	for _, v := range []*int{&n.denied, &n.waited, &n.opened, &n.closed} {
-		codec.Count(c, v)
+func (c *counts) code(x *codec.Codec) {
+	c.known.code(x)
+	c.stranger.code(x)
+	c.users.code(x)
+	for _, v := range []*int{&c.denied, &c.waited, &c.opened, &c.closed} {
+		codec.Count(x, v)
 	}
-	codec.Map(c, &n.networks, tickNetworks, func(network *netip.Prefix, s *suspects) {
-		c.Prefix(network)
-		s.code(c)
+	codec.Map(x, &c.networks, tickNetworks, func(network *netip.Prefix, s *suspects) {
+		x.Prefix(network)
+		s.code(x)
 	})
-	n.beyond.code(c)
+	c.beyond.code(x)
 }
 
 // code encodes or decodes s.

@@ -7,14 +7,14 @@ import (
 )
 
 // code encodes or decodes k.
-func (k *collector) code(c *codec.Codec) {
-	k.hour.Code(c)
-	k.sources.code(c, c.Prefix)
-	k.networks.code(c, c.Prefix)
-	k.accounts.code(c, func(name *string) { codec.String(c, name, exportName) })
-	k.distinct.code(c)
-	k.attackers.code(c)
-	k.abused.code(c)
+func (c *collector) code(x *codec.Codec) {
+	c.hour.Code(x)
+	c.sources.code(x, x.Prefix)
+	c.networks.code(x, x.Prefix)
+	c.accounts.code(x, func(name *string) { codec.String(x, name, exportName) })
+	c.distinct.code(x)
+	c.attackers.code(x)
+	c.abused.code(x)
 }
 
 // code encodes or decodes p, and each key by the function key. The index of the entries and their places in the order
@@ -67,7 +67,7 @@ func (k *attackers) code(c *codec.Codec) {
 	k.accepted.code(c, func(network *netip.Prefix, all *[]acceptance) {
 		c.Prefix(network)
 		codec.Slice(c, all, acceptedEach, func(a *acceptance) {
-			a.Acceptance.code(c)
+			a.code(c)
 			c.Hash(&a.account)
 			c.Bools(&a.reported)
 		})

@@ -83,10 +83,10 @@ func (f *dayFactor) code(c *codec.Codec) {
 }
 
 // code encodes or decodes s.
-func (s *coldStart) code(c *codec.Codec) {
-	s.mean.code(c)
-	c.Floats(&s.most)
-	codec.Count(c, &s.ticks)
+func (c *coldStart) code(x *codec.Codec) {
+	c.mean.code(x)
+	x.Floats(&c.most)
+	codec.Count(x, &c.ticks)
 }
 
 // code encodes or decodes r.

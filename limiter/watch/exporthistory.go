@@ -26,9 +26,9 @@ func (m *Minute) Code(c *codec.Codec) {
 }
 
 // code encodes or decodes o.
-func (o *Outcomes) code(c *codec.Codec) {
-	for _, n := range []*int{&o.Gone, &o.Accepted, &o.Denied, &o.Repeat, &o.Rejected, &o.Shed, &o.Fault} {
-		codec.Count(c, n)
+func (c *Outcomes) code(x *codec.Codec) {
+	for _, n := range []*int{&c.Gone, &c.Accepted, &c.Denied, &c.Repeat, &c.Rejected, &c.Shed, &c.Fault} {
+		codec.Count(x, n)
 	}
 }
 

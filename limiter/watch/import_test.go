@@ -76,7 +76,7 @@ func FuzzImport(f *testing.F) {
 	header, start, size := len(exportHeader(exportVersion))+8, len(before.Data()), 2*guessBlocks*8*len(guessBlock{})
 	f.Add([]byte{})
 	f.Add([]byte{0, 0, 0, 0, 255, 255, 255, 255})
-	f.Fuzz(func(t *testing.T, changes []byte) {
+	f.Fuzz(func(_ *testing.T, changes []byte) {
 		changed := append([]byte(nil), data...)
 		for ; len(changes) >= 8; changes = changes[8:] {
 			at := header + int(binary.LittleEndian.Uint32(changes))%(len(data)-size-header-8)

@@ -80,7 +80,7 @@ func FuzzFormer(f *testing.F) {
 	before := good[:len(good)-4-len(parts[3])-4]
 	f.Add(parts[3])
 	f.Add([]byte(`{"receivers":{"x":{"backoff":-1}},"stats":{"Sent":null}}`))
-	f.Fuzz(func(t *testing.T, own []byte) {
+	f.Fuzz(func(_ *testing.T, own []byte) {
 		data := binary.LittleEndian.AppendUint32(append([]byte(nil), before...), uint32(len(own)))
 		data = withChecksum(append(append(data, own...), "sum."...))
 		m, err := New(noon, Config{Former: data, Location: cest, Log: discard})
