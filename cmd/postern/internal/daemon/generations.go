@@ -249,16 +249,15 @@ func (g *generations) endFormer(f *former, within time.Duration) {
 	}
 }
 
-// makeRoom asks the oldest former to end if there are as many generations as there may be. One that was asked before must
-// end now.
+// makeRoom asks the oldest formers to end within a time if there are more generations than there may be, and those of them
+// that were asked before to end now.
 func (g *generations) makeRoom(within time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i, f := range g.formers {
-		switch {
-		case f.ending:
+	for _, f := range g.formers[:max(0, len(g.formers)+1-maxGenerations)] {
+		if f.ending {
 			g.endFormer(f, 0)
-		case len(g.formers)-i >= maxGenerations-1:
+		} else {
 			g.endFormer(f, within)
 		}
 	}

@@ -326,34 +326,33 @@ func TestUpgradeBusy(t *testing.T) {
 	}
 }
 
-// TestMakeRoom asks the oldest to end if there are four, and those that were asked to end now.
+// TestMakeRoom asks the oldest to end if there are five, and to end now if it was asked before.
 func TestMakeRoom(t *testing.T) {
 	g := start(t)
 	var links []*handover.Link
-	for n := range maxGenerations {
+	add := func() {
 		main, theirs := pair(t)
 		links = append(links, theirs)
-		f := newFormer(monitor.Generation{Number: n + 1}, main)
+		f := newFormer(monitor.Generation{Number: len(links)}, main)
 		close(f.settled)
 		g.generations.add(f)
 	}
-	receive := func(l *handover.Link) (got []time.Duration) {
-		_ = l.SetDeadline(time.Now().Add(10 * time.Millisecond)) // what was sent is there already
-		for {
-			var e endMessage
-			if _, err := expect(l, msgEnd, &e); err != nil {
-				return got
-			}
-			got = append(got, e.Within)
-		}
+	for range maxGenerations - 1 {
+		add()
 	}
-	for _, want := range [][]time.Duration{{time.Minute}, {0}} {
+	for step, want := range [][]time.Duration{{-1, -1, -1}, {time.Minute, -1, -1, -1}, {0, time.Minute, -1, -1, -1}} {
 		g.generations.makeRoom(time.Minute)
 		for i, l := range links {
-			got := receive(l)
-			if ends := i < 2; ends != (len(got) == 1) || ends && got[0] != want[0] {
-				t.Errorf("former %d: got %v, want %v", i, got, want)
+			within := time.Duration(-1)
+			_ = l.SetDeadline(time.Now().Add(time.Millisecond)) // what was sent is there already
+			var e endMessage
+			if _, err := expect(l, msgEnd, &e); err == nil {
+				within = e.Within
+			}
+			if within != want[i] {
+				t.Errorf("step %d, former %d: got %v, want %v", step, i, within, want[i])
 			}
 		}
+		add()
 	}
 }

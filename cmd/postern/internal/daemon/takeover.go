@@ -262,6 +262,7 @@ func (d *Daemon) takeOver(t *takeover) error {
 		}
 	}
 	d.generations.start(events)
+	d.generations.makeRoom(d.config.Timeouts.Drain)
 	return nil
 }
 

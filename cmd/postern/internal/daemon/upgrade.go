@@ -99,7 +99,6 @@ func (d *Daemon) handOver() (*handedOver, error) {
 	if err := d.awaitSettled(); err != nil {
 		return nil, err
 	}
-	d.generations.makeRoom(d.config.Timeouts.Drain)
 	link, theirs, err := handover.Pair()
 	if err != nil {
 		return nil, err
