@@ -18,8 +18,8 @@ BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # Programs that the tests use: mail servers, mail clients, other proxies,
-# Alertmanager and fail2ban.
-PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex
+# Alertmanager, fail2ban and systemd.
+PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex systemctl
 
 .PHONY: help
 help: ## list the targets
@@ -58,5 +58,5 @@ bench: ## measure postern and other proxies for 25 minutes, and write bench/READ
 lint: ## check Go code, shell scripts and the files in deploy
 	@.ci/install shellcheck systemd-analyze fail2ban-regex dovecot promtool amtool
 	go run $(GOLANGCI) run
-	@if [[ $${CI:-} = true ]] || command -v shellcheck >/dev/null; then shellcheck .ci/*; fi
+	@if [[ $${CI:-} = true ]] || command -v shellcheck >/dev/null; then shellcheck .ci/* cmd/postern/testdata/nested-systemd; fi
 	.ci/deploy
