@@ -158,7 +158,7 @@ func (s *service) warnings() (lines []string) {
 func (s *service) processes(t *testing.T) []string {
 	t.Helper()
 	code, output := s.run(t, "cat", "/sys/fs/cgroup/system.slice/postern.service/cgroup.procs")
-	if code != 0 { // it is removed with the last process
+	if code != 0 { // systemd has removed it
 		return nil
 	}
 	return strings.Fields(output)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/testbed"
 )
 
@@ -41,9 +43,7 @@ func TestServiceUpgrade(t *testing.T) {
 	}
 
 	s.systemctl(t, "stop", "postern")
-	if got := s.processes(t); got != nil {
-		t.Errorf("processes after a stop: got %v, want none", got)
-	}
+	s.await(t, "ActiveState", func(string) bool { return len(s.processes(t)) == 0 })
 	if got := s.property(t, "Result"); got != "success" {
 		t.Errorf("result: got %q, want success", got)
 	}
@@ -144,13 +144,31 @@ func TestServiceCrashAfterUpgrade(t *testing.T) {
 	if got := s.property(t, "NRestarts"); got != "1" {
 		t.Errorf("restarts: got %s, want 1", got)
 	}
+	s.await(t, "SubState", func(string) bool { return s.generations(t) == 2 })
 	s.upgrade(t)
 	c.Say("b NOOP", "b OK")
 	s.systemctl(t, "stop", "postern")
 	if _, err := c.ReadLine(); !errors.Is(err, io.EOF) {
 		t.Errorf("session of a former process after a stop: got %v, want %v", err, io.EOF)
 	}
-	s.await(t, "ActiveState", func(string) bool { return s.processes(t) == nil })
+	s.await(t, "ActiveState", func(string) bool { return len(s.processes(t)) == 0 })
+}
+
+// generations is how many processes with sessions postern status lists, and the main one.
+func (s *service) generations(t *testing.T) int {
+	t.Helper()
+	code, output := s.run(t, "env", prefix+"ENV_FILE=/etc/postern/postern.env", "postern", "status", "-json")
+	var state monitor.State
+	if err := json.Unmarshal([]byte(output), &state); code != 0 || err != nil {
+		t.Fatalf("postern status: exit code %d, %v\n%s", code, err, output)
+	}
+	n := 1
+	for _, g := range state.Generations[1:] {
+		if g.Sessions > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // healthy runs postern health, in the namespaces of systemd.

@@ -40,7 +40,8 @@ type retired struct {
 }
 
 // retire is what a process does after it has handed over: it accepts no connections, and its sessions go on for as long as
-// they may. What it learns, it sends to the generation that has taken over.
+// they may. What it learns, it sends to the generation that has taken over. That takes the end of the link for the end of
+// this process, so the caller closes it last.
 func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Signal) {
 	d.manager.handOver(h.next.PID)
 	_ = h.link.Send(msgCommitted, nil) // if that process has ended, read sees it
@@ -67,9 +68,9 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	d.log.Info("the last session of this process has ended", slog.String("event", "upgrade"), slog.Bool("closed_early", err != nil))
 }
 
-// tell sends what happens here to the generation that has taken over, until ended is closed. Then it ends the link.
+// tell sends what happens here to the generation that has taken over, until ended is closed. Then it ends read.
 func (r *retired) tell(ended <-chan struct{}) {
-	defer r.link.Close() // ends read
+	defer func() { _ = r.link.SetDeadline(time.Unix(1, 0)) }()
 	tick := time.NewTicker(countsEvery)
 	defer tick.Stop()
 	for {

@@ -65,6 +65,7 @@ func (g *gateway) upgradeTo(t *testing.T, more ...string) upgraded {
 	}
 	go func() {
 		g.retire(t.Context(), h, u.signals)
+		h.link.Close()
 		close(u.retired)
 	}()
 	if err := <-started; err != nil {

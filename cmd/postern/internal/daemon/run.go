@@ -48,11 +48,17 @@ func Run(ctx context.Context, o Options) error {
 		in.fail(err)
 		return err
 	}
+	var h *handedOver
+	defer func() {
+		if h != nil {
+			h.link.Close()
+		}
+	}()
 	defer d.close()
 	if o.Ready != nil {
 		o.Ready(d)
 	}
-	h, err := d.serveUntilEnd(ctx, signals, func() (config.Config, error) { return config.Load(in.environ) })
+	h, err = d.serveUntilEnd(ctx, signals, func() (config.Config, error) { return config.Load(in.environ) })
 	switch {
 	case h != nil:
 		d.retire(ctx, h, signals)
