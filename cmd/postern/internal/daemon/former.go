@@ -46,7 +46,6 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	d.manager.handOver(h.next.PID)
 	_ = h.link.Send(msgCommitted, nil) // if that process has ended, read sees it
 	d.phase.Store(draining)
-	d.running.Go(d.admin.Retire)
 	d.server.StopAccepting()
 	d.generations.leave()
 	d.keeper.lock.Close()
@@ -57,6 +56,7 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	r.until.Store(time.Now().Add(h.drain).UnixNano())
 	go r.handleSignals(signals)
 	var running sync.WaitGroup
+	running.Go(d.admin.Retire) // it answers who asked for the upgrade
 	running.Go(r.read)
 	ended := make(chan struct{})
 	running.Go(func() { r.tell(ended) })

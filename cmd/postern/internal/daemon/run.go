@@ -195,7 +195,7 @@ func (d *Daemon) drain(signals <-chan os.Signal) {
 			case <-ctx.Done():
 				return
 			case sig := <-signals:
-				if sig != syscall.SIGHUP {
+				if sig != syscall.SIGHUP && sig != syscall.SIGUSR2 {
 					cancel()
 				}
 			}

@@ -146,6 +146,24 @@ func TestDrainIsCutShort(t *testing.T) {
 	}
 }
 
+// TestDrainIgnoresSIGUSR2: asking for an upgrade during the shutdown closes no session.
+func TestDrainIgnoresSIGUSR2(t *testing.T) {
+	g := start(t)
+	c := g.dial(t, "imaps")
+	c.Login()
+	signals, drained := make(chan os.Signal), make(chan struct{})
+	go func() {
+		g.drain(signals)
+		close(drained)
+	}()
+	signals <- syscall.SIGUSR2
+	signals <- syscall.SIGUSR2 // so the first one was handled
+	c.Say("b LOGOUT", "b OK")
+	c.Close()
+	<-drained
+	g.log.Await(t, "shutdown complete", "closed_early=false")
+}
+
 // TestFailedListenerEndsTheDaemon with the first error, so that the service
 // manager restarts it.
 func TestFailedListenerEndsTheDaemon(t *testing.T) {
