@@ -51,6 +51,7 @@ type Daemon struct {
 	phase      atomic.Uint32      // starting, serving, upgrading or draining
 	failed     chan error         // holds the first failure that ends the daemon
 	reloads    chan reloadRequest // from the admin API
+	upgrades   chan upgradeRequest
 	handedOver chan *handedOver   // holds the result of an upgrade, which ends serving
 	shutdown   context.Context    // ends when the daemon is to end, and with it an upgrade
 	endUpgrade context.CancelFunc // ends shutdown
@@ -88,7 +89,7 @@ func open(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, e
 func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, error) {
 	d := &Daemon{
 		config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{in.environ, log}, observations: newObservations(),
-		failed: make(chan error, 1), handedOver: make(chan *handedOver, 1), reloads: make(chan reloadRequest),
+		failed: make(chan error, 1), handedOver: make(chan *handedOver, 1), reloads: make(chan reloadRequest), upgrades: make(chan upgradeRequest),
 	}
 	d.shutdown, d.endUpgrade = context.WithCancel(context.Background())
 	var err error
@@ -195,7 +196,7 @@ func (d *Daemon) bind(passed sockets) (err error) {
 	}
 	d.admin, err = admin.Open(&d.config, admin.Gateway{
 		Log: d.log, Metrics: d.metrics.Handler(), Unready: d.unready, State: d.monitorState, Incidents: d.incidents,
-		Learn: d.learn, Upgrade: d.upgrade, Reload: d.askReload, Passed: passed.takeFor,
+		Learn: d.learn, Upgrade: d.askUpgrade, Reload: d.askReload, Passed: passed.takeFor,
 	})
 	if err == nil {
 		if err = passed.closeRest(d.manager); err != nil {

@@ -43,8 +43,7 @@ type retired struct {
 // they may. What it learns, it sends to the generation that has taken over. That takes the end of the link for the end of
 // this process, so the caller closes it last.
 func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Signal) {
-	d.manager.handOver(h.next.PID)
-	_ = h.link.Send(msgCommitted, nil) // if that process has ended, read sees it
+	h.passOn(signals, d.config.Timeouts.Drain)
 	d.phase.Store(draining)
 	d.server.StopAccepting()
 	d.generations.leave()
@@ -66,6 +65,32 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	r.cancel()
 	running.Wait()
 	d.log.Info("the last session of this process has ended", slog.String("event", "upgrade"), slog.Bool("closed_early", err != nil))
+}
+
+// end ends the gateway, because this process was asked to when it was the main one: this one within a time, and the next.
+func (h *handedOver) end(within time.Duration) {
+	h.drain, h.signal = min(h.drain, within), syscall.SIGTERM
+}
+
+// passOn sends the next process the signal that is for it. One that waits in signals came before that process was the main
+// one.
+func (h *handedOver) passOn(signals <-chan os.Signal, within time.Duration) {
+	for waiting := true; waiting; {
+		select {
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGTERM || sig == syscall.SIGINT:
+				h.end(within)
+			case sig == syscall.SIGHUP && h.signal == 0:
+				h.signal = syscall.SIGHUP
+			}
+		default:
+			waiting = false
+		}
+	}
+	if h.signal != 0 {
+		_ = syscall.Kill(h.next.PID, h.signal) // that it has ended, read sees
+	}
 }
 
 // tell sends what happens here to the generation that has taken over, until ended is closed. Then it ends read.

@@ -72,6 +72,7 @@ func (g *gateway) upgradeTo(t *testing.T, more ...string) upgraded {
 		t.Fatal(err)
 	}
 	t.Cleanup(u.next.close)
+	u.eventually(t, func() bool { return g.phase.Load() == draining }) // signals of before are for the next
 	return u
 }
 

@@ -59,7 +59,7 @@ type reloadResult struct {
 // askReload does what SIGHUP does, and returns the result.
 func (d *Daemon) askReload() (admin.Reloaded, error) {
 	if d.program.isNew() {
-		next, err := d.upgrade()
+		next, err := d.askUpgrade()
 		return admin.Reloaded{Upgraded: &next}, err
 	}
 	done := make(chan reloadResult, 1)

@@ -126,7 +126,9 @@ func (d *Daemon) serveUntilEnd(ctx context.Context, signals <-chan os.Signal, re
 	upgrades.Wait()
 	select {
 	case late := <-d.handedOver: // it was complete when the signal came
-		late.drain = min(late.drain, d.config.Timeouts.Drain)
+		if err == nil {
+			late.end(d.config.Timeouts.Drain)
+		}
 		return late, err
 	default:
 		return h, err
@@ -145,6 +147,7 @@ func (d *Daemon) handleSignals(ctx context.Context, signals <-chan os.Signal, re
 		defer t.Stop()
 		watchdog = t.C
 	}
+	reloaded := false // during an upgrade
 	for {
 		select {
 		case <-ctx.Done():
@@ -152,10 +155,19 @@ func (d *Daemon) handleSignals(ctx context.Context, signals <-chan os.Signal, re
 		case err := <-d.failed:
 			return nil, err
 		case h := <-d.handedOver:
+			if reloaded { // it may have read the settings before
+				h.signal = syscall.SIGHUP
+			}
 			return h, nil
 		case r := <-d.reloads:
+			reloaded = reloaded || d.phase.Load() == upgrading
 			done, err := d.reload(read)
 			r.done <- reloadResult{done, err}
+		case r := <-d.upgrades:
+			upgrades.Go(func() {
+				next, err := d.upgrade()
+				r.done <- upgradeResult{next, err}
+			})
 		case <-report.C:
 			d.log.ReportDropped()
 		case <-watchdog:
@@ -165,6 +177,7 @@ func (d *Daemon) handleSignals(ctx context.Context, signals <-chan os.Signal, re
 			case sig == syscall.SIGUSR2, sig == syscall.SIGHUP && d.program.isNew():
 				upgrades.Go(func() { _, _ = d.upgrade() }) // it logs why it fails
 			case sig == syscall.SIGHUP:
+				reloaded = reloaded || d.phase.Load() == upgrading
 				_, _ = d.reload(read) // it logs why it fails
 			default:
 				return nil, nil

@@ -2,13 +2,17 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"postern/cmd/postern/internal/monitor"
 )
@@ -51,4 +55,76 @@ func TestHandOverAnswersRequests(t *testing.T) {
 		t.Error(err)
 	}
 	u.ended(t)
+}
+
+// TestSignalsDuringUpgrade: what is sent to the main process is for the gateway, also if that hands over meanwhile.
+func TestSignalsDuringUpgrade(t *testing.T) {
+	for want, when := range map[syscall.Signal]string{syscall.SIGTERM: "at its end", syscall.SIGHUP: "before"} {
+		t.Run(want.String()+" "+when, func(t *testing.T) {
+			g := start(t, prefix+"DRAIN=1m")
+			next := exec.Command("sleep", "1h")
+			if err := next.Start(); err != nil {
+				t.Fatal(err)
+			}
+			signals := make(chan os.Signal)
+			g.phase.Store(upgrading)
+			h := &handedOver{next: monitor.Generation{PID: next.Process.Pid}, drain: time.Hour}
+			if when == "before" {
+				go func() {
+					signals <- want
+					g.log.Await(t, "settings reloaded")
+					g.handedOver <- h
+				}()
+			} else {
+				signals = make(chan os.Signal, 1)
+				signals <- want
+				g.handedOver <- h
+			}
+			got, err := g.serveUntilEnd(t.Context(), signals, g.read)
+			if got != h || err != nil {
+				t.Fatalf("got %v, %v", got, err)
+			}
+			h.passOn(signals, g.config.Timeouts.Drain)
+			if want == syscall.SIGTERM && h.drain != time.Minute {
+				t.Errorf("drain: got %v", h.drain)
+			}
+			_ = next.Wait()
+			if status := next.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != want {
+				t.Errorf("got %v", status)
+			}
+		})
+	}
+}
+
+// TestUpgradeIsAskedFor: requests of the admin API are handled while the process serves, like signals.
+func TestUpgradeIsAskedFor(t *testing.T) {
+	g := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := g.serveUntilEnd(ctx, nil, g.read)
+		ended <- err
+	}()
+	if _, err := g.askUpgrade(); err == nil || err.Error() != "there is no program to start" {
+		t.Errorf("got %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := g.askUpgrade(); !errors.Is(err, errBusy) {
+		t.Errorf("while shutting down: got %v", err)
+	}
+}
+
+// TestNextEndsBeforeCommit: a process whose successor has ended goes on, unless a service manager starts another one.
+func TestNextEndsBeforeCommit(t *testing.T) {
+	for _, manager := range []string{"", "NOTIFY_SOCKET=/no/such/socket"} {
+		g := start(t, manager)
+		main, theirs := pair(t)
+		theirs.Close()
+		if err := g.commit(main, 1); isEnd(err) != (manager == "") {
+			t.Errorf("%q: got %v", manager, err)
+		}
+	}
 }

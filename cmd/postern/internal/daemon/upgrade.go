@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"postern/cmd/postern/internal/eventlog"
@@ -61,12 +62,33 @@ func (p program) isNew() bool {
 type handedOver struct {
 	next   monitor.Generation
 	link   *handover.Link
-	events *limiter.Feed // for next
-	drain  time.Duration // how long sessions may go on
+	events *limiter.Feed  // for next
+	drain  time.Duration  // how long sessions may go on
+	signal syscall.Signal // for next, because it came when this process was the main one; zero if there was none
 }
 
 // errBusy is the error for an upgrade that cannot begin now.
 var errBusy = errors.New("an upgrade or the shutdown is under way")
+
+// An upgradeRequest asks the goroutine that handles signals for an upgrade.
+type upgradeRequest struct{ done chan<- upgradeResult }
+
+type upgradeResult struct {
+	next monitor.Generation
+	err  error
+}
+
+// askUpgrade does what SIGUSR2 does, and returns the result.
+func (d *Daemon) askUpgrade() (monitor.Generation, error) {
+	done := make(chan upgradeResult, 1)
+	select {
+	case d.upgrades <- upgradeRequest{done}:
+	case <-d.shutdown.Done():
+		return monitor.Generation{}, errBusy
+	}
+	r := <-done
+	return r.next, r.err
+}
 
 // upgrade starts the next generation and hands over to it. It returns that generation once it serves. After an error this
 // process goes on as before.
@@ -163,7 +185,7 @@ func (d *Daemon) handOverTo(link *handover.Link, pid int) (*handedOver, error) {
 	d.keeper.pause()
 	d.incidents.Forward(d.observations.add)
 	d.generations.pause()
-	events, drain, err := d.handOverState(link)
+	events, drain, err := d.handOverState(link, pid)
 	if err != nil {
 		if events != nil {
 			events.Close()
@@ -172,7 +194,7 @@ func (d *Daemon) handOverTo(link *handover.Link, pid int) (*handedOver, error) {
 		d.takeBack()
 		return nil, err
 	}
-	return &handedOver{next, link, events, drain}, nil
+	return &handedOver{next: next, link: link, events: events, drain: drain}, nil
 }
 
 // takeBack goes on detecting and saving after a hand-over that failed.
@@ -183,9 +205,9 @@ func (d *Daemon) takeBack() {
 	d.keeper.start()
 }
 
-// handOverState passes on what changes all the time. When it returns without an error, the next generation accepts
-// connections, and this one still does.
-func (d *Daemon) handOverState(link *handover.Link) (events *limiter.Feed, drain time.Duration, err error) {
+// handOverState passes on what changes all the time, to the process pid. When it returns without an error, that accepts
+// connections as the main process, and this one still does.
+func (d *Daemon) handOverState(link *handover.Link, pid int) (events *limiter.Feed, drain time.Duration, err error) {
 	watched, err := d.incidents.Export(time.Now())
 	if err != nil {
 		return nil, 0, err
@@ -209,7 +231,18 @@ func (d *Daemon) handOverState(link *handover.Link) (events *limiter.Feed, drain
 	if _, err := expect(link, msgServing, &s); err != nil {
 		return events, 0, err
 	}
-	return events, s.Drain, nil
+	return events, s.Drain, d.commit(link, pid)
+}
+
+// commit makes the next process the main one. If it has ended already, this one goes on, unless a service manager starts
+// another one.
+func (d *Daemon) commit(link *handover.Link, pid int) error {
+	d.manager.handOver(pid)
+	err := link.Send(msgCommitted, nil)
+	if d.manager.present() {
+		return nil
+	}
+	return err
 }
 
 // give sends what the next generation needs to make its parts.
