@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -18,15 +19,25 @@ func (s *Server) listen(name, addr string) (ln net.Listener, managed bool, err e
 	if s.gateway.Passed != nil {
 		passed, managed = s.gateway.Passed(name, addr)
 	}
-	if passed == nil {
+	defer passed.Close() // nil is closed already
+	if passed == nil || !managed && isRemoved(addr) {
 		ln, err = bind(addr)
 		return ln, false, err
 	}
-	defer passed.Close()
 	if ln, err = net.FileListener(passed); err != nil {
 		err = fmt.Errorf("use the socket passed for %s: %w", addr, err)
 	}
 	return ln, managed, err
+}
+
+// isRemoved reports whether addr is that of a unix socket whose file is gone, so nobody can connect to it.
+func isRemoved(addr string) bool {
+	path, isUnix := strings.CutPrefix(addr, "unix:")
+	if !isUnix {
+		return false
+	}
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // bind binds host:port or unix:/path. A socket file that no process listens

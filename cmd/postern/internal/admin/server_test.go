@@ -190,3 +190,32 @@ func TestSocketIsReplacedOnlyWhenStale(t *testing.T) {
 		t.Error("a file that is no socket was replaced")
 	}
 }
+
+// TestPassedSocketWithoutFile: a unix socket whose file was removed is replaced, for nobody can connect to it.
+func TestPassedSocketWithoutFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	for _, removed := range []bool{false, true} {
+		former, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		former.SetUnlinkOnClose(removed)
+		passed, err := former.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		former.Close()
+		s := &Server{gateway: Gateway{Passed: func(string, string) (*os.File, bool) { return passed, false }}}
+		ln, _, err := s.listen("admin", "unix:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := net.Dial("unix", path); err != nil {
+			t.Errorf("removed %v: %v", removed, err)
+		} else {
+			c.Close()
+		}
+		ln.Close()
+		os.Remove(path)
+	}
+}

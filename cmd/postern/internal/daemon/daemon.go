@@ -40,6 +40,7 @@ type Daemon struct {
 	incidents *incidents.Manager
 	server    *proxy.Server
 	listeners []listener // the server closes those it serves
+	unused    []string   // the names of sockets that were passed and are in no setting
 	admin     *admin.Server
 	manager   serviceManager
 	keeper    keeper
@@ -199,7 +200,7 @@ func (d *Daemon) bind(passed sockets) (err error) {
 		Learn: d.learn, Upgrade: d.askUpgrade, Reload: d.askReload, Passed: passed.takeFor,
 	})
 	if err == nil {
-		if err = passed.closeRest(d.manager); err != nil {
+		if d.unused, err = passed.closeRest(d.log); err != nil {
 			d.admin.Close()
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/handover"
 )
 
@@ -25,6 +26,9 @@ func boundName(listener, addr string) string {
 
 // isBound reports whether name is one that boundName returns.
 func isBound(name string) bool { return strings.Contains(name, " ") }
+
+// isUnix reports whether name is one that boundName returns for a unix socket.
+func isUnix(name string) bool { return strings.Contains(name, boundName("", "unix:")) }
 
 // take returns the sockets of this name, which belong to the caller.
 func (s *sockets) take(name string) (files []*os.File) {
@@ -73,23 +77,22 @@ var listenerSettings = map[string]string{
 	"admin": "ADMIN_LISTEN", "metrics": "METRICS_LISTEN",
 }
 
-// closeRest closes the sockets that nothing has taken, because the settings have changed, and removes them from the
-// descriptor store of the service manager. One of a socket unit is an error: connections to it would wait for ever.
-func (s *sockets) closeRest(m serviceManager) error {
+// closeRest closes the sockets that nothing has taken, because the settings have changed, and returns their names. One of a
+// socket unit is an error: connections to it would wait for ever.
+func (s *sockets) closeRest(log *eventlog.Log) (closed []string, err error) {
 	rest := *s
 	*s = nil
-	var err error
 	for _, one := range rest {
 		one.File.Close()
 		switch {
 		case isBound(one.Name):
-			m.log.Info("listening socket closed: the settings have no such address any more", slog.String("event", "listener"), slog.String("socket", one.Name))
-			m.forget(one.Name)
+			log.Info("listening socket closed: the settings have no such address any more", slog.String("event", "listener"), slog.String("socket", one.Name))
+			closed = append(closed, one.Name)
 		case listenerSettings[one.Name] == "":
 			err = fmt.Errorf("got a socket named %q from the service manager, want FileDescriptorName=imap, imaps, pop3, pop3s, admin or metrics", one.Name)
 		default:
 			err = config.Errorf(listenerSettings[one.Name], "got off and a socket named %s from the service manager, want only one of the two", one.Name)
 		}
 	}
-	return err
+	return closed, err
 }

@@ -128,3 +128,16 @@ func TestNextEndsBeforeCommit(t *testing.T) {
 		}
 	}
 }
+
+// TestUnusedSocketsAreForgotten: the next process removes the sockets it does not use from the descriptor store once the
+// service manager listens to it.
+func TestUnusedSocketsAreForgotten(t *testing.T) {
+	manager := newManager(t)
+	g := start(t, "NOTIFY_SOCKET="+manager.LocalAddr().String())
+	u := g.upgradeTo(t, prefix+"POP3_LISTEN=off")
+	notified(t, manager, notifyReady+"\nMAINPID=")
+	if got, want := notified(t, manager, "FDSTOREREMOVE=1"), "FDSTOREREMOVE=1\nFDNAME=pop3 127.0.0.1;0"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	u.ended(t)
+}

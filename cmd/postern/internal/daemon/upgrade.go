@@ -301,7 +301,13 @@ func (d *Daemon) keepDescriptors() {
 	}
 	all, err := d.sockets()
 	defer all.closeAll()
+	for _, name := range d.unused { // only now: the service manager does not listen to a process that is not the main one
+		d.manager.forget(name)
+	}
 	for _, s := range all {
+		if isUnix(s.Name) { // the one in the store may be another one, without a file
+			d.manager.forget(s.Name)
+		}
 		if isBound(s.Name) {
 			d.manager.keep(s.Name, s.File)
 		}
