@@ -31,10 +31,10 @@ func openIncidents(c *config.Config, key limiter.Key, former []byte, log *eventl
 		StatusDir: string(i.StatusDir), Name: string(i.StatusName), URL: string(i.StatusURL), Hold: i.StatusHold,
 		Components: components, Tighten: tighten, Former: former,
 	})
-	if err != nil {
-		return nil, config.Errorf("STATE_DIR", "%w", err)
+	if err != nil && former == nil {
+		err = config.Errorf("STATE_DIR", "%w", err)
 	}
-	return l, nil
+	return l, err
 }
 
 // incidentsDir is the directory within STATE_DIR for incidents and the detector,

@@ -49,7 +49,7 @@ func TestHandOverAnswersRequests(t *testing.T) {
 		<-u.retired
 		g.close()
 	}()
-	u.await(t, func(all []monitor.Generation) bool { return len(all) == 1 })
+	u.await(t, func(all []monitor.Generation) bool { return len(all) == 2 && !all[1].Until.IsZero() }) // it has handed over
 	request.done <- reloadResult{}
 	if err := <-answered; err != nil {
 		t.Error(err)
