@@ -49,7 +49,7 @@ func TestHandOverAnswersRequests(t *testing.T) {
 		<-u.retired
 		g.close()
 	}()
-	u.await(t, func(all []monitor.Generation) bool { return len(all) == 2 && !all[1].Until.IsZero() }) // it has handed over
+	u.eventually(t, func() bool { return g.phase.Load() == draining })
 	request.done <- reloadResult{}
 	if err := <-answered; err != nil {
 		t.Error(err)
