@@ -11,6 +11,7 @@ import (
 // Counts is what a process has of that which is limited for the whole gateway.
 type Counts struct {
 	Connections int                   // open ones
+	Prelogin    int                   // of these, by clients that have not logged in
 	Slots       map[string]SlotCounts // login slots in use, by protocol, space and address of the backend; none is zero
 }
 
@@ -24,9 +25,13 @@ type SlotCounts struct {
 // siblings is what a Server knows of its siblings.
 type siblings struct {
 	connections atomic.Int64 // that they have open
+	prelogin    atomic.Int64 // of these, before login
 	notify      atomic.Bool  // changes of the Server's own Counts are reported
 	changed     chan struct{}
 }
+
+// loggedIn is how many connections siblings have that are not before login.
+func (s *siblings) loggedIn() int { return int(s.connections.Load() - s.prelogin.Load()) }
 
 // slotKey is the key of a backend in Counts.
 func slotKey(protocol, addr string) string { return protocol + " " + addr }
@@ -35,7 +40,7 @@ func slotKey(protocol, addr string) string { return protocol + " " + addr }
 func (s *Server) Counts() Counts {
 	s.init()
 	s.mu.Lock()
-	c := Counts{Connections: len(s.sessions) - s.evicting, Slots: map[string]SlotCounts{}}
+	c := Counts{Connections: len(s.sessions) - s.evicting, Prelogin: s.prelogin.Len(), Slots: map[string]SlotCounts{}}
 	s.mu.Unlock()
 	for protocol, pool := range s.Backends {
 		pool.addCounts(protocol, c.Slots)
@@ -76,10 +81,16 @@ func (s *Server) countsChanged() {
 // CountElsewhere sets what all siblings have together. It counts towards MaxConnections
 // and towards the login slots of each backend. Attempts that wait for slots get those
 // that have become free.
+//
+// Clients before login make way for new ones in a sibling, as they do in one process: the
+// process that accepts does not count those of siblings towards MaxConnections, and a
+// Server that has stopped accepting evicts its own.
 func (s *Server) CountElsewhere(c Counts) {
 	s.init()
 	s.siblings.notify.Store(true)
 	s.siblings.connections.Store(int64(c.Connections))
+	s.siblings.prelogin.Store(int64(c.Prelogin))
+	s.evictForSiblings(c.Connections)
 	for protocol, pool := range s.Backends {
 		pool.countElsewhere(protocol, c.Slots)
 	}
@@ -94,4 +105,16 @@ func (b *Backends) countElsewhere(protocol string, counts map[string]SlotCounts)
 		s.elsewhere = counts[slotKey(protocol, s.addr)]
 	}
 	b.assignSlots()
+}
+
+// evictForSiblings evicts sessions if this process accepts no more and, with those that
+// siblings have open, there are more than MaxConnections.
+func (s *Server) evictForSiblings(elsewhere int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.MaxConnections <= 0 || s.mayAccept() {
+		return
+	}
+	for len(s.sessions)-s.evicting+elsewhere > s.MaxConnections && s.evict(nil) {
+	}
 }

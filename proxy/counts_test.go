@@ -45,7 +45,7 @@ func TestCounts(t *testing.T) {
 		proxy.expectCounts(changed, 2, SlotCounts{2, 1, 0})
 		exchange := proxy.beginExchange(ln, "198.51.101.1:1", beginsExchange[false])
 		proxy.expectCounts(changed, 3, SlotCounts{3, 2, 1})
-		proxy.CountElsewhere(Counts{0, map[string]SlotCounts{theBackend: {3, 2, 1}}})
+		proxy.CountElsewhere(Counts{0, 0, map[string]SlotCounts{theBackend: {3, 2, 1}}})
 		notReceived(t, changed)
 		<-time.After(2 * time.Second)
 		proxy.expectCounts(changed, 3, SlotCounts{1, 1, 1})
@@ -101,6 +101,38 @@ func TestConnectionsElsewhere(t *testing.T) {
 		if s := proxy.Stats(); s.MaxConnections != 5 || s.Open != 5 || s.Prelogin != 1 {
 			t.Errorf("got stats %+v, want 5 of 5 open, 1 before login", s)
 		}
+	})
+}
+
+// Clients before login in a process that accepts no more make way for new ones elsewhere.
+func TestPreloginElsewhereMakesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proxy, ln := newProxyWithMaxConnections(t, 3, &fakeBackend{})
+		proxy.CountElsewhere(Counts{Connections: 3, Prelogin: 2})
+		for range 2 {
+			proxy.connectAndExpect(ln, "198.51.100.1:1", "* OK …").login()
+		}
+		proxy.connectAndExpect(ln, "198.51.100.2:1", "* BYE [UNAVAILABLE] …")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		proxy, ln := newProxyWithMaxConnections(t, 3, &fakeBackend{})
+		inside := proxy.connectAndExpect(ln, "198.51.100.1:1", "* OK …")
+		inside.login()
+		first, second := proxy.connectAndExpect(ln, "198.51.100.2:1", "* OK …"), proxy.connectAndExpect(ln, "198.51.100.3:1", "* OK …")
+		proxy.CountElsewhere(Counts{Connections: 2}) // it accepts itself: nobody is evicted
+		proxy.StopAccepting()
+		if c := proxy.Counts(); c.Connections != 3 || c.Prelogin != 2 {
+			t.Errorf("got %+v, want 3, 2 of them before login", c)
+		}
+		proxy.CountElsewhere(Counts{Connections: 1})
+		first.expectEOF()
+		second.login()
+		if c := proxy.Counts(); c.Connections != 2 || c.Prelogin != 0 {
+			t.Errorf("got %+v, want 2, none before login", c)
+		}
+		proxy.CountElsewhere(Counts{Connections: 9})
+		inside.send("hello")
+		inside.expect("echo hello")
 	})
 }
 

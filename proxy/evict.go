@@ -9,12 +9,12 @@ import (
 )
 
 // connectionLimit is how many connections this process may have, 0 for any number: those
-// of siblings count too (CountElsewhere), and each one that has a connection to a backend
+// of siblings that are logged in count too (CountElsewhere), and each one that has a connection to a backend
 // takes two descriptors and leaves one less to others. It is at least 1.
 func (s *Server) connectionLimit() int {
 	limit := 0
 	if s.MaxConnections > 0 {
-		limit = max(1, s.MaxConnections-int(s.siblings.connections.Load()))
+		limit = max(1, s.MaxConnections-s.siblings.loggedIn())
 	}
 	if s.MaxDescriptors > 0 {
 		descriptors := max(1, s.MaxDescriptors-s.backendConnections())
@@ -28,7 +28,7 @@ func (s *Server) connectionLimit() int {
 // full reports whether as many connections are open as there may be. s.mu must be held.
 func (s *Server) full() bool {
 	open := len(s.sessions) - s.evicting
-	if s.MaxConnections > 0 && open+int(s.siblings.connections.Load()) >= s.MaxConnections {
+	if s.MaxConnections > 0 && open+s.siblings.loggedIn() >= s.MaxConnections {
 		return true
 	}
 	limit := s.connectionLimit()

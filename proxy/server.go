@@ -226,6 +226,7 @@ func (s *Server) loggedIn(ss *session) {
 	s.mu.Lock()
 	s.leavePrelogin(ss)
 	s.relaying.Add(1)
+	s.countsChanged()
 	s.mu.Unlock()
 	s.evictFor(ss) // its login slot may be in use again
 }

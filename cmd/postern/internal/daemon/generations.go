@@ -115,10 +115,23 @@ func (g *generations) tell(f *former, events *limiter.Feed) {
 		case <-events.Ready():
 			err = sendEvents(f.link, events)
 		case <-g.server.Changed():
-			err = send(f.link, msgCounts, countsMessage{Counts: g.server.Counts()})
+			err = send(f.link, msgCounts, countsMessage{Counts: g.countsFor(f)})
 		}
 	}
 	g.log.Debug("cannot send to a former generation", slog.String("event", "upgrade"), slog.Int("generation", f.Number), eventlog.Error(err))
+}
+
+// countsFor returns what all but f have open.
+func (g *generations) countsFor(f *former) proxy.Counts {
+	counts := g.server.Counts()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, other := range g.formers {
+		if other != f {
+			counts.Connections += other.counts.Connections
+		}
+	}
+	return counts
 }
 
 // eventsMax bounds the events in one message, so that it is one packet: see generations.pause.
@@ -195,6 +208,7 @@ func (g *generations) count() {
 	sum := proxy.Counts{Slots: map[string]proxy.SlotCounts{}}
 	for _, f := range g.formers {
 		sum.Connections += f.counts.Connections
+		sum.Prelogin += f.counts.Prelogin
 		for backend, n := range f.counts.Slots {
 			s := sum.Slots[backend]
 			sum.Slots[backend] = proxy.SlotCounts{Logins: s.Logins + n.Logins, Strangers: s.Strangers + n.Strangers, Exchanges: s.Exchanges + n.Exchanges}
