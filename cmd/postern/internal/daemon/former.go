@@ -61,6 +61,7 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	running.Go(func() { r.tell(ended) })
 	running.Go(func() { every(r.ctx, reportEvery, func(time.Time) { r.log.ReportDropped() }) })
 	err := d.server.Shutdown(r.ctx, proxy.Ending{Prelogin: preloginGrace, Total: h.drain})
+	_ = r.link.SetSendDeadline(time.Now().Add(closeTime)) // else a process that does not read would delay the end
 	close(ended)
 	r.cancel()
 	running.Wait()
@@ -124,13 +125,15 @@ func (r *retired) tell(ended <-chan struct{}) {
 	}
 }
 
-// goAlone counts without the generation that accepted connections, which has ended.
+// goAlone counts without the generation that accepted connections, which has ended or was not sent all to it. That must
+// not count what was open here for ever.
 func (r *retired) goAlone(why error) {
-	r.log.Warn("the process that has taken over has ended: sessions of this one go on", slog.String("event", "upgrade"), slog.Int("process", r.next.PID), eventlog.Error(why))
+	r.log.Warn("the process that has taken over has ended or cannot be reached: sessions of this one go on", slog.String("event", "upgrade"), slog.Int("process", r.next.PID), eventlog.Error(why))
 	r.events.Close()
 	r.incidents.Forward(func(incidents.Observation) {})
 	r.policy.limiter.Forget(time.Now(), r.next.Number)
 	r.server.CountElsewhere(proxy.Counts{})
+	r.link.Close()
 }
 
 // sendCounts sends what this process has open, if that has changed.

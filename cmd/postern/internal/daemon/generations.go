@@ -255,10 +255,16 @@ func (g *generations) end(within time.Duration) {
 	}
 }
 
+// sendTime is how long a former process that does not read can delay this one.
+const sendTime = time.Second
+
 // endFormer asks f to end. g.mu must be held.
 func (g *generations) endFormer(f *former, within time.Duration) {
 	f.ending = true
-	if err := send(f.link, msgEnd, endMessage{within}); err != nil {
+	_ = f.link.SetSendDeadline(time.Now().Add(sendTime))
+	err := send(f.link, msgEnd, endMessage{within})
+	_ = f.link.SetSendDeadline(time.Time{})
+	if err != nil {
 		g.log.Warn("cannot end a former generation", slog.String("event", "upgrade"), slog.Int("generation", f.Number), eventlog.Error(err))
 	}
 }

@@ -141,3 +141,42 @@ func TestUnusedSocketsAreForgotten(t *testing.T) {
 	}
 	u.ended(t)
 }
+
+// TestStoppedProcessDelaysNobody: a process that does not read its link blocks neither the end of a former process nor that
+// of the main one.
+func TestStoppedProcessDelaysNobody(t *testing.T) {
+	g := start(t)
+	main, theirs := pair(t)
+	_ = main.SetSendDeadline(time.Now().Add(time.Millisecond))
+	for main.Send(msgEvents, make([]byte, eventsMax)) == nil {
+	}
+	_ = main.SetSendDeadline(time.Time{})
+	g.generations.add(newFormer(monitor.Generation{Number: 7}, main))
+	g.generations.end(0)
+	g.log.Await(t, "cannot end a former generation", "generation=7")
+	_, err := theirs.Receive()
+	if err != nil {
+		t.Error(err)
+	}
+	g.generations.end(0) // there is space again
+	for {
+		m, err := theirs.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Kind == msgEnd {
+			break
+		}
+	}
+}
+
+// TestLostEventsEndTheLink: when a former process has lost events for the main one, that must forget what it has open.
+func TestLostEventsEndTheLink(t *testing.T) {
+	g := start(t)
+	main, theirs := pair(t)
+	r := &retired{Daemon: g.Daemon, handedOver: &handedOver{link: main, events: g.policy.limiter.Feed()}}
+	r.goAlone(errOverflowed)
+	if _, err := theirs.Receive(); !isEnd(err) {
+		t.Errorf("got %v", err)
+	}
+}

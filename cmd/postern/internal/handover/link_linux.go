@@ -234,6 +234,9 @@ func receivedFiles(control []byte) ([]*os.File, error) {
 // SetDeadline sets the time after which Send and Receive fail with os.ErrDeadlineExceeded. Zero means never.
 func (l *Link) SetDeadline(t time.Time) error { return l.conn.SetDeadline(t) }
 
+// SetSendDeadline is SetDeadline for Send alone.
+func (l *Link) SetSendDeadline(t time.Time) error { return l.conn.SetWriteDeadline(t) }
+
 // Close closes this end. A blocked Send or Receive returns net.ErrClosed.
 func (l *Link) Close() error { return l.conn.Close() }
 

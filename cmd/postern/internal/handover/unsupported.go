@@ -33,6 +33,9 @@ func (l *Link) Receive() (Message, error) { return Message{}, errUnsupported }
 // SetDeadline is not supported on this system.
 func (l *Link) SetDeadline(time.Time) error { return errUnsupported }
 
+// SetSendDeadline is not supported on this system.
+func (l *Link) SetSendDeadline(time.Time) error { return errUnsupported }
+
 // Close is not supported on this system.
 func (l *Link) Close() error { return errUnsupported }
 
