@@ -149,6 +149,7 @@ func (d *Daemon) openLimiter(former *takeover) error {
 	d.keeper.key, d.keeper.known = key, &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
 	d.log.Explain = func(a limiter.Attempt, rule limiter.Rule) string { return l.Explain(time.Now(), a, rule) }
 	if data := former.limits(); data != nil {
+		d.keeper.known.takeOver(former.saved)
 		return l.Import(time.Now(), data, former.given.Former.Number)
 	}
 	d.keeper.known.restore(time.Now())

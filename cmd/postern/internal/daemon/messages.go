@@ -75,6 +75,7 @@ type givenMessage struct {
 type siblingsMessage struct {
 	Counts  proxy.Counts // of main
 	Formers []formerMessage
+	Saved   savedMessage // the files with the known users
 }
 
 // A formerMessage describes a former generation.

@@ -36,14 +36,14 @@ const (
 
 // snapshotInfo is what the head of a snapshot says. It is zero if there is none.
 type snapshotInfo struct {
-	made     time.Time
-	accounts int
+	Made     time.Time
+	Accounts int
 }
 
 // infoOf returns the head of data, zero without data.
 func infoOf(data []byte) (i snapshotInfo, err error) {
 	if data != nil {
-		i.made, i.accounts, err = limiter.SnapshotInfo(data)
+		i.Made, i.Accounts, err = limiter.SnapshotInfo(data)
 	}
 	return i, err
 }
@@ -51,18 +51,18 @@ func infoOf(data []byte) (i snapshotInfo, err error) {
 // disagrees reports whether the clock at t cannot be right if it was right when i
 // was made, unless the gateway did not run in between.
 func (i snapshotInfo) disagrees(t time.Time) bool {
-	return i.accounts > 0 && t.Sub(i.made).Abs() > clockTolerance
+	return i.Accounts > 0 && t.Sub(i.Made).Abs() > clockTolerance
 }
 
 // loses reports whether next has far fewer accounts than i.
 func (i snapshotInfo) loses(next snapshotInfo) bool {
-	return i.accounts >= fewAccounts && next.accounts < i.accounts/2
+	return i.Accounts >= fewAccounts && next.Accounts < i.Accounts/2
 }
 
 // supersedes reports whether i has at least as many accounts as former, and is not
 // older: at any time, at least as many accounts of it count.
 func (i snapshotInfo) supersedes(former snapshotInfo) bool {
-	return i.accounts >= former.accounts && !i.made.Before(former.made)
+	return i.Accounts >= former.Accounts && !i.Made.Before(former.Made)
 }
 
 // knownStore keeps on disk which users the limiter knows.
@@ -77,6 +77,22 @@ type knownStore struct {
 	doubt     bool         // the clock disagreed with knownFile at the start
 }
 
+// A savedMessage is what a process knows of the files, for the next one.
+type savedMessage struct {
+	Last, Old snapshotInfo
+	Doubt     bool
+}
+
+// saved returns what s knows of the files.
+func (s *knownStore) saved() savedMessage {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	return savedMessage{s.last, s.old, s.doubt}
+}
+
+// takeOver goes on with the files of another process.
+func (s *knownStore) takeOver(m savedMessage) { s.last, s.old, s.doubt = m.Last, m.Old, m.Doubt }
+
 // restore gives the limiter what it knew before the restart, at the time now.
 func (s *knownStore) restore(now time.Time) {
 	if s.dir == "" {
@@ -86,7 +102,7 @@ func (s *knownStore) restore(now time.Time) {
 	s.old = s.restoreFile(knownOldFile, now)
 	if s.doubt = s.last.disagrees(now); s.doubt {
 		s.log.Warn("the clock and the last snapshot of the known users are more than a day apart; unless postern was off for so long, check the clock",
-			slog.String("event", "state"), slog.String("file", s.dir.path(knownFile)), slog.Time("clock", now), slog.Time("snapshot", s.last.made))
+			slog.String("event", "state"), slog.String("file", s.dir.path(knownFile)), slog.Time("clock", now), slog.Time("snapshot", s.last.Made))
 	}
 }
 
@@ -153,7 +169,7 @@ func (s *knownStore) keepLast(next snapshotInfo) error {
 	}
 	s.log.Warn("the clock has changed by more than a day, or far fewer users are known than before: keeping a former snapshot, which the next start restores too",
 		slog.String("event", "state"), slog.String("file", s.dir.path(knownOldFile)),
-		slog.Int("accounts_before", last.accounts), slog.Int("accounts", next.accounts), slog.Int("accounts_kept", s.old.accounts),
-		slog.Time("clock", next.made), slog.Time("snapshot", last.made))
+		slog.Int("accounts_before", last.Accounts), slog.Int("accounts", next.Accounts), slog.Int("accounts_kept", s.old.Accounts),
+		slog.Time("clock", next.Made), slog.Time("snapshot", last.Made))
 	return nil
 }

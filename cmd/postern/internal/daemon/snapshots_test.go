@@ -230,7 +230,7 @@ func TestOldSnapshotIsNeverReplacedByASmallerOne(t *testing.T) {
 		k.dir, k.last, k.old = stateDir(dir), headOf(t, dir, knownFile), headOf(t, dir, knownOldFile)
 		k.login(now, 0, n)
 		k.save(now)
-		if got := headOf(t, dir, knownOldFile).accounts; got != users {
+		if got := headOf(t, dir, knownOldFile).Accounts; got != users {
 			t.Errorf("with %d users: %d in the old snapshot, want %d", n, got, users)
 		}
 	}

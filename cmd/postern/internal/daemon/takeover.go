@@ -33,7 +33,8 @@ type takeover struct {
 	given givenMessage // zero if the former process ended before it gave anything
 	lock  *os.File     // of the state directory, nil if there is none
 
-	limiter, incidents []byte    // exports, nil if the former process ended before
+	limiter, incidents []byte // exports, nil if the former process ended before
+	saved              savedMessage
 	formers            []*former // the oldest first, the process that hands over last; none if that has ended
 }
 
@@ -167,7 +168,7 @@ func (t *takeover) receiveState() error {
 	self := newFormer(t.given.Former, t.link)
 	self.counts = s.Counts
 	t.formers = append(t.formers, self)
-	t.limiter, t.incidents = limits.Payload, watched.Payload
+	t.limiter, t.incidents, t.saved = limits.Payload, watched.Payload, s.Saved
 	return nil
 }
 

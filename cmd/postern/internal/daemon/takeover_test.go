@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/monitor"
+	"postern/limiter"
 )
 
 // TestHandOverWithStateDir: the lock file names the process that has the lock.
@@ -179,4 +181,22 @@ func TestLostEventsEndTheLink(t *testing.T) {
 	if _, err := theirs.Receive(); !isEnd(err) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestHandOverKeepsSnapshotOfDoubt: the next process keeps the former snapshot if the one it makes has far fewer accounts.
+func TestHandOverKeepsSnapshotOfDoubt(t *testing.T) {
+	dir := stateDir(t.TempDir())
+	g := start(t, prefix+"STATE_DIR="+string(dir))
+	for i := range 2 * fewAccounts {
+		a := limiter.Attempt{Addr: netip.MustParseAddr("192.0.2.1"), Account: fmt.Sprint("user", i)}
+		k := g.policy.limiter.Ask(time.Now(), a)
+		k.Settle(time.Now(), limiter.Accepted)
+	}
+	g.keeper.known.save(time.Now())
+	u := g.upgradeTo(t, prefix+"KNOWN_TTL=off")
+	u.next.keeper.known.save(time.Now())
+	if old := headOf(t, string(dir), knownOldFile); old.Accounts != 2*fewAccounts {
+		t.Errorf("got a former snapshot of %d accounts, want %d", old.Accounts, 2*fewAccounts)
+	}
+	u.ended(t)
 }

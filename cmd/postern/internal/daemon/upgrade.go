@@ -224,7 +224,7 @@ func (d *Daemon) handOverState(link *handover.Link, pid int) (events *limiter.Fe
 	if err != nil {
 		return events, 0, err
 	}
-	if err := send(link, msgSiblings, siblingsMessage{d.server.Counts(), formers}, files...); err != nil {
+	if err := send(link, msgSiblings, siblingsMessage{d.server.Counts(), formers, d.keeper.known.saved()}, files...); err != nil {
 		return events, 0, err
 	}
 	var s servingMessage
