@@ -14,6 +14,7 @@ package standin
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -75,13 +76,23 @@ func (o Options) loggedIn(l Login) {
 
 // Server is a running server. The user closes it.
 type Server struct {
-	ln *listener
+	ln      *listener
+	deliver func(account string, message []byte) error // nil without mailboxes that change
 }
 
 // serve runs accept in the background. accept must return when ln is closed.
 func serve(ln *listener, accept func()) *Server {
 	ln.busy.Go(accept)
 	return &Server{ln: ln}
+}
+
+// Deliver appends a message to the inbox of an account. Sessions in IDLE are notified.
+// Only servers of ServeIMAP can do it.
+func (s *Server) Deliver(account string, message []byte) error {
+	if s.deliver == nil {
+		return fmt.Errorf("deliver to %q: %w", account, errors.ErrUnsupported)
+	}
+	return s.deliver(account, message)
 }
 
 // Addr is the address the server listens on.

@@ -158,6 +158,61 @@ func TestIMAPServesMessages(t *testing.T) {
 	}
 }
 
+// TestIdleReportsNewMessages: those that were delivered before IDLE began and after the
+// command before it, too, and those of other sessions.
+func TestIdleReportsNewMessages(t *testing.T) {
+	s := start(t, "imap", standin.Options{})
+	c := dial(t, s.Addr())
+	r := bufio.NewReader(c)
+	until := func(end string) {
+		t.Helper()
+		for line := ""; !strings.HasPrefix(line, end); {
+			var err error
+			if line, err = r.ReadString('\n'); err != nil {
+				t.Fatalf("waiting for %q: %v", end, err)
+			}
+		}
+	}
+	deliver := func() {
+		t.Helper()
+		if err := s.Deliver("user", []byte("Subject: news\r\n\r\nnews\r\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	io.WriteString(c, "a LOGIN user \"pa ss\"\r\nb SELECT INBOX\r\n")
+	until("b OK")
+	deliver()
+	io.WriteString(c, "c IDLE\r\n")
+	until("* 4 EXISTS")
+	deliver()
+	until("* 5 EXISTS")
+
+	other := imapclient.New(dial(t, s.Addr()), nil)
+	defer other.Close()
+	if err := other.Login("user", "pa ss").Wait(); err != nil {
+		t.Fatal(err)
+	}
+	message := other.Append("INBOX", int64(len("x")), nil)
+	io.WriteString(message, "x")
+	message.Close()
+	if _, err := message.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	until("* 6 EXISTS")
+	io.WriteString(c, "DONE\r\n")
+	until("c OK")
+}
+
+// TestDeliverNamesTheProblem: an unknown account, and a server without mailboxes that
+// change.
+func TestDeliverNamesTheProblem(t *testing.T) {
+	for protocol, want := range map[string]string{"imap": `deliver to "nobody": no such account`, "pop3": `deliver to "nobody": unsupported operation`} {
+		if err := start(t, protocol, standin.Options{}).Deliver("nobody", nil); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", protocol, err, want)
+		}
+	}
+}
+
 // The scripts of one file use one server, in the order of the file.
 func TestScripts(t *testing.T) {
 	for protocol := range servers {
