@@ -23,6 +23,9 @@ var atEnd []func()
 
 func TestMain(m *testing.M) {
 	if os.Getenv(bePostern) != "" {
+		if err := relayHandover(); err != nil {
+			panic(err)
+		}
 		main() // does not return
 	}
 	code := m.Run()
