@@ -112,7 +112,7 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	if d.certs != nil && c.TLS.TicketKeys == "" {
 		d.keeper.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), in.former.ticketKeys(), d.certs.source, log)
 	}
-	if d.incidents, err = openIncidents(&c, d.keeper.key, in.former.watched(), log, d.backends.components, d.policy.tighten); err != nil {
+	if d.incidents, err = openIncidents(&c, d.keeper.key, in.former.incidentsExport(), log, d.backends.components, d.policy.tighten); err != nil {
 		return nil, err
 	}
 	d.keeper.incidents = d.incidents
@@ -148,9 +148,9 @@ func (d *Daemon) openLimiter(former *takeover) error {
 	d.policy = newPolicy(l, d.config.Limits, d.config.Tarpit.Max, d.log)
 	d.keeper.key, d.keeper.known = key, &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
 	d.log.Explain = func(a limiter.Attempt, rule limiter.Rule) string { return l.Explain(time.Now(), a, rule) }
-	if data := former.limits(); data != nil {
+	if data := former.limiterExport(); data != nil {
 		d.keeper.known.takeOver(former.saved)
-		return l.Import(time.Now(), data, former.given.Former.Number)
+		return l.Import(time.Now(), data, former.resources.Former.Number)
 	}
 	d.keeper.known.restore(time.Now())
 	return nil

@@ -22,7 +22,7 @@ import (
 // maxGenerations is how many processes a gateway may have. An upgrade that starts one more ends the oldest.
 const maxGenerations = 4
 
-// generations are the processes of this gateway, as the one that accepts connections sees them: itself and the former ones,
+// generations are the processes of this gateway, as the one that accepts connections knows them: itself and the former ones,
 // whose sessions go on. All count together: what a former one has open, and what its clients are denied, counts here.
 type generations struct {
 	log       *eventlog.Log
@@ -40,22 +40,22 @@ type generations struct {
 // former is a generation that accepts no connections any more. Its fields are guarded by the mu of generations.
 type former struct {
 	monitor.Generation
-	link    *handover.Link
-	counts  proxy.Counts
-	ending  bool          // it was asked to end
-	settled chan struct{} // closed once none of its clients is before login
-	gone    chan struct{} // closed when it has ended
+	link       *handover.Link
+	counts     proxy.Counts
+	ending     bool          // it was asked to end
+	loginsOver chan struct{} // closed once none of its clients is before login
+	gone       chan struct{} // closed when it has ended
 }
 
 // newFormer returns the former generation at the other end of a link.
 func newFormer(g monitor.Generation, link *handover.Link) *former {
-	return &former{Generation: g, link: link, settled: make(chan struct{}), gone: make(chan struct{})}
+	return &former{Generation: g, link: link, loginsOver: make(chan struct{}), gone: make(chan struct{})}
 }
 
-// isSettled reports whether f has no client before login.
-func (f *former) isSettled() bool {
+// areLoginsOver reports whether f has no client before login.
+func (f *former) areLoginsOver() bool {
 	select {
-	case <-f.settled:
+	case <-f.loginsOver:
 		return true
 	default:
 		return false
@@ -70,8 +70,8 @@ func (g *generations) add(f *former) {
 	g.count()
 }
 
-// rejoin adds the formers of a process that has crashed, whose links the service manager has kept. They say what they have
-// open.
+// rejoin adds the formers of a process that has crashed. The service manager has kept the links to them. They send what they
+// have open.
 func (g *generations) rejoin(formers []*former) {
 	for _, f := range formers {
 		g.mu.Lock()
@@ -93,22 +93,22 @@ func (g *generations) start(events *limiter.Feed) {
 	defer g.mu.Unlock()
 	for _, f := range g.formers {
 		g.running.Go(func() { g.read(f) })
-		if !f.isSettled() {
-			g.running.Go(func() { g.tell(f, events) })
+		if !f.areLoginsOver() {
+			g.running.Go(func() { g.sendUpdates(f, events) })
 		}
 	}
-	if events != nil && g.unsettled() == nil {
+	if events != nil && g.withLogins() == nil {
 		events.Close()
 	}
 }
 
-// tell sends f the events and the counts of this process, until f has no client before login or has ended.
-func (g *generations) tell(f *former, events *limiter.Feed) {
+// sendUpdates sends f the events and the counts of this process, until f has no client before login or has ended.
+func (g *generations) sendUpdates(f *former, events *limiter.Feed) {
 	defer events.Close()
 	var err error
 	for err == nil {
 		select {
-		case <-f.settled:
+		case <-f.loginsOver:
 			return
 		case <-f.gone:
 			return
@@ -137,8 +137,8 @@ func (g *generations) countsFor(f *former) proxy.Counts {
 // eventsMax bounds the events in one message, so that it is one packet: see generations.pause.
 const eventsMax = 32 << 10
 
-// errOverflowed is the error for events that a sibling did not take in time.
-var errOverflowed = errors.New("too many events were not taken")
+// errOverflowed is the error for events that were lost.
+var errOverflowed = errors.New("the other process has not taken its events in time")
 
 // sendEvents sends all events there are.
 func sendEvents(l *handover.Link, events *limiter.Feed) error {
@@ -197,8 +197,8 @@ func (g *generations) update(f *former, c countsMessage) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f.counts, f.Generation = c.Counts, c.Generation
-	if c.Settled && !f.isSettled() {
-		close(f.settled)
+	if c.LoginsOver && !f.areLoginsOver() {
+		close(f.loginsOver)
 	}
 	g.count()
 }
@@ -269,9 +269,9 @@ func (g *generations) endFormer(f *former, within time.Duration) {
 	}
 }
 
-// makeRoom asks the oldest formers to end within a time if there are more generations than there may be, and those of them
-// that were asked before to end now.
-func (g *generations) makeRoom(within time.Duration) {
+// endOldest asks the oldest formers to end if there are more generations than there may be: within a time, and those that
+// were asked before at once.
+func (g *generations) endOldest(within time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, f := range g.formers[:max(0, len(g.formers)+1-maxGenerations)] {
@@ -283,27 +283,27 @@ func (g *generations) makeRoom(within time.Duration) {
 	}
 }
 
-// unsettled returns a former that has clients before login, or nil. g.mu must be held.
-func (g *generations) unsettled() *former {
+// withLogins returns a former that has clients before login, or nil. g.mu must be held.
+func (g *generations) withLogins() *former {
 	for _, f := range g.formers {
-		if !f.isSettled() {
+		if !f.areLoginsOver() {
 			return f
 		}
 	}
 	return nil
 }
 
-// settle waits until no client of a former generation is before login.
-func (g *generations) settle(ctx context.Context) error {
+// awaitLogins waits until no client of a former generation is before login.
+func (g *generations) awaitLogins(ctx context.Context) error {
 	for {
 		g.mu.Lock()
-		f := g.unsettled()
+		f := g.withLogins()
 		g.mu.Unlock()
 		if f == nil {
 			return nil
 		}
 		select {
-		case <-f.settled:
+		case <-f.loginsOver:
 		case <-f.gone:
 		case <-ctx.Done():
 			return fmt.Errorf("generation %d still has clients that have not logged in: try again later", f.Number)
@@ -355,7 +355,7 @@ func (g *generations) resume() {
 }
 
 // links returns the former generations, and duplicates of the links to them, which the caller closes.
-func (g *generations) links() (all []formerMessage, files []*os.File, err error) {
+func (g *generations) links() (all []formerState, files []*os.File, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, f := range g.formers {
@@ -363,13 +363,13 @@ func (g *generations) links() (all []formerMessage, files []*os.File, err error)
 		if err != nil {
 			return all, files, err
 		}
-		all, files = append(all, formerMessage{f.Generation, f.counts, f.ending}), append(files, file)
+		all, files = append(all, formerState{f.Generation, f.counts, f.ending}), append(files, file)
 	}
 	return all, files, nil
 }
 
-// leave closes this process's ends of the links, which another one has now.
-func (g *generations) leave() {
+// closeLinks closes the links here: another process has them now.
+func (g *generations) closeLinks() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, f := range g.formers {

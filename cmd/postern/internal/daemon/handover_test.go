@@ -137,7 +137,7 @@ func TestHandOverTwice(t *testing.T) {
 	u := g.upgradeTo(t)
 	second := u.next.dial(t, "imaps")
 	second.Login()
-	if err := u.next.awaitSettled(); err != nil {
+	if err := u.next.awaitLogins(); err != nil {
 		t.Fatal(err)
 	}
 	v := u.next.upgradeTo(t)
@@ -180,7 +180,7 @@ func TestGenerationsCountTogether(t *testing.T) {
 	u.ended(t)
 }
 
-// TestSIGTERMToFormer ends the former process alone.
+// TestSIGTERMToFormer: only the former process ends.
 func TestSIGTERMToFormer(t *testing.T) {
 	g := start(t)
 	session := g.dial(t, "imaps")
@@ -196,8 +196,8 @@ func TestSIGTERMToFormer(t *testing.T) {
 	u.next.dial(t, "imaps").Login()
 }
 
-// TestFormerGoesOnAlone: if the next process ends, sessions of the former go on.
-func TestFormerGoesOnAlone(t *testing.T) {
+// TestFormerOutlivesNext: if the next process ends, sessions of the former go on.
+func TestFormerOutlivesNext(t *testing.T) {
 	g := start(t)
 	session := g.dial(t, "imaps")
 	session.Login()
@@ -267,14 +267,14 @@ func TestHandOverToStranger(t *testing.T) {
 	}
 }
 
-// TestGoesOnAlone: if the process that hands over ends, the next one serves by itself, unless a service manager starts
-// another.
-func TestGoesOnAlone(t *testing.T) {
+// TestNextServesIfFormerEnds: if the process that hands over ends, the next one serves all the same, unless a service manager
+// starts another.
+func TestNextServesIfFormerEnds(t *testing.T) {
 	for name, manager := range map[string]string{"without a service manager": "", "with one": "NOTIFY_SOCKET=@no-such-socket"} {
 		for stage, messages := range map[string]func(t *testing.T, g *gateway, main *handover.Link){
-			"before it gave anything": func(*testing.T, *gateway, *handover.Link) {},
+			"before the resources": func(*testing.T, *gateway, *handover.Link) {},
 			"before the state": func(t *testing.T, g *gateway, main *handover.Link) {
-				if err := g.give(main, 2); err != nil {
+				if err := g.sendResources(main, 2); err != nil {
 					t.Error(err)
 				}
 			},
@@ -283,7 +283,7 @@ func TestGoesOnAlone(t *testing.T) {
 				g := start(t)
 				main, theirs := pair(t)
 				messages(t, g, main)
-				if stage == "before it gave anything" {
+				if stage == "before the resources" {
 					main.Close()
 				} else {
 					go func() {
@@ -328,22 +328,22 @@ func TestUpgradeBusy(t *testing.T) {
 	}
 }
 
-// TestMakeRoom asks the oldest to end if there are five, and to end now if it was asked before.
-func TestMakeRoom(t *testing.T) {
+// TestEndOldest asks the oldest to end if there are five, and to end now if it was asked before.
+func TestEndOldest(t *testing.T) {
 	g := start(t)
 	var links []*handover.Link
 	add := func() {
 		main, theirs := pair(t)
 		links = append(links, theirs)
 		f := newFormer(monitor.Generation{Number: len(links)}, main)
-		close(f.settled)
+		close(f.loginsOver)
 		g.generations.add(f)
 	}
 	for range maxGenerations - 1 {
 		add()
 	}
 	for step, want := range [][]time.Duration{{-1, -1, -1}, {time.Minute, -1, -1, -1}, {0, time.Minute, -1, -1, -1}} {
-		g.generations.makeRoom(time.Minute)
+		g.generations.endOldest(time.Minute)
 		for i, l := range links {
 			within := time.Duration(-1)
 			_ = l.SetDeadline(time.Now().Add(time.Millisecond)) // what was sent is there already

@@ -15,9 +15,9 @@ import (
 // and the next:
 //
 //	next  hello
-//	main  given      what the next needs to make its parts: keys, lock and sockets
+//	main  resources  what the next needs to make its parts: keys, lock and sockets
 //	next  prepared   settings, certificates and backends are read
-//	main  limiter, incidents, siblings
+//	main  limiter, incidents, formers
 //	next  serving    it accepts connections
 //	main  committed  the service manager knows the next as the main process
 //
@@ -26,11 +26,11 @@ import (
 // the process that was main, rejoin.
 const (
 	msgHello handover.Kind = iota + 1
-	msgGiven
+	msgResources
 	msgPrepared
 	msgLimiter   // an export of the limiter
 	msgIncidents // an export of the incidents and the detector
-	msgSiblings
+	msgFormers
 	msgServing
 	msgCommitted
 	msgFailed
@@ -44,24 +44,24 @@ const (
 
 // messageNames are for errors.
 var messageNames = map[handover.Kind]string{
-	msgHello: "hello", msgGiven: "given", msgPrepared: "prepared", msgLimiter: "limiter", msgIncidents: "incidents",
-	msgSiblings: "siblings", msgServing: "serving", msgCommitted: "committed", msgFailed: "failed",
+	msgHello: "hello", msgResources: "resources", msgPrepared: "prepared", msgLimiter: "limiter", msgIncidents: "incidents",
+	msgFormers: "formers", msgServing: "serving", msgCommitted: "committed", msgFailed: "failed",
 	msgEvents: "events", msgObservations: "observations", msgCounts: "counts", msgEnd: "end", msgRejoin: "rejoin",
 }
 
 // handoverProtocol is the version of the messages. Both sides must have the same.
 const handoverProtocol = 1
 
-// A helloMessage says who the next generation is.
+// A helloMessage identifies the next generation.
 type helloMessage struct {
 	Protocol int
 	Version  string
 	PID      int
 }
 
-// A givenMessage is what the next generation needs to make its parts. Its files are the lock of the state directory, if there is
-// one, and the sockets.
-type givenMessage struct {
+// A resourcesMessage has what the next generation needs to make its parts. Its files are the lock of the state directory, if
+// there is one, and the sockets.
+type resourcesMessage struct {
 	Number     int // of the next generation
 	Former     monitor.Generation
 	StateDir   string
@@ -71,15 +71,15 @@ type givenMessage struct {
 	Sockets    []string // the names of the other files
 }
 
-// A siblingsMessage names the older generations. Its files are the links to them.
-type siblingsMessage struct {
+// A formersMessage lists the former generations, and has what main itself has open. Its files are the links to them.
+type formersMessage struct {
 	Counts  proxy.Counts // of main
-	Formers []formerMessage
+	Formers []formerState
 	Saved   savedMessage // the files with the known users
 }
 
-// A formerMessage describes a former generation.
-type formerMessage struct {
+// A formerState is what main knows of a former generation.
+type formerState struct {
 	monitor.Generation
 	Counts proxy.Counts
 	Ending bool // it was asked to end
@@ -92,7 +92,7 @@ type servingMessage struct{ Drain time.Duration }
 type countsMessage struct {
 	proxy.Counts
 	Generation monitor.Generation
-	Settled    bool // no client is before login, and none will be
+	LoginsOver bool // no client is before login, and none will be
 }
 
 // An endMessage asks a former generation to end.

@@ -79,7 +79,7 @@ func startDaemon(o Options, in *inherited) (*Daemon, error) {
 	log := eventlog.New(o.Log, string(c.Log.Format), c.Log.SlogLevel())
 	logWarnings(&c, log)
 	build := ThisBuild()
-	if err := in.begin(&c, build, serviceManager{in.environ, log}); err != nil {
+	if err := in.takeResources(&c, build, serviceManager{in.environ, log}); err != nil {
 		return nil, err
 	}
 	d, err := open(c, log, build, *in)
@@ -97,7 +97,7 @@ func startDaemon(o Options, in *inherited) (*Daemon, error) {
 		return nil, err
 	}
 	d.logStart(build)
-	d.keepDescriptors()
+	d.storeDescriptors()
 	return d, nil
 }
 

@@ -46,20 +46,20 @@ func (m serviceManager) notify(state string, files ...*os.File) {
 	}
 }
 
-// handOver makes another process the main process of the service, and ends a reload. Nothing that this process sends
-// afterwards counts.
-func (m serviceManager) handOver(pid int) {
+// setMain makes another process the main process of the service, and ends a reload. The service manager ignores what this
+// process sends afterwards.
+func (m serviceManager) setMain(pid int) {
 	m.notify(fmt.Sprintf("%s\nMAINPID=%d", notifyReady, pid))
 }
 
-// keep stores a listening socket in the service manager, which passes it to the process that
-// it starts after a crash. Meanwhile connections wait and are not refused.
-func (m serviceManager) keep(name string, f *os.File) {
+// store stores a socket in the service manager, which passes it to the process that it starts
+// after a crash. Meanwhile connections to a listening socket wait and are not refused.
+func (m serviceManager) store(name string, f *os.File) {
 	m.notify("FDSTORE=1\nFDNAME="+name, f)
 }
 
-// forget removes a socket that keep has stored.
-func (m serviceManager) forget(name string) {
+// remove removes a socket that was stored.
+func (m serviceManager) remove(name string) {
 	m.notify("FDSTOREREMOVE=1\nFDNAME=" + name)
 }
 

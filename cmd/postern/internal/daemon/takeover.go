@@ -26,12 +26,12 @@ type inherited struct {
 	formers []*former // of a process that has crashed
 }
 
-// takeover is a hand-over as the next generation sees it. If the process that hands over ends before it has, this one goes
-// on alone, with what it has got.
+// takeover is a hand-over in the next generation. If the process that hands over ends before it has, this one serves with
+// what it has received.
 type takeover struct {
-	link  *handover.Link
-	given givenMessage // zero if the former process ended before it gave anything
-	lock  *os.File     // of the state directory, nil if there is none
+	link      *handover.Link
+	resources resourcesMessage // zero if the former process ended before it sent them
+	lock      *os.File         // of the state directory, nil if there is none
 
 	limiter, incidents []byte // exports, nil if the former process ended before
 	saved              savedMessage
@@ -63,7 +63,7 @@ func inherit(environ []string) (in inherited, err error) {
 			return in, fmt.Errorf("use the descriptor %q of the service manager: %w", s.Name, err)
 		}
 		f := newFormer(monitor.Generation{Number: number}, link)
-		close(f.settled)
+		close(f.loginsOver)
 		in.formers = append(in.formers, f)
 	}
 	return in, err
@@ -84,8 +84,8 @@ func formerNumber(name string) (number int, ok bool) {
 	return number, err == nil
 }
 
-// begin says hello to the former process, and takes what this one needs to make its parts with the settings c.
-func (in *inherited) begin(c *config.Config, b Build, m serviceManager) error {
+// takeResources takes from the former process what this one needs to make its parts with the settings c.
+func (in *inherited) takeResources(c *config.Config, b Build, m serviceManager) error {
 	t := in.former
 	if t == nil {
 		return nil
@@ -93,34 +93,34 @@ func (in *inherited) begin(c *config.Config, b Build, m serviceManager) error {
 	err := send(t.link, msgHello, helloMessage{handoverProtocol, b.Version, os.Getpid()})
 	var message handover.Message
 	if err == nil {
-		message, err = expect(t.link, msgGiven, &t.given)
+		message, err = expect(t.link, msgResources, &t.resources)
 	}
 	switch {
 	case isEnd(err):
-		t.given = givenMessage{}
-		return t.goAlone(m)
+		t.resources = resourcesMessage{}
+		return t.formerEnded(m)
 	case err != nil:
 		return fmt.Errorf("take over from the former process: %w", err)
 	}
 	files := message.Files
-	if t.given.Locked && len(files) > 0 {
+	if t.resources.Locked && len(files) > 0 {
 		t.lock, files = files[0], files[1:]
 	}
-	if len(files) != len(t.given.Sockets) {
-		return fmt.Errorf("take over from the former process: got %d sockets, want %d", len(files), len(t.given.Sockets))
+	if len(files) != len(t.resources.Sockets) {
+		return fmt.Errorf("take over from the former process: got %d sockets, want %d", len(files), len(t.resources.Sockets))
 	}
-	for i, name := range t.given.Sockets {
+	for i, name := range t.resources.Sockets {
 		in.sockets = append(in.sockets, handover.Socket{Name: name, File: files[i]})
 	}
-	if dir := string(c.State.Dir); dir != t.given.StateDir {
-		return config.Errorf("STATE_DIR", "got %q, want %q, which the former process uses: another directory needs a restart", dir, t.given.StateDir)
+	if dir := string(c.State.Dir); dir != t.resources.StateDir {
+		return config.Errorf("STATE_DIR", "got %q, want %q, which the former process uses: another directory needs a restart", dir, t.resources.StateDir)
 	}
 	return nil
 }
 
-// takeState takes what changes all the time, once all that takes long is done.
+// takeState takes what changes all the time. Call it when all that takes long is done.
 func (t *takeover) takeState(m serviceManager) error {
-	if t.given.Number == 0 {
+	if t.resources.Number == 0 {
 		return nil
 	}
 	err := t.link.Send(msgPrepared, nil)
@@ -128,7 +128,7 @@ func (t *takeover) takeState(m serviceManager) error {
 		err = t.receiveState()
 	}
 	if isEnd(err) {
-		return t.goAlone(m)
+		return t.formerEnded(m)
 	}
 	if err != nil {
 		return fmt.Errorf("take over from the former process: %w", err)
@@ -136,7 +136,7 @@ func (t *takeover) takeState(m serviceManager) error {
 	return nil
 }
 
-// receiveState receives the exports and the links to older generations.
+// receiveState receives the exports, and the links to former generations.
 func (t *takeover) receiveState() error {
 	limits, err := expect(t.link, msgLimiter, nil)
 	if err != nil {
@@ -146,8 +146,8 @@ func (t *takeover) receiveState() error {
 	if err != nil {
 		return err
 	}
-	var s siblingsMessage
-	m, err := expect(t.link, msgSiblings, &s)
+	var s formersMessage
+	m, err := expect(t.link, msgFormers, &s)
 	if err != nil {
 		return err
 	}
@@ -155,19 +155,19 @@ func (t *takeover) receiveState() error {
 		closeFiles(m.Files)
 		return fmt.Errorf("got %d links, want %d", len(m.Files), len(s.Formers))
 	}
-	for i, f := range m.Files {
-		link, err := handover.FromFile(f)
+	for i, file := range m.Files {
+		link, err := handover.FromFile(file)
 		if err != nil {
 			return err
 		}
-		older := newFormer(s.Formers[i].Generation, link)
-		older.counts, older.ending = s.Formers[i].Counts, s.Formers[i].Ending
-		close(older.settled)
-		t.formers = append(t.formers, older)
+		f := newFormer(s.Formers[i].Generation, link)
+		f.counts, f.ending = s.Formers[i].Counts, s.Formers[i].Ending
+		close(f.loginsOver)
+		t.formers = append(t.formers, f)
 	}
-	self := newFormer(t.given.Former, t.link)
-	self.counts = s.Counts
-	t.formers = append(t.formers, self)
+	last := newFormer(t.resources.Former, t.link)
+	last.counts = s.Counts
+	t.formers = append(t.formers, last)
 	t.limiter, t.incidents, t.saved = limits.Payload, watched.Payload, s.Saved
 	return nil
 }
@@ -181,26 +181,26 @@ func (t *takeover) takeLock(dir stateDir) (lock *os.File, err error) {
 		return t.lock, nil
 	}
 	lock, err = lockState(dir)
-	for end := time.Now().Add(lockTime); t != nil && errors.Is(err, ErrInUse) && time.Now().Before(end); { // it is just ending
+	for end := time.Now().Add(lockTime); t != nil && errors.Is(err, ErrInUse) && time.Now().Before(end); {
 		<-time.After(lockTime / 100)
 		lock, err = lockState(dir)
 	}
 	return lock, err
 }
 
-// lockTime is how long a process that has ended may have its lock.
+// lockTime is how long a process that is ending may hold the lock.
 const lockTime = time.Second
 
-// limits returns the export of the limiter, nil if there is none.
-func (t *takeover) limits() []byte {
+// limiterExport returns the export of the limiter, nil if there is none.
+func (t *takeover) limiterExport() []byte {
 	if t == nil {
 		return nil
 	}
 	return t.limiter
 }
 
-// watched returns the export of the incidents, nil if there is none.
-func (t *takeover) watched() []byte {
+// incidentsExport returns the export of the incidents, nil if there is none.
+func (t *takeover) incidentsExport() []byte {
 	if t == nil {
 		return nil
 	}
@@ -212,27 +212,27 @@ func (t *takeover) ticketKeys() []byte {
 	if t == nil {
 		return nil
 	}
-	return t.given.TicketKeys
+	return t.resources.TicketKeys
 }
 
-// key returns the key of this installation, if the former process has given it.
+// key returns the key of this installation, if the former process has sent it.
 func (t *takeover) key() (key limiter.Key, ok bool) {
-	if t == nil || len(t.given.InstallKey) != len(key) {
+	if t == nil || len(t.resources.InstallKey) != len(key) {
 		return key, false
 	}
-	return limiter.Key(t.given.InstallKey), true
+	return limiter.Key(t.resources.InstallKey), true
 }
 
 // generation describes this process.
 func (in *inherited) generation(b Build) monitor.Generation {
 	g := monitor.Generation{Number: 1, PID: os.Getpid(), Version: b.Version, Since: time.Now()}
 	if in.former != nil {
-		g.Number = max(g.Number, in.former.given.Number)
+		g.Number = max(g.Number, in.former.resources.Number)
 	}
 	return g
 }
 
-// fail tells the former process why this one does not take over.
+// fail sends the former process the reason why this one does not take over.
 func (in *inherited) fail(why error) {
 	if in.former != nil {
 		_ = in.former.link.Send(msgFailed, []byte(why.Error()))
@@ -240,8 +240,8 @@ func (in *inherited) fail(why error) {
 	}
 }
 
-// takeOver accepts connections in place of the former process, with which this one counts together from then on. After an
-// error that goes on as before.
+// takeOver accepts connections in place of the former process. From then on both count together. After an error the former
+// process goes on as before.
 func (d *Daemon) takeOver(t *takeover) error {
 	events := d.policy.limiter.Feed()
 	for _, f := range t.formers {
@@ -250,7 +250,7 @@ func (d *Daemon) takeOver(t *takeover) error {
 	d.serve()
 	err := t.complete(d.config.Timeouts.UpgradeDrain)
 	if isEnd(err) {
-		err = t.goAlone(d.manager)
+		err = t.formerEnded(d.manager)
 	}
 	if err != nil {
 		events.Close()
@@ -263,12 +263,12 @@ func (d *Daemon) takeOver(t *takeover) error {
 		}
 	}
 	d.generations.start(events)
-	d.generations.makeRoom(d.config.Timeouts.Drain)
+	d.generations.endOldest(d.config.Timeouts.Drain)
 	return nil
 }
 
-// complete tells the former process that this one serves, and waits until the service manager knows that. Sessions of the
-// former may go on for the time drain.
+// complete sends the former process that this one serves, and waits until the service manager knows that too. Sessions of
+// the former process may go on for the time drain.
 func (t *takeover) complete(drain time.Duration) error {
 	if len(t.formers) == 0 {
 		return io.EOF
@@ -280,9 +280,9 @@ func (t *takeover) complete(drain time.Duration) error {
 	return err
 }
 
-// goAlone is called when the process that hands over has ended before that was complete. A service manager, which has not
-// been told of this process, starts another one.
-func (t *takeover) goAlone(m serviceManager) error {
+// formerEnded is called if the process that hands over has ended before the hand-over was complete. It returns an error if
+// there is a service manager: that does not know this process and starts another one.
+func (t *takeover) formerEnded(m serviceManager) error {
 	if m.present() {
 		return errors.New("take over from the former process: it has ended, and the service manager starts another one")
 	}

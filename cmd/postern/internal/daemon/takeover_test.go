@@ -177,7 +177,7 @@ func TestLostEventsEndTheLink(t *testing.T) {
 	g := start(t)
 	main, theirs := pair(t)
 	r := &retired{Daemon: g.Daemon, handedOver: &handedOver{link: main, events: g.policy.limiter.Feed()}}
-	r.goAlone(errOverflowed)
+	r.detach(errOverflowed)
 	if _, err := theirs.Receive(); !isEnd(err) {
 		t.Errorf("got %v", err)
 	}

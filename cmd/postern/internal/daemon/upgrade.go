@@ -21,8 +21,8 @@ import (
 const (
 	// upgradeTime is how long the next generation may take until it serves.
 	upgradeTime = 30 * time.Second
-	// settleTime is how long an upgrade waits for the one before it, until nobody is before login in the former process.
-	settleTime = time.Minute
+	// loginsWait is how long an upgrade waits until no client of the former process is before login.
+	loginsWait = time.Minute
 )
 
 // program is what an upgrade starts: the program as it is on disk then.
@@ -118,7 +118,7 @@ func (d *Daemon) handOver() (*handedOver, error) {
 	if d.program.path == "" {
 		return nil, errors.New("there is no program to start")
 	}
-	if err := d.awaitSettled(); err != nil {
+	if err := d.awaitLogins(); err != nil {
 		return nil, err
 	}
 	link, theirs, err := handover.Pair()
@@ -137,7 +137,7 @@ func (d *Daemon) handOver() (*handedOver, error) {
 	defer stop()
 	h, err := d.handOverTo(link, next.Pid)
 	if err != nil {
-		_ = next.Kill() // before it sees the end of the link, and goes on alone
+		_ = next.Kill() // before it sees the end of the link, and serves
 		link.Close()
 		return nil, d.whyFailed(err)
 	}
@@ -145,12 +145,12 @@ func (d *Daemon) handOver() (*handedOver, error) {
 	return h, nil
 }
 
-// awaitSettled waits until no client of a former generation is before login: attempts there and here count together, and
+// awaitLogins waits until no client of a former generation is before login. Attempts there and here count together, and
 // those in a third process would not.
-func (d *Daemon) awaitSettled() error {
-	ctx, cancel := context.WithTimeout(d.shutdown, settleTime)
+func (d *Daemon) awaitLogins() error {
+	ctx, cancel := context.WithTimeout(d.shutdown, loginsWait)
 	defer cancel()
-	return d.generations.settle(ctx)
+	return d.generations.awaitLogins(ctx)
 }
 
 // whyFailed explains an error of the link.
@@ -166,7 +166,7 @@ func (d *Daemon) whyFailed(err error) error {
 	return err
 }
 
-// handOverTo leads the dialogue with the next generation.
+// handOverTo is the dialogue with the next generation; messages.go lists its messages.
 func (d *Daemon) handOverTo(link *handover.Link, pid int) (*handedOver, error) {
 	var hi helloMessage
 	if _, err := expect(link, msgHello, &hi); err != nil {
@@ -176,7 +176,7 @@ func (d *Daemon) handOverTo(link *handover.Link, pid int) (*handedOver, error) {
 		return nil, fmt.Errorf("got hand-over protocol %d of process %d, want %d of %d: this upgrade needs a restart", hi.Protocol, hi.PID, handoverProtocol, pid)
 	}
 	next := monitor.Generation{Number: d.generations.own.Number + 1, PID: pid, Version: hi.Version, Since: time.Now()}
-	if err := d.give(link, next.Number); err != nil {
+	if err := d.sendResources(link, next.Number); err != nil {
 		return nil, err
 	}
 	if _, err := expect(link, msgPrepared, nil); err != nil {
@@ -224,7 +224,7 @@ func (d *Daemon) handOverState(link *handover.Link, pid int) (events *limiter.Fe
 	if err != nil {
 		return events, 0, err
 	}
-	if err := send(link, msgSiblings, siblingsMessage{d.server.Counts(), formers, d.keeper.known.saved()}, files...); err != nil {
+	if err := send(link, msgFormers, formersMessage{d.server.Counts(), formers, d.keeper.known.saved()}, files...); err != nil {
 		return events, 0, err
 	}
 	var s servingMessage
@@ -237,7 +237,7 @@ func (d *Daemon) handOverState(link *handover.Link, pid int) (events *limiter.Fe
 // commit makes the next process the main one. If it has ended already, this one goes on, unless a service manager starts
 // another one.
 func (d *Daemon) commit(link *handover.Link, pid int) error {
-	d.manager.handOver(pid)
+	d.manager.setMain(pid)
 	err := link.Send(msgCommitted, nil)
 	if d.manager.present() {
 		return nil
@@ -245,9 +245,9 @@ func (d *Daemon) commit(link *handover.Link, pid int) error {
 	return err
 }
 
-// give sends what the next generation needs to make its parts.
-func (d *Daemon) give(link *handover.Link, number int) (err error) {
-	g := givenMessage{Number: number, Former: d.generations.own, StateDir: string(d.config.State.Dir), InstallKey: d.keeper.key[:], Locked: d.keeper.lock != nil}
+// sendResources sends what the next generation needs to make its parts.
+func (d *Daemon) sendResources(link *handover.Link, number int) (err error) {
+	g := resourcesMessage{Number: number, Former: d.generations.own, StateDir: string(d.config.State.Dir), InstallKey: d.keeper.key[:], Locked: d.keeper.lock != nil}
 	if t := d.keeper.tickets; t != nil {
 		g.TicketKeys = t.format()
 	}
@@ -263,7 +263,7 @@ func (d *Daemon) give(link *handover.Link, number int) (err error) {
 	for _, s := range passed {
 		g.Sockets, files = append(g.Sockets, s.Name), append(files, s.File)
 	}
-	return send(link, msgGiven, g, files...)
+	return send(link, msgResources, g, files...)
 }
 
 // sockets returns duplicates of all listening sockets, which the caller closes, by the names that the next generation
@@ -293,29 +293,29 @@ func closeFiles(files []*os.File) {
 	}
 }
 
-// keepDescriptors stores what a crash must not close in the service manager: the listening sockets that this process has
+// storeDescriptors stores in the service manager what a crash must not close: the listening sockets that this process has
 // bound, and the links to former generations.
-func (d *Daemon) keepDescriptors() {
+func (d *Daemon) storeDescriptors() {
 	if !d.manager.present() {
 		return
 	}
 	all, err := d.sockets()
 	defer all.closeAll()
 	for _, name := range d.unused { // only now: the service manager does not listen to a process that is not the main one
-		d.manager.forget(name)
+		d.manager.remove(name)
 	}
 	for _, s := range all {
 		if isUnix(s.Name) { // the one in the store may be another one, without a file
-			d.manager.forget(s.Name)
+			d.manager.remove(s.Name)
 		}
 		if isBound(s.Name) {
-			d.manager.keep(s.Name, s.File)
+			d.manager.store(s.Name, s.File)
 		}
 	}
 	formers, links, linksErr := d.generations.links()
 	defer closeFiles(links)
 	for i, f := range links {
-		d.manager.keep(linkName(formers[i].Number), f)
+		d.manager.store(linkName(formers[i].Number), f)
 	}
 	if err := errors.Join(err, linksErr); err != nil {
 		d.log.Warn("cannot store descriptors in the service manager", slog.String("event", "systemd"), eventlog.Error(err))

@@ -22,7 +22,8 @@ import (
 // log in at once.
 const preloginGrace = 10 * time.Second
 
-// countsEvery is how often a former generation looks what it has open, beside each time that changes.
+// countsEvery is how often a former generation compares what it has open with what it last sent, beside each time that
+// changes.
 const countsEvery = time.Second
 
 // retired is a process that has handed over, until its last session ends.
@@ -33,20 +34,20 @@ type retired struct {
 	cancel context.CancelFunc // closes all sessions now
 	until  atomic.Int64       // when the last session is closed, in nanoseconds since 1970
 
-	settled  bool          // nobody is before login
-	counts   []byte        // that were sent last
-	rejoined atomic.Bool   // the generation that accepts connections has not got them
-	lost     chan struct{} // closed when the generation that accepts connections has ended
+	loginsOver bool          // no client is before login
+	counts     []byte        // that were sent last
+	rejoined   atomic.Bool   // the generation that accepts connections has not got them
+	lost       chan struct{} // closed when the generation that accepts connections has ended
 }
 
-// retire is what a process does after it has handed over: it accepts no connections, and its sessions go on for as long as
-// they may. What it learns, it sends to the generation that has taken over. That takes the end of the link for the end of
-// this process, so the caller closes it last.
+// retire serves the sessions of a process that has handed over, for as long as they may go on. It accepts no connections,
+// and sends what it learns to the generation that has taken over. That takes the end of the link for the end of this
+// process, so the caller closes the link last.
 func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Signal) {
 	h.passOn(signals, d.config.Timeouts.Drain)
 	d.phase.Store(draining)
 	d.server.StopAccepting()
-	d.generations.leave()
+	d.generations.closeLinks()
 	d.keeper.lock.Close()
 	d.incidents.Retire()
 	r := &retired{Daemon: d, handedOver: h, lost: make(chan struct{})}
@@ -58,7 +59,7 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	running.Go(d.admin.Retire) // it answers who asked for the upgrade
 	running.Go(r.read)
 	ended := make(chan struct{})
-	running.Go(func() { r.tell(ended) })
+	running.Go(func() { r.sendUpdates(ended) })
 	running.Go(func() { every(r.ctx, reportEvery, func(time.Time) { r.log.ReportDropped() }) })
 	err := d.server.Shutdown(r.ctx, proxy.Ending{Prelogin: preloginGrace, Total: h.drain})
 	_ = r.link.SetSendDeadline(time.Now().Add(closeTime)) // else a process that does not read would delay the end
@@ -94,8 +95,8 @@ func (h *handedOver) passOn(signals <-chan os.Signal, within time.Duration) {
 	}
 }
 
-// tell sends what happens here to the generation that has taken over, until ended is closed. Then it ends read.
-func (r *retired) tell(ended <-chan struct{}) {
+// sendUpdates sends what happens here to the generation that has taken over, until ended is closed. Then it ends read.
+func (r *retired) sendUpdates(ended <-chan struct{}) {
 	defer func() { _ = r.link.SetDeadline(time.Unix(1, 0)) }()
 	tick := time.NewTicker(countsEvery)
 	defer tick.Stop()
@@ -113,21 +114,21 @@ func (r *retired) tell(ended <-chan struct{}) {
 		case <-r.lost:
 			err = io.EOF
 		case <-ended:
-			_ = sendEvents(r.link, r.events) // if it has ended, there is nobody to tell
+			_ = sendEvents(r.link, r.events) // no error matters any more
 			_ = r.observations.send(r.link)
 			return
 		}
 		if err != nil {
-			r.goAlone(err)
+			r.detach(err)
 			<-ended
 			return
 		}
 	}
 }
 
-// goAlone counts without the generation that accepted connections, which has ended or was not sent all to it. That must
-// not count what was open here for ever.
-func (r *retired) goAlone(why error) {
+// detach stops counting with the generation that has taken over, which has ended or has not got all that was sent. It
+// closes the link, so that that process no longer counts what is open here.
+func (r *retired) detach(why error) {
 	r.log.Warn("the process that has taken over has ended or cannot be reached: sessions of this one go on", slog.String("event", "upgrade"), slog.Int("process", r.next.PID), eventlog.Error(why))
 	r.events.Close()
 	r.incidents.Forward(func(incidents.Observation) {})
@@ -139,11 +140,11 @@ func (r *retired) goAlone(why error) {
 // sendCounts sends what this process has open, if that has changed.
 func (r *retired) sendCounts() error {
 	s := r.server.Stats()
-	settles := s.Prelogin == 0 && !r.settled
-	r.settled = r.settled || settles
+	last := s.Prelogin == 0 && !r.loginsOver
+	r.loginsOver = r.loginsOver || last
 	own := r.generations.own
 	own.Sessions, own.Prelogin, own.Until = s.Relay, s.Prelogin, time.Unix(0, r.until.Load())
-	data, err := json.Marshal(countsMessage{r.server.Counts(), own, r.settled})
+	data, err := json.Marshal(countsMessage{r.server.Counts(), own, r.loginsOver})
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (r *retired) sendCounts() error {
 		r.counts = data
 		err = r.link.Send(msgCounts, data)
 	}
-	if settles {
+	if last {
 		r.endLogins()
 		r.policy.limiter.Retire()
 		debug.FreeOSMemory()
@@ -159,7 +160,7 @@ func (r *retired) sendCounts() error {
 	return err
 }
 
-// read handles what the generation sends that accepts connections, until the link ends.
+// read handles what the generation that has taken over sends, until the link ends.
 func (r *retired) read() {
 	defer close(r.lost)
 	for {
@@ -184,7 +185,7 @@ func (r *retired) read() {
 			}
 		}
 		if err != nil {
-			r.log.Error("cannot use a message of the generation that accepts connections", slog.String("event", "upgrade"), eventlog.Error(err))
+			r.log.Error("cannot use a message of the process that has taken over", slog.String("event", "upgrade"), eventlog.Error(err))
 		}
 	}
 }
