@@ -45,9 +45,8 @@ type Daemon struct {
 	manager   serviceManager
 	keeper    keeper
 
-	program      program
-	generations  *generations
-	observations *observations // for the generation that has taken over
+	program     program
+	generations *generations
 
 	phase      atomic.Uint32      // starting, serving, upgrading or draining
 	failed     chan error         // holds the first failure that ends the daemon
@@ -89,7 +88,7 @@ func open(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, e
 // assemble is open without the lock of the state directory.
 func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, error) {
 	d := &Daemon{
-		config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{in.environ, log}, observations: newObservations(),
+		config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{in.environ, log},
 		failed: make(chan error, 1), handedOver: make(chan *handedOver, 1), reloads: make(chan reloadRequest), upgrades: make(chan upgradeRequest),
 	}
 	d.shutdown, d.endUpgrade = context.WithCancel(context.Background())
@@ -115,7 +114,7 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	if d.incidents, err = openIncidents(&c, d.keeper.key, in.former.incidentsExport(), log, d.backends.components, d.policy.tighten); err != nil {
 		return nil, err
 	}
-	d.keeper.incidents = d.incidents
+	d.keeper.incidents, d.keeper.observations = d.incidents, newObservations()
 	d.makeServer()
 	d.generations = &generations{log: log, limiter: d.policy.limiter, server: d.server, incidents: d.incidents, own: in.generation(b)}
 	d.observe(c.Limits.Observe())

@@ -13,11 +13,12 @@ import (
 // keeper does what only one generation of a gateway may do: it saves what must survive a restart, and runs the detector,
 // which alerts people.
 type keeper struct {
-	lock      *os.File    // of the state directory, nil if there is none
-	key       limiter.Key // of this installation
-	known     *knownStore
-	tickets   *ticketKeys // nil where no listener offers TLS, or TLS_TICKET_KEYS has the keys
-	incidents *incidents.Manager
+	lock         *os.File    // of the state directory, nil if there is none
+	key          limiter.Key // of this installation
+	known        *knownStore
+	tickets      *ticketKeys // nil where no listener offers TLS, or TLS_TICKET_KEYS has the keys
+	incidents    *incidents.Manager
+	observations *observations // for the detector of the next generation, from pause on
 
 	stop    context.CancelCauseFunc // nil unless it runs
 	running sync.WaitGroup
@@ -34,11 +35,20 @@ func (k *keeper) start() {
 	}
 }
 
-// pause ends that without saving, because another process goes on with it.
+// pause ends that without saving, because another process goes on with it. Observations are collected for that process.
 func (k *keeper) pause() {
 	k.stop(incidents.ErrHandOver)
 	k.running.Wait()
 	k.stop = nil
+	k.incidents.Forward(k.observations.add)
+}
+
+// resume goes on after pause: the hand-over has failed.
+func (k *keeper) resume() {
+	now := time.Now()
+	k.incidents.Forward(nil)
+	_ = eachObservation(k.observations.take(), func(o incidents.Observation) { k.incidents.Observe(now, o) })
+	k.start()
 }
 
 // close ends that, and saves for the last time. It unlocks the state directory.

@@ -105,8 +105,8 @@ func (r *retired) sendUpdates(ended <-chan struct{}) {
 		select {
 		case <-r.events.Ready():
 			err = sendEvents(r.link, r.events)
-		case <-r.observations.ready:
-			err = r.observations.send(r.link)
+		case <-r.keeper.observations.ready:
+			err = r.keeper.observations.send(r.link)
 		case <-r.server.Changed():
 			err = r.sendCounts()
 		case <-tick.C:
@@ -115,7 +115,7 @@ func (r *retired) sendUpdates(ended <-chan struct{}) {
 			err = io.EOF
 		case <-ended:
 			_ = sendEvents(r.link, r.events) // no error matters any more
-			_ = r.observations.send(r.link)
+			_ = r.keeper.observations.send(r.link)
 			return
 		}
 		if err != nil {

@@ -13,7 +13,6 @@ import (
 
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/handover"
-	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/monitor"
 	"postern/limiter"
 )
@@ -183,7 +182,6 @@ func (d *Daemon) handOverTo(link *handover.Link, pid int) (*handedOver, error) {
 		return nil, err
 	}
 	d.keeper.pause()
-	d.incidents.Forward(d.observations.add)
 	d.generations.pause()
 	events, drain, err := d.handOverState(link, pid)
 	if err != nil {
@@ -191,18 +189,10 @@ func (d *Daemon) handOverTo(link *handover.Link, pid int) (*handedOver, error) {
 			events.Close()
 		}
 		d.generations.resume()
-		d.takeBack()
+		d.keeper.resume()
 		return nil, err
 	}
 	return &handedOver{next: next, link: link, events: events, drain: drain}, nil
-}
-
-// takeBack goes on detecting and saving after a hand-over that failed.
-func (d *Daemon) takeBack() {
-	now := time.Now()
-	d.incidents.Forward(nil)
-	_ = eachObservation(d.observations.take(), func(o incidents.Observation) { d.incidents.Observe(now, o) })
-	d.keeper.start()
 }
 
 // handOverState passes on what changes all the time, to the process pid. When it returns without an error, that accepts
