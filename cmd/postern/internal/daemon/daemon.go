@@ -1,11 +1,33 @@
 // Package daemon runs a gateway: it makes the parts from the settings, connects
-// them, and leads them from the start through reloads to the shutdown.
+// them, and serves from the start through reloads to the shutdown or to an upgrade.
 //
 // Each part is in a file of its own and keeps its own state: certs.go the
-// certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what survives a restart,
-// policy.go the limits, backends.go the mail servers, listeners.go the addresses,
-// outcomes.go what is reported about clients. daemon.go connects them; run.go has
-// the life of the process, reload.go SIGHUP and systemd.go the service manager.
+// certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what
+// survives a restart, policy.go the limits, backends.go the mail servers, listeners.go
+// the addresses, sockets.go those that are bound already, outcomes.go what is reported
+// about clients, keeper.go what only one process of a gateway may do. daemon.go
+// connects them; run.go has the life of the process, reload.go SIGHUP, systemd.go the
+// service manager and status.go what the admin API shows.
+//
+// # An upgrade
+//
+// A gateway may have several processes, its generations. The main one accepts
+// connections. An upgrade starts the next; the one before it is then a former
+// generation, which serves its sessions until they end. In reading order:
+//
+//	run.go           a signal or the admin API asks for an upgrade
+//	upgrade.go       main starts the next generation, sends it sockets, keys and state,
+//	                 and goes on as before if that fails
+//	messages.go      what the two send each other
+//	inherit.go       what a process has got when it is started: from main, or from the service manager
+//	takeover.go      the next generation makes its parts of that, and accepts connections
+//	retired.go       the former one stops accepting, sends what happens in it to the new
+//	                 main one, and exits after its last session
+//	observations.go  of that, what the detector must get
+//	generations.go   main counts together with all former generations, and ends them
+//
+// What is sent is defined by packages limiter, incidents and proxy (Export, Feed,
+// Forward, Counts), and how by package handover.
 //
 // What happens to a connection is in package proxy, and who may log in is in
 // package limiter.
@@ -45,7 +67,7 @@ type Daemon struct {
 	manager   serviceManager
 	keeper    keeper
 
-	program     program
+	program     program // that an upgrade starts
 	generations *generations
 
 	phase      atomic.Uint32      // starting, serving, upgrading or draining
@@ -72,7 +94,7 @@ const (
 // connection yet. What another process hands over goes on in it. The error names the setting
 // at fault. Call serve next, and close in the end.
 func open(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, error) {
-	lock, err := in.former.takeLock(stateDir(c.State.Dir))
+	lock, err := in.takeover.takeLock(stateDir(c.State.Dir))
 	if err != nil {
 		return nil, err
 	}
@@ -99,19 +121,19 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	if d.backends, err = newBackends(&c, d.certs); err != nil {
 		return nil, err
 	}
-	if in.former != nil {
+	if in.takeover != nil {
 		d.backends.learn() // now, for it may take long
-		if err := in.former.takeState(d.manager); err != nil {
+		if err := in.takeover.takeState(d.manager); err != nil {
 			return nil, err
 		}
 	}
-	if err := d.openLimiter(in.former); err != nil {
+	if err := d.openLimiter(in.takeover); err != nil {
 		return nil, err
 	}
 	if d.certs != nil && c.TLS.TicketKeys == "" {
-		d.keeper.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), in.former.ticketKeys(), d.certs.source, log)
+		d.keeper.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), in.takeover.ticketKeys(), d.certs.source, log)
 	}
-	if d.incidents, err = openIncidents(&c, d.keeper.key, in.former.incidentsExport(), log, d.backends.components, d.policy.tighten); err != nil {
+	if d.incidents, err = openIncidents(&c, d.keeper.key, in.takeover.incidentsExport(), log, d.backends.components, d.policy.tighten); err != nil {
 		return nil, err
 	}
 	d.keeper.incidents, d.keeper.observations = d.incidents, newObservations()
@@ -123,17 +145,17 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	if err := d.bind(in.sockets); err != nil {
 		return nil, err
 	}
-	if in.former == nil {
+	if in.takeover == nil {
 		d.backends.learn() // connections wait meanwhile
 	}
 	return d, nil
 }
 
-// openLimiter makes the limiter: as that of the former generation, or with full buckets and
-// with the users it knew before the restart.
-func (d *Daemon) openLimiter(former *takeover) error {
+// openLimiter makes the limiter: like that of the process that hands over, or with full
+// buckets and with the users it knew before the restart.
+func (d *Daemon) openLimiter(t *takeover) error {
 	dir := stateDir(d.config.State.Dir)
-	key, passed := former.key()
+	key, passed := t.key()
 	if !passed {
 		var err error
 		if key, err = installKey(dir, d.log); err != nil {
@@ -147,9 +169,9 @@ func (d *Daemon) openLimiter(former *takeover) error {
 	d.policy = newPolicy(l, d.config.Limits, d.config.Tarpit.Max, d.log)
 	d.keeper.key, d.keeper.known = key, &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
 	d.log.Explain = func(a limiter.Attempt, rule limiter.Rule) string { return l.Explain(time.Now(), a, rule) }
-	if data := former.limiterExport(); data != nil {
-		d.keeper.known.takeOver(former.saved)
-		return l.Import(time.Now(), data, former.resources.Former.Number)
+	if data := t.limiterExport(); data != nil {
+		d.keeper.known.takeOver(t.saved)
+		return l.Import(time.Now(), data, t.resources.Former.Number)
 	}
 	d.keeper.known.restore(time.Now())
 	return nil

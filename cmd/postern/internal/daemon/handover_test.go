@@ -40,7 +40,7 @@ func pair(t *testing.T) (main, next *handover.Link) {
 
 // takeOverWith plays the next process, with the settings in more on top of those of g.
 func (g *gateway) takeOverWith(link *handover.Link, log *testbed.Log, more ...string) (*Daemon, error) {
-	in := inherited{environ: append(g.Environ, more...), former: &takeover{link: link}}
+	in := inherited{environ: append(g.Environ, more...), takeover: &takeover{link: link}}
 	d, err := startDaemon(Options{Log: log}, &in)
 	if err != nil {
 		in.fail(err)
@@ -73,7 +73,7 @@ func (g *gateway) upgradeTo(t *testing.T, more ...string) upgraded {
 	}
 	t.Cleanup(u.next.close)
 	u.eventually(t, func() bool { return g.phase.Load() == draining }) // signals of before are for the next
-	g.server.StopAccepting() // as retire does; here, so that the next connection comes to the next gateway
+	g.server.StopAccepting()                                           // as retire does; here, so that the next connection comes to the next gateway
 	return u
 }
 

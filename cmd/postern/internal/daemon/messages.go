@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -125,3 +127,6 @@ func expect(l *handover.Link, kind handover.Kind, v any) (handover.Message, erro
 	}
 	return m, nil
 }
+
+// isEnd reports whether err means that the process at the other end of a link has ended.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

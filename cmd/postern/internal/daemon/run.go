@@ -87,12 +87,12 @@ func startDaemon(o Options, in *inherited) (*Daemon, error) {
 		return nil, err
 	}
 	d.program = newProgram(o.Args, in.environ)
-	if in.former == nil {
+	if in.takeover == nil {
 		d.serve()
 		d.keeper.start()
 		d.generations.rejoin(in.formers)
 		d.manager.notify(notifyReady)
-	} else if err := d.takeOver(in.former); err != nil {
+	} else if err := d.takeOver(in.takeover); err != nil {
 		d.close()
 		return nil, err
 	}

@@ -96,3 +96,30 @@ func (s *sockets) closeRest(log *eventlog.Log) (closed []string, err error) {
 	}
 	return closed, err
 }
+
+// sockets returns duplicates of all listening sockets, which the caller closes, by the names that the next generation
+// knows them by.
+func (d *Daemon) sockets() (all sockets, err error) {
+	for _, l := range d.listeners {
+		f, err := l.listener.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			return all, fmt.Errorf("pass the listener %s on: %w", l.socket, err)
+		}
+		all = append(all, handover.Socket{Name: l.socket, File: f})
+	}
+	of, err := d.admin.Sockets()
+	for _, s := range of {
+		name := s.Listener
+		if !s.Managed {
+			name = boundName(s.Listener, s.Addr)
+		}
+		all = append(all, handover.Socket{Name: name, File: s.File})
+	}
+	return all, err
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

@@ -6,25 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/handover"
-	"postern/cmd/postern/internal/monitor"
 	"postern/limiter"
 )
-
-// inherited is what a process got when it was started: sockets from the service manager, or all that the former generation
-// hands over. The zero value is that of a process that starts with nothing.
-type inherited struct {
-	environ []string // of this process, without what says what it got
-	sockets sockets
-	former  *takeover // nil unless another process hands over to this one
-	formers []*former // of a process that has crashed
-}
 
 // takeover is a hand-over in the next generation. If the process that hands over ends before it has, this one serves with
 // what it has received.
@@ -38,55 +26,9 @@ type takeover struct {
 	formers            []*former // the oldest first, the process that hands over last; none if that has ended
 }
 
-// isEnd reports whether err means that the process at the other end of a link has ended.
-func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
-
-// inherit returns what this process got.
-func inherit(environ []string) (in inherited, err error) {
-	link, rest, err := handover.FromEnviron(environ)
-	if err != nil {
-		return in, err
-	}
-	if link != nil {
-		return inherited{environ: rest, former: &takeover{link: link}}, nil
-	}
-	passed, rest, err := handover.Sockets(rest)
-	in.environ = rest
-	for _, s := range passed {
-		number, isLink := formerNumber(s.Name)
-		if !isLink {
-			in.sockets = append(in.sockets, s)
-			continue
-		}
-		link, err := handover.FromFile(s.File)
-		if err != nil {
-			return in, fmt.Errorf("use the descriptor %q of the service manager: %w", s.Name, err)
-		}
-		f := newFormer(monitor.Generation{Number: number}, link)
-		close(f.loginsOver)
-		in.formers = append(in.formers, f)
-	}
-	return in, err
-}
-
-// linkName is the name of a link to a former generation, in the descriptor store of the service manager.
-func linkName(number int) string { return linkPrefix + strconv.Itoa(number) }
-
-const linkPrefix = "former generation "
-
-// formerNumber is the number of the generation in a name that linkName returned.
-func formerNumber(name string) (number int, ok bool) {
-	text, ok := strings.CutPrefix(name, linkPrefix)
-	if !ok {
-		return 0, false
-	}
-	number, err := strconv.Atoi(text)
-	return number, err == nil
-}
-
 // takeResources takes from the former process what this one needs to make its parts with the settings c.
 func (in *inherited) takeResources(c *config.Config, b Build, m serviceManager) error {
-	t := in.former
+	t := in.takeover
 	if t == nil {
 		return nil
 	}
@@ -223,20 +165,11 @@ func (t *takeover) key() (key limiter.Key, ok bool) {
 	return limiter.Key(t.resources.InstallKey), true
 }
 
-// generation describes this process.
-func (in *inherited) generation(b Build) monitor.Generation {
-	g := monitor.Generation{Number: 1, PID: os.Getpid(), Version: b.Version, Since: time.Now()}
-	if in.former != nil {
-		g.Number = max(g.Number, in.former.resources.Number)
-	}
-	return g
-}
-
 // fail sends the former process the reason why this one does not take over.
 func (in *inherited) fail(why error) {
-	if in.former != nil {
-		_ = in.former.link.Send(msgFailed, []byte(why.Error()))
-		in.former.link.Close()
+	if in.takeover != nil {
+		_ = in.takeover.link.Send(msgFailed, []byte(why.Error()))
+		in.takeover.link.Close()
 	}
 }
 
