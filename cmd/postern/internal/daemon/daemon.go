@@ -47,6 +47,7 @@ import (
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/metrics"
+	"postern/cmd/postern/internal/monitor"
 	"postern/limiter"
 	"postern/proxy"
 )
@@ -70,10 +71,10 @@ type Daemon struct {
 	program     program // that an upgrade starts
 	generations *generations
 
-	phase      atomic.Uint32      // starting, serving, upgrading or draining
-	failed     chan error         // holds the first failure that ends the daemon
-	reloads    chan reloadRequest // from the admin API
-	upgrades   chan upgradeRequest
+	phase      atomic.Uint32 // starting, serving, upgrading or draining
+	failed     chan error    // holds the first failure that ends the daemon
+	reloads    chan request[admin.Reloaded]
+	upgrades   chan request[monitor.Generation]
 	handedOver chan *handedOver   // holds the result of an upgrade, which ends serving
 	shutdown   context.Context    // ends when the daemon is to end, and with it an upgrade
 	endUpgrade context.CancelFunc // ends shutdown
@@ -111,7 +112,8 @@ func open(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, e
 func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, error) {
 	d := &Daemon{
 		config: c, log: log, metrics: metrics.New(b.Version, b.Revision), manager: serviceManager{in.environ, log},
-		failed: make(chan error, 1), handedOver: make(chan *handedOver, 1), reloads: make(chan reloadRequest), upgrades: make(chan upgradeRequest),
+		failed: make(chan error, 1), handedOver: make(chan *handedOver, 1),
+		reloads: make(chan request[admin.Reloaded]), upgrades: make(chan request[monitor.Generation]),
 	}
 	d.shutdown, d.endUpgrade = context.WithCancel(context.Background())
 	var err error

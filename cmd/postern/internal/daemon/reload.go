@@ -48,28 +48,13 @@ func (d *Daemon) apply(next config.Config) (done admin.Reloaded, err error) {
 	return done, nil
 }
 
-// A reloadRequest asks the goroutine that handles signals for a reload.
-type reloadRequest struct{ done chan<- reloadResult }
-
-type reloadResult struct {
-	admin.Reloaded
-	err error
-}
-
 // askReload does what SIGHUP does, and returns the result.
 func (d *Daemon) askReload() (admin.Reloaded, error) {
 	if d.program.isNew() {
 		next, err := d.askUpgrade()
 		return admin.Reloaded{Upgraded: &next}, err
 	}
-	done := make(chan reloadResult, 1)
-	select {
-	case d.reloads <- reloadRequest{done}:
-	case <-d.shutdown.Done():
-		return admin.Reloaded{}, errBusy
-	}
-	r := <-done
-	return r.Reloaded, r.err
+	return ask(d, d.reloads)
 }
 
 // logWarnings logs what is valid in c but may surprise.

@@ -10,8 +10,10 @@ import (
 	"syscall"
 	"time"
 
+	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/monitor"
 	"postern/proxy"
 )
 
@@ -162,11 +164,11 @@ func (d *Daemon) handleSignals(ctx context.Context, signals <-chan os.Signal, re
 		case r := <-d.reloads:
 			reloaded = reloaded || d.phase.Load() == upgrading
 			done, err := d.reload(read)
-			r.done <- reloadResult{done, err}
+			r.done <- result[admin.Reloaded]{done, err}
 		case r := <-d.upgrades:
 			upgrades.Go(func() {
 				next, err := d.upgrade()
-				r.done <- upgradeResult{next, err}
+				r.done <- result[monitor.Generation]{next, err}
 			})
 		case <-report.C:
 			d.log.ReportDropped()
@@ -184,6 +186,27 @@ func (d *Daemon) handleSignals(ctx context.Context, signals <-chan os.Signal, re
 			}
 		}
 	}
+}
+
+// A request of the admin API asks the goroutine that handles signals for something.
+type request[T any] struct{ done chan<- result[T] }
+
+type result[T any] struct {
+	value T
+	err   error
+}
+
+// ask sends a request, and returns the result.
+func ask[T any](d *Daemon, requests chan<- request[T]) (T, error) {
+	done := make(chan result[T], 1)
+	select {
+	case requests <- request[T]{done}:
+	case <-d.shutdown.Done():
+		var none T
+		return none, errBusy
+	}
+	r := <-done
+	return r.value, r.err
 }
 
 // proveAlive notifies the watchdog, after it has taken the locks that every

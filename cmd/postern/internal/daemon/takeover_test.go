@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/monitor"
 	"postern/limiter"
 )
@@ -52,7 +53,7 @@ func TestHandOverAnswersRequests(t *testing.T) {
 		g.close()
 	}()
 	u.eventually(t, func() bool { return g.phase.Load() == draining })
-	request.done <- reloadResult{}
+	request.done <- result[admin.Reloaded]{}
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}

@@ -69,25 +69,8 @@ type handedOver struct {
 // errBusy is the error for an upgrade that cannot begin now.
 var errBusy = errors.New("an upgrade or the shutdown is under way")
 
-// An upgradeRequest asks the goroutine that handles signals for an upgrade.
-type upgradeRequest struct{ done chan<- upgradeResult }
-
-type upgradeResult struct {
-	next monitor.Generation
-	err  error
-}
-
 // askUpgrade does what SIGUSR2 does, and returns the result.
-func (d *Daemon) askUpgrade() (monitor.Generation, error) {
-	done := make(chan upgradeResult, 1)
-	select {
-	case d.upgrades <- upgradeRequest{done}:
-	case <-d.shutdown.Done():
-		return monitor.Generation{}, errBusy
-	}
-	r := <-done
-	return r.next, r.err
-}
+func (d *Daemon) askUpgrade() (monitor.Generation, error) { return ask(d, d.upgrades) }
 
 // upgrade starts the next generation and hands over to it. It returns that generation once it serves. After an error this
 // process goes on as before.
