@@ -46,7 +46,7 @@ func (a *application) apply(e *event) {
 		a.settle(e)
 	case opSlot:
 		a.change(e, func(own *entry) { own.chargeSlot(a.now, a.rules, e.first, int(e.growth)) })
-	case opRepeat:
+	case opCharged:
 		a.change(e, func(own *entry) {
 			own.denials = max(own.denials, bucket(a.now.add(e.first)))
 			own.looks = max(own.looks, bucket(a.now.add(e.second)))

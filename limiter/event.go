@@ -3,7 +3,6 @@ package limiter
 import (
 	"encoding/binary"
 	"errors"
-	"math"
 	"time"
 )
 
@@ -36,7 +35,7 @@ const (
 	opHeld                // an attempt has taken a hold: entry; heldDenial, heldLook
 	opSettled             // an attempt has spent or returned its hold: entry; all flags but those of other ops
 	opSlot                // a stranger has held a login slot for the time first: entry
-	opRepeat              // a credential was denied or looked at: entry; charged for the times first and second, see applyRepeat
+	opCharged             // a credential was charged: entry; for the times first, as denied, and second, as looked at
 	opRepeated            // a credential will be answered as a repeat for the time first: entry; wasMatch
 	opCleared             // an accepted login has cleared a pair or a repeat: entry
 	opUsed                // a known attempt has asked for a token of the global bucket: entry of the use, account
@@ -93,7 +92,7 @@ var fieldsOf = [opCount]fields{
 	opHeld:             fieldEntry | fieldFlags,
 	opSettled:          fieldEntry | fieldGrowth | fieldFlags,
 	opSlot:             fieldEntry | fieldGrowth | fieldFlags | fieldFirst,
-	opRepeat:           fieldEntry | fieldFlags | fieldFirst | fieldSecond,
+	opCharged:          fieldEntry | fieldFlags | fieldFirst | fieldSecond,
 	opRepeated:         fieldEntry | fieldFlags | fieldFirst,
 	opCleared:          fieldEntry,
 	opUsed:             fieldEntry | fieldFlags | fieldAccount,
@@ -209,15 +208,6 @@ func readEvent(rd *reader) (e event, ok bool) {
 	return e, !rd.bad && len(rd.rest) == 0
 }
 
-func appendKey(b []byte, k key) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, k.hi), k.lo)
-}
-
-// appendRemaining appends the time until something ends, zero if it has ended.
-func appendRemaining(b []byte, d time.Duration) []byte {
-	return binary.AppendUvarint(b, uint64(min(max(d, 0), maxRemaining)))
-}
-
 func (f *fingerprints) appendTo(b []byte) []byte {
 	resumed := byte(0)
 	if f.resumed {
@@ -232,40 +222,4 @@ func (f *fingerprints) appendTo(b []byte) []byte {
 func (f *fingerprints) read(rd *reader) {
 	f.credential, f.resumed = uint16(rd.number(2)), rd.number(1) != 0
 	f.source, f.network, f.device = uint32(rd.number(4)), uint32(rd.number(4)), uint32(rd.number(4))
-}
-
-func (rd *reader) key() key {
-	return key{rd.number(8), rd.number(8)}
-}
-
-// kind reads the kind of an entry.
-func (rd *reader) kind() kind {
-	k := kind(rd.number(1))
-	rd.bad = rd.bad || k == kindNone || k >= kindCount
-	return k
-}
-
-// remaining reads what appendRemaining has appended.
-func (rd *reader) remaining() time.Duration {
-	return time.Duration(rd.uvarint(uint64(maxRemaining)))
-}
-
-// uvarint reads a number of variable length, at most most.
-func (rd *reader) uvarint(most uint64) uint64 {
-	n, size := binary.Uvarint(rd.rest)
-	if rd.bad = rd.bad || size <= 0 || n > most; rd.bad {
-		return 0
-	}
-	rd.rest = rd.rest[size:]
-	return n
-}
-
-// octets reads n octets.
-func (rd *reader) octets(n uint64) []byte {
-	if rd.bad = rd.bad || n > uint64(min(len(rd.rest), math.MaxInt)); rd.bad {
-		return nil
-	}
-	b := rd.rest[:n]
-	rd.rest = rd.rest[n:]
-	return b
 }

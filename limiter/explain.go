@@ -37,7 +37,7 @@ func (l *Limiter) Explain(t time.Time, a Attempt, rule Rule) string {
 
 // explainDenials returns the figures of the bucket of kind kd, and the share of it that is spent or held.
 func (k *Ticket) explainDenials(now ticks, kd kind, r *rules) (figures string, share float64) {
-	limit, looks := r.denialLimit(kd, &k.subject), r.lookLimit(kd, &k.subject)
+	limit, looks := r.denialLimit(kd, k.subject.growth), r.lookLimit(kd, k.subject.growth)
 	k.subject.denied = kd >= kindAccount && (k.wasDenied(now, kindSource) || k.wasDenied(now, kindNetwork))
 	e, mu := k.limiter.table.find(k.subject.keys[kd])
 	if e == nil {

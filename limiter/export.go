@@ -63,24 +63,6 @@ func (l *Limiter) export(t time.Time, b []byte) ([]byte, *Feed) {
 	return b, l.addFeed()
 }
 
-// counted appends to b what do appends, after the number it returns.
-func counted(b []byte, do func([]byte) (rest []byte, n int)) []byte {
-	at := len(b)
-	b = append(b, make([]byte, binary.MaxVarintLen32)...)
-	b, n := do(b)
-	putUvarint(b[at:at+binary.MaxVarintLen32], uint64(n))
-	return b
-}
-
-// putUvarint stores n in all of b, as a number of variable length with leading zeros.
-func putUvarint(b []byte, n uint64) {
-	for i := range b {
-		b[i] = byte(n) | 0x80
-		n >>= 7
-	}
-	b[len(b)-1] &^= 0x80
-}
-
 // relativeUsage returns usage as it is at now, independent of the epoch: the logarithm of how many logins count.
 func relativeUsage(usage float64, now ticks) float64 {
 	return usage - float64(now)/float64(usageTime)

@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -144,26 +143,6 @@ func readOpen(rd *reader) (o open) {
 	o = open{holds: uint32(rd.uvarint(openMax)), looks: uint32(rd.uvarint(lookHoldsMax))}
 	o.connections, o.prelogin = uint32(rd.uvarint(openMax)), uint32(rd.uvarint(openMax))
 	return o
-}
-
-// count returns the numbers from zero to below one that it reads, which is at most most. Each stands for something that
-// takes an octet at least.
-func (rd *reader) count(most uint64) func(yield func(int) bool) {
-	n := int(rd.uvarint(min(most, uint64(len(rd.rest)))))
-	return func(yield func(int) bool) {
-		for i := 0; i < n && !rd.bad && yield(i); i++ {
-		}
-	}
-}
-
-// varint reads a signed number of variable length.
-func (rd *reader) varint() int {
-	n, size := binary.Varint(rd.rest)
-	if rd.bad = rd.bad || size <= 0; rd.bad {
-		return 0
-	}
-	rd.rest = rd.rest[size:]
-	return int(n)
 }
 
 // importEntries adds entries, whose times are relative to now, as far as the table has room: first those of connections,

@@ -118,9 +118,9 @@
 //
 // An event says what was done and not what a bucket contains, so what several processes do adds up. Each applies it under
 // its own policy. Events have no time: one that arrives late counts from then on, and the bucket is full later by as much
-// at most. What a sibling has open (holds, connections) counts like what this process has open. The events of the sibling
-// end it, or [Limiter.Forget] does if the sibling dies: then its connections are closed, and attempts whose outcome
-// nobody has seen are void.
+// at most. What a sibling has open (holds, connections) counts like what this process has open. Its events say when it
+// is over. If the sibling ends, [Limiter.Forget] does: then its connections are closed, and attempts whose outcome is not
+// known are void.
 //
 // Two processes may spend the same last token before they know of each other. A bucket from which siblings spend
 // therefore goes below zero, by as many tokens as it has at most, and is refilled from there. An attacker who guesses at
@@ -157,7 +157,8 @@
 // # Files
 //
 // In reading order: policy, verdict; connection, accepted; attempt, ticket, look, spray, settle; bucket, table; known,
-// fingerprint, snapshot, learn, merge; queue, global; explain; export, import; event, publish, feed; siblings, apply.
+// fingerprint, snapshot, learn, merge; queue, global; explain; export, import; event, publish, feed; siblings, apply;
+// encoding.
 package limiter
 
 import (

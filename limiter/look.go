@@ -19,7 +19,7 @@ func (k *Ticket) holdLook(now ticks, r *rules, e *entry, v Verdict) bool {
 	if !s.shown || k.charged || k.lookPaid || s.trust.near() && v.Action == Pass {
 		return false
 	}
-	limit := r.lookLimit(e.kind, s)
+	limit := r.lookLimit(e.kind, s.growth)
 	if limit.off() {
 		return false
 	}

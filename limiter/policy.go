@@ -229,26 +229,16 @@ func (p *Policy) useLimit(perCent, least int) limit {
 	return Rate{max(p.Global.Tokens*perCent/100, least), time.Minute}.limit(RuleNone)
 }
 
-// denialLimit returns the limit on denials in entries of kind k that s is charged to.
-func (r *rules) denialLimit(k kind, s *subject) limit {
-	return r.denialLimitOf(k, s.growth)
-}
-
-// denialLimitOf returns the limit on denials in entries of kind k, for a source with the given growth.
-func (r *rules) denialLimitOf(k kind, growth int) limit {
+// denialLimit returns the limit on denials in entries of kind k, for a source with the given growth.
+func (r *rules) denialLimit(k kind, growth int) limit {
 	if k == kindSource || k == kindNetwork {
 		return r.denials[k].times(growth)
 	}
 	return r.denials[k]
 }
 
-// lookLimit returns the limit on looks in entries of kind k that s is charged to.
-func (r *rules) lookLimit(k kind, s *subject) limit {
-	return r.lookLimitOf(k, s.growth)
-}
-
-// lookLimitOf returns the limit on looks in entries of kind k, for a source with the given growth.
-func (r *rules) lookLimitOf(k kind, growth int) limit {
+// lookLimit returns the limit on looks in entries of kind k, for a source with the given growth.
+func (r *rules) lookLimit(k kind, growth int) limit {
 	if k == kindSource {
 		return r.looks[k].times(growth)
 	}
@@ -268,7 +258,7 @@ func lines(left int) int {
 // verdict returns the verdict on attempt s that is charged to e and has no hold there yet. The wait is
 // without jitter. A network may have very many users: it delays and never refuses, and so does a source for tokens.
 func (r *rules) verdict(now ticks, e *entry, s *subject) Verdict {
-	limit := r.denialLimit(e.kind, s)
+	limit := r.denialLimit(e.kind, s.growth)
 	spent, held := e.denials.spent(now, &limit), int(e.holds)
 	switch {
 	case s.onlyDelays(e.kind):

@@ -315,7 +315,7 @@ func (r *rules) priorityClass(now ticks, e *entry, s *subject, c class) class {
 	}
 	penalized := e.denied(now)
 	if penalized && s.growth >= manyPeople {
-		denials, looks := r.denialLimit(e.kind, s), r.lookLimit(e.kind, s)
+		denials, looks := r.denialLimit(e.kind, s.growth), r.lookLimit(e.kind, s.growth)
 		spent := max(e.denials.spent(now, &denials), e.looks.spent(now, &looks))
 		if penalized = 10*spent >= denials.tokens; !penalized {
 			return c

@@ -53,7 +53,7 @@ func (k *Ticket) ChargeSlot(t time.Time, held time.Duration) {
 	k.limiter.cut.RLock()
 	defer k.limiter.cut.RUnlock()
 	for _, kd := range [...]kind{kindSource, kindNetwork, kindPair} {
-		limit := r.denialLimit(kd, &k.subject)
+		limit := r.denialLimit(kd, k.subject.growth)
 		if !k.subject.applies(kd) || limit.off() {
 			continue
 		}
@@ -68,7 +68,7 @@ func (k *Ticket) ChargeSlot(t time.Time, held time.Duration) {
 
 // chargeSlot charges e for a login slot that was held for the time held.
 func (e *entry) chargeSlot(now ticks, r *rules, held time.Duration, growth int) {
-	limit := r.denialLimitOf(e.kind, growth)
+	limit := r.denialLimit(e.kind, growth)
 	if limit.off() {
 		return
 	}
@@ -149,9 +149,9 @@ func (k *Ticket) charge(now ticks, r *rules, spend spending) bool {
 	cost := max(k.cost(r, spend), 1)
 	*until = bucket(now.add(cost))
 	if spend == looks {
-		k.publishRepeat(opRepeat, false, 0, cost)
+		k.publishRepeat(opCharged, false, 0, cost)
 	} else {
-		k.publishRepeat(opRepeat, false, cost, 0)
+		k.publishRepeat(opCharged, false, cost, 0)
 	}
 	return true
 }
@@ -260,12 +260,12 @@ func (k *Ticket) settlement(h hold, spend spending) (f eventFlags) {
 func (e *entry) settle(now ticks, r *rules, f eventFlags, growth int, debt bool) {
 	debt = debt && f&onlyDelays == 0
 	if f&spentDenial != 0 {
-		if limit := r.denialLimitOf(e.kind, growth); !limit.off() {
+		if limit := r.denialLimit(e.kind, growth); !limit.off() {
 			e.denials.spendOr(now, &limit, debt)
 		}
 	}
 	if f&spentLook != 0 {
-		if limit := r.lookLimitOf(e.kind, growth); !limit.off() {
+		if limit := r.lookLimit(e.kind, growth); !limit.off() {
 			e.looks.spendOr(now, &limit, debt)
 		}
 	}

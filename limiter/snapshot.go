@@ -222,20 +222,3 @@ func readFingerprints[F fingerprint](rd *reader, list []F, at []hour, size int, 
 		rd.bad = rd.bad || list[i] == 0
 	}
 }
-
-// A reader reads numbers. After a read past the end, bad is set and every number is zero.
-type reader struct {
-	rest []byte
-	bad  bool
-}
-
-func (rd *reader) number(size int) (n uint64) {
-	if rd.bad = rd.bad || len(rd.rest) < size; rd.bad {
-		return 0
-	}
-	for _, b := range rd.rest[:size] {
-		n = n<<8 | uint64(b)
-	}
-	rd.rest = rd.rest[size:]
-	return n
-}
