@@ -23,7 +23,7 @@ func TestIdleSessionsAreClosedEvenly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, parts = 10_000, 30
 		all := newIdlers(t, n)
-		ended := all.startEnding(Ending{0, 12 * time.Hour})
+		ended := all.startEnding(Grace{0, 12 * time.Hour})
 		<-time.After(12*time.Hour - maxPacing)
 		if closed := all.closings(); len(closed) != 0 {
 			t.Fatalf("got %d sessions closed before the last %v, want none", len(closed), maxPacing)
@@ -63,7 +63,7 @@ func TestActiveSessionsAreNotPaced(t *testing.T) {
 		all := newIdlers(t, n)
 		busy := func(i int) bool { return i%10 == 0 }
 		sometimes := func(i int) bool { return i%10 == 1 } // every 90 s
-		ended := all.startEnding(Ending{0, total})
+		ended := all.startEnding(Grace{0, total})
 		lastMove, pacing := map[int]time.Duration{}, total-maxPacing
 		var closed []closedIdler
 		for now := time.Duration(0); now < total; now += 10 * time.Second {
@@ -108,7 +108,7 @@ func TestActiveSessionsAreNotPaced(t *testing.T) {
 func TestPacingAfterSessionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newIdlers(t, 600)
-		ended := all.startEnding(Ending{0, time.Hour})
+		ended := all.startEnding(Grace{0, time.Hour})
 		<-time.After(time.Hour - maxPacing/2)
 		half := len(all.closings())
 		for _, client := range all.clients[450:] {
@@ -133,7 +133,7 @@ func TestPacingAfterSessionsEnd(t *testing.T) {
 func TestPacingOfShortShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newIdlers(t, 80)
-		ended := all.startEnding(Ending{0, 10 * time.Second})
+		ended := all.startEnding(Grace{0, 10 * time.Second})
 		for i := range 10 {
 			<-time.After(time.Second)
 			want := 10
@@ -164,7 +164,7 @@ func TestPacedSessionEnds(t *testing.T) {
 		client.send("a2 IDLE")
 		client.expect("+ idling")
 		start := time.Now()
-		shutdown := proxy.startEnding(Ending{0, total})
+		shutdown := proxy.startEnding(Grace{0, total})
 		client.expectNothing(total - time.Millisecond)
 		client.expectEOF()
 		if took := (<-ended).Sub(start); took != total {
@@ -200,7 +200,7 @@ func TestTransferIsNotPaced(t *testing.T) {
 					c.play(b)
 				})
 				c.begin(client)
-				ended := proxy.startEnding(Ending{0, 20 * time.Minute})
+				ended := proxy.startEnding(Grace{0, 20 * time.Minute})
 				<-time.After(20*time.Minute - time.Millisecond)
 				notReceived(t, ended)
 				<-time.After(time.Millisecond + lastWriteTimeout)

@@ -109,7 +109,7 @@ func TestStopAcceptingInPause(t *testing.T) {
 		if _, err := late.Accept(); err == nil {
 			t.Error("the listener was not closed")
 		}
-		if err := proxy.Shutdown(t.Context(), Ending{Total: time.Hour}); err != nil {
+		if err := proxy.Shutdown(t.Context(), Grace{Total: time.Hour}); err != nil {
 			t.Errorf("Shutdown: got %v", err)
 		}
 	})

@@ -18,7 +18,7 @@ func (proxy *testProxy) startShutdown(drain time.Duration) <-chan error {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), drain)
 		defer cancel()
-		ended <- proxy.Shutdown(ctx, Ending{Total: 24 * time.Hour})
+		ended <- proxy.Shutdown(ctx, Grace{Total: 24 * time.Hour})
 	}()
 	synctest.Wait()
 	return ended
@@ -232,10 +232,10 @@ func TestShutdownWithoutSessions(t *testing.T) {
 		proxy := newTestProxy(t, dialogue.IMAP{}, nil)
 		ln := proxy.listen(imapListener)
 		synctest.Wait()
-		if err := proxy.Shutdown(t.Context(), Ending{Total: time.Hour}); err != nil {
+		if err := proxy.Shutdown(t.Context(), Grace{Total: time.Hour}); err != nil {
 			t.Errorf("Shutdown: got %v", err)
 		}
-		if err := proxy.Shutdown(t.Context(), Ending{Total: time.Hour}); err != nil {
+		if err := proxy.Shutdown(t.Context(), Grace{Total: time.Hour}); err != nil {
 			t.Errorf("Shutdown again: got %v", err)
 		}
 		if err := proxy.Close(); err != nil {
@@ -250,7 +250,7 @@ func TestShutdownWithoutSessions(t *testing.T) {
 		if _, err := late.Accept(); err == nil {
 			t.Error("the listener was not closed")
 		}
-		if err := new(Server).Shutdown(t.Context(), Ending{Total: time.Hour}); err != nil {
+		if err := new(Server).Shutdown(t.Context(), Grace{Total: time.Hour}); err != nil {
 			t.Errorf("Shutdown of an unused server: got %v", err)
 		}
 	})

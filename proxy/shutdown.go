@@ -8,8 +8,8 @@ import (
 // This file ends a Server: at once, or by a schedule. pace.go has the last part of it, in
 // which idle sessions are closed one after the other.
 
-// Ending is how the sessions of a Server end.
-type Ending struct {
+// Grace is how long the sessions of a Server may go on when it ends.
+type Grace struct {
 	// Prelogin is how long clients that have not logged in may still do so. Then, or at
 	// once if it is not positive, they are answered that the server shuts down.
 	Prelogin time.Duration
@@ -52,23 +52,23 @@ func (s *Server) closeListeners() {
 
 // Shutdown stops accepting, and returns when all sessions have ended.
 //
-// Clients that have not logged in may do so for e.Prelogin. Then they are answered that
+// Clients that have not logged in may do so for g.Prelogin. Then they are answered that
 // the server shuts down, but those with an attempt under way get the answer to that
-// first. If e.Prelogin is not positive, attempts in the tarpit end too, and only those
+// first. If g.Prelogin is not positive, attempts in the tarpit end too, and only those
 // whose password is on its way to a backend are settled.
 //
-// Sessions that are logged in end by themselves until e.Total. In the last part of that
-// time idle ones are closed one after the other, evenly: 4/5 of e.Total, at most five
+// Sessions that are logged in end by themselves until g.Total. In the last part of that
+// time idle ones are closed one after the other, evenly: 4/5 of g.Total, at most five
 // minutes. A session is idle if no data has moved in either direction for a fifth of
-// e.Total, at most a minute. What is left after e.Total, or when ctx ends, is closed at
+// g.Total, at most a minute. What is left after g.Total, or when ctx ends, is closed at
 // once.
 //
 // Shutdown may be called again while it runs; the earliest time counts. It returns nil if
 // each session has ended by itself or was closed while it was idle, else ctx's error, or
-// context.DeadlineExceeded after e.Total.
-func (s *Server) Shutdown(ctx context.Context, e Ending) error {
+// context.DeadlineExceeded after g.Total.
+func (s *Server) Shutdown(ctx context.Context, g Grace) error {
 	s.StopAccepting()
-	s.schedule(time.Now(), e)
+	s.schedule(time.Now(), g)
 	select {
 	case <-s.idle:
 		s.mu.Lock()
@@ -118,21 +118,21 @@ func (s *Server) end() {
 }
 
 // schedule begins to end the sessions, or has them end earlier.
-func (s *Server) schedule(now time.Time, e Ending) {
+func (s *Server) schedule(now time.Time, g Grace) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.beginClosing()
 	d := &s.drain
-	if end := now.Add(e.Prelogin); !d.begun || end.Before(d.preloginEnd) {
+	if end := now.Add(g.Prelogin); !d.begun || end.Before(d.preloginEnd) {
 		d.preloginEnd = end
 	}
-	if p := newPacing(now, e.Total); !d.begun || p.end.Before(d.pacing.end) {
+	if p := newPacing(now, g.Total); !d.begun || p.end.Before(d.pacing.end) {
 		if d.begun {
 			p.start = earlier(p.start, d.pacing.start)
 		}
 		d.pacing = p
 	}
-	if e.Prelogin <= 0 {
+	if g.Prelogin <= 0 {
 		d.preloginOver = true
 		for ss := range s.sessions {
 			ss.shutdown()

@@ -16,7 +16,7 @@ import (
 const grace = 30 * time.Second
 
 // startEnding begins a Shutdown without another time limit. The channel gets its result.
-func (proxy *testProxy) startEnding(e Ending) <-chan error {
+func (proxy *testProxy) startEnding(e Grace) <-chan error {
 	ended := make(chan error, 1)
 	go func() { ended <- proxy.Shutdown(context.Background(), e) }()
 	synctest.Wait()
@@ -51,7 +51,7 @@ func TestGraceEndsForIdleClients(t *testing.T) {
 					sends = strings.NewReplacer("a1 LOGIN {5+}\r\nab", "USER", "a1 LOG", "US").Replace(sends)
 				}
 				client.Write([]byte(sends))
-				ended := proxy.startEnding(Ending{grace, time.Hour})
+				ended := proxy.startEnding(Grace{grace, time.Hour})
 				notReceived(t, ended)
 				client.expectAfter(grace, shutdownAnswers[l.Protocol.Name()])
 				client.expectEOF()
@@ -73,7 +73,7 @@ func TestLoginDuringGrace(t *testing.T) {
 		proxy := newTestProxy(t, l.Protocol, (&fakeBackend{}).protocolFunc(l.Protocol.Name()))
 		client, ln := proxy.connectGreeted(l), proxy.listen(l)
 		handshaking := proxy.connect(clientAddr, ln)
-		ended := proxy.startEnding(Ending{grace, time.Hour})
+		ended := proxy.startEnding(Grace{grace, time.Hour})
 		<-time.After(grace / 6)
 		proxy.awaitGreeting(handshaking, l)
 		for _, client := range []*peer{client, handshaking} {
@@ -107,7 +107,7 @@ func TestGraceEndsBeforeGreeting(t *testing.T) {
 		clients := []*peer{proxy.connect(balancer, clear), proxy.connect(clientAddr, secure), proxy.connect(clientAddr, secure)}
 		clients[2].Write([]byte("\x16\x03\x01\x02\x00\x01"))
 		start := time.Now()
-		ended := proxy.startEnding(Ending{grace, time.Hour})
+		ended := proxy.startEnding(Grace{grace, time.Hour})
 		for _, client := range clients {
 			client.expectEOF()
 		}
@@ -126,7 +126,7 @@ func TestGraceEndsInTarpit(t *testing.T) {
 				proxy.setPolicy(oneLoginPerFiveSeconds())
 				client := proxy.connectGreeted(l)
 				takeGlobalToken(proxy)
-				ended := proxy.startEnding(Ending{2 * time.Second, time.Hour})
+				ended := proxy.startEnding(Grace{2 * time.Second, time.Hour})
 				sendLogin(client, l, password) // the attempt is new in the grace
 				if password == "wrong" {
 					client.expectAfter(6*time.Second, deniedAnswers[l.Protocol.Name()])
@@ -161,7 +161,7 @@ func TestGraceEndsDuringExchange(t *testing.T) {
 				client := proxy.connectGreeted(l)
 				client.send(map[string]string{"imap": "a1 AUTHENTICATE CRAM-MD5", "pop3": "AUTH CRAM-MD5"}[protocol])
 				client.expect("+ …")
-				ended := proxy.startEnding(Ending{2 * time.Second, time.Hour})
+				ended := proxy.startEnding(Grace{2 * time.Second, time.Hour})
 				<-time.After(4 * time.Second)
 				switch name {
 				case "accepted":
@@ -192,7 +192,7 @@ func TestGraceEndsDuringExchange(t *testing.T) {
 // After a denial behind the end of the grace no other login is tried, though the client has
 // sent it already.
 func TestNoOtherAttemptAfterGrace(t *testing.T) {
-	for name, e := range map[string]Ending{"grace": {time.Second, time.Hour}, "no grace": {0, time.Hour}} {
+	for name, e := range map[string]Grace{"grace": {time.Second, time.Hour}, "no grace": {0, time.Hour}} {
 		t.Run(name, func(t *testing.T) {
 			forEachListener(t, func(t *testing.T, l Listener) {
 				fake := &fakeBackend{delay: 3 * time.Second}
@@ -243,15 +243,15 @@ func TestRequestAtEndOfGrace(t *testing.T) {
 // A Shutdown that is called while another runs ends what it would end, if that is earlier.
 func TestSecondShutdownEndsEarlier(t *testing.T) {
 	for name, c := range map[string]struct {
-		first, second Ending
+		first, second Grace
 		prelogin      time.Duration // after the second, which comes after 10 s
 		total         time.Duration
 	}{
-		"earlier":                  {Ending{time.Minute, 12 * time.Hour}, Ending{5 * time.Second, time.Minute}, 5 * time.Second, time.Minute},
-		"no grace":                 {Ending{time.Minute, 12 * time.Hour}, Ending{0, 2 * time.Minute}, 0, 2 * time.Minute},
-		"later":                    {Ending{20 * time.Second, time.Minute}, Ending{time.Minute, time.Hour}, 10 * time.Second, 50 * time.Second},
-		"earlier for sessions":     {Ending{20 * time.Second, time.Hour}, Ending{time.Minute, 10 * time.Minute}, 10 * time.Second, 10 * time.Minute},
-		"at once for all sessions": {Ending{20 * time.Second, time.Hour}, Ending{10 * time.Second, 10 * time.Second}, 10 * time.Second, 10 * time.Second},
+		"earlier":                  {Grace{time.Minute, 12 * time.Hour}, Grace{5 * time.Second, time.Minute}, 5 * time.Second, time.Minute},
+		"no grace":                 {Grace{time.Minute, 12 * time.Hour}, Grace{0, 2 * time.Minute}, 0, 2 * time.Minute},
+		"later":                    {Grace{20 * time.Second, time.Minute}, Grace{time.Minute, time.Hour}, 10 * time.Second, 50 * time.Second},
+		"earlier for sessions":     {Grace{20 * time.Second, time.Hour}, Grace{time.Minute, 10 * time.Minute}, 10 * time.Second, 10 * time.Minute},
+		"at once for all sessions": {Grace{20 * time.Second, time.Hour}, Grace{10 * time.Second, 10 * time.Second}, 10 * time.Second, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -287,7 +287,7 @@ func TestSecondShutdownEndsEarlier(t *testing.T) {
 func TestContextEndsAllShutdowns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proxy, client := newRelayedClient(t, imapListener, (*peer).echo)
-		first := proxy.startEnding(Ending{grace, time.Hour})
+		first := proxy.startEnding(Grace{grace, time.Hour})
 		start := time.Now()
 		second := proxy.startShutdown(time.Minute)
 		client.expectEOF()

@@ -372,7 +372,7 @@ func TestShutdownInHandshakeQueue(t *testing.T) {
 			t.Fatalf("got %d handshakes in the queue or with a slot, want %d", n, proxy.handshakes.slots()+1)
 		}
 		start := time.Now()
-		if err := proxy.Shutdown(t.Context(), Ending{Total: time.Hour}); err != nil || time.Since(start) != 0 {
+		if err := proxy.Shutdown(t.Context(), Grace{Total: time.Hour}); err != nil || time.Since(start) != 0 {
 			t.Errorf("took %v, %v; want 0", time.Since(start), err)
 		}
 		if r := proxy.finalRecord(); r.End != EndShutdown || r.Verdict == overloaded {

@@ -61,7 +61,7 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	ended := make(chan struct{})
 	running.Go(func() { r.sendUpdates(ended) })
 	running.Go(func() { every(r.ctx, reportEvery, func(time.Time) { r.log.ReportDropped() }) })
-	err := d.server.Shutdown(r.ctx, proxy.Ending{Prelogin: preloginGrace, Total: h.drain})
+	err := d.server.Shutdown(r.ctx, proxy.Grace{Prelogin: preloginGrace, Total: h.drain})
 	_ = r.link.SetSendDeadline(time.Now().Add(closeTime)) // else a process that does not read would delay the end
 	close(ended)
 	r.cancel()
@@ -198,7 +198,7 @@ func (r *retired) end(within time.Duration) {
 	}
 	r.log.Info("ending earlier", slog.String("event", "upgrade"), slog.String("drain", within.String()))
 	r.until.Store(min(r.until.Load(), time.Now().Add(within).UnixNano()))
-	go func() { _ = r.server.Shutdown(r.ctx, proxy.Ending{Total: within}) }()
+	go func() { _ = r.server.Shutdown(r.ctx, proxy.Grace{Total: within}) }()
 }
 
 // handleSignals ends within DRAIN at the first SIGTERM or SIGINT, and at once at the second.

@@ -239,7 +239,7 @@ func (d *Daemon) drain(signals <-chan os.Signal) {
 	}()
 	d.phase.Store(draining)
 	d.generations.end(wait)
-	err := d.server.Shutdown(ctx, proxy.Ending{Total: wait})
+	err := d.server.Shutdown(ctx, proxy.Grace{Total: wait})
 	d.generations.wait(ctx)
 	if ctx.Err() != nil {
 		d.generations.end(0)
