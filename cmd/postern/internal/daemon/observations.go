@@ -7,8 +7,8 @@ import (
 	"postern/cmd/postern/internal/incidents"
 )
 
-// observations are those for the detector that another process has, until they are sent there. It takes what one message
-// holds, and leaves out the rest: nobody waits for them.
+// observations collects what is for the detector of another process until it is sent there. What exceeds observationsMax is
+// dropped: a session must not wait.
 type observations struct {
 	ready chan struct{} // receives when there are some
 

@@ -200,8 +200,8 @@ func (d *Daemon) takeOver(t *takeover) error {
 	return nil
 }
 
-// complete sends the former process that this one serves, and waits until the service manager knows that too. Sessions of
-// the former process may go on for the time drain.
+// complete sends the former process that this one serves, and waits until the service manager has been notified. Sessions
+// of the former process may go on for the time drain.
 func (t *takeover) complete(drain time.Duration) error {
 	if len(t.formers) == 0 {
 		return io.EOF

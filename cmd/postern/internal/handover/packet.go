@@ -154,7 +154,7 @@ func (j *joiner) reset() {
 	j.begun, j.message = false, Message{}
 }
 
-// closeFiles closes files that nobody will get.
+// closeFiles closes files of a message that is not returned.
 func closeFiles(files []*os.File) {
 	for _, f := range files {
 		f.Close()

@@ -27,8 +27,8 @@ var notForNext = slices.Concat(socketVariables, []string{"WATCHDOG_PID", linkVar
 // environ.
 //
 // The new process becomes a child of this process's parent. When systemd is that parent, it can supervise the new
-// process: of a main process that is not its child, it does not notice the end. So nobody may call Wait of what Start
-// returns, only Kill and Release; the end of the link says that the process is gone. The parent must reap children that
+// process: of a main process that is not its child, it does not notice the end. So do not call Wait on what Start
+// returns, only Kill and Release; the end of the link is the end of the process. The parent must reap children that
 // it has not started, and must not end with this process. systemd does so once it knows the new main process; the init
 // program of a container and a shell do not.
 //

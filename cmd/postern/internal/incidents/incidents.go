@@ -9,9 +9,9 @@
 //
 // At an upgrade the next process takes all of this over (Manager.Export,
 // Config.Former), with the evidence of the last seconds and what was delivered to
-// whom, so that nobody notices. Processes that still have sessions forward what
-// they observe to it (Manager.Forward, Manager.Observe). How the export and the
-// observations get there is not decided here.
+// which receiver, so that no alert is lost or repeated. Processes that still have
+// sessions forward what they observe to it (Manager.Forward, Manager.Observe). How
+// the export and the observations get there is not decided here.
 //
 // What an attack is and how an incident proceeds is decided in
 // postern/limiter/watch and postern/limiter/watch/incident.
