@@ -57,8 +57,8 @@ func failToStart() error {
 	return nil
 }
 
-// TestStartSaysWhatIsNoProgram: the exit statuses are those of the children whose exec failed, which the parent reaped.
-func TestStartSaysWhatIsNoProgram(t *testing.T) { runScenario(t, "fail to start", "0 253 253 253 253") }
+// TestStartReportsWhyExecFails: the exit statuses are those of the children whose exec failed, which the parent reaped.
+func TestStartReportsWhyExecFails(t *testing.T) { runScenario(t, "fail to start", "0 253 253 253 253") }
 
 // startAsFirst starts a process as the first of a pid namespace.
 func startAsFirst() error {

@@ -123,7 +123,7 @@ func linkToStarter() (*Link, []string, error) {
 func init() {
 	roles = map[string]func() error{
 		"answer": answer, "describe": describe, "check description": checkDescription,
-		"die": die, "notice death": noticeDeath,
+		"die": die, "receive the end": receiveEnd,
 		"hang": hang, "kill the hanging": killHanging,
 		"fail to start": failToStart,
 		"pass on":       passOn, "middle": middle, "third": third,
@@ -225,8 +225,8 @@ func TestStartedProcessIsChildOfOurParent(t *testing.T) { runScenario(t, "check 
 // die ends at once.
 func die() error { os.Exit(3); return nil }
 
-// noticeDeath starts a process that ends at once. Its link is at the end, and killing it later is no error.
-func noticeDeath() error {
+// receiveEnd starts a process that ends at once. Its link is at the end, and killing it later is no error.
+func receiveEnd() error {
 	link, process, err := startRole("die")
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func noticeDeath() error {
 	return process.Release()
 }
 
-func TestEndOfStartedProcessIsEndOfLink(t *testing.T) { runScenario(t, "notice death", "0 3") }
+func TestEndOfStartedProcessIsEndOfLink(t *testing.T) { runScenario(t, "receive the end", "0 3") }
 
 // hang sends a message and then does nothing, whatever comes.
 func hang() error {

@@ -156,9 +156,9 @@ func feed(m *Manager, from, to float64, class watch.Class) {
 	}
 }
 
-// TestHandOverKeepsWhatOperatorsSaid: an incident that is held is not published, one that
+// TestHandOverKeepsCommandsOfOperators: an incident that is held is not published, one that
 // was acknowledged is not reminded of, and after a false alarm the same trouble is no new incident.
-func TestHandOverKeepsWhatOperatorsSaid(t *testing.T) {
+func TestHandOverKeepsCommandsOfOperators(t *testing.T) {
 	withAndWithoutDir(t, func(t *testing.T, dir string) {
 		c := Config{Dir: dir, StatusDir: t.TempDir()}
 		m, _ := newManager(t, c)

@@ -28,6 +28,41 @@ const (
 	observedHeld
 )
 
+// Forward makes every later observation go to a function instead of the detector,
+// with nil to the detector again. When it returns, no call of the former function
+// is under way. The function must return soon and must not call m; several
+// goroutines call it at once.
+//
+// For a hand-over, call Forward after Run has returned and before Export: then
+// each observation is either in the export or forwarded. If the hand-over fails,
+// call Forward(nil) and give what was forwarded to Observe.
+func (m *Manager) Forward(to func(Observation)) {
+	m.forwarding.Lock()
+	defer m.forwarding.Unlock()
+	m.forward = to
+}
+
+// Observe adds an observation that another process of this gateway has forwarded.
+// It counts at time t.
+func (m *Manager) Observe(t time.Time, o Observation) {
+	m.forwarding.RLock()
+	defer m.forwarding.RUnlock()
+	if m.forward != nil {
+		m.forward(o)
+		return
+	}
+	switch a := o.attempt; o.kind {
+	case observedAttempt:
+		m.watch.Attempt(t, a)
+	case observedOpened:
+		m.watch.Opened(t)
+	case observedClosed:
+		m.watch.Closed(t)
+	case observedHeld:
+		m.watch.Held(t, a.Source, a.Network)
+	}
+}
+
 // The most octets of the texts of an Observation. The detector keeps fewer of an
 // account.
 const (
