@@ -82,7 +82,7 @@ func (s *Server) countsChanged() {
 // and towards the login slots of each backend. Attempts that wait for slots get those
 // that have become free.
 //
-// Clients before login make way for new ones in a sibling, as they do in one process: the
+// Clients before login are evicted for new ones of a sibling, as within one process: the
 // process that accepts does not count those of siblings towards MaxConnections, and a
 // Server that has stopped accepting evicts its own.
 func (s *Server) CountElsewhere(c Counts) {

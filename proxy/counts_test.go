@@ -104,8 +104,8 @@ func TestConnectionsElsewhere(t *testing.T) {
 	})
 }
 
-// Clients before login in a process that accepts no more make way for new ones elsewhere.
-func TestPreloginElsewhereMakesWay(t *testing.T) {
+// Clients before login in a process that accepts no more are evicted for new ones elsewhere.
+func TestEvictsPreloginForSiblings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proxy, ln := newProxyWithMaxConnections(t, 3, &fakeBackend{})
 		proxy.CountElsewhere(Counts{Connections: 3, Prelogin: 2})
@@ -119,7 +119,7 @@ func TestPreloginElsewhereMakesWay(t *testing.T) {
 		inside := proxy.connectAndExpect(ln, "198.51.100.1:1", "* OK …")
 		inside.login()
 		first, second := proxy.connectAndExpect(ln, "198.51.100.2:1", "* OK …"), proxy.connectAndExpect(ln, "198.51.100.3:1", "* OK …")
-		proxy.CountElsewhere(Counts{Connections: 2}) // it accepts itself: nobody is evicted
+		proxy.CountElsewhere(Counts{Connections: 2}) // it accepts itself: none is evicted
 		proxy.StopAccepting()
 		if c := proxy.Counts(); c.Connections != 3 || c.Prelogin != 2 {
 			t.Errorf("got %+v, want 3, 2 of them before login", c)

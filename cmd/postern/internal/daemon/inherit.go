@@ -83,7 +83,7 @@ func (d *Daemon) storeDescriptors() {
 	}
 	all, err := d.sockets()
 	defer all.closeAll()
-	for _, name := range d.unused { // only now: the service manager does not listen to a process that is not the main one
+	for _, name := range d.unused { // only now: the service manager ignores any process but the main one
 		d.manager.remove(name)
 	}
 	for _, s := range all {

@@ -77,7 +77,7 @@ type resourcesMessage struct {
 type formersMessage struct {
 	Counts  proxy.Counts // of main
 	Formers []formerState
-	Saved   savedMessage // the files with the known users
+	Saved   savedFiles // the files with the known users
 }
 
 // A formerState is what main knows of a former generation.

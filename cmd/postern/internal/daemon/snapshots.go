@@ -77,21 +77,21 @@ type knownStore struct {
 	doubt     bool         // the clock disagreed with knownFile at the start
 }
 
-// A savedMessage is what a process knows of the files, for the next one.
-type savedMessage struct {
+// savedFiles is what a process knows of its files, for the next one.
+type savedFiles struct {
 	Last, Old snapshotInfo
 	Doubt     bool
 }
 
 // saved returns what s knows of the files.
-func (s *knownStore) saved() savedMessage {
+func (s *knownStore) saved() savedFiles {
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	return savedMessage{s.last, s.old, s.doubt}
+	return savedFiles{s.last, s.old, s.doubt}
 }
 
 // takeOver goes on with the files of another process.
-func (s *knownStore) takeOver(m savedMessage) { s.last, s.old, s.doubt = m.Last, m.Old, m.Doubt }
+func (s *knownStore) takeOver(m savedFiles) { s.last, s.old, s.doubt = m.Last, m.Old, m.Doubt }
 
 // restore gives the limiter what it knew before the restart, at the time now.
 func (s *knownStore) restore(now time.Time) {

@@ -22,7 +22,7 @@ type takeover struct {
 	lock      *os.File         // of the state directory, nil if there is none
 
 	limiter, incidents []byte // exports, nil if the former process ended before
-	saved              savedMessage
+	saved              savedFiles
 	formers            []*former // the oldest first, the process that hands over last; none if that has ended
 }
 

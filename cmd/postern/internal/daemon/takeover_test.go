@@ -132,9 +132,9 @@ func TestNextEndsBeforeCommit(t *testing.T) {
 	}
 }
 
-// TestUnusedSocketsAreForgotten: the next process removes the sockets it does not use from the descriptor store once the
-// service manager listens to it.
-func TestUnusedSocketsAreForgotten(t *testing.T) {
+// TestUnusedSocketsAreRemoved: the next process removes the sockets it does not use from the descriptor store once the
+// service manager knows it as the main process.
+func TestUnusedSocketsAreRemoved(t *testing.T) {
 	manager := newManager(t)
 	g := start(t, "NOTIFY_SOCKET="+manager.LocalAddr().String())
 	u := g.upgradeTo(t, prefix+"POP3_LISTEN=off")
