@@ -8,9 +8,9 @@ import (
 	"postern/limiter"
 )
 
-// connectionLimit is how many connections this process may have, 0 for any number: those
-// of siblings that are logged in count too (CountElsewhere), and each one that has a connection to a backend
-// takes two descriptors and leaves one less to others. It is at least 1.
+// connectionLimit is how many connections this process may have, at least 1, or 0 for any
+// number. Those of siblings that are logged in count too (CountElsewhere). Each one that
+// has a connection to a backend takes two descriptors and leaves one less to others.
 func (s *Server) connectionLimit() int {
 	limit := 0
 	if s.MaxConnections > 0 {
