@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -134,7 +135,9 @@ func (r *retired) detach(why error) {
 	r.incidents.Forward(func(incidents.Observation) {})
 	r.policy.limiter.Forget(time.Now(), r.next.Number)
 	r.server.CountElsewhere(proxy.Counts{})
-	r.link.Close()
+	if errors.Is(why, errOverflowed) {
+		r.link.Close()
+	}
 }
 
 // sendCounts sends what this process has open, if that has changed.
