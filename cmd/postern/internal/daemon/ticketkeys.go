@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/cmd/postern/internal/eventlog"
@@ -43,7 +44,9 @@ type ticketKeys struct {
 	dir    stateDir // empty if there is none
 	source *tlsconf.Source
 	log    *eventlog.Log
-	keys   []ticketKey // the newest first
+
+	mu   sync.Mutex  // an upgrade reads the keys while they may be replaced
+	keys []ticketKey // the newest first
 }
 
 // loadTicketKeys gives source the keys that were passed by another process, else those of
@@ -71,6 +74,8 @@ func loadTicketKeys(now time.Time, dir stateDir, passed []byte, source *tlsconf.
 // clock was wrong, and deletes expired ones. It reports whether it did. A key that cannot
 // be saved is used until the restart.
 func (k *ticketKeys) rotate(now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if len(k.keys) > 0 && !k.keys[0].made.After(now) && now.Sub(k.keys[0].made) < ticketKeyRotation {
 		return false
 	}
@@ -90,7 +95,7 @@ func (k *ticketKeys) rotate(now time.Time) bool {
 	if k.dir == "" {
 		return true
 	}
-	if err := k.dir.write(ticketKeysFile, k.format()); err != nil {
+	if err := k.dir.write(ticketKeysFile, format(k.keys)); err != nil {
 		k.log.Error("cannot save session ticket keys", slog.String("event", "state"), slog.String("file", k.dir.path(ticketKeysFile)), eventlog.Error(err))
 	}
 	return true
@@ -108,10 +113,17 @@ func (k *ticketKeys) install() {
 // madePrefix begins the line before a key.
 const madePrefix = "# made "
 
-// format is the content of the file.
-func (k *ticketKeys) format() []byte {
+// content is that of the file.
+func (k *ticketKeys) content() []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return format(k.keys)
+}
+
+// format returns the content of a file with keys.
+func format(keys []ticketKey) []byte {
 	var text bytes.Buffer
-	for _, key := range k.keys {
+	for _, key := range keys {
 		fmt.Fprintf(&text, "%s%s\n%s\n", madePrefix, key.made.UTC().Format(time.RFC3339), base64.StdEncoding.EncodeToString(key.key[:]))
 	}
 	return text.Bytes()

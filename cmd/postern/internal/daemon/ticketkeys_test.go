@@ -137,3 +137,25 @@ func TestSessionsResumeAfterARestart(t *testing.T) {
 		}
 	}
 }
+
+// TestTicketKeysAreReadWhileReplaced, as when an upgrade begins just then.
+func TestTicketKeysAreReadWhileReplaced(t *testing.T) {
+	k := newTicketKeysTest(t).load(someDay)
+	replaced := make(chan struct{})
+	go func() {
+		defer close(replaced)
+		for day := range 20 {
+			k.rotate(someDay.Add(time.Duration(day) * ticketKeyRotation))
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-replaced:
+			running = false
+		default:
+		}
+		if keys, err := parseTicketKeys(k.content()); err != nil || len(keys) == 0 {
+			t.Fatalf("got %d keys, %v", len(keys), err)
+		}
+	}
+}

@@ -222,7 +222,7 @@ func (d *Daemon) commit(link *handover.Link, pid int) error {
 func (d *Daemon) sendResources(link *handover.Link, number int) (err error) {
 	g := resourcesMessage{Number: number, Former: d.generations.own, StateDir: string(d.config.State.Dir), InstallKey: d.keeper.key[:], Locked: d.keeper.lock != nil}
 	if t := d.keeper.tickets; t != nil {
-		g.TicketKeys = t.format()
+		g.TicketKeys = t.content()
 	}
 	passed, err := d.sockets()
 	defer passed.closeAll()
