@@ -44,12 +44,12 @@ type former struct {
 	counts     proxy.Counts
 	ending     bool          // it was asked to end
 	loginsOver chan struct{} // closed once none of its clients is before login
-	gone       chan struct{} // closed when it has ended
+	ended      chan struct{} // closed when it has ended
 }
 
 // newFormer returns the former generation at the other end of a link.
 func newFormer(g monitor.Generation, link *handover.Link) *former {
-	return &former{Generation: g, link: link, loginsOver: make(chan struct{}), gone: make(chan struct{})}
+	return &former{Generation: g, link: link, loginsOver: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // areLoginsOver reports whether f has no client before login.
@@ -110,7 +110,7 @@ func (g *generations) sendUpdates(f *former, events *limiter.Feed) {
 		select {
 		case <-f.loginsOver:
 			return
-		case <-f.gone:
+		case <-f.ended:
 			return
 		case <-events.Ready():
 			err = sendEvents(f.link, events)
@@ -225,7 +225,7 @@ func (g *generations) remove(f *former, err error) {
 	g.count()
 	g.mu.Unlock()
 	g.limiter.Forget(time.Now(), f.Number)
-	close(f.gone)
+	close(f.ended)
 	if isEnd(err) {
 		err = nil
 	}
@@ -304,7 +304,7 @@ func (g *generations) awaitLogins(ctx context.Context) error {
 		}
 		select {
 		case <-f.loginsOver:
-		case <-f.gone:
+		case <-f.ended:
 		case <-ctx.Done():
 			return fmt.Errorf("generation %d still has clients that have not logged in: try again later", f.Number)
 		}
@@ -318,7 +318,7 @@ func (g *generations) wait(ctx context.Context) {
 	g.mu.Unlock()
 	for _, f := range all {
 		select {
-		case <-f.gone:
+		case <-f.ended:
 		case <-ctx.Done():
 			return
 		}

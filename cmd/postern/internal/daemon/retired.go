@@ -45,7 +45,7 @@ type retired struct {
 // and sends what it learns to the generation that has taken over. That takes the end of the link for the end of this
 // process, so the caller closes the link last.
 func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Signal) {
-	h.passOn(signals, d.config.Timeouts.Drain)
+	h.forwardSignal(signals, d.config.Timeouts.Drain)
 	d.phase.Store(draining)
 	d.server.StopAccepting()
 	d.generations.closeLinks()
@@ -57,7 +57,7 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	r.until.Store(time.Now().Add(h.drain).UnixNano())
 	go r.handleSignals(signals)
 	var running sync.WaitGroup
-	running.Go(d.admin.Retire) // it answers who asked for the upgrade
+	running.Go(d.admin.Retire) // it answers the request for the upgrade
 	running.Go(r.read)
 	ended := make(chan struct{})
 	running.Go(func() { r.sendUpdates(ended) })
@@ -70,20 +70,21 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	d.log.Info("the last session of this process has ended", slog.String("event", "upgrade"), slog.Bool("closed_early", err != nil))
 }
 
-// end ends the gateway, because this process was asked to when it was the main one: this one within a time, and the next.
-func (h *handedOver) end(within time.Duration) {
+// endGateway ends all processes, because this one was asked to when it was the main one: this one within a time, and the
+// next by a signal.
+func (h *handedOver) endGateway(within time.Duration) {
 	h.drain, h.signal = min(h.drain, within), syscall.SIGTERM
 }
 
-// passOn sends the next process the signal that is for it. One that waits in signals came before that process was the main
+// forwardSignal sends the next process the signal that is for it. Those in signals came before that process was the main
 // one.
-func (h *handedOver) passOn(signals <-chan os.Signal, within time.Duration) {
+func (h *handedOver) forwardSignal(signals <-chan os.Signal, within time.Duration) {
 	for waiting := true; waiting; {
 		select {
 		case sig := <-signals:
 			switch {
 			case sig == syscall.SIGTERM || sig == syscall.SIGINT:
-				h.end(within)
+				h.endGateway(within)
 			case sig == syscall.SIGHUP && h.signal == 0:
 				h.signal = syscall.SIGHUP
 			}
@@ -92,7 +93,7 @@ func (h *handedOver) passOn(signals <-chan os.Signal, within time.Duration) {
 		}
 	}
 	if h.signal != 0 {
-		_ = syscall.Kill(h.next.PID, h.signal) // that it has ended, read sees
+		_ = syscall.Kill(h.next.PID, h.signal) // fails if it has ended; read notices that
 	}
 }
 

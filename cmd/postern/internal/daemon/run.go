@@ -129,7 +129,7 @@ func (d *Daemon) serveUntilEnd(ctx context.Context, signals <-chan os.Signal, re
 	select {
 	case late := <-d.handedOver: // it was complete when the signal came
 		if err == nil {
-			late.end(d.config.Timeouts.Drain)
+			late.endGateway(d.config.Timeouts.Drain)
 		}
 		return late, err
 	default:

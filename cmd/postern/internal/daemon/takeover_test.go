@@ -87,7 +87,7 @@ func TestSignalsDuringUpgrade(t *testing.T) {
 			if got != h || err != nil {
 				t.Fatalf("got %v, %v", got, err)
 			}
-			h.passOn(signals, g.config.Timeouts.Drain)
+			h.forwardSignal(signals, g.config.Timeouts.Drain)
 			if want == syscall.SIGTERM && h.drain != time.Minute {
 				t.Errorf("drain: got %v", h.drain)
 			}
