@@ -37,7 +37,8 @@ type generations struct {
 	running sync.WaitGroup
 }
 
-// former is a generation that accepts no connections any more. Its fields are guarded by the mu of generations.
+// former is a generation that accepts no connections any more. Its fields are guarded by the mu of generations, but for
+// Number, which does not change.
 type former struct {
 	monitor.Generation
 	link       *handover.Link
@@ -196,7 +197,9 @@ func (g *generations) handle(f *former, m handover.Message) error {
 func (g *generations) update(f *former, c countsMessage) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	f.counts, f.Generation = c.Counts, c.Generation
+	f.counts = c.Counts
+	n := c.Generation
+	f.PID, f.Version, f.Since, f.Sessions, f.Prelogin, f.Until = n.PID, n.Version, n.Since, n.Sessions, n.Prelogin, n.Until
 	if c.LoginsOver && !f.areLoginsOver() {
 		close(f.loginsOver)
 	}
