@@ -38,7 +38,7 @@ SIMULATIONS := ./limiter/... ./cmd/postern/internal/daemon
 .PHONY: test
 test: ## run all tests, with the race detector where it helps; install the programs they use if possible
 	@.ci/install $(PEERS)
-	go test -race -count=1 -p 4 ./... # no cache: results depend on installed programs
+	go test -race -count=1 -p 4 -timeout 20m ./... # no cache: results depend on installed programs
 	go test -count=1 -run '^TestSimulation' $(SIMULATIONS)
 
 .PHONY: cover

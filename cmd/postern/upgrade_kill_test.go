@@ -11,7 +11,7 @@ import (
 )
 
 // upgradeKills is how many upgrades TestKillAtAnyTime disturbs.
-var upgradeKills = flagFromEnviron("UPGRADE_KILLS", 10)
+var upgradeKills = flagFromEnviron("UPGRADE_KILLS", 6)
 
 // TestKillDuringUpgrade kills one of the two processes at each message of a hand-over.
 // One working process is left, or a new one can be started at once. Sessions of the
