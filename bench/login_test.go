@@ -149,7 +149,7 @@ func TestReportsInventedLogins(t *testing.T) {
 	target := invents.target()
 	target.backend = tb.direct(Work{}).backend
 	s := &sample{}
-	o := &Options{Workers: 1, Duration: time.Millisecond}
+	o := &Options{Workers: 1, Duration: time.Second}
 	if err := saturation(o, loginKind{client.IMAP, client.Plain, client.Login}).measure(t.Context(), target, s); err != nil {
 		t.Fatal(err)
 	}
