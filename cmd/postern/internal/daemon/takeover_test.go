@@ -88,8 +88,12 @@ func TestSignalsDuringUpgrade(t *testing.T) {
 				t.Fatalf("got %v, %v", got, err)
 			}
 			h.forwardSignal(signals, g.config.Timeouts.Drain)
-			if want == syscall.SIGTERM && h.drain != time.Minute {
-				t.Errorf("drain: got %v", h.drain)
+			if h.signal != want || want == syscall.SIGTERM && h.drain != time.Minute {
+				t.Errorf("got %v, drain %v", h.signal, h.drain)
+			}
+			if want == syscall.SIGHUP { // which the other process may ignore
+				_ = next.Process.Kill()
+				want = syscall.SIGKILL
 			}
 			_ = next.Wait()
 			if status := next.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != want {
