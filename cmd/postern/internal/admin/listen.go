@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -119,16 +118,29 @@ func (s *Server) Close() {
 	}
 }
 
-// retireTime is how long Retire waits for requests under way.
+// retireTime is how long Retire waits for requests.
 const retireTime = 5 * time.Second
 
-// Retire ends serving, because another process serves the same sockets now. Requests under way are answered.
+// Retire ends serving, because another process serves the same sockets now. Each connection that this one has accepted is
+// answered. The method Shutdown of http.Server would close those whose request it has not read yet.
 func (s *Server) Retire() {
 	s.unlinkOnClose(false)
-	ctx, cancel := context.WithTimeout(context.Background(), retireTime)
-	defer cancel()
+	s.retiring.Store(true)
 	for _, e := range s.endpoints {
-		_ = e.http.Shutdown(ctx) // what it has not ended, Close does
+		e.listener.Close()
+	}
+	<-s.served
+	for _, e := range s.endpoints {
+		e.http.SetKeepAlivesEnabled(false)
+	}
+	answered := make(chan struct{})
+	go func() {
+		s.connections.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-time.After(retireTime):
 	}
 	s.Close()
 }

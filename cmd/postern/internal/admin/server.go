@@ -17,6 +17,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/cmd/postern/internal/config"
@@ -47,6 +49,10 @@ type Server struct {
 	socket    bool   // ADMIN_LISTEN is a socket, which needs no token
 	asnFile   string
 	endpoints []endpoint // those that are not off; ADMIN_LISTEN is first
+
+	retiring    atomic.Bool
+	served      chan struct{}  // closed when Serve has returned
+	connections sync.WaitGroup // that were accepted and are open; no more once served is closed
 }
 
 // endpoint is one address with what it serves.
@@ -61,7 +67,7 @@ type endpoint struct {
 // Open binds the addresses. It reads the token first, or creates it. After an
 // error, which names the setting, no address is bound.
 func Open(c *config.Config, g Gateway) (*Server, error) {
-	s := &Server{gateway: g, asnFile: string(c.Incidents.ASNFile)}
+	s := &Server{gateway: g, asnFile: string(c.Incidents.ASNFile), served: make(chan struct{})}
 	var err error
 	if s.token, err = loadToken(c); err != nil {
 		return nil, err
@@ -102,21 +108,33 @@ func (s *Server) newHTTP(h http.Handler) *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    8 << 10,
+		ConnState:         s.count,
 		ErrorLog:          slog.NewLogLogger(s.gateway.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// count counts connections. Each is new before Serve can return.
+func (s *Server) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.connections.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.connections.Done()
 	}
 }
 
 // Addr is where ADMIN_LISTEN is bound. It must not be off.
 func (s *Server) Addr() net.Addr { return s.endpoints[0].listener.Addr() }
 
-// Serve answers until Close, and then returns nil, or until an address fails.
+// Serve answers until Close or Retire, and then returns nil, or until an address fails. It is called once.
 func (s *Server) Serve() error {
+	defer close(s.served)
 	s.unlinkOnClose(true)
 	failed := make(chan error)
 	for _, e := range s.endpoints {
 		go func() {
 			err := e.http.Serve(e.listener)
-			if errors.Is(err, http.ErrServerClosed) {
+			if errors.Is(err, http.ErrServerClosed) || s.retiring.Load() && errors.Is(err, net.ErrClosed) {
 				failed <- nil
 				return
 			}

@@ -148,6 +148,21 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
+// TestRetireAnswersAcceptedConnections, also those that have sent nothing yet.
+func TestRetireAnswersAcceptedConnections(t *testing.T) {
+	s := start(t)
+	c := testbed.Dial(t, s.Addr().String())
+	s.ask(t, request{path: "/livez"}) // is accepted later
+	retired := make(chan struct{})
+	go func() {
+		s.Retire()
+		close(retired)
+	}()
+	<-s.served
+	c.Say("GET /livez HTTP/1.1\r\nHost: localhost\r\n", "HTTP/1.1 200 OK")
+	<-retired
+}
+
 // TestServeReportsFailure of an address, and ends with it.
 func TestServeReportsFailure(t *testing.T) {
 	c, err := config.Load(testbed.Environ("POSTERN_ADMIN_LISTEN=127.0.0.1:0", "POSTERN_METRICS_LISTEN=localhost:0"))

@@ -71,7 +71,7 @@ type Daemon struct {
 	program     program // that an upgrade starts
 	generations *generations
 
-	phase      atomic.Uint32 // starting, serving, upgrading or draining
+	phase      atomic.Uint32 // starting, serving, upgrading, draining or retiring
 	failed     chan error    // holds the first failure that ends the daemon
 	reloads    chan request[admin.Reloaded]
 	upgrades   chan request[monitor.Generation]
@@ -89,6 +89,7 @@ const (
 	serving
 	upgrading
 	draining
+	retiring // another process accepts connections
 )
 
 // open makes a Daemon from c and binds every address that was not passed, but accepts no
@@ -256,12 +257,12 @@ func (d *Daemon) serve() {
 	for _, l := range d.listeners {
 		d.running.Go(func() { d.serveListener(l) })
 	}
+	d.phase.Store(serving)
 	d.running.Go(func() {
 		if err := d.admin.Serve(); err != nil {
 			d.fail(err)
 		}
 	})
-	d.phase.Store(serving)
 }
 
 // every calls do with the time once in each interval, until ctx ends.

@@ -72,7 +72,7 @@ func (g *gateway) upgradeTo(t *testing.T, more ...string) upgraded {
 		t.Fatal(err)
 	}
 	t.Cleanup(u.next.close)
-	u.eventually(t, func() bool { return g.phase.Load() == draining }) // signals of before are for the next
+	u.eventually(t, func() bool { return g.phase.Load() == retiring }) // signals of before are for the next
 	g.server.StopAccepting()                                           // as retire does; here, so that the next connection comes to the next gateway
 	return u
 }

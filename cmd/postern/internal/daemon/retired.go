@@ -46,7 +46,7 @@ type retired struct {
 // process, so the caller closes the link last.
 func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Signal) {
 	h.forwardSignal(signals, d.config.Timeouts.Drain)
-	d.phase.Store(draining)
+	d.phase.Store(retiring)
 	d.server.StopAccepting()
 	d.generations.closeLinks()
 	d.keeper.lock.Close()

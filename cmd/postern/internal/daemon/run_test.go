@@ -74,7 +74,7 @@ func TestActiveConnections(t *testing.T) {
 // TestReadinessFollowsThePhase from the start to the shutdown.
 func TestReadinessFollowsThePhase(t *testing.T) {
 	g := start(t)
-	for phase, want := range map[uint32]string{starting: "starting", serving: "", draining: "shutting down"} {
+	for phase, want := range map[uint32]string{starting: "starting", serving: "", draining: "shutting down", retiring: ""} {
 		g.phase.Store(phase)
 		if got := g.unready(); got != want {
 			t.Errorf("phase %d: got %q, want %q", phase, got, want)

@@ -52,7 +52,7 @@ func TestHandOverAnswersRequests(t *testing.T) {
 		<-u.retired
 		g.close()
 	}()
-	u.eventually(t, func() bool { return g.phase.Load() == draining })
+	u.eventually(t, func() bool { return g.phase.Load() == retiring })
 	request.done <- result[admin.Reloaded]{}
 	if err := <-answered; err != nil {
 		t.Error(err)
