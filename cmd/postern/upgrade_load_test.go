@@ -62,7 +62,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	users.awaitCount(t, 2*loginAccounts) // all are known then, so that the attack does not affect them
 	attack := newAttack(s)
 	guessing := startLoad(t, upgradeLogins, 8, attack.guess)
-	monitoring := startLoad(t, 1000, 16, s.readMetrics)
+	monitoring := startLoad(t, 50, 4, s.readMetrics)
 
 	for i := range upgradeCount {
 		attack.round.Store(int32(i))

@@ -71,10 +71,10 @@ func TestActiveConnections(t *testing.T) {
 	}
 }
 
-// TestReadinessFollowsThePhase from the start to the shutdown.
+// TestReadinessFollowsThePhase from the start to the shutdown. While another process takes over, the gateway is ready.
 func TestReadinessFollowsThePhase(t *testing.T) {
 	g := start(t)
-	for phase, want := range map[uint32]string{starting: "starting", serving: "", draining: "shutting down", retiring: ""} {
+	for phase, want := range map[uint32]string{starting: "starting", serving: "", upgrading: "", retiring: "", draining: "shutting down"} {
 		g.phase.Store(phase)
 		if got := g.unready(); got != want {
 			t.Errorf("phase %d: got %q, want %q", phase, got, want)
