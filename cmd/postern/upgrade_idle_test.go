@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 	"testing"
@@ -50,7 +51,7 @@ func newIdleClients(t *testing.T, s *supervisor, first, size, messages int) *idl
 	var ctx context.Context
 	ctx, c.stop = context.WithCancel(context.Background())
 	t.Cleanup(c.end)
-	handshakes := make(chan struct{}, 50) // how many connect at once
+	handshakes := make(chan struct{}, 20) // how many connect at once
 	for i := range size {
 		c.running.Go(func() { c.run(ctx, first+i, handshakes) })
 	}
@@ -58,8 +59,9 @@ func newIdleClients(t *testing.T, s *supervisor, first, size, messages int) *idl
 	return c
 }
 
-// idleAccount is the account of one program.
-func idleAccount(i int) string { return fmt.Sprintf("idle%d", i) }
+// idleAccount is the account of one program, and idleSource its address.
+func idleAccount(i int) string    { return fmt.Sprintf("idle%d", i) }
+func idleSource(i int) netip.Addr { return address(10+byte(i/10000), i%10000) }
 
 // idleAccounts are those of n programs.
 func idleAccounts(n int) (all []standin.Account) {
@@ -171,8 +173,7 @@ func (c *finConn) Read(b []byte) (int, error) {
 // connect logs in, selects the inbox and begins IDLE. Programs with even numbers use
 // TLS. The end of ctx closes the connection.
 func (c *idleClients) connect(ctx context.Context, i int) (*idleClient, error) {
-	source := address(10+byte(i/10000), i%10000)
-	dialer := net.Dialer{Timeout: testbed.Patience, KeepAlive: -1, LocalAddr: &net.TCPAddr{IP: source.AsSlice()}}
+	dialer := net.Dialer{Timeout: testbed.Patience, KeepAlive: -1, LocalAddr: &net.TCPAddr{IP: idleSource(i).AsSlice()}}
 	listener := map[bool]string{true: "imaps", false: "imap"}[i%2 == 0]
 	raw, err := dialer.DialContext(ctx, "tcp", c.gateway.addr(listener))
 	if err != nil {

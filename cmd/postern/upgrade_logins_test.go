@@ -118,15 +118,16 @@ const loginSecret = "pass"
 // loginAccounts is how many there are.
 const loginAccounts = 240
 
-// loginAccount is one of them.
-func loginAccount(i int) string { return fmt.Sprintf("user%d", i%loginAccounts) }
+// loginAccount is one of them, and loginSource its address.
+func loginAccount(i int) string    { return fmt.Sprintf("user%d", i%loginAccounts) }
+func loginSource(i int) netip.Addr { return address(20, i%loginAccounts) }
 
 // logsIn returns what users do for a load: they log in and out, half of them in TLS. Each
 // account has an address of its own.
 func logsIn(s *supervisor) func(i int) string {
 	d := dialers(s)
 	return func(i int) string {
-		return outcome(logInAndOut(d[i%2], address(20, i%loginAccounts), loginAccount(i), loginSecret))
+		return outcome(logInAndOut(d[i%2], loginSource(i), loginAccount(i), loginSecret))
 	}
 }
 
