@@ -31,6 +31,10 @@ var (
 	upgradeCount    = flagFromEnviron("UPGRADE_COUNT", 3)
 )
 
+// loginWorkers is how many users log in at once. All handshakes of clients that are not known
+// must begin within five seconds, on a machine that is busy, too.
+func loginWorkers() int { return max(4, upgradeLogins/8) }
+
 // generationsMax is how many generations run at most. If there would be more, the oldest
 // ends.
 const generationsMax = 4
@@ -60,7 +64,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	atStart := descriptors(t, s.mainProcess(t))
 	makeKnown(t, s)
 	idle := []*idleClients{newIdleClients(t, s, 0, upgradeSessions, upgradeCount)}
-	users := startLoad(t, upgradeLogins, 32, logsIn(s))
+	users := startLoad(t, upgradeLogins, loginWorkers(), logsIn(s))
 	attack := newAttack(s)
 	guessing := startLoad(t, upgradeLogins, 8, attack.guess)
 	monitoring := startLoad(t, 50, 4, s.readMetrics)
