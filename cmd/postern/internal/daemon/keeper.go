@@ -47,7 +47,9 @@ func (k *keeper) pause() {
 func (k *keeper) resume() {
 	now := time.Now()
 	k.incidents.Forward(nil)
-	_ = eachObservation(k.observations.take(), func(o incidents.Observation) { k.incidents.Observe(now, o) })
+	for _, m := range k.observations.take() {
+		_ = eachObservation(m, func(o incidents.Observation) { k.incidents.Observe(now, o) })
+	}
 	k.start()
 }
 

@@ -12,21 +12,25 @@ import (
 type observations struct {
 	ready chan struct{} // receives when there are some
 
-	mu      sync.Mutex
-	encoded []byte
+	mu       sync.Mutex
+	messages [][]byte // each has whole observations, encoded, of about eventsMax octets
 }
 
 func newObservations() *observations { return &observations{ready: make(chan struct{}, 1)} }
 
-// observationsMax is the most that is kept, in octets. An hour of a large site has less.
-const observationsMax = 16 << 20
+// observationsMax is the most that is kept, in messages: 16 MB. An hour of a large site has less.
+const observationsMax = 512
 
 // add adds one. It does not block.
 func (o *observations) add(one incidents.Observation) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.encoded) < observationsMax {
-		o.encoded = one.AppendTo(o.encoded)
+	last := len(o.messages) - 1
+	switch {
+	case last >= 0 && len(o.messages[last]) < eventsMax:
+		o.messages[last] = one.AppendTo(o.messages[last])
+	case len(o.messages) < observationsMax:
+		o.messages = append(o.messages, one.AppendTo(nil))
 	}
 	select {
 	case o.ready <- struct{}{}:
@@ -34,48 +38,34 @@ func (o *observations) add(one incidents.Observation) {
 	}
 }
 
-// take returns all there are, encoded.
-func (o *observations) take() []byte {
+// take returns all there are, as the content of messages.
+func (o *observations) take() [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	all := o.encoded
-	o.encoded = nil
+	all := o.messages
+	o.messages = nil
 	return all
 }
 
 // send sends all there are, in messages of one packet.
 func (o *observations) send(l *handover.Link) error {
-	all := o.take()
-	start, end := 0, 0
-	for end < len(all) {
-		_, rest, err := incidents.ParseObservation(all[end:])
-		if err != nil {
+	for _, m := range o.take() {
+		if err := l.Send(msgObservations, m); err != nil {
 			return err
 		}
-		next := len(all) - len(rest)
-		if next-start > eventsMax {
-			if err := l.Send(msgObservations, all[start:end]); err != nil {
-				return err
-			}
-			start = end
-		}
-		end = next
 	}
-	if start == end {
-		return nil
-	}
-	return l.Send(msgObservations, all[start:end])
+	return nil
 }
 
-// eachObservation calls do with each of those encoded in data.
-func eachObservation(data []byte, do func(incidents.Observation)) error {
-	for len(data) > 0 {
-		o, rest, err := incidents.ParseObservation(data)
+// eachObservation calls do with each of those encoded in a message.
+func eachObservation(message []byte, do func(incidents.Observation)) error {
+	for len(message) > 0 {
+		o, rest, err := incidents.ParseObservation(message)
 		if err != nil {
 			return err
 		}
 		do(o)
-		data = rest
+		message = rest
 	}
 	return nil
 }
