@@ -96,7 +96,7 @@ const (
 // connection yet. What another process hands over goes on in it. The error names the setting
 // at fault. Call serve next, and close in the end.
 func open(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemon, error) {
-	lock, err := in.takeover.takeLock(stateDir(c.State.Dir))
+	lock, err := in.takeLock(stateDir(c.State.Dir))
 	if err != nil {
 		return nil, err
 	}
@@ -124,19 +124,21 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	if d.backends, err = newBackends(&c, d.certs); err != nil {
 		return nil, err
 	}
+	var t takeover // zero unless another process hands over to this one
 	if in.takeover != nil {
 		d.backends.learn() // now, for it may take long
 		if err := in.takeover.takeState(d.manager); err != nil {
 			return nil, err
 		}
+		t = *in.takeover
 	}
-	if err := d.openLimiter(in.takeover); err != nil {
+	if err := d.openLimiter(&t); err != nil {
 		return nil, err
 	}
 	if d.certs != nil && c.TLS.TicketKeys == "" {
-		d.keeper.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), in.takeover.ticketKeys(), d.certs.source, log)
+		d.keeper.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), t.resources.TicketKeys, d.certs.source, log)
 	}
-	if d.incidents, err = openIncidents(&c, d.keeper.key, in.takeover.incidentsExport(), log, d.backends.components, d.policy.tighten); err != nil {
+	if d.incidents, err = openIncidents(&c, d.keeper.key, t.incidents, log, d.backends.components, d.policy.tighten); err != nil {
 		return nil, err
 	}
 	d.keeper.incidents, d.keeper.observations = d.incidents, newObservations()
@@ -172,9 +174,9 @@ func (d *Daemon) openLimiter(t *takeover) error {
 	d.policy = newPolicy(l, d.config.Limits, d.config.Tarpit.Max, d.log)
 	d.keeper.key, d.keeper.known = key, &knownStore{dir: dir, limiter: l, log: d.log, metrics: d.metrics}
 	d.log.Explain = func(a limiter.Attempt, rule limiter.Rule) string { return l.Explain(time.Now(), a, rule) }
-	if data := t.limiterExport(); data != nil {
+	if t.limiter != nil {
 		d.keeper.known.takeOver(t.saved)
-		return l.Import(time.Now(), data, t.resources.Former.Number)
+		return l.Import(time.Now(), t.limiter, t.resources.Former.Number)
 	}
 	d.keeper.known.restore(time.Now())
 	return nil

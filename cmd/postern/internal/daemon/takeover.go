@@ -114,11 +114,10 @@ func (t *takeover) receiveState() error {
 	return nil
 }
 
-// The methods that follow may be called without a takeover, with nil.
-
 // takeLock returns the lock of the state directory, which the former process has passed unless it has ended. Without a
 // directory it is nil.
-func (t *takeover) takeLock(dir stateDir) (lock *os.File, err error) {
+func (in *inherited) takeLock(dir stateDir) (lock *os.File, err error) {
+	t := in.takeover
 	if t != nil && t.lock != nil {
 		return t.lock, nil
 	}
@@ -133,33 +132,9 @@ func (t *takeover) takeLock(dir stateDir) (lock *os.File, err error) {
 // lockTime is how long a process that is ending may hold the lock.
 const lockTime = time.Second
 
-// limiterExport returns the export of the limiter, nil if there is none.
-func (t *takeover) limiterExport() []byte {
-	if t == nil {
-		return nil
-	}
-	return t.limiter
-}
-
-// incidentsExport returns the export of the incidents, nil if there is none.
-func (t *takeover) incidentsExport() []byte {
-	if t == nil {
-		return nil
-	}
-	return t.incidents
-}
-
-// ticketKeys returns the session ticket keys, nil if there are none.
-func (t *takeover) ticketKeys() []byte {
-	if t == nil {
-		return nil
-	}
-	return t.resources.TicketKeys
-}
-
 // key returns the key of this installation, if the former process has sent it.
 func (t *takeover) key() (key limiter.Key, ok bool) {
-	if t == nil || len(t.resources.InstallKey) != len(key) {
+	if len(t.resources.InstallKey) != len(key) {
 		return key, false
 	}
 	return limiter.Key(t.resources.InstallKey), true
