@@ -30,16 +30,15 @@ func openListeners(s config.Listeners, certs *certificates, passed *sockets) (al
 		}
 	}()
 	for _, l := range []struct {
-		setting  string
-		addrs    []string
 		name     string
+		addrs    []string
 		protocol dialogue.Protocol
 		tls      proxy.TLSMode
 	}{
-		{"IMAP_LISTEN", s.IMAP, "imap", dialogue.IMAP{}, proxy.Upgrade},
-		{"IMAPS_LISTEN", s.IMAPS, "imaps", dialogue.IMAP{}, proxy.Implicit},
-		{"POP3_LISTEN", s.POP3, "pop3", dialogue.POP3{}, proxy.Upgrade},
-		{"POP3S_LISTEN", s.POP3S, "pop3s", dialogue.POP3{}, proxy.Implicit},
+		{"imap", s.IMAP, dialogue.IMAP{}, proxy.Upgrade},
+		{"imaps", s.IMAPS, dialogue.IMAP{}, proxy.Implicit},
+		{"pop3", s.POP3, dialogue.POP3{}, proxy.Upgrade},
+		{"pop3s", s.POP3S, dialogue.POP3{}, proxy.Implicit},
 	} {
 		if len(l.addrs) == 0 {
 			continue
@@ -48,7 +47,7 @@ func openListeners(s config.Listeners, certs *certificates, passed *sockets) (al
 		opened, err := openListener(kind, l.addrs, s.Addrs(), passed)
 		all = append(all, opened...)
 		if err != nil {
-			return all, config.Errorf(l.setting, "%w", err)
+			return all, config.Errorf(listenerSettings[l.name], "%w", err)
 		}
 	}
 	return all, nil

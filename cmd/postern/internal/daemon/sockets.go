@@ -71,7 +71,7 @@ func (s sockets) closeAll() {
 	}
 }
 
-// listenerSettings are the settings of the listeners that a socket unit may have sockets for.
+// listenerSettings are the settings of the listeners, for which a socket unit may have sockets.
 var listenerSettings = map[string]string{
 	"imap": "IMAP_LISTEN", "imaps": "IMAPS_LISTEN", "pop3": "POP3_LISTEN", "pop3s": "POP3S_LISTEN",
 	"admin": "ADMIN_LISTEN", "metrics": "METRICS_LISTEN",
