@@ -22,6 +22,16 @@ type SlotCounts struct {
 	Exchanges int // of these, by clients that must answer a challenge
 }
 
+// Add adds what another process has. c.Slots must not be nil.
+func (c *Counts) Add(other Counts) {
+	c.Connections += other.Connections
+	c.Prelogin += other.Prelogin
+	for backend, n := range other.Slots {
+		s := c.Slots[backend]
+		c.Slots[backend] = SlotCounts{s.Logins + n.Logins, s.Strangers + n.Strangers, s.Exchanges + n.Exchanges}
+	}
+}
+
 // siblings is what a Server knows of its siblings.
 type siblings struct {
 	connections atomic.Int64 // that they have open

@@ -129,7 +129,7 @@ func (g *generations) countsFor(f *former) proxy.Counts {
 	defer g.mu.Unlock()
 	for _, other := range g.formers {
 		if other != f {
-			counts.Connections += other.counts.Connections
+			counts.Add(other.counts)
 		}
 	}
 	return counts
@@ -210,12 +210,7 @@ func (g *generations) update(f *former, c countsMessage) {
 func (g *generations) count() {
 	sum := proxy.Counts{Slots: map[string]proxy.SlotCounts{}}
 	for _, f := range g.formers {
-		sum.Connections += f.counts.Connections
-		sum.Prelogin += f.counts.Prelogin
-		for backend, n := range f.counts.Slots {
-			s := sum.Slots[backend]
-			sum.Slots[backend] = proxy.SlotCounts{Logins: s.Logins + n.Logins, Strangers: s.Strangers + n.Strangers, Exchanges: s.Exchanges + n.Exchanges}
-		}
+		sum.Add(f.counts)
 	}
 	g.server.CountElsewhere(sum)
 }
