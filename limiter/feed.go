@@ -54,6 +54,11 @@ func (f *Feed) add(b []byte) {
 	} else {
 		f.events = append(f.events, b...)
 	}
+	f.signal()
+}
+
+// signal lets Ready receive. A signal that is pending is enough.
+func (f *Feed) signal() {
 	select {
 	case f.ready <- struct{}{}:
 	default:
@@ -86,10 +91,7 @@ func (f *Feed) Take(most int) []byte {
 		f.events = nil
 		return taken
 	}
-	select {
-	case f.ready <- struct{}{}:
-	default:
-	}
+	f.signal()
 	return taken
 }
 
