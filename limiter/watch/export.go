@@ -143,7 +143,7 @@ func (s *suspects) code(c *codec.Codec) {
 func (g *guesses) code(c *codec.Codec) {
 	for _, blocks := range [][]guessBlock{g.now, g.old} {
 		for i := range blocks {
-			c.Uint64s(blocks[i][:])
+			codec.Fixed(c, blocks[i][:])
 		}
 	}
 	codec.Count(c, &g.n)

@@ -51,7 +51,7 @@ func (b *baseline) code(c *codec.Codec) {
 	for i := range b.week {
 		b.week[i].code(c)
 	}
-	c.Uint16s(b.weeks[:])
+	codec.Fixed(c, b.weeks[:])
 	for i := range b.day {
 		b.day[i].code(c)
 		codec.Int(c, &b.dayTime[i])
@@ -102,7 +102,7 @@ func (r *recent) code(c *codec.Codec) {
 func (o *observation) code(c *codec.Codec) {
 	o.rates.code(c)
 	c.Floats(&o.raw, &o.unanswered.capped, &o.unanswered.raw, &o.unanswered.networks)
-	c.Uint64s(o.places[:])
+	codec.Fixed(c, o.places[:])
 	o.known.code(c)
 	o.stranger.code(c)
 	for _, n := range []*int{&o.denied, &o.checked, &o.opened, &o.closed} {
@@ -121,7 +121,7 @@ func (p *suppressors) code(c *codec.Codec) {
 func (p *proven) code(c *codec.Codec) {
 	for _, sets := range [][]accountSet{p.accepted[:], p.denied[:], p.changed[:], p.deniedLately[:]} {
 		for i := range sets {
-			c.Uint64s(sets[i][:])
+			codec.Fixed(c, sets[i][:])
 		}
 	}
 	codec.Count(c, &p.n)
@@ -162,7 +162,7 @@ func (g *generations[K, V]) code(c *codec.Codec, entry func(*K, *V)) {
 
 // code encodes or decodes s.
 func (s *slowSpray) code(c *codec.Codec) {
-	c.Uint16s(s.cells)
+	codec.Fixed(c, s.cells)
 	for i := range s.bins {
 		b := &s.bins[i]
 		codec.Count(c, &b.hour)

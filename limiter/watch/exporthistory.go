@@ -67,7 +67,7 @@ func (t *Target) code(c *codec.Codec) {
 	codec.String(c, &t.Name, exportName)
 	codec.Count(c, &t.Denials)
 	codec.Count(c, &t.Over)
-	c.Octets(t.Spread[:])
+	codec.Fixed(c, t.Spread[:])
 	c.Times(&t.First, &t.Last)
 }
 
@@ -108,7 +108,7 @@ func (s *Sketch) code(c *codec.Codec) {
 	if c.Decoding() {
 		s.ranks = new([1 << sketchBits]uint8)
 	}
-	c.Octets(s.ranks[:])
+	codec.Fixed(c, s.ranks[:])
 	for _, rank := range s.ranks {
 		c.Check(rank <= 64-sketchBits+1, "rank of a sketch")
 	}

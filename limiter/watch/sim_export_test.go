@@ -31,7 +31,7 @@ func newTwins(t time.Time, known, habits bool, events ...event) *twins {
 	return w
 }
 
-// users reports attempts with names: of users, some of whom log in far too often, and of attackers.
+// users reports attempts at named accounts, by users and by attackers. Some users log in far too often.
 func (w *simulation) users() {
 	for range 20 {
 		a := Attempt{Account: fmt.Sprintf("user%d", w.rand.IntN(50)), Outcome: Accepted, Credential: w.rand.Uint64N(300), Known: w.rand.IntN(3) > 0}

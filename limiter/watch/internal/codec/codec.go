@@ -133,58 +133,28 @@ func Count[T Integer](c *Codec, v *T) {
 
 // Hash codes an integer all of whose bits are random.
 func (c *Codec) Hash(v *uint64) {
-	one := [1]uint64{*v}
-	c.Uint64s(one[:])
-	*v = one[0]
-}
-
-// Uint64s codes a slice of fixed length.
-func (c *Codec) Uint64s(numbers []uint64) {
 	if !c.reading {
-		for _, n := range numbers {
-			c.data = binary.LittleEndian.AppendUint64(c.data, n)
-		}
+		c.data = binary.LittleEndian.AppendUint64(c.data, *v)
 		return
 	}
-	data := c.take(8 * len(numbers))
+	*v = 0
+	if data := c.take(8); data != nil {
+		*v = binary.LittleEndian.Uint64(data)
+	}
+}
+
+// Fixed codes a slice of fixed length, whose integers may have any value.
+func Fixed[T uint8 | uint16 | uint64](c *Codec, numbers []T) {
+	if !c.reading {
+		c.data, _ = binary.Append(c.data, binary.LittleEndian, numbers) // never fails for integers
+		return
+	}
+	data := c.take(binary.Size(numbers))
 	if data == nil {
 		clear(numbers)
 		return
 	}
-	for i := range numbers {
-		numbers[i] = binary.LittleEndian.Uint64(data[8*i:])
-	}
-}
-
-// Uint16s codes a slice of fixed length.
-func (c *Codec) Uint16s(numbers []uint16) {
-	if !c.reading {
-		for _, n := range numbers {
-			c.data = binary.LittleEndian.AppendUint16(c.data, n)
-		}
-		return
-	}
-	data := c.take(2 * len(numbers))
-	if data == nil {
-		clear(numbers)
-		return
-	}
-	for i := range numbers {
-		numbers[i] = binary.LittleEndian.Uint16(data[2*i:])
-	}
-}
-
-// Octets codes a slice of fixed length.
-func (c *Codec) Octets(octets []byte) {
-	if !c.reading {
-		c.data = append(c.data, octets...)
-		return
-	}
-	if data := c.take(len(octets)); data != nil {
-		copy(octets, data)
-	} else {
-		clear(octets)
-	}
+	_, _ = binary.Decode(data, binary.LittleEndian, numbers)
 }
 
 // Floats codes numbers, which must be finite.
