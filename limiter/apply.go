@@ -55,6 +55,10 @@ func (a *application) apply(e *event) {
 		a.change(e, func(own *entry) { own.repeatFor(a.now, min(e.first, a.rules.RepeatTTL), e.flags&wasMatch != 0) })
 	case opCleared:
 		a.find(e, (*entry).clear)
+	case opReleased:
+		a.find(e, func(own *entry) { own.release(a.now) })
+	case opForgotten:
+		a.known.forget(e.account)
 	case opUsed:
 		a.use(e)
 	case opGlobal:
@@ -167,10 +171,15 @@ func (e *event) held() (o open) {
 	return o
 }
 
-// use counts a login of the sibling in the usage of its account, and of its source or device there.
+// use counts a login of the sibling in the usage of its account, and of its source or device there, or in that of an
+// allowed network.
 func (a *application) use(e *event) {
+	limit := &a.rules.pairUse
+	if e.flags&ofAllowed != 0 {
+		limit = &a.rules.allowedUse
+	}
 	if e.flags&spentDenial != 0 {
-		a.change(e, func(own *entry) { own.denials.spend(a.now, &a.rules.pairUse) })
+		a.change(e, func(own *entry) { own.denials.spend(a.now, limit) })
 	}
 	if e.flags&wasCounted != 0 {
 		a.known.countLoginOfSibling(a.now, e.account, &a.rules.accountUse, e.flags&spentUse != 0)

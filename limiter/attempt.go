@@ -60,6 +60,9 @@ type subject struct {
 	trust        trust
 	match        match // only look may use it
 	exempt       bool
+	blocked      bool
+	allowed      bool   // it is in an allowed network, and not exempt
+	allowedUse   key    // of the entry of that network
 	token        bool   // the secret cannot be guessed
 	shown        bool   // the secret was shown and can be guessed
 	password     uint32 // digest of a shown secret
@@ -71,6 +74,10 @@ type subject struct {
 func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	source := Source(a.Addr)
 	s := subject{network: Network(a.Addr), exempt: r.exempts(a.Addr), token: a.Token, growth: 1}
+	var allowed netip.Prefix
+	if s.blocked, allowed = l.lists.Load().lookup(a.Addr); allowed.IsValid() && !s.exempt {
+		s.allowed, s.allowedUse = true, l.hasher.block(kindUse, allowed)
+	}
 	s.shown, s.password = a.Credential.shown() && !a.Token, a.Credential.password()
 	sourceKey, networkKey := l.hasher.block(kindSource, source), l.hasher.block(kindNetwork, s.network)
 	s.keys[kindSource], s.keys[kindNetwork] = sourceKey, networkKey
@@ -86,14 +93,19 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 		}
 		s.setAccount(l, source, a, v)
 	}
-	if s.exempt || s.trust.near() {
+	if s.exempt || s.allowed || s.trust.near() {
 		return s
 	}
-	s.growth = l.known.sources.growth(blockFingerprint(sourceKey), v.now)
-	if r.Attack && a.Account != "" && !s.token && !l.known.sources.has(blockFingerprint(sourceKey), v) {
+	s.setStranger(l, a, blockFingerprint(sourceKey), v, r)
+	return s
+}
+
+// setStranger sets what only the rules about strangers use. source is the fingerprint of the source of a.
+func (s *subject) setStranger(l *Limiter, a Attempt, source uint32, v validity, r *rules) {
+	s.growth = l.known.sources.growth(source, v.now)
+	if r.Attack && a.Account != "" && !s.token && !l.known.sources.has(source, v) {
 		s.setPrefixKeys(l, a.Addr)
 	}
-	return s
 }
 
 // setAccount sets what depends on the account.
@@ -139,15 +151,15 @@ func (s *subject) setPairKeys(l *Limiter, source netip.Prefix, a Attempt) {
 // applies reports whether the rule about denials of kind k applies to s.
 //
 // An attempt known by address or device may be the owner who mistypes, or a neighbour who guesses: attacks from
-// elsewhere must not slow it, and its own denials count, in the pair. A token cannot be guessed, so no account is closed
-// to it.
+// elsewhere must not slow it, and its own denials count, in the pair. From an allowed network, many new users may come. A
+// token cannot be guessed, so no account is closed to it.
 func (s *subject) applies(k kind) bool {
 	switch {
 	case s.keys[k] == key{}:
 		return false
 	case s.exempt:
 		return k == kindAccount && !s.token
-	case s.trust.near():
+	case s.trust.near() || s.allowed:
 		return k == kindPair
 	case s.token:
 		return k != kindAccount
@@ -167,16 +179,26 @@ func (s *subject) sharesNetworkPair() bool {
 
 // priority returns the priority of s before penalties are taken into account.
 func (s *subject) priority() Priority {
-	if s.trust.known() {
+	switch {
+	case s.trust.known() || s.allowed:
 		return Priority{class: classKnown}
-	}
-	if s.exempt { // each account behind a webmail server is a flow of its own
+	case s.exempt: // each account behind a webmail server is a flow of its own
 		return Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
 	}
+	return s.strangerPriority(s.keys[kindNetwork])
+}
+
+// strangerPriority returns the priority of a stranger without a penalty, in the given flow.
+func (s *subject) strangerPriority(flow key) Priority {
 	if !s.shown && !s.token {
-		return Priority{class: classExchange, flow: s.keys[kindNetwork]}
+		return Priority{class: classExchange, flow: flow}
 	}
-	return Priority{class: classUnpenalized, flow: s.keys[kindNetwork]}
+	return Priority{class: classUnpenalized, flow: flow}
+}
+
+// onlyAllowed reports whether s has the priority of the known only because its network is allowed.
+func (s *subject) onlyAllowed() bool {
+	return s.allowed && !s.trust.known()
 }
 
 // A Key is the secret of one installation: 32 random octets. Without it, what a [Limiter] stores is useless, and nobody
@@ -248,7 +270,7 @@ const (
 	kindPair                   // denials of a source, or of a network, on one account
 	kindAccount                // denials of strangers on one account
 	kindRepeat                 // one credential denied from one source
-	kindUse                    // logins of a source or device to one account to which it is known
+	kindUse                    // logins of a source or device to one account to which it is known, or of an allowed network
 	kindPrefix                 // denials of new sources in a wide prefix, during an attack
 	kindWidePrefix             // likewise, in a wider one
 	kindCount

@@ -22,16 +22,20 @@ type Connection struct {
 }
 
 // Connect asks whether a new connection from addr, which arrived at time t, is allowed. The verdict is pass or refuse,
-// and the Connection is nil exactly when it is refuse. A refused connection is not counted. Exempt addresses pass; so
-// do sources for which the table is full, because the many customers of a network must not be refused as if they were
-// one. The limits grow with the number of accounts that were accepted from the source lately.
+// and the Connection is nil exactly when it is refuse. A refused connection is not counted. Blocked addresses are
+// refused. Exempt addresses pass; so do sources for which the table is full, because the many customers of a network must
+// not be refused as if they were one. The limits grow as [Limiter.Growth] says.
 func (l *Limiter) Connect(t time.Time, addr netip.Addr) (*Connection, Verdict) {
 	now, r := l.epoch.ticks(t), l.rules.Load()
-	if r.exempts(addr) {
+	blocked, allowed := l.lists.Load().lookup(addr)
+	switch {
+	case blocked:
+		return nil, refusal(RuleBlocked)
+	case r.exempts(addr):
 		return &Connection{limiter: l}, pass
 	}
 	source := l.hasher.block(kindSource, Source(addr))
-	growth := l.known.sources.growth(blockFingerprint(source), hourOf(t))
+	growth := l.growth(source, allowed.IsValid(), hourOf(t))
 	connect := r.connect.times(min(growth, maxConnectGrowth))
 	l.cut.RLock()
 	defer l.cut.RUnlock()
@@ -138,16 +142,31 @@ func (c *Connection) publish(o op, flags eventFlags) {
 }
 
 // KnownSource reports whether a login from the source of addr, on any account, was accepted within KnownTTL before t,
-// or addr is exempt. That does not make an attempt known; it helps to choose which connection to close when there are
+// or addr is exempt or allowed. That does not make an attempt known; it helps to choose which connection to close when there are
 // too many.
 func (l *Limiter) KnownSource(t time.Time, addr netip.Addr) bool {
 	r := l.rules.Load()
 	f := blockFingerprint(l.hasher.block(kindSource, Source(addr)))
-	return l.known.sources.has(f, validityAt(t, r.KnownTTL)) || r.exempts(addr)
+	if l.known.sources.has(f, validityAt(t, r.KnownTTL)) || r.exempts(addr) {
+		return true
+	}
+	_, allowed := l.lists.Load().lookup(addr)
+	return allowed.IsValid()
 }
 
 // Growth returns how many times the limits of one source apply to that of addr at time t: 1, or as many as accounts were
-// accepted there in the last one to two and a half days, at most 256. An office or a carrier is many people.
+// accepted there in the last one to two and a half days, at most 256. An office or a carrier is many people. It is 256 for
+// an allowed address.
 func (l *Limiter) Growth(t time.Time, addr netip.Addr) int {
-	return l.known.sources.growth(blockFingerprint(l.hasher.block(kindSource, Source(addr))), hourOf(t))
+	_, allowed := l.lists.Load().lookup(addr)
+	return l.growth(l.hasher.block(kindSource, Source(addr)), allowed.IsValid(), hourOf(t))
+}
+
+// growth is Growth for the source with key k, which may be allowed. Without any limit on its connections, one client in
+// an allowed network could have those of everybody else closed.
+func (l *Limiter) growth(k key, allowed bool, now hour) int {
+	if allowed {
+		return maxGrowth
+	}
+	return l.known.sources.growth(blockFingerprint(k), now)
 }

@@ -46,6 +46,8 @@ const (
 	opSprayed             // a password was denied for the account with the given bit; if that is 64, it was tried
 	opMerged              // an account of a snapshot was added: record
 	opSince               // it is known now that a login was accepted in that hour
+	opReleased            // an operator has released an entry
+	opForgotten           // an operator has had an account forgotten: account
 	opCount
 )
 
@@ -66,6 +68,7 @@ const (
 	wasMatch                           // the denied credential is known
 	wasCounted                         // the login counts in the usage of the account
 	spentUse                           // it has taken a token of the logins of the account
+	ofAllowed                          // the entry is that of an allowed network
 	eventFlagsEnd
 )
 
@@ -103,6 +106,8 @@ var fieldsOf = [opCount]fields{
 	opSprayed:          fieldPassword,
 	opMerged:           fieldHours | fieldRecord,
 	opSince:            fieldHours,
+	opReleased:         fieldEntry,
+	opForgotten:        fieldAccount,
 }
 
 // eventMax is more octets than an event takes with its length.

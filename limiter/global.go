@@ -42,12 +42,14 @@ func (k *Ticket) Enter(t time.Time, data any) Verdict {
 	}
 	l := k.limiter
 	now, r := l.epoch.ticks(t), l.rules.Load()
-	if r.global.off() {
+	if r.global.off() && !k.subject.onlyAllowed() {
 		return pass
 	}
 	l.cut.RLock()
 	defer l.cut.RUnlock()
-	k.demote(now, r)
+	if k.demote(now, r); r.global.off() {
+		return pass
+	}
 	v := l.globalQueue.enter(now, k, mustLeave(k.priority.class, l.reserve(t, r), r), &r.global, data)
 	v.Known, v.Near = k.verdict.Known, k.verdict.Near
 	k.verdict = stricter(k.verdict, v)
@@ -277,6 +279,10 @@ const awayLogins = 2
 // device alone, until it is accepted: a neighbour must not use up the share of the owner.
 func (k *Ticket) demote(now ticks, r *rules) {
 	s := &k.subject
+	if s.onlyAllowed() {
+		k.demoteAllowed(now, r)
+		return
+	}
 	if !k.priority.Known() {
 		return
 	}
@@ -309,4 +315,26 @@ func (k *Ticket) demote(now ticks, r *rules) {
 		usage = addUsage(usage, now, awayLogins)
 	}
 	k.priority.usage = usage
+}
+
+// demoteAllowed counts the login of an attempt that is not known, from an allowed network. It gives it the priority of a
+// stranger if the network has used its share of the reserved lane, or cannot be counted: a client that guesses there must
+// not use up the lane. All strangers of the network are one flow then.
+func (k *Ticket) demoteAllowed(now ticks, r *rules) {
+	s := &k.subject
+	e, mu := k.limiter.table.findOrAdd(now, s.allowedUse, kindUse, r.tableMax(kindUse, true, false))
+	used := r.allowedUse.tokens
+	if e != nil {
+		defer mu.Unlock()
+		used = e.denials.spent(now, &r.allowedUse)
+	}
+	if used >= r.allowedUse.tokens {
+		k.priority = s.strangerPriority(s.allowedUse)
+		return
+	}
+	e.denials.spend(now, &r.allowedUse)
+	k.priority.usage = addUsage(0, now, float64(awayLogins+used))
+	if k.limiter.feeds != nil {
+		k.limiter.publish(&event{op: opUsed, kind: kindUse, key: s.allowedUse, flags: spentDenial | ofAllowed | isNear})
+	}
 }

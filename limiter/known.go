@@ -306,11 +306,7 @@ func (n *knownTable) makeRoom(s *knownShard, v validity, limit int) bool {
 			break
 		}
 		if a := s.at(i); !a.valid(v) {
-			n.count.Add(-1)
-			for _, f := range a.sources {
-				n.sources.remove(f)
-			}
-			s.remove(account, i)
+			n.drop(s, account, i)
 		}
 	}
 	if n.count.Add(1) > int64(limit) {
@@ -318,6 +314,15 @@ func (n *knownTable) makeRoom(s *knownShard, v validity, limit int) bool {
 		return false
 	}
 	return true
+}
+
+// drop removes account, which is number i of s. s must be locked.
+func (n *knownTable) drop(s *knownShard, account key, i uint32) {
+	n.count.Add(-1)
+	for _, f := range s.at(i).sources {
+		n.sources.remove(f)
+	}
+	s.remove(account, i)
 }
 
 // credentialDenied records that credential f of account was denied.

@@ -176,6 +176,7 @@ type Limiter struct {
 	hasher      hasher            // of the keys of tables
 	passwords   hasher            // of passwords alone
 	rules       atomic.Pointer[rules]
+	lists       atomic.Pointer[lists]
 	epoch       epoch
 	table       table
 	known       knownTable
@@ -202,6 +203,7 @@ func New(p Policy, k Key) (*Limiter, error) {
 	l.digests.New = func() any { return newDigest(secret[:]) }
 	l.hasher, l.passwords = newHasher(k.derive("table")), newHasher(k.derive("password"))
 	l.table.init(p.TableMax)
+	l.SetLists(Lists{})
 	l.setRules(0, p.rules())
 	return l, nil
 }

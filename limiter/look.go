@@ -12,9 +12,9 @@ import "time"
 // from the same source pays once. An attempt that is near and has to wait for nothing needs no look: it would be served
 // the same either way.
 
-// holdLook takes a hold of a look in e, which is locked, for an attempt with verdict v on e. It reports whether it did,
-// and sets k.lookDue if e has none left.
-func (k *Ticket) holdLook(now ticks, r *rules, e *entry, v Verdict) bool {
+// mayHoldLook reports whether an attempt with verdict v on e, which is locked, is to take a hold of a look there. It sets
+// k.lookDue if e has none left.
+func (k *Ticket) mayHoldLook(now ticks, r *rules, e *entry, v Verdict) bool {
 	s := &k.subject
 	if !s.shown || k.charged || k.lookPaid || s.trust.near() && v.Action == Pass {
 		return false
@@ -26,7 +26,6 @@ func (k *Ticket) holdLook(now ticks, r *rules, e *entry, v Verdict) bool {
 	usable := limit.tokens - s.cleanShare(e.kind, limit.tokens)
 	spent, held := e.looks.spent(now, &limit), int(e.lookHolds)
 	if spent+held < usable && e.lookHolds < lookHoldsMax {
-		e.lookHolds++
 		return true
 	}
 	due := now.add(lineDelay) // one that is held may come back
@@ -43,7 +42,7 @@ func (k *Ticket) look(now ticks, r *rules) {
 	s, refused := &k.subject, k.verdict.Action == Refuse
 	needless := s.trust.near() && k.verdict.Action == Pass
 	k.looked = s.shown && (k.charged || k.lookPaid || needless || k.lookDue == 0)
-	sprayed := s.shown && !refused && !s.trust.near() && k.limiter.isSprayed(now, s.password)
+	sprayed := s.shown && !refused && !s.trust.near() && !k.inspected && k.limiter.isSprayed(now, s.password)
 	if sprayed && !k.looked { // it may be the right one all the same
 		k.verdict, refused = refusal(RuleSpray), true
 	}
@@ -70,6 +69,9 @@ func (k *Ticket) look(now ticks, r *rules) {
 // pay spends what the attempt holds for its credential, unless that is paid for already, and returns the rest. The
 // source and the network get the penalty of a denial: the attempt has shown a wrong password.
 func (k *Ticket) pay(now ticks, r *rules, spend spending) {
+	if k.inspected {
+		return
+	}
 	if !k.charge(now, r, spend) {
 		k.release(now, r, nothing)
 		return

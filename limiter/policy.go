@@ -184,11 +184,12 @@ func (r Rate) off() bool {
 // rules are a Policy prepared for use. They never change; SetPolicy makes new ones.
 type rules struct {
 	Policy
-	connect, global     limit
-	denials             [kindCount]limit // off for kinds that count something else
-	looks               [kindCount]limit // likewise
-	reserve             int              // tokens of global that strangers must leave
-	pairUse, accountUse limit
+	connect, global limit
+	denials         [kindCount]limit // off for kinds that count something else
+	looks           [kindCount]limit // likewise
+	reserve         int              // tokens of global that strangers must leave
+
+	pairUse, accountUse, allowedUse limit // logins in the reserved lane: of a pair, an account, an allowed network
 }
 
 func (p Policy) rules() *rules {
@@ -198,7 +199,7 @@ func (p Policy) rules() *rules {
 		global:  p.Global.limit(RuleGlobal),
 		reserve: max(min(p.Global.Tokens*p.KnownShare/100, p.Global.Tokens-1), 0),
 
-		pairUse: p.useLimit(10, 8), accountUse: p.useLimit(15, 10),
+		pairUse: p.useLimit(10, 8), accountUse: p.useLimit(15, 10), allowedUse: p.useLimit(20, 20),
 	}
 	r.denials[kindSource] = p.Source.limit(RuleSource)
 	r.denials[kindNetwork] = p.Network.limit(RuleNetwork)

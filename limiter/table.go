@@ -138,9 +138,14 @@ func (tb *table) findShared(n uint64) (*entry, *sync.Mutex) {
 	return &s.entry, &s.mu
 }
 
+// isFull reports whether tb has limit entries.
+func (tb *table) isFull(limit int) bool {
+	return tb.used.Load() >= int64(limit)
+}
+
 // sweep checks a few entries of the next shard and drops the idle ones.
 func (tb *table) sweep(now ticks, limit int) {
-	full := tb.used.Load() >= int64(limit)
+	full := tb.isFull(limit)
 	s := &tb.shards[tb.nextSweep.Add(1)%uint32(len(tb.shards))]
 	s.mu.Lock()
 	dropped := s.sweep(now, full)

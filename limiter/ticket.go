@@ -29,6 +29,9 @@ type Ticket struct {
 	counted  bool  // its login counts in the usage of the account
 	starved  bool  // no global token was free in time
 	settled  bool
+
+	inspected bool  // it is none of a client: it must change nothing
+	assumed   match // then, what its credential is for the account
 }
 
 // A hold is what an attempt has reserved in the entry of key: a token of its denials, one of its looks, or both.
@@ -71,7 +74,15 @@ func (k *Ticket) Again(t time.Time) Verdict {
 func (k *Ticket) ask(t time.Time, now ticks, r *rules) {
 	k.verdict, k.looked, k.lookDue = pass, false, 0
 	k.subject = k.limiter.subject(t, k.attempt, r)
+	if k.inspected {
+		k.subject.match = k.assumed
+	}
 	k.priority = k.subject.priority()
+	if k.subject.blocked {
+		k.verdict = refusal(RuleBlocked)
+		k.verdict.Known, k.verdict.Near = k.subject.trust.known(), k.subject.trust.near()
+		return
+	}
 	if k.networkIsSpent(now, r) {
 		k.forgetNetwork(t)
 	}
@@ -213,7 +224,7 @@ func (k *Ticket) applyDenialRules(now ticks, r *rules, hold bool) {
 		}
 		e, mu := k.entry(now, kd, r, hold)
 		if e == nil {
-			tableFull = hold
+			tableFull = tableFull || hold && (!k.inspected || k.limiter.table.isFull(k.tableMax(kd, r)))
 			return
 		}
 		defer mu.Unlock()
@@ -227,7 +238,9 @@ func (k *Ticket) applyDenialRules(now ticks, r *rules, hold bool) {
 		}
 	}
 	if tableFull {
-		k.limiter.shared.Add(1)
+		if !k.inspected {
+			k.limiter.shared.Add(1)
+		}
 		k.lookDue = k.deadline + 1 // what cannot be counted must not be looked at
 		if !k.subject.applies(kindNetwork) {
 			apply(kindNetwork)
@@ -251,14 +264,18 @@ func (k *Ticket) applyDenialRule(now ticks, r *rules, e *entry, reserve bool) Ve
 	if !reserve {
 		return v
 	}
-	h := hold{key: e.key, kind: e.kind, denial: v.Action != Refuse && !v.Again}
+	h := hold{key: e.key, kind: e.kind, denial: v.Action != Refuse && !v.Again, look: k.mayHoldLook(now, r, e, v)}
+	if k.inspected || !h.denial && !h.look {
+		return v
+	}
 	if h.denial {
 		e.holds++
 	}
-	if h.look = k.holdLook(now, r, e, v); h.denial || h.look {
-		k.holds[k.held] = h
-		k.held++
+	if h.look {
+		e.lookHolds++
 	}
+	k.holds[k.held] = h
+	k.held++
 	return v
 }
 
@@ -270,6 +287,12 @@ func (k *Ticket) entry(now ticks, kd kind, r *rules, add bool) (*entry, *sync.Mu
 	switch {
 	case !add:
 		return l.table.find(key)
+	case k.inspected:
+		e, mu := l.table.find(key)
+		if e == nil && kd == kindNetwork && l.table.isFull(r.TableMax) {
+			return l.table.findSharedByFamily(k.subject.network.Addr())
+		}
+		return e, mu
 	case kd == kindNetwork:
 		return l.networkEntry(now, key, k.subject.network, r)
 	}
@@ -302,7 +325,10 @@ func (r *rules) tableMax(kd kind, near, secrets bool) int {
 func (l *Limiter) Peek(t time.Time, a Attempt) Verdict {
 	now, r := l.epoch.ticks(t), l.rules.Load()
 	k := Ticket{limiter: l, verdict: pass, subject: l.subject(t, a, r)}
-	if k.subject.trust.secrets {
+	switch {
+	case k.subject.blocked:
+		return refusal(RuleBlocked)
+	case k.subject.trust.secrets:
 		return pass
 	}
 	for _, kd := range [...]kind{kindPair, kindAccount} {

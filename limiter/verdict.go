@@ -8,6 +8,7 @@ type Rule string
 // The rules of a [Limiter].
 const (
 	RuleNone         Rule = "none"          // no rule objected
+	RuleBlocked      Rule = "blocked"       // an operator has blocked the network
 	RuleConnect      Rule = "connect"       // new connections of the source
 	RuleOpen         Rule = "open"          // open connections of the source
 	RuleOpenPrelogin Rule = "open_prelogin" // open connections of the source before login
@@ -32,8 +33,8 @@ const (
 // Rules returns every rule, for example to register metric labels.
 func Rules() []Rule {
 	return []Rule{
-		RuleNone, RuleConnect, RuleOpen, RuleOpenPrelogin, RuleRepeat, RuleSource, RuleNetwork, RulePair, RuleAccount, RuleGlobal, RuleSpray, RulePrefix,
-		RuleTarpit, RuleBackend, RuleMaxConnections, RuleHandshakes,
+		RuleNone, RuleBlocked, RuleConnect, RuleOpen, RuleOpenPrelogin, RuleRepeat, RuleSource, RuleNetwork, RulePair, RuleAccount, RuleGlobal, RuleSpray,
+		RulePrefix, RuleTarpit, RuleBackend, RuleMaxConnections, RuleHandshakes,
 	}
 }
 
