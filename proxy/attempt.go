@@ -62,7 +62,7 @@ func (s *session) refuseNamed(r dialogue.Request, v limiter.Verdict) error {
 func (s *session) startAttempt(r dialogue.Request) (step, error) {
 	s.record.Step = StepVerdict
 	s.setAttempting(true)
-	if s.isStopped() == EndEvicted {
+	if stopped := s.isStopped(); stopped == EndEvicted || stopped == EndBlocked {
 		return nil, errStopped
 	}
 	a := s.newAttempt(r)
@@ -362,10 +362,13 @@ func (s *session) settled(a Attempt) {
 }
 
 // answerAttempt tells the client the result of its request. It returns an error if the
-// connection ends with that.
+// connection ends with that. A client whose network was blocked meanwhile gets no answer: it
+// would learn whether its password is right.
 func (s *session) answerAttempt(r dialogue.Request, a *Attempt, reply dialogue.Reply, err error) error {
 	var e ending
 	switch {
+	case s.isStopped() == EndBlocked:
+		return errStopped
 	case errors.As(err, &e):
 		s.answer(r, refusalAnswer(a.Verdict.Rule))
 		return err

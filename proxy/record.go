@@ -124,6 +124,7 @@ const (
 	EndProxyHeader            // a PROXY header was missing or malformed
 	EndProbe                  // a health check by a load balancer
 	EndEvicted                // for another connection
+	EndBlocked                // an operator has blocked the client's network
 	EndShutdown               // the server closed
 	EndPanic                  // a fault in postern
 	numEnds
@@ -133,7 +134,7 @@ const (
 func (e End) String() string {
 	return [...]string{
 		"client", "backend", "refused", "tries", "timeout", "protocol", "tls", "proxy_header", "probe", "evicted",
-		"shutdown", "panic",
+		"blocked", "shutdown", "panic",
 	}[e]
 }
 

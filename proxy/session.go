@@ -98,6 +98,9 @@ func (s *session) connectVerdict() error {
 	if s.probe {
 		return nil
 	}
+	s.mu.Lock()
+	s.addressRead = true
+	s.mu.Unlock()
 	verdict := limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleMaxConnections}
 	if !s.overLimit {
 		verdict = s.connect()
@@ -106,9 +109,6 @@ func (s *session) connectVerdict() error {
 	if verdict.Action == limiter.Refuse && !s.record.Observed {
 		return refused(verdict)
 	}
-	s.mu.Lock()
-	s.addressRead = true
-	s.mu.Unlock()
 	return nil
 }
 
@@ -334,6 +334,11 @@ func (s *session) setBackendDeadline(deadline time.Time) {
 func (s *session) stopNow(why End) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.stopLocked(why)
+}
+
+// stopLocked is stopNow. s.mu must be held.
+func (s *session) stopLocked(why End) bool {
 	first := !s.immediate
 	s.stopped, s.immediate = why, true
 	if s.relaying != nil {

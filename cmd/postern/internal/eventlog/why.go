@@ -20,8 +20,12 @@ type reason struct {
 	settings []string
 }
 
+// blocked is the reason of what an operator has blocked: no setting, but a command.
+var blocked = reason{"an operator has blocked the network of the client: see postern decisions", nil}
+
 // reasons has every rule that delays or refuses.
 var reasons = map[limiter.Rule]reason{
+	limiter.RuleBlocked:        blocked,
 	limiter.RuleConnect:        {"too many new connections of the source", []string{"POSTERN_LIMIT_CONNECT"}},
 	limiter.RuleOpen:           {"too many open connections of the source", []string{"POSTERN_LIMIT_OPEN"}},
 	limiter.RuleOpenPrelogin:   {"too many open connections of the source before login", []string{"POSTERN_LIMIT_OPEN_PRELOGIN"}},
@@ -42,6 +46,7 @@ var reasons = map[limiter.Rule]reason{
 // ends are reasons of connections that ended without a refusal by a rule.
 var ends = map[proxy.End]reason{
 	proxy.EndTries:   {"too many denied logins on one connection", []string{"POSTERN_TRIES"}},
+	proxy.EndBlocked: blocked,
 	proxy.EndEvicted: {"closed for another connection, of the same source or of anybody", []string{"POSTERN_LIMIT_OPEN_PRELOGIN", "POSTERN_MAX_CONNECTIONS"}},
 }
 
