@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -13,8 +14,13 @@ const ellipsis = "..."
 // backslashes and equals signs become \xNN. The result has at most limit octets;
 // limit must be greater than 3.
 func Printable(s string, limit int) string {
+	return string(AppendPrintable(make([]byte, 0, min(len(s), limit)), s, limit))
+}
+
+// AppendPrintable appends Printable(s, limit) to b.
+func AppendPrintable(b []byte, s string, limit int) []byte {
 	const hex = "0123456789abcdef"
-	out := make([]byte, 0, min(len(s), limit))
+	out := b[len(b):]
 	fits := 0 // octets of out after which the ellipsis still fits
 	for i := range len(s) {
 		c := s[i]
@@ -25,12 +31,34 @@ func Printable(s string, limit int) string {
 		}
 		switch {
 		case len(out) > limit:
-			return string(out[:fits]) + ellipsis
+			return append(b, append(out[:fits], ellipsis...)...)
 		case len(out) <= limit-len(ellipsis):
 			fits = len(out)
 		}
 	}
-	return string(out)
+	return append(b, out...)
+}
+
+// Original returns the text of which Printable has made s. It is false if s was cut, or
+// is no result of Printable.
+func Original(s string) (original string, ok bool) {
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '\\' {
+			if i+4 > len(s) || s[i+1] != 'x' {
+				return "", false
+			}
+			n, err := strconv.ParseUint(s[i+2:i+4], 16, 8)
+			if err != nil {
+				return "", false
+			}
+			c, i = byte(n), i+3
+		}
+		out = append(out, c)
+	}
+	original = string(out)
+	return original, Printable(original, 4*len(s)+4) == s && !strings.HasSuffix(s, ellipsis)
 }
 
 // StripControl returns s, in any script, with a space for every control

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,57 @@ func (r reason) String() string {
 		return r.text
 	}
 	return r.text + "; " + strings.Join(r.settings, ", ")
+}
+
+// fixed has the text of each rule without figures, made once, and fixedEnds that of ends.
+var (
+	fixed     = texts(reasons)
+	fixedEnds = texts(ends)
+	noSlot    = reason{"no login slot of a backend was free", []string{"POSTERN_BACKEND_LOGINS"}}.String()
+)
+
+// texts returns the texts of reasons.
+func texts[K comparable](reasons map[K]reason) map[K]string {
+	all := map[K]string{}
+	for k, r := range reasons {
+		all[k] = r.String()
+	}
+	return all
+}
+
+// WhyRule is why a rule delays or refuses and the settings that this depends on, without
+// figures; empty if it never does.
+func WhyRule(rule limiter.Rule) string { return fixed[rule] }
+
+// WhyEnd is why connections end in this way without a refusal by a rule, and the settings
+// that this depends on; empty if it needs no reason.
+func WhyEnd(e proxy.End) string { return fixedEnds[e] }
+
+// Settings are the names of the settings that a rule depends on.
+func Settings(rule limiter.Rule) []string { return slices.Clone(reasons[rule].settings) }
+
+// Why is why an attempt was delayed or refused, empty if it was not. That of a known user
+// is what the field why of the log has; that of others has no figures and costs nothing,
+// because they come in floods.
+func (l *Log) Why(a proxy.Attempt) string {
+	switch {
+	case a.ByUser():
+		return l.whyAttempt(a)
+	case a.Verdict.Action == limiter.Pass:
+		return ""
+	case a.Verdict.Rule == limiter.RuleBackend && (a.Verdict.Action == limiter.Wait || errors.Is(a.Err, proxy.ErrNoSlot)):
+		return noSlot
+	}
+	return fixed[a.Verdict.Rule]
+}
+
+// WhyRecord is why a connection was delayed, refused, or closed for another, empty if it
+// was not. It has no figures and costs nothing.
+func (l *Log) WhyRecord(r proxy.Record) string {
+	if why, ok := fixedEnds[r.End]; ok || r.Verdict.Action == limiter.Pass {
+		return why
+	}
+	return fixed[r.Verdict.Rule]
 }
 
 // whyAttempt is why an attempt was delayed or refused, empty if it was not.
