@@ -136,9 +136,10 @@ type Incidents struct {
 
 // Admin says where operators and monitoring connect.
 type Admin struct {
-	Listen    httpAddr `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9143" blank:"off" common:"yes" meaning:"address of the admin API, which the commands of postern use: /metrics, /livez, /readyz, /v1; use loopback or a socket"`
-	TokenFile file     `env:"ADMIN_TOKEN_FILE" default:"admin-token in STATE_DIR, created at the first start" meaning:"file with the token for incidents and reports; not needed where ADMIN_LISTEN is a socket"`
-	Metrics   httpAddr `env:"METRICS_LISTEN" common:"yes" meaning:"address that serves /metrics only, for a LAN"`
+	Listen        httpAddr `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9143" blank:"off" common:"yes" meaning:"address of the admin API, which the commands of postern use, and of the page: /, /metrics, /livez, /readyz, /v1; use loopback or a socket"`
+	TokenFile     file     `env:"ADMIN_TOKEN_FILE" default:"admin-token in STATE_DIR, created at the first start" meaning:"file with the token of operators, for the page and the commands; not needed where ADMIN_LISTEN is a socket"`
+	ReadTokenFile file     `env:"ADMIN_READ_TOKEN_FILE" meaning:"file with a token that shows everything and changes nothing"`
+	Metrics       httpAddr `env:"METRICS_LISTEN" common:"yes" meaning:"address that serves /metrics only, for a LAN"`
 }
 
 // Log says how the log on standard error looks and how much it holds.
@@ -210,6 +211,15 @@ func (c *Config) TokenFile() (path string, create bool) {
 		return "", false
 	}
 	return filepath.Join(string(c.State.Dir), "admin-token"), true
+}
+
+// ReadTokenFile is the path of the read-only token, empty if there is none or no token
+// is needed.
+func (c *Config) ReadTokenFile() string {
+	if c.Admin.Listen.IsSocket() {
+		return ""
+	}
+	return string(c.Admin.ReadTokenFile)
 }
 
 // SlogLevel is LOG_LEVEL as package slog has it.
