@@ -40,6 +40,7 @@ type Request struct {
 	For     string `json:"for,omitempty"`     // a duration such as 1h or 7d, or "forever"; empty for the default of the kind
 	By      string `json:"by"`
 	Comment string `json:"comment,omitempty"`
+	From    string `json:"from,omitempty"`  // the operator's own address, as their shell knows it
 	Force   bool   `json:"force,omitempty"` // although it may lock users out
 }
 
@@ -76,3 +77,10 @@ type Forget struct {
 type Forgotten struct {
 	Known bool `json:"known"` // the account was known
 }
+
+// Where the admin API takes what operators ask for.
+const (
+	Path        = "/v1/decisions" // GET: all Decisions in force; POST: a Request, answered with a Result; DELETE of PATH/ID ends one
+	ReleasePath = "/v1/release"   // POST: a Release, answered with a Released
+	ForgetPath  = "/v1/forget"    // POST: a Forget, answered with a Forgotten
+)
