@@ -1,22 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
 	"os/user"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/term"
 
 	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/config"
@@ -133,18 +127,10 @@ func operatorName(environ []string) string {
 // command needs force, it asks a user at a terminal.
 func (p process) sendCommand(ctx context.Context, client *admin.Client, c incident.Command) error {
 	var events []incident.Event
-	var needsForce admin.NeedsForceError
-	err := client.PostJSON(ctx, admin.IncidentsPath, c, &events)
-	if errors.As(err, &needsForce) {
-		if !term.IsTerminal(int(os.Stdin.Fd())) {
-			return fmt.Errorf("%w; -force does it all the same", err)
-		}
-		if !confirm(os.Stdin, p.stdout, fmt.Sprintf("%v; %s all the same? [y/N] ", err, c.Action)) {
-			return errors.New("nothing was changed")
-		}
-		c.Force = true
-		err = client.PostJSON(ctx, admin.IncidentsPath, c, &events)
-	}
+	err := p.withForce(string(c.Action), func(force bool) error {
+		c.Force = c.Force || force
+		return client.PostJSON(ctx, admin.IncidentsPath, c, &events)
+	})
 	if err != nil {
 		return err
 	}
@@ -152,14 +138,6 @@ func (p process) sendCommand(ctx context.Context, client *admin.Client, c incide
 		p.printEvent(e)
 	}
 	return nil
-}
-
-// confirm asks a question and reports whether the answer is yes.
-func confirm(in io.Reader, out io.Writer, question string) bool {
-	fmt.Fprint(out, question)
-	answer, _ := bufio.NewReader(in).ReadString('\n') // without an answer: no
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes"
 }
 
 // listIncidents prints those that are remembered, one a line.

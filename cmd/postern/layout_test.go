@@ -82,7 +82,7 @@ var homes = map[string][]string{
 	"github.com/emersion/go-imap/v2":          {"postern/proxy/dialogue", "postern/proxy/standin"},
 	"github.com/emersion/go-sasl":             {"postern/proxy/dialogue", "postern/proxy/standin", "postern/bench/backend", "postern/bench/client"},
 	"github.com/pires/go-proxyproto":          {"postern/proxy", "postern/proxy/standin", "postern/bench/client"},
-	"golang.org/x/time":                       {"postern/limiter", "postern/bench/backend", "postern/cmd/postern/internal/eventlog"},
+	"golang.org/x/time":                       {"postern/limiter", "postern/bench/backend", "postern/cmd/postern/internal/admin", "postern/cmd/postern/internal/eventlog"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"postern/bench"},
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
 	"github.com/klauspost/compress":           {"postern/cmd/postern/internal/loginlog"},

@@ -198,7 +198,7 @@ func TestLearnAPI(t *testing.T) {
 		says  string
 	}{
 		"no token":      {"", "{}", 401, "needs the token"},
-		"no JSON":       {string(token), "x", 400, "not what postern learn sends"},
+		"no JSON":       {string(token), "x", 400, "not the JSON of this request"},
 		"unknown field": {string(token), `{"a":1}`, 400, "unknown field"},
 		"nothing":       {string(token), "{}", 409, "not a snapshot"},
 		"one half":      {string(token), body(limiter.Key(own), []byte("x")), 409, "not a snapshot"},

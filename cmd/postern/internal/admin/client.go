@@ -25,9 +25,6 @@ type Client struct {
 	token string
 }
 
-// NeedsForceError is the refusal of a command that is executed with Force.
-type NeedsForceError struct{ error }
-
 // NewClient returns a client without a token for the address in c, which has
 // timeout to answer. configErr is the error of config.Load: a mistake elsewhere
 // in the settings does not matter to a postern that runs already, but it may be
@@ -52,16 +49,15 @@ func NewClient(c config.Config, configErr error, timeout time.Duration) (*Client
 	}}}, nil
 }
 
-// NewOperatorClient is NewClient with the admin token, where one is needed.
+// NewOperatorClient is NewClient with the admin token, where one is needed. If the user
+// may not read that, it has the read-only token.
 func NewOperatorClient(c config.Config, configErr error, timeout time.Duration) (*Client, error) {
 	client, err := NewClient(c, configErr, timeout)
 	if err != nil {
 		return nil, err
 	}
-	if path, _ := c.TokenFile(); path != "" {
-		if client.token, err = readToken(path); err != nil {
-			return nil, err
-		}
+	if client.token, err = clientToken(&c); err != nil {
+		return nil, err
 	}
 	return client, nil
 }
@@ -73,8 +69,8 @@ func (c *Client) Ready(ctx context.Context) (string, error) {
 	return strings.TrimSpace(eventlog.StripControl(string(answer))), err
 }
 
-// Get returns what is at path. An answer whose status is not 2xx is an error with
-// its text.
+// Get returns what is at path. A refusal is a *Problem, or a decisions.NeedsForceError;
+// that holds for all methods.
 func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
 	return c.do(ctx, http.MethodGet, path, nil)
 }
@@ -101,6 +97,15 @@ func (c *Client) PostJSON(ctx context.Context, path string, request, v any) erro
 	return c.decode(path, answer, v)
 }
 
+// Delete deletes what is at path and reads the answer into v.
+func (c *Client) Delete(ctx context.Context, path string, v any) error {
+	answer, err := c.do(ctx, http.MethodDelete, path, nil)
+	if err != nil {
+		return err
+	}
+	return c.decode(path, answer, v)
+}
+
 // decode reads an answer into v.
 func (c *Client) decode(path string, answer []byte, v any) error {
 	if err := json.Unmarshal(answer, v); err != nil {
@@ -111,28 +116,41 @@ func (c *Client) decode(path string, answer []byte, v any) error {
 
 // do sends a request and returns the body of its answer.
 func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
+	resp, err := c.send(ctx, c.http, method, path, body)
 	if err != nil {
 		return nil, err
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", c.addr, withoutAddr(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c.addr, err)
 	}
-	if resp.StatusCode/100 != 2 {
-		err := fmt.Errorf("%.*s", eventlog.ErrorMax, eventlog.StripControl(strings.TrimSpace(string(answer))))
-		if resp.Header.Get(needsForce) != "" {
-			return nil, NeedsForceError{err}
-		}
+	return answer, nil
+}
+
+// send sends a request and returns the answer, whose body the caller closes.
+func (c *Client) send(ctx context.Context, by *http.Client, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
+	if err != nil {
 		return nil, err
 	}
-	return answer, nil
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := by.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", c.addr, withoutAddr(err))
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", c.addr, err)
+	}
+	return nil, readProblem(resp.StatusCode, resp.Header.Get("Content-Type"), answer)
 }

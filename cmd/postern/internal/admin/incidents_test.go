@@ -43,7 +43,7 @@ func TestOperatorsNeedTheToken(t *testing.T) {
 		"rebound name":              {"POST", IncidentsPath, token, "", "evil.example", `{"action":"open","class":"attack"}`, 403},
 		"another method":            {"PUT", IncidentsPath, token, "", "", "", 405},
 		"unknown field":             {"POST", IncidentsPath, token, "", "", `{"action":"open","colour":"red"}`, 400},
-		"too long":                  {"POST", IncidentsPath, token, "", "", `{"text":"` + strings.Repeat("x", commandMax) + `"}`, 400},
+		"too long":                  {"POST", IncidentsPath, token, "", "", `{"text":"` + strings.Repeat("x", bodyMax) + `"}`, 413},
 		"impossible":                {"POST", IncidentsPath, token, "", "", `{"action":"ack"}`, 409},
 		"state":                     {"GET", monitor.Path, "", "", "", "", 200},
 	} {

@@ -112,6 +112,7 @@ func (s *Server) unlinkOnClose(on bool) {
 
 // Close releases the addresses, whether Serve was called or not.
 func (s *Server) Close() {
+	s.live.close()
 	for _, e := range s.endpoints {
 		e.http.Close()
 		e.listener.Close()
@@ -126,6 +127,7 @@ const retireTime = 5 * time.Second
 func (s *Server) Retire() {
 	s.unlinkOnClose(false)
 	s.retiring.Store(true)
+	s.live.close()
 	for _, e := range s.endpoints {
 		e.listener.Close()
 	}

@@ -1,16 +1,15 @@
 // Package admin is postern's HTTP API, for operators and monitoring: the server
-// of /metrics, /livez, /readyz and /v1, and the client that the commands of
+// of /metrics, /livez, /readyz, /v1 and the page, and the client that the commands of
 // postern use.
 //
-// What names addresses or accounts, and what changes anything, needs the admin
-// token or the Unix socket. The package checks who may ask; the answers come from a
-// Gateway.
+// What names addresses or accounts needs a token or the Unix socket, and what changes
+// anything needs the admin token or the socket. The package checks who may ask; the
+// answers come from a Gateway. What the page looks like is in package page.
 package admin
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,10 +20,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/view"
 )
 
 // Gateway is what the server reports on and acts on.
@@ -37,6 +41,17 @@ type Gateway struct {
 	Learn     func(time.Time, Learned) (Knowledge, error) // merges what was learned from logs with what is known
 	Upgrade   func() (monitor.Generation, error)          // starts the next generation, and returns it once it serves
 	Reload    func() (Reloaded, error)                    // reads the settings again
+
+	View      func(now time.Time, detail bool) *view.View // shared: nobody changes it
+	Decisions func() []decisions.Decision                 // in force, the newest first
+	// Decide makes a decision. remote is the operator's address; the zero value for the Unix socket.
+	Decide  func(t time.Time, r decisions.Request, remote netip.Addr) (decisions.Result, error)
+	End     func(t time.Time, id, by string) (decisions.Decision, error) // ends a decision, and returns it
+	Release func(time.Time, decisions.Release) (decisions.Released, error)
+	Forget  func(time.Time, decisions.Forget) (decisions.Forgotten, error)
+	Explain func(t time.Time, about string) (explain.Explanation, error)
+	Page    http.Handler // of / and /page/; nil: there is no page
+
 	// Passed returns the socket that another process passed for an address of a listener, admin or metrics, or nil if that
 	// must be bound. Its owner is the service manager if it made the socket and keeps it. It may be nil.
 	Passed func(listener, addr string) (f *os.File, managed bool)
@@ -44,10 +59,16 @@ type Gateway struct {
 
 // Server answers on the addresses of ADMIN_LISTEN and METRICS_LISTEN.
 type Server struct {
-	gateway   Gateway
-	token     string // for requests to ADMIN_LISTEN; empty refuses all
-	socket    bool   // ADMIN_LISTEN is a socket, which needs no token
-	asnFile   string
+	gateway Gateway
+	tokens  tokens // for requests to ADMIN_LISTEN
+	socket  bool   // ADMIN_LISTEN is a socket, which needs no token
+	asnFile string
+	live    *live
+
+	crossOrigin *http.CrossOriginProtection
+	logins      *rate.Limiter // tries to log in at the page
+	strangerLog *rate.Limiter // lines about refused commands without a token
+
 	endpoints []endpoint // those that are not off; ADMIN_LISTEN is first
 
 	retiring    atomic.Bool
@@ -67,10 +88,14 @@ type endpoint struct {
 // Open binds the addresses. It reads the token first, or creates it. After an
 // error, which names the setting, no address is bound.
 func Open(c *config.Config, g Gateway) (*Server, error) {
-	s := &Server{gateway: g, asnFile: string(c.Incidents.ASNFile), served: make(chan struct{})}
-	var err error
-	if s.token, err = loadToken(c); err != nil {
+	tokens, err := loadTokens(c)
+	if err != nil {
 		return nil, err
+	}
+	s := &Server{
+		gateway: g, tokens: tokens, asnFile: string(c.Incidents.ASNFile), live: newLive(g.View), served: make(chan struct{}),
+		crossOrigin: http.NewCrossOriginProtection(),
+		logins:      rate.NewLimiter(rate.Every(loginEvery), loginBurst), strangerLog: rate.NewLimiter(1, 10),
 	}
 	if err := s.open("admin", "ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler()); err != nil {
 		return nil, err
@@ -151,45 +176,6 @@ func (s *Server) Serve() error {
 	return first
 }
 
-// adminHandler routes all that ADMIN_LISTEN serves.
-func (s *Server) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.gateway.Metrics)
-	mux.HandleFunc("GET /livez", serveLive)
-	mux.HandleFunc("GET "+readyPath, s.serveReady)
-	mux.HandleFunc("GET "+monitor.Path, s.serveState)
-	for pattern, h := range map[string]http.HandlerFunc{
-		"GET " + IncidentsPath: s.serveIncidents, "GET " + IncidentsPath + "/{id}": s.serveIncident,
-		"POST " + IncidentsPath: s.serveCommand, "GET " + ReportPath: s.serveReport, "POST " + LearnPath: s.serveLearn,
-		"POST " + UpgradePath: s.serveUpgrade, "POST " + ReloadPath: s.serveReload,
-	} {
-		mux.Handle(pattern, s.guardToken(h))
-	}
-	return mux
-}
-
-// readyPath is where the server says whether the gateway is ready.
-const readyPath = "/readyz"
-
-// serveLive says that requests are answered. Whether mail is, the watchdog of the
-// service manager finds out.
-func serveLive(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "alive\n") }
-
-// serveReady says whether new clients should be sent here, or why not.
-func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
-	if why := s.gateway.Unready(); why != "" {
-		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
-		return
-	}
-	io.WriteString(w, "ready\n")
-}
-
-// serveState gives monitoring systems the state. It names no address and no
-// account, so it needs no token.
-func (s *Server) serveState(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, s.gateway.State(time.Now()))
-}
-
 // guardHost refuses requests for another host where addr is a loopback address:
 // a web page elsewhere could make a browser here resolve its own name to
 // 127.0.0.1 and read the answers (DNS rebinding).
@@ -200,7 +186,7 @@ func guardHost(addr net.Addr, h http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopbackName(r.Host) {
-			http.Error(w, "this address serves localhost only", http.StatusForbidden)
+			newProblem(http.StatusForbidden, "this address serves localhost only").write(w)
 			return
 		}
 		h.ServeHTTP(w, r)

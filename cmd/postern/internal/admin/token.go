@@ -3,13 +3,10 @@ package admin
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
-	"strings"
 
 	"postern/cmd/postern/internal/config"
 )
@@ -33,41 +30,49 @@ func readToken(path string) (string, error) {
 	return string(token), nil
 }
 
-// loadToken reads the admin token, or creates it where the settings leave that
-// to postern. It is empty where none is needed or there is no place for one.
-func loadToken(c *config.Config) (token string, err error) {
+// tokens are the tokens by role; empty where there is none. That of roleNone stays
+// empty.
+type tokens [roleOperator + 1]string
+
+// loadTokens reads the tokens, or creates that of operators where the settings leave
+// it to postern.
+func loadTokens(c *config.Config) (t tokens, err error) {
 	path, create := c.TokenFile()
-	if path == "" {
-		return "", nil
+	if path != "" {
+		t[roleOperator], err = readToken(path)
+		if create && errors.Is(err, fs.ErrNotExist) {
+			t[roleOperator] = rand.Text()
+			err = os.WriteFile(path, []byte(t[roleOperator]+"\n"), 0o600)
+		}
+		if err != nil {
+			return tokens{}, config.Errorf("ADMIN_TOKEN_FILE", "%w", err)
+		}
 	}
-	token, err = readToken(path)
-	if create && errors.Is(err, fs.ErrNotExist) {
-		token = rand.Text()
-		err = os.WriteFile(path, []byte(token+"\n"), 0o600)
+	if path := c.ReadTokenFile(); path != "" {
+		if t[roleReader], err = readToken(path); err != nil {
+			return tokens{}, config.Errorf("ADMIN_READ_TOKEN_FILE", "%w", err)
+		}
 	}
-	if err != nil {
-		return "", config.Errorf("ADMIN_TOKEN_FILE", "%w", err)
+	if t[roleReader] != "" && t[roleReader] == t[roleOperator] {
+		return tokens{}, config.Errorf("ADMIN_READ_TOKEN_FILE", "got the token in %sADMIN_TOKEN_FILE, want another one", config.Prefix)
 	}
-	return token, nil
+	return t, nil
 }
 
-// guardToken refuses requests without the token. A socket needs none: the mode of
-// its file says who may use it. Requests by web pages of other origins are
-// refused even there.
-func (s *Server) guardToken(h http.Handler) http.Handler {
-	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		shown, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		switch {
-		case s.socket:
-		case s.token == "":
-			http.Error(w, "there is no admin token: set "+config.Prefix+"STATE_DIR, "+config.Prefix+"ADMIN_TOKEN_FILE, or a socket for "+config.Prefix+"ADMIN_LISTEN", http.StatusForbidden)
-			return
-		case !ok || subtle.ConstantTimeCompare([]byte(shown), []byte(s.token)) != 1:
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			http.Error(w, "this needs the token in "+config.Prefix+"ADMIN_TOKEN_FILE", http.StatusUnauthorized)
-			return
+// clientToken returns the token that a command sends: that of operators, or the
+// read-only one if there is no other that the user may read. It is empty where none is
+// needed.
+func clientToken(c *config.Config) (string, error) {
+	path, _ := c.TokenFile()
+	readPath := c.ReadTokenFile()
+	if path == "" && readPath == "" {
+		return "", nil
+	}
+	if path != "" {
+		token, err := readToken(path)
+		if err == nil || readPath == "" || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
+			return token, err
 		}
-		h.ServeHTTP(w, r)
-	})
-	return http.NewCrossOriginProtection().Handler(inner)
+	}
+	return readToken(readPath)
 }

@@ -1,11 +1,8 @@
 package admin
 
 import (
-	"log/slog"
-	"net/http"
 	"time"
 
-	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/monitor"
 )
 
@@ -26,24 +23,16 @@ type Reloaded struct {
 // UpgradeTime is the longest time that an upgrade may take.
 const UpgradeTime = 2 * time.Minute
 
-// serveUpgrade starts the next generation.
-func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
-	serveChange(s, w, r, "upgrade", s.gateway.Upgrade)
+// upgrade starts the next generation.
+func (s *Server) upgrade(q *query, _ nothing) (monitor.Generation, error) {
+	q.describe("upgrade", "")
+	return s.gateway.Upgrade()
 }
 
-// serveReload reads the settings again.
-func (s *Server) serveReload(w http.ResponseWriter, r *http.Request) {
-	serveChange(s, w, r, "reload", s.gateway.Reload)
-}
-
-// serveChange does what an operator asks for, which may take long, and answers with its result.
-func serveChange[T any](s *Server, w http.ResponseWriter, r *http.Request, action string, do func() (T, error)) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(UpgradeTime)) // else the timeout of the server remains
-	result, err := do()
-	s.gateway.Log.Info("operator command", slog.String("event", "admin"), slog.String("rip", r.RemoteAddr), slog.String("action", action), eventlog.Error(err))
-	if err != nil {
-		http.Error(w, eventlog.StripControl(err.Error()), http.StatusConflict)
-		return
-	}
-	writeJSON(w, result)
+// reload reads the settings again.
+func (s *Server) reload(q *query, _ nothing) (Reloaded, error) {
+	q.describe("reload", "")
+	done, err := s.gateway.Reload()
+	done.Changed, done.Restart = list(done.Changed), list(done.Restart)
+	return done, err
 }

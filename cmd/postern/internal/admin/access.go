@@ -1,0 +1,110 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+	"time"
+
+	"postern/cmd/postern/internal/config"
+)
+
+// role is what somebody may do.
+type role int
+
+// The roles. Each may do what those before it may.
+const (
+	roleNone     role = iota
+	roleReader        // sees everything and changes nothing
+	roleOperator      // may do everything
+)
+
+// String returns the name of the role in the API.
+func (r role) String() string { return [...]string{"none", "reader", "operator"}[r] }
+
+// caller is the sender of a request.
+type caller struct {
+	role    role
+	cookie  string    // of the session; empty for a token or the socket
+	expires time.Time // of the session; zero: never
+}
+
+// may reports whether the sender has the role or a greater one.
+func (c caller) may(r role) bool { return c.role >= r }
+
+// The settings with the tokens.
+const (
+	tokenSetting     = config.Prefix + "ADMIN_TOKEN_FILE"
+	readTokenSetting = config.Prefix + "ADMIN_READ_TOKEN_FILE"
+)
+
+// authorize returns the sender of q, or why they may not have r: requests by web pages
+// of other origins are refused, with a token and at a socket too, and whoever has a
+// session must show its CSRF token to change anything.
+func (s *Server) authorize(r route, q *query) (caller, error) {
+	if err := s.crossOrigin.Check(q.Request); err != nil {
+		return caller{}, newProblem(http.StatusForbidden, "this is not for web pages of other origins")
+	}
+	from, err := s.identify(q.Request, q.time)
+	if err != nil {
+		return from, err
+	}
+	if !from.may(r.needs) {
+		return from, s.deny(from, r.needs)
+	}
+	if from.cookie != "" && r.method != http.MethodGet && r.path != loginPath && !s.isCSRFToken(from, q.Header.Get(csrfHeader)) {
+		return from, newProblem(http.StatusForbidden, "this needs the CSRF token of the session in the header "+csrfHeader)
+	}
+	return from, nil
+}
+
+// identify finds out who has sent r: by a token, else by the cookie of a session. A
+// socket needs none: the mode of its file says who may use it.
+func (s *Server) identify(r *http.Request, now time.Time) (caller, error) {
+	if s.socket {
+		return caller{role: roleOperator}, nil
+	}
+	shown, isToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !isToken {
+		return s.readCookie(r, now), nil
+	}
+	role := s.roleOf(shown)
+	if role == roleNone && s.hasTokens() {
+		return caller{}, s.deny(caller{}, roleReader)
+	}
+	return caller{role: role}, nil
+}
+
+// hasTokens reports whether there is a token, so that somebody can log in.
+func (s *Server) hasTokens() bool { return s.tokens != tokens{} }
+
+// roleOf returns the role of a token. The time it takes does not depend on the token.
+func (s *Server) roleOf(shown string) role {
+	digest := sha256.Sum256([]byte(shown))
+	found := roleNone
+	for role := roleReader; role <= roleOperator; role++ {
+		want := sha256.Sum256([]byte(s.tokens[role]))
+		if subtle.ConstantTimeCompare(digest[:], want[:]) == 1 && s.tokens[role] != "" {
+			found = role
+		}
+	}
+	return found
+}
+
+// deny says why a sender may not have what needs a role.
+func (s *Server) deny(from caller, needs role) *Problem {
+	p := newProblem(http.StatusForbidden, "the token is read-only")
+	switch {
+	case s.tokens[roleOperator] == "" && (needs == roleOperator || !s.hasTokens()):
+		p.Detail = "there is no admin token: set " + config.Prefix + "STATE_DIR, " + tokenSetting + ", or a socket for " + config.Prefix + "ADMIN_LISTEN"
+		p.Setting = tokenSetting
+	case from.role == roleNone:
+		p = newProblem(http.StatusUnauthorized, "this needs the token in "+tokenSetting, "WWW-Authenticate", "Bearer")
+		p.Setting = tokenSetting
+		if needs == roleReader && s.tokens[roleReader] != "" {
+			p.Detail += " or " + readTokenSetting
+		}
+	}
+	return p
+}

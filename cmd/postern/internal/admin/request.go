@@ -1,0 +1,131 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"time"
+	"unicode"
+
+	"postern/cmd/postern/internal/eventlog"
+)
+
+// bodyMax is the largest request that is accepted where nothing else is said, in
+// octets.
+const bodyMax = 16 << 10
+
+// nothing is a request without content, of which the body may be empty.
+type nothing struct{}
+
+// attrs are the fields of a line in the log.
+type attrs []slog.Attr
+
+// handle answers one request for a route.
+func (s *Server) handle(r route, w http.ResponseWriter, req *http.Request) {
+	q := &query{Request: req, time: time.Now()}
+	if r.isPlain {
+		_, _ = r.serve(s, w, q)
+		return
+	}
+	changes := r.method != http.MethodGet
+	answer, err := s.answer(r, w, q)
+	if changes {
+		s.logCommand(r, q, err)
+	}
+	switch {
+	case err != nil && changes:
+		problemOf(err, http.StatusConflict).write(w)
+	case err != nil:
+		problemOf(err, http.StatusInternalServerError).write(w)
+	case answer != nil:
+		writeJSON(w, answer)
+	}
+}
+
+// answer makes the answer, if the sender may have it.
+func (s *Server) answer(r route, w http.ResponseWriter, q *query) (answer any, err error) {
+	if q.caller, err = s.authorize(r, q); err != nil {
+		return nil, err
+	}
+	return r.serve(s, w, q)
+}
+
+// logCommand logs what somebody asked for, and the error if it was refused. Of those
+// without a token it logs a few a second.
+func (s *Server) logCommand(r route, q *query, err error) {
+	if !q.caller.may(roleReader) && err != nil && !s.strangerLog.AllowN(q.time, 1) {
+		return
+	}
+	if q.attrs == nil {
+		q.describe(r.method+" "+r.path, "")
+	}
+	line := append(attrs{slog.String("event", "admin"), slog.String("rip", q.RemoteAddr), slog.String("role", q.caller.role.String())}, q.attrs...)
+	s.gateway.Log.LogAttrs(q.Context(), slog.LevelInfo, "operator command", append(line, eventlog.Error(err))...)
+}
+
+// decode reads the JSON of a request of at most limit octets into v. An error is a
+// Problem in one line.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	if given := r.Header.Get("Content-Type"); given != "" {
+		if media, _, err := mime.ParseMediaType(given); err != nil || media != "application/json" {
+			return newProblem(http.StatusUnsupportedMediaType, fmt.Sprintf("got a body of type %.64q, want application/json", given))
+		}
+	}
+	if r.ContentLength > limit { // reading it is in vain
+		return newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("got a body of %d octets, want at most %d", r.ContentLength, limit))
+	}
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(v)
+	if err == nil {
+		if _, rest := decoder.Token(); rest != io.EOF {
+			err = errors.New("text after the JSON value")
+		}
+	}
+	var size *http.MaxBytesError
+	_, isNothing := v.(*nothing)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &size):
+		return newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("got a body of more than %d octets", limit))
+	case err == io.EOF && isNothing:
+		return nil
+	case err == io.EOF:
+		return newProblem(http.StatusBadRequest, "got no body, want JSON")
+	}
+	return newProblem(http.StatusBadRequest, "got a body that is not the JSON of this request: "+oneLine(err.Error()))
+}
+
+// writeJSON answers with v.
+func writeJSON(w http.ResponseWriter, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		newProblem(http.StatusInternalServerError, oneLine(err.Error())).write(w)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, string(text)+"\n")
+}
+
+// slow is e with longer timeouts than those of the server; a zero read leaves that of
+// reading the request.
+func slow(e operation, read, write time.Duration) operation {
+	serve := e.serve
+	e.serve = func(s *Server, w http.ResponseWriter, q *query) (any, error) {
+		c := http.NewResponseController(w)
+		if read > 0 {
+			_ = c.SetReadDeadline(time.Now().Add(read)) // else the timeout of the server remains
+		}
+		_ = c.SetWriteDeadline(time.Now().Add(write)) // likewise
+		return serve(s, w, q)
+	}
+	return e
+}
+
+// isFormat reports whether r is not visible and changes how others are shown.
+func isFormat(r rune) bool { return unicode.Is(unicode.Cf, r) }
