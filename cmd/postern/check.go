@@ -29,8 +29,8 @@ func prepareCheck(flags *flag.FlagSet) func(context.Context, process) error {
 	var f checkFlags
 	flags.StringVar(&f.format, "format", "nagios", "nagios (also for Icinga and Checkmk's MRPE), or checkmk for a local check")
 	flags.DurationVar(&f.timeout, "t", checkTimeout, "how long the running postern may take to answer")
-	flags.Float64Var(&f.limits.Warning, "w", 99, "warning if fewer `per cent` of known users are served")
-	flags.Float64Var(&f.limits.Critical, "c", 95, "critical if fewer `per cent` of known users are served")
+	flags.Float64Var(&f.limits.Warning, "w", monitor.DefaultThresholds.Warning, "warning if fewer `per cent` of known users are served")
+	flags.Float64Var(&f.limits.Critical, "c", monitor.DefaultThresholds.Critical, "critical if fewer `per cent` of known users are served")
 	return func(ctx context.Context, p process) error {
 		if err := f.validate(); err != nil {
 			return err

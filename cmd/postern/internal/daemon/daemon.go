@@ -44,10 +44,13 @@ import (
 
 	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/metrics"
 	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/page"
+	"postern/cmd/postern/internal/recent"
 	"postern/limiter"
 	"postern/proxy"
 )
@@ -61,6 +64,10 @@ type Daemon struct {
 	policy    *policy
 	backends  backends
 	incidents *incidents.Manager
+	recent    *recent.Memory
+	deciding  *deciding
+	views     *views
+	rates     rates
 	server    *proxy.Server
 	listeners []listener // the server closes those it serves
 	unused    []string   // the names of sockets that were passed and are in no setting
@@ -142,9 +149,23 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 		return nil, err
 	}
 	d.keeper.incidents, d.keeper.observations = d.incidents, newObservations()
+	d.recent = recent.New(time.Now())
+	if t.recent != nil {
+		if err := d.recent.Import(t.recent); err != nil {
+			return nil, fmt.Errorf("take over what happened lately: %w", err)
+		}
+	}
 	d.makeServer()
 	d.generations = &generations{log: log, limiter: d.policy.limiter, server: d.server, incidents: d.incidents, own: in.generation(b)}
-	d.observe(c.Limits.Observe())
+	d.deciding = &deciding{
+		store: decisions.New(decisionsPath(stateDir(c.State.Dir))), log: log, policy: d.policy, server: d.server, recent: d.recent, formers: d.generations,
+		guard: decisions.Guard{Named: ownNetworks(&c), Users: d.policy.limiter.Users}, observe: d.observe,
+	}
+	d.keeper.deciding = d.deciding
+	if err := d.deciding.load(time.Now(), t.decisions); err != nil {
+		return nil, err
+	}
+	d.views = newViews(d, &c, b.Version)
 	d.registerGauges()
 	d.metrics.Reloaded(time.Now(), nil)
 	if err := d.bind(in.sockets); err != nil {
@@ -186,7 +207,7 @@ func (d *Daemon) openLimiter(t *takeover) error {
 // metrics and the incidents.
 func (d *Daemon) makeServer() {
 	c := d.config
-	o := &outcomes{d.log, d.metrics, d.policy, d.backends, d.incidents}
+	o := &outcomes{d.log, d.metrics, d.policy, d.backends, d.incidents, d.recent, &d.rates}
 	d.server = &proxy.Server{
 		Limiter:        d.policy.limiter,
 		Backends:       d.backends,
@@ -225,6 +246,8 @@ func (d *Daemon) bind(passed sockets) (err error) {
 	d.admin, err = admin.Open(&d.config, admin.Gateway{
 		Log: d.log, Metrics: d.metrics.Handler(), Unready: d.unready, State: d.monitorState, Incidents: d.incidents,
 		Learn: d.learn, Upgrade: d.askUpgrade, Reload: d.askReload, Passed: passed.takeFor,
+		View: d.views.view, Explain: d.explain, Page: page.Handler(),
+		Decisions: d.deciding.list, Decide: d.deciding.decide, End: d.deciding.end, Release: d.deciding.release, Forget: d.deciding.forget,
 	})
 	if err == nil {
 		if d.unused, err = passed.closeRest(d.log); err != nil {

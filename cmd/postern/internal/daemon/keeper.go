@@ -18,6 +18,7 @@ type keeper struct {
 	known        *knownStore
 	tickets      *ticketKeys // nil where no listener offers TLS, or TLS_TICKET_KEYS has the keys
 	incidents    *incidents.Manager
+	deciding     *deciding
 	observations *observations // for the detector of the next generation, from pause on
 
 	stop    context.CancelCauseFunc // nil unless it runs
@@ -30,6 +31,7 @@ func (k *keeper) start() {
 	k.stop = stop
 	k.running.Go(func() { every(ctx, saveEvery, k.known.save) })
 	k.running.Go(func() { k.incidents.Run(ctx) })
+	k.running.Go(func() { k.deciding.run(ctx) })
 	if k.tickets != nil {
 		k.running.Go(func() { every(ctx, ticketKeyCheck, func(now time.Time) { k.tickets.rotate(now) }) })
 	}
@@ -41,11 +43,13 @@ func (k *keeper) pause() {
 	k.running.Wait()
 	k.stop = nil
 	k.incidents.Forward(k.observations.add)
+	k.deciding.store.Freeze(true)
 }
 
 // resume goes on after pause: the hand-over has failed.
 func (k *keeper) resume() {
 	now := time.Now()
+	k.deciding.store.Freeze(false)
 	k.incidents.Forward(nil)
 	for _, m := range k.observations.take() {
 		_ = eachObservation(m, func(o incidents.Observation) { k.incidents.Observe(now, o) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"time"
 
@@ -19,19 +20,21 @@ import (
 //	next  hello
 //	main  resources  what the next needs to make its parts: keys, lock and sockets
 //	next  prepared   settings, certificates and backends are read
-//	main  limiter, incidents, formers
+//	main  limiter, incidents, decisions, recent, formers
 //	next  serving    it accepts connections
 //	main  committed  the service manager knows the next as the main process
 //
 // Instead of its next message, the next generation may send failed. Afterwards main is a former generation, and the next is
-// main. Both send events and counts; a former generation also sends observations. Main sends end, and, after a crash of
-// the process that was main, rejoin.
+// main. Both send events and counts; a former generation also sends observations. Main sends end, close, and, after a crash
+// of the process that was main, rejoin.
 const (
 	msgHello handover.Kind = iota + 1
 	msgResources
 	msgPrepared
 	msgLimiter   // an export of the limiter
 	msgIncidents // an export of the incidents and the detector
+	msgDecisions // an export of the decisions of operators
+	msgRecent    // an export of what happened to clients lately
 	msgFormers
 	msgServing
 	msgCommitted
@@ -42,17 +45,19 @@ const (
 	msgCounts
 	msgEnd
 	msgRejoin
+	msgClose
 )
 
 // messageNames are for errors.
 var messageNames = map[handover.Kind]string{
 	msgHello: "hello", msgResources: "resources", msgPrepared: "prepared", msgLimiter: "limiter", msgIncidents: "incidents",
+	msgDecisions: "decisions", msgRecent: "recent",
 	msgFormers: "formers", msgServing: "serving", msgCommitted: "committed", msgFailed: "failed",
-	msgEvents: "events", msgObservations: "observations", msgCounts: "counts", msgEnd: "end", msgRejoin: "rejoin",
+	msgEvents: "events", msgObservations: "observations", msgCounts: "counts", msgEnd: "end", msgRejoin: "rejoin", msgClose: "close",
 }
 
 // handoverProtocol is the version of the messages. Both sides must have the same.
-const handoverProtocol = 1
+const handoverProtocol = 2
 
 // A helloMessage identifies the next generation.
 type helloMessage struct {
@@ -99,6 +104,13 @@ type countsMessage struct {
 
 // An endMessage asks a former generation to end.
 type endMessage struct{ Within time.Duration }
+
+// A closeMessage asks a former generation to close the connections of a network that an operator has blocked, except those
+// from networks that are allowed.
+type closeMessage struct {
+	Network netip.Prefix
+	Except  []netip.Prefix
+}
 
 // send sends a message with the content v, in JSON.
 func send(l *handover.Link, kind handover.Kind, v any, files ...*os.File) error {

@@ -10,6 +10,7 @@ import (
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/metrics"
+	"postern/cmd/postern/internal/recent"
 	"postern/limiter"
 	"postern/limiter/watch"
 	"postern/proxy"
@@ -54,19 +55,23 @@ type outcomes struct {
 	policy    *policy
 	backends  backends
 	incidents *incidents.Manager
+	recent    *recent.Memory
+	rates     *rates
 }
 
 // attempt reports an attempt that was settled.
 func (o *outcomes) attempt(a proxy.Attempt) {
+	now := time.Now()
 	o.log.Attempt(a)
 	o.metrics.Attempt(a)
+	o.recent.Attempt(now, a, o.log.Why(a))
+	o.rates.add(now, a.Listener)
 	if o.policy.isExempt(a.Client.Addr()) {
 		o.metrics.Exempt(a)
 		return
 	}
 	seen := o.forDetector(a)
 	o.metrics.User(a.Listener, seen)
-	now := time.Now()
 	o.incidents.Attempt(now, seen)
 	if a.Outcome == limiter.Accepted {
 		o.incidents.Opened(now)
@@ -75,9 +80,10 @@ func (o *outcomes) attempt(a proxy.Attempt) {
 
 // record reports a connection that has ended.
 func (o *outcomes) record(r proxy.Record) {
+	now := time.Now()
 	o.log.Record(r)
 	o.metrics.Record(r)
-	now := time.Now()
+	o.recent.Record(now, r, o.log.WhyRecord(r))
 	switch addr := r.Client.Addr(); {
 	case o.policy.isExempt(addr):
 	case r.Account != "":

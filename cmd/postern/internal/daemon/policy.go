@@ -71,6 +71,27 @@ func (p *policy) isExempt(addr netip.Addr) bool {
 	return p.limits.IsExempt(addr)
 }
 
+// exempt are the networks of webmail and monitoring.
+func (p *policy) exempt() []netip.Prefix {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.limits.Exempt
+}
+
+// observes reports whether the settings ask to observe only.
+func (p *policy) observes() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.limits.Observe()
+}
+
+// global is how many tokens for logins there are at most; 0 if LIMIT_GLOBAL is off.
+func (p *policy) global() int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.of(p.limits, p.tight).Global.Tokens
+}
+
 // of is what limits ask of the limiter, tightened or not.
 func (p *policy) of(limits config.Limits, tight bool) limiter.Policy {
 	policy := limits.Policy(p.waitMax)

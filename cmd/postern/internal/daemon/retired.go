@@ -182,6 +182,8 @@ func (r *retired) read() {
 			}
 		case msgRejoin:
 			r.rejoined.Store(true)
+		case msgClose:
+			err = r.closeFor(m.Payload)
 		case msgEnd:
 			var e endMessage
 			if err = json.Unmarshal(m.Payload, &e); err == nil {

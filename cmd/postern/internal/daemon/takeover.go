@@ -21,9 +21,10 @@ type takeover struct {
 	resources resourcesMessage // zero if the former process ended before it sent them
 	lock      *os.File         // of the state directory, nil if there is none
 
-	limiter, incidents []byte // exports, nil if the former process ended before
-	saved              savedFiles
-	formers            []*former // the oldest first, the process that hands over last; none if that has ended
+	limiter, incidents, decisions, recent []byte // exports, nil if the former process ended before
+
+	saved   savedFiles
+	formers []*former // the oldest first, the process that hands over last; none if that has ended
 }
 
 // takeResources takes from the former process what this one needs to make its parts with the settings c.
@@ -88,6 +89,14 @@ func (t *takeover) receiveState() error {
 	if err != nil {
 		return err
 	}
+	decided, err := expect(t.link, msgDecisions, nil)
+	if err != nil {
+		return err
+	}
+	happened, err := expect(t.link, msgRecent, nil)
+	if err != nil {
+		return err
+	}
 	var s formersMessage
 	m, err := expect(t.link, msgFormers, &s)
 	if err != nil {
@@ -110,7 +119,7 @@ func (t *takeover) receiveState() error {
 	last := newFormer(t.resources.Former, t.link)
 	last.counts = s.Counts
 	t.formers = append(t.formers, last)
-	t.limiter, t.incidents, t.saved = limits.Payload, watched.Payload, s.Saved
+	t.limiter, t.incidents, t.decisions, t.recent, t.saved = limits.Payload, watched.Payload, decided.Payload, happened.Payload, s.Saved
 	return nil
 }
 

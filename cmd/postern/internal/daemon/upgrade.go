@@ -192,6 +192,16 @@ func (d *Daemon) handOverState(link *handover.Link, pid int) (events *limiter.Fe
 	if err := link.Send(msgIncidents, watched); err != nil {
 		return events, 0, err
 	}
+	decided, err := d.deciding.store.Export()
+	if err != nil {
+		return events, 0, err
+	}
+	if err := link.Send(msgDecisions, decided); err != nil {
+		return events, 0, err
+	}
+	if err := link.Send(msgRecent, d.recent.Export()); err != nil {
+		return events, 0, err
+	}
 	formers, files, err := d.generations.links()
 	defer closeFiles(files)
 	if err != nil {

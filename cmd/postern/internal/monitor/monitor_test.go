@@ -68,7 +68,7 @@ func TestEvaluate(t *testing.T) {
 	} {
 		s := healthy()
 		tt.change(&s)
-		if level, text := s.evaluate(limits); level != tt.level || !strings.HasPrefix(text, tt.text) {
+		if level, text := s.Evaluate(limits); level != tt.level || !strings.HasPrefix(text, tt.text) {
 			t.Errorf("%s: got %v, %q; want %v, %q", name, level, text, tt.level, tt.text)
 		}
 	}

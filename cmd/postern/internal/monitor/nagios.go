@@ -35,7 +35,7 @@ func decimal(f float64) string { return strconv.FormatFloat(f, 'f', -1, 32) }
 // Nagios returns the output of a plugin for Nagios and Icinga, without a line end,
 // and its level (Monitoring Plugins Development Guidelines).
 func (s State) Nagios(l Thresholds) (string, Level) {
-	level, text := s.evaluate(l)
+	level, text := s.Evaluate(l)
 	var perf []string
 	for _, m := range s.values(l) {
 		fields := []string{m.value + m.unit, m.warning, m.critical, m.min, m.max}
@@ -52,7 +52,7 @@ func NagiosError(level Level, text string) string {
 // Checkmk returns the output of a local check for Checkmk's agent, without a line
 // end.
 func (s State) Checkmk(l Thresholds) string {
-	level, text := s.evaluate(l)
+	level, text := s.Evaluate(l)
 	var perf []string
 	for _, m := range s.values(l) {
 		perf = append(perf, m.name+"="+m.value)

@@ -136,6 +136,9 @@ func (l Level) String() string { return [...]string{"OK", "WARNING", "CRITICAL",
 // Warning or Critical.
 type Thresholds struct{ Warning, Critical float64 }
 
+// DefaultThresholds are those of `postern check`.
+var DefaultThresholds = Thresholds{Warning: 99, Critical: 95}
+
 // minLogins is how many logins by known users it takes for their percentage to be
 // significant.
 const minLogins = 20
@@ -146,9 +149,9 @@ type problem struct {
 	text  string
 }
 
-// evaluate returns the level of the most severe problem, and all problems as text,
+// Evaluate returns the level of the most severe problem, and all problems as text,
 // most severe first. An attack that does not affect users is only a warning.
-func (s State) evaluate(l Thresholds) (Level, string) {
+func (s State) Evaluate(l Thresholds) (Level, string) {
 	found := slices.Concat(s.knownUsers(l), s.backends(), s.verdict(), s.capacity())
 	slices.SortStableFunc(found, func(a, b problem) int { return int(b.level) - int(a.level) })
 	if len(found) == 0 {

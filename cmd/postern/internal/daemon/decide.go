@@ -1,0 +1,308 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/recent"
+	"postern/limiter"
+	"postern/proxy"
+)
+
+// This file does what operators decide: it enforces their decisions, and ends those that
+// are over.
+
+// deciding has the decisions of operators and enforces them. Former generations have none
+// any more; they close connections when the main one asks for that.
+type deciding struct {
+	store   *decisions.Store
+	log     *eventlog.Log
+	policy  *policy
+	server  *proxy.Server
+	recent  *recent.Memory
+	formers *generations
+	guard   decisions.Guard // without EXEMPT, which may change
+	observe func(on bool)
+}
+
+// decisionsPath is the file with the decisions, empty without a state directory.
+func decisionsPath(dir stateDir) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(string(dir), decisions.File)
+}
+
+// ownNetworks are the networks that belong to the service, by what they are. EXEMPT is not
+// among them.
+func ownNetworks(c *config.Config) map[string][]netip.Prefix {
+	own := map[string][]netip.Prefix{"PROXY_FROM": c.Listeners.ProxyFrom}
+	for _, backend := range append(append([]string{}, c.Backend.IMAP...), c.Backend.POP3...) {
+		if addr, err := netip.ParseAddrPort(backend); err == nil {
+			own["a backend"] = append(own["a backend"], limiter.Source(addr.Addr()))
+		}
+	}
+	addrs, _ := net.InterfaceAddrs() // without them, these are not checked
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() {
+			own["the gateway itself"] = append(own["the gateway itself"], netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
+		}
+	}
+	return own
+}
+
+// load reads the decisions of before the restart, or takes those of the process that hands
+// over, and enforces them.
+func (o *deciding) load(t time.Time, former []byte) error {
+	if former != nil {
+		if err := o.store.Import(t, former); err != nil {
+			return err
+		}
+	} else if err := o.store.Load(t); err != nil {
+		o.log.Error("no decision of before the start is in force", slog.String("event", "state"), eventlog.Error(err))
+	}
+	o.enforce(t)
+	return nil
+}
+
+// enforce has the limiter and the server do what is decided at time t.
+func (o *deciding) enforce(t time.Time) {
+	o.policy.limiter.SetLists(o.store.Lists(t))
+	o.applyMode(t)
+}
+
+// applyMode sets whether verdicts are enforced at time t.
+func (o *deciding) applyMode(t time.Time) { o.observe(o.observing(t)) }
+
+// observing reports whether verdicts are only observed at time t.
+func (o *deciding) observing(t time.Time) bool {
+	if d, decided := o.store.Mode(t); decided {
+		return d.Kind == decisions.Observe
+	}
+	return o.policy.observes()
+}
+
+// expire ends the decisions that are over at time t.
+func (o *deciding) expire(t time.Time) {
+	over, notSaved := o.store.Expire(t)
+	if len(over) == 0 {
+		return
+	}
+	o.enforce(t)
+	for _, d := range over {
+		o.log.Info("decision ended by time", append(decisionAttrs(&d), eventlog.Error(notSaved))...)
+	}
+}
+
+// decide makes and enforces a decision at time t, for a request from remote.
+func (o *deciding) decide(t time.Time, r decisions.Request, remote netip.Addr) (decisions.Result, error) {
+	g := o.guard
+	g.Named = map[string][]netip.Prefix{"EXEMPT": o.policy.exempt()}
+	for name, networks := range o.guard.Named {
+		g.Named[name] = networks
+	}
+	done, err := o.store.Decide(t, r, remote, &g)
+	if err != nil {
+		return done, err
+	}
+	o.enforce(t)
+	d := &done.Decision
+	if d.Kind == decisions.Block {
+		done.Closed = o.close(t, d.Network)
+		if o.observing(t) {
+			done.Warning = joinWarnings(done.Warning, "verdicts are only observed now, so it refuses nobody")
+		}
+	}
+	o.log.Info("decision made", append(decisionAttrs(d), slog.Int("closed", done.Closed), slog.Int("users", done.Users), slog.Bool("force", r.Force))...)
+	return done, nil
+}
+
+// joinWarnings joins two warnings, of which the first may be empty.
+func joinWarnings(first, second string) string {
+	if first == "" {
+		return second
+	}
+	return first + "; " + second
+}
+
+// close closes what is open from a network that has just been blocked, and returns how many
+// connections of this process that were. Observed verdicts close nothing.
+func (o *deciding) close(t time.Time, network netip.Prefix) int {
+	if o.observing(t) {
+		return 0
+	}
+	m := closeMessage{Network: network}
+	for _, allow := range o.store.On(t, decisions.Allow, network) {
+		if len(m.Except) < closeExceptMax {
+			m.Except = append(m.Except, allow.Network)
+		}
+	}
+	o.formers.closeFrom(m)
+	return o.server.CloseFrom(m.matches)
+}
+
+// closeExceptMax bounds a closeMessage, so that it is one packet.
+const closeExceptMax = 500
+
+// matches reports whether m is about the connections of addr.
+func (m *closeMessage) matches(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	if !m.Network.Contains(addr) {
+		return false
+	}
+	for _, allowed := range m.Except {
+		if allowed.Contains(addr) {
+			return false
+		}
+	}
+	return true
+}
+
+// list returns the decisions that are in force.
+func (o *deciding) list() []decisions.Decision { return o.store.List(time.Now()) }
+
+// end ends a decision at time t.
+func (o *deciding) end(t time.Time, id, by string) (decisions.Decision, error) {
+	d, notSaved, err := o.store.End(id)
+	if err != nil {
+		return d, err
+	}
+	o.enforce(t)
+	o.log.Info("decision ended", append(decisionAttrs(&d), slog.String("ended_by", eventlog.Printable(by, eventlog.NameMax)), eventlog.Error(notSaved))...)
+	return d, nil
+}
+
+// decisionAttrs are the fields of d in the log. What an operator wrote comes last.
+func decisionAttrs(d *decisions.Decision) []any {
+	until := "ended"
+	if !d.Until.IsZero() {
+		until = d.Until.Format(time.RFC3339)
+	}
+	network := ""
+	if d.Network.IsValid() {
+		network = d.Network.String()
+	}
+	return []any{
+		slog.String("event", "decision"), slog.String("id", d.ID), slog.String("kind", string(d.Kind)), slog.String("network", network), slog.String("until", until),
+		slog.String("by", eventlog.Printable(d.By, eventlog.NameMax)), slog.String("comment", eventlog.Printable(d.Comment, eventlog.ErrorMax)),
+	}
+}
+
+// release forgets denials at time t.
+func (o *deciding) release(t time.Time, r decisions.Release) (done decisions.Released, err error) {
+	network, account, err := r.Target()
+	if err != nil {
+		return done, err
+	}
+	done = decisions.Released{Ended: []decisions.Decision{}, Blocked: []decisions.Decision{}}
+	if account != "" {
+		done.Buckets = o.releaseAccount(t, account)
+	} else {
+		done.Buckets = o.releaseNetwork(t, network)
+		if err := o.endOn(t, network, r.By, &done); err != nil {
+			return done, err
+		}
+	}
+	o.log.Info("denials forgotten", slog.String("event", "release"), slog.Int("buckets", done.Buckets), slog.Int("ended", len(done.Ended)),
+		slog.String("by", eventlog.Printable(r.By, eventlog.NameMax)), slog.String("of", eventlog.Printable(r.Of, eventlog.NameMax)))
+	return done, nil
+}
+
+// releaseAccount releases an account, also from where it was tried lately.
+func (o *deciding) releaseAccount(t time.Time, account string) int {
+	n := o.policy.limiter.Release(t, limiter.Attempt{Account: account})
+	for _, source := range o.recent.Sources(account) {
+		n += o.policy.limiter.Release(t, limiter.Attempt{Addr: source.Addr(), Account: account})
+	}
+	return n
+}
+
+// releaseNetwork releases a network, or all sources of it that were refused lately, with the
+// accounts that they tried.
+func (o *deciding) releaseNetwork(t time.Time, network netip.Prefix) int {
+	sources := map[netip.Prefix]bool{}
+	if network == limiter.Source(network.Addr()) {
+		sources[network] = true
+	}
+	for _, e := range o.recent.Search(recent.Query{Network: network}, releaseMax) {
+		sources[limiter.Source(e.Addr)] = true
+	}
+	n := o.policy.limiter.Release(t, limiter.Attempt{Addr: network.Addr()})
+	for source := range sources {
+		n += o.policy.limiter.Release(t, limiter.Attempt{Addr: source.Addr()})
+		for _, account := range o.recent.Accounts(source) {
+			n += o.policy.limiter.Release(t, limiter.Attempt{Addr: source.Addr(), Account: account})
+		}
+	}
+	return n
+}
+
+// releaseMax is how many events of a network are searched for its sources.
+const releaseMax = 100_000
+
+// endOn ends the decisions on exactly this network, and lists the blocks that remain.
+func (o *deciding) endOn(t time.Time, network netip.Prefix, by string, done *decisions.Released) error {
+	for _, kind := range []decisions.Kind{decisions.Block, decisions.Allow} {
+		for _, d := range o.store.On(t, kind, network) {
+			switch {
+			case d.Network == network:
+				ended, err := o.end(t, d.ID, by)
+				if err != nil {
+					return err
+				}
+				done.Ended = append(done.Ended, ended)
+			case kind == decisions.Block && d.Network.Bits() < network.Bits():
+				done.Blocked = append(done.Blocked, d)
+			}
+		}
+	}
+	return nil
+}
+
+// forget forgets what is known of an account at time t.
+func (o *deciding) forget(t time.Time, f decisions.Forget) (done decisions.Forgotten, err error) {
+	if err := f.Check(); err != nil {
+		return done, err
+	}
+	done.Known = o.policy.limiter.ForgetAccount(t, f.Account)
+	o.log.Info("account forgotten", slog.String("event", "forget"), slog.Bool("known", done.Known),
+		slog.String("by", eventlog.Printable(f.By, eventlog.NameMax)), slog.String("account", eventlog.Printable(f.Account, eventlog.NameMax)))
+	return done, nil
+}
+
+// run ends decisions that are over, until ctx ends.
+func (o *deciding) run(ctx context.Context) { every(ctx, time.Second, o.expire) }
+
+// closeFrom asks the formers to close connections.
+func (g *generations) closeFrom(m closeMessage) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.formers {
+		_ = f.link.SetSendDeadline(time.Now().Add(sendTime))
+		err := send(f.link, msgClose, m)
+		_ = f.link.SetSendDeadline(time.Time{})
+		if err != nil {
+			g.log.Warn("cannot have a former generation close connections", slog.String("event", "decision"), slog.Int("generation", f.Number), eventlog.Error(err))
+		}
+	}
+}
+
+// closeFor closes what the main generation asks for.
+func (r *retired) closeFor(message []byte) error {
+	var m closeMessage
+	if err := json.Unmarshal(message, &m); err != nil {
+		return err
+	}
+	if n := r.server.CloseFrom(m.matches); n > 0 {
+		r.log.Info("connections closed", slog.String("event", "decision"), slog.String("network", m.Network.String()), slog.Int("closed", n))
+	}
+	return nil
+}
