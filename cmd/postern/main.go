@@ -28,6 +28,7 @@ import (
 	_ "time/tzdata" // for images without: the detector compares times of the week
 
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/monitor"
 )
@@ -93,6 +94,13 @@ var commands = []command{
 	{name: "health", help: "ask the running postern whether it is ready; exit 0 or 1", prepare: without(health)},
 	{name: "check", help: "check the running postern, for Nagios, Icinga or Checkmk; exit 0 to 3", plugin: true, prepare: prepareCheck},
 	{name: "incident", args: "[list|show|ack|note|...]", help: incidentHelp, prepare: prepareIncident},
+	{name: "block", args: "NET", help: decideHelp[decisions.Block], prepare: prepareDecide(decisions.Block)},
+	{name: "allow", args: "NET", help: decideHelp[decisions.Allow], prepare: prepareDecide(decisions.Allow)},
+	{name: "release", args: "NET|ACCOUNT", help: "forget the denials of an address, a network or an account, and end decisions about it", prepare: prepareRelease},
+	{name: "forget", args: "ACCOUNT", help: "forget all that is known of an account, as after a theft of its password", prepare: prepareForget},
+	{name: "observe", help: decideHelp[decisions.Observe], prepare: prepareDecide(decisions.Observe)},
+	{name: "enforce", help: decideHelp[decisions.Enforce], prepare: prepareDecide(decisions.Enforce)},
+	{name: "decisions", help: "list what operators have decided, or end a decision", prepare: prepareDecisions},
 	{name: "report", args: "[INCIDENT]", help: "print the report on an incident, the latest one without ID", prepare: prepareReport},
 	{name: "learn", args: "FILE...", help: learnHelp, prepare: prepareLearn},
 	{name: "munin", args: "[autoconf|config]", help: "act as a plugin of Munin", prepare: without(munin)},

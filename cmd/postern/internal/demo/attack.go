@@ -55,7 +55,7 @@ func (o Options) attack(ctx context.Context, dir string) error {
 	go func() { _ = http.Serve(hook, http.HandlerFunc(screen.alert)) }() // until hook is closed
 	statusDir := filepath.Join(dir, "status")
 	for name, value := range map[string]string{
-		"LOG_LEVEL": "error", "STATE_DIR": filepath.Join(dir, "state"), "WEBHOOK_URL": "http://" + hook.Addr().String(), "ALERTMANAGER_URL": "", "ADMIN_TOKEN_FILE": "",
+		"LOG_LEVEL": "error", "WEBHOOK_URL": "http://" + hook.Addr().String(), "ALERTMANAGER_URL": "",
 		"STATUS_DIR": statusDir, "STATUS_HOLD": "5s", "STATUS_NAME": "Demo Mail",
 	} {
 		own = append(own, config.Prefix+name+"="+value)
@@ -91,20 +91,17 @@ usual, and the limiter knows the users. The rest is real. Watch this terminal fo
 users that were served, and the others that were denied (wrong password) or refused (by postern). The alert comes about a
 minute after the attack begins. Look meanwhile at
 
+  the page            %s
   the status page     file://%s/status/index.html (or feed.atom beside it)
   metrics             http://%s/metrics
 
-and, in another terminal, at what operators see, and at a report that could be published:
+and, in another terminal, at what operators see and do, and at a report that could be published:
 
-  export %sADMIN_LISTEN=%s %sADMIN_TOKEN_FILE=%s/state/admin-token
-  go run ./cmd/postern check
-  go run ./cmd/postern incident show
-  go run ./cmd/postern report -public
-  go run ./cmd/postern incident resolve "That was the demo."
+%s
+The attackers have loopback addresses here, so postern block asks before it blocks one. Ctrl-C ends the demo. Nothing is kept.
 
-Ctrl-C ends the demo. Nothing is kept.
-
-`, d.Addr("imaps"), normalRate, attackFactor, dir, admin, config.Prefix, admin, config.Prefix, dir)
+`, d.Addr("imaps"), normalRate, attackFactor, pageText(d, dir), dir, admin,
+		commandsText(d, dir, "top", "check", "decisions", "incident show", "report -public", `incident resolve "That was the demo."`))
 }
 
 // knownUsers are the users who have logged in before, one login each.

@@ -12,7 +12,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/daemon"
@@ -47,7 +49,7 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	return daemon.Run(ctx, daemon.Options{
 		Environ: o.environ(own), Log: o.Log,
-		Ready: func(d *daemon.Daemon) { explain(o.Stdout, d) },
+		Ready: func(d *daemon.Daemon) { explain(o.Stdout, d, dir) },
 	})
 }
 
@@ -89,7 +91,8 @@ func settings(dir string, users ...traffic.Login) (own []string, stop func(), er
 		"ADMIN_LISTEN": freeAddr("127.0.0.1:9143"), "METRICS_LISTEN": "off",
 		"IMAP_BACKENDS": imap.Addr().String(), "POP3_BACKENDS": pop3.Addr().String(),
 		"BACKEND_PROXY": "v2", "BACKEND_TLS": "off", "BACKEND_TLS_CA": "", "BACKEND_TLS_NAME": "",
-		"TLS_CERT": certFile, "TLS_KEY": keyFile, "TLS_TICKET_KEYS": "", "PROXY_FROM": "", "STATE_DIR": "off",
+		"TLS_CERT": certFile, "TLS_KEY": keyFile, "TLS_TICKET_KEYS": "", "PROXY_FROM": "",
+		"STATE_DIR": stateDir(dir), "ADMIN_TOKEN_FILE": "", "ADMIN_READ_TOKEN_FILE": "",
 	} {
 		own = append(own, config.Prefix+name+"="+value)
 	}
@@ -121,13 +124,35 @@ func freeAddr(addr string) string {
 	return addr
 }
 
+// stateDir is the state directory of the gateway, in the demo's directory.
+func stateDir(dir string) string { return filepath.Join(dir, "state") }
+
+// pageText says where the page is, and with which token to log in there.
+func pageText(d *daemon.Daemon, dir string) string {
+	token, err := os.ReadFile(filepath.Join(stateDir(dir), "admin-token"))
+	if err != nil {
+		return fmt.Sprintf("http://%s/", d.AdminAddr())
+	}
+	return fmt.Sprintf("http://%s/, log in with the token %s", d.AdminAddr(), strings.TrimSpace(string(token)))
+}
+
+// commandsText lists commands for another terminal.
+func commandsText(d *daemon.Daemon, dir string, commands ...string) string {
+	text := fmt.Sprintf("  export %sADMIN_LISTEN=%s %sADMIN_TOKEN_FILE=%s\n", config.Prefix, d.AdminAddr(), config.Prefix, filepath.Join(stateDir(dir), "admin-token"))
+	for _, c := range commands {
+		text += "  go run ./cmd/postern " + c + "\n"
+	}
+	return text
+}
+
 // explain prints where the demo listens and what to try.
-func explain(w io.Writer, d *daemon.Daemon) {
+func explain(w io.Writer, d *daemon.Daemon, dir string) {
 	login := account.Name + ":" + account.Secret
 	fmt.Fprintf(w, `postern demo: a gateway in front of a small mail server, both in this process. Nothing is kept.
 
   IMAPS %s    IMAP %s with STARTTLS
   POP3S %s    POP3 %s with STLS
+  page     %s
   metrics  http://%s/metrics
   account  %s, password %s; the certificate is self-signed
 
@@ -139,8 +164,11 @@ Try a wrong password and see the answer that a mail program gets; repeat it, and
 
   curl -skv --user %s:wrong imaps://%s/ 2>&1 | grep AUTHENTICATIONFAILED
 
+See what happens on the page, or in another terminal:
+
+%s
 Ctrl-C ends the demo. The log of postern follows.
 
-`, d.Addr("imaps"), d.Addr("imap"), d.Addr("pop3s"), d.Addr("pop3"), d.AdminAddr(),
-		account.Name, account.Secret, login, d.Addr("imaps"), account.Name, d.Addr("imaps"))
+`, d.Addr("imaps"), d.Addr("imap"), d.Addr("pop3s"), d.Addr("pop3"), pageText(d, dir), d.AdminAddr(),
+		account.Name, account.Secret, login, d.Addr("imaps"), account.Name, d.Addr("imaps"), commandsText(d, dir, "top", "explain "+account.Name))
 }
