@@ -37,6 +37,7 @@ var floors = map[string]float64{
 	"postern/cmd/postern/internal/loginlog":   3,
 	"postern/cmd/postern/internal/monitor":    3,
 	"postern/cmd/postern/internal/notify":     3,
+	"postern/cmd/postern/internal/page":       3,
 	"postern/cmd/postern/internal/testbed":    3,
 	"postern/cmd/postern/internal/decisions":  3.1,
 	"postern/cmd/postern/internal/learn":      3.1,

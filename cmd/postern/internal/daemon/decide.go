@@ -211,8 +211,6 @@ func (o *deciding) release(t time.Time, r decisions.Release) (done decisions.Rel
 			return done, err
 		}
 	}
-	o.log.Info("denials forgotten", slog.String("event", "release"), slog.Int("buckets", done.Buckets), slog.Int("ended", len(done.Ended)),
-		slog.String("by", eventlog.Printable(r.By, eventlog.NameMax)), slog.String("of", eventlog.Printable(r.Of, eventlog.NameMax)))
 	return done, nil
 }
 
@@ -273,8 +271,6 @@ func (o *deciding) forget(t time.Time, f decisions.Forget) (done decisions.Forgo
 		return done, err
 	}
 	done.Known = o.policy.limiter.ForgetAccount(t, f.Account)
-	o.log.Info("account forgotten", slog.String("event", "forget"), slog.Bool("known", done.Known),
-		slog.String("by", eventlog.Printable(f.By, eventlog.NameMax)), slog.String("account", eventlog.Printable(f.Account, eventlog.NameMax)))
 	return done, nil
 }
 
