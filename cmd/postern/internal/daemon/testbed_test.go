@@ -28,7 +28,7 @@ type gateway struct {
 func (g *gateway) read() (config.Config, error) { return config.Load(g.Environ) }
 
 // start runs a gateway. Settings in more come on top.
-func start(t *testing.T, more ...string) *gateway {
+func start(t testing.TB, more ...string) *gateway {
 	t.Helper()
 	g := &gateway{Site: testbed.NewSite(t, more...), log: testbed.NewLog()}
 	c, err := g.read()

@@ -52,7 +52,7 @@ type Site struct {
 
 // NewSite starts stand-in mail servers that require a PROXY header. Settings in
 // more come on top. The site ends with the test.
-func NewSite(t *testing.T, more ...string) *Site {
+func NewSite(t testing.TB, more ...string) *Site {
 	t.Helper()
 	s := &Site{Certificate: NewCertificate(t)}
 	s.CertFile, s.KeyFile = WriteCertificate(t, s.Certificate)
@@ -67,7 +67,7 @@ func NewSite(t *testing.T, more ...string) *Site {
 }
 
 // serve starts a mail server and returns its address.
-func serve(t *testing.T, serve func(net.Listener, []standin.Account, standin.Options) (*standin.Server, error)) string {
+func serve(t testing.TB, serve func(net.Listener, []standin.Account, standin.Options) (*standin.Server, error)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,7 +82,7 @@ func serve(t *testing.T, serve func(net.Listener, []standin.Account, standin.Opt
 }
 
 // NewCertificate makes a certificate for localhost and 127.0.0.1.
-func NewCertificate(t *testing.T) *standin.Certificate {
+func NewCertificate(t testing.TB) *standin.Certificate {
 	t.Helper()
 	c, err := standin.NewCertificate("localhost", "127.0.0.1")
 	if err != nil {
@@ -92,7 +92,7 @@ func NewCertificate(t *testing.T) *standin.Certificate {
 }
 
 // WriteCertificate writes c into a new directory and returns the paths.
-func WriteCertificate(t *testing.T, c *standin.Certificate) (certFile, keyFile string) {
+func WriteCertificate(t testing.TB, c *standin.Certificate) (certFile, keyFile string) {
 	t.Helper()
 	certFile, keyFile, err := c.Write(t.TempDir(), "postern")
 	if err != nil {
