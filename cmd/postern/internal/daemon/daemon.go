@@ -229,6 +229,7 @@ func (d *Daemon) registerGauges() {
 	s := metrics.Sources{
 		Server: d.server, Limiter: d.policy.limiter, Backends: d.backends, Dropped: d.log.Dropped,
 		Incidents: d.incidents, Tightened: d.policy.tightened, Generations: d.generations.list,
+		Decisions: func() map[decisions.Kind]int { return d.deciding.store.Count(time.Now()) },
 	}
 	if d.certs != nil {
 		s.Certs = d.certs.source

@@ -172,6 +172,15 @@ func (s *Store) Mode(t time.Time) (Decision, bool) {
 	return Decision{}, false
 }
 
+// Count returns how many decisions of each kind are in force at time t.
+func (s *Store) Count(t time.Time) map[Kind]int {
+	n := map[Kind]int{Block: 0, Allow: 0, Observe: 0, Enforce: 0}
+	for _, d := range s.List(t) {
+		n[d.Kind]++
+	}
+	return n
+}
+
 // replaces reports whether d takes the place of other.
 func (d *Decision) replaces(other *Decision) bool {
 	if d.Network.IsValid() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/monitor"
 	"postern/limiter"
@@ -22,7 +23,8 @@ type Sources struct {
 	Incidents *incidents.Manager
 	Tightened func() bool // whether limits for strangers are
 
-	Generations func() []monitor.Generation // processes of the gateway, this one first
+	Generations func() []monitor.Generation   // processes of the gateway, this one first
+	Decisions   func() map[decisions.Kind]int // of operators, in force, of every kind
 }
 
 // Register adds the gauges that read s. It is called once.
@@ -62,6 +64,8 @@ var (
 	descGenerations = desc("generations", "Processes of the gateway: this one, and those of before an upgrade whose sessions go on.")
 	descFormer      = desc("former_sessions_active", "Sessions in processes of before an upgrade.")
 
+	descDecisions = desc("operator_decisions", "Decisions of operators that are in force, by kind: block, allow, observe, enforce.", "kind")
+
 	descNotAfter   = desc("certificate_not_after_timestamp_seconds", "When the first of the certificates expires.")
 	descLogDropped = desc("log_dropped_total", "Log lines left out because there were too many, about one source or in all.")
 )
@@ -79,6 +83,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	g.collectBackends(ch, send)
 	g.collectLimiter(send)
 	g.collectGenerations(send)
+	for kind, n := range g.Decisions() {
+		send(descDecisions, prometheus.GaugeValue, float64(n), string(kind))
+	}
 	send(descLogDropped, prometheus.CounterValue, float64(g.Dropped()))
 	if g.Certs != nil {
 		send(descNotAfter, prometheus.GaugeValue, float64(g.Certs.NotAfter().Unix()))

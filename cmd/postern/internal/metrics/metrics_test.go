@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/testbed"
@@ -57,7 +58,8 @@ func testMetrics(t *testing.T) *Metrics {
 		t.Fatal(err)
 	}
 	m.Register(Sources{
-		Server: &proxy.Server{Limiter: lim, Backends: backends}, Limiter: lim, Backends: backends, Certs: certs,
+		Decisions: func() map[decisions.Kind]int { return map[decisions.Kind]int{decisions.Block: 2} },
+		Server:    &proxy.Server{Limiter: lim, Backends: backends}, Limiter: lim, Backends: backends, Certs: certs,
 		Dropped: func() uint64 { return 0 }, Incidents: out, Tightened: func() bool { return false },
 		Generations: func() []monitor.Generation { return []monitor.Generation{{Sessions: 7}, {Sessions: 2}, {Sessions: 3}} },
 	})
@@ -163,7 +165,7 @@ func TestDecisionsAddUp(t *testing.T) {
 func TestLabels(t *testing.T) {
 	m := testMetrics(t)
 	attack(m, 1000)
-	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "signal", "class", "channel", "revision", "goversion"}
+	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "signal", "class", "channel", "kind", "revision", "goversion"}
 	for name, f := range gather(t, m.registry) {
 		if !strings.HasPrefix(name, "postern_") {
 			continue
