@@ -3,6 +3,7 @@ package limiter
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -31,12 +32,21 @@ type twinConnection struct {
 
 func newTwin(t *testing.T, seed uint64, p Policy) *twin {
 	alone, first := newLimiter(t, p), newLimiter(t, p)
+	alone.SetLists(twinLists())
+	first.SetLists(twinLists())
 	return &twin{t: t, rnd: rand.New(rand.NewPCG(seed, 14)), now: start, policy: p, alone: alone, chain: []*generation{newGeneration(first, 1)}}
+}
+
+// twinLists are the lists of every process: they are no part of a hand-over.
+func twinLists() Lists {
+	return Lists{Blocked: networks("10.0.0.81/32"), Allowed: networks("10.0.1.0/25")}
 }
 
 // handOver starts another generation.
 func (w *twin) handOver() {
-	w.chain = append(w.chain, w.chain[len(w.chain)-1].handOver(w.t, w.now, w.policy))
+	next := w.chain[len(w.chain)-1].handOver(w.t, w.now, w.policy)
+	next.SetLists(twinLists())
+	w.chain = append(w.chain, next)
 }
 
 // step does one random operation. What begins, begins at one of the latest both generations, or at the last if drains is
@@ -55,6 +65,7 @@ func (w *twin) step(drains bool) {
 		w.connect(g)
 	case 2:
 		w.endConnection()
+		w.operate(g)
 	case 3, 4, 5:
 		w.ask(g)
 	default:
@@ -81,6 +92,28 @@ func (w *twin) dropIdle() {
 				}
 			}
 		}
+	}
+}
+
+// operate sometimes releases what is denied, or forgets an account.
+func (w *twin) operate(g *generation) {
+	a, _ := w.attempt()
+	switch w.rnd.IntN(20) {
+	case 0:
+		a.Account = ""
+	case 1:
+		a.Addr = netip.Addr{}
+	case 2:
+	case 3:
+		if known, want := g.ForgetAccount(w.now, a.Account), w.alone.ForgetAccount(w.now, a.Account); known != want {
+			w.t.Errorf("forgetting %s: got %v, want %v", a.Account, known, want)
+		}
+		return
+	default:
+		return
+	}
+	if n, want := g.Release(w.now, a), w.alone.Release(w.now, a); n != want {
+		w.t.Errorf("releasing %+v: got %d, want %d", a, n, want)
 	}
 }
 

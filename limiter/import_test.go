@@ -231,6 +231,17 @@ func fuzzed(t testing.TB) (l *Limiter, f *Feed) {
 		t.Fatal(err)
 	}
 	sr.Learn(start, host(1), "w")
+	sr.run(t, `
+		0s  lists - 203.0.113.0/24
+		0s  ask i 203.0.113.1 a
+		0s  enter i
+		0s  void i
+		0s  release 192.0.2.9 -
+		0s  release - u
+		0s  release 192.0.2.1 u
+		0s  forget w
+		0s  lists - -
+	`)
 	return sr.Limiter, f
 }
 

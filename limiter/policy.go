@@ -199,7 +199,7 @@ func (p Policy) rules() *rules {
 		global:  p.Global.limit(RuleGlobal),
 		reserve: max(min(p.Global.Tokens*p.KnownShare/100, p.Global.Tokens-1), 0),
 
-		pairUse: p.useLimit(10, 8), accountUse: p.useLimit(15, 10), allowedUse: p.useLimit(20, 20),
+		pairUse: p.useLimit(10, 8), accountUse: p.useLimit(15, 10), allowedUse: p.useLimit(20, 10),
 	}
 	r.denials[kindSource] = p.Source.limit(RuleSource)
 	r.denials[kindNetwork] = p.Network.limit(RuleNetwork)

@@ -22,6 +22,9 @@ import (
 //	13s  connect v 192.0.2.1  = pass none         open connection v
 //	14s  login v                                  also close
 //	15s  peek 192.0.2.1 u     = refuse pair       at USER of POP3
+//	16s  lists 10.0.0.0/8,192.0.2.0/24 -          block networks, and allow those of another such list; here none
+//	17s  release 192.0.2.1 u  = 1                 of an address, an account or both; - for none
+//	18s  forget u             = true
 type scriptRunner struct {
 	*Limiter
 	tickets     map[string]*Ticket
@@ -81,17 +84,36 @@ func (sr scriptRunner) do(t time.Time, verb, name, addr, user string) any {
 		sr.connections[name].LoggedIn(t)
 	case "close":
 		sr.connections[name].Close(t)
+	case "lists":
+		sr.SetLists(Lists{Blocked: networks(name), Allowed: networks(addr)})
+	case "release":
+		return sr.Release(t, sr.attempt(name, addr))
+	case "forget":
+		return sr.ForgetAccount(t, name)
 	default:
 		panic("unknown verb: " + verb)
 	}
 	return nil
 }
 
-// attempt returns an attempt from addr by user, in the form account or account/secret.
+// networks returns the networks of a list, or none for -.
+func networks(list string) (all []netip.Prefix) {
+	for p := range strings.SplitSeq(list, ",") {
+		if p != "-" {
+			all = append(all, netip.MustParsePrefix(p))
+		}
+	}
+	return all
+}
+
+// attempt returns an attempt from addr by user, in the form account or account/secret. Each is - for none.
 func (sr scriptRunner) attempt(addr, user string) Attempt {
 	user, device, resumed := strings.Cut(user, "@")
 	account, secret, shown := strings.Cut(user, "/")
-	a := Attempt{Addr: netip.MustParseAddr(addr), Account: account, Resumed: resumed}
+	a := Attempt{Account: strings.TrimPrefix(account, "-"), Resumed: resumed}
+	if addr != "-" {
+		a.Addr = netip.MustParseAddr(addr)
+	}
 	for _, c := range device {
 		a.Device = a.Device<<8 | Device(c)
 	}
