@@ -14,11 +14,12 @@ import (
 // The format of an export. Numbers are big-endian, or of variable length (v), see package encoding/binary; a duration is
 // a number of nanoseconds (v), from the time of the export, and zero if it is over:
 //
-//	17  "postern limiter 1", which includes the version, of the events as well
+//	17  "postern limiter 1", which includes the version. That of the events has become larger since: a process without
+//	    the operations of operators drops events that come together with one
 //	 v  how many octets follow of the known table: a snapshot of the current version without its checksum
 //	 v  how many accounts have used the reserved lane, then of each:
 //	    16 key, the duration until all its logins are back, 8 its usage as a floating-point number, see relativeUsage
-//	 v  how many sources have several accounts, then of each:
+//	 v  how many sources have or had several accounts, then of each:
 //	    4 fingerprint, 2 age in hours, 2 accounts in the current period, 2 in the previous one
 //	 v  how many passwords are followed, then of each: 4 digest, 8 bitmap of accounts, duration, 1 weight
 //	    the duration until the global bucket is full
@@ -93,7 +94,7 @@ func (s *acceptedSources) appendTo(b []byte, now hour) []byte {
 	return counted(b, func(b []byte) ([]byte, int) {
 		count := 0
 		for f, a := range s.entries {
-			if a.accounts > 1 {
+			if a.accounts > 1 || a.current > 1 || a.previous > 1 { // otherwise the accounts say the same
 				b = binary.BigEndian.AppendUint32(b, f)
 				b = binary.BigEndian.AppendUint16(b, uint16(a.at.since(now)))
 				b = binary.BigEndian.AppendUint16(b, a.current)

@@ -18,11 +18,11 @@ import (
 // A reason is why a rule delays or refuses, and the settings that it depends on.
 type reason struct {
 	text     string
-	settings []string
+	settings []string // or a command
 }
 
-// blocked is the reason of what an operator has blocked: no setting, but a command.
-var blocked = reason{"an operator has blocked the network of the client: see postern decisions", nil}
+// blocked is the reason of what an operator has blocked. The command lists it.
+var blocked = reason{"an operator has blocked the network of the client", []string{"postern decisions"}}
 
 // reasons has every rule that delays or refuses.
 var reasons = map[limiter.Rule]reason{
