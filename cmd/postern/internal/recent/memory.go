@@ -19,8 +19,8 @@ const (
 	othersMax   = 100_000 // of all others
 	acceptedMax = 1 << 16 // accepted attempts that are no events
 
-	usersText  = 8 << 20 // octets of texts; if they are full, there are fewer events
-	othersText = 12 << 20
+	usersText  = 11 << 20 // octets of texts; if they are full, there are fewer events
+	othersText = 14 << 20
 )
 
 // Keep is how long an event is remembered at most, as long as others follow.
@@ -41,6 +41,8 @@ type Memory struct {
 	others   ring
 	accepted ring // without texts
 	series   series
+
+	top topScratch
 }
 
 // New returns a Memory that remembers from t on.
@@ -130,8 +132,11 @@ func keeps(r *proxy.Record) bool {
 
 // refusedAtOnce reports whether an end of a connection counts as a refusal.
 func refusedAtOnce(e proxy.End) bool {
-	return e == proxy.EndRefused || e == proxy.EndEvicted || e.String() == "blocked"
+	return e == proxy.EndRefused || e == proxy.EndEvicted || e.String() == endBlocked
 }
+
+// endBlocked is the end of a connection from a network that an operator has blocked.
+const endBlocked = "blocked"
 
 // errorText is the text of an error, empty for nil.
 func errorText(err error) string {

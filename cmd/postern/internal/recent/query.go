@@ -22,9 +22,8 @@ func (m *Memory) scan(r *ring, f func(number uint64, e *entry) bool) {
 		m.mu.Lock()
 		from := max(r.first, next-min(next, scanStep))
 		n := 0
-		for i := from; i < next; i++ {
-			step[n] = *r.at(i)
-			n++
+		for from+uint64(n) < next {
+			n += copy(step[n:next-from], r.run(from+uint64(n)))
 		}
 		m.mu.Unlock()
 		if n == 0 {

@@ -27,7 +27,12 @@ const (
 	flagEnforced // the verdict was enforced
 	flagWaited
 	flagNoAddr // the address is not valid
+
+	knownFlags = flagAttempt | flagUser | flagEnforced | flagWaited
 )
+
+// noText is the position of the texts of an entry that has none.
+const noText = ^uint32(0)
 
 // maxWaited is more than any attempt waits.
 const maxWaited = time.Hour
@@ -71,10 +76,20 @@ type ring struct {
 
 func newRing(most, text int) ring { return ring{most: most, texts: arena{most: text / textChunk}} }
 
+// empty returns a ring like r without entries.
+func (r *ring) empty() ring { return ring{most: r.most, texts: arena{most: r.texts.most}} }
+
 // at returns the entry with the number n, which must be in the ring.
 func (r *ring) at(n uint64) *entry {
 	i := int(n % uint64(r.most))
 	return &r.chunks[i/entriesChunk][i%entriesChunk]
+}
+
+// run returns the entries from the number n on that are one after the other in memory.
+func (r *ring) run(n uint64) []entry {
+	i := int(n % uint64(r.most))
+	chunk := r.chunks[i/entriesChunk]
+	return chunk[i%entriesChunk : min(entriesChunk, r.most-i/entriesChunk*entriesChunk)]
 }
 
 // expireAtOnce is how many entries that are too old are dropped for one that is added.
@@ -91,6 +106,7 @@ func (r *ring) add(e entry, text []byte) {
 		}
 		r.drop()
 	}
+	e.text = noText
 	if text != nil {
 		if r.texts.begin(len(text)) {
 			for r.first < r.next && int(r.at(r.first).text/textChunk) == r.texts.chunk {

@@ -26,7 +26,7 @@ var (
 		return l
 	}()
 	results = func() labels {
-		l := labels{"accepted", "denied", "repeat", "refused", "abandoned", "void"}
+		l := labels{"void", "accepted", "denied", "repeat", "refused", "abandoned"}
 		for _, e := range proxy.Ends() {
 			if !slices.Contains(l, e.String()) {
 				l = append(l, e.String())
@@ -37,7 +37,8 @@ var (
 	actions = labels{"pass", "tarpit", "repeat", "reject", "shed"}
 )
 
-// id is the index of a value, zero for one that is not in the set.
+// id is the index of a value, zero for one that is not in the set, as one of another
+// version: none, void or pass.
 func (l labels) id(value string) uint8 { return uint8(max(slices.Index(l, value), 0)) }
 
 // texts are those of an event.
@@ -92,8 +93,9 @@ func (m *Memory) readTexts(b []byte) (t texts) {
 	ids := b[:numInterned]
 	b = b[numInterned:]
 	next := func() string {
-		s := string(b[1 : 1+b[0]])
-		b = b[1+b[0]:]
+		n := 1 + int(b[0])
+		s := string(b[1:n])
+		b = b[n:]
 		return s
 	}
 	for i, s := range [numInterned]*string{&t.listener, &t.method, &t.backend, &t.why} {
