@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,6 +44,54 @@ func TestParkedInTarpitAndRelay(t *testing.T) {
 			client.Close()
 			if r := <-proxy.records; r.Attempts != 3 || r.Verdict.Wait == 0 || r.End != EndClient {
 				t.Errorf("got record %+v, want Attempts %v, End %v", r, 3, EndClient)
+			}
+		})
+	}
+}
+
+// CloseFrom ends sessions that are parked before login, in the tarpit and in the relay.
+func TestCloseFromWakesParkedSessions(t *testing.T) {
+	for _, l := range []Listener{imapListener, imapsListener} {
+		t.Run(l.Name, func(t *testing.T) {
+			proxy := newTCPProxy(t, l, acceptLogin((*peer).echo))
+			clients := map[*peer]Step{}
+			connect := func() *peer {
+				client, _ := proxy.connectGreeted(t)
+				client.timeout = realTimeout
+				return client
+			}
+			for range 20 {
+				clients[connect()] = StepDialogue
+				client := connect()
+				client.send("a1 LOGIN u p")
+				client.expect("a1 OK in")
+				clients[client] = StepRelay
+			}
+			p := limiter.Policy{Global: limiter.Rate{Tokens: 1, Per: 5 * time.Second}, WaitMax: 10 * time.Second, TableMax: 100}
+			if err := proxy.Limiter.SetPolicy(time.Now(), p); err != nil {
+				t.Fatal(err)
+			}
+			k := proxy.Limiter.Ask(time.Now(), limiter.Attempt{})
+			k.Enter(time.Now(), nil)
+			waiting := connect()
+			waiting.send("a1 LOGIN u p")
+			for proxy.Stats().Tarpit == 0 {
+				runtime.Gosched()
+			}
+			clients[waiting] = StepTarpit
+			if n := proxy.CloseFrom(func(netip.Addr) bool { return true }); n != len(clients) {
+				t.Errorf("got %d closed, want %d", n, len(clients))
+			}
+			ended := map[Step]int{}
+			for client := range clients {
+				client.expectEOF()
+				r := <-proxy.records
+				if ended[r.Step]++; r.End != EndBlocked {
+					t.Errorf("got record %+v, want End %v", r, EndBlocked)
+				}
+			}
+			if ended[StepDialogue] != 20 || ended[StepRelay] != 20 || ended[StepTarpit] != 1 {
+				t.Errorf("ended in steps %v, want 20 in %v, 20 in %v and one in %v", ended, StepDialogue, StepRelay, StepTarpit)
 			}
 		})
 	}
