@@ -66,6 +66,9 @@ func (o *outcomes) attempt(a proxy.Attempt) {
 	o.metrics.Attempt(a)
 	o.recent.Attempt(now, a, o.log.Why(a))
 	o.rates.add(now, a.Listener)
+	if a.Verdict.Rule == limiter.RuleBlocked && !a.Observed {
+		return // what an operator has refused says nothing about an attack, nor about how users are served
+	}
 	if o.policy.isExempt(a.Client.Addr()) {
 		o.metrics.Exempt(a)
 		return

@@ -162,6 +162,27 @@ func TestExemptAttempts(t *testing.T) {
 	}
 }
 
+// TestBlockedAttempts are kept from the detector like refused connections, unless they are
+// only observed.
+func TestBlockedAttempts(t *testing.T) {
+	g := start(t)
+	last := func() float64 { return testbed.Gauge(g.scrape(t), "postern_outcome_last_timestamp_seconds") }
+	before := last()
+	a := proxy.Attempt{
+		Listener: "imaps", Protocol: "imap", Client: netip.MustParseAddrPort("192.0.2.7:1"),
+		Verdict: limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleBlocked, Known: true},
+	}
+	g.outcomes().attempt(a)
+	if n := testbed.Total(g.scrape(t)["postern_known_logins_total"], "listener", "imaps"); last() != before || n != 0 {
+		t.Errorf("a blocked attempt was counted as %v logins of users, or reported", n)
+	}
+	a.Observed, a.Outcome = true, limiter.Accepted
+	g.outcomes().attempt(a)
+	if n := testbed.Total(g.scrape(t)["postern_known_logins_total"], "listener", "imaps"); n != 1 {
+		t.Errorf("an attempt that would be blocked was counted as %v logins of users, want 1", n)
+	}
+}
+
 // TestMonitorState has what monitoring needs, and no address or account.
 func TestMonitorState(t *testing.T) {
 	g := start(t, prefix+"MAX_CONNECTIONS=500")
