@@ -132,11 +132,8 @@ func keeps(r *proxy.Record) bool {
 
 // refusedAtOnce reports whether an end of a connection counts as a refusal.
 func refusedAtOnce(e proxy.End) bool {
-	return e == proxy.EndRefused || e == proxy.EndEvicted || e.String() == endBlocked
+	return e == proxy.EndRefused || e == proxy.EndEvicted || e == proxy.EndBlocked
 }
-
-// endBlocked is the end of a connection from a network that an operator has blocked.
-const endBlocked = "blocked"
 
 // errorText is the text of an error, empty for nil.
 func errorText(err error) string {

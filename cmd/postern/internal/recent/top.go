@@ -178,7 +178,7 @@ func (r *rowCount) add(e *entry, from *ring, number uint64) {
 		r.Known = r.Known || e.has(flagUser)
 	case "denied", "repeat":
 		r.Denied++
-	case "refused", "evicted", endBlocked:
+	case "refused", "evicted", "blocked":
 		r.Refused++
 	}
 	if e.has(flagWaited) {
