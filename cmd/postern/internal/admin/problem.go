@@ -19,7 +19,7 @@ const problemType = "application/problem+json"
 // The types of problems. A blank one means no more than its status.
 const (
 	typeBlank      = "about:blank"
-	typeNeedsForce = "/v1/openapi.yaml#needs-force"
+	typeNeedsForce = openAPIPath + "#/components/responses/NeedsForce"
 )
 
 // Problem is an answer that refuses a request, as RFC 9457 has it. It is an error

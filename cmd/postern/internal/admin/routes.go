@@ -15,6 +15,7 @@ import (
 	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/view"
+	"postern/limiter/watch/report"
 )
 
 // Where the server answers that need no type of their own.
@@ -52,7 +53,7 @@ func routes() []route {
 		{"GET", IncidentsPath, roleReader, answers((*Server).incidents), "incidents that are remembered, the latest first"},
 		{"POST", IncidentsPath, roleOperator, takes((*Server).command, bodyMax), "acts on an incident; answers with the new events"},
 		{"GET", IncidentsPath + "/{id}", roleReader, answers((*Server).incident), "one incident, by its ID or `latest`"},
-		{"GET", ReportPath, roleReader, writes((*Server).serveReport), "report on an incident in Markdown or JSON"},
+		{"GET", ReportPath, roleReader, offers[report.Report]((*Server).serveReport), "report on an incident in Markdown or JSON"},
 		{"GET", DecisionsPath, roleReader, answers((*Server).decisions), "decisions in force, the newest first"},
 		{"POST", DecisionsPath, roleOperator, takes((*Server).decide, bodyMax), "makes a decision; 409 with `needs_force` if it may lock users out"},
 		{"DELETE", DecisionsPath + "/{id}", roleOperator, answers((*Server).end), "ends a decision, and answers with it"},
@@ -105,10 +106,17 @@ func writes(serve func(*Server, http.ResponseWriter, *query) error) operation {
 	return operation{serve: func(s *Server, w http.ResponseWriter, q *query) (any, error) { return nil, serve(s, w, q) }}
 }
 
+// offers is an operation that writes its answer, as the JSON of an A or otherwise.
+func offers[A any](serve func(*Server, http.ResponseWriter, *query) error) operation {
+	e := writes(serve)
+	e.answer = reflect.TypeFor[A]()
+	return e
+}
+
 // streams is an operation that writes events, each an A.
 func streams[A any](serve func(*Server, http.ResponseWriter, *query) error) operation {
-	e := writes(serve)
-	e.answer, e.isStream = reflect.TypeFor[A](), true
+	e := offers[A](serve)
+	e.isStream = true
 	return e
 }
 

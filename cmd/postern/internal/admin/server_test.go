@@ -2,10 +2,13 @@ package admin
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,11 +17,15 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/metrics"
 	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/recent"
 	"postern/cmd/postern/internal/testbed"
+	"postern/cmd/postern/internal/view"
 )
 
 // running is a server under test.
@@ -26,6 +33,8 @@ type running struct {
 	*Server
 	log     *testbed.Log
 	unready atomic.Value // string: the gateway's answer
+	asked   atomic.Value // string: the last request for a decision, in Go syntax
+	views   atomic.Int64 // that were made
 }
 
 // start serves with these settings until the test ends.
@@ -44,11 +53,7 @@ func start(t *testing.T, more ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Server, err = Open(&c, Gateway{
-		Log: log, Metrics: metrics.New("v1", "").Handler(), Unready: func() string { return r.unready.Load().(string) },
-		State:     func(time.Time) monitor.State { return monitor.State{Verdict: "normal"} },
-		Incidents: i,
-	})
+	r.Server, err = Open(&c, r.gateway(log, i))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +66,63 @@ func start(t *testing.T, more ...string) *running {
 		}
 	})
 	return r
+}
+
+// errBad is the answer of the gateway to what it does not take.
+var errBad = decisions.RequestError{Err: errors.New("this is bad")}
+
+// gateway answers all requests for r.
+func (r *running) gateway(log *eventlog.Log, i *incidents.Manager) Gateway {
+	return Gateway{
+		Log: log, Metrics: metrics.New("v1", "").Handler(), Unready: func() string { return r.unready.Load().(string) },
+		State: func(time.Time) monitor.State { return monitor.State{Verdict: "normal"} }, Incidents: i,
+		Learn:   func(time.Time, Learned) (Knowledge, error) { return Knowledge{Accounts: 1}, nil },
+		Upgrade: func() (monitor.Generation, error) { return monitor.Generation{Number: 2}, nil },
+		Reload:  func() (Reloaded, error) { return Reloaded{}, nil },
+		View: func(now time.Time, detail bool) *view.View {
+			n := r.views.Add(1)
+			v := &view.View{Time: now, Series: []recent.Second{{Time: n - 1, Known: 2}, {Time: n, Known: 1}}}
+			if detail {
+				v.Detail = &view.Detail{Decided: 1}
+			}
+			return v
+		},
+		Decisions: func() []decisions.Decision { return nil },
+		Decide: func(t time.Time, q decisions.Request, remote netip.Addr) (decisions.Result, error) {
+			r.asked.Store(fmt.Sprintf("%+v from %v", q, remote))
+			switch {
+			case q.Network == "bad":
+				return decisions.Result{}, errBad
+			case q.Network == "127.0.0.1" && !q.Force:
+				return decisions.Result{}, decisions.NeedsForceError{Reason: "this is your own\naddress", Users: 3}
+			}
+			return decisions.Result{Decision: decisions.Decision{ID: "a1", Kind: q.Kind, Made: t, By: q.By}}, nil
+		},
+		End: func(t time.Time, id, by string) (decisions.Decision, error) {
+			r.asked.Store(fmt.Sprintf("end %q by %q", id, by))
+			if id == "none" {
+				return decisions.Decision{}, decisions.ErrNotFound
+			}
+			return decisions.Decision{ID: id, Kind: decisions.Allow, Network: netip.MustParsePrefix("192.0.2.0/24"), Made: t}, nil
+		},
+		Release: func(time.Time, decisions.Release) (decisions.Released, error) { return decisions.Released{}, nil },
+		Forget:  func(time.Time, decisions.Forget) (decisions.Forgotten, error) { return decisions.Forgotten{}, nil },
+		Explain: func(t time.Time, about string) (explain.Explanation, error) {
+			if about == "bad" {
+				return explain.Explanation{}, errBad
+			}
+			return explain.Explanation{Time: t, About: about, Subject: explain.Account}, nil
+		},
+		Page: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<!doctype html>") }),
+	}
+}
+
+// post sends a request that must be executed, to the first endpoint.
+func (r *running) post(t *testing.T, path, body string) {
+	t.Helper()
+	if code, text := r.ask(t, request{method: "POST", path: path, body: body}); code != http.StatusOK {
+		t.Fatalf("%s %s: got %d %s", path, body, code, text)
+	}
 }
 
 // request is one request to the endpoint number n.
@@ -120,7 +182,8 @@ func TestServer(t *testing.T) {
 		"state":                 {0, "GET", monitor.Path, "localhost", 200, `"verdict":"normal"`},
 		"post":                  {0, "POST", "/readyz", "localhost", 405, ""},
 		"delete":                {0, "DELETE", "/metrics", "localhost", 405, ""},
-		"another path":          {0, "GET", "/", "localhost", 404, ""},
+		"another path":          {0, "GET", "/none", "localhost", 404, openAPIPath},
+		"page":                  {0, "GET", "/", "localhost", 200, "<!doctype html>"},
 		"rebound name":          {0, "GET", "/metrics", "evil.example", 403, "localhost only"},
 		"name that looks local": {0, "GET", "/metrics", "127.0.0.1.evil.example", 403, "localhost only"},
 		"metrics by socket":     {1, "GET", "/metrics", "anything", 200, "postern_build_info"},
