@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/recent"
 	"postern/cmd/postern/internal/view"
 )
@@ -32,6 +35,7 @@ const (
 // live sends a view each second to the clients that ask for it. While there are none, it makes no views.
 // A view is made and encoded once for all streams with the same amount of detail.
 type live struct {
+	log  *eventlog.Log
 	view func(now time.Time, detail bool) *view.View
 
 	mu      sync.Mutex
@@ -53,8 +57,8 @@ type stream struct {
 }
 
 // newLive returns a live without streams.
-func newLive(makeView func(time.Time, bool) *view.View) *live {
-	return &live{view: makeView, streams: map[*stream]struct{}{}, closed: make(chan struct{}), latest: map[bool]*view.View{}}
+func newLive(log *eventlog.Log, makeView func(time.Time, bool) *view.View) *live {
+	return &live{log: log, view: makeView, streams: map[*stream]struct{}{}, closed: make(chan struct{}), latest: map[bool]*view.View{}}
 }
 
 // serveLive writes views until the client has gone, its session has expired, or the
@@ -177,8 +181,16 @@ func (l *live) close() {
 	}
 }
 
-// run sends views until there are no more streams.
+// run sends views until there are no more streams. A fault in a view ends the streams
+// and not the process.
 func (l *live) run() {
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.Error("cannot make a view: this is a fault of postern", slog.String("event", "admin"),
+				slog.String("error", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+			l.dropAll()
+		}
+	}()
 	t := time.NewTicker(liveEvery)
 	defer t.Stop()
 	for {
@@ -233,6 +245,17 @@ func (l *live) sendTo(now time.Time, detail bool) {
 			l.drop(st)
 		}
 	}
+}
+
+// dropAll ends and removes all streams, and lets others join.
+func (l *live) dropAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for st := range l.streams {
+		l.drop(st)
+	}
+	l.running = false
+	clear(l.latest)
 }
 
 // drop ends a stream and removes it.

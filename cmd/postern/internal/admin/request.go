@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 	"unicode"
 
@@ -67,6 +69,40 @@ func (s *Server) logCommand(r route, q *query, err error) {
 	s.gateway.Log.LogAttrs(q.Context(), slog.LevelInfo, "operator command", append(line, eventlog.Error(err))...)
 }
 
+// remote returns the address that q comes from, the zero value for a Unix socket.
+func (q *query) remote() netip.Addr {
+	from, err := netip.ParseAddrPort(q.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return from.Addr().Unmap()
+}
+
+// describe notes for the log what q asks for, and what its sender is called. fields
+// are names and values in turn; those without a value are left out.
+func (q *query) describe(action, by string, fields ...string) {
+	fields = append([]string{"by", by, "action", action}, fields...)
+	for i := 0; i+1 < len(fields); i += 2 {
+		if fields[i+1] != "" {
+			q.note(slog.String(fields[i], eventlog.Printable(fields[i+1], eventlog.NameMax)))
+		}
+	}
+}
+
+// note adds to the line that is logged about q.
+func (q *query) note(attr slog.Attr) { q.attrs = append(q.attrs, attr) }
+
+// cleanText returns the text of a person without control and format characters, such as
+// those that change the direction of writing.
+func cleanText(text string) string {
+	return oneLine(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\ufffd")))
+}
+
 // decode reads the JSON of a request of at most limit octets into v. An error is a
 // Problem in one line.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
@@ -75,7 +111,7 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 			return newProblem(http.StatusUnsupportedMediaType, fmt.Sprintf("got a body of type %.64q, want application/json", given))
 		}
 	}
-	if r.ContentLength > limit { // reading it is in vain
+	if r.ContentLength > limit { // need not be read
 		return newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("got a body of %d octets, want at most %d", r.ContentLength, limit))
 	}
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
@@ -83,7 +119,7 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	err := decoder.Decode(v)
 	if err == nil {
 		if _, rest := decoder.Token(); rest != io.EOF {
-			err = errors.New("text after the JSON value")
+			err = errors.Join(errors.New("text after the JSON value"), rest)
 		}
 	}
 	var size *http.MaxBytesError
@@ -98,7 +134,7 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	case err == io.EOF:
 		return newProblem(http.StatusBadRequest, "got no body, want JSON")
 	}
-	return newProblem(http.StatusBadRequest, "got a body that is not the JSON of this request: "+oneLine(err.Error()))
+	return newProblem(http.StatusBadRequest, fmt.Sprintf("got a body that is not the JSON of this request: %.256s", oneLine(err.Error())))
 }
 
 // writeJSON answers with v.
@@ -127,5 +163,10 @@ func slow(e operation, read, write time.Duration) operation {
 	return e
 }
 
-// isFormat reports whether r is not visible and changes how others are shown.
-func isFormat(r rune) bool { return unicode.Is(unicode.Cf, r) }
+// list returns l, and an empty list for nil: the JSON of a list is never null.
+func list[T any](l []T) []T {
+	if l == nil {
+		return []T{}
+	}
+	return l
+}

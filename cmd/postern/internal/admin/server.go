@@ -93,7 +93,7 @@ func Open(c *config.Config, g Gateway) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		gateway: g, tokens: tokens, asnFile: string(c.Incidents.ASNFile), live: newLive(g.View), served: make(chan struct{}),
+		gateway: g, tokens: tokens, asnFile: string(c.Incidents.ASNFile), live: newLive(g.Log, g.View), served: make(chan struct{}),
 		crossOrigin: http.NewCrossOriginProtection(),
 		logins:      rate.NewLimiter(rate.Every(loginEvery), loginBurst), strangerLog: rate.NewLimiter(1, 10),
 	}

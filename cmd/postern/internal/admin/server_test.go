@@ -136,6 +136,18 @@ type request struct {
 // ask sends a request and returns status and body.
 func (r *running) ask(t *testing.T, q request) (int, string) {
 	t.Helper()
+	resp := r.send(t, q)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// send sends a request and returns the answer, whose body the caller closes.
+func (r *running) send(t *testing.T, q request) *http.Response {
+	t.Helper()
 	addr := r.endpoints[q.n].listener.Addr()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -143,10 +155,12 @@ func (r *running) ask(t *testing.T, q request) (int, string) {
 			return new(net.Dialer).DialContext(ctx, addr.Network(), addr.String())
 		},
 	}}
-	req, err := http.NewRequestWithContext(t.Context(), q.method, "http://localhost"+q.path, strings.NewReader(q.body))
+	req, err := http.NewRequestWithContext(t.Context(), q.method, "http://localhost", strings.NewReader(q.body))
 	if err != nil {
 		t.Fatal(err)
 	}
+	path, query, _ := strings.Cut(q.path, "?")
+	req.URL.Opaque, req.URL.RawQuery = path, query // as it is, not cleaned
 	req.Host = q.host
 	for name, value := range q.header {
 		req.Header.Set(name, value)
@@ -155,12 +169,7 @@ func (r *running) ask(t *testing.T, q request) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
+	return resp
 }
 
 func TestServer(t *testing.T) {

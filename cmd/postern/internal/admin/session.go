@@ -98,25 +98,30 @@ func (s *Server) newCookie(from caller) string {
 	return text + "." + s.mac(from.role, "cookie", text)
 }
 
-// readCookie returns who has the session of r: nobody if its cookie is not genuine or
-// has expired.
+// readCookie returns who has the session of r: nobody if no cookie of that name is
+// genuine and has not expired. Programs on other ports of this host can set others.
 func (s *Server) readCookie(r *http.Request, now time.Time) caller {
-	c, err := r.Cookie(cookieName)
-	if err != nil {
-		return caller{}
+	for _, c := range r.CookiesNamed(cookieName) {
+		if from := s.parseCookie(c.Value); from.role != roleNone && now.Before(from.expires) {
+			return from
+		}
 	}
-	dot := strings.LastIndexByte(c.Value, '.')
-	fields := strings.Split(c.Value, ".")
-	if len(fields) != 4 {
-		return caller{}
-	}
+	return caller{}
+}
+
+// parseCookie returns what a cookie says, or nobody if it is not genuine.
+func (s *Server) parseCookie(value string) caller {
+	dot := max(0, strings.LastIndexByte(value, '.'))
+	text, mac := value[:dot], strings.TrimPrefix(value[dot:], ".")
 	for role := roleReader; role <= roleOperator; role++ {
-		if fields[0] != role.String() || s.tokens[role] == "" || !hmac.Equal([]byte(c.Value[dot+1:]), []byte(s.mac(role, "cookie", c.Value[:dot]))) {
+		expires, ours := strings.CutPrefix(text, role.String()+".")
+		if !ours || s.tokens[role] == "" || !hmac.Equal([]byte(mac), []byte(s.mac(role, "cookie", text))) {
 			continue
 		}
-		seconds, err := strconv.ParseInt(fields[1], 10, 64)
-		if expires := time.Unix(seconds, 0); err == nil && now.Before(expires) {
-			return caller{role: role, cookie: c.Value, expires: expires}
+		expires, _, _ = strings.Cut(expires, ".")
+		seconds, err := strconv.ParseInt(expires, 10, 64)
+		if err == nil {
+			return caller{role: role, cookie: value, expires: time.Unix(seconds, 0)}
 		}
 	}
 	return caller{}
