@@ -71,6 +71,9 @@ func start(t *testing.T, more ...string) *running {
 // errBad is the answer of the gateway to what it does not take.
 var errBad = decisions.RequestError{Err: errors.New("this is bad")}
 
+// began is when the tests began.
+var began = time.Now()
+
 // gateway answers all requests for r.
 func (r *running) gateway(log *eventlog.Log, i *incidents.Manager) Gateway {
 	return Gateway{
@@ -81,7 +84,7 @@ func (r *running) gateway(log *eventlog.Log, i *incidents.Manager) Gateway {
 		Reload:  func() (Reloaded, error) { return Reloaded{}, nil },
 		View: func(now time.Time, detail bool) *view.View {
 			n := r.views.Add(1)
-			v := &view.View{Time: now, Series: []recent.Second{{Time: n - 1, Known: 2}, {Time: n, Known: 1}}}
+			v := &view.View{Time: now, Series: []recent.Second{{Time: began.Unix() + n - 1, Known: 2}, {Time: began.Unix() + n, Known: 1}}}
 			if detail {
 				v.Detail = &view.Detail{Decided: 1}
 			}

@@ -31,6 +31,9 @@ func (c *Client) Live(ctx context.Context, each func(*view.View) error) error {
 	lost := time.AfterFunc(liveTimeout, func() { cancel(errLost) })
 	defer lost.Stop()
 	resp, err := c.send(ctx, &http.Client{Transport: c.http.Transport}, http.MethodGet, view.LivePath, nil)
+	if cause := context.Cause(ctx); cause != nil {
+		err = fmt.Errorf("ask %s for %s: %w", c.addr, view.LivePath, cause)
+	}
 	if err != nil {
 		return err
 	}
