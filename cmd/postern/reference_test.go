@@ -13,6 +13,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
 )
@@ -32,6 +33,7 @@ func TestReference(t *testing.T) {
 	for name, table := range map[string]string{
 		"common settings": config.Markdown(true),
 		"other settings":  config.Markdown(false),
+		"admin API":       admin.Markdown(),
 		"metrics":         metricsTable(start(t).scrape(t)),
 		"events":          eventsTable(),
 		"log fields":      fieldsTable(),

@@ -28,21 +28,10 @@ func loadOpenAPI(t *testing.T) *openapi3.T {
 	return doc
 }
 
-// documentedPath is the path of r in the file.
-func documentedPath(r route) string {
-	switch r.path {
-	case "/{$}":
-		return "/"
-	case "/page/":
-		return "/page/{file}"
-	}
-	return r.path
-}
-
 // operationOf returns what the file says about r.
 func operationOf(t *testing.T, doc *openapi3.T, r route) *openapi3.Operation {
 	t.Helper()
-	item := doc.Paths.Value(documentedPath(r))
+	item := doc.Paths.Value(r.documentedPath())
 	if item == nil || item.GetOperation(r.method) == nil {
 		t.Fatalf("%s %s is not in openapi.yaml", r.method, r.path)
 	}
@@ -54,7 +43,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 	doc := loadOpenAPI(t)
 	routed := map[string]bool{}
 	for _, r := range routes() {
-		name := r.method + " " + documentedPath(r)
+		name := r.method + " " + r.documentedPath()
 		routed[name] = true
 		o := operationOf(t, doc, r)
 		if o.Summary != r.meaning {

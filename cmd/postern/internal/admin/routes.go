@@ -72,6 +72,32 @@ func routes() []route {
 	}
 }
 
+// Markdown returns the table of all routes for the reference. Their path is as in
+// openapi.yaml.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("| request | needs | answer |\n|---|---|---|\n")
+	for _, r := range routes() {
+		needs := r.needs.String()
+		if r.needs == roleNone {
+			needs = ""
+		}
+		fmt.Fprintf(&b, "| `%s %s` | %s | %s |\n", r.method, r.documentedPath(), needs, r.meaning)
+	}
+	return b.String()
+}
+
+// documentedPath is the path as openapi.yaml has it.
+func (r route) documentedPath() string {
+	switch r.path {
+	case "/{$}":
+		return "/"
+	case "/page/":
+		return "/page/{file}"
+	}
+	return r.path
+}
+
 // operation is what serves a route, with the types of its JSON.
 type operation struct {
 	// serve answers q with a value, or has written to w and returns nil. An error
