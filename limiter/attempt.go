@@ -61,22 +61,20 @@ type subject struct {
 	match        match // only look may use it
 	exempt       bool
 	blocked      bool
-	allowed      bool   // it is in an allowed network, and not exempt
-	allowedUse   key    // of the entry of that network
-	token        bool   // the secret cannot be guessed
-	shown        bool   // the secret was shown and can be guessed
-	password     uint32 // digest of a shown secret
-	growth       int    // how many times the limits of the source apply
-	denied       bool   // its source or network was denied lately
+	allowed      netip.Prefix // the allowed network that it is in; zero if it is in none, or exempt
+	token        bool         // the secret cannot be guessed
+	shown        bool         // the secret was shown and can be guessed
+	password     uint32       // digest of a shown secret
+	growth       int          // how many times the limits of the source apply
+	denied       bool         // its source or network was denied lately
 }
 
 // subject returns a as the rules r see it at time t.
 func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	source := Source(a.Addr)
 	s := subject{network: Network(a.Addr), exempt: r.exempts(a.Addr), token: a.Token, growth: 1}
-	var allowed netip.Prefix
-	if s.blocked, allowed = l.lists.Load().lookup(a.Addr); allowed.IsValid() && !s.exempt {
-		s.allowed, s.allowedUse = true, l.hasher.block(kindUse, allowed)
+	if s.blocked, s.allowed = l.lists.Load().lookup(a.Addr); s.exempt {
+		s.allowed = netip.Prefix{}
 	}
 	s.shown, s.password = a.Credential.shown() && !a.Token, a.Credential.password()
 	sourceKey, networkKey := l.hasher.block(kindSource, source), l.hasher.block(kindNetwork, s.network)
@@ -93,7 +91,7 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 		}
 		s.setAccount(l, source, a, v)
 	}
-	if s.exempt || s.allowed || s.trust.near() {
+	if s.exempt || s.allowed.IsValid() || s.trust.near() {
 		return s
 	}
 	s.setStranger(l, a, blockFingerprint(sourceKey), v, r)
@@ -125,8 +123,8 @@ func (s *subject) setPrefixKeys(l *Limiter, addr netip.Addr) {
 }
 
 // setPairKeys sets the keys that depend on the account and on where the attempt comes from. A known device has a pair
-// of its own, at whatever address it is. All sources of a network share one pair if only the network is known, so that
-// a neighbour gains nothing by changing addresses.
+// of its own, at whatever address it is. All sources of a network share one pair if only the network is known, or if it
+// is allowed and nothing is known, so that a neighbour gains nothing by changing addresses.
 func (s *subject) setPairKeys(l *Limiter, source netip.Prefix, a Attempt) {
 	account, pair := s.keys[kindAccount], kindPair
 	if a.Token {
@@ -138,6 +136,8 @@ func (s *subject) setPairKeys(l *Limiter, source netip.Prefix, a Attempt) {
 		from = deviceBlock(a.Device)
 	case s.sharesNetworkPair():
 		from = s.network
+	case s.sharesAllowedPair():
+		from = s.allowed
 	}
 	s.keys[kindPair] = l.hasher.pair(pair, account, from, Credential{})
 	if s.trust.known() || s.match.known {
@@ -159,7 +159,7 @@ func (s *subject) applies(k kind) bool {
 		return false
 	case s.exempt:
 		return k == kindAccount && !s.token
-	case s.trust.near() || s.allowed:
+	case s.trust.near() || s.allowed.IsValid():
 		return k == kindPair
 	case s.token:
 		return k != kindAccount
@@ -177,10 +177,15 @@ func (s *subject) sharesNetworkPair() bool {
 	return s.trust.network && !s.trust.source && !s.trust.device
 }
 
+// sharesAllowedPair reports whether s uses the pair of its allowed network.
+func (s *subject) sharesAllowedPair() bool {
+	return s.allowed.IsValid() && !s.trust.near()
+}
+
 // priority returns the priority of s before penalties are taken into account.
 func (s *subject) priority() Priority {
 	switch {
-	case s.trust.known() || s.allowed:
+	case s.trust.known() || s.allowed.IsValid():
 		return Priority{class: classKnown}
 	case s.exempt: // each account behind a webmail server is a flow of its own
 		return Priority{class: classUnpenalized, flow: s.keys[kindAccount]}
@@ -198,7 +203,7 @@ func (s *subject) strangerPriority(flow key) Priority {
 
 // onlyAllowed reports whether s has the priority of the known only because its network is allowed.
 func (s *subject) onlyAllowed() bool {
-	return s.allowed && !s.trust.known()
+	return s.allowed.IsValid() && !s.trust.known()
 }
 
 // A Key is the secret of one installation: 32 random octets. Without it, what a [Limiter] stores is useless, and nobody

@@ -76,7 +76,7 @@ func (k *Ticket) wasDenied(now ticks, kd kind) bool {
 // blockName names what the denials of kind kd are counted for.
 func (k *Ticket) blockName(kd kind) string {
 	switch {
-	case kd == kindPair && k.subject.sharesNetworkPair():
+	case kd == kindPair && (k.subject.sharesNetworkPair() || k.subject.sharesAllowedPair()):
 		return "network on the account"
 	case kd == kindPair:
 		return "source on the account"

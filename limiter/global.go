@@ -322,19 +322,20 @@ func (k *Ticket) demote(now ticks, r *rules) {
 // not use up the lane. All strangers of the network are one flow then.
 func (k *Ticket) demoteAllowed(now ticks, r *rules) {
 	s := &k.subject
-	e, mu := k.limiter.table.findOrAdd(now, s.allowedUse, kindUse, r.tableMax(kindUse, true, false))
+	use := k.limiter.hasher.block(kindUse, s.allowed)
+	e, mu := k.limiter.table.findOrAdd(now, use, kindUse, r.tableMax(kindUse, true, false))
 	used := r.allowedUse.tokens
 	if e != nil {
 		defer mu.Unlock()
 		used = e.denials.spent(now, &r.allowedUse)
 	}
 	if used >= r.allowedUse.tokens {
-		k.priority = s.strangerPriority(s.allowedUse)
+		k.priority = s.strangerPriority(use)
 		return
 	}
 	e.denials.spend(now, &r.allowedUse)
 	k.priority.usage = addUsage(0, now, float64(awayLogins+used))
 	if k.limiter.feeds != nil {
-		k.limiter.publish(&event{op: opUsed, kind: kindUse, key: s.allowedUse, flags: spentDenial | ofAllowed | isNear})
+		k.limiter.publish(&event{op: opUsed, kind: kindUse, key: use, flags: spentDenial | ofAllowed | isNear})
 	}
 }

@@ -109,7 +109,7 @@ func (l *Limiter) inspectBuckets(t time.Time, now ticks, a Attempt, r *rules) (a
 	if s.trust.near() {
 		s.trust = trust{secrets: s.trust.secrets}
 		s.setPairKeys(l, Source(a.Addr), a)
-		if !s.allowed {
+		if !s.allowed.IsValid() {
 			s.setStranger(l, a, s.fingerprints.source, validityAt(t, r.KnownTTL), r)
 		}
 	}

@@ -31,6 +31,9 @@
 //	lane         the share of the global bucket an attempt may use: part of the bucket is reserved for the known
 //	exchange     an attempt that shows no secret: the client must answer a challenge of the backend
 //	exempt       an address to which the rules about sources, networks and pairs do not apply
+//	blocked      an operator has listed the network of the address: every client there is refused, see Lists
+//	allowed      likewise, for many new users to log in from there: their attempts have a share of the reserve
+//	release      forget denials of an address, an account or a pair, because an operator says so
 //	growth       how many people use an address: as many times the limits of one source apply to it
 //	starved      refused because no global token was free in time
 //	penalty      what a source or network keeps of denials and starved attempts; it changes the priority of strangers
@@ -39,8 +42,9 @@
 //
 // # Rules
 //
-// At connect: the rate of new connections of the source (connect), its open connections (open), and those of them that
-// have not logged in (open_prelogin). Each rule refuses. An accepted login returns the token of its connection.
+// At connect: whether an operator has blocked the network (blocked), the rate of new connections of the source (connect),
+// its open connections (open), and those of them that have not logged in (open_prelogin). Each rule refuses. An accepted
+// login returns the token of its connection.
 //
 // At an attempt, the rules count denials. Those of the source (source), of the pair (pair) and of strangers on the
 // account (account) delay, and refuse when no token is free; those of the network (network) only delay. While the site
@@ -53,7 +57,10 @@
 //	known     by a look: none
 //	token     source and network only delay, pair; what passwords spend does not count
 //	exempt    account
+//	allowed   pair, and spray
 //	stranger  all, and spray
+//
+// An attempt from a blocked network is refused before all that, known or not: nothing is looked at.
 //
 // A look compares the credential of a stranger with those that are known. It costs a token of looks in the entries of
 // source, pair and account, unless it matches or the attempt is denied later: otherwise an attacker would learn for
@@ -87,6 +94,13 @@
 // client that logs in too often (a broken program or a stolen account) queues with strangers. Nothing is reserved until
 // the first accepted login is a day old.
 //
+// A stranger from an allowed network has the priority of the known, for so many logins a minute and network as a fifth of
+// the tokens of the global bucket; beyond that all strangers of the network are one flow. So an office of new users logs in
+// during an attack, and a client there that guesses gets a small part of the reserve at most, although it can use up the
+// share of its own office. All sources of the network share one pair on each account: it takes the place of the rule
+// account. The connections of an allowed address are limited like those of one that very many people share: a client there
+// must not be able to have those of all others closed.
+//
 // A stranger who leaves a challenge of a backend unanswered pays for the time for which the exchange has held a login
 // slot ([Ticket.Abandon]).
 //
@@ -109,12 +123,13 @@
 //
 // # Siblings
 //
-// When a gateway is upgraded, a new process takes over while the former one keeps its sessions until they end. Both must
-// give the verdicts that one process would give. [Limiter.Export] returns all that a limiter knows, except its policy,
-// and a [Feed] of what happens later; each operation is in one of them, never in both. [Limiter.Import] makes a new
-// limiter know it, and [Limiter.Apply] does there what the events of the feed say. The new process has a [Feed] for the
-// former one in turn. With more than two processes, each must get the events of all others once, after the export from
-// which it began; Apply does not publish them again.
+// When a gateway is upgraded, a new process takes over while the former one keeps its sessions until they end. Both
+// must give the verdicts that one process would give. [Limiter.Export] returns all that a limiter knows, except its
+// policy, and a [Feed] of what happens later; each operation is in one of them, never in both. [Limiter.Import] makes a
+// new limiter know it, and [Limiter.Apply] does there what the events of the feed say. The new process has a [Feed] for
+// the former one in turn. The lists of operators are not exported: each process is given them. With more than two
+// processes, each must get the events of all others once, after the export from which it began; Apply does not publish
+// them again.
 //
 // An event says what was done and not what a bucket contains, so what several processes do adds up. Each applies it under
 // its own policy. Events have no time: one that arrives late counts from then on, and the bucket is full later by as much
@@ -156,9 +171,9 @@
 //
 // # Files
 //
-// In reading order: policy, verdict; connection, accepted; attempt, ticket, look, spray, settle; bucket, table; known,
-// fingerprint, snapshot, learn, merge; queue, global; explain; export, import; event, publish, feed; siblings, apply;
-// encoding.
+// In reading order: policy, verdict; lists; connection, accepted; attempt, ticket, look, spray, settle; bucket, table;
+// known, fingerprint, snapshot, learn, merge; queue, global; explain, inspect, users, release; export, import; event,
+// publish, feed; siblings, apply; encoding.
 package limiter
 
 import (

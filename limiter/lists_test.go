@@ -172,12 +172,15 @@ func TestAllowedMeetsOnlyPairAndRepeat(t *testing.T) {
 		0s  denied a
 		0s  ask b 192.0.2.1 v/2  = pass none         # not source, network and prefix
 		0s  denied b
-		0s  ask c 192.0.2.2 u/3  = pass none         # not account
-		0s  denied c
-		0s  ask d 192.0.2.1 u/1  = repeat 2s repeat
-		0s  ask e 192.0.2.1 u/4  = wait 2s pair
+		0s  ask c 192.0.2.1 u/1  = repeat 2s repeat
+		0s  ask d 198.51.100.1 u/3 = pass none       # what is denied there does not close the account to others
+		0s  void d
+		0s  ask e 192.0.2.2 u/4  = wait 2s pair      # one for the network
 		0s  denied e
-		1s  ask f 192.0.2.1 u/5  = refuse pair
+		1s  ask f 192.0.2.3 u/5  = refuse pair
+		1s  release 192.0.2.9 u  = 1
+		1s  ask f 192.0.2.3 u/5  = pass none
+		1s  denied f
 		1s  ask g 203.0.113.1 u/6 = pass none        # nothing of that counts for others
 		1s  void g
 		2s  ask h 192.0.2.1 w/7  = pass none

@@ -7,7 +7,7 @@ import (
 
 // Release forgets, at time t, the denials, looks, penalties and new connections that are spent in the buckets of a: with
 // an address alone those of its source, network and wide prefixes, with an account alone that of the account, with both
-// those of the pair: of the source, the network, and the device if a has one, each on the account. It returns how many of
+// those of the pair: of the source, the network, its allowed network, and the device if a has one, each on the account. It returns how many of
 // the buckets were not full. What is held or open remains, and so do repeats, which end within RepeatTTL.
 func (l *Limiter) Release(t time.Time, a Attempt) (n int) {
 	now := l.epoch.ticks(t)
@@ -55,6 +55,9 @@ func (l *Limiter) releasable(a Attempt) (all []hold) {
 	case a.Account != "":
 		account := l.hasher.account(a.Account)
 		blocks := []netip.Prefix{source, network}
+		if _, allowed := l.lists.Load().lookup(a.Addr); allowed.IsValid() && allowed != source && allowed != network {
+			blocks = append(blocks, allowed)
+		}
 		if a.Device != 0 {
 			blocks = append(blocks, deviceBlock(a.Device))
 		}
