@@ -94,6 +94,7 @@ var commands = []command{
 	{name: "health", help: "ask the running postern whether it is ready; exit 0 or 1", prepare: without(health)},
 	{name: "check", help: "check the running postern, for Nagios, Icinga or Checkmk; exit 0 to 3", plugin: true, prepare: prepareCheck},
 	{name: "incident", args: "[list|show|ack|note|...]", help: incidentHelp, prepare: prepareIncident},
+	{name: "explain", args: "SESSION-ID|ADDRESS|ACCOUNT|NETWORK", help: explainHelp, prepare: prepareExplain},
 	{name: "block", args: "NET", help: decideHelp[decisions.Block], prepare: prepareDecide(decisions.Block)},
 	{name: "allow", args: "NET", help: decideHelp[decisions.Allow], prepare: prepareDecide(decisions.Allow)},
 	{name: "release", args: "NET|ACCOUNT", help: "forget the denials of an address, a network or an account, and end decisions about it", prepare: prepareRelease},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/limiter/watch/incident"
 )
@@ -73,7 +74,7 @@ func problemOf(err error, otherwise int) *Problem {
 		p = newProblem(http.StatusConflict, text)
 		p.Type, p.NeedsForce = typeNeedsForce, true
 		return p
-	case errors.Is(err, decisions.ErrNotFound):
+	case errors.Is(err, decisions.ErrNotFound), errors.Is(err, explain.ErrNotFound):
 		return newProblem(http.StatusNotFound, text)
 	case errors.As(err, &request):
 		return newProblem(http.StatusBadRequest, text)
