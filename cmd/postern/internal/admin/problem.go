@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/decisions"
-	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/explain"
 	"postern/limiter/watch/incident"
 )
 

@@ -84,7 +84,10 @@ func WhyRule(rule limiter.Rule) string { return fixed[rule] }
 func WhyEnd(e proxy.End) string { return fixedEnds[e] }
 
 // Settings are the names of the settings that a rule depends on.
-func Settings(rule limiter.Rule) []string { return slices.Clone(reasons[rule].settings) }
+func Settings(rule limiter.Rule) []string {
+	isCommand := func(s string) bool { return strings.Contains(s, " ") }
+	return slices.DeleteFunc(slices.Clone(reasons[rule].settings), isCommand)
+}
 
 // Why is why an attempt was delayed or refused, empty if it was not. That of a known user
 // is what the field why of the log has; that of others has no figures and costs nothing,

@@ -121,9 +121,6 @@ func (a *answer) adviseRule(rule limiter.Rule) {
 		a.adviseAllow("If many users share the address, let them in for a while.")
 		a.adviseRelease("Forget the connections that were counted.", a.networkName(), rule == limiter.RuleConnect)
 	case limiter.RuleBlocked:
-		if !a.now.Blocked {
-			a.advise("The decision has ended: have the user try again.", "")
-		}
 		a.advise("List what operators have decided.", "postern decisions")
 	default:
 		a.adviseCapacity(rule)
@@ -244,7 +241,10 @@ func (a *answer) summary() string {
 	default:
 		first = "no refusal or wrong password is remembered of " + a.About
 	}
-	second := "a login " + verdictPhrase(a.now.Stranger) + " now"
+	second := "now a login " + verdictPhrase(a.now.Stranger)
+	if v := a.now.Stranger; v.Action == limiter.Refuse && a.main != nil && a.main.Result == "refused" && a.main.Rule == string(v.Rule) {
+		second = "a login would be refused now, too"
+	}
 	if a.now.Stranger.Action == limiter.Refuse && a.account != "" && a.now.Account.Known && a.now.Known.Action < limiter.Repeat {
 		second += ", except with a known device or password"
 	}
