@@ -174,6 +174,13 @@ func TestSearch(t *testing.T) {
 	if got, want := m.Accounts(netip.MustParsePrefix("192.0.2.0/24")), []string{"anna"}; !slices.Equal(got, want) {
 		t.Errorf("accounts: got %v, want %v", got, want)
 	}
+	pairs := []Pair{{netip.MustParsePrefix("192.0.2.9/32"), "anna"}, {netip.MustParsePrefix("192.0.2.7/32"), ""}, {netip.MustParsePrefix("192.0.2.7/32"), "Anna"}}
+	if got := m.Pairs(Query{Network: netip.MustParsePrefix("192.0.2.0/24")}, 10); !slices.Equal(got, pairs) {
+		t.Errorf("pairs: got %v, want %v", got, pairs)
+	}
+	if got := m.Pairs(Query{}, 2); !slices.Equal(got, pairs[:2]) {
+		t.Errorf("pairs: got %v, want %v", got, pairs[:2])
+	}
 	if got, want := m.Sources("anna"), []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32"), netip.MustParsePrefix("192.0.2.7/32")}; !reflect.DeepEqual(got, want) {
 		t.Errorf("sources: got %v, want %v", got, want)
 	}

@@ -96,11 +96,16 @@ type Query struct {
 
 // Search returns the latest events that match q, at most most, the newest first.
 func (m *Memory) Search(q Query, most int) []Event {
+	return m.collect(most, m.matches(q))
+}
+
+// matches returns what reports whether an entry matches q.
+func (m *Memory) matches(q Query) func(*entry) bool {
 	network, accounts := unmapped(q.Network), m.accountKeys(q.Account)
-	return m.collect(most, func(e *entry) bool {
+	return func(e *entry) bool {
 		return (!q.Network.IsValid() || network.Contains(e.address())) &&
 			(q.Account == "" || e.account != 0 && (e.account == accounts[0] || e.account == accounts[1]))
-	})
+	}
 }
 
 // unmapped is p as IPv4 if it is mapped into IPv6.
@@ -116,6 +121,41 @@ func unmapped(p netip.Prefix) netip.Prefix {
 func (m *Memory) accountKeys(name string) [2]uint64 {
 	original, _ := eventlog.Original(name)
 	return [2]uint64{m.accountKey(name), m.accountKey(original)}
+}
+
+// A Pair is a source, and an account that was tried from there, as the client sent it.
+type Pair struct {
+	Source  netip.Prefix
+	Account string // empty if there was none, or if it was cut
+}
+
+// Pairs returns the pairs of the events that match q, each once, at most most, those of the
+// latest events of known users and then of others. It reads all events once.
+func (m *Memory) Pairs(q Query, most int) []Pair {
+	type key struct {
+		source  netip.Prefix
+		account uint64
+	}
+	var found []Pair
+	match, seen := m.matches(q), map[key]bool{}
+	for _, r := range []*ring{&m.users, &m.others} {
+		m.scan(r, func(number uint64, e *entry) bool {
+			k := key{limiter.Source(e.address()), e.account}
+			if len(seen) >= most || !match(e) || seen[k] {
+				return len(seen) < most
+			}
+			seen[k] = true
+			if event, ok := m.event(r, number); ok {
+				pair := Pair{Source: k.source}
+				if name, whole := eventlog.Original(event.Account); whole {
+					pair.Account = name
+				}
+				found = append(found, pair)
+			}
+			return true
+		})
+	}
+	return found
 }
 
 // pairsMax is how many accounts or sources are returned at most.
