@@ -10,7 +10,7 @@ import (
 	"postern/cmd/postern/internal/config"
 )
 
-// role is what somebody may do.
+// role is what the sender of a request may do.
 type role int
 
 // The roles. Each may do what those before it may.
@@ -23,15 +23,15 @@ const (
 // String returns the name of the role in the API.
 func (r role) String() string { return [...]string{"none", "reader", "operator"}[r] }
 
-// caller is the sender of a request.
-type caller struct {
+// sender is the sender of a request: what they may do, and how they have shown it.
+type sender struct {
 	role    role
 	cookie  string    // of the session; empty for a token or the socket
 	expires time.Time // of the session; zero: never
 }
 
 // may reports whether the sender has the role or a greater one.
-func (c caller) may(r role) bool { return c.role >= r }
+func (c sender) may(r role) bool { return c.role >= r }
 
 // The settings with the tokens.
 const (
@@ -40,11 +40,11 @@ const (
 )
 
 // authorize returns the sender of q, or why they may not have r: requests by web pages
-// of other origins are refused, with a token and at a socket too, and whoever has a
-// session must show its CSRF token to change anything.
-func (s *Server) authorize(r route, q *query) (caller, error) {
+// of other origins are refused, with a token and at a socket too. A request with
+// a session that changes anything needs its CSRF token.
+func (s *Server) authorize(r route, q *query) (sender, error) {
 	if err := s.crossOrigin.Check(q.Request); err != nil {
-		return caller{}, newProblem(http.StatusForbidden, "this is not for web pages of other origins")
+		return sender{}, newProblem(http.StatusForbidden, "this is not for web pages of other origins")
 	}
 	from, err := s.identify(q.Request, q.time)
 	if err != nil {
@@ -59,11 +59,11 @@ func (s *Server) authorize(r route, q *query) (caller, error) {
 	return from, nil
 }
 
-// identify finds out who has sent r: by a token, else by the cookie of a session. A
-// socket needs none: the mode of its file says who may use it.
-func (s *Server) identify(r *http.Request, now time.Time) (caller, error) {
+// identify returns the sender of r: by a token, else by the cookie of a session. A
+// socket needs none: the mode of its file decides who may use it.
+func (s *Server) identify(r *http.Request, now time.Time) (sender, error) {
 	if s.socket {
-		return caller{role: roleOperator}, nil
+		return sender{role: roleOperator}, nil
 	}
 	shown, isToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !isToken {
@@ -71,12 +71,12 @@ func (s *Server) identify(r *http.Request, now time.Time) (caller, error) {
 	}
 	role := s.roleOf(shown)
 	if role == roleNone && s.hasTokens() {
-		return caller{}, s.deny(caller{}, roleReader)
+		return sender{}, s.deny(sender{}, roleReader)
 	}
-	return caller{role: role}, nil
+	return sender{role: role}, nil
 }
 
-// hasTokens reports whether there is a token, so that somebody can log in.
+// hasTokens reports whether there is a token, so that users can log in.
 func (s *Server) hasTokens() bool { return s.tokens != tokens{} }
 
 // roleOf returns the role of a token. The time it takes does not depend on the token.
@@ -92,8 +92,8 @@ func (s *Server) roleOf(shown string) role {
 	return found
 }
 
-// deny says why a sender may not have what needs a role.
-func (s *Server) deny(from caller, needs role) *Problem {
+// deny returns why a sender may not have what needs a role.
+func (s *Server) deny(from sender, needs role) *Problem {
 	p := newProblem(http.StatusForbidden, "the token is read-only")
 	switch {
 	case s.tokens[roleOperator] == "" && (needs == roleOperator || !s.hasTokens()):

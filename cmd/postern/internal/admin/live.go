@@ -20,7 +20,7 @@ const (
 	// liveEvery is the time between two views.
 	liveEvery = time.Second
 	// streamsMax is how many streams there are at most, and openStreamsMax how many of
-	// those may have no detail: they need no token, and leave room for operators.
+	// those may have no detail: they need no token, and must not use up what operators need.
 	streamsMax     = 64
 	openStreamsMax = 48
 	// streamQueue is how many events may wait for a slow reader before its stream is
@@ -65,7 +65,7 @@ func newLive(log *eventlog.Log, makeView func(time.Time, bool) *view.View) *live
 // server ends.
 func (s *Server) serveLive(w http.ResponseWriter, q *query) error {
 	st := &stream{
-		detail: q.caller.may(roleReader), expires: q.caller.expires, control: http.NewResponseController(w),
+		detail: q.sender.may(roleReader), expires: q.sender.expires, control: http.NewResponseController(w),
 		events: make(chan []byte, streamQueue), ended: make(chan struct{}),
 	}
 	w.Header().Set("Content-Type", "text/event-stream")

@@ -5,13 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +16,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/recent"
 	"postern/cmd/postern/internal/testbed"
@@ -117,10 +113,10 @@ func newLiveServer() *liveServer {
 
 // listen serves a stream to r until ctx is done, and sends why it was refused, or nil
 // when it ends.
-func (s *liveServer) listen(ctx context.Context, from caller, r *reader) <-chan error {
+func (s *liveServer) listen(ctx context.Context, from sender, r *reader) <-chan error {
 	ended := make(chan error, 1)
 	req := httptest.NewRequestWithContext(ctx, "GET", view.LivePath, nil)
-	go func() { ended <- s.serveLive(r, &query{Request: req, time: time.Now(), caller: from}) }()
+	go func() { ended <- s.serveLive(r, &query{Request: req, time: time.Now(), sender: from}) }()
 	synctest.Wait()
 	return ended
 }
@@ -135,15 +131,15 @@ func TestLiveSendsAViewEachSecond(t *testing.T) {
 		readers := []*reader{newReader(), newReader(), newReader(), newReader()}
 		var ends []<-chan error
 		for i, r := range readers {
-			ends = append(ends, s.listen(ctx, caller{role: role(i % 2)}, r))
+			ends = append(ends, s.listen(ctx, sender{role: role(i % 2)}, r))
 		}
 		<-time.After(3*time.Second + liveEvery/2)
 		if s.made.Load() != 2*4 || s.detailed.Load() != 4 {
 			t.Errorf("got %d views, %d with detail, want 8 and 4", s.made.Load(), s.detailed.Load())
 		}
-		late := newReader()
-		ends = append(ends, s.listen(ctx, caller{}, late))
-		for i, r := range append(readers, late) {
+		second := newReader()
+		ends = append(ends, s.listen(ctx, sender{}, second))
+		for i, r := range append(readers, second) {
 			views := r.views(t)
 			if want := []int{4, 4, 4, 4, 1}[i]; len(views) != want {
 				t.Fatalf("stream %d: got %d views, want %d", i, len(views), want)
@@ -164,11 +160,11 @@ func TestLiveSendsAViewEachSecond(t *testing.T) {
 		before := s.made.Load()
 		<-time.After(time.Hour)
 		if got := s.made.Load(); got != before {
-			t.Errorf("made %d views for nobody", got-before)
+			t.Errorf("made %d views without a stream", got-before)
 		}
 		again := newReader()
 		ctx, leave = context.WithCancel(t.Context())
-		ended := s.listen(ctx, caller{}, again)
+		ended := s.listen(ctx, sender{}, again)
 		if v := again.views(t); len(v) != 1 || !v[0].Time.Equal(time.Now()) {
 			t.Errorf("got %+v", v)
 		}
@@ -178,20 +174,6 @@ func TestLiveSendsAViewEachSecond(t *testing.T) {
 	})
 }
 
-// TestChangedSeconds has those that are new or differ.
-func TestChangedSeconds(t *testing.T) {
-	last := []recent.Second{{Time: 1, Known: 1}, {Time: 2, Known: 2}, {Time: 4, Known: 4}}
-	series := []recent.Second{{Time: 2, Known: 2}, {Time: 3, Known: 3}, {Time: 4, Known: 5}, {Time: 5}}
-	want := []recent.Second{{Time: 3, Known: 3}, {Time: 4, Known: 5}, {Time: 5}}
-	got := changed(series, last)
-	if !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	if merged := merge(slices.Clone(last), got, 2); !slices.Equal(merged, series) {
-		t.Errorf("merged: got %v, want %v", merged, series)
-	}
-}
-
 // TestLiveDropsSlowReaders without delay for the others.
 func TestLiveDropsSlowReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -199,7 +181,7 @@ func TestLiveDropsSlowReaders(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		slow, fast := newReader(), newReader()
 		slow.stuck = true
-		slowEnded, fastEnded := s.listen(ctx, caller{}, slow), s.listen(ctx, caller{}, fast)
+		slowEnded, fastEnded := s.listen(ctx, sender{}, slow), s.listen(ctx, sender{}, fast)
 		began := time.Now()
 		<-slowEnded
 		if waited := time.Since(began); waited > (streamQueue+1)*liveEvery+endTime {
@@ -221,7 +203,7 @@ func TestLiveEndsWithTheSession(t *testing.T) {
 		s := newLiveServer()
 		r := newReader()
 		began := time.Now()
-		<-s.listen(t.Context(), caller{role: roleReader, expires: began.Add(time.Minute)}, r)
+		<-s.listen(t.Context(), sender{role: roleReader, expires: began.Add(time.Minute)}, r)
 		if lasted := time.Since(began); lasted != time.Minute {
 			t.Errorf("lasted %v, want 1m", lasted)
 		}
@@ -229,7 +211,7 @@ func TestLiveEndsWithTheSession(t *testing.T) {
 	})
 }
 
-// TestLiveIsBounded: streams without a token leave room for operators.
+// TestLiveIsBounded: streams without a token cannot use up those of operators.
 func TestLiveIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newLiveServer()
@@ -238,7 +220,7 @@ func TestLiveIsBounded(t *testing.T) {
 		var open []<-chan error
 		for _, role := range []role{roleNone, roleOperator} {
 			for range 100 {
-				ended := s.listen(ctx, caller{role: role}, newReader())
+				ended := s.listen(ctx, sender{role: role}, newReader())
 				select {
 				case err := <-ended:
 					var p *Problem
@@ -259,7 +241,7 @@ func TestLiveIsBounded(t *testing.T) {
 		for _, ended := range open {
 			<-ended
 		}
-		if err := <-s.listen(expired(), caller{}, newReader()); err != nil {
+		if err := <-s.listen(expired(), sender{}, newReader()); err != nil {
 			t.Errorf("after all have left: %v", err)
 		}
 		s.live.close()
@@ -279,7 +261,7 @@ func TestLiveCloseEndsStreams(t *testing.T) {
 		s := newLiveServer()
 		stuck := newReader()
 		stuck.stuck = true
-		idle, writing := s.listen(t.Context(), caller{}, newReader()), s.listen(t.Context(), caller{}, stuck)
+		idle, writing := s.listen(t.Context(), sender{}, newReader()), s.listen(t.Context(), sender{}, stuck)
 		began := time.Now()
 		s.live.close()
 		s.live.close()
@@ -291,7 +273,7 @@ func TestLiveCloseEndsStreams(t *testing.T) {
 		if waited := time.Since(began); waited > endTime {
 			t.Errorf("a slow stream ended after %v", waited)
 		}
-		if err := <-s.listen(t.Context(), caller{role: roleOperator}, newReader()); err == nil || !strings.Contains(err.Error(), "this process ends") {
+		if err := <-s.listen(t.Context(), sender{role: roleOperator}, newReader()); err == nil || !strings.Contains(err.Error(), "this process ends") {
 			t.Errorf("after: got %v", err)
 		}
 	})
@@ -301,7 +283,7 @@ func TestLiveCloseEndsStreams(t *testing.T) {
 func TestLiveSurvivesAFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newLiveServer()
-		ended := s.listen(t.Context(), caller{}, newReader())
+		ended := s.listen(t.Context(), sender{}, newReader())
 		s.fault.Store(true)
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -312,7 +294,7 @@ func TestLiveSurvivesAFault(t *testing.T) {
 		s.fault.Store(false)
 		ctx, leave := context.WithCancel(t.Context())
 		r := newReader()
-		ended = s.listen(ctx, caller{}, r)
+		ended = s.listen(ctx, sender{}, r)
 		<-time.After(liveEvery + liveEvery/2)
 		if n := len(r.views(t)); n != 2 {
 			t.Errorf("got %d views after the fault, want 2", n)
@@ -323,7 +305,7 @@ func TestLiveSurvivesAFault(t *testing.T) {
 	})
 }
 
-// TestLiveByTCP: of 200 streams the first are served. Retire ends them in good order.
+// TestLiveByTCP: of 200 streams the first are served. Retire ends them cleanly.
 func TestLiveByTCP(t *testing.T) {
 	s := startWithTokens(t)
 	var bodies []*http.Response
@@ -355,67 +337,4 @@ func TestLiveByTCP(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
-}
-
-// TestClientLive gives each view the whole series, until the server ends.
-func TestClientLive(t *testing.T) {
-	s := startWithTokens(t)
-	c, err := config.Load(testbed.Environ("POSTERN_ADMIN_LISTEN="+s.Addr().String(), "POSTERN_ADMIN_TOKEN_FILE="+testbed.WriteFile(t, operatorToken)))
-	client, err := NewOperatorClient(c, err, testbed.Patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lengths []int
-	err = client.Live(t.Context(), func(v *view.View) error {
-		lengths = append(lengths, len(v.Series))
-		if v.Detail == nil {
-			t.Error("got no detail")
-		}
-		if len(lengths) == 2 {
-			go s.Retire()
-		}
-		return nil
-	})
-	if err != io.EOF || fmt.Sprint(lengths[:2]) != "[2 3]" {
-		t.Errorf("got %v, lengths %v", err, lengths)
-	}
-}
-
-// TestClientLiveStops when its user has enough, is refused, or the server is silent.
-func TestClientLiveStops(t *testing.T) {
-	s := startWithTokens(t)
-	client := &Client{addr: s.Addr().String(), http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, s.Addr().String())
-		},
-	}}, token: "wrong"}
-	var p *Problem
-	if err := client.Live(t.Context(), nil); !errors.As(err, &p) || p.Status != http.StatusUnauthorized {
-		t.Errorf("wrong token: got %v", err)
-	}
-	client.token = readerToken
-	enough := errors.New("enough")
-	if err := client.Live(t.Context(), func(*view.View) error { return enough }); err != enough {
-		t.Errorf("enough: got %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	err := client.Live(ctx, func(*view.View) error {
-		cancel()
-		return nil
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("canceled: got %v", err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		go io.Copy(io.Discard, far)
-		silent := &Client{addr: "silent", http: &http.Client{Transport: &http.Transport{
-			DialContext: func(context.Context, string, string) (net.Conn, error) { return near, nil },
-		}}}
-		began := time.Now()
-		if err := silent.Live(t.Context(), nil); !errors.Is(err, errLost) || time.Since(began) != liveTimeout {
-			t.Errorf("silent: got %v after %v", err, time.Since(began))
-		}
-		far.Close()
-	})
 }

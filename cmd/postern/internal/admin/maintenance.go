@@ -22,7 +22,7 @@ type Learned struct {
 	Watch []byte `json:"watch"` // snapshot of a watch
 }
 
-// Knowledge says what a gateway knows.
+// Knowledge is what a gateway knows.
 type Knowledge struct {
 	Accounts int     `json:"accounts"` // that are known
 	Reserve  bool    `json:"reserve"`  // capacity is reserved for them

@@ -28,7 +28,7 @@ func loadOpenAPI(t *testing.T) *openapi3.T {
 	return doc
 }
 
-// operationOf returns what the file says about r.
+// operationOf returns r as the file has it.
 func operationOf(t *testing.T, doc *openapi3.T, r route) *openapi3.Operation {
 	t.Helper()
 	item := doc.Paths.Value(r.documentedPath())

@@ -50,7 +50,7 @@ func newProblem(status int, detail string, fields ...string) *Problem {
 	return p
 }
 
-// retryAfter returns a problem that does not last.
+// retryAfter returns a problem that ends by itself.
 func retryAfter(status int, wait time.Duration, detail string) *Problem {
 	return newProblem(status, detail, "Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 }

@@ -16,7 +16,7 @@ import (
 	"postern/cmd/postern/internal/eventlog"
 )
 
-// bodyMax is the largest request that is accepted where nothing else is said, in
+// bodyMax is the largest request that is accepted unless a route has another limit, in
 // octets.
 const bodyMax = 16 << 10
 
@@ -50,22 +50,22 @@ func (s *Server) handle(r route, w http.ResponseWriter, req *http.Request) {
 
 // answer makes the answer, if the sender may have it.
 func (s *Server) answer(r route, w http.ResponseWriter, q *query) (answer any, err error) {
-	if q.caller, err = s.authorize(r, q); err != nil {
+	if q.sender, err = s.authorize(r, q); err != nil {
 		return nil, err
 	}
 	return r.serve(s, w, q)
 }
 
-// logCommand logs what somebody asked for, and the error if it was refused. Of those
+// logCommand logs what was asked for, and the error if it was refused. Of those
 // without a token it logs a few a second.
 func (s *Server) logCommand(r route, q *query, err error) {
-	if !q.caller.may(roleReader) && err != nil && !s.strangerLog.AllowN(q.time, 1) {
+	if !q.sender.may(roleReader) && err != nil && !s.strangerLog.AllowN(q.time, 1) {
 		return
 	}
 	if q.attrs == nil {
 		q.describe(r.method+" "+r.path, "")
 	}
-	line := append(attrs{slog.String("event", "admin"), slog.String("rip", q.RemoteAddr), slog.String("role", q.caller.role.String())}, q.attrs...)
+	line := append(attrs{slog.String("event", "admin"), slog.String("rip", q.RemoteAddr), slog.String("role", q.sender.role.String())}, q.attrs...)
 	s.gateway.Log.LogAttrs(q.Context(), slog.LevelInfo, "operator command", append(line, eventlog.Error(err))...)
 }
 

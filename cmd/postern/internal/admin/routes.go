@@ -59,7 +59,7 @@ func routes() []route {
 		{"DELETE", DecisionsPath + "/{id}", roleOperator, answers((*Server).end), "ends a decision, and answers with it"},
 		{"POST", ReleasePath, roleOperator, takes((*Server).release, bodyMax), "forgets the denials of an address, a network or an account"},
 		{"POST", ForgetPath, roleOperator, takes((*Server).forget, bodyMax), "forgets what is known of an account"},
-		{"GET", explain.Path, roleReader, answers((*Server).explain), "says in words what happened to a session, an address, a network or an account"},
+		{"GET", explain.Path, roleReader, answers((*Server).explain), "explains what happened to a session, an address, a network or an account"},
 		{"POST", LearnPath, roleOperator, slow(takes((*Server).learn, learnMax), learnTime, 2*learnTime), "merges what `postern learn` has learned"},
 		{"POST", UpgradePath, roleOperator, slow(takes((*Server).upgrade, bodyMax), 0, UpgradeTime), "starts the next generation, and answers once it serves"},
 		{"POST", ReloadPath, roleOperator, slow(takes((*Server).reload, bodyMax), 0, UpgradeTime), "reads the settings again"},
@@ -113,7 +113,7 @@ type operation struct {
 type query struct {
 	*http.Request
 	time   time.Time
-	caller caller
+	sender sender
 	attrs  attrs // for the log
 }
 
@@ -228,7 +228,7 @@ func cleanPaths(h http.Handler) http.Handler {
 }
 
 // withHeaders restricts what a browser does with an answer, and keeps it out of
-// caches. What serves a file may say otherwise about caches.
+// caches. What serves a file may allow caches.
 func withHeaders(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -263,11 +263,11 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	s.gateway.Metrics.ServeHTTP(w, r)
 }
 
-// serveLivez says that requests are answered. Whether mail is, the watchdog of the
-// service manager finds out.
+// serveLivez reports that requests are answered. The watchdog of the service manager
+// checks whether mail is.
 func (s *Server) serveLivez(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "alive\n") }
 
-// serveReadyz says whether new clients should be sent here, or why not.
+// serveReadyz reports whether new clients should be sent here, or why not.
 func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 	if why := s.gateway.Unready(); why != "" {
 		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
@@ -282,5 +282,5 @@ func (s *Server) state(q *query) (monitor.State, error) { return s.gateway.State
 
 // view gives what the page shows.
 func (s *Server) view(q *query) (view.View, error) {
-	return complete(s.gateway.View(q.time, q.caller.may(roleReader))), nil
+	return complete(s.gateway.View(q.time, q.sender.may(roleReader))), nil
 }

@@ -66,7 +66,7 @@ func TestRoles(t *testing.T) {
 				q.header = bearer(token)
 			}
 			code, text := s.ask(t, q)
-			want := 0 // whatever the handler says
+			want := 0 // any answer of the handler
 			switch {
 			case role >= r.needs:
 			case role == roleNone:
@@ -141,7 +141,7 @@ func TestPathsAndMethods(t *testing.T) {
 	}
 }
 
-// TestHeaders: browsers are told what the page may do, and to cache no answer of the API.
+// TestHeaders: every answer restricts the browser, and those of the API are not cached.
 func TestHeaders(t *testing.T) {
 	s := startWithTokens(t)
 	for path, cache := range map[string]string{"/": "no-cache", "/page/app.js": "no-cache", "/v1/state": "no-store", "/v1/none": "no-store", "/page/session": "no-store", "/v1/incidents": "no-store"} {
@@ -205,7 +205,7 @@ func TestRequestMistakes(t *testing.T) {
 	}
 }
 
-// TestDecisions: requests arrive as they were sent but for what could deceive readers,
+// TestDecisions: requests arrive as they were sent but for control and format characters,
 // refusals have their status, and each is logged.
 func TestDecisions(t *testing.T) {
 	s := startWithTokens(t)
@@ -218,24 +218,24 @@ func TestDecisions(t *testing.T) {
 		"block": {"POST", DecisionsPath, `{"kind":"block","network":"192.0.2.0/24","for":"1h","by":"Åsa\u202e\r\nX-Evil: 1","comment":"too \u0000much"}`, 200, `"id":"a1"`,
 			"{Kind:block Network:192.0.2.0/24 For:1h By:Åsa  X-Evil: 1 Comment:too  much Force:false} from 127.0.0.1",
 			[]string{"rip=127.0.0.1:", "role=operator", `by="\\xc3\\x85sa  X-Evil: 1"`, "action=block", "network=192.0.2.0/24", "for=1h", `comment="too  much"`, "force=false"}},
-		"own address":  {"POST", DecisionsPath, `{"kind":"block","network":"127.0.0.1","by":"anna"}`, 409, "this is your own address", "", []string{"network=127.0.0.1", "your own"}},
-		"with force":   {"POST", DecisionsPath, `{"kind":"block","network":"127.0.0.1","by":"anna","force":true}`, 200, `"id":"a1"`, "", []string{"network=127.0.0.1", "force=true"}},
-		"bad":          {"POST", DecisionsPath, `{"kind":"block","network":"bad","by":"anna"}`, 400, "this is bad", "", []string{"network=bad", "this is bad"}},
-		"end":          {"DELETE", DecisionsPath + "/a1?by=%1b[2Janna%ff", "", 200, `"id":"a1"`, `end "a1" by "[2Janna�"`, []string{"action=end", "decision=a1", "role=operator"}},
-		"end of none":  {"DELETE", DecisionsPath + "/none", "", 404, "no such decision is in force", `end "none" by ""`, []string{"action=end", "decision=none", "no such decision"}},
-		"path as ID":   {"DELETE", DecisionsPath + "/a%2f..%2fb", "", 404, "nothing at this path", "", nil},
-		"release":      {"POST", ReleasePath, `{"of":"anna@example.org\u0007","by":"berta"}`, 200, `"ended":[],"blocked":[]`, "", []string{"action=release", `of=anna@example.org\x07`, "by=berta"}},
-		"forget":       {"POST", ForgetPath, `{"account":"anna=\"x\"","by":"berta"}`, 200, `"known":false`, "", []string{"action=forget", `account=anna\x3d\x22x\x22`}},
-		"upgrade":      {"POST", UpgradePath, "", 200, `"number":2`, "", []string{"action=upgrade"}},
-		"reload":       {"POST", ReloadPath, "{}", 200, `"changed":[],"restart":[]`, "", []string{"action=reload"}},
-		"by a reader":  {"POST", ForgetPath, `{"account":"anna"}`, 403, "the token is read-only", "", []string{"role=reader", `action="POST /v1/forget"`, "the token is read-only"}},
-		"by a visitor": {"DELETE", DecisionsPath + "/a1", "", 401, "this needs the token", "", []string{"role=none", `action="DELETE /v1/decisions/{id}"`, "this needs the token"}},
+		"own address":     {"POST", DecisionsPath, `{"kind":"block","network":"127.0.0.1","by":"anna"}`, 409, "this is your own address", "", []string{"network=127.0.0.1", "your own"}},
+		"with force":      {"POST", DecisionsPath, `{"kind":"block","network":"127.0.0.1","by":"anna","force":true}`, 200, `"id":"a1"`, "", []string{"network=127.0.0.1", "force=true"}},
+		"bad":             {"POST", DecisionsPath, `{"kind":"block","network":"bad","by":"anna"}`, 400, "this is bad", "", []string{"network=bad", "this is bad"}},
+		"end":             {"DELETE", DecisionsPath + "/a1?by=%1b[2Janna%ff", "", 200, `"id":"a1"`, `end "a1" by "[2Janna�"`, []string{"action=end", "decision=a1", "role=operator"}},
+		"end of none":     {"DELETE", DecisionsPath + "/none", "", 404, "no such decision is in force", `end "none" by ""`, []string{"action=end", "decision=none", "no such decision"}},
+		"path as ID":      {"DELETE", DecisionsPath + "/a%2f..%2fb", "", 404, "nothing at this path", "", nil},
+		"release":         {"POST", ReleasePath, `{"of":"anna@example.org\u0007","by":"berta"}`, 200, `"ended":[],"blocked":[]`, "", []string{"action=release", `of=anna@example.org\x07`, "by=berta"}},
+		"forget":          {"POST", ForgetPath, `{"account":"anna=\"x\"","by":"berta"}`, 200, `"known":false`, "", []string{"action=forget", `account=anna\x3d\x22x\x22`}},
+		"upgrade":         {"POST", UpgradePath, "", 200, `"number":2`, "", []string{"action=upgrade"}},
+		"reload":          {"POST", ReloadPath, "{}", 200, `"changed":[],"restart":[]`, "", []string{"action=reload"}},
+		"by a reader":     {"POST", ForgetPath, `{"account":"anna"}`, 403, "the token is read-only", "", []string{"role=reader", `action="POST /v1/forget"`, "the token is read-only"}},
+		"without a token": {"DELETE", DecisionsPath + "/a1", "", 401, "this needs the token", "", []string{"role=none", `action="DELETE /v1/decisions/{id}"`, "this needs the token"}},
 	} {
 		q := request{method: tt.method, path: tt.path, header: bearer(operatorToken), body: tt.body}
 		switch name {
 		case "by a reader":
 			q.header = bearer(readerToken)
-		case "by a visitor":
+		case "without a token":
 			q.header = nil
 		}
 		code, text := s.ask(t, q)

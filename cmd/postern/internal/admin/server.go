@@ -42,7 +42,7 @@ type Gateway struct {
 	Upgrade   func() (monitor.Generation, error)          // starts the next generation, and returns it once it serves
 	Reload    func() (Reloaded, error)                    // reads the settings again
 
-	View      func(now time.Time, detail bool) *view.View // shared: nobody changes it
+	View      func(now time.Time, detail bool) *view.View // shared and not changed
 	Decisions func() []decisions.Decision                 // in force, the newest first
 	// Decide makes a decision. remote is the operator's address; the zero value for the Unix socket.
 	Decide  func(t time.Time, r decisions.Request, remote netip.Addr) (decisions.Result, error)

@@ -38,7 +38,7 @@ type Login struct {
 	Token string `json:"token"`
 }
 
-// Session says what a browser may do.
+// Session is what a browser may do.
 type Session struct {
 	Role   string `json:"role"`   // operator, reader or none
 	CSRF   string `json:"csrf"`   // for the header X-CSRF-Token of requests that change anything; empty if none is needed
@@ -52,7 +52,7 @@ func (s *Server) login(w http.ResponseWriter, q *query, l Login) (Session, error
 	case s.socket:
 		return Session{}, newProblem(http.StatusForbidden, "the Unix socket needs no login")
 	case !s.hasTokens():
-		return Session{}, s.deny(caller{}, roleOperator)
+		return Session{}, s.deny(sender{}, roleOperator)
 	case !s.logins.AllowN(q.time, 1):
 		return Session{}, retryAfter(http.StatusTooManyRequests, loginEvery, "too many logins: try again in a second")
 	}
@@ -60,7 +60,7 @@ func (s *Server) login(w http.ResponseWriter, q *query, l Login) (Session, error
 	if role == roleNone {
 		return Session{}, newProblem(http.StatusForbidden, "wrong token")
 	}
-	from := caller{role: role, expires: q.time.Add(sessionTime)}
+	from := sender{role: role, expires: q.time.Add(sessionTime)}
 	from.cookie = s.newCookie(from)
 	q.note(slog.String("session", role.String()))
 	http.SetCookie(w, cookie(from.cookie, int(sessionTime/time.Second)))
@@ -74,11 +74,11 @@ func (s *Server) logout(w http.ResponseWriter, q *query, _ nothing) (Session, er
 	return Session{Role: roleNone.String(), Socket: s.socket}, nil
 }
 
-// session says what the sender may do.
-func (s *Server) session(q *query) (Session, error) { return s.sessionOf(q.caller), nil }
+// session returns what the sender may do.
+func (s *Server) session(q *query) (Session, error) { return s.sessionOf(q.sender), nil }
 
-// sessionOf says what a sender may do.
-func (s *Server) sessionOf(from caller) Session {
+// sessionOf returns what a sender may do.
+func (s *Server) sessionOf(from sender) Session {
 	session := Session{Role: from.role.String(), Socket: s.socket}
 	if from.cookie != "" {
 		session.CSRF = s.csrfToken(from)
@@ -93,24 +93,24 @@ func cookie(value string, maxAge int) *http.Cookie {
 }
 
 // newCookie returns the value of the cookie for a new session of from.
-func (s *Server) newCookie(from caller) string {
+func (s *Server) newCookie(from sender) string {
 	text := from.role.String() + "." + strconv.FormatInt(from.expires.Unix(), 10) + "." + rand.Text()
 	return text + "." + s.mac(from.role, "cookie", text)
 }
 
-// readCookie returns who has the session of r: nobody if no cookie of that name is
-// genuine and has not expired. Programs on other ports of this host can set others.
-func (s *Server) readCookie(r *http.Request, now time.Time) caller {
+// readCookie returns the sender who has the session of r, with roleNone if no cookie of
+// that name is genuine and has not expired. Programs on other ports of this host can set others.
+func (s *Server) readCookie(r *http.Request, now time.Time) sender {
 	for _, c := range r.CookiesNamed(cookieName) {
 		if from := s.parseCookie(c.Value); from.role != roleNone && now.Before(from.expires) {
 			return from
 		}
 	}
-	return caller{}
+	return sender{}
 }
 
-// parseCookie returns what a cookie says, or nobody if it is not genuine.
-func (s *Server) parseCookie(value string) caller {
+// parseCookie returns the sender in a cookie, with roleNone if it is not genuine.
+func (s *Server) parseCookie(value string) sender {
 	dot := max(0, strings.LastIndexByte(value, '.'))
 	text, mac := value[:dot], strings.TrimPrefix(value[dot:], ".")
 	for role := roleReader; role <= roleOperator; role++ {
@@ -121,17 +121,17 @@ func (s *Server) parseCookie(value string) caller {
 		expires, _, _ = strings.Cut(expires, ".")
 		seconds, err := strconv.ParseInt(expires, 10, 64)
 		if err == nil {
-			return caller{role: role, cookie: value, expires: time.Unix(seconds, 0)}
+			return sender{role: role, cookie: value, expires: time.Unix(seconds, 0)}
 		}
 	}
-	return caller{}
+	return sender{}
 }
 
 // csrfToken returns the CSRF token of a session.
-func (s *Server) csrfToken(from caller) string { return s.mac(from.role, "csrf", from.cookie) }
+func (s *Server) csrfToken(from sender) string { return s.mac(from.role, "csrf", from.cookie) }
 
 // isCSRFToken reports whether shown is the CSRF token of the session.
-func (s *Server) isCSRFToken(from caller, shown string) bool {
+func (s *Server) isCSRFToken(from sender, shown string) bool {
 	return hmac.Equal([]byte(shown), []byte(s.csrfToken(from)))
 }
 

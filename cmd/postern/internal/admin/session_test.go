@@ -91,7 +91,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// TestForgedCookies are nobody's: changed in any octet, of another role, of another
+// TestForgedCookies give no role: changed in any octet, of another role, of another
 // token, or expired.
 func TestForgedCookies(t *testing.T) {
 	s, other := startWithTokens(t), startWithTokens(t)
@@ -101,9 +101,9 @@ func TestForgedCookies(t *testing.T) {
 		"empty": "", "dot": ".", "dots": "...", "no MAC": reader[:strings.LastIndex(reader, ".")], "empty MAC": reader[:strings.LastIndex(reader, ".")+1],
 		"of another role":     "operator" + strings.TrimPrefix(reader, "reader"),
 		"of the role none":    "none" + strings.TrimPrefix(reader, "reader"),
-		"of another token":    other.newCookie(caller{role: roleOperator, expires: time.Now().Add(time.Hour)}),
-		"of the empty token":  (&Server{}).newCookie(caller{role: roleOperator, expires: time.Now().Add(time.Hour)}),
-		"expired":             s.newCookie(caller{role: roleOperator, expires: time.Now().Add(-time.Second)}),
+		"of another token":    other.newCookie(sender{role: roleOperator, expires: time.Now().Add(time.Hour)}),
+		"of the empty token":  (&Server{}).newCookie(sender{role: roleOperator, expires: time.Now().Add(time.Hour)}),
+		"expired":             s.newCookie(sender{role: roleOperator, expires: time.Now().Add(-time.Second)}),
 		"CSRF token as MAC":   strings.Join(append(strings.Split(reader, ".")[:3], s.mac(roleReader, "csrf", reader)), "."),
 		"token as MAC":        strings.Join(append(strings.Split(reader, ".")[:3], readerToken), "."),
 		"long":                strings.Repeat("reader.", 500),
@@ -117,7 +117,7 @@ func TestForgedCookies(t *testing.T) {
 	for name, value := range forged {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Cookie", cookieName+"="+value)
-		if from := s.readCookie(r, time.Now()); from != (caller{}) {
+		if from := s.readCookie(r, time.Now()); from != (sender{}) {
 			t.Errorf("%s: got %+v", name, from)
 		}
 	}
@@ -130,7 +130,7 @@ func TestForgedCookies(t *testing.T) {
 func TestSessionExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Server{tokens: tokens{roleOperator: operatorToken}}
-		from := caller{role: roleOperator, expires: time.Now().Add(sessionTime)}
+		from := sender{role: roleOperator, expires: time.Now().Add(sessionTime)}
 		r := httptest.NewRequest("GET", "/", nil)
 		r.AddCookie(cookie(s.newCookie(from), 1))
 		<-time.After(sessionTime - time.Second)
@@ -196,7 +196,7 @@ func TestCSRF(t *testing.T) {
 }
 
 // TestLoginFlood: tries are few for all together, whatever their token, and the answer
-// says when to try again.
+// has the time of the next try.
 func TestLoginFlood(t *testing.T) {
 	s := startWithTokens(t)
 	s.logins = rate.NewLimiter(rate.Every(time.Hour), loginBurst) // no quiet machine is needed

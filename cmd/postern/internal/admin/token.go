@@ -30,8 +30,8 @@ func readToken(path string) (string, error) {
 	return string(token), nil
 }
 
-// tokens are the tokens by role; empty where there is none. That of roleNone stays
-// empty.
+// tokens are the tokens by role; empty where there is none. That of roleNone is
+// always empty.
 type tokens [roleOperator + 1]string
 
 // loadTokens reads the tokens, or creates that of operators where the settings leave
