@@ -52,8 +52,9 @@ type stream struct {
 	events  chan []byte
 	control *http.ResponseController
 
-	mu    sync.Mutex
-	ended chan struct{} // closed once no more is to be written
+	mu        sync.Mutex
+	ended     chan struct{} // closed once no more is to be written
+	isWriting bool
 }
 
 // newLive returns a live without streams.
@@ -78,6 +79,7 @@ func (s *Server) serveLive(w http.ResponseWriter, q *query) error {
 	defer s.live.leave(st)
 	_ = st.control.SetReadDeadline(time.Time{}) // else the timeout of the server would cancel the context
 	st.copyTo(q.Context(), w)
+	_ = st.control.SetWriteDeadline(time.Now().Add(eventTime)) // for the end of the answer
 	return nil
 }
 
@@ -86,10 +88,15 @@ func (st *stream) copyTo(ctx context.Context, w http.ResponseWriter) {
 	for {
 		select {
 		case event := <-st.events:
-			if !st.allow(time.Now().Add(eventTime)) {
+			if !st.begin() {
 				return
 			}
-			if _, err := w.Write(event); err != nil || st.control.Flush() != nil {
+			_, err := w.Write(event)
+			if err == nil {
+				err = st.control.Flush()
+			}
+			st.finish()
+			if err != nil {
 				return
 			}
 		case <-st.ended:
@@ -100,27 +107,38 @@ func (st *stream) copyTo(ctx context.Context, w http.ResponseWriter) {
 	}
 }
 
-// allow lets one event be written until a time, unless the stream has been ended.
-func (st *stream) allow(until time.Time) bool {
+// begin lets one event be written, unless the stream has been ended.
+func (st *stream) begin() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	select {
 	case <-st.ended:
 		return false
 	default:
-		_ = st.control.SetWriteDeadline(until) // else that of the last event remains
+		st.isWriting = true
+		_ = st.control.SetWriteDeadline(time.Now().Add(eventTime)) // else that of the last event remains
 		return true
 	}
 }
 
-// end ends st, also while an event is being written.
+// finish is called when an event was written, or could not be.
+func (st *stream) finish() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.isWriting = false
+}
+
+// end ends st. An event that is being written must be finished within endTime.
 func (st *stream) end() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	select {
 	case <-st.ended:
+		return
 	default:
 		close(st.ended)
+	}
+	if st.isWriting {
 		_ = st.control.SetWriteDeadline(time.Now().Add(endTime)) // else that of the event remains
 	}
 }
