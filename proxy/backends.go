@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -88,7 +89,7 @@ type backend struct {
 	dials      [numDialResults]atomic.Uint64
 	dialTime   atomic.Int64 // nanoseconds, the sum over dials that succeeded
 	changes    atomic.Uint64
-	probeError atomic.Pointer[string]
+	probeError atomic.Pointer[error]
 	misses     int // probes that failed in a row; belongs to watch
 }
 
@@ -212,20 +213,32 @@ func (b *Backends) dial(s *backend, client clientInfo, until time.Time, greet gr
 	return raw, conn, nil
 }
 
-// beginDialogue sends the PROXY header and reads the greeting, in TLS as configured.
+// beginDialogue sends the PROXY header and reads the greeting, in TLS as configured. If
+// the backend closes behind the header, the error is a HeaderError.
 func (b *Backends) beginDialogue(s *backend, raw net.Conn, client clientInfo, greet greetFunc) (*dialogue.Conn, error) {
-	if b.config.Proxy != ProxyOff {
-		if !client.client.IsValid() {
-			client.client, client.local = addrPort(raw.LocalAddr()), addrPort(raw.RemoteAddr())
-		}
-		header, err := client.header(b.config.Proxy, b.config.Serves)
-		if err != nil {
-			return nil, fmt.Errorf("make PROXY header: %w", err)
-		}
-		if _, err := raw.Write(header); err != nil { // one write: Dovecot drops a split header
-			return nil, fmt.Errorf("send PROXY header: %w", err)
-		}
+	if b.config.Proxy == ProxyOff {
+		return b.greet(s, raw, greet)
 	}
+	gateway := addrPort(raw.LocalAddr())
+	if !client.client.IsValid() {
+		client.client, client.local = gateway, addrPort(raw.RemoteAddr())
+	}
+	header, err := client.header(b.config.Proxy, b.config.Serves)
+	if err != nil {
+		return nil, fmt.Errorf("make PROXY header: %w", err)
+	}
+	var conn *dialogue.Conn
+	if _, err = raw.Write(header); err == nil { // one write: Dovecot drops a split header
+		conn, err = b.greet(s, raw, greet)
+	}
+	if err != nil && isClosed(err) && (conn == nil || !conn.Heard()) {
+		err = &HeaderError{gateway.Addr().Unmap(), err}
+	}
+	return conn, err
+}
+
+// greet reads the greeting, in TLS as configured.
+func (b *Backends) greet(s *backend, raw net.Conn, greet greetFunc) (*dialogue.Conn, error) {
 	conn := dialogue.NewConn(raw)
 	switch b.config.TLS {
 	case BackendImplicit:
@@ -241,6 +254,11 @@ func (b *Backends) beginDialogue(s *backend, raw net.Conn, client clientInfo, gr
 		})
 	}
 	return conn, greet(conn, nil)
+}
+
+// isClosed reports whether err says that the peer has closed the connection.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // DialResult is the result of a dial.

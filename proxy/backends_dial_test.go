@@ -32,7 +32,7 @@ func TestLocalFaultsDoNotTakeBackendDown(t *testing.T) {
 			client.expect("* OK …", "a1 "+imapBusy)
 			stop := proxy.watchBackends()
 			for _, s := range proxy.backends.Stats() {
-				if !s.Up || s.Logins != 0 || s.ProbeError != "" {
+				if !s.Up || s.Logins != 0 || s.ProbeError != nil {
 					t.Errorf("%v: got stats %+v", fault, s)
 				}
 			}

@@ -113,7 +113,7 @@ func TestBackendIsVerified(t *testing.T) {
 					}
 					proxy.watchBackends()
 					<-time.After(5 * time.Second)
-					if s := proxy.backendStats(namedAddr); s.Up || s.ProbeError == "" {
+					if s := proxy.backendStats(namedAddr); s.Up || s.ProbeError == nil {
 						t.Errorf("got stats %+v", s)
 					}
 				})
@@ -141,7 +141,7 @@ func TestBackendIsVerifiedByItsHost(t *testing.T) {
 					proxy.watchBackends()
 					<-time.After(5 * time.Second)
 					if s := proxy.backendStats(namedAddr); s.Up != ok {
-						t.Errorf("got up %t (%s), want %t", s.Up, s.ProbeError, ok)
+						t.Errorf("got up %t (%v), want %t", s.Up, s.ProbeError, ok)
 					}
 				})
 			})

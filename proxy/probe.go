@@ -82,8 +82,7 @@ func (b *Backends) probe(ctx context.Context, s *backend) {
 		b.updateOffer()
 	case ctx.Err() != nil || bounded && !time.Now().Before(end) || isLocalFault(err):
 	default:
-		reason := err.Error()
-		s.probeError.Store(&reason)
+		s.probeError.Store(&err)
 		if s.misses++; s.misses >= probeMisses || errors.Is(err, syscall.ECONNREFUSED) {
 			s.set(false)
 		}
@@ -138,7 +137,7 @@ type BackendStats struct {
 	Sessions   int64  // connections open, logins included
 	Dials      [numDialResults]uint64
 	DialTime   time.Duration // from dial to greeting, the sum over Dials[DialOK]
-	ProbeError string        // why the last probe failed, empty if it did not
+	ProbeError error         // why the last probe failed, nil if it did not; perhaps a HeaderError
 }
 
 // Stats returns the state of every backend.

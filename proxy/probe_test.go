@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,13 +31,13 @@ func TestProbeInterval(t *testing.T) {
 		}
 		<-time.After(time.Minute + 500*time.Millisecond)
 		s := proxy.backendStats(backendAddr)
-		if n := proxy.dialCount(backendAddr); n != 7 || !s.Up || s.Changes != 0 || s.Dials[DialOK] != 7 || s.ProbeError != "" || s.Sessions != 0 {
+		if n := proxy.dialCount(backendAddr); n != 7 || !s.Up || s.Changes != 0 || s.Dials[DialOK] != 7 || s.ProbeError != nil || s.Sessions != 0 {
 			t.Errorf("after a minute: got %d probes, stats %+v, want 7 probes and up", n, s)
 		}
 		proxy.setBackend(backendAddr, nil)
 		<-time.After(10 * time.Second)
 		s = proxy.backendStats(backendAddr)
-		if s.Up || s.Changes != 1 || s.Dials[DialRefused] == 0 || !strings.Contains(s.ProbeError, "refused") || !strings.Contains(s.ProbeError, backendAddr) || proxy.backends.Healthy() {
+		if s.Up || s.Changes != 1 || s.Dials[DialRefused] == 0 || !errors.Is(s.ProbeError, syscall.ECONNREFUSED) || !strings.Contains(s.ProbeError.Error(), backendAddr) || proxy.backends.Healthy() {
 			t.Errorf("backend down: got stats %+v", s)
 		}
 		before := proxy.dialCount(backendAddr)
@@ -46,7 +48,7 @@ func TestProbeInterval(t *testing.T) {
 		proxy.setBackend(backendAddr, backendWithCapabilities("IMAP4rev1 X-TWO"))
 		<-time.After(1100 * time.Millisecond)
 		s = proxy.backendStats(backendAddr)
-		if !s.Up || s.Changes != 2 || s.ProbeError != "" || !proxy.backends.Healthy() {
+		if !s.Up || s.Changes != 2 || s.ProbeError != nil || !proxy.backends.Healthy() {
 			t.Errorf("backend up again: got stats %+v", s)
 		}
 		if got := *proxy.backends.offered.Load(); !reflect.DeepEqual(got, dialogue.Capabilities{"IMAP4rev1", "X-TWO"}) {
@@ -131,7 +133,7 @@ func TestProbeNeedsGreeting(t *testing.T) {
 				proxy.watchBackends()
 				<-time.After(probeMisses * (greetingTimeout + probePause))
 				synctest.Wait()
-				if s := proxy.backendStats(backendAddr); s.Up || s.ProbeError == "" || s.Dials[DialOK] != 0 {
+				if s := proxy.backendStats(backendAddr); s.Up || s.ProbeError == nil || s.Dials[DialOK] != 0 {
 					t.Errorf("got stats %+v", s)
 				}
 			})
@@ -168,7 +170,7 @@ func TestWatchEndsDuringProbe(t *testing.T) {
 		stop := proxy.watchBackends()
 		start := time.Now()
 		stop()
-		if s := proxy.backendStats(backendAddr); !s.Up || s.ProbeError != "" || time.Since(start) != greetingTimeout {
+		if s := proxy.backendStats(backendAddr); !s.Up || s.ProbeError != nil || time.Since(start) != greetingTimeout {
 			t.Errorf("took %v with stats %+v, want %v and up", time.Since(start), s, greetingTimeout)
 		}
 	})

@@ -169,6 +169,40 @@ func (i clientInfo) header(v ProxyVersion, serves func(string) bool) ([]byte, er
 	return h.Format()
 }
 
+// Header returns the PROXY header that announces a client to a backend like the header
+// of a login does, with TLS 1.3 if inTLS is set. It is for checks of backends.
+func Header(v ProxyVersion, client, local netip.AddrPort, inTLS bool) ([]byte, error) {
+	i := clientInfo{client: client, local: local}
+	if inTLS {
+		i.tls = probeTLS
+	}
+	return i.header(v, nil)
+}
+
+// HeaderRemedy says what to change if a backend closes connections from gateway behind
+// the PROXY header instead of greeting. The backend does not say why: Dovecot writes
+// "Client not trusted" into its own log.
+func HeaderRemedy(gateway netip.Addr) string {
+	return fmt.Sprintf("in Dovecot, haproxy_trusted_networks must contain %v, the address of this gateway, "+
+		"and the inet_listener must have `haproxy = yes`; without PROXY headers, set POSTERN_BACKEND_PROXY=off", gateway)
+}
+
+// HeaderError is the error of a backend that has closed a connection behind the PROXY
+// header, without a greeting.
+type HeaderError struct {
+	Gateway netip.Addr // local address of the connection
+	Err     error
+}
+
+// Error returns what happened. The remedy is longer and apart from it.
+func (e *HeaderError) Error() string { return "closed after the PROXY header: " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *HeaderError) Unwrap() error { return e.Err }
+
+// Remedy returns HeaderRemedy for the connection.
+func (e *HeaderError) Remedy() string { return HeaderRemedy(e.Gateway) }
+
 // tlvs describes the client's TLS. No client certificate is requested, so there is no
 // name of one to pass on, and verify is zero as HAProxy sends it then.
 func (i clientInfo) tlvs(serves func(string) bool) []proxyproto.TLV {

@@ -82,6 +82,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Buffered is the number of octets read ahead.
 func (c *Conn) Buffered() int { return len(c.ahead) }
 
+// Heard reports whether the peer has sent anything that was read as a line or a part
+// of one.
+func (c *Conn) Heard() bool { return c.budget < maxBudget }
+
 // take consumes the first n octets of what has been read ahead, or all of it if
 // that is less.
 func (c *Conn) take(n int) []byte {

@@ -28,14 +28,17 @@ const (
 
 // check finds settings that contradict each other, and derives MAX_CONNECTIONS
 // from the descriptors this process may have.
-func (c *Config) check(fdLimit uint64) error {
-	checks := []func() error{c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin}
+func (c *Config) check(fdLimit uint64) (wrong []error) {
+	checks := []func() error{
+		c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin,
+		func() error { return c.fitConnections(fdLimit) },
+	}
 	for _, check := range checks {
 		if err := check(); err != nil {
-			return err
+			wrong = append(wrong, err)
 		}
 	}
-	return c.fitConnections(fdLimit)
+	return wrong
 }
 
 // checkListeners requires a listener, backends for every protocol that has one,

@@ -21,33 +21,51 @@ import (
 // The error is one line that names the variable, what it got and what it wants.
 // Even then the Config holds the text of every setting, so that it can be shown.
 func Load(environ []string) (Config, error) {
+	limit, err := FDLimit()
+	if err != nil {
+		return Config{}, err
+	}
+	return load(environ, limit)
+}
+
+// FDLimit is how many file descriptors this process may have.
+func FDLimit() (uint64, error) {
 	// The Go runtime has raised the soft limit to the hard one already.
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return Config{}, fmt.Errorf("read the limit of file descriptors: %w", err)
+		return 0, fmt.Errorf("read the limit of file descriptors: %w", err)
 	}
-	return load(environ, limit.Cur)
+	return limit.Cur, nil
 }
 
 // load is Load with a given limit of file descriptors.
 func load(environ []string, fdLimit uint64) (Config, error) {
-	c := Config{values: defaultValues()}
+	c, wrong := LoadAll(environ, fdLimit)
+	if len(wrong) > 0 {
+		return c, wrong[0]
+	}
+	return c, nil
+}
+
+// LoadAll is Load for a process that may have fdLimit file descriptors, with every
+// error instead of the first. Settings that are correct have their values even if
+// others are wrong, unless ENV_FILE cannot be read.
+func LoadAll(environ []string, fdLimit uint64) (c Config, wrong []error) {
+	c.values = defaultValues()
 	vars := withPrefix(environ)
 	if path := vars["ENV_FILE"]; path != "" {
 		fromFile, err := readEnvFile(path)
 		if err != nil {
-			return c, Errorf("ENV_FILE", "%w", err)
+			return c, []error{Errorf("ENV_FILE", "%w", err)}
 		}
 		c.overridden = merge(vars, fromFile)
 	}
-	if err := refuseUnknown(vars); err != nil {
-		return c, err
-	}
-	if err := c.parse(vars); err != nil {
-		return c, err
-	}
+	wrong = slices.Concat(unknownNames(vars), c.parse(vars))
 	if c.values["STATE_DIR"] == "" {
 		c.State.Dir = defaultStateDir(environ, systemState)
+	}
+	if len(wrong) > 0 {
+		return c, wrong // what is missing could be what is wrong
 	}
 	return c, c.check(fdLimit)
 }
@@ -85,8 +103,9 @@ func merge(vars, fromFile map[string]string) (overridden []string) {
 	return overridden
 }
 
-// parse fills c from vars. Every text is kept in c.values before it is parsed.
-func (c *Config) parse(vars map[string]string) error {
+// parse fills c from vars, and returns an error for each value that is wrong. Every
+// text is kept in c.values before it is parsed.
+func (c *Config) parse(vars map[string]string) []error {
 	environment := map[string]string{}
 	for _, s := range settings() {
 		value, set := vars[s.Name]
@@ -113,9 +132,23 @@ func parsers() map[reflect.Type]env.ParserFunc {
 	return fns
 }
 
-// explain turns the first error of the env package into the line an operator
-// reads.
-func (c *Config) explain(err error) error {
+// explain turns the errors of the env package into the lines an operator reads.
+func (c *Config) explain(err error) (wrong []error) {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+		return wrong
+	}
+	for _, err := range all.Errors {
+		wrong = append(wrong, c.explainOne(err))
+	}
+	return wrong
+}
+
+// explainOne is explain for one error.
+func (c *Config) explainOne(err error) error {
 	var bad env.ParseError
 	if !errors.As(err, &bad) {
 		return err
@@ -128,15 +161,14 @@ func (c *Config) explain(err error) error {
 	return err
 }
 
-// refuseUnknown returns an error for the first variable, by name, that is no
-// setting.
-func refuseUnknown(vars map[string]string) error {
+// unknownNames returns an error for each variable, by name, that is no setting.
+func unknownNames(vars map[string]string) (wrong []error) {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if _, ok := find(name); !ok {
-			return unknown(name)
+			wrong = append(wrong, unknown(name))
 		}
 	}
-	return nil
+	return wrong
 }
 
 // unknown is the error for a name, without the prefix, that is no setting.

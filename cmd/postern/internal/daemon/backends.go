@@ -119,6 +119,9 @@ func logChange(s proxy.BackendStats, down map[string]bool, log *eventlog.Log) {
 		log.Info("backend up", slog.String("event", "backend"), slog.String("backend", s.Addr))
 		return
 	}
-	log.Warn("backend down", slog.String("event", "backend"), slog.String("backend", s.Addr),
-		slog.String("error", eventlog.Printable(s.ProbeError, eventlog.ErrorMax)))
+	attrs := []any{slog.String("event", "backend"), slog.String("backend", s.Addr), eventlog.Error(s.ProbeError)}
+	if why := eventlog.WhyBackend(s.ProbeError); why != "" {
+		attrs = append(attrs, slog.String("why", why))
+	}
+	log.Warn("backend down", attrs...)
 }

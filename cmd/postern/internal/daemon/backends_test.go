@@ -1,7 +1,11 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -26,7 +30,7 @@ func TestBackendChangesAreLogged(t *testing.T) {
 		{true, "down up"},
 		{false, "down up down"},
 	} {
-		logChange(proxy.BackendStats{Addr: "a:1", Up: step.up, ProbeError: "no\nroute"}, down, log)
+		logChange(proxy.BackendStats{Addr: "a:1", Up: step.up, ProbeError: errors.New("no\nroute")}, down, log)
 		var got []string
 		for line := range strings.Lines(out.String()) {
 			_, f, err := testbed.ParseLine("text", strings.TrimSpace(line))
@@ -40,4 +44,12 @@ func TestBackendChangesAreLogged(t *testing.T) {
 		}
 	}
 	out.Await(t, `error=no\x0aroute`, "backend=a:1")
+}
+
+// TestBackendDownNamesRemedy if the backend closed behind the PROXY header.
+func TestBackendDownNamesRemedy(t *testing.T) {
+	out := testbed.NewLog()
+	closed := &proxy.HeaderError{Gateway: netip.MustParseAddr("192.0.2.9"), Err: io.EOF}
+	logChange(proxy.BackendStats{Addr: "a:1", ProbeError: fmt.Errorf("greet: %w", closed)}, map[string]bool{}, eventlog.New(out, "text", slog.LevelInfo))
+	out.Await(t, "backend=a:1", "haproxy_trusted_networks must contain 192.0.2.9", "`haproxy = yes`", "POSTERN_BACKEND_PROXY=off")
 }

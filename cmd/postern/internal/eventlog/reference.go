@@ -54,7 +54,7 @@ func Fields() []Field {
 		{"rule", three, "rule.name", "what decided: `none`, `connect`, `open`, `open_prelogin`, `repeat`, `source`, `network`, `pair`, `account`, `global`, `spray`, `prefix`, `tarpit`, `backend`, `max_connections`, `handshakes`"},
 		{"result", both, "event.outcome", "login: `accepted`, `denied`, `repeat`, `refused`, `abandoned`, `void`; connection: why it ended, see below"},
 		{"client", login + ", " + left, "", "`known` or `stranger`"},
-		{"why", both, "", "if a rule made the client wait or refused it, or the connection was closed for another or after too many tries: what was full just after, and the settings that this depends on"},
+		{"why", both, "", "if a rule made the client wait or refused it, or the connection was closed for another or after too many tries: what was full just after, and the settings that this depends on; also if a backend closed the connection after the PROXY header"},
 		{"enforced", three, "", "whether the decision was enforced, or only observed"},
 		{"lines", left, "", "how many were left out"},
 		{"from", left, "event.start", "time of the first of them"},

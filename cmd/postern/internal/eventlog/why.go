@@ -166,5 +166,18 @@ func backendReason(protocol string, v limiter.Verdict, waited time.Duration, err
 	case errors.Is(err, proxy.ErrNoSlot):
 		return reason{"no login slot of a backend was free", logins}
 	}
-	return reason{reasons[limiter.RuleBackend].text, []string{"POSTERN_" + strings.ToUpper(protocol) + "_BACKENDS"}}
+	why := WhyBackend(err)
+	if why == "" {
+		why = reasons[limiter.RuleBackend].text
+	}
+	return reason{why, []string{"POSTERN_" + strings.ToUpper(protocol) + "_BACKENDS"}}
+}
+
+// WhyBackend says what to change if err is that of a backend which closed behind the
+// PROXY header; it is empty for other errors.
+func WhyBackend(err error) string {
+	if closed, ok := errors.AsType[*proxy.HeaderError](err); ok {
+		return "a backend closed the connection after the PROXY header: " + closed.Remedy()
+	}
+	return ""
 }
