@@ -50,6 +50,7 @@ var floors = map[string]float64{
 	"postern/cmd/postern/internal/metrics":    3.3,
 	"postern/cmd/postern/internal/admin":      3.4,
 	"postern/cmd/postern/internal/daemon":     3.5,
+	"postern/cmd/postern/internal/doctor":     3.5,
 	"postern/cmd/postern/internal/demo":       3.6,
 	"postern/cmd/postern":                     3.7,
 
@@ -77,6 +78,7 @@ var homes = map[string][]string{
 	"github.com/joho/godotenv":                {"postern/cmd/postern/internal/config"},
 	"github.com/coreos/go-systemd/v22":        {"postern/cmd/postern/internal/daemon"},
 	"github.com/prometheus/client_golang":     {"postern/cmd/postern/internal/metrics"},
+	"github.com/prometheus/common":            {"postern/cmd/postern/internal/testbed", "postern/cmd/postern/internal/doctor"},
 	"github.com/oschwald/maxminddb-golang/v2": {"postern/cmd/postern/internal/admin"},
 
 	"github.com/dchest/siphash":               {"postern/limiter", "postern/limiter/watch"},
@@ -90,9 +92,7 @@ var homes = map[string][]string{
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench", "postern/cmd/postern"},
 	"golang.org/x/term":                       {"postern/cmd/postern-bench", "postern/cmd/postern", "postern/cmd/postern/internal/demo"},
 
-	// Of the tests' package alone.
-	"github.com/prometheus/client_model": {"postern/cmd/postern/internal/testbed"},
-	"github.com/prometheus/common":       {"postern/cmd/postern/internal/testbed"},
+	"github.com/prometheus/client_model": {"postern/cmd/postern/internal/testbed"}, // of the tests' package alone
 }
 
 // onSeveralFloors are the modules whose homes are on more than one floor, because

@@ -16,6 +16,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -46,7 +47,7 @@ func arguments(args []string) []string {
 	return args[1:]
 }
 
-// Exit codes of every command.
+// Exit codes of every command but check and doctor.
 const (
 	exitOK      = 0
 	exitFailure = 1
@@ -78,6 +79,7 @@ type command struct {
 	args   string // what it takes beside flags, for its usage; empty if nothing
 	help   string
 	plugin bool // it is a Nagios plugin: wrong usage ends with the status UNKNOWN
+	misuse int  // exit code for wrong usage; 0 for exitUsage
 	// prepare declares the command's flags, if it has any, and returns what runs
 	// once they are parsed.
 	prepare func(flags *flag.FlagSet) func(ctx context.Context, p process) error
@@ -93,6 +95,7 @@ var commands = []command{
 	{name: "upgrade", help: "have it start the program that is installed now, which takes over", prepare: without(upgrade)},
 	{name: "health", help: "ask the running postern whether it is ready; exit 0 or 1", prepare: without(health)},
 	{name: "check", help: "check the running postern, for Nagios, Icinga or Checkmk; exit 0 to 3", plugin: true, prepare: prepareCheck},
+	{name: "doctor", help: doctorHelp, misuse: exitNotRun, prepare: prepareDoctor},
 	{name: "incident", args: "[list|show|ack|note|...]", help: incidentHelp, prepare: prepareIncident},
 	{name: "explain", args: "SESSION-ID|ADDRESS|ACCOUNT|NETWORK", help: explainHelp, prepare: prepareExplain},
 	{name: "block", args: "NET", help: decideHelp[decisions.Block], prepare: prepareDecide(decisions.Block)},
@@ -184,7 +187,7 @@ func (c command) misused(p process, err error) int {
 		fmt.Fprintln(p.stdout, monitor.NagiosError(monitor.Unknown, err.Error()))
 		return int(monitor.Unknown)
 	}
-	return exitUsage
+	return cmp.Or(c.misuse, exitUsage)
 }
 
 // usageLine is how to call c.
