@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +56,7 @@ func (w way) String() string {
 	case proxy.BackendImplicit:
 		inTLS = "in TLS"
 	}
-	return header + ", " + inTLS
+	return header + " " + inTLS
 }
 
 // configured is the way in the settings.
@@ -130,7 +131,7 @@ func (b *backend) check(ctx context.Context) []Finding {
 	case t.err != nil || len(t.strays) > 0:
 		return []Finding{b.diagnose(ctx, t)}
 	}
-	found := []Finding{ok(b.String(), "greets %s, in %v", b.configured(), took)}
+	found := []Finding{ok(b.String(), "greets %s in %v", b.configured(), took)}
 	return append(found, b.checkOffer(t))
 }
 
@@ -151,6 +152,9 @@ func (b *backend) checkOffer(t *talk) Finding {
 		return warning(check, "refuses passwords of clients in TLS, because it takes them for clear text (LOGINDISABLED)", remedy)
 	case len(t.mechanisms) == 0:
 		return warning(check, "offers no way to log in to a client in TLS", remedy)
+	case !slices.Contains(t.mechanisms, "PLAIN"):
+		return warning(check, "offers a client in TLS no PLAIN, as which postern passes every password on, but "+strings.Join(t.mechanisms, " "),
+			"add plain to auth_mechanisms of Dovecot; if it is there, the client is taken for clear text: "+remedy)
 	}
 	return ok(check, "takes clients in TLS as secured, offers %s", strings.Join(t.mechanisms, " "))
 }
@@ -258,13 +262,17 @@ func isTimeout(err error) bool {
 func describe(err error) string {
 	switch {
 	case err == nil:
-		return "no error"
+		return "greets"
 	case isTimeout(err):
-		return fmt.Sprintf("sends nothing within %v", converseMax)
+		return "sends nothing in time"
 	case errors.Is(err, io.EOF):
 		return "closes the connection"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "resets the connection"
 	}
-	return err.Error()
+	var refusal *replyError
+	if errors.As(err, &refusal) {
+		return fmt.Sprintf("answers %s with %.*q", refusal.command, quoteMax, refusal.line)
+	}
+	return "fails: " + err.Error()
 }

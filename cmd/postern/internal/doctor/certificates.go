@@ -92,10 +92,13 @@ func certificateRemedy(err error, certFile, keyFile string) string {
 }
 
 // checkChain verifies the chain as a client does that knows the root certificates of the
-// system and nothing else. Validity is checked elsewhere: here the time is one at which
-// the certificate is valid.
+// system and nothing else. It says nothing about a certificate that is not valid now.
 func (e *examination) checkChain(check string, pair tls.Certificate) []Finding {
-	leaf, err := verify(pair.Certificate, e.roots, "", pair.Leaf.NotAfter.Add(-time.Minute))
+	now := time.Now()
+	if now.Before(pair.Leaf.NotBefore) || now.After(pair.Leaf.NotAfter) {
+		return nil
+	}
+	leaf, err := verify(pair.Certificate, e.roots, "", now)
 	switch {
 	case err == nil:
 		return nil

@@ -25,11 +25,14 @@ func (b *backend) diagnose(ctx context.Context, t *talk) Finding {
 	if t.greeted && len(t.strays) > 0 {
 		return b.answersUnasked(t)
 	}
-	others := b.tryOthers(ctx)
-	what := describe(t.err) + " " + b.configured().String()
+	var others []attempt
+	if !t.heard || t.greeted || isClosed(t.err) { // else it has sent something else than a greeting
+		others = b.tryOthers(ctx)
+	}
+	what := b.configured().String() + " it " + describe(t.err)
 	for _, o := range others {
 		if o.works() {
-			return failure(b.String(), what+", and greets "+o.way.String(), b.wayRemedy(o.way))
+			return failure(b.String(), what+"; "+o.way.String()+" it greets", b.wayRemedy(o.way))
 		}
 	}
 	return failure(b.String(), what, b.closedRemedy(t, others))
@@ -61,9 +64,9 @@ func (b *backend) tlsRemedy(err error) string {
 func (b *backend) answersUnasked(t *talk) Finding {
 	line := fmt.Sprintf("%.*q", quoteMax, t.strays[0])
 	if b.config.Proxy == proxy.ProxyOff || !isComplaint(t.strays[0]) {
-		return failure(b.String(), "sends "+line+" unasked", "see that "+b.setting+" names a mail server that speaks "+strings.ToUpper(b.protocol))
+		return failure(b.String(), "it sends "+line+" unasked", "see that "+b.setting+" names a mail server that speaks "+strings.ToUpper(b.protocol))
 	}
-	return failure(b.String(), "answers the PROXY header with "+line, b.wayRemedy(way{proxy.ProxyOff, b.config.TLS}))
+	return failure(b.String(), "it answers the PROXY header with "+line, b.wayRemedy(way{proxy.ProxyOff, b.config.TLS}))
 }
 
 // isComplaint reports whether an unasked line of IMAP answers a bad command.
@@ -117,7 +120,7 @@ func (b *backend) wayRemedy(works way) string {
 		}
 		parts = append(parts, "set "+config.Prefix+"BACKEND_TLS="+mode+", or take another port in "+b.setting)
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(parts, "; and ")
 }
 
 // closedRemedy says what to change if the backend greets in no way that was tried. A
@@ -135,7 +138,7 @@ func (b *backend) closedRemedy(t *talk, others []attempt) string {
 		return proxy.HeaderRemedy(t.gateway)
 	case isClosed(t.err):
 		return "see the log of the backend; if it expects a PROXY header (`haproxy = yes`), set " + config.Prefix + "BACKEND_PROXY=v2 and put this gateway's address " + t.gateway.String() + " into haproxy_trusted_networks"
-	case isClosed(others[0].err):
+	case len(others) > 0 && isClosed(others[0].err):
 		return proxy.HeaderRemedy(t.gateway)
 	}
 	return "see the log of the backend: it may be overloaded (process_limit of the login service), or " + b.setting + " names another kind of server"

@@ -49,11 +49,7 @@ func (e *examination) checkLogin(ctx context.Context, l listener) []Finding {
 	started := time.Now()
 	s := &loginTry{examination: e, listener: l, conn: newMailConn(ctx, raw, l.protocol)}
 	if err := s.run(ctx, raw); err != nil {
-		what := describeClient(err)
-		if refusal, ok := errors.AsType[*replyError](err); ok && strings.Contains(refusal.line, "[password]") {
-			what = "got an answer that repeats the password"
-		}
-		return append(s.found, failure(check, what, s.remedy(err)))
+		return append(s.found, failure(check, "postern "+describe(err), s.remedy(err)))
 	}
 	how := "in TLS"
 	if !s.secure {
@@ -192,12 +188,4 @@ func (s *loginTry) remedy(err error) string {
 		return "see the lines about backends here; " + explain
 	}
 	return explain
-}
-
-// describeClient is the error of a connection to the gateway for people.
-func describeClient(err error) string {
-	if isTimeout(err) {
-		return fmt.Sprintf("no answer within %v", loginMax)
-	}
-	return describe(err)
 }
