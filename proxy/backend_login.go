@@ -78,9 +78,14 @@ func (a *loginAttempt) dial(server *backend, slot *slotRequest) (step, error) {
 	return a.waitSlot()
 }
 
-// noBackend concludes an attempt that reached no backend.
+// noBackend concludes an attempt that reached no backend. If all were down before, its error
+// has the reason of one of them.
 func (a *loginAttempt) noBackend(err error) (step, error) {
-	err = errors.Join(a.search.failure, err)
+	failure := a.search.failure
+	if failure == nil && errors.Is(err, errNoBackend) {
+		failure = a.backends().probeFailure()
+	}
+	err = errors.Join(failure, err)
 	var e ending
 	if !a.report.Gone && !errors.As(err, &e) {
 		a.refuseBy(limiter.RuleBackend)

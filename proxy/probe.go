@@ -120,6 +120,17 @@ func (b *Backends) updateOffer() {
 	}
 }
 
+// probeFailure is why the last probe of a backend that is down failed, the first one's if
+// there are several; nil if none is known.
+func (b *Backends) probeFailure() error {
+	for _, s := range b.all {
+		if reason := s.probeError.Load(); reason != nil && !s.up.Load() {
+			return *reason
+		}
+	}
+	return nil
+}
+
 // set sets whether the backend is up.
 func (s *backend) set(up bool) {
 	if s.up.Swap(up) != up {

@@ -141,6 +141,40 @@ func TestProbeNeedsGreeting(t *testing.T) {
 	}
 }
 
+// TestHeaderErrors: a backend that closes behind the PROXY header without a word may not
+// accept the header. Other failures, and those without a header, have another cause.
+func TestHeaderErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		play    func(*peer)
+		version ProxyVersion
+		want    bool
+	}{
+		"closes":               {func(b *peer) { b.readHeader() }, ProxyV2, true},
+		"resets":               {func(b *peer) { b.Conn.(*memConn).reset() }, ProxyV2, true},
+		"closes, v1":           {func(b *peer) { b.readHeader() }, ProxyV1, true},
+		"closes, no header":    {func(*peer) {}, ProxyOff, false},
+		"closes within a line": {func(b *peer) { b.readHeader(); b.Write([]byte("* O")) }, ProxyV2, false},
+		"sends BYE":            {func(b *peer) { b.readHeader(); b.send("* BYE full") }, ProxyV2, false},
+		"does not greet":       {func(b *peer) { b.readHeader(); b.expectClosed() }, ProxyV2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				proxy := newTestProxy(t, dialogue.IMAP{}, c.play)
+				proxy.backends.config.Proxy = c.version
+				proxy.backends.Learn(t.Context())
+				err := proxy.backendStats(backendAddr).ProbeError
+				closed, got := errors.AsType[*HeaderError](err)
+				if err == nil || got != c.want {
+					t.Fatalf("got %v, want a HeaderError: %t", err, c.want)
+				}
+				if got && (!closed.Gateway.IsValid() || !strings.Contains(closed.Remedy(), "haproxy_trusted_networks must contain "+closed.Gateway.String())) {
+					t.Errorf("got the remedy %q for %v", closed.Remedy(), closed.Gateway)
+				}
+			})
+		})
+	}
+}
+
 // One probe that fails does not take a backend down, two in a row do.
 func TestOneFailedProbeIsNotEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -8,32 +8,42 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/cmd/postern/internal/config"
 	"postern/proxy"
 )
 
-// loginMax bounds a login through one listener. A client of the gateway may have to wait
-// for TARPIT_MAX, at most 15 s; that of a healthy one has not.
+// loginMax bounds a login through one listener. A client may have to wait longer than that
+// for a gateway that limits it, but not for one where everything is right.
 const loginMax = 8 * time.Second
 
-// checkLogins logs in through every listener of the running gateway, one after another:
-// many POP3 servers allow one session of an account at a time.
-func (e *examination) checkLogins(ctx context.Context) (found []Finding) {
+// checkLogins logs in through every listener of the running gateway, by both protocols at
+// the same time. Of one protocol it is one login after another: many POP3 servers allow one
+// session of an account at a time.
+func (e *examination) checkLogins(ctx context.Context) []Finding {
 	if e.User == "" {
 		return nil
 	}
 	if e.running == nil {
 		return []Finding{failure("login", "not tried: postern does not run, or not with these settings", "start it, then run this command again")}
 	}
-	for _, l := range e.listeners() {
-		if _, port, _ := net.SplitHostPort(l.addr); port != "0" {
-			found = append(found, e.checkLogin(ctx, l)...)
-		}
+	var found [2][]Finding
+	var busy sync.WaitGroup
+	for i, protocol := range []string{"imap", "pop3"} {
+		busy.Go(func() {
+			for _, l := range e.listeners() {
+				if _, port, _ := net.SplitHostPort(l.addr); l.protocol == protocol && port != "0" {
+					found[i] = append(found[i], e.checkLogin(ctx, l)...)
+				}
+			}
+		})
 	}
-	return found
+	busy.Wait()
+	return slices.Concat(found[:]...)
 }
 
 // checkLogin logs in through one listener.
@@ -167,13 +177,13 @@ var sessionID = regexp.MustCompile(`\(([0-9a-z]+-[0-9a-z]+)\)$`)
 
 // remedy says what to do about a login that has failed.
 func (s *loginTry) remedy(err error) string {
-	refusal := (*replyError)(nil)
-	switch {
-	case !errors.As(err, &refusal) && isClosed(err) && !s.conn.heard && s.header:
-		return "this machine is in " + config.Prefix + "PROXY_FROM and the running postern may have another value: restart it"
-	case !errors.As(err, &refusal) && isClosed(err) && !s.conn.heard:
-		return "it may be blocked or limited, or the running postern demands a PROXY header (" + config.Prefix + "PROXY_FROM): see `postern explain 127.0.0.1` and the log"
-	case refusal == nil:
+	refusal, isRefusal := errors.AsType[*replyError](err)
+	switch silent := !s.conn.heard && (isClosed(err) || isTimeout(err)); {
+	case silent && s.header:
+		return "this machine is in " + config.Prefix + "PROXY_FROM, and the running postern may have another value of it: restart it"
+	case silent:
+		return "the running postern may demand a PROXY header from this machine (" + config.Prefix + "PROXY_FROM), or limit it: see `postern explain " + addrPort(s.conn.LocalAddr()).Addr().Unmap().String() + "` and the log"
+	case !isRefusal:
 		return "see the log of postern for this login, by event=login or event=connection and the listener " + s.listener.name
 	}
 	explain := "see the log of postern for the login of " + s.User

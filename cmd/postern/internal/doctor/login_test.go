@@ -41,16 +41,17 @@ func TestRefusedLoginNamesSession(t *testing.T) {
 // TestLoginBehindProxyHeader: where this machine is in PROXY_FROM, the listeners demand a
 // header, and the login sends one. A gateway that demands none is told apart.
 func TestLoginBehindProxyHeader(t *testing.T) {
-	g := start(t, prefix+"PROXY_FROM=127.0.0.0/8")
+	g := start(t, prefix+"PROXY_FROM=127.0.0.0/8", prefix+"HANDSHAKE_TIMEOUT=1s")
 	r := examine(t, withUser(t, g.options()))
 	for _, name := range []string{"imap", "imaps", "pop3", "pop3s"} {
 		r.expect(t, OK, "login "+name+" ", "behind a PROXY header, which POSTERN_PROXY_FROM demands here")
 	}
 	r = examine(t, withUser(t, healthy(append(g.environ, prefix+"PROXY_FROM="), g.Certificate)))
-	r.expect(t, Failure, "login imaps ", "POSTERN_PROXY_FROM")
+	r.expect(t, Failure, "login imap ", "POSTERN_PROXY_FROM", "`postern explain 127.0.0.1`")
+	r.expect(t, Failure, "login imaps ", "POSTERN_PROXY_FROM", "`postern explain 127.0.0.1`")
 	without := start(t)
 	r = examine(t, withUser(t, healthy(append(without.environ, prefix+"PROXY_FROM=127.0.0.0/8"), without.Certificate)))
-	r.expect(t, Failure, "login imaps ", "POSTERN_PROXY_FROM")
+	r.expect(t, Failure, "login imaps ", "POSTERN_PROXY_FROM", "restart it")
 }
 
 // TestLoginInClearText where passwords are allowed without TLS.

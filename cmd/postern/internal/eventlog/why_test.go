@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"regexp"
@@ -100,10 +101,14 @@ func TestWhy(t *testing.T) {
 		what any
 		want string
 	}{
-		"accepted":     {proxy.Attempt{Client: client, Outcome: limiter.Accepted}, ""},
-		"denied":       {proxy.Attempt{Client: client, Outcome: limiter.Denied}, ""},
-		"session":      {proxy.Record{Client: client, Account: "anna"}, ""},
-		"no backend":   {proxy.Attempt{Client: client, Protocol: "pop3", Verdict: backend, Err: unreachable}, "no backend could be reached; POSTERN_POP3_BACKENDS"},
+		"accepted":   {proxy.Attempt{Client: client, Outcome: limiter.Accepted}, ""},
+		"denied":     {proxy.Attempt{Client: client, Outcome: limiter.Denied}, ""},
+		"session":    {proxy.Record{Client: client, Account: "anna"}, ""},
+		"no backend": {proxy.Attempt{Client: client, Protocol: "pop3", Verdict: backend, Err: unreachable}, "no backend could be reached; POSTERN_POP3_BACKENDS"},
+		"reset behind the PROXY header": {
+			proxy.Attempt{Client: client, Protocol: "imap", Verdict: backend, Err: fmt.Errorf("greet: %w", &proxy.HeaderError{Gateway: netip.MustParseAddr("192.0.2.9"), Err: io.EOF})},
+			"a backend closed the connection after the PROXY header: in Dovecot, haproxy_trusted_networks must contain 192.0.2.9, the address of this gateway, and the inet_listener must have `haproxy = yes`; without PROXY headers, set POSTERN_BACKEND_PROXY=off; POSTERN_IMAP_BACKENDS",
+		},
 		"no slot":      {proxy.Attempt{Client: client, Protocol: "imap", Verdict: backend, Err: proxy.ErrNoSlot}, "no login slot of a backend was free; POSTERN_BACKEND_LOGINS"},
 		"waited, none": {proxy.Attempt{Client: client, Protocol: "imap", Verdict: backend, Err: errors.Join(unreachable, proxy.ErrNoSlot), Waited: 10 * time.Second}, "no login slot of a backend was free, after a wait of 10s; POSTERN_BACKEND_LOGINS"},
 		"waited":       {proxy.Attempt{Client: client, Protocol: "imap", Verdict: waited}, "all login slots of the backends were in use for 5s; POSTERN_BACKEND_LOGINS"},
