@@ -61,15 +61,23 @@ func readHeader(c net.Conn) {
 	}
 }
 
+// checkBackends runs the checks of backends with these settings.
+func checkBackends(t *testing.T, o Options) Report {
+	t.Helper()
+	e := &examination{Options: o}
+	if err := e.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(e.wrong) > 0 {
+		t.Fatal(e.wrong)
+	}
+	return e.checkBackends(t.Context())
+}
+
 // TestFaultyBackends of every kind get a line that says what is wrong and what to change.
 func TestFaultyBackends(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := ln.Addr().String()
-	ln.Close()
+	const refused = "127.77.0.1:1"
 	behindHeader := func(greeting string, answers ...string) func(net.Conn) {
 		return func(c net.Conn) {
 			readHeader(c)

@@ -111,7 +111,7 @@ type examination struct {
 	wrong    []error        // in the settings
 	password string         // empty without a User
 	running  *monitor.State // of the running gateway; nil if none answers
-	silent   error          // why none answers
+	noAnswer error          // why none answers
 	process  process        // of the running gateway
 }
 
@@ -156,11 +156,11 @@ func (e *examination) load(ctx context.Context) error {
 	e.config, e.wrong = config.LoadAll(e.Environ, limit)
 	client, err := e.client(askMax)
 	if err != nil {
-		e.silent = err
+		e.noAnswer = err
 		return nil
 	}
 	var state monitor.State
-	if e.silent = client.GetJSON(ctx, monitor.Path, &state); e.silent != nil {
+	if e.noAnswer = client.GetJSON(ctx, monitor.Path, &state); e.noAnswer != nil {
 		return nil
 	}
 	e.running = &state

@@ -23,19 +23,6 @@ func inFrontOf(imap, pop3 string, more ...string) []string {
 	return append([]string{prefix + "IMAP_BACKENDS=" + imap, prefix + "POP3_BACKENDS=" + pop3}, more...)
 }
 
-// checkBackends runs the checks of backends with these settings.
-func checkBackends(t *testing.T, o Options) Report {
-	t.Helper()
-	e := &examination{Options: o}
-	if err := e.load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if len(e.wrong) > 0 {
-		t.Fatal(e.wrong)
-	}
-	return e.checkBackends(t.Context())
-}
-
 // TestHealthyDovecotIsOK, whichever of the ways that it expects is in the settings.
 func TestHealthyDovecotIsOK(t *testing.T) {
 	d := dovecot.Get(t)

@@ -178,10 +178,10 @@ var sessionID = regexp.MustCompile(`\(([0-9a-z]+-[0-9a-z]+)\)$`)
 // remedy says what to do about a login that has failed.
 func (s *loginTry) remedy(err error) string {
 	refusal, isRefusal := errors.AsType[*replyError](err)
-	switch silent := !s.conn.heard && (isClosed(err) || isTimeout(err)); {
-	case silent && s.header:
+	switch nothing := !s.conn.heard && (isClosed(err) || isTimeout(err)); {
+	case nothing && s.header:
 		return "this machine is in " + config.Prefix + "PROXY_FROM, and the running postern may have another value of it: restart it"
-	case silent:
+	case nothing:
 		return "the running postern may demand a PROXY header from this machine (" + config.Prefix + "PROXY_FROM), or limit it: see `postern explain " + addrPort(s.conn.LocalAddr()).Addr().Unmap().String() + "` and the log"
 	case !isRefusal:
 		return "see the log of postern for this login, by event=login or event=connection and the listener " + s.listener.name

@@ -27,7 +27,7 @@ func TestWrongPassword(t *testing.T) {
 
 // TestRefusedLoginNamesSession: the ID in the answer is part of the remedy.
 func TestRefusedLoginNamesSession(t *testing.T) {
-	closed := freePort(t)
+	const closed = "127.77.0.1:1"
 	g := start(t, prefix+"IMAP_BACKENDS="+closed)
 	r := examine(t, withUser(t, g.options()))
 	for _, name := range []string{"imap", "imaps"} {

@@ -39,20 +39,11 @@ func busyPort(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// freePort is an address on which nothing listens.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // TestPorts while postern runs and while it does not.
 func TestPorts(t *testing.T) {
-	busy, free := busyPort(t), freePort(t)
+	// No other test uses these addresses.
+	const free, closed = "127.77.0.1:10993", "127.77.0.1:1"
+	busy := busyPort(t)
 	for name, tt := range map[string]struct {
 		imaps   string
 		runs    bool
@@ -61,7 +52,7 @@ func TestPorts(t *testing.T) {
 		want    []string
 	}{
 		"runs and accepts":      {imaps: busy, runs: true, want: []string{"accepts connections"}},
-		"runs and does not":     {imaps: free, runs: true, level: Failure, want: []string{"does not accept connections there: connect: connection refused", "POSTERN_IMAPS_LISTEN"}},
+		"runs and does not":     {imaps: closed, runs: true, level: Failure, want: []string{"does not accept connections there: connect: connection refused", "POSTERN_IMAPS_LISTEN"}},
 		"free":                  {imaps: free, want: []string{"free; postern does not run"}},
 		"in use":                {imaps: busy, level: Failure, want: []string{"another program uses it", "ss -ltnp", "POSTERN_IMAPS_LISTEN"}},
 		"in use, by whom":       {imaps: busy, noAdmin: true, level: Warning, want: []string{"whether by postern is not known", "POSTERN_ADMIN_LISTEN"}},

@@ -33,7 +33,7 @@ func (e *examination) checkAdmin(ctx context.Context) (found []Finding) {
 	case e.config.Admin.Listen == "":
 		return []Finding{warning("admin API", "disabled: no command reaches the running postern", "set "+config.Prefix+"ADMIN_LISTEN, such as 127.0.0.1:9143 or unix:/run/postern/admin")}
 	case e.running == nil:
-		return []Finding{failure(check, fmt.Sprintf("postern does not run, or not with these settings: %v", e.silent),
+		return []Finding{failure(check, fmt.Sprintf("postern does not run, or not with these settings: %v", e.noAnswer),
 			"start it (`systemctl start postern`) and see its log (`journalctl -u postern`), or give this command the settings of the running one")}
 	}
 	if e.running.Unready != "" {

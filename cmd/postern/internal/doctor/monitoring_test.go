@@ -17,11 +17,11 @@ import (
 
 // TestReceivers that cannot be reached are failures; nothing is ever posted.
 func TestReceivers(t *testing.T) {
-	closed := freePort(t)
+	const closed = "127.77.0.1:1"
 	e := loaded(t, prefix+"ALERTMANAGER_URL=http://"+closed, prefix+"WEBHOOK_URL=http://"+closed+"/secret,http://no.such.host.invalid/secret")
 	r := Report(e.checkReceivers(t.Context()))
 	r.expect(t, Failure, "Alertmanager "+closed, "refused", "POSTERN_ALERTMANAGER_URL")
-	r.expect(t, Failure, "webhook 1 (127.0.0.1)", "refused", "POSTERN_WEBHOOK_URL")
+	r.expect(t, Failure, "webhook 1 (127.77.0.1)", "refused", "POSTERN_WEBHOOK_URL")
 	r.expect(t, Failure, "webhook 2 (no.such.host.invalid)", "POSTERN_WEBHOOK_URL")
 	if strings.Contains(r.text(t), "secret") {
 		t.Errorf("shows the path of a webhook:\n%s", r.text(t))
@@ -108,12 +108,12 @@ func TestStatusPage(t *testing.T) {
 
 // TestMetrics are parsed, on the address of their own as well.
 func TestMetrics(t *testing.T) {
-	addr := freePort(t)
+	const addr = "127.77.0.1:10143" // no other test uses it
 	g := start(t, prefix+"METRICS_LISTEN="+addr)
 	examine(t, g.options()).expect(t, OK, "metrics at "+addr, " metrics of postern")
 	o := g.options()
-	o.Environ = append(o.Environ, prefix+"METRICS_LISTEN="+freePort(t))
-	examine(t, o).expect(t, Failure, "metrics at 127.0.0.1", "refused", "POSTERN_METRICS_LISTEN")
+	o.Environ = append(o.Environ, prefix+"METRICS_LISTEN=127.77.0.1:1")
+	examine(t, o).expect(t, Failure, "metrics at 127.77.0.1:1", "refused", "POSTERN_METRICS_LISTEN")
 	for text, want := range map[string]string{"<html>\n": "cannot be parsed", "up 1\n": "has no metric of postern"} {
 		Report{checkExposition("metrics", []byte(text), nil)}.expect(t, Failure, want)
 	}

@@ -51,8 +51,8 @@ func (b *backend) checkPenalty(ctx context.Context) Finding {
 	return ok(check, "no auth penalty: two failed logins were answered after %v and %v", took[0], took[1])
 }
 
-// failLogin logs in from client in vain, each time with another name and password: Dovecot
-// does not count the same twice. An answer that is not a refusal is an error.
+// failLogin makes a login from client that must fail, each time with another name and
+// password: Dovecot does not count the same ones twice. An answer that is not a refusal is an error.
 func (b *backend) failLogin(ctx context.Context, client netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, penaltyMax)
 	defer cancel()

@@ -29,28 +29,28 @@ const (
 
 // checkStateDir checks the directory in STATE_DIR and every file in it.
 func (e *examination) checkStateDir(context.Context) (found []Finding) {
-	const check = "state directory"
+	check := "state directory"
 	dir := string(e.config.State.Dir)
 	if dir == "" {
 		return []Finding{warning(check, "none: after a restart all users are strangers, and there is no attack detection", "set "+config.Prefix+"STATE_DIR to a path")}
 	}
-	check2 := check + " " + dir
+	check += " " + dir
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && e.running == nil:
-		return []Finding{checkParent(check2, dir)}
+		return []Finding{checkParent(check, dir)}
 	case err != nil:
-		return []Finding{failure(check2, err.Error(), "create it for the user of postern, with mode 0700, or correct "+config.Prefix+"STATE_DIR")}
+		return []Finding{failure(check, err.Error(), "create it for the user of postern, with mode 0700, or correct "+config.Prefix+"STATE_DIR")}
 	case !info.IsDir():
-		return []Finding{failure(check2, "is no directory", "correct "+config.Prefix+"STATE_DIR")}
+		return []Finding{failure(check, "is no directory", "correct "+config.Prefix+"STATE_DIR")}
 	}
-	found = append(found, e.checkOwner(check2, dir, info)...)
-	found = append(found, e.checkSpace(check2, dir)...)
-	found = append(found, e.checkLock(check2, filepath.Join(dir, lockFile))...)
-	files, more := e.checkFiles(check2, dir)
+	found = append(found, e.checkOwner(check, dir, info)...)
+	found = append(found, checkSpace(check, dir)...)
+	found = append(found, e.checkLock(check, filepath.Join(dir, lockFile))...)
+	files, more := checkFiles(check, dir)
 	found = append(found, more...)
 	if len(found) == 0 {
-		found = append(found, ok(check2, "writable, for its owner only, %d files readable", files))
+		found = append(found, ok(check, "writable, for its owner only, %d files readable", files))
 	}
 	return found
 }
@@ -97,7 +97,7 @@ func ownerOf(info fs.FileInfo) int {
 }
 
 // checkSpace checks the free space of the file system.
-func (e *examination) checkSpace(check, dir string) []Finding {
+func checkSpace(check, dir string) []Finding {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return nil
@@ -152,56 +152,64 @@ func unreadableFile(check string, err error) Finding {
 // futureMax is how far in the future a file may have been changed, by the clock.
 const futureMax = time.Minute
 
+// fileCheck is a check of all files in a directory.
+type fileCheck struct {
+	check  string
+	files  int
+	found  []Finding
+	future []string // changed after now
+	open   []string // that every user can read
+}
+
 // checkFiles checks every file in the directory, at any depth, and returns how many there
 // are.
-func (e *examination) checkFiles(check, dir string) (files int, found []Finding) {
-	var future, open []string
+func checkFiles(check, dir string) (files int, found []Finding) {
+	c := fileCheck{check: check}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // replaced meanwhile
-			return nil
-		case err != nil:
-			found = append(found, unreadableFile(check, err))
-			return nil
-		case !entry.Type().IsRegular():
-			return nil
+		if err == nil && entry.Type().IsRegular() {
+			c.files++
+			err = c.add(path, entry)
 		}
-		files++
-		info, err := entry.Info()
-		if err != nil {
-			return nil
-		}
-		f, err := os.Open(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			found = append(found, unreadableFile(check, err))
-			return nil
-		}
-		f.Close()
-		if strings.HasSuffix(path, damagedSuffix) {
-			found = append(found, warning(check, path+": postern could not read this file and has renamed it", "restore "+strings.TrimSuffix(path, damagedSuffix)+" from a backup while postern does not run, and remove the damaged file"))
-		}
-		if info.Mode().Perm()&0o007 != 0 {
-			open = append(open, path)
-		}
-		if time.Until(info.ModTime()) > futureMax {
-			future = append(future, path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // postern may have replaced it meanwhile
+			c.found = append(c.found, unreadableFile(check, err))
 		}
 		return nil
 	})
 	if err != nil {
-		found = append(found, unreadableFile(check, err))
+		c.found = append(c.found, unreadableFile(check, err))
 	}
-	if len(open) > 0 {
-		found = append(found, warning(check, fmt.Sprintf("every user can read %s", listed(open)), "chmod -R go-rwx "+dir))
+	if len(c.open) > 0 {
+		c.found = append(c.found, warning(check, fmt.Sprintf("every user can read %s", listed(c.open)), "chmod -R go-rwx "+dir))
 	}
-	if len(future) > 0 {
-		found = append(found, warning("clock", fmt.Sprintf("%s changed in the future: the clock was ahead, or is behind now", listed(future)),
+	if len(c.future) > 0 {
+		c.found = append(c.found, warning("clock", fmt.Sprintf("%s changed in the future: the clock was ahead, or is behind now", listed(c.future)),
 			"set the clock, then restart postern: it keeps what it knew as known.old if the clock has changed much"))
 	}
-	return files, found
+	return c.files, c.found
+}
+
+// add checks one file. Its error is that the file cannot be read.
+func (c *fileCheck) add(path string, entry fs.DirEntry) error {
+	info, err := entry.Info()
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if good, damaged := strings.CutSuffix(path, damagedSuffix); damaged {
+		c.found = append(c.found, warning(c.check, path+": postern could not read this file and has renamed it",
+			"restore "+good+" from a backup while postern does not run, and remove the damaged file"))
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		c.open = append(c.open, path)
+	}
+	if time.Until(info.ModTime()) > futureMax {
+		c.future = append(c.future, path)
+	}
+	return nil
 }
 
 // listed is the first of paths and how many more there are.
