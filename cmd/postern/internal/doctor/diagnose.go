@@ -32,7 +32,7 @@ func (b *backend) diagnose(ctx context.Context, t *talk) Finding {
 	what := b.configured().String() + " it " + describe(t.err)
 	for _, o := range others {
 		if o.works() {
-			return failure(b.String(), what+"; "+o.way.String()+" it greets", b.wayRemedy(o.way))
+			return failure(b.String(), what+"; "+o.String()+" it greets", b.wayRemedy(o.way))
 		}
 	}
 	return failure(b.String(), what, b.closedRemedy(t, others))

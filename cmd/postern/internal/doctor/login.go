@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -57,7 +56,7 @@ func (e *examination) checkLogin(ctx context.Context, l listener) []Finding {
 	}
 	defer raw.Close()
 	started := time.Now()
-	s := &loginTry{examination: e, listener: l, conn: newMailConn(ctx, raw, l.protocol)}
+	s := &loginTry{examination: e, listener: l, conn: newMailConn(ctx, raw, l.protocol), file: e.firstPair()}
 	if err := s.run(ctx, raw); err != nil {
 		return append(s.found, failure(check, "postern "+describe(err), s.remedy(err)))
 	}
@@ -76,9 +75,10 @@ type loginTry struct {
 	*examination
 	listener listener
 	conn     *mailConn
-	found    []Finding // about the certificate
-	secure   bool      // the connection is in TLS
-	header   bool      // it began with a PROXY header
+	file     *tls.Certificate // the first one of the settings, nil without
+	found    []Finding        // about the certificate
+	secure   bool             // the connection is in TLS
+	header   bool             // it began with a PROXY header
 }
 
 // run logs in on raw, uses the mailbox and logs out.
@@ -134,15 +134,15 @@ func (s *loginTry) clientTLS() *tls.Config {
 
 // serverName is the first name in the first certificate, empty without one.
 func (s *loginTry) serverName() string {
-	if leaf := s.leaf(); leaf != nil && len(leaf.DNSNames) > 0 {
-		return strings.Replace(leaf.DNSNames[0], "*", "mail", 1)
+	if s.file == nil || len(s.file.Leaf.DNSNames) == 0 {
+		return ""
 	}
-	return ""
+	return strings.Replace(s.file.Leaf.DNSNames[0], "*", "mail", 1)
 }
 
-// leaf is the first certificate in TLS_CERT, nil if it cannot be loaded.
-func (s *loginTry) leaf() *x509.Certificate {
-	t := s.config.TLS
+// firstPair is the first certificate in TLS_CERT, nil if it cannot be loaded.
+func (e *examination) firstPair() *tls.Certificate {
+	t := e.config.TLS
 	if len(t.Certs) == 0 || len(t.Keys) == 0 {
 		return nil
 	}
@@ -150,25 +150,33 @@ func (s *loginTry) leaf() *x509.Certificate {
 	if err != nil {
 		return nil
 	}
-	return pair.Leaf
+	return &pair
 }
 
-// checkShown checks the certificate that the gateway has shown as a client does, unless the
-// file has the same one with the same fault.
+// checkShown checks the certificate that the gateway has shown as a client does. What is
+// wrong with the one in the file, checkCertificates has said.
 func (s *loginTry) checkShown(state tls.ConnectionState) {
 	check := "login " + s.listener.String()
-	leaf := s.leaf()
 	shown := state.PeerCertificates[0]
-	if leaf != nil && !leaf.Equal(shown) {
-		s.found = append(s.found, failure(check, fmt.Sprintf("shows another certificate than the first file in %sTLS_CERT has: for %s, until %s", config.Prefix, namesOf(shown), shown.NotAfter.UTC().Format("2006-01-02")),
+	same := s.file != nil && s.file.Leaf.Equal(shown)
+	if s.file != nil && !same {
+		s.found = append(s.found, failure(check, fmt.Sprintf("shows another certificate than the first file in %sTLS_CERT has: for %s, until %s",
+			config.Prefix, namesOf(shown), shown.NotAfter.UTC().Format("2006-01-02")),
 			"see its log for lines with event=certificates: postern keeps the former one if it cannot read the new files"))
 	}
 	var chain [][]byte
 	for _, c := range state.PeerCertificates {
 		chain = append(chain, c.Raw)
 	}
-	if _, err := verify(chain, s.roots, s.serverName(), time.Now()); err != nil {
-		s.found = append(s.found, warning(check, "a client does not accept its certificate: "+err.Error(), "see the lines about certificates here"))
+	_, err := verify(chain, s.roots, s.serverName(), time.Now())
+	if same && err != nil {
+		if _, fileErr := verify(s.file.Certificate, s.roots, s.serverName(), time.Now()); fileErr != nil {
+			return
+		}
+	}
+	if err != nil {
+		s.found = append(s.found, warning(check, "a client does not accept its certificate: "+err.Error(),
+			"`postern reload`, or restart postern, so that it shows the certificates in "+config.Prefix+"TLS_CERT"))
 	}
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"crypto/x509"
 	"net"
 	"os"
 	"strings"
@@ -76,6 +77,19 @@ func TestOtherCertificateThanInFile(t *testing.T) {
 	r.expect(t, Failure, "login imaps ", "shows another certificate", "localhost", "event=certificates")
 	r.expect(t, Warning, "login imaps ", "a client does not accept its certificate")
 	r.expect(t, OK, "login imaps ", "in TLS")
+}
+
+// TestSelfSignedCertificateIsReportedOnce, and not by each login again.
+func TestSelfSignedCertificateIsReportedOnce(t *testing.T) {
+	g := start(t)
+	o := withUser(t, g.options())
+	o.roots = x509.NewCertPool()
+	r := examine(t, o)
+	r.expect(t, Warning, "certificate "+g.CertFile, "is self-signed")
+	r.expect(t, OK, "login imaps ")
+	if n := strings.Count(r.text(t), "authority") + strings.Count(r.text(t), "self-signed"); n != 1 {
+		t.Errorf("got it %d times in\n%s", n, r.text(t))
+	}
 }
 
 // TestLoginNeedsRunningGateway.

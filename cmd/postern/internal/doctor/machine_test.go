@@ -155,9 +155,9 @@ func TestStateDir(t *testing.T) {
 		want   []string
 	}{
 		"good":             {func(t *testing.T, dir string) { write(t, dir, "known", 0o600) }, false, OK, []string{"writable, for its owner only, 1 files"}},
-		"does not exist":   {func(t *testing.T, dir string) { os.Remove(dir) }, false, OK, []string{"can be created"}},
-		"removed":          {func(t *testing.T, dir string) { os.Remove(dir) }, true, Failure, []string{"no such file", "mode 0700", "POSTERN_STATE_DIR"}},
-		"open to others":   {func(t *testing.T, dir string) { os.Chmod(dir, 0o755) }, false, Warning, []string{"mode 0755", "chmod 700"}},
+		"does not exist":   {func(_ *testing.T, dir string) { os.Remove(dir) }, false, OK, []string{"can be created"}},
+		"removed":          {func(_ *testing.T, dir string) { os.Remove(dir) }, true, Failure, []string{"no such file", "mode 0700", "POSTERN_STATE_DIR"}},
+		"open to others":   {func(_ *testing.T, dir string) { os.Chmod(dir, 0o755) }, false, Warning, []string{"mode 0755", "chmod 700"}},
 		"open file":        {func(t *testing.T, dir string) { write(t, dir, "known", 0o604); write(t, dir, "key", 0o644) }, false, Warning, []string{"every user can read", "and 1 more", "chmod -R go-rwx"}},
 		"damaged file":     {func(t *testing.T, dir string) { write(t, dir, "known.damaged", 0o600) }, false, Warning, []string{"could not read this file", "restore ", "known from a backup"}},
 		"file of tomorrow": {func(t *testing.T, dir string) { future(t, write(t, dir, "known", 0o600)) }, false, Warning, []string{"clock: ", "known changed in the future", "set the clock"}},
