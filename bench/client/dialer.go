@@ -64,7 +64,7 @@ type Dialer struct {
 func (d *Dialer) Dial(ctx context.Context, source netip.Addr) (*Session, error) {
 	raw, err := connect(ctx, d.Addr, source, d.ProxyHeader, d.Timeout, d.Connect)
 	if err != nil {
-		return nil, err
+		return nil, &Failure{Step: StepConnect, Err: err}
 	}
 	s := &Session{protocol: d.Protocol, stop: context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })}
 	if err := d.negotiate(s, raw); err != nil {
@@ -80,17 +80,17 @@ func (d *Dialer) negotiate(s *Session, raw net.Conn) error {
 	s.setConn(raw)
 	if d.Security == TLS || d.Security == Resumed {
 		if err := d.handshake(s); err != nil {
-			return err
+			return s.failed(StepTLS, err)
 		}
 	}
 	if err := s.readGreeting(); err != nil {
-		return err
+		return s.failed(StepGreeting, err)
 	}
 	if d.Security == StartTLS {
 		if err := s.startTLS(); err != nil {
-			return err
+			return s.failed(StepStartTLS, err)
 		}
-		return d.handshake(s)
+		return s.failed(StepTLS, d.handshake(s))
 	}
 	return nil
 }

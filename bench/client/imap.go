@@ -37,6 +37,9 @@ func (s *Session) tagged() ([]byte, error) {
 		if rest, found := bytes.CutPrefix(l, []byte(tag+" ")); found {
 			return rest, nil
 		}
+		if bytes.HasPrefix(l, []byte("* BYE")) {
+			s.lastLine = shown(l)
+		}
 		if !bytes.HasPrefix(l, []byte("* ")) {
 			return nil, unexpected("a command", l)
 		}
@@ -61,9 +64,11 @@ func (s *Session) imapLogin(account, secret string, how Method) (Answer, error) 
 	if err != nil {
 		return 0, err
 	}
-	switch {
-	case bytes.HasPrefix(l, []byte("OK")):
+	if bytes.HasPrefix(l, []byte("OK")) {
 		return Accepted, nil
+	}
+	s.Refusal = shown(l)
+	switch {
 	case bytes.HasPrefix(l, []byte("NO [UNAVAILABLE]")), bytes.HasPrefix(l, []byte("NO [LIMIT]")), bytes.HasPrefix(l, []byte("NO [INUSE]")):
 		return Busy, nil
 	case bytes.HasPrefix(l, []byte("NO")):

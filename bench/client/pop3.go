@@ -32,8 +32,11 @@ func (s *Session) pop3Login(account, secret string, how Method) (Answer, error) 
 		if err != nil {
 			return 0, err
 		}
+		if bytes.HasPrefix(l, []byte("+OK")) {
+			continue
+		}
+		s.Refusal = shown(l)
 		switch {
-		case bytes.HasPrefix(l, []byte("+OK")):
 		case bytes.HasPrefix(l, []byte("-ERR [SYS/TEMP]")), bytes.HasPrefix(l, []byte("-ERR [LOGIN-DELAY]")), bytes.HasPrefix(l, []byte("-ERR [IN-USE]")):
 			return Busy, nil
 		case bytes.HasPrefix(l, []byte("-ERR")):

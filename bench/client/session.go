@@ -6,11 +6,8 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -39,9 +36,11 @@ const (
 // Session is one connection to a target. It is not safe for concurrent use.
 type Session struct {
 	net.Conn
-	Resumed bool // the TLS handshake resumed an earlier session
+	Resumed bool   // the TLS handshake resumed an earlier session
+	Refusal string // line that answered the last login, unless that was accepted
 
 	protocol Protocol
+	lastLine string // with which the server announced that it closes the connection
 	r        *bufio.Reader
 	out      []byte
 	stop     func() bool
@@ -86,6 +85,7 @@ func (s *Session) readGreeting() error {
 	case bytes.HasPrefix(l, []byte("* OK")), bytes.HasPrefix(l, []byte("+OK")):
 		return nil
 	case bytes.HasPrefix(l, []byte("* BYE")), bytes.HasPrefix(l, []byte("-ERR")):
+		s.lastLine = shown(l)
 		return errRefused
 	}
 	return unexpected("greeting", l)
@@ -101,10 +101,13 @@ func (s *Session) startTLS() error {
 
 // Login logs in. An error means that there was no answer.
 func (s *Session) Login(account, secret string, how Method) (Answer, error) {
+	s.Refusal = ""
+	login := s.imapLogin
 	if s.protocol == POP3 {
-		return s.pop3Login(account, secret, how)
+		login = s.pop3Login
 	}
-	return s.imapLogin(account, secret, how)
+	a, err := login(account, secret, how)
+	return a, s.failed(StepLogin, err)
 }
 
 // saslStart returns the mechanism and the initial response in base64 of a SASL
@@ -151,12 +154,13 @@ func (s *Session) Noop() error {
 // connection, and closes the session.
 func (s *Session) Logout() error {
 	defer s.Close()
+	command := s.imap
+	verb := "LOGOUT"
 	if s.protocol == POP3 {
-		if err := s.pop3("QUIT"); err != nil {
-			return err
-		}
-	} else if err := s.imap("LOGOUT"); err != nil {
-		return err
+		command, verb = s.pop3, "QUIT"
+	}
+	if err := command(verb); err != nil {
+		return s.failed(StepLogout, err)
 	}
 	_, _ = s.r.ReadByte() // waits for the end, whatever its error
 	return nil
@@ -194,39 +198,4 @@ func (s *Session) discard(n int64) error {
 		n -= int64(got)
 	}
 	return nil
-}
-
-var (
-	errTLS        = errors.New("TLS handshake")
-	errRefused    = errors.New("refused by the greeting")
-	errUnexpected = errors.New("unexpected answer")
-)
-
-// unexpected is the error for an answer that makes no sense.
-func unexpected(to string, l []byte) error {
-	return fmt.Errorf("%w to %s: %.80q", errUnexpected, to, l)
-}
-
-// Reason sorts an error of this package into one of a few reasons, to count by.
-func Reason(err error) string {
-	var timeout net.Error
-	switch {
-	case errors.Is(err, context.Canceled):
-		return "interrupted"
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
-	case errors.Is(err, errRefused):
-		return "refused by the greeting"
-	case errors.Is(err, errTLS):
-		return "TLS failed"
-	case errors.Is(err, errUnexpected):
-		return "unexpected answer"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EADDRINUSE):
-		return "bench out of sockets"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "connection lost"
-	}
-	return "other error"
 }
