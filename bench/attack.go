@@ -13,14 +13,14 @@ import (
 var attackScenario = Scenario{
 	Name:  "attack",
 	About: "users log in while their site is attacked: which logins are accepted, and how fast",
-	works: attackWorks,
+	works: attackWorks, gateway: gatewayAttackWorks,
 }
 
 // incidentScenario replays the attack of 29 March 2022 at a faster pace.
 var incidentScenario = Scenario{
 	Name:  "incident",
 	About: "the attack of 29 March 2022, in which logins rose to 4.27 times normal, in a few minutes",
-	works: incidentWorks,
+	works: incidentWorks, gateway: gatewayIncidentWorks,
 }
 
 // The capacity of the mail server behind the targets at a site with
@@ -70,15 +70,15 @@ func (p attackPlan) generator(start time.Time) *traffic.Generator {
 // attackWorks lists every kind of attack at every strength, weaker ones first.
 func attackWorks(o *Options) (works []Work, err error) {
 	failed := map[traffic.Kind]*failedTargets{}
+	kinds, err := o.Attack.kinds()
+	if err != nil {
+		return nil, err
+	}
 	for _, times := range slices.Sorted(slices.Values(o.Attack.Times)) {
 		if times <= 1 {
 			return nil, fmt.Errorf("-times: got %g, want more than 1", times)
 		}
-		for _, k := range o.Attack.Kinds {
-			kind, err := traffic.ParseKind(k)
-			if err != nil {
-				return nil, fmt.Errorf("-kinds: %w", err)
-			}
+		for _, kind := range kinds {
 			if failed[kind] == nil {
 				failed[kind] = newFailedTargets(knownAccepted)
 			}
@@ -87,6 +87,18 @@ func attackWorks(o *Options) (works []Work, err error) {
 		}
 	}
 	return works, nil
+}
+
+// kinds returns the kinds of attack.
+func (o *AttackOptions) kinds() (kinds []traffic.Kind, err error) {
+	for _, name := range o.Kinds {
+		kind, err := traffic.ParseKind(name)
+		if err != nil {
+			return nil, fmt.Errorf("-kinds: %w", err)
+		}
+		kinds = append(kinds, kind)
+	}
+	return kinds, nil
 }
 
 // plan returns an attack that has lasted for hours: it begins with a wave that
@@ -103,12 +115,16 @@ func (o *AttackOptions) plan(kind traffic.Kind, times float64) attackPlan {
 
 // incidentWorks lists one work.
 func incidentWorks(o *Options) ([]Work, error) {
+	return []Work{incidentPlan(&o.Attack).work(o, "incident")}, nil
+}
+
+// incidentPlan is the attack of 29 March 2022.
+func incidentPlan(a *AttackOptions) attackPlan {
 	const hours, peak = 5, 4.27
-	a := &o.Attack
 	p := attackPlan{normal: a.normalRate(peak), attack: traffic.Incident(a.Baseline, a.Hour), baseline: a.Baseline, duration: hours * a.Hour}
 	p.about = fmt.Sprintf("Then, from 20,000 addresses with at most one try a minute each, logins rise as they did on 29 March 2022: "+
 		"to 2.35, 3.09, 4.08, %g and 3.46 times normal, hour by hour. An hour lasts %v.", peak, a.Hour)
-	return []Work{p.work(o, "incident")}, nil
+	return p
 }
 
 // normalRate returns the logins a second of a site's users such that an attack

@@ -79,7 +79,7 @@ func measureCapacity(ctx context.Context, t *target, s *sample, o *Options) erro
 	}
 	w := &waitingAttackers{sessions: make([]*client.Session, attempts)}
 	defer w.close()
-	if err := w.connect(ctx, t, dialer); err != nil {
+	if err := w.connect(ctx, t, dialer, attackerLogins(attempts)); err != nil {
 		return err
 	}
 	if err := pause(ctx, o.Settle); err != nil {

@@ -33,6 +33,10 @@ func (c *collector) add(target string, s *sample, others float64, err error) {
 		c.group.Rounds[target] = r
 	}
 	r.Problems = append(r.Problems, s.problems...)
+	r.explain(s.explanations)
+	if s.verdict != "" {
+		r.Verdicts = append(r.Verdicts, s.verdict)
+	}
 	if err != nil {
 		r.LeftOut = r.LeftOut || errors.Is(err, errNotOffered) || errors.Is(err, errLeftOut)
 		if r.Failed = err.Error(); !r.LeftOut {
@@ -55,6 +59,19 @@ func (c *collector) add(target string, s *sample, others float64, err error) {
 	for _, t := range s.timelines {
 		c.group.Timelines = append(c.group.Timelines, TargetTimeline{target, t})
 	}
+}
+
+// explain adds the explanations of one round to those of the others.
+func (r *Rounds) explain(all []Explanation) {
+	for _, e := range all {
+		i := slices.IndexFunc(r.Explanations, func(x Explanation) bool { return x.Who == e.Who && x.What == e.What })
+		if i < 0 {
+			r.Explanations = append(r.Explanations, e)
+			continue
+		}
+		r.Explanations[i].Count += e.Count
+	}
+	slices.SortFunc(r.Explanations, compareExplanations)
 }
 
 // row returns the row of a figure, a new one if needed.

@@ -59,10 +59,21 @@ func Defaults() Options {
 		Sessions: 2000, Settle: 3 * time.Second, Volume: 256 << 20, Timeout: 20 * time.Second,
 		Held: 2000, Flood: 6 * time.Second, Files: descriptorLimit(),
 		Attack: AttackOptions{
-			Kinds: []string{"wide"}, MaxRate: 1200,
+			Kinds: []string{"wide"}, Times: []float64{4.27, 10, 100}, MaxRate: 1200,
 			Baseline: 10 * time.Second, Duration: time.Minute, Hour: 30 * time.Second,
 		},
 	}
+}
+
+// GatewayDefaults returns the options that hold at a running server: smaller
+// attacks, which the server and this machine survive.
+func GatewayDefaults() Options {
+	o := Defaults()
+	o.Held = 200
+	a := &o.Attack
+	a.Times, a.MaxRate = []float64{10}, 100
+	a.Duration, a.Hour = 30*time.Second, 10*time.Second
+	return o
 }
 
 // check returns an error that names the first option out of bounds, by its
@@ -105,7 +116,13 @@ func (c *Config) Works() (works []Work, err error) {
 		if !found {
 			return nil, fmt.Errorf("no scenario %q", name)
 		}
-		w, err := s.works(&c.Options)
+		var w []Work
+		var err error
+		if c.Remote.Given() && s.gateway != nil {
+			w, err = s.gateway(c)
+		} else {
+			w, err = s.works(&c.Options)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

@@ -41,7 +41,7 @@ func guessedAccounts() []traffic.Login {
 
 // measureGuesses does one round at a freshly started target.
 func measureGuesses(ctx context.Context, t *target, s *sample) error {
-	d, err := t.dialer(client.IMAP, trafficSecurity)
+	d, err := t.trafficDialer()
 	if err != nil {
 		return err
 	}

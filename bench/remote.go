@@ -15,24 +15,32 @@ import (
 type Remote struct {
 	IMAP, IMAPS, POP3, POP3S string // host:port, "" for none
 	Account, Password        string // the account name may contain one %d
+	Users                    []User // in place of Account and Password
 	TLS                      *tls.Config
 	OwnServer                bool // the user runs it: its address may be a public one
 }
 
-// given reports whether r names an address.
-func (r *Remote) given() bool { return r.IMAP+r.IMAPS+r.POP3+r.POP3S != "" }
+// Given reports whether r names an address.
+func (r *Remote) Given() bool { return r.IMAP+r.IMAPS+r.POP3+r.POP3S != "" }
 
-// errNoAccount is returned if nobody can log in at a remote server.
-var errNoAccount = errors.New("a remote server needs -user, an account made for this, and -password-file, a file with its password")
+var (
+	// errNoAccount is returned if nobody can log in at a remote server.
+	errNoAccount = errors.New("a remote server needs -user, an account made for this, and -password-file, a file with its password; or -users, a file with lines NAME:PASSWORD")
+	// errTwoAccounts is returned if it is not clear who logs in.
+	errTwoAccounts = errors.New("got -users and -user or -password-file, want one of the two")
+)
 
 // openRemote makes the remote server the only target.
 func (c *Config) openRemote(ctx context.Context, r *runner, report *Report) error {
 	remote := &c.Remote
-	if remote.Account == "" || remote.Password == "" {
+	switch single := remote.Account != "" || remote.Password != ""; {
+	case len(remote.Users) > 0 && single:
+		return errTwoAccounts
+	case len(remote.Users) == 0 && (remote.Account == "" || remote.Password == ""):
 		return errNoAccount
 	}
 	t := &target{name: "server", listeners: map[listener]string{}, loopback: true, proxyHeader: c.ProxyHeader, tls: remote.TLS,
-		user: loginAccount{remote.Account, remote.Password}}
+		user: loginAccount{remote.Account, remote.Password}, users: remote.Users}
 	for _, l := range []struct {
 		addr      string
 		listeners []listener
@@ -56,6 +64,7 @@ func (c *Config) openRemote(ctx context.Context, r *runner, report *Report) erro
 		}
 		report.Targets = []TargetInfo{{Name: t.name, About: l.addr}}
 	}
+	report.Running = true
 	r.targets = []string{t.name}
 	r.open = func(context.Context, Work, string) (*target, func(), error) { return t, func() {}, nil }
 	return nil

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -18,6 +19,7 @@ type Report struct {
 	Version     string       `json:"version"` // of the bench
 	Machine     machine.Info `json:"machine"`
 	Targets     []TargetInfo `json:"targets"`
+	Running     bool         `json:"running,omitempty"` // the only target ran already
 	Missing     []string     `json:"missing,omitempty"` // targets that could not be started, and why
 	Interrupted string       `json:"interrupted,omitempty"`
 	Groups      []Group      `json:"groups"`
@@ -64,6 +66,11 @@ type Rounds struct {
 	Problems []string `json:"problems,omitempty"`
 	Failed   string   `json:"failed,omitempty"`   // why no round could be measured
 	LeftOut  bool     `json:"left_out,omitempty"` // not measured, for the reason in Failed
+
+	// Of a running gateway: whether it held, round by round, and what its
+	// refusals mean.
+	Verdicts     []string      `json:"verdicts,omitempty"`
+	Explanations []Explanation `json:"explanations,omitempty"`
 
 	others []float64
 }
@@ -128,6 +135,31 @@ func median(values []float64) float64 {
 		return (s[n/2-1] + s[n/2]) / 2
 	}
 	return s[len(s)/2]
+}
+
+// measured reports whether any round was measured.
+func (r *Report) measured() bool {
+	return slices.ContainsFunc(r.Groups, func(g Group) bool {
+		for _, rounds := range g.Rounds {
+			if rounds.Done > 0 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// failure is the first reason why a round was not measured, nil if there is
+// none.
+func (r *Report) failure() error {
+	for _, g := range r.Groups {
+		for _, rounds := range g.Rounds {
+			if rounds.Failed != "" {
+				return fmt.Errorf("%s: %s", g.Work, rounds.Failed)
+			}
+		}
+	}
+	return nil
 }
 
 // row returns a row of a work, nil if there is none.

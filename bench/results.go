@@ -27,7 +27,7 @@ const (
 var errLeft = errors.New("left on purpose")
 
 // unanswered is what [client.Reason] returns for a timeout.
-const unanswered = "no answer in time"
+const unanswered = client.NoAnswer
 
 // outcome names the outcome of an attempt.
 func outcome(a client.Answer, err error) string {

@@ -21,7 +21,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	report := &Report{Start: time.Now(), Command: c.Command, Version: c.Version, Machine: machine.Describe()}
 	r := &runner{timeout: c.Options.Timeout, progress: c.Progress}
 	closeTargets := func() {}
-	if c.Remote.given() {
+	if c.Remote.Given() {
 		err = c.openRemote(ctx, r, report)
 	} else {
 		closeTargets, err = c.openLocal(ctx, r, report)
@@ -34,6 +34,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	report.Interrupted = describeEnd(ctx)
 	report.Took = Duration(time.Since(report.Start))
 	report.Goals = evaluateGoals(report)
+	if report.Running && !report.measured() && report.Interrupted == "" {
+		return nil, report.failure()
+	}
 	return report, nil
 }
 

@@ -22,6 +22,9 @@ type sample struct {
 	curves    []curve
 	timelines []Timeline
 	problems  []string
+
+	verdict      string        // on a running gateway, in words
+	explanations []Explanation // of its refusals
 }
 
 // figure is one number.

@@ -14,6 +14,9 @@ type Scenario struct {
 	// works returns what is measured with the given options. An error names
 	// the option that is wrong.
 	works func(o *Options) ([]Work, error)
+	// gateway returns what is measured at a running server, where that differs;
+	// nil if not.
+	gateway func(c *Config) ([]Work, error)
 }
 
 // Scenarios lists all scenarios in the order in which they are offered.

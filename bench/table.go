@@ -40,8 +40,29 @@ func (r *Report) Table(w io.Writer) error {
 		for _, note := range g.notes(r.Targets) {
 			fmt.Fprintf(w, "  %s\n", note)
 		}
+		g.writeWords(w, r.Targets)
 	}
 	return nil
+}
+
+// writeWords writes what the refusals of a running gateway mean, and whether it
+// held.
+func (g *Group) writeWords(w io.Writer, targets []TargetInfo) {
+	for _, t := range targets {
+		r := g.Rounds[t.Name]
+		if r == nil {
+			continue
+		}
+		for _, e := range r.Explanations {
+			fmt.Fprintf(w, "  %s, %d × %s\n      for example %s\n", e.Who, e.Count, e.What, e.Example)
+		}
+		if len(r.Verdicts) > 0 {
+			fmt.Fprintf(w, "  %s\n", notMeasured)
+		}
+		for _, v := range r.Verdicts {
+			fmt.Fprintf(w, "  Verdict: %s\n", v)
+		}
+	}
 }
 
 // label is the name and the unit of a row.

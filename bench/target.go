@@ -28,6 +28,7 @@ type target struct {
 	sasl        bool                // clients can use all SASL mechanisms of the mail server
 	tls         *tls.Config         // of clients
 	user        loginAccount        // empty for a target behind which every account exists
+	users       []User              // of a running gateway, in place of user
 	timeout     time.Duration       // of one client
 	afterRound  func()              // nil for nothing
 	flood       func(context.Context, floodConfig) (*floodResult, error)
@@ -45,6 +46,10 @@ type loginAccount struct{ name, secret string }
 
 // account returns the name and the password of the i-th account.
 func (t *target) account(i int) (name, secret string) {
+	if len(t.users) > 0 {
+		u := t.users[i%len(t.users)]
+		return u.Account, u.Password
+	}
 	if t.user.name == "" {
 		name = fmt.Sprintf("user%06d@bench.example", i%1000000)
 		return name, backend.Secret(name)
@@ -75,7 +80,7 @@ func (t *target) sourceFor(addr netip.Addr) (netip.Addr, error) {
 	case t.proxyHeader:
 		return addr, nil
 	case !t.loopback:
-		return addr, fmt.Errorf("%w: a remote target needs PROXY headers (-proxy) for many addresses", errNotOffered)
+		return addr, fmt.Errorf("%w: clients have many addresses, which at a server that is not on IPv4 loopback needs PROXY headers: add -proxy, and list this machine in PROXY_FROM there", errNotOffered)
 	}
 	if addr, ok := traffic.Loopback(addr); ok {
 		return addr, nil
@@ -90,6 +95,26 @@ func (t *target) dialer(p client.Protocol, s client.Security) (*client.Dialer, e
 		return nil, fmt.Errorf("%s: %s, %s: %w", t.name, p, s, errNotOffered)
 	}
 	return &client.Dialer{Addr: addr, Protocol: p, Security: s, TLS: t.tls, ProxyHeader: t.proxyHeader, Timeout: t.timeout, Connect: t.connect}, nil
+}
+
+// gatewayListeners are the listeners of a running gateway that the traffic of a
+// site can use, the preferred one first. They are those of -imaps, -imap, -pop3s
+// and -pop3.
+var gatewayListeners = []listener{{client.IMAP, client.TLS}, {client.IMAP, client.StartTLS}, {client.POP3, client.TLS}, {client.POP3, client.StartTLS}}
+
+// trafficDialer returns a client for the traffic of a site: in clear text at a
+// target of the bench, so that one machine can run thousands of attackers, and
+// in TLS at a running gateway, which needs it.
+func (t *target) trafficDialer() (*client.Dialer, error) {
+	if len(t.users) == 0 {
+		return t.dialer(client.IMAP, client.Plain)
+	}
+	for _, l := range gatewayListeners {
+		if t.listeners[l] != "" {
+			return t.dialer(l.protocol, l.security)
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", t.name, errNotOffered)
 }
 
 // errRemote is returned where only a local process can be read.

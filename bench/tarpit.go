@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,7 @@ import (
 var tarpitScenario = Scenario{
 	Name:  "tarpit",
 	About: "attackers that wait in the tarpit: memory and file descriptors of each, and the logins of users meanwhile",
-	works: tarpitWorks,
+	works: tarpitWorks, gateway: gatewayTarpitWorks,
 }
 
 const (
@@ -54,7 +55,7 @@ func measureTarpit(ctx context.Context, t *target, s *sample, o *Options) error 
 	}
 	w := &waitingAttackers{sessions: make([]*client.Session, o.Held)}
 	defer w.close()
-	if err := w.connect(ctx, t, dialer); err != nil {
+	if err := w.connect(ctx, t, dialer, attackerLogins(o.Held)); err != nil {
 		return err
 	}
 	if err := pause(ctx, o.Settle); err != nil {
@@ -68,6 +69,8 @@ func measureTarpit(ctx context.Context, t *target, s *sample, o *Options) error 
 
 // waitingAttackers is the attackers at one target.
 type waitingAttackers struct {
+	refused   func(l traffic.Login, a attempt) // at a running gateway: gets what ends an attacker; else nil
+	closing   atomic.Bool                      // the bench closes the sessions
 	sessions  []*client.Session
 	connected atomic.Int64 // sessions that are still open
 	waiting   atomic.Int64 // of those, sessions that wait for an answer
@@ -75,21 +78,24 @@ type waitingAttackers struct {
 }
 
 // connect opens the sessions of all attackers and starts their guesses.
-func (w *waitingAttackers) connect(ctx context.Context, t *target, d *client.Dialer) error {
-	logins := attackerLogins(len(w.sessions))
+func (w *waitingAttackers) connect(ctx context.Context, t *target, d *client.Dialer, logins []traffic.Login) error {
 	return forEach(ctx, len(logins), connectAtOnce, func(i int) error {
 		source, err := t.sourceFor(logins[i].Addr)
 		if err != nil {
 			return err
 		}
 		s, err := d.Dial(ctx, source)
+		if err != nil && w.refused != nil && ctx.Err() == nil {
+			w.refused(logins[i], attempt{source: source, err: err})
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		s.SetTimeout(holdTimeout)
 		w.sessions[i] = s
 		w.connected.Add(1)
-		w.wg.Go(func() { w.guess(s, logins[i]) })
+		w.wg.Go(func() { w.guess(s, logins[i], source) })
 		return nil
 	})
 }
@@ -106,11 +112,14 @@ func attackerLogins(n int) (logins []traffic.Login) {
 }
 
 // guess tries wrong passwords, one after the other, and leaves the session open.
-func (w *waitingAttackers) guess(s *client.Session, l traffic.Login) {
+func (w *waitingAttackers) guess(s *client.Session, l traffic.Login, source netip.Addr) {
 	for i := range guesses {
 		w.waiting.Add(1)
 		answer, err := s.Login(l.Account, fmt.Sprint(l.Secret, i), client.Login)
 		w.waiting.Add(-1)
+		if w.refused != nil && !w.closing.Load() {
+			w.refused(l, attempt{source: source, answer: answer, line: s.Refusal, err: err})
+		}
 		if err != nil || answer != client.Denied {
 			w.connected.Add(-1)
 			return
@@ -164,6 +173,7 @@ func measureUsers(ctx context.Context, t *target, s *sample, d *client.Dialer) e
 
 // close closes all sessions.
 func (w *waitingAttackers) close() {
+	w.closing.Store(true)
 	for _, s := range w.sessions {
 		if s != nil {
 			s.Conn.Close() // s itself belongs to its goroutine until that has ended

@@ -27,6 +27,7 @@ type trafficRun struct {
 	retryUntil time.Time                 // no client tries again from then on
 	devices    map[uint64]*client.Dialer // by [traffic.Login.Device]
 	notResumed atomic.Int64              // logins with a device whose TLS session was not resumed
+	gateway    *gatewayUsers             // who log in, at a running gateway; else nil
 }
 
 // resultsByClass holds the results of each class of logins.
@@ -52,20 +53,16 @@ const (
 	maxWaitingAttackers = 8000
 )
 
-// trafficSecurity is clear text, so that one machine can run thousands of
-// attackers.
-const trafficSecurity = client.Plain
-
 // newTrafficRun prepares a run with a rate of attackers in logins a second.
 func newTrafficRun(t *target, start, attackFrom, countFrom, until time.Time, attackers float64) (*trafficRun, error) {
 	r := &trafficRun{target: t, start: start, attackFrom: attackFrom, countFrom: countFrom, until: until,
 		baseline: newResultsByClass(start), onset: newResultsByClass(start), attack: newResultsByClass(start), clients: newResultsByClass(start),
 		late: newResults(start), retryUntil: until}
 	var err error
-	if r.users, err = t.dialer(client.IMAP, trafficSecurity); err != nil {
+	if r.users, err = t.trafficDialer(); err != nil {
 		return nil, err
 	}
-	if r.attackers, err = t.dialer(client.IMAP, trafficSecurity); err != nil {
+	if r.attackers, err = t.trafficDialer(); err != nil {
 		return nil, err
 	}
 	r.users.Timeout = userTimeout
@@ -84,6 +81,12 @@ func (r *trafficRun) run(ctx context.Context, g *traffic.Generator) {
 		l := g.Next()
 		if pause(ctx, time.Until(l.At)) != nil || l.At.After(r.until) && r.pending.Load() == 0 {
 			return
+		}
+		if r.gateway != nil {
+			var takesPlace bool
+			if l, takesPlace = r.gateway.login(l); !takesPlace {
+				continue
+			}
 		}
 		if r.counts(l) {
 			r.pending.Add(1)
@@ -121,10 +124,14 @@ func (r *trafficRun) try(ctx context.Context, l traffic.Login) (client.Answer, e
 	if l.Class != traffic.Attacker {
 		r.late.add(l.At, time.Since(l.At), client.Accepted, nil)
 	}
-	answer, err := r.login(ctx, l)
-	if l.At.Before(r.until) {
-		r.resultsFor(l).add(l.At, time.Since(l.At), answer, err)
+	answer, line, err := r.loginLine(ctx, l)
+	if !l.At.Before(r.until) {
+		return answer, err
 	}
+	if r.gateway != nil {
+		err = r.explain(ctx, l, answer, line, err)
+	}
+	r.resultsFor(l).add(l.At, time.Since(l.At), answer, err)
 	return answer, err
 }
 
@@ -151,16 +158,23 @@ func (r *trafficRun) resultsFor(l traffic.Login) *results {
 
 // login connects, logs in and logs out, or does what else l says.
 func (r *trafficRun) login(ctx context.Context, l traffic.Login) (client.Answer, error) {
+	answer, _, err := r.loginLine(ctx, l)
+	return answer, err
+}
+
+// loginLine does what login does. line is the answer to a login that was not
+// accepted.
+func (r *trafficRun) loginLine(ctx context.Context, l traffic.Login) (a client.Answer, line string, err error) {
 	source, err := r.target.sourceFor(l.Addr)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	s, err := r.dialerFor(l).Dial(ctx, source)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	if l.Hold > 0 || l.Idle > 0 {
-		return 0, leave(ctx, s, l)
+		return 0, "", leave(ctx, s, l)
 	}
 	if l.Device != 0 && !s.Resumed {
 		r.notResumed.Add(1)
@@ -172,12 +186,12 @@ func (r *trafficRun) login(ctx context.Context, l traffic.Login) (client.Answer,
 	if l.Token {
 		how = client.XOAuth2
 	}
-	a, err := s.Login(l.Account, l.Secret, how)
+	a, err = s.Login(l.Account, l.Secret, how)
 	if err != nil || a != client.Accepted {
 		s.Close()
-		return a, err
+		return a, s.Refusal, err
 	}
-	return a, s.Logout()
+	return a, "", s.Logout()
 }
 
 // dialerFor returns the dialer of the client that makes l.

@@ -22,6 +22,7 @@ import (
 type cli struct {
 	bench.Config
 	targets, passwordFile, ca string
+	users                     string
 	insecure                  bool
 	json, html, readme        string
 	volume                    int64
@@ -30,9 +31,9 @@ type cli struct {
 	kinds, times              string
 }
 
-// newFlags declares all flags.
-func newFlags() (*flag.FlagSet, *cli) {
-	c := &cli{Config: bench.Config{Options: bench.Defaults()}}
+// newFlags declares all flags, with these defaults.
+func newFlags(defaults bench.Options) (*flag.FlagSet, *cli) {
+	c := &cli{Config: bench.Config{Options: defaults}}
 	f := flag.NewFlagSet("postern-bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	c.targetFlags(f)
@@ -56,6 +57,7 @@ func (c *cli) targetFlags(f *flag.FlagSet) {
 	f.StringVar(&r.POP3S, "pop3s", "", "`host:port` of a running server: POP3 with implicit TLS")
 	f.StringVar(&r.Account, "user", "", "`account` at the running server; %d in it is replaced by 0, 1, 2, ...")
 	f.StringVar(&c.passwordFile, "password-file", "", "`file` with the password of that account")
+	f.StringVar(&c.users, "users", "", "`file` with users of the running server, lines NAME:PASSWORD, in place of -user; attack, incident and tarpit need it there")
 	f.StringVar(&c.ca, "ca", "", "`file` with the CA certificates of the running server; the default is the system's")
 	f.BoolVar(&c.insecure, "insecure", false, "accept any certificate of the running server")
 	f.BoolVar(&r.OwnServer, "i-run-this-server", false, "allow a public address for the running server")
@@ -75,7 +77,7 @@ func (c *cli) workFlags(f *flag.FlagSet) {
 	f.DurationVar(&o.Settle, "settle", o.Settle, "`time` to wait before memory is read")
 	f.Int64Var(&c.volume, "volume", o.Volume>>20, "`MB` that relay moves in each direction in one round")
 	f.StringVar(&c.kinds, "kinds", strings.Join(a.Kinds, ","), "`list` of kinds of attack: "+kindNames())
-	f.StringVar(&c.times, "times", "4.27,10,100", "`list` of strengths of attack: all logins as a multiple of the normal ones")
+	f.StringVar(&c.times, "times", joinNumbers(a.Times), "`list` of strengths of attack: all logins as a multiple of the normal ones")
 	f.Float64Var(&a.MaxRate, "most", a.MaxRate, "`logins` a second of users and attackers together; the site is made small enough")
 	f.DurationVar(&a.Baseline, "baseline", a.Baseline, "`time` of normal traffic before an attack")
 	f.DurationVar(&a.Duration, "attack", a.Duration, "`time` of an attack")
@@ -88,7 +90,19 @@ func (c *cli) workFlags(f *flag.FlagSet) {
 
 // parse reads the command line. Flags may stand before and after scenarios.
 func parse(args []string) (*cli, error) {
-	f, c := newFlags()
+	c, err := parseWith(args, bench.Defaults())
+	if err == nil && c.Remote.Given() {
+		c, err = parseWith(args, bench.GatewayDefaults())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, c.complete(args)
+}
+
+// parseWith reads the command line with these defaults.
+func parseWith(args []string, defaults bench.Options) (*cli, error) {
+	f, c := newFlags(defaults)
 	for rest := args; ; rest = f.Args()[1:] {
 		if err := f.Parse(rest); err != nil {
 			return nil, err
@@ -107,7 +121,7 @@ func parse(args []string) (*cli, error) {
 			c.Scenario = append(c.Scenario, s.Name)
 		}
 	}
-	return c, c.complete(args)
+	return c, nil
 }
 
 // complete sets what needs more than one flag or a conversion.
@@ -137,6 +151,16 @@ func (c *cli) complete(args []string) (err error) {
 		}
 		c.Remote.Password = strings.TrimRight(string(secret), "\r\n")
 	}
+	if c.users != "" {
+		if c.Remote.Users, err = bench.ReadUsers(c.users); err != nil {
+			return fmt.Errorf("-users: %w", err)
+		}
+	}
+	return c.completeTLS()
+}
+
+// completeTLS says how clients verify a running server.
+func (c *cli) completeTLS() error {
 	c.Remote.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.insecure}
 	if c.ca == "" {
 		return nil
@@ -159,6 +183,15 @@ func kindNames() string {
 		names = append(names, k.String())
 	}
 	return strings.Join(names, ", ")
+}
+
+// joinNumbers writes what numbers parses.
+func joinNumbers(all []float64) string {
+	var parts []string
+	for _, n := range all {
+		parts = append(parts, strconv.FormatFloat(n, 'g', -1, 64))
+	}
+	return strings.Join(parts, ",")
 }
 
 // numbers parses a comma-separated list of numbers.

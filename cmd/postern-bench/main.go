@@ -151,7 +151,7 @@ Or measure a server that runs already, with an account made for this:
 
 flags:
 `)
-	flags, _ := newFlags()
+	flags, _ := newFlags(bench.Defaults())
 	flags.SetOutput(w)
 	flags.PrintDefaults()
 }
