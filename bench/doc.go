@@ -17,6 +17,9 @@
 //     contain them.
 //   - target.go is a target as a scenario sees it. local.go and testbed.go start
 //     targets, remote.go connects to one that runs already.
+//   - gateway.go has the users and attackers of a gateway that runs already,
+//     gatewayattack.go and gatewaytarpit.go the scenarios there. explain.go says
+//     in words what clients saw, verdict.go whether the gateway held.
 //   - load.go contains the loops that generate load, results.go counts outcomes
 //     and latency. trafficrun.go sends the traffic of a site, flood.go runs many
 //     clients, wakeups.go measures notifications, memoryprobe.go reads memory.

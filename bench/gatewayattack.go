@@ -50,7 +50,7 @@ func gatewayIncidentWorks(c *Config) ([]Work, error) {
 func (p attackPlan) gatewayWork(o *Options, name string) Work {
 	return Work{
 		Name: name,
-		about: fmt.Sprintf("The site has %.3g logins a second. Users of the file make them from an address each, and one of 13 from a new address; "+
+		about: fmt.Sprintf("The site has %.3g logins a second. Users of the file make them, each from an address of its own, but 7 %% from new addresses; "+
 			"each user logs in at most once in %v, so few users are a sample of that site. All logged in once before. %s "+
 			"Attackers guess at accounts of the file and at made-up ones. Latency counts from when a client was due and includes the logout. %s",
 			p.normal, userPause, p.about, notMeasured),

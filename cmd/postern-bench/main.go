@@ -140,7 +140,8 @@ scenarios:
 		fmt.Fprintf(w, "  %-9s %s\n", s.Name, s.About)
 	}
 	fmt.Fprintf(w, "  %-9s %s\n", "all", "all scenarios")
-	fmt.Fprint(w, `
+	g := bench.GatewayDefaults()
+	fmt.Fprintf(w, `
 Targets are started side by side on this machine, in front of a stand-in mail server:
 
   postern-bench -target postern,nginx,haproxy,dovecot,direct login
@@ -149,8 +150,17 @@ Or measure a server that runs already, with an account made for this:
 
   postern-bench -imaps 10.0.0.7:993 -user bench@example.org -password-file secret login
 
-flags:
-`)
+Or attack a gateway of your own. users.txt has lines NAME:PASSWORD. The sources of
+clients are loopback addresses, or are sent in PROXY headers (-proxy), which the
+gateway must accept from this machine (PROXY_FROM). The run ends with a verdict:
+
+  postern-bench -imaps 127.0.0.1:993 -users users.txt attack
+  postern-bench -imaps 10.0.0.7:993 -proxy -users users.txt -html report.html incident
+  postern-bench -imaps 127.0.0.1:993 -users users.txt -held 500 tarpit
+
+flags (at a running server, defaults are -times %s, -most %g, -attack %v,
+-hour %v and -held %d):
+`, joinNumbers(g.Attack.Times), g.Attack.MaxRate, g.Attack.Duration, g.Attack.Hour, g.Held)
 	flags, _ := newFlags(bench.Defaults())
 	flags.SetOutput(w)
 	flags.PrintDefaults()

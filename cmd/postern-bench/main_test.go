@@ -64,10 +64,30 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// At a running server attacks are smaller, unless flags say otherwise.
+func TestDefaultsAtRunningServer(t *testing.T) {
+	own, g := bench.Defaults().Attack, bench.GatewayDefaults().Attack
+	for args, want := range map[string][]float64{
+		"attack": {own.MaxRate, 3}, "attack -imaps 127.0.0.1:1": {g.MaxRate, 1}, "attack -most 50 -imaps 127.0.0.1:1 -times 2,3": {50, 2},
+	} {
+		c, err := parse(strings.Fields(args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := []float64{c.Options.Attack.MaxRate, float64(len(c.Options.Attack.Times))}; !slices.Equal(got, want) {
+			t.Errorf("%s: got a rate and number of strengths of %v, want %v", args, got, want)
+		}
+	}
+}
+
 // An error is one line that says what to do.
 func TestErrors(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	users := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(users, []byte("ann@example.org:x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -82,11 +102,17 @@ func TestErrors(t *testing.T) {
 		{"login -target sendmail", 1, `no target "sendmail"`},
 		{"login -target postern -postern /none/postern", 1, "/none/postern"},
 		{"login -imaps 127.0.0.1:1", 1, "-password-file"},
+		{"attack -imaps 127.0.0.1:1", 1, "needs -users FILE"},
+		{"attack -imaps 127.0.0.1:1 -users /none", 2, "-users: open /none"},
+		{"attack -imaps 127.0.0.1:1 -users " + secret, 2, "line 1: want NAME:PASSWORD"},
+		{"incident -imaps 127.0.0.1:1 -users " + users, 1, "nothing listens at 127.0.0.1:1"},
+		{"tarpit -imaps 127.0.0.1:1 -held 0 -users " + users, 1, "-held: got 0, want 1 to"},
+		{"tarpit -imaps 8.8.8.8:993 -users " + users, 1, "-i-run-this-server"},
 		{"login -imaps 8.8.8.8:993 -user x -password-file " + secret, 1, "-i-run-this-server"},
 	} {
 		var out, errs bytes.Buffer
 		code := run(t.Context(), strings.Fields(test.args), &out, &errs)
-		if code != test.code || !strings.Contains(errs.String(), test.want) {
+		if code != test.code || !strings.Contains(errs.String(), test.want) || strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("%s: code %d, %q", test.args, code, errs.String())
 		}
 	}
