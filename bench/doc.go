@@ -13,8 +13,8 @@
 // a table, JSON, HTML or Markdown.
 //
 //   - scenario.go defines scenarios and works. login.go, idle.go, relay.go,
-//     attack.go, informed.go, guess.go, tarpit.go, overload.go and capacity.go
-//     contain them.
+//     attack.go, informed.go, guess.go, tarpit.go, overload.go, capacity.go and
+//     viewers.go contain them.
 //   - target.go is a target as a scenario sees it. local.go and testbed.go start
 //     targets, remote.go connects to one that runs already.
 //   - gateway.go has the users and attackers of a gateway that runs already,

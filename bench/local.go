@@ -119,7 +119,7 @@ func (tb *testbed) start(ctx context.Context, k peer.Kind, w Work) (*target, *pe
 	}
 	proxyHeader := tb.proxyHeader || w.proxyHeader
 	p, err := k.Start(ctx, peer.Setup{
-		Dir: dir, Cert: tb.cert, Key: tb.key, ProxyHeader: proxyHeader, LogLogins: tb.logLogins, Settings: w.settings, State: state,
+		Dir: dir, Cert: tb.cert, Key: tb.key, ProxyHeader: proxyHeader, LogLogins: tb.logLogins, Settings: w.settings, State: state, AdminToken: w.adminToken,
 		Backend: peer.Backend{
 			IMAP: tb.addrs.IMAP, POP3: tb.addrs.POP3, ProxiedIMAP: tb.addrs.ProxiedIMAP, ProxiedPOP3: tb.addrs.ProxiedPOP3,
 			AuthURL: "http://" + tb.addrs.Control + "/auth",
@@ -129,7 +129,7 @@ func (tb *testbed) start(ctx context.Context, k peer.Kind, w Work) (*target, *pe
 		return nil, nil, err
 	}
 	t := tb.target(k.Name, p.Pid, proxyHeader, p.StartTLS, backend.Addrs{IMAP: p.IMAP, IMAPS: p.IMAPS, POP3: p.POP3, POP3S: p.POP3S})
-	t.sasl, t.afterRound = k.SASL, p.TruncateLog
+	t.sasl, t.afterRound, t.admin = k.SASL, p.TruncateLog, p.Admin
 	return t, p, nil
 }
 

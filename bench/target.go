@@ -22,6 +22,7 @@ type target struct {
 	backend *backend.Control // of the stand-in mail server; nil for a remote target
 
 	listeners   map[listener]string // host:port
+	admin       string              // host:port of postern's admin API, "" for none
 	pid         int                 // 0 for a remote target
 	loopback    bool                // clients may choose a loopback address
 	proxyHeader bool                // clients send their address in a PROXY header

@@ -33,6 +33,7 @@ type Setup struct {
 	Backend     Backend
 	ProxyHeader bool              // clients send their address in a PROXY header
 	LogLogins   bool              // log every login, as in production
+	AdminToken  string            // of postern's admin API, at least 16 octets; "" for none
 	State       map[string][]byte // state files of postern, by name
 	Settings    []string          // NAME=value for postern, in place of raised limits; if not nil, HAProxy limits connections by address
 }
@@ -81,8 +82,8 @@ func findProgram(program, packages string) (string, error) {
 	return "", fmt.Errorf("no program %s; on Debian: apt-get install %s", program, packages)
 }
 
-// listeners is where a target listens, host:port each.
-type listeners struct{ IMAP, IMAPS, POP3, POP3S string }
+// listeners is where a target listens, host:port each. Only postern has Admin.
+type listeners struct{ IMAP, IMAPS, POP3, POP3S, Admin string }
 
 // Target is a running program.
 type Target struct {
@@ -91,6 +92,7 @@ type Target struct {
 	StartTLS bool
 
 	IMAP, IMAPS, POP3, POP3S string // host:port
+	Admin                    string // host:port of postern's admin API
 
 	process *process
 }
@@ -131,7 +133,7 @@ func (k Kind) start(ctx context.Context, s Setup, program string) (*Target, erro
 		return nil, err
 	}
 	t := &Target{Name: k.Name, Pid: p.pid, StartTLS: k.StartTLS, process: p,
-		IMAP: l.IMAP, IMAPS: l.IMAPS, POP3: l.POP3, POP3S: l.POP3S}
+		IMAP: l.IMAP, IMAPS: l.IMAPS, POP3: l.POP3, POP3S: l.POP3S, Admin: l.Admin}
 	if err := t.ready(ctx, s.ProxyHeader); err != nil {
 		t.Stop()
 		return nil, fmt.Errorf("%w\n%s", err, p.log())

@@ -35,20 +35,23 @@ var unlimited = []string{
 }
 
 func configurePostern(s Setup, _ string, l listeners) (args, env []string, err error) {
-	admin, err := freePort()
-	if err != nil {
-		return nil, nil, err
-	}
 	settings := []string{
 		"IMAP_LISTEN=" + l.IMAP, "IMAPS_LISTEN=" + l.IMAPS, "POP3_LISTEN=" + l.POP3, "POP3S_LISTEN=" + l.POP3S,
 		"IMAP_BACKENDS=" + s.Backend.ProxiedIMAP, "POP3_BACKENDS=" + s.Backend.ProxiedPOP3,
-		"TLS_CERT=" + s.Cert, "TLS_KEY=" + s.Key, "CLEARTEXT_LOGIN=true", "ADMIN_LISTEN=" + admin,
+		"TLS_CERT=" + s.Cert, "TLS_KEY=" + s.Key, "CLEARTEXT_LOGIN=true", "ADMIN_LISTEN=" + l.Admin,
 	}
 	if !s.LogLogins {
 		settings = append(settings, "LOG_LEVEL=warn")
 	}
 	if s.ProxyHeader {
 		settings = append(settings, "PROXY_FROM=127.0.0.0/8")
+	}
+	if s.AdminToken != "" {
+		token := filepath.Join(s.Dir, "admin-token")
+		if err := os.WriteFile(token, []byte(s.AdminToken), 0o600); err != nil {
+			return nil, nil, err
+		}
+		settings = append(settings, "ADMIN_TOKEN_FILE="+token)
 	}
 	dir := "off"
 	if s.State != nil {

@@ -100,7 +100,7 @@ func (p *process) log() string {
 // freeListeners returns free ports for all listeners, below those that the
 // system uses for outgoing connections.
 func freeListeners() (l listeners, err error) {
-	for _, addr := range []*string{&l.IMAP, &l.IMAPS, &l.POP3, &l.POP3S} {
+	for _, addr := range []*string{&l.IMAP, &l.IMAPS, &l.POP3, &l.POP3S, &l.Admin} {
 		if *addr, err = freePort(); err != nil {
 			return l, err
 		}
