@@ -217,34 +217,31 @@ func (o *deciding) release(t time.Time, r decisions.Release) (done decisions.Rel
 // releaseAccount releases an account, also from where it was tried lately.
 func (o *deciding) releaseAccount(t time.Time, account string) int {
 	n := o.policy.limiter.Release(t, limiter.Attempt{Account: account})
-	for _, source := range o.recent.Sources(account) {
-		n += o.policy.limiter.Release(t, limiter.Attempt{Addr: source.Addr(), Account: account})
+	for _, pair := range o.recent.Pairs(recent.Query{Account: account}, pairsMax) {
+		n += o.policy.limiter.Release(t, limiter.Attempt{Addr: pair.Source.Addr(), Account: account})
 	}
 	return n
 }
 
-// releaseNetwork releases a network, or all sources of it that were refused lately, with the
+// releaseNetwork releases a network and all sources of it that were refused lately, with the
 // accounts that they tried.
 func (o *deciding) releaseNetwork(t time.Time, network netip.Prefix) int {
-	sources := map[netip.Prefix]bool{}
-	if network == limiter.Source(network.Addr()) {
-		sources[network] = true
-	}
-	for _, e := range o.recent.Search(recent.Query{Network: network}, releaseMax) {
-		sources[limiter.Source(e.Addr)] = true
-	}
 	n := o.policy.limiter.Release(t, limiter.Attempt{Addr: network.Addr()})
-	for source := range sources {
-		n += o.policy.limiter.Release(t, limiter.Attempt{Addr: source.Addr()})
-		for _, account := range o.recent.Accounts(source) {
-			n += o.policy.limiter.Release(t, limiter.Attempt{Addr: source.Addr(), Account: account})
+	released := map[netip.Prefix]bool{limiter.Source(network.Addr()): true}
+	for _, pair := range o.recent.Pairs(recent.Query{Network: network}, pairsMax) {
+		if !released[pair.Source] {
+			released[pair.Source] = true
+			n += o.policy.limiter.Release(t, limiter.Attempt{Addr: pair.Source.Addr()})
+		}
+		if pair.Account != "" {
+			n += o.policy.limiter.Release(t, limiter.Attempt{Addr: pair.Source.Addr(), Account: pair.Account})
 		}
 	}
 	return n
 }
 
-// releaseMax is how many events of a network are searched for its sources.
-const releaseMax = 100_000
+// pairsMax is how many pairs of sources and accounts one request releases at most.
+const pairsMax = 100_000
 
 // endOn ends the decisions on exactly this network, and lists the blocks that remain.
 func (o *deciding) endOn(t time.Time, network netip.Prefix, by string, done *decisions.Released) error {

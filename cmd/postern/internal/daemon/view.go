@@ -7,6 +7,7 @@ import (
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/recent"
@@ -108,9 +109,11 @@ func (v *views) addBackends(w *view.View, protocol string, group *proxy.Backends
 	w.Lanes.KnownSlots += known
 	w.Lanes.StrangerSlots += strangers
 	for _, s := range group.Stats() {
-		w.Backends = append(w.Backends, view.Backend{
-			Protocol: protocol, Addr: s.Addr, Up: s.Up, Logins: view.Place{Now: s.Logins, Max: v.logins}, Sessions: int(s.Sessions), Error: s.ProbeError,
-		})
+		b := view.Backend{Protocol: protocol, Addr: s.Addr, Up: s.Up, Logins: view.Place{Now: s.Logins, Max: v.logins}, Sessions: int(s.Sessions)}
+		if s.ProbeError != nil {
+			b.Error = eventlog.Printable(s.ProbeError.Error(), eventlog.ErrorMax)
+		}
+		w.Backends = append(w.Backends, b)
 	}
 }
 
