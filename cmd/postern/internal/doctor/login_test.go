@@ -119,6 +119,16 @@ func TestHostileServerInPlaceOfGateway(t *testing.T) {
 	}
 }
 
+// TestReadOnlyToken is no operator's.
+func TestReadOnlyToken(t *testing.T) {
+	token := testbed.WriteFile(t, strings.Repeat("r", 32))
+	g := start(t, prefix+"ADMIN_READ_TOKEN_FILE="+token)
+	examine(t, g.options()).expect(t, OK, "admin token: accepted")
+	o := g.options()
+	o.Environ = append(o.Environ, prefix+"ADMIN_TOKEN_FILE="+token, prefix+"ADMIN_READ_TOKEN_FILE=")
+	examine(t, o).expect(t, Warning, "admin token: this user can read only", "POSTERN_ADMIN_READ_TOKEN_FILE")
+}
+
 // TestTokenOfAnotherGateway is refused by the running one.
 func TestTokenOfAnotherGateway(t *testing.T) {
 	g := start(t)
