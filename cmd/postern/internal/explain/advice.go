@@ -98,8 +98,12 @@ func (a *answer) adviseWrongPassword() {
 
 // adviseRule says what to do about a refusal by a rule.
 func (a *answer) adviseRule(rule limiter.Rule) {
-	if a.passesNow() && rule != limiter.RuleRepeat && rule != limiter.RuleSpray {
-		a.advise("Have the user try again: a login would be let through to a mail server now.", "")
+	if a.passesNow(rule) {
+		after := ""
+		if a.now.Stranger.Wait > 0 && !a.observe {
+			after = ", after " + seconds(a.now.Stranger.Wait)
+		}
+		a.advise("Have the user try again: a login would be let through to a mail server now"+after+".", "")
 	}
 	switch rule {
 	case limiter.RuleSource, limiter.RuleNetwork, limiter.RulePrefix:
@@ -195,8 +199,17 @@ func (a *answer) adviseEnd(e *recent.Event) {
 	}
 }
 
-// passesNow reports whether a login of the subject would not be refused now.
-func (a *answer) passesNow() bool {
+// passesNow reports whether a login of the subject that a rule has refused would not be
+// refused now. Without an account, that is not known of rules about accounts.
+func (a *answer) passesNow(rule limiter.Rule) bool {
+	switch rule {
+	case limiter.RuleRepeat, limiter.RuleSpray:
+		return false
+	case limiter.RulePair, limiter.RuleAccount:
+		if a.account == "" {
+			return false
+		}
+	}
 	return a.observe || a.now.Stranger.Action < limiter.Repeat && !(a.now.Connect.Size > 0 && a.now.Connect.Spent >= a.now.Connect.Size)
 }
 

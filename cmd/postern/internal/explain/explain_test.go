@@ -254,7 +254,7 @@ What is known: The account anna is known: the latest login was accepted around 1
 What is known: The account was not accepted from the source 192.0.2.7 or its network, so a client there is a stranger unless its device or password is known.
 What is counted against it: Source 192.0.2.7: 2 of 200 connections open, 1 of 30 of them before login.
 What is counted against it: Source 192.0.2.7: 3 of 60 new connections spent, all free again in 1s (rule connect, POSTERN_LIMIT_CONNECT).
-What is counted against it: Source: 6 of 10 denials spent, all free again in 6m (rule source, POSTERN_LIMIT_SOURCE).
+What is counted against it: Source 192.0.2.7: 6 of 10 denials spent, all free again in 6m (rule source, POSTERN_LIMIT_SOURCE).
 What is counted against it: Source on the account: 5 of 5 denials spent, 1 held by attempts under way, 2 of 5 looks spent, all free again in 10m (rule pair, POSTERN_LIMIT_PAIR).
 What would happen now: A client with a password that is not known would be refused because too many wrong passwords for the account came from the client (rule pair).
 What would happen now: A client with the password that was accepted last would be let through to a mail server at once.
@@ -347,7 +347,7 @@ func TestManyEvents(t *testing.T) {
 	e := f.explain(t, "192.0.2.0/24")
 	check(t, e)
 	got := text(e)
-	for _, want := range []string{"55 more events are remembered, all together of the accounts user0 (9), user1 (9)", "and 2 others", "$ postern block 192.0.2.0/24 -for 1h"} {
+	for _, want := range []string{"55 more events are remembered; all 60 are of the accounts user0 (9), user1 (9)", "and 2 others", "$ postern block 192.0.2.0/24 -for 1h"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got no %q in\n%s", want, got)
 		}
@@ -355,7 +355,7 @@ func TestManyEvents(t *testing.T) {
 	if len(e.Events) != eventsMax {
 		t.Errorf("got %d events, want %d", len(e.Events), eventsMax)
 	}
-	if got := text(f.explain(t, "USER1")); !strings.Contains(got, "from the sources 192.0.2.0 (3), 192.0.2.1 (3), 192.0.2.2 (3)") {
+	if got := text(f.explain(t, "USER1")); !strings.Contains(got, "all 9 are from the sources 192.0.2.0 (3), 192.0.2.1 (3), 192.0.2.2 (3)") {
 		t.Errorf("got no sources in\n%s", got)
 	}
 }

@@ -53,7 +53,7 @@ func (a *answer) addEvents() {
 			client = ", as a known user"
 		}
 		a.fact(headHappened, "%s%s: %s", clock(e.Time, a.Time), client, strings.TrimSuffix(happened(e), "."))
-		if e.Why != "" {
+		if e.Why != "" && e.Why != eventlog.WhyRule(limiter.Rule(e.Rule)) && !isWhyOfEnd(e) {
 			a.fact(headHappened, "The reason in the log is: %s", e.Why)
 		}
 	}
@@ -63,6 +63,12 @@ func (a *answer) addEvents() {
 	if len(a.events) == 0 {
 		a.fact(headHappened, "no refusal or wrong password is remembered; %s", a.remembered())
 	}
+}
+
+// isWhyOfEnd reports whether the reason of an event is no more than the words for its end.
+func isWhyOfEnd(e *recent.Event) bool {
+	end, ok := endOf(e.Result)
+	return ok && !e.Attempt && e.Why == eventlog.WhyEnd(end)
 }
 
 // atLeast is a number of events, of all that were counted.
@@ -99,7 +105,7 @@ func (a *answer) othersOfEvents() string {
 	if n := len(names) - len(list); n > 0 {
 		rest = fmt.Sprintf(" and %d others", n)
 	}
-	return ", all together " + what + " " + strings.Join(list, ", ") + rest
+	return fmt.Sprintf("; all %s are %s %s%s", atLeast(len(a.events), len(a.events)), what, strings.Join(list, ", "), rest)
 }
 
 // sourceName is the source of an address.
@@ -219,8 +225,25 @@ func (a *answer) addBuckets() {
 		if b.LookSize > 0 && b.LooksSpent > 0 {
 			looks = ", " + of(b.LooksSpent, b.LookSize, "looks") + " spent"
 		}
-		a.fact(headBuckets, "%s: %s spent%s%s%s (rule %s, %s)", b.Of, of(b.Spent, b.Size, "denials"), held, looks, fullIn(b.Full), b.Rule, settings(b.Rule))
+		a.fact(headBuckets, "%s: %s spent%s%s%s (rule %s, %s)", a.bucketName(b.Of), of(b.Spent, b.Size, "denials"), held, looks, fullIn(b.Full), b.Rule, settings(b.Rule))
 	}
+}
+
+// bucketName is what a bucket counts for, with its name if it is the subject's.
+func (a *answer) bucketName(of string) string {
+	network := a.network
+	if a.address.IsValid() {
+		network = limiter.Network(a.address)
+	}
+	switch {
+	case of == "source" && a.address.IsValid():
+		return "source " + sourceName(a.address)
+	case of == "network" && network.IsValid():
+		return "network " + network.String()
+	case of == "account":
+		return "account " + a.accountName() + ", of strangers"
+	}
+	return of
 }
 
 // of is a number of things of a limit.
