@@ -1,4 +1,4 @@
-// Package explain says in words why a client was refused, what is known about it, what
+// Package explain says in plain language why a client was refused, what is known about it, what
 // would happen to it now, and what an operator can do.
 package explain
 

@@ -143,7 +143,7 @@ func TestEveryEndIsExplained(t *testing.T) {
 		f.recent.Record(start, proxy.Record{ID: "abcdef-1", Listener: "imaps", Client: netip.MustParseAddrPort("192.0.2.7:1"), End: end,
 			Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Err: errors.New("what failed")}, "")
 		if endings[end] == "" && end != proxy.EndRefused {
-			t.Errorf("%v has no words", end)
+			t.Errorf("%v has no phrase", end)
 		}
 		if len(f.recent.Find("abcdef-1")) == 0 {
 			continue

@@ -65,7 +65,7 @@ func (a *answer) addEvents() {
 	}
 }
 
-// isWhyOfEnd reports whether the reason of an event is no more than the words for its end.
+// isWhyOfEnd reports whether the reason of an event is no more than the phrase for its end.
 func isWhyOfEnd(e *recent.Event) bool {
 	end, ok := endOf(e.Result)
 	return ok && !e.Attempt && e.Why == eventlog.WhyEnd(end)

@@ -84,8 +84,8 @@ type distinct struct {
 	bits []uint64
 }
 
-// distinctWords is the number of words of bits.
-const distinctWords = 1 << 10
+// distinctLen is the length of bits.
+const distinctLen = 1 << 10
 
 // add counts a key; zero is none.
 func (d *distinct) add(key uint32) {
@@ -101,7 +101,7 @@ func (d *distinct) add(key uint32) {
 		d.n++
 		return
 	}
-	d.bits = make([]uint64, distinctWords)
+	d.bits = make([]uint64, distinctLen)
 	for _, k := range append(d.few[:], key) {
 		d.choose(k)
 	}
@@ -110,7 +110,7 @@ func (d *distinct) add(key uint32) {
 // choose sets the bit of a key other than zero.
 func (d *distinct) choose(key uint32) {
 	if key != 0 {
-		d.bits[key>>6%distinctWords] |= 1 << (key & 63)
+		d.bits[key>>6%distinctLen] |= 1 << (key & 63)
 	}
 }
 
@@ -120,9 +120,9 @@ func (d *distinct) count() int {
 		return d.n
 	}
 	free := 0
-	for _, word := range d.bits {
-		free += bits.OnesCount64(^word)
+	for _, b := range d.bits {
+		free += bits.OnesCount64(^b)
 	}
-	const all = distinctWords * 64
+	const all = distinctLen * 64
 	return max(d.n+1, int(math.Round(-all*math.Log(float64(max(free, 1))/all))))
 }

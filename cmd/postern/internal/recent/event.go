@@ -15,7 +15,7 @@ import (
 // texts are those of the log: escaped and cut.
 type Event struct {
 	Time     time.Time     `json:"time"`
-	Session  string        `json:"session"` // the ID that the client was told
+	Session  string        `json:"session"` // the ID at the end of the error message
 	Attempt  bool          `json:"attempt"` // an attempt; else the end of a connection
 	Listener string        `json:"listener"`
 	Addr     netip.Addr    `json:"addr"`

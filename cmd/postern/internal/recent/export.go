@@ -47,8 +47,8 @@ func (m *Memory) Export() []byte {
 // series appends the counts of the seconds that have any.
 func (x *exporter) series(s *series) {
 	x.varint(s.start)
-	for i := range s.slots {
-		if slot := &s.slots[i]; slot.Time != 0 {
+	for i := range s.seconds {
+		if slot := &s.seconds[i]; slot.Time != 0 {
 			x.varint(slot.Time)
 			for _, n := range slot.counts() {
 				x.uvarint(uint64(*n))

@@ -80,7 +80,7 @@ type importedAt struct {
 // series reads the counts of the seconds.
 func (rd *importer) series() (s series) {
 	s.start = rd.varint()
-	for range s.slots {
+	for range s.seconds {
 		second := rd.varint()
 		if rd.bad || second == 0 {
 			return s

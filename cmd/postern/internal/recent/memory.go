@@ -29,7 +29,7 @@ const Keep = 24 * time.Hour
 // Memory has what happened lately. It is safe for concurrent use.
 //
 // It has at most 100,000 events of known users, and 100,000 of others, so that a flood
-// of strangers does not displace what a help desk is asked about. Both are allocated as
+// of strangers does not displace what operators are asked about. Both are allocated as
 // they fill.
 type Memory struct {
 	seed     maphash.Seed // of the keys of accounts and blocks, so that nobody can choose colliding ones

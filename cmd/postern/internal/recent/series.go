@@ -5,16 +5,16 @@ import "time"
 // seriesTime is how many seconds are counted.
 const seriesTime = 300
 
-// A series counts by second. Each second has a place in slots, and some more than
+// A series counts by second. Each second has a place in seconds, of which some more than
 // seriesTime are there because the second that has begun is not complete.
 type series struct {
-	start int64 // seconds since 1970
-	slots [seriesTime + 20]Second
+	start   int64 // seconds since 1970
+	seconds [seriesTime + 20]Second
 }
 
 // at returns the counts of a second.
 func (s *series) at(second int64) *Second {
-	slot := &s.slots[uint64(second)%uint64(len(s.slots))]
+	slot := &s.seconds[uint64(second)%uint64(len(s.seconds))]
 	if slot.Time != second {
 		*slot = Second{Time: second}
 	}
@@ -53,7 +53,7 @@ func (m *Memory) Series(t time.Time, since int64) []Second {
 	all := make([]Second, 0, max(now-from, 0))
 	for second := from; second < now; second++ {
 		s := Second{Time: second}
-		if slot := m.series.slots[uint64(second)%uint64(len(m.series.slots))]; slot.Time == second {
+		if slot := m.series.seconds[uint64(second)%uint64(len(m.series.seconds))]; slot.Time == second {
 			s = slot
 		}
 		all = append(all, s)
