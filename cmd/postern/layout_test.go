@@ -39,6 +39,7 @@ var floors = map[string]float64{
 	"postern/cmd/postern/internal/notify":     3,
 	"postern/cmd/postern/internal/page":       3,
 	"postern/cmd/postern/internal/testbed":    3,
+	"postern/cmd/postern/internal/browser":    3.1,
 	"postern/cmd/postern/internal/decisions":  3.1,
 	"postern/cmd/postern/internal/learn":      3.1,
 	"postern/cmd/postern/internal/recent":     3.1,
@@ -63,7 +64,7 @@ var floors = map[string]float64{
 }
 
 // forTests are the packages that only tests may import.
-var forTests = []string{"postern/proxy/mailtest", "postern/cmd/postern/internal/testbed"}
+var forTests = []string{"postern/proxy/mailtest", "postern/cmd/postern/internal/testbed", "postern/cmd/postern/internal/browser"}
 
 // standinUsers are the packages of programs that may import the stand-in servers.
 var standinUsers = []string{"postern/cmd/postern/internal/demo", "postern/bench"}
@@ -92,7 +93,10 @@ var homes = map[string][]string{
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench", "postern/cmd/postern"},
 	"golang.org/x/term":                       {"postern/cmd/postern-bench", "postern/cmd/postern", "postern/cmd/postern/internal/demo"},
 
-	"github.com/prometheus/client_model": {"postern/cmd/postern/internal/testbed"}, // of the tests' package alone
+	// Of the packages for tests alone.
+	"github.com/chromedp/cdproto":        {"postern/cmd/postern/internal/browser"},
+	"github.com/chromedp/chromedp":       {"postern/cmd/postern/internal/browser"},
+	"github.com/prometheus/client_model": {"postern/cmd/postern/internal/testbed"},
 }
 
 // onSeveralFloors are the modules whose homes are on more than one floor, because
@@ -173,7 +177,7 @@ func checkImport(path string, to listed, imported string) string {
 		return "which only the poller may"
 	case to.Standard || to.Module == nil:
 		return ""
-	case slices.Contains(forTests, imported):
+	case slices.Contains(forTests, imported) && !slices.Contains(forTests, path):
 		return "which is for tests"
 	case imported == "postern/proxy/standin" && !slices.Contains(slices.Concat(standinUsers, forTests), path):
 		return "which is for demo, bench and tests"
