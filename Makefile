@@ -18,8 +18,8 @@ BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # Programs that the tests use: mail servers, mail clients, other proxies,
-# Alertmanager, fail2ban and systemd.
-PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex systemctl
+# Alertmanager, fail2ban, systemd and a browser.
+PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex systemctl chromium
 
 .PHONY: help
 help: ## list the targets
@@ -58,6 +58,19 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 bench: ## measure postern and other proxies for 25 minutes, and write bench/README.md
 	@.ci/install dovecot nginx haproxy
 	go run ./cmd/postern-bench $(BENCH)
+
+# The page has no build step. Its third-party files are committed; package.json and its
+# lock pin them. For a newer version: npm install --package-lock-only --save-exact NAME@VERSION
+# in that directory, then make page.
+PAGE := cmd/postern/internal/page
+
+.PHONY: page
+page: ## renew the third-party files of the page and of its tests from npm
+	@.ci/install npm
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund
+	cd $(PAGE) && cp node_modules/uplot/LICENSE node_modules/uplot/dist/uPlot.esm.js node_modules/uplot/dist/uPlot.min.css static/vendor/uplot/
+	cd $(PAGE) && cp node_modules/axe-core/LICENSE node_modules/axe-core/LICENSE-3RD-PARTY.txt node_modules/axe-core/axe.min.js testdata/axe-core/
+	rm -r $(PAGE)/node_modules
 
 .PHONY: lint
 lint: ## check Go code, shell scripts and the files in deploy
