@@ -52,6 +52,7 @@ var floors = map[string]float64{
 	"postern/cmd/postern/internal/admin":      3.4,
 	"postern/cmd/postern/internal/daemon":     3.5,
 	"postern/cmd/postern/internal/doctor":     3.5,
+	"postern/cmd/postern/internal/top":        3.5,
 	"postern/cmd/postern/internal/demo":       3.6,
 	"postern/cmd/postern":                     3.7,
 
@@ -91,7 +92,12 @@ var homes = map[string][]string{
 	"github.com/prometheus/procfs":            {"postern/bench/machine"},
 	"github.com/klauspost/compress":           {"postern/cmd/postern/internal/loginlog"},
 	"github.com/schollz/progressbar/v3":       {"postern/cmd/postern-bench", "postern/cmd/postern"},
-	"golang.org/x/term":                       {"postern/cmd/postern-bench", "postern/cmd/postern", "postern/cmd/postern/internal/demo"},
+	"golang.org/x/term":                       {"postern/cmd/postern-bench", "postern/cmd/postern", "postern/cmd/postern/internal/demo", "postern/cmd/postern/internal/top"},
+
+	"charm.land/bubbletea/v2":         {"postern/cmd/postern/internal/top"},
+	"charm.land/bubbles/v2":           {"postern/cmd/postern/internal/top"},
+	"charm.land/lipgloss/v2":          {"postern/cmd/postern/internal/top"},
+	"github.com/charmbracelet/x/ansi": {"postern/cmd/postern/internal/top"},
 
 	// Of the packages for tests alone.
 	"github.com/chromedp/cdproto":        {"postern/cmd/postern/internal/browser"},

@@ -91,6 +91,7 @@ var commands = []command{
 	{name: "demo", help: "run the proxy on loopback with a mail server of its own, to try it", prepare: prepareDemo},
 	{name: "config", args: "[NAME...]", help: "print settings: their values, defaults and meanings", prepare: prepareConfig},
 	{name: "status", help: "print the state of the running postern, its processes and their sessions", prepare: prepareStatus},
+	{name: "top", help: topHelp, prepare: prepareTop},
 	{name: "reload", help: "have it read its settings again, or upgrade if another program is installed", prepare: without(reload)},
 	{name: "upgrade", help: "have it start the program that is installed now, which takes over", prepare: without(upgrade)},
 	{name: "health", help: "ask the running postern whether it is ready; exit 0 or 1", prepare: without(health)},
