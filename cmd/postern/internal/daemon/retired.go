@@ -51,6 +51,7 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	d.generations.closeLinks()
 	d.keeper.lock.Close()
 	d.incidents.Retire()
+	d.recent.Clear()
 	r := &retired{Daemon: d, handedOver: h, lost: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	defer r.cancel()

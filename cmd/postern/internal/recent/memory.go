@@ -55,6 +55,14 @@ func New(t time.Time) *Memory {
 	return m
 }
 
+// Clear forgets all events and gives their memory back, because another process has them.
+// Those that are added later are remembered.
+func (m *Memory) Clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.users, m.others, m.accepted = m.users.empty(), m.others.empty(), m.accepted.empty()
+}
+
 // Attempt adds an attempt that was settled at t. why is the reason as the log has it. An
 // attempt that was accepted at once is counted, and is no event.
 func (m *Memory) Attempt(t time.Time, a proxy.Attempt, why string) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -171,9 +170,6 @@ func TestSearch(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
 	}
-	if got, want := m.Accounts(netip.MustParsePrefix("192.0.2.0/24")), []string{"anna"}; !slices.Equal(got, want) {
-		t.Errorf("accounts: got %v, want %v", got, want)
-	}
 	pairs := []Pair{{netip.MustParsePrefix("192.0.2.9/32"), "anna"}, {netip.MustParsePrefix("192.0.2.7/32"), ""}, {netip.MustParsePrefix("192.0.2.7/32"), "Anna"}}
 	if got := m.Pairs(Query{Network: netip.MustParsePrefix("192.0.2.0/24")}, 10); !slices.Equal(got, pairs) {
 		t.Errorf("pairs: got %v, want %v", got, pairs)
@@ -181,11 +177,25 @@ func TestSearch(t *testing.T) {
 	if got := m.Pairs(Query{}, 2); !slices.Equal(got, pairs[:2]) {
 		t.Errorf("pairs: got %v, want %v", got, pairs[:2])
 	}
-	if got, want := m.Sources("anna"), []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32"), netip.MustParsePrefix("192.0.2.7/32")}; !reflect.DeepEqual(got, want) {
-		t.Errorf("sources: got %v, want %v", got, want)
+}
+
+// TestClear forgets what was before, and remembers what comes later.
+func TestClear(t *testing.T) {
+	m := New(start)
+	for i := range 5000 {
+		m.Attempt(at(0), denied(fmt.Sprint("abcdef-", i), "192.0.2.7", "anna"), "")
 	}
-	if got, want := m.Accounts(netip.MustParsePrefix("198.51.100.0/24")), []string{"JÖRG"}; !slices.Equal(got, want) {
-		t.Errorf("accounts: got %q, want %q", got, want)
+	m.scan(&m.others, func(number uint64, _ *entry) bool {
+		m.Clear()
+		_, ok := m.event(&m.others, number)
+		return ok
+	})
+	m.Attempt(at(1), denied("abcdef-last", "192.0.2.7", "anna"), "")
+	if got := sessions(m.Search(Query{}, 10)); !slices.Equal(got, []string{"abcdef-last"}) {
+		t.Errorf("got %v", got)
+	}
+	if rows := m.Top(at(1), time.Minute, 10).Sources; len(rows) != 1 || rows[0].Attempts != 1 {
+		t.Errorf("got %+v", rows)
 	}
 }
 

@@ -20,6 +20,7 @@ func (m *Memory) scan(r *ring, f func(number uint64, e *entry) bool) {
 	m.mu.Unlock()
 	for {
 		m.mu.Lock()
+		next = min(next, r.next) // Clear may have come in between
 		from := max(r.first, next-min(next, scanStep))
 		n := 0
 		for from+uint64(n) < next {
@@ -42,7 +43,7 @@ func (m *Memory) scan(r *ring, f func(number uint64, e *entry) bool) {
 func (m *Memory) event(r *ring, number uint64) (Event, bool) {
 	var buf [textMax]byte
 	m.mu.Lock()
-	if number < r.first {
+	if number < r.first || number >= r.next {
 		m.mu.Unlock()
 		return Event{}, false
 	}
@@ -153,48 +154,6 @@ func (m *Memory) Pairs(q Query, most int) []Pair {
 				found = append(found, pair)
 			}
 			return true
-		})
-	}
-	return found
-}
-
-// pairsMax is how many accounts or sources are returned at most.
-const pairsMax = 1000
-
-// Accounts returns the accounts of events of a source or network, at most 1,000, those of
-// the latest events. Names are as clients sent them; those that were cut are left out.
-func (m *Memory) Accounts(source netip.Prefix) []string {
-	var found []string
-	network, seen := unmapped(source), map[uint64]bool{}
-	for _, r := range []*ring{&m.users, &m.others} {
-		m.scan(r, func(number uint64, e *entry) bool {
-			if e.account == 0 || seen[e.account] || !network.Contains(e.address()) {
-				return true
-			}
-			seen[e.account] = true
-			if event, ok := m.event(r, number); ok {
-				if name, whole := eventlog.Original(event.Account); whole {
-					found = append(found, name)
-				}
-			}
-			return len(seen) < pairsMax
-		})
-	}
-	return found
-}
-
-// Sources returns the sources of events of an account, at most 1,000, those of the latest
-// events.
-func (m *Memory) Sources(account string) []netip.Prefix {
-	var found []netip.Prefix
-	keys, seen := m.accountKeys(account), map[netip.Prefix]bool{}
-	for _, r := range []*ring{&m.users, &m.others} {
-		m.scan(r, func(_ uint64, e *entry) bool {
-			if source := limiter.Source(e.address()); e.account != 0 && (e.account == keys[0] || e.account == keys[1]) && !seen[source] {
-				seen[source] = true
-				found = append(found, source)
-			}
-			return len(seen) < pairsMax
 		})
 	}
 	return found

@@ -161,8 +161,7 @@ func TestConcurrentUse(t *testing.T) {
 			for range 5 {
 				m.Top(at(3*time.Second), time.Minute, 10)
 				m.Find("abcdef-7")
-				m.Accounts(netip.MustParsePrefix("192.0.2.0/24"))
-				m.Sources("user1")
+				m.Pairs(Query{Account: "user1"}, 100)
 				m.Series(at(3*time.Second), 0)
 				if err := New(start).Import(m.Export()); err != nil {
 					t.Error(err)
