@@ -107,7 +107,7 @@ func TestClientRefusals(t *testing.T) {
 		t.Errorf("delete: got %+v, %v", ended, err)
 	}
 	var p *Problem
-	if err := client.Delete(t.Context(), DecisionsPath+"/none", &ended); !errors.As(err, &p) || p.Status != http.StatusNotFound || err.Error() != "no such decision is in force" {
+	if err := client.Delete(t.Context(), DecisionsPath+"/none", &ended); !errors.As(err, &p) || p.Status != http.StatusNotFound || err.Error() != "there is no such decision in force" {
 		t.Errorf("delete of none: got %#v", err)
 	}
 }

@@ -26,7 +26,7 @@ func (s *Server) decisions(*query) ([]decisions.Decision, error) {
 // decide makes a decision.
 func (s *Server) decide(q *query, d decisions.Request) (decisions.Result, error) {
 	d.By, d.Comment = cleanText(d.By), cleanText(d.Comment)
-	q.describe(string(d.Kind), d.By, "network", d.Network, "for", d.For, "comment", d.Comment)
+	q.describe(string(d.Kind), d.By, "network", d.Network, "for", d.For, "comment", d.Comment, "by_addr", d.From)
 	q.note(slog.Bool("force", d.Force))
 	return s.gateway.Decide(q.time, d, q.remote())
 }

@@ -215,14 +215,14 @@ func TestDecisions(t *testing.T) {
 		says, asked        string
 		logged             []string
 	}{
-		"block": {"POST", DecisionsPath, `{"kind":"block","network":"192.0.2.0/24","for":"1h","by":"Åsa\u202e\r\nX-Evil: 1","comment":"too \u0000much"}`, 200, `"id":"a1"`,
-			"{Kind:block Network:192.0.2.0/24 For:1h By:Åsa  X-Evil: 1 Comment:too  much Force:false} from 127.0.0.1",
-			[]string{"rip=127.0.0.1:", "role=operator", `by="\\xc3\\x85sa  X-Evil: 1"`, "action=block", "network=192.0.2.0/24", "for=1h", `comment="too  much"`, "force=false"}},
+		"block": {"POST", DecisionsPath, `{"kind":"block","network":"192.0.2.0/24","for":"1h","by":"Åsa\u202e\r\nX-Evil: 1","comment":"too \u0000much","from":"198.51.100.7"}`, 200, `"id":"a1"`,
+			"{Kind:block Network:192.0.2.0/24 For:1h By:Åsa  X-Evil: 1 Comment:too  much From:198.51.100.7 Force:false} from 127.0.0.1",
+			[]string{"rip=127.0.0.1:", "role=operator", `by="\\xc3\\x85sa  X-Evil: 1"`, "action=block", "network=192.0.2.0/24", "for=1h", `comment="too  much"`, "by_addr=198.51.100.7", "force=false"}},
 		"own address":     {"POST", DecisionsPath, `{"kind":"block","network":"127.0.0.1","by":"anna"}`, 409, "this is your own address", "", []string{"network=127.0.0.1", "your own"}},
 		"with force":      {"POST", DecisionsPath, `{"kind":"block","network":"127.0.0.1","by":"anna","force":true}`, 200, `"id":"a1"`, "", []string{"network=127.0.0.1", "force=true"}},
 		"bad":             {"POST", DecisionsPath, `{"kind":"block","network":"bad","by":"anna"}`, 400, "this is bad", "", []string{"network=bad", "this is bad"}},
 		"end":             {"DELETE", DecisionsPath + "/a1?by=%1b[2Janna%ff", "", 200, `"id":"a1"`, `end "a1" by "[2Janna�"`, []string{"action=end", "decision=a1", "role=operator"}},
-		"end of none":     {"DELETE", DecisionsPath + "/none", "", 404, "no such decision is in force", `end "none" by ""`, []string{"action=end", "decision=none", "no such decision"}},
+		"end of none":     {"DELETE", DecisionsPath + "/none", "", 404, "there is no such decision in force", `end "none" by ""`, []string{"action=end", "decision=none", "there is no such decision"}},
 		"path as ID":      {"DELETE", DecisionsPath + "/a%2f..%2fb", "", 404, "nothing at this path", "", nil},
 		"release":         {"POST", ReleasePath, `{"of":"anna@example.org\u0007","by":"berta"}`, 200, `"ended":[],"blocked":[]`, "", []string{"action=release", `of=anna@example.org\x07`, "by=berta"}},
 		"forget":          {"POST", ForgetPath, `{"account":"anna=\"x\"","by":"berta"}`, 200, `"known":false`, "", []string{"action=forget", `account=anna\x3d\x22x\x22`}},
