@@ -34,8 +34,8 @@ func (c *collector) add(target string, s *sample, others float64, err error) {
 	}
 	r.Problems = append(r.Problems, s.problems...)
 	r.explain(s.explanations)
-	if s.verdict != "" {
-		r.Verdicts = append(r.Verdicts, s.verdict)
+	if s.conclusion != "" {
+		r.Conclusions = append(r.Conclusions, s.conclusion)
 	}
 	if err != nil {
 		r.LeftOut = r.LeftOut || errors.Is(err, errNotOffered) || errors.Is(err, errLeftOut)

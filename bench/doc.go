@@ -19,7 +19,7 @@
 //     targets, remote.go connects to one that runs already.
 //   - gateway.go has the users and attackers of a gateway that runs already,
 //     gatewayattack.go and gatewaytarpit.go the scenarios there. explain.go says
-//     in words what clients saw, verdict.go whether the gateway held.
+//     what its refusals mean, conclusion.go whether it held.
 //   - load.go contains the loops that generate load, results.go counts outcomes
 //     and latency. trafficrun.go sends the traffic of a site, flood.go runs many
 //     clients, wakeups.go measures notifications, memoryprobe.go reads memory.

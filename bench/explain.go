@@ -14,7 +14,7 @@ import (
 	"postern/bench/client"
 )
 
-// Explanation says in words how some attempts at a running gateway ended.
+// Explanation says how some attempts at a running gateway ended.
 type Explanation struct {
 	Who     string `json:"who"` // users or attackers
 	Count   int    `json:"count"`
@@ -33,7 +33,7 @@ const (
 	whoAttackers = "attackers"
 )
 
-// attempt is one login that was not accepted, as its client saw it.
+// attempt is one login as its client saw it.
 type attempt struct {
 	who, account string
 	source       netip.Addr // zero if the system has chosen it
@@ -42,11 +42,20 @@ type attempt struct {
 	err          error  // there was no answer
 }
 
+// accepted reports whether the login was accepted.
+func (a attempt) accepted() bool { return a.err == nil && a.answer == client.Accepted }
+
+// beforeLogin reports whether it ended before the client could log in.
+func (a attempt) beforeLogin() bool {
+	var f *client.Failure
+	return errors.As(a.err, &f) && f.Step != client.StepLogin && f.Step != client.StepLogout
+}
+
 // explainer explains attempts at one listener. It is safe for concurrent use.
 type explainer struct {
-	addr        string // of the listener
-	proxyHeader bool   // clients send their address in a PROXY header
-	works       atomic.Bool
+	addr        string      // of the listener
+	proxyHeader bool        // clients send their address in a PROXY header
+	served      atomic.Bool // a login was accepted, so addresses and PROXY headers are right
 
 	mu   sync.Mutex
 	seen map[[2]string]*Explanation // by who and what
@@ -125,13 +134,13 @@ func (a attempt) example() string {
 // serverLine returns what the server said, "" for nothing.
 func (a attempt) serverLine() string {
 	var f *client.Failure
-	if a.err != nil && errors.As(a.err, &f) {
+	if errors.As(a.err, &f) {
 		return f.Line
 	}
 	return a.line
 }
 
-// explain says in words how an attempt ended and what to do.
+// explain says how an attempt ended and what to do.
 func (e *explainer) explain(a attempt) string {
 	var f *client.Failure
 	switch {
@@ -155,7 +164,7 @@ func (e *explainer) explain(a attempt) string {
 func explainAnswer(a attempt) string {
 	code := responseCode(a.line)
 	switch {
-	case code == "PRIVACYREQUIRED":
+	case code == privacyRequired:
 		return "refused: the listener takes no passwords in clear text, use -imaps or -pop3s"
 	case a.answer == client.Denied && a.who == whoAttackers:
 		return "denied: the password is wrong, as it should be"
@@ -164,10 +173,14 @@ func explainAnswer(a attempt) string {
 	case slices.Contains([]string{"LIMIT", "INUSE", "IN-USE"}, code):
 		return answerName(a.line) + ": the mail server allows the account no more sessions"
 	case idIn(a.line) != "":
-		return answerName(a.line) + ": postern refused for lack of capacity or by a limit, postern explain ID tells the rule"
+		return answerName(a.line) + ": postern refused by a limit, for lack of capacity, or because no mail server answers, postern explain ID tells"
 	}
 	return answerName(a.line) + ": refused for now, without a session ID of postern: by the mail server or another proxy"
 }
+
+// privacyRequired is the code of an answer to a login in clear text that needs
+// TLS (RFC 5530).
+const privacyRequired = "PRIVACYREQUIRED"
 
 // responseCode returns the code in square brackets of an answer, "" if there is
 // none.
@@ -209,11 +222,10 @@ const (
 	wantsHeader    = closedAtOnce + ", or the gateway expects a PROXY header from this machine (-proxy)"
 )
 
-// explainClose explains a close before the greeting. Once a login was accepted,
-// the settings for PROXY headers are right.
+// explainClose explains a close before the greeting.
 func (e *explainer) explainClose() string {
 	switch {
-	case e.works.Load():
+	case e.served.Load():
 		return closedAtOnce
 	case e.proxyHeader:
 		return needsProxyFrom
@@ -238,7 +250,7 @@ func (e *explainer) explainTLS(f *client.Failure) string {
 	case client.TLSVersion:
 		return "TLS failed: the gateway offers no version or cipher suite that the bench has (TLS 1.2 and 1.3)"
 	}
-	if e.proxyHeader && !e.works.Load() {
+	if e.proxyHeader && !e.served.Load() {
 		return needsProxyFrom
 	}
 	return "TLS failed"
@@ -246,7 +258,7 @@ func (e *explainer) explainTLS(f *client.Failure) string {
 
 // orHeader adds what else may be the cause while no login was accepted.
 func (e *explainer) orHeader() string {
-	if e.proxyHeader || e.works.Load() {
+	if e.proxyHeader || e.served.Load() {
 		return ""
 	}
 	return ", or the gateway waits for a PROXY header from this machine (-proxy)"
@@ -271,7 +283,7 @@ func (e *explainer) explainGreeting(f *client.Failure) string {
 // explainLater explains a session that ended after the greeting.
 func (e *explainer) explainLater(f *client.Failure) string {
 	switch reason := client.Reason(f); {
-	case e.proxyHeader && !e.works.Load() && reason != client.NoAnswer: // it took the header for commands
+	case e.proxyHeader && !e.served.Load() && reason != client.NoAnswer: // it took the header for commands
 		return needsProxyFrom
 	case strings.Contains(f.Line, "Too many failed logins"):
 		return "closed after too many wrong passwords on one connection (TRIES)"

@@ -33,7 +33,7 @@ func TestExplainsFailures(t *testing.T) {
 		name        string
 		err         error
 		proxyHeader bool
-		works       bool // a login was accepted before
+		served      bool // a login was accepted before
 		want        string
 	}{
 		{"nothing listens", at(client.StepConnect, syscall.ECONNREFUSED), false, false, "connection refused: nothing listens at 10.0.0.7:993"},
@@ -60,16 +60,16 @@ func TestExplainsFailures(t *testing.T) {
 		{"tries", saying(client.StepLogin, "* BYE Too many failed logins. (abcdef-1x)"), false, true, "closed after too many wrong passwords"},
 		{"shutdown", saying(client.StepLogin, "* BYE Server is shutting down, please try again later."), true, true, "closed: the gateway shuts down"},
 		{"header taken for commands", saying(client.StepStartTLS, "* BYE Too many invalid commands."), true, false, needsProxyFrom},
-		{"other reason", saying(client.StepLogin, "* BYE out of coffee"), false, true, "closed at login with a reason"},
+		{"other reason", saying(client.StepLogin, "* BYE maintenance"), false, true, "closed at login with a reason"},
 		{"no answer to login", at(client.StepLogin, os.ErrDeadlineExceeded), true, false, "no answer to login in time: it waits in the tarpit"},
 		{"closed at login", at(client.StepLogin, syscall.ECONNRESET), false, true, "closed at login without a reason"},
 		{"closed at logout", at(client.StepLogout, io.EOF), false, true, "closed at logout without a reason"},
 		{"not of the client", context.DeadlineExceeded, false, true, context.DeadlineExceeded.Error()},
 	} {
 		e := newExplainer(&client.Dialer{Addr: "10.0.0.7:993", ProxyHeader: tc.proxyHeader})
-		e.works.Store(tc.works)
+		e.served.Store(tc.served)
 		got := e.explain(attempt{who: whoUsers, err: tc.err})
-		if !strings.HasPrefix(got, tc.want) || !strings.Contains(tc.name, "no greeting") && tc.works && strings.Contains(got, "PROXY") {
+		if !strings.HasPrefix(got, tc.want) || !strings.Contains(tc.name, "no greeting") && tc.served && strings.Contains(got, "PROXY") {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
 		}
 	}
@@ -82,7 +82,7 @@ func TestExplainsAnswers(t *testing.T) {
 		line   string
 		want   string
 	}{
-		{whoUsers, client.Busy, "NO [UNAVAILABLE] Account is temporarily unavailable. (abcdef-1x)", "NO [UNAVAILABLE]: postern refused for lack of capacity or by a limit"},
+		{whoUsers, client.Busy, "NO [UNAVAILABLE] Account is temporarily unavailable. (abcdef-1x)", "NO [UNAVAILABLE]: postern refused by a limit, for lack of capacity"},
 		{whoUsers, client.Busy, "-ERR [SYS/TEMP] Account is temporarily unavailable. (abcdef-1x)", "-ERR [SYS/TEMP]: postern refused"},
 		{whoUsers, client.Busy, "NO [UNAVAILABLE] Temporary authentication failure.", "NO [UNAVAILABLE]: refused for now, without a session ID of postern"},
 		{whoUsers, client.Busy, "NO [LIMIT] Too many connections.", "NO [LIMIT]: the mail server allows the account no more sessions"},
@@ -128,10 +128,10 @@ func TestCountsExplanations(t *testing.T) {
 func TestExplanationsOfRounds(t *testing.T) {
 	c := newCollector(Work{Name: "attack"})
 	for range 2 {
-		c.add("server", &sample{verdict: "held", explanations: []Explanation{{whoAttackers, 5, "denied", "x"}, {whoUsers, 1, "closed", "y"}}}, 0, nil)
+		c.add("server", &sample{conclusion: "held", explanations: []Explanation{{whoAttackers, 5, "denied", "x"}, {whoUsers, 1, "closed", "y"}}}, 0, nil)
 	}
 	r := c.finish().Rounds["server"]
-	if len(r.Verdicts) != 2 || len(r.Explanations) != 2 || r.Explanations[0].Who != whoUsers || r.Explanations[1].Count != 10 {
+	if len(r.Conclusions) != 2 || len(r.Explanations) != 2 || r.Explanations[0].Who != whoUsers || r.Explanations[1].Count != 10 {
 		t.Errorf("%+v", r)
 	}
 }

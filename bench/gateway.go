@@ -15,12 +15,13 @@ import (
 	"postern/limiter/traffic"
 )
 
-// A gateway that runs already has users of its own, and only its clients are
-// ours: their success and latency are all that can be measured.
+// At a gateway that runs already the bench has only the clients: their success
+// and latency are all that it can measure.
 
 const (
-	// userPause is the shortest time between two logins of one user: more than
-	// postern allows a known user at its default limits.
+	// userPause is the shortest time between two logins of one user. Postern treats
+	// a known user as a stranger after 8 logins a minute if LIMIT_GLOBAL is small,
+	// else after more.
 	userPause = 8 * time.Second
 	// firstLoginRate is how many users log in for the first time each second,
 	// before an attack.
@@ -49,7 +50,7 @@ type gatewayUsers struct {
 
 // openGateway returns the users who can log in at t. As many log in once as take
 // part in logins, so that postern knows them. It notes in s who cannot; if
-// nobody can, it returns an error with the reason in words.
+// nobody can, it returns an error with the reason.
 func openGateway(ctx context.Context, t *target, s *sample, logins int) (*gatewayUsers, error) {
 	d, err := t.trafficDialer()
 	if err != nil {
@@ -66,17 +67,13 @@ func openGateway(ctx context.Context, t *target, s *sample, logins int) (*gatewa
 		homes = append(homes, home)
 	}
 	n := min(max(1, logins), len(t.users), len(homes))
-	served, wrong := make([]bool, n), make([]bool, n)
-	first := func(i int) error {
-		served[i], wrong[i], err = g.firstLogin(ctx, d, t.users[i], homes[i])
-		return err
-	}
-	if err := first(0); err != nil { // that of the others would be the same
-		return nil, err
+	results := make([]attempt, n)
+	if results[0] = g.firstLogin(ctx, d, t.users[0], homes[0]); results[0].beforeLogin() { // as for all others
+		return nil, fmt.Errorf("log in before the attack: %s (%s)", g.explained.explain(results[0]), results[0].example())
 	}
 	var wg sync.WaitGroup
 	atRate(ctx, firstLoginRate, n-1, func(i int, _ time.Time) {
-		wg.Go(func() { served[i+1], wrong[i+1], _ = g.firstLogin(ctx, d, t.users[i+1], homes[i+1]) })
+		wg.Go(func() { results[i+1] = g.firstLogin(ctx, d, t.users[i+1], homes[i+1]) })
 	})
 	wg.Wait()
 	if ctx.Err() != nil {
@@ -84,36 +81,30 @@ func openGateway(ctx context.Context, t *target, s *sample, logins int) (*gatewa
 	}
 	var denied []string
 	for i, u := range t.users[:n] {
-		if served[i] {
+		switch a := results[i]; {
+		case a.accepted():
 			g.users, g.homes = append(g.users, u), append(g.homes, homes[i])
-		}
-		if wrong[i] {
+		case a.err == nil && a.answer == client.Denied && responseCode(a.line) != privacyRequired:
 			denied = append(denied, u.Account)
+		default:
+			g.explained.add(a)
 		}
 	}
 	return g, g.reportFirst(s, n, denied)
 }
 
-// firstLogin logs a user in once, and reports whether the login was accepted and
-// whether the password is wrong. Without an answer, err says in words why.
-func (g *gatewayUsers) firstLogin(ctx context.Context, d *client.Dialer, u User, home netip.Addr) (served, wrong bool, err error) {
+// firstLogin logs a user in once. It tries again if the gateway refuses for now.
+func (g *gatewayUsers) firstLogin(ctx context.Context, d *client.Dialer, u User, home netip.Addr) attempt {
+	a := attempt{who: whoUsers, account: u.Account, source: home}
 	for try := 1; ; try++ {
-		a := attempt{who: whoUsers, account: u.Account, source: home}
 		a.answer, a.line, a.err = logInOut(ctx, d, u, home)
-		switch {
-		case a.err == nil && a.answer == client.Accepted:
-			g.explained.works.Store(true)
-			return true, false, nil
-		case a.err == nil && a.answer == client.Denied && responseCode(a.line) != "PRIVACYREQUIRED":
-			return false, true, nil
-		case a.err == nil && a.answer == client.Busy && try < firstTries && pause(ctx, time.Second) == nil:
-			continue
+		if a.accepted() {
+			g.explained.served.Store(true)
+			return a
 		}
-		g.explained.add(a)
-		if a.err == nil {
-			return false, false, nil
+		if a.err != nil || a.answer != client.Busy || try == firstTries || pause(ctx, time.Second) != nil {
+			return a
 		}
-		return false, false, fmt.Errorf("log in before the attack: %s (%s)", g.explained.explain(a), a.example())
 	}
 }
 
@@ -144,11 +135,15 @@ const namesShown = 5
 func (g *gatewayUsers) reportFirst(s *sample, n int, denied []string) error {
 	var why []string
 	if len(denied) > 0 {
+		who := "user "
+		if len(denied) > 1 {
+			who = "users "
+		}
 		names := strings.Join(denied[:min(len(denied), namesShown)], ", ")
 		if more := len(denied) - namesShown; more > 0 {
 			names += fmt.Sprintf(" and %d more", more)
 		}
-		why = append(why, "wrong password in the file for user "+names)
+		why = append(why, "wrong password in the file for "+who+names)
 	}
 	for _, x := range g.explained.all() {
 		why = append(why, x.String())
@@ -163,8 +158,8 @@ func (g *gatewayUsers) reportFirst(s *sample, n int, denied []string) error {
 	return nil
 }
 
-// limitRate makes users log in at most rate times a second in all, and each at
-// most once in userPause. normal is the rate of the generated logins.
+// limitRate makes each user log in at most once in userPause: of the generated
+// logins of users, which are normal a second, only as many take place.
 func (g *gatewayUsers) limitRate(normal float64) {
 	g.keep = min(1, float64(len(g.users))/userPause.Seconds()/normal)
 }

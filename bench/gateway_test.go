@@ -87,8 +87,8 @@ func checkGatewayReport(t *testing.T, report *Report, g *Group, rounds *Rounds) 
 	if rounds.Done != 1 || known == nil || known.Cells["server"].Median < 50 {
 		t.Fatalf("%+v %+v", rounds, g.Rows)
 	}
-	if len(rounds.Verdicts) != 1 || !strings.HasPrefix(rounds.Verdicts[0], "users served ") {
-		t.Errorf("verdicts: %q", rounds.Verdicts)
+	if len(rounds.Conclusions) != 1 || !strings.HasPrefix(rounds.Conclusions[0], "users served ") {
+		t.Errorf("conclusions: %q", rounds.Conclusions)
 	}
 	denied := func(e Explanation) bool {
 		return e.Who == whoAttackers && strings.HasPrefix(e.What, "denied: ") && strings.Contains(e.Example, " from ")
@@ -108,19 +108,19 @@ func checkGatewayReport(t *testing.T, report *Report, g *Group, rounds *Rounds) 
 	if err := report.Page(&page); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{notMeasured, "Verdict: users served ", "denied: the password is wrong"} {
+	for _, want := range []string{notMeasured, "Conclusion: users served ", "denied: the password is wrong"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no %q in\n%s", want, table.String())
 		}
 	}
-	for _, want := range []string{notMeasured, "<b>Verdict:</b> users served ", "denied: the password is wrong"} {
+	for _, want := range []string{notMeasured, "<b>Conclusion:</b> users served ", "denied: the password is wrong"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %q in the page", want)
 		}
 	}
 }
 
-// What makes all logins fail is an error in words.
+// What makes all logins fail is the error of the run.
 func TestGatewayThatNobodyReaches(t *testing.T) {
 	tb := newTestbed(t)
 	trusting, plain := startGateway(t, tb, true), startGateway(t, tb, false)
@@ -141,7 +141,7 @@ func TestGatewayThatNobodyReaches(t *testing.T) {
 		{"PROXY header not believed, STARTTLS", Remote{IMAP: plain.IMAP, Users: users}, true, needsProxyFrom},
 		{"PROXY header not believed, STLS", Remote{POP3: plain.POP3, Users: users}, true, needsProxyFrom},
 		{"PROXY header expected", Remote{IMAPS: trusting.IMAPS, Users: users}, false, "the gateway expects a PROXY header from this machine (-proxy)"},
-		{"wrong passwords", Remote{IMAPS: plain.IMAPS, Users: wrong}, false, "none of 7 users of the file can log in: wrong password in the file for user user0@example.org, user1@example.org, user2@example.org, user3@example.org, user4@example.org and 2 more"},
+		{"wrong passwords", Remote{IMAPS: plain.IMAPS, Users: wrong}, false, "none of 7 users of the file can log in: wrong password in the file for users user0@example.org, user1@example.org, user2@example.org, user3@example.org, user4@example.org and 2 more"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -183,7 +183,7 @@ func TestGatewayRefusalsAreExplained(t *testing.T) {
 		{"rule connect, clear text", "LIMIT_CONNECT=1/1h", "few", func(p *peer.Target) Remote { return Remote{IMAP: p.IMAP} },
 			whoAttackers, "refused by the greeting: rule connect", ": postern explain "},
 		{"rule account", "LIMIT_ACCOUNT=1/1h", "target", func(p *peer.Target) Remote { return Remote{IMAPS: p.IMAPS} },
-			whoAttackers, "NO [UNAVAILABLE]: postern refused for lack of capacity or by a limit", ": postern explain "},
+			whoAttackers, "NO [UNAVAILABLE]: postern refused by a limit, for lack of capacity", ": postern explain "},
 		{"rule account, POP3", "LIMIT_ACCOUNT=1/1h", "target", func(p *peer.Target) Remote { return Remote{POP3S: p.POP3S} },
 			whoAttackers, "-ERR [", ": postern explain "},
 	} {

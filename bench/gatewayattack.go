@@ -116,24 +116,24 @@ func (r *trafficRun) reportGateway(s *sample) {
 		r.timeline("known, accepted", traffic.Phone, acceptedIn))
 	s.timeline("slowest login of the known", "s", r.timeline("known", traffic.Phone, slowestIn))
 	s.explanations = r.gateway.explained.all()
-	j := judged{attackers: attackers.all(), before: r.baseline[traffic.Phone], during: known, late: r.late, guessed: attackers.accepted()}
+	result := attackResult{attackers: attackers.all(), before: r.baseline[traffic.Phone], during: known, late: r.late, guessed: attackers.accepted()}
 	for _, k := range []traffic.Class{traffic.Phone, traffic.Traveller} {
-		j.beforeServed.add(r.baseline[k])
-		j.served.add(r.attack[k])
+		result.beforeServed.add(r.baseline[k])
+		result.served.add(r.attack[k])
 	}
-	s.verdict = j.String()
+	s.conclusion = result.String()
 }
 
 // explain counts a login that was not accepted. It returns err, or the cause if
 // the end of the run has ended the login.
 func (r *trafficRun) explain(ctx context.Context, l traffic.Login, answer client.Answer, line string, err error) error {
-	if err == nil && answer == client.Accepted {
+	a := attempt{who: whoUsers, account: l.Account, answer: answer, line: line, err: err}
+	switch {
+	case a.accepted():
 		return nil
-	}
-	if err != nil && ctx.Err() != nil {
+	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	a := attempt{who: whoUsers, account: l.Account, answer: answer, line: line, err: err}
 	if l.Class == traffic.Attacker {
 		a.who = whoAttackers
 	}

@@ -73,8 +73,8 @@ func TestGatewayTraffic(t *testing.T) {
 	if s.value(t, knownAccepted) != 100 || s.value(t, "travellers, accepted") != 100 || s.value(t, "of them, denied") != 100 {
 		t.Errorf("%+v", s.figures)
 	}
-	if !strings.HasSuffix(s.verdict, ": the gateway held.") || len(s.explanations) != 1 {
-		t.Errorf("%q %+v", s.verdict, s.explanations)
+	if !strings.HasSuffix(s.conclusion, ": the gateway held.") || len(s.explanations) != 1 {
+		t.Errorf("%q %+v", s.conclusion, s.explanations)
 	}
 }
 
@@ -88,8 +88,8 @@ func TestGatewayThatRefusesUsers(t *testing.T) {
 		}
 		return checkPassword(l)
 	}}, 40, traffic.Wide)
-	if !strings.Contains(s.verdict, "the gateway did not hold") {
-		t.Errorf("verdict: %q", s.verdict)
+	if !strings.Contains(s.conclusion, "the gateway did not hold") {
+		t.Errorf("conclusion: %q", s.conclusion)
 	}
 	refused := func(e Explanation) bool {
 		return e.Who == whoUsers && strings.HasPrefix(e.What, "NO [UNAVAILABLE]: postern refused") && strings.HasSuffix(e.Example, "postern explain abcdef-1")
@@ -131,8 +131,8 @@ func TestGatewayAttackersThatWaitAtTheEnd(t *testing.T) {
 	if unanswered+waiting < 99.9 || waiting < 40 || unanswered < 30 {
 		t.Errorf("%v %% without an answer, %v %% wait at the end", unanswered, waiting)
 	}
-	if !strings.HasSuffix(s.verdict, ": the gateway held.") {
-		t.Errorf("verdict: %q", s.verdict)
+	if !strings.HasSuffix(s.conclusion, ": the gateway held.") {
+		t.Errorf("conclusion: %q", s.conclusion)
 	}
 }
 
@@ -151,8 +151,8 @@ func TestGatewayTarpit(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if s.value(t, "attackers still connected") != 0 || s.value(t, knownAccepted) != 100 || !strings.HasSuffix(s.verdict, ": the gateway held.") {
-		t.Errorf("%+v %q", s.figures, s.verdict)
+	if s.value(t, "attackers still connected") != 0 || s.value(t, knownAccepted) != 100 || !strings.HasSuffix(s.conclusion, ": the gateway held.") {
+		t.Errorf("%+v %q", s.figures, s.conclusion)
 	}
 	if len(s.explanations) != 1 || s.explanations[0].Count != 10 || s.explanations[0].Who != whoAttackers {
 		t.Errorf("explanations: %+v", s.explanations)

@@ -51,9 +51,9 @@ func measureGatewayTarpit(ctx context.Context, t *target, s *sample, o *Options)
 	w := &waitingAttackers{sessions: make([]*client.Session, o.Held)}
 	defer w.close()
 	guessed := newResults(time.Now())
-	w.refused = func(l traffic.Login, at attempt) {
+	w.onGuess = func(l traffic.Login, at attempt) {
 		guessed.add(time.Now(), 0, at.answer, at.err)
-		if at.who, at.account = whoAttackers, l.Account; at.err != nil || at.answer != client.Accepted {
+		if at.who, at.account = whoAttackers, l.Account; !at.accepted() {
 			g.explained.add(at)
 		}
 	}
@@ -70,11 +70,12 @@ func measureGatewayTarpit(ctx context.Context, t *target, s *sample, o *Options)
 	s.figure("attackers still connected", "", neither, float64(w.connected.Load()))
 	s.figure("of them, made to wait", "", neither, float64(w.waiting.Load()))
 	during := g.logInFor(ctx, users, a.Duration, late)
-	g.reportTarpit(s, &judged{before: before, during: during, late: late, attackers: o.Held, guessed: guessed.accepted()})
+	g.reportTarpit(s, &attackResult{before: before, during: during, late: late, attackers: o.Held, guessed: guessed.accepted()})
 	return ctx.Err()
 }
 
-// logInFor logs users in, one after the other, for d.
+// logInFor logs users in, one after the other, for a time, and counts in late by
+// how much the bench was late.
 func (g *gatewayUsers) logInFor(ctx context.Context, d *client.Dialer, duration time.Duration, late *results) *results {
 	res := newResults(time.Now())
 	rate := min(userRate, float64(len(g.users))/userPause.Seconds())
@@ -87,7 +88,7 @@ func (g *gatewayUsers) logInFor(ctx context.Context, d *client.Dialer, duration 
 			return
 		}
 		res.add(due, time.Since(due), a.answer, a.err)
-		if a.err != nil || a.answer != client.Accepted {
+		if !a.accepted() {
 			g.explained.add(a)
 		}
 	})
@@ -95,16 +96,16 @@ func (g *gatewayUsers) logInFor(ctx context.Context, d *client.Dialer, duration 
 }
 
 // reportTarpit adds the figures of users to s.
-func (g *gatewayUsers) reportTarpit(s *sample, j *judged) {
-	s.figure(knownAccepted, "%", higher, j.during.acceptedShare())
-	s.figure("known, median", "ms", lower, j.during.millis(50))
-	s.figure(knownSlowest, "ms", lower, j.during.millis(99))
-	s.figure("known, 99 %, before the attack", "ms", neither, j.before.millis(99))
-	s.figure("the bench itself was late, 99 %", "ms", neither, j.late.millis(99))
-	s.latency("known, before the attack", j.before)
-	s.latency("known, past attackers", j.during)
+func (g *gatewayUsers) reportTarpit(s *sample, result *attackResult) {
+	s.figure(knownAccepted, "%", higher, result.during.acceptedShare())
+	s.figure("known, median", "ms", lower, result.during.millis(50))
+	s.figure(knownSlowest, "ms", lower, result.during.millis(99))
+	s.figure("known, 99 %, before the attack", "ms", neither, result.before.millis(99))
+	s.figure("the bench itself was late, 99 %", "ms", neither, result.late.millis(99))
+	s.latency("known, before the attack", result.before)
+	s.latency("known, past attackers", result.during)
 	s.explanations = g.explained.all()
-	j.beforeServed.add(j.before)
-	j.served.add(j.during)
-	s.verdict = j.String()
+	result.beforeServed.add(result.before)
+	result.served.add(result.during)
+	s.conclusion = result.String()
 }

@@ -69,7 +69,7 @@ type Rounds struct {
 
 	// Of a running gateway: whether it held, round by round, and what its
 	// refusals mean.
-	Verdicts     []string      `json:"verdicts,omitempty"`
+	Conclusions  []string      `json:"conclusions,omitempty"`
 	Explanations []Explanation `json:"explanations,omitempty"`
 
 	others []float64

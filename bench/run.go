@@ -34,8 +34,8 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	report.Interrupted = describeEnd(ctx)
 	report.Took = Duration(time.Since(report.Start))
 	report.Goals = evaluateGoals(report)
-	if report.Running && !report.measured() && report.Interrupted == "" {
-		return nil, report.failure()
+	if err := report.failure(); err != nil && report.Running && !report.measured() && report.Interrupted == "" {
+		return nil, err
 	}
 	return report, nil
 }

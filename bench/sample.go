@@ -23,7 +23,7 @@ type sample struct {
 	timelines []Timeline
 	problems  []string
 
-	verdict      string        // on a running gateway, in words
+	conclusion   string        // on a running gateway
 	explanations []Explanation // of its refusals
 }
 

@@ -40,14 +40,14 @@ func (r *Report) Table(w io.Writer) error {
 		for _, note := range g.notes(r.Targets) {
 			fmt.Fprintf(w, "  %s\n", note)
 		}
-		g.writeWords(w, r.Targets)
+		g.writeConclusions(w, r.Targets)
 	}
 	return nil
 }
 
-// writeWords writes what the refusals of a running gateway mean, and whether it
+// writeConclusions writes what the refusals of a running gateway mean, and whether it
 // held.
-func (g *Group) writeWords(w io.Writer, targets []TargetInfo) {
+func (g *Group) writeConclusions(w io.Writer, targets []TargetInfo) {
 	for _, t := range targets {
 		r := g.Rounds[t.Name]
 		if r == nil {
@@ -56,11 +56,11 @@ func (g *Group) writeWords(w io.Writer, targets []TargetInfo) {
 		for _, e := range r.Explanations {
 			fmt.Fprintf(w, "  %s, %d × %s\n      for example %s\n", e.Who, e.Count, e.What, e.Example)
 		}
-		if len(r.Verdicts) > 0 {
+		if len(r.Conclusions) > 0 {
 			fmt.Fprintf(w, "  %s\n", notMeasured)
 		}
-		for _, v := range r.Verdicts {
-			fmt.Fprintf(w, "  Verdict: %s\n", v)
+		for _, c := range r.Conclusions {
+			fmt.Fprintf(w, "  Conclusion: %s\n", c)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func measureTarpit(ctx context.Context, t *target, s *sample, o *Options) error 
 
 // waitingAttackers is the attackers at one target.
 type waitingAttackers struct {
-	refused   func(l traffic.Login, a attempt) // at a running gateway: gets what ends an attacker; else nil
+	onGuess   func(l traffic.Login, a attempt) // at a running gateway: gets the end of every guess; else nil
 	closing   atomic.Bool                      // the bench closes the sessions
 	sessions  []*client.Session
 	connected atomic.Int64 // sessions that are still open
@@ -85,8 +85,8 @@ func (w *waitingAttackers) connect(ctx context.Context, t *target, d *client.Dia
 			return err
 		}
 		s, err := d.Dial(ctx, source)
-		if err != nil && w.refused != nil && ctx.Err() == nil {
-			w.refused(logins[i], attempt{source: source, err: err})
+		if err != nil && w.onGuess != nil && ctx.Err() == nil {
+			w.onGuess(logins[i], attempt{source: source, err: err})
 			return nil
 		}
 		if err != nil {
@@ -117,8 +117,8 @@ func (w *waitingAttackers) guess(s *client.Session, l traffic.Login, source neti
 		w.waiting.Add(1)
 		answer, err := s.Login(l.Account, fmt.Sprint(l.Secret, i), client.Login)
 		w.waiting.Add(-1)
-		if w.refused != nil && !w.closing.Load() {
-			w.refused(l, attempt{source: source, answer: answer, line: s.Refusal, err: err})
+		if w.onGuess != nil && !w.closing.Load() {
+			w.onGuess(l, attempt{source: source, answer: answer, line: s.Refusal, err: err})
 		}
 		if err != nil || answer != client.Denied {
 			w.connected.Add(-1)

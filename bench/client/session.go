@@ -102,11 +102,11 @@ func (s *Session) startTLS() error {
 // Login logs in. An error means that there was no answer.
 func (s *Session) Login(account, secret string, how Method) (Answer, error) {
 	s.Refusal = ""
-	login := s.imapLogin
 	if s.protocol == POP3 {
-		login = s.pop3Login
+		a, err := s.pop3Login(account, secret, how)
+		return a, s.failed(StepLogin, err)
 	}
-	a, err := login(account, secret, how)
+	a, err := s.imapLogin(account, secret, how)
 	return a, s.failed(StepLogin, err)
 }
 
@@ -154,12 +154,11 @@ func (s *Session) Noop() error {
 // connection, and closes the session.
 func (s *Session) Logout() error {
 	defer s.Close()
-	command := s.imap
-	verb := "LOGOUT"
 	if s.protocol == POP3 {
-		command, verb = s.pop3, "QUIT"
-	}
-	if err := command(verb); err != nil {
+		if err := s.pop3("QUIT"); err != nil {
+			return s.failed(StepLogout, err)
+		}
+	} else if err := s.imap("LOGOUT"); err != nil {
 		return s.failed(StepLogout, err)
 	}
 	_, _ = s.r.ReadByte() // waits for the end, whatever its error

@@ -152,7 +152,7 @@ Or measure a server that runs already, with an account made for this:
 
 Or attack a gateway of your own. users.txt has lines NAME:PASSWORD. The sources of
 clients are loopback addresses, or are sent in PROXY headers (-proxy), which the
-gateway must accept from this machine (PROXY_FROM). The run ends with a verdict:
+gateway must accept from this machine (PROXY_FROM). The run ends with a conclusion:
 
   postern-bench -imaps 127.0.0.1:993 -users users.txt attack
   postern-bench -imaps 10.0.0.7:993 -proxy -users users.txt -html report.html incident

@@ -21,7 +21,7 @@ func times(n, refused int, took time.Duration) *results {
 	return r
 }
 
-func TestVerdict(t *testing.T) {
+func TestConclusion(t *testing.T) {
 	const fast, slow = 100 * time.Millisecond, 3 * time.Second
 	for _, tc := range []struct {
 		name               string
@@ -36,16 +36,16 @@ func TestVerdict(t *testing.T) {
 		{"refused", times(50, 0, fast), times(50, 10, fast), 900, 0, 0, "users served 83.3 % (50 of 60 logins)"},
 		{"refused, conclusion", times(50, 0, fast), times(50, 10, fast), 900, 0, 0, ": the gateway did not hold, because less than 99 % were served."},
 		{"too slow", times(50, 0, fast), times(50, 0, slow), 900, 0, 0, "too slowly, more than 2 times and 1s slower than before."},
-		{"bad before", times(50, 10, fast), times(50, 10, fast), 900, 0, 0, "no verdict, because only 83.3 % were served before the attack."},
-		{"no user", times(50, 0, fast), times(0, 0, fast), 900, 0, 0, "no verdict, because no user logged in"},
-		{"no attacker", times(50, 0, fast), times(50, 0, fast), 0, 0, 0, "no verdict, because there was no login of an attacker."},
+		{"bad before", times(50, 10, fast), times(50, 10, fast), 900, 0, 0, "no conclusion, because only 83.3 % were served before the attack."},
+		{"no user", times(50, 0, fast), times(0, 0, fast), 900, 0, 0, "no conclusion, because no user logged in"},
+		{"no attacker", times(50, 0, fast), times(50, 0, fast), 0, 0, 0, "no conclusion, because there was no login of an attacker."},
 		{"guessed", times(50, 0, fast), times(50, 0, fast), 900, 2, 0, "the gateway held. 2 logins of attackers were accepted"},
 		{"late", times(50, 0, fast), times(50, 0, fast), 900, 0, time.Second, "The bench itself was late by 1000 ms (99 %), so latencies are doubtful"},
 	} {
-		j := judged{before: tc.before, during: tc.during, late: times(10, 0, tc.late), attackers: tc.attackers, guessed: tc.guessed}
-		j.beforeServed.add(tc.before)
-		j.served.add(tc.during)
-		if got := j.String(); !strings.Contains(got, tc.want) {
+		r := attackResult{before: tc.before, during: tc.during, late: times(10, 0, tc.late), attackers: tc.attackers, guessed: tc.guessed}
+		r.beforeServed.add(tc.before)
+		r.served.add(tc.during)
+		if got := r.String(); !strings.Contains(got, tc.want) {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
 		}
 	}

@@ -13,8 +13,8 @@ const (
 	lateMax   = 500.0       // ms by which the bench may be late before latencies are doubtful
 )
 
-// judged is what the verdict on a running gateway is made of.
-type judged struct {
+// attackResult is what an attack on a running gateway did to its users.
+type attackResult struct {
 	before, during       *results  // latency of users at their usual addresses
 	beforeServed, served countedOf // all users
 	late                 *results  // how late the bench itself was
@@ -34,31 +34,31 @@ func (c *countedOf) add(r *results) {
 // percent is the share of the accepted, 0 if there are none.
 func (c countedOf) percent() float64 { return 100 * float64(c.accepted) / float64(max(1, c.all)) }
 
-// String is the verdict in words.
-func (j judged) String() string {
+// String says how users were served and whether the gateway held.
+func (r attackResult) String() string {
 	text := fmt.Sprintf("users served %s %% (%d of %d logins), 99 %% of them within %s ms (%s ms before the attack)",
-		number(j.served.percent()), j.served.accepted, j.served.all, number(j.during.millis(99)), number(j.before.millis(99)))
-	text += ": " + j.conclusion() + "."
-	if j.guessed > 0 {
-		text += fmt.Sprintf(" %d logins of attackers were accepted: look for accounts whose password can be guessed, or a mail server that accepts any.", j.guessed)
+		number(r.served.percent()), r.served.accepted, r.served.all, number(r.during.millis(99)), number(r.before.millis(99)))
+	text += ": " + r.conclusion() + "."
+	if r.guessed > 0 {
+		text += fmt.Sprintf(" %d logins of attackers were accepted: look for accounts whose password can be guessed, or a mail server that accepts any.", r.guessed)
 	}
-	if j.late.millis(99) > lateMax {
-		text += fmt.Sprintf(" The bench itself was late by %s ms (99 %%), so latencies are doubtful: use another machine for it, or lower -most.", number(j.late.millis(99)))
+	if r.late.millis(99) > lateMax {
+		text += fmt.Sprintf(" The bench itself was late by %s ms (99 %%), so latencies are doubtful: use another machine for it, or lower -most.", number(r.late.millis(99)))
 	}
 	return text
 }
 
 // conclusion says whether the gateway held.
-func (j judged) conclusion() string {
-	before, during := j.before.millis(99), j.during.millis(99)
+func (r attackResult) conclusion() string {
+	before, during := r.before.millis(99), r.during.millis(99)
 	switch {
-	case j.served.all == 0:
-		return "no verdict, because no user logged in during the attack; more users, or a longer -attack, would"
-	case j.attackers == 0:
-		return "no verdict, because there was no login of an attacker"
-	case j.beforeServed.percent() < heldShare:
-		return fmt.Sprintf("no verdict, because only %s %% were served before the attack", number(j.beforeServed.percent()))
-	case j.served.percent() < heldShare:
+	case r.served.all == 0:
+		return "no conclusion, because no user logged in during the attack (use more users or a longer -attack)"
+	case r.attackers == 0:
+		return "no conclusion, because there was no login of an attacker"
+	case r.beforeServed.percent() < heldShare:
+		return fmt.Sprintf("no conclusion, because only %s %% were served before the attack", number(r.beforeServed.percent()))
+	case r.served.percent() < heldShare:
 		return fmt.Sprintf("the gateway did not hold, because less than %g %% were served", heldShare)
 	case during > max(heldTimes*before, before+float64(heldSlack.Milliseconds())):
 		return fmt.Sprintf("the gateway served users too slowly, more than %g times and %v slower than before", heldTimes, heldSlack)
