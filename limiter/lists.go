@@ -51,9 +51,10 @@ func (x *lists) lookup(addr netip.Addr) (blocked bool, allowed netip.Prefix) {
 }
 
 // A networkSet is a set of networks, by the lengths of their prefixes, the shortest first. A lookup costs one access to a
-// map for each length in use.
+// map for each length in use, unless the filter says for IPv4 that no network has any address of the same /16.
 type networkSet struct {
 	four, six []networksOfLength
+	filter    [1 << 16 / 64]uint64 // a bit for each /16 that a network of four is in or includes
 }
 
 type networksOfLength struct {
@@ -86,6 +87,10 @@ func newNetworkSet(all []netip.Prefix) (s networkSet) {
 		case !p.IsValid():
 		case p.Addr().Is4():
 			s.four = addNetwork(s.four, p, 96)
+			first := firstOctets(p.Addr())
+			for i := range 1 << max(16-p.Bits(), 0) {
+				s.filter[(first+i)/64] |= 1 << ((first + i) % 64)
+			}
 		default:
 			s.six = addNetwork(s.six, p, 0)
 		}
@@ -103,6 +108,12 @@ func addNetwork(sets []networksOfLength, p netip.Prefix, begin int) []networksOf
 	return sets
 }
 
+// firstOctets returns the first two octets of an address of IPv4 as one number.
+func firstOctets(addr netip.Addr) int {
+	a := addr.As4()
+	return int(a[0])<<8 | int(a[1])
+}
+
 func (s *networkSet) isEmpty() bool {
 	return len(s.four) == 0 && len(s.six) == 0
 }
@@ -115,6 +126,9 @@ func (s *networkSet) widest(addr netip.Addr) netip.Prefix {
 		return netip.Prefix{}
 	case addr.Is4():
 		sets = s.four
+		if first := firstOctets(addr); s.filter[first/64]&(1<<(first%64)) == 0 {
+			return netip.Prefix{}
+		}
 	}
 	if len(sets) == 0 {
 		return netip.Prefix{}
