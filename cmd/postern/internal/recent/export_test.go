@@ -53,7 +53,7 @@ func TestImportHasWhatWasExported(t *testing.T) {
 
 // TestExportIsBounded: known users' events first, then the latest of others.
 func TestExportIsBounded(t *testing.T) {
-	m := full(false)
+	m := shared()
 	export := m.Export()
 	if len(export) > exportMax {
 		t.Errorf("got %d octets, want at most %d", len(export), exportMax)
