@@ -100,7 +100,7 @@ func decidedText(r decisions.Result) string {
 	return text
 }
 
-// decisionText is a decision in words.
+// decisionText describes a decision.
 func decisionText(d decisions.Decision, now time.Time) string {
 	text := string(d.Kind)
 	if d.Network.IsValid() {

@@ -87,7 +87,7 @@ type fake struct {
 	ended  chan error
 	view   *view.View
 	refuse error    // of the next action
-	asked  []string // actions and questions, in words
+	asked  []string // actions and questions, as text
 }
 
 // The tokens of the admin server.

@@ -11,7 +11,7 @@ import (
 	"postern/limiter/watch/incident"
 )
 
-// helpText explains the keys and the words of the screen.
+// helpText explains the keys and the terms on the screen.
 const helpText = `Keys
   q, Ctrl-C              quit
   1 to 6, tab, shift-tab choose a table

@@ -26,6 +26,9 @@ var atEnd []func()
 
 func TestMain(m *testing.M) {
 	time.Local = time.UTC // of clocks on the screen
+	if part := os.Getenv(bePanicking); part != "" {
+		os.Exit(showPanicking(part))
+	}
 	code := m.Run()
 	for _, f := range atEnd {
 		f()

@@ -57,13 +57,19 @@ func startTop(t *testing.T, f *fake, environ ...string) running {
 	t.Helper()
 	r := running{newTerminal(t), program(t, f)}
 	r.Env = append(r.Env, environ...)
+	r.start(t)
+	return r
+}
+
+// start starts the command on the terminal.
+func (r running) start(t *testing.T) {
+	t.Helper()
 	r.Stdin, r.Stdout, r.Stderr = r.slave, r.slave, r.slave
 	r.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := r.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.Process.Kill() }) // has ended unless the test has failed
-	return r
 }
 
 // ends waits for the end of the command, with a code, and checks the terminal.
@@ -80,7 +86,7 @@ func TestTerminal(t *testing.T) {
 	f := newFake(t)
 	r := startTop(t, f)
 	r.shows(t, "WARNING attack since 14:07 UTC", "[1 sources]", "203.0.113.7", "b:block", "?:help")
-	if !r.emulator.IsAltScreen() {
+	if !r.isAltScreen() {
 		t.Error("the alternate screen is not used")
 	}
 	r.press(t, ">")
@@ -163,7 +169,7 @@ func TestTerminalTypes(t *testing.T) {
 			r.shows(t, "[1 sources]", "203.0.113.7", "?:help")
 			r.press(t, "q")
 			r.ends(t, 0)
-			if output := r.output.String(); !ok(output) {
+			if output := r.written(); !ok(output) {
 				t.Errorf("got %q", output)
 			}
 		})
@@ -190,54 +196,71 @@ func TestTerminalWithHostileNames(t *testing.T) {
 	}
 	r.press(t, "q")
 	r.ends(t, 0)
-	if output := r.output.String(); strings.Contains(output, "\x1b]0;") || strings.ContainsAny(output, "\x07\u009b\u202e\u2066\u200b\u2028") {
+	if output := r.written(); strings.Contains(output, "\x1b]0;") || strings.ContainsAny(output, "\x07\u009b\u202e\u2066\u200b\u2028") {
 		t.Errorf("got %q", output)
 	}
 }
 
-// TestTerminalRestoredAfterPanic of the model, and of a request.
+// TestTerminalRestoredAfterPanic in each part of the program.
 func TestTerminalRestoredAfterPanic(t *testing.T) {
-	for name, broken := range map[string]tea.Model{
-		"update": panicking{Model: newModel(t.Context(), newFake(t).options(t)), update: true},
-		"view":   panicking{Model: newModel(t.Context(), newFake(t).options(t)), view: true},
-		"cmd":    panicking{Model: newModel(t.Context(), newFake(t).options(t))},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newTerminal(t)
-			ended := make(chan error, 1)
-			go func() { ended <- run(context.Background(), s.slave, s.slave, []string{"TERM=xterm"}, broken) }()
-			s.press(t, "!")
-			if err := <-ended; !errors.Is(err, tea.ErrProgramPanic) {
-				t.Errorf("got %v", err)
+	for _, part := range []string{"update", "view", "cmd"} {
+		t.Run(part, func(t *testing.T) {
+			r := running{newTerminal(t), exec.CommandContext(t.Context(), os.Args[0])}
+			r.Env = []string{bePanicking + "=" + part, "TERM=xterm"}
+			r.start(t)
+			r.shows(t, "postern top")
+			r.press(t, "!")
+			r.ends(t, 1)
+			if output := r.written(); !strings.Contains(output, "panic in "+part) {
+				t.Errorf("got %q", output)
 			}
-			s.checkRestored(t)
 		})
 	}
+}
+
+// bePanicking in the environment makes this program show a model with a mistake in that part.
+const bePanicking = "BE_PANICKING"
+
+// showPanicking shows it, and returns the exit code.
+func showPanicking(part string) int {
+	m := newModel(context.Background(), Options{Environ: os.Environ()})
+	if err := run(context.Background(), os.Stdin, os.Stdout, os.Environ(), panicking{m, part, false}); errors.Is(err, tea.ErrProgramPanic) {
+		return 1
+	}
+	return 0
 }
 
 // panicking is a model with a mistake that a key reveals.
 type panicking struct {
 	tea.Model
-	update, view, pressed bool
+	part    string
+	pressed bool
+}
+
+func (p panicking) Init() tea.Cmd { return nil }
+
+func (p panicking) fail(part string) {
+	if p.pressed && p.part == part {
+		panic("panic in " + part)
+	}
 }
 
 func (p panicking) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	if _, ok := msg.(tea.KeyPressMsg); ok {
-		if p.update {
-			panic("update")
-		}
 		p.pressed = true
-		if !p.view {
-			return p, func() tea.Msg { panic("cmd") }
+		p.fail("update")
+		return p, func() tea.Msg {
+			p.fail("cmd")
+			return nil
 		}
 	}
+	m, _ := p.Model.Update(msg)
+	p.Model = m
 	return p, nil
 }
 
 func (p panicking) View() tea.View {
-	if p.view && p.pressed {
-		panic("view")
-	}
+	p.fail("view")
 	return p.Model.View()
 }
 

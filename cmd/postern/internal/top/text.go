@@ -57,8 +57,8 @@ func getenv(environ []string, name string) string {
 	return ""
 }
 
-// textMax is the most runes of a text that are looked at. It bounds the marks that a
-// terminal would draw on top of each other, too.
+// textMax is the most runes of a text that are looked at. It bounds combining characters,
+// which have no width, too.
 const textMax = 2000
 
 // plain returns s in one line with a \u escape for every character that is not printed:
