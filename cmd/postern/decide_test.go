@@ -218,3 +218,20 @@ func TestObserveForAWhile(t *testing.T) {
 		t.Error("a blocked client has logged in after enforce")
 	}
 }
+
+// TestExplainOutlivesUpgrade: the next process knows why a client was refused before.
+func TestExplainOutlivesUpgrade(t *testing.T) {
+	t.Parallel()
+	s := newSupervisor(t, nil)
+	s.start(t)
+	source := address(60, 7)
+	_ = logInAndOut(dialers(s)[0], source, testbed.Account.Name, "wrong")
+	for _, when := range []string{"before", "after"} {
+		if text := strings.ReplaceAll(s.mustRun(t, "explain", source.String()), "\n", " "); !strings.Contains(text, "a mail server denied a login to the account "+testbed.Account.Name) {
+			t.Errorf("%s the upgrade: got\n%s", when, text)
+		}
+		if when == "before" {
+			s.upgrade(t)
+		}
+	}
+}
