@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"postern/cmd/postern/internal/config"
@@ -31,6 +32,8 @@ type deciding struct {
 	formers *generations
 	guard   decisions.Guard // without EXEMPT, which may change
 	observe func(on bool)
+
+	enforcing sync.Mutex // held while what is decided is enforced, so that the latest decisions are enforced last
 }
 
 // decisionsPath is the file with the decisions, empty without a state directory.
@@ -75,12 +78,12 @@ func (o *deciding) load(t time.Time, former []byte) error {
 
 // enforce has the limiter and the server do what is decided at time t.
 func (o *deciding) enforce(t time.Time) {
+	o.enforcing.Lock()
+	defer o.enforcing.Unlock()
 	o.policy.limiter.SetLists(o.store.Lists(t))
-	o.applyMode(t)
+	o.observe(o.observing(t))
 }
 
-// applyMode sets whether verdicts are enforced at time t.
-func (o *deciding) applyMode(t time.Time) { o.observe(o.observing(t)) }
 
 // observing reports whether verdicts are only observed at time t.
 func (o *deciding) observing(t time.Time) bool {

@@ -34,7 +34,7 @@ func (d *Daemon) apply(next config.Config) (done admin.Reloaded, err error) {
 		return done, err
 	}
 	d.metrics.Reloaded(time.Now(), nil)
-	d.deciding.applyMode(time.Now())
+	d.deciding.enforce(time.Now())
 	d.log.SetLevel(next.Log.SlogLevel())
 	done.Changed, done.Restart = d.config.Update(next)
 	d.log.Info("settings reloaded", slog.String("event", "reload"), slog.Any("changed", done.Changed))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,5 +134,25 @@ func BenchmarkView(b *testing.B) {
 	b.ResetTimer()
 	for i := range b.N {
 		g.views.view(now.Add(time.Duration(i)*detailAge), true)
+	}
+}
+
+// TestDecisionsAtOnce: of decisions that are made at the same time, all are enforced.
+func TestDecisionsAtOnce(t *testing.T) {
+	g := start(t)
+	var made sync.WaitGroup
+	for i := range 100 {
+		made.Go(func() {
+			r := decisions.Request{Kind: decisions.Block, Network: fmt.Sprintf("203.0.113.%d", i), By: "anna"}
+			if _, err := g.deciding.decide(time.Now(), r, netip.Addr{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	made.Wait()
+	for i := range 100 {
+		if !g.policy.limiter.Blocked(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})) {
+			t.Errorf("203.0.113.%d is not blocked", i)
+		}
 	}
 }
