@@ -84,7 +84,6 @@ func (o *deciding) enforce(t time.Time) {
 	o.observe(o.observing(t))
 }
 
-
 // observing reports whether verdicts are only observed at time t.
 func (o *deciding) observing(t time.Time) bool {
 	if d, decided := o.store.Mode(t); decided {
