@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"strconv"
@@ -77,11 +78,12 @@ type Server struct {
 	accepting sync.WaitGroup // accept loops
 	noAccept  chan struct{}  // closed when no more connections are to be accepted
 	sessions  map[*session]bool
-	prelogin  list.List     // of *session, the longest-waiting first
-	sources   sources       // of those of prelogin whose client address is known
-	evicting  int           // of the sessions, evicted and not closed yet
-	closing   bool          // no session will come
-	idle      chan struct{} // closed when closing and no session is left
+	open      map[string]int // sessions by the name of their listener
+	prelogin  list.List      // of *session, the longest-waiting first
+	sources   sources        // of those of prelogin whose client address is known
+	evicting  int            // of the sessions, evicted and not closed yet
+	closing   bool           // no session will come
+	idle      chan struct{}  // closed when closing and no session is left
 	drain     drain
 	idPrefix  string // of session IDs; differs from process to process
 	serial    uint64
@@ -105,7 +107,7 @@ func (s *Server) init() {
 		s.dispatcher.limiter = s.Limiter
 		s.workers = newWorkers()
 		s.listeners = map[net.Listener]bool{}
-		s.sessions = map[*session]bool{}
+		s.sessions, s.open = map[*session]bool{}, map[string]int{}
 		s.sources = sources{}
 		s.noAccept = make(chan struct{})
 		s.idle = make(chan struct{})
@@ -203,6 +205,7 @@ func (s *Server) accept(conn net.Conn, l *Listener) bool {
 		ss.overLimit = !s.evict(nil)
 	}
 	s.sessions[ss] = true
+	s.open[l.Name]++
 	s.countsChanged()
 	if !ss.overLimit {
 		ss.prelogin = &preloginEntry{all: s.prelogin.PushBack(ss)}
@@ -237,6 +240,7 @@ func (s *Server) forget(ss *session) {
 	defer s.mu.Unlock()
 	s.leavePrelogin(ss)
 	delete(s.sessions, ss)
+	s.open[ss.listener.Name]--
 	if ss.evicted {
 		s.evicting--
 	}
@@ -248,23 +252,24 @@ func (s *Server) forget(ss *session) {
 
 // Stats is the state of a Server. Counters begin at the start of the process.
 type Stats struct {
-	Open           int    // connections, in any state
-	Prelogin       int    // connections that have not logged in, except those that are being refused or evicted
-	Tarpit         int    // attempts that wait
-	Relay          int    // sessions logged in
-	MaxConnections int    // how many may be open, with so many logged in
-	AcceptNoFile   uint64 // accepts that failed for want of descriptors
-	AcceptOther    uint64 // accepts that failed for another reason
+	Open           int            // connections, in any state
+	ByListener     map[string]int // of these, by the name of the listener; names that had none may be missing
+	Prelogin       int            // connections that have not logged in, except those that are being refused or evicted
+	Tarpit         int            // attempts that wait
+	Relay          int            // sessions logged in
+	MaxConnections int            // how many may be open, with so many logged in
+	AcceptNoFile   uint64         // accepts that failed for want of descriptors
+	AcceptOther    uint64         // accepts that failed for another reason
 }
 
 // Stats returns the state of s.
 func (s *Server) Stats() Stats {
 	s.init()
 	s.mu.Lock()
-	open, prelogin := len(s.sessions), s.prelogin.Len()
+	open, byListener, prelogin := len(s.sessions), maps.Clone(s.open), s.prelogin.Len()
 	s.mu.Unlock()
 	return Stats{
-		Open: open, Prelogin: prelogin, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.connectionLimit(),
+		Open: open, ByListener: byListener, Prelogin: prelogin, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.connectionLimit(),
 		AcceptNoFile: s.emfile.Load(), AcceptOther: s.otherFail.Load(),
 	}
 }

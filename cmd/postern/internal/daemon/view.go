@@ -97,7 +97,7 @@ func (v *views) make(t time.Time) *view.View {
 	}
 	for _, l := range v.listeners {
 		w.Listeners = append(w.Listeners, view.Listener{
-			Name: l.kind.Name, Addr: l.listener.Addr().String(), Rate: v.rates.inLastMinute(t, l.kind.Name), Proxy: v.proxyFrom,
+			Name: l.kind.Name, Addr: l.listener.Addr().String(), Open: server.ByListener[l.kind.Name], Rate: v.rates.inLastMinute(t, l.kind.Name), Proxy: v.proxyFrom,
 		})
 	}
 	return w
