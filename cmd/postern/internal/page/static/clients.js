@@ -19,7 +19,7 @@ function top(id, title, one, others) {
 		{ title: one, kind: id === 'accounts' ? 'name free' : 'name', value: row => row.name },
 		{ title: 'Known', kind: 'known', value: row => known(row.known) },
 		num('Attempts', 'attempts'), num('Accepted', 'accepted'), num('Denied', 'denied'), num('Refused', 'refused'), num('Delayed', 'waited'), num(others, 'others'),
-		{ title: 'Rule', value: row => row.rule }, { title: 'First', kind: 'when', value: row => time(row.first) }, { title: 'Last', kind: 'when', value: row => time(row.last) },
+		{ title: 'Rule', kind: 'rule', value: row => row.rule }, { title: 'First', kind: 'when', value: row => time(row.first) }, { title: 'Last', kind: 'when', value: row => time(row.last) },
 		actionColumn(row => buttons(row.data.name, id === 'accounts')),
 	], { key: row => row.name, limit: rowsShown });
 	byId(id).append(tops[id].node);
