@@ -44,7 +44,7 @@ func Start(t *testing.T) *Browser {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-component-update", true),
+		chromedp.DisableGPU, chromedp.Flag("disable-component-update", true),
 		chromedp.NoSandbox) // it refuses to run as root otherwise
 	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)

@@ -25,9 +25,9 @@ const (
 	readerToken   = "reader-token-0123456789"
 )
 
-// eventTime is how often the stand-in gateway sends a view. It is less than the second of a real
-// one, to save the time of tests.
-const eventTime = 100 * time.Millisecond
+// eventTime is how often a gateway sends a view. The stand-in sends one with each change as
+// well, to save the time of tests.
+const eventTime = time.Second
 
 // gateway stands in for the admin API of a gateway, with its real types.
 type gateway struct {
@@ -41,12 +41,13 @@ type gateway struct {
 	decisions []decisions.Decision
 	calls     []string // actions, with who did them
 	server    *http.Server
-	streams   int // open ones
+	streams   int           // open ones
+	changed   chan struct{} // closed, and replaced, with each change
 }
 
 // newGateway starts one that ends with the test.
 func newGateway(t *testing.T) *gateway {
-	g := &gateway{t: t, addr: "127.0.0.1:0", change: func(*view.View) {}}
+	g := &gateway{t: t, addr: "127.0.0.1:0", change: func(*view.View) {}, changed: make(chan struct{})}
 	g.start()
 	t.Cleanup(g.stop)
 	return g
@@ -86,11 +87,13 @@ func (g *gateway) start() {
 // stop closes all connections.
 func (g *gateway) stop() { g.server.Close() }
 
-// set changes the gateway.
+// set changes the gateway, which then sends a view.
 func (g *gateway) set(f func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f()
+	close(g.changed)
+	g.changed = make(chan struct{})
 }
 
 // called returns the actions since the last call.
@@ -189,16 +192,21 @@ func serveLogout(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]any{"role": "none", "csrf": "", "socket": false})
 }
 
-// serveLive sends a view each eventTime until the server is closed.
+// serveLive sends a view each eventTime, and with each change, until the server is closed.
 func (g *gateway) serveLive(w http.ResponseWriter, r *http.Request) {
-	g.set(func() { g.streams++ })
-	defer g.set(func() { g.streams-- })
+	count := func(n int) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.streams += n
+	}
+	count(1)
+	defer count(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
 	ticker := time.NewTicker(eventTime)
 	defer ticker.Stop()
 	last := -1 << 30
 	for r.Context().Err() == nil {
-		text, second := g.next(role(r) != "none", last)
+		text, second, changed := g.next(role(r) != "none", last)
 		last = second
 		if _, err := fmt.Fprintf(w, "event: view\ndata: %s\n\n", text); err != nil {
 			return
@@ -206,13 +214,15 @@ func (g *gateway) serveLive(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 		select {
 		case <-ticker.C:
+		case <-changed:
 		case <-r.Context().Done():
 		}
 	}
 }
 
-// next is the next view for a stream that has had the series until last.
-func (g *gateway) next(detail bool, last int) (text []byte, second int) {
+// next is the next view for a stream that has had the series until last. changed is closed when
+// there is another one.
+func (g *gateway) next(detail bool, last int) (text []byte, second int, changed chan struct{}) {
 	decided := g.latest()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -229,7 +239,7 @@ func (g *gateway) next(detail bool, last int) (text []byte, second int) {
 	if err != nil {
 		g.t.Error(err)
 	}
-	return text, g.second
+	return text, g.second, g.changed
 }
 
 // decode reads a request that must have no other fields than v.
