@@ -113,7 +113,7 @@ func TestClosingDuringWaitIsVoid(t *testing.T) {
 				if n := proxy.looks(clientIP); n != 1 {
 					t.Errorf("got %d looks, want 1", n)
 				}
-				if n, s := proxy.charged(clientIP), proxy.Stats(); n != 0 || s.Tarpit != 0 || s.Open != 0 || s.ByListener[l.Name] != 0 || len(fake.checked()) != 0 {
+				if n, s := proxy.charged(clientIP), proxy.Stats(); n != 0 || s.Tarpit != 0 || s.Open != 0 || s.ByListener[imapListener.Name] != 0 || len(fake.checked()) != 0 {
 					t.Errorf("got %d tokens charged, passwords %v checked, stats %+v, want none", n, fake.checked(), s)
 				}
 				next := proxy.connect("198.51.100.2:1", ln)
