@@ -58,7 +58,7 @@ func testPanels(t *testing.T, b *browser.Browser) {
 	p := open(t, b, screen, operatorToken)
 	for selector, texts := range map[string][]string{
 		"#outcomes":     {"Accepted, known users", "Accepted, others", "Denied by a backend", "Answered as repeats", "Refused by postern", "Without an answer", "Peak"},
-		"#places":       {"Login tokens left", "61 / 200", "50 / 200", "38", "412 / 2,000", "5,650 / 20,000", "48,211 / 500,000", "21,034"},
+		"#places":       {"Login tokens in use", "139 / 200", "50 / 200", "38", "412 / 2,000", "5,650 / 20,000", "48,211 / 500,000", "21,034"},
 		"#backends":     {"10.0.0.11:143", "✓ up", "4 / 32", "5,120", "✕ down: dial tcp 10.0.0.12:143: connect: connection refused", "31 / 32"},
 		"#listeners":    {"imaps", "[::]:993", "5,300", "2,210", "from some networks"},
 		"#generations":  {"4,011", "480", "accepts", "1.8.0", "1,121", "drains until", "1.7.2"},

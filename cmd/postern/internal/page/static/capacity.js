@@ -53,7 +53,7 @@ export function startCapacity() {
 export function showCapacity({ lanes, tarpit, tables, state, ...view }) {
 	const row = (name, now, max = 0) => ({ name, now, max });
 	places.update([
-		...lanes.size ? [row('Login tokens left', Math.floor(lanes.left), lanes.size), row('… of them reserved for known users', lanes.reserved, lanes.size)] : [],
+		...lanes.size ? [row('Login tokens in use', lanes.size - Math.floor(lanes.left), lanes.size), row('Login tokens reserved for known users', lanes.reserved, lanes.size)] : [],
 		row('Known users that wait for a token', lanes.known_wait), row('Strangers that wait for a token', lanes.strangers_wait),
 		row('Known users that wait for a backend', lanes.known_slots), row('Strangers that wait for a backend', lanes.stranger_slots),
 		row('Attempts in the tarpit', tarpit.now, tarpit.max), row('Connections', state.connections, state.max_connections),
