@@ -87,12 +87,16 @@ func TestConnectionsElsewhere(t *testing.T) {
 		waiting := proxy.connectAndExpect(ln, "198.51.100.2:1", "* OK …")
 		proxy.connectAndExpect(ln, "198.51.100.3:1", "* OK …").login()
 		waiting.expectEOF() // evicted
-		proxy.connectAndExpect(ln, "198.51.100.4:1", "* BYE [UNAVAILABLE] …")
+		refuse := func(client string) {
+			proxy.connectAndExpect(ln, client, "* BYE [UNAVAILABLE] …").expectEOF()
+			synctest.Wait() // until its session does not count any more
+		}
+		refuse("198.51.100.4:1")
 		proxy.CountElsewhere(Counts{Connections: 2})
 		proxy.connectAndExpect(ln, "198.51.100.5:1", "* OK …").login()
-		proxy.connectAndExpect(ln, "198.51.100.6:1", "* BYE [UNAVAILABLE] …")
+		refuse("198.51.100.6:1")
 		proxy.CountElsewhere(Counts{Connections: 20})
-		proxy.connectAndExpect(ln, "198.51.100.7:1", "* BYE [UNAVAILABLE] …")
+		refuse("198.51.100.7:1")
 		inside.send("hello")
 		inside.expect("echo hello")
 		proxy.CountElsewhere(Counts{})
