@@ -20,8 +20,11 @@ const (
 	roleOperator      // may do everything
 )
 
+// ReaderRole is the Role of a Session with the read-only token.
+const ReaderRole = "reader"
+
 // String returns the name of the role in the API.
-func (r role) String() string { return [...]string{"none", "reader", "operator"}[r] }
+func (r role) String() string { return [...]string{"none", ReaderRole, "operator"}[r] }
 
 // sender is the sender of a request: what they may do, and how they have shown it.
 type sender struct {

@@ -95,19 +95,19 @@ func TestClientRefusals(t *testing.T) {
 	}
 	var force decisions.NeedsForceError
 	var done decisions.Result
-	err = client.PostJSON(t.Context(), DecisionsPath, decisions.Request{Kind: decisions.Block, Network: "127.0.0.1"}, &done)
+	err = client.PostJSON(t.Context(), decisions.Path, decisions.Request{Kind: decisions.Block, Network: "127.0.0.1"}, &done)
 	if want := (decisions.NeedsForceError{Reason: "this is your own address", Users: 3}); !errors.As(err, &force) || force != want {
 		t.Errorf("got %#v, want %#v", err, want)
 	}
-	if err := client.PostJSON(t.Context(), DecisionsPath, decisions.Request{Kind: decisions.Block, Network: "127.0.0.1", Force: true}, &done); err != nil || done.Decision.ID != "a1" {
+	if err := client.PostJSON(t.Context(), decisions.Path, decisions.Request{Kind: decisions.Block, Network: "127.0.0.1", Force: true}, &done); err != nil || done.Decision.ID != "a1" {
 		t.Errorf("with force: got %+v, %v", done, err)
 	}
 	var ended decisions.Decision
-	if err := client.Delete(t.Context(), DecisionsPath+"/a1?by=anna", &ended); err != nil || ended.ID != "a1" {
+	if err := client.Delete(t.Context(), decisions.Path+"/a1?by=anna", &ended); err != nil || ended.ID != "a1" {
 		t.Errorf("delete: got %+v, %v", ended, err)
 	}
 	var p *Problem
-	if err := client.Delete(t.Context(), DecisionsPath+"/none", &ended); !errors.As(err, &p) || p.Status != http.StatusNotFound || err.Error() != "there is no such decision in force" {
+	if err := client.Delete(t.Context(), decisions.Path+"/none", &ended); !errors.As(err, &p) || p.Status != http.StatusNotFound || err.Error() != "there is no such decision in force" {
 		t.Errorf("delete of none: got %#v", err)
 	}
 }

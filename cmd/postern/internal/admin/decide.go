@@ -2,21 +2,10 @@ package admin
 
 import (
 	"log/slog"
-	"net/http"
 
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/explain"
 )
-
-// Where the server answers the commands about decisions.
-const (
-	DecisionsPath = "/v1/decisions"
-	ReleasePath   = "/v1/release"
-	ForgetPath    = "/v1/forget"
-)
-
-// aboutMax is the longest subject of a question, in octets.
-const aboutMax = 1024
 
 // decisions lists the decisions in force, the newest first.
 func (s *Server) decisions(*query) ([]decisions.Decision, error) {
@@ -56,14 +45,7 @@ func (s *Server) forget(q *query, of decisions.Forget) (decisions.Forgotten, err
 
 // explain answers a question about a session, an address, a network or an account.
 func (s *Server) explain(q *query) (explain.Explanation, error) {
-	about := q.URL.Query().Get("about")
-	switch {
-	case about == "":
-		return explain.Explanation{}, newProblem(http.StatusBadRequest, "about: got nothing, want the ID of a session, an address, a network or an account")
-	case len(about) > aboutMax:
-		return explain.Explanation{}, newProblem(http.StatusBadRequest, "about: got more than 1024 octets, want the ID of a session, an address, a network or an account")
-	}
-	e, err := s.gateway.Explain(q.time, about)
+	e, err := s.gateway.Explain(q.time, q.URL.Query().Get("about"))
 	e.Facts, e.Advice, e.Events, e.Decisions = list(e.Facts), list(e.Advice), list(e.Events), list(e.Decisions)
 	return e, err
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"postern/cmd/postern/internal/decisions"
 )
 
 // loadOpenAPI reads openapi.yaml, which must be valid.
@@ -212,8 +214,8 @@ func TestOpenAPIAnswers(t *testing.T) {
 	s := start(t, "POSTERN_ADMIN_LISTEN=unix:"+t.TempDir()+"/s")
 	s.post(t, IncidentsPath, `{"action":"open","class":"attack","by":"anna"}`)
 	bodies := map[string]string{
-		IncidentsPath: `{"action":"ack","by":"anna"}`, DecisionsPath: `{"kind":"block","network":"192.0.2.0/24","by":"anna"}`,
-		ReleasePath: `{"of":"192.0.2.1","by":"anna"}`, ForgetPath: `{"account":"anna","by":"berta"}`, LearnPath: `{"known":"","watch":""}`,
+		IncidentsPath: `{"action":"ack","by":"anna"}`, decisions.Path: `{"kind":"block","network":"192.0.2.0/24","by":"anna"}`,
+		decisions.ReleasePath: `{"of":"192.0.2.1","by":"anna"}`, decisions.ForgetPath: `{"account":"anna","by":"berta"}`, LearnPath: `{"known":"","watch":""}`,
 	}
 	for _, r := range routes() {
 		if r.answer == nil || r.isStream || r.path == loginPath {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/view"
@@ -24,7 +25,8 @@ const (
 	openAPIPath = "/v1/openapi.yaml"
 	loginPath   = "/page/login"
 	logoutPath  = "/page/logout"
-	sessionPath = "/page/session"
+	// SessionPath answers with a Session: what the sender of the request may do.
+	SessionPath = "/page/session"
 )
 
 // openAPI describes all routes for other programs.
@@ -54,11 +56,11 @@ func routes() []route {
 		{"POST", IncidentsPath, roleOperator, takes((*Server).command, bodyMax), "acts on an incident; answers with the new events"},
 		{"GET", IncidentsPath + "/{id}", roleReader, answers((*Server).incident), "one incident, by its ID or `latest`"},
 		{"GET", ReportPath, roleReader, offers[report.Report]((*Server).serveReport), "report on an incident in Markdown or JSON"},
-		{"GET", DecisionsPath, roleReader, answers((*Server).decisions), "decisions in force, the newest first"},
-		{"POST", DecisionsPath, roleOperator, takes((*Server).decide, bodyMax), "makes a decision; 409 with `needs_force` if it may lock users out"},
-		{"DELETE", DecisionsPath + "/{id}", roleOperator, answers((*Server).end), "ends a decision, and answers with it"},
-		{"POST", ReleasePath, roleOperator, takes((*Server).release, bodyMax), "forgets the denials of an address, a network or an account"},
-		{"POST", ForgetPath, roleOperator, takes((*Server).forget, bodyMax), "forgets what is known of an account"},
+		{"GET", decisions.Path, roleReader, answers((*Server).decisions), "decisions in force, the newest first"},
+		{"POST", decisions.Path, roleOperator, takes((*Server).decide, bodyMax), "makes a decision; 409 with `needs_force` if it may lock users out"},
+		{"DELETE", decisions.Path + "/{id}", roleOperator, answers((*Server).end), "ends a decision, and answers with it"},
+		{"POST", decisions.ReleasePath, roleOperator, takes((*Server).release, bodyMax), "forgets the denials of an address, a network or an account"},
+		{"POST", decisions.ForgetPath, roleOperator, takes((*Server).forget, bodyMax), "forgets what is known of an account"},
 		{"GET", explain.Path, roleReader, answers((*Server).explain), "explains what happened to a session, an address, a network or an account"},
 		{"POST", LearnPath, roleOperator, slow(takes((*Server).learn, learnMax), learnTime, 2*learnTime), "merges what `postern learn` has learned"},
 		{"POST", UpgradePath, roleOperator, slow(takes((*Server).upgrade, bodyMax), 0, UpgradeTime), "starts the next generation, and answers once it serves"},
@@ -68,7 +70,7 @@ func routes() []route {
 		{"GET", "/page/", roleNone, writes((*Server).servePage), "files of the page"},
 		{"POST", loginPath, roleNone, signsIn((*Server).login), "exchanges a token for the cookie of a session"},
 		{"POST", logoutPath, roleNone, signsIn((*Server).logout), "ends the session of a browser"},
-		{"GET", sessionPath, roleNone, answers((*Server).session), "role of the session, and its CSRF token"},
+		{"GET", SessionPath, roleNone, answers((*Server).session), "role of the session, and its CSRF token"},
 	}
 }
 

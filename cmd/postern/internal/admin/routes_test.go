@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/testbed"
 )
 
@@ -191,7 +192,7 @@ func TestRequestMistakes(t *testing.T) {
 		if tt.contentType != "" {
 			header["Content-Type"] = tt.contentType
 		}
-		code, text := s.ask(t, request{method: "POST", path: DecisionsPath, header: header, body: tt.body})
+		code, text := s.ask(t, request{method: "POST", path: decisions.Path, header: header, body: tt.body})
 		if code != tt.code || tt.code != 200 && !strings.Contains(problem(t, text).Detail, tt.says) || len(text) > 1000 {
 			t.Errorf("%s: got %d %s, want %d %s", name, code, text, tt.code, tt.says)
 		}
@@ -200,7 +201,7 @@ func TestRequestMistakes(t *testing.T) {
 		}
 	}
 	header := with(bearer(operatorToken), "X-Long", strings.Repeat("x", 64<<10))
-	if code, _ := s.ask(t, request{method: "POST", path: DecisionsPath, header: header, body: good}); code != http.StatusRequestHeaderFieldsTooLarge {
+	if code, _ := s.ask(t, request{method: "POST", path: decisions.Path, header: header, body: good}); code != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("long header: got %d", code)
 	}
 }
@@ -215,21 +216,21 @@ func TestDecisions(t *testing.T) {
 		says, asked        string
 		logged             []string
 	}{
-		"block": {"POST", DecisionsPath, `{"kind":"block","network":"192.0.2.0/24","for":"1h","by":"Åsa\u202e\r\nX-Evil: 1","comment":"too \u0000much","from":"198.51.100.7"}`, 200, `"id":"a1"`,
+		"block": {"POST", decisions.Path, `{"kind":"block","network":"192.0.2.0/24","for":"1h","by":"Åsa\u202e\r\nX-Evil: 1","comment":"too \u0000much","from":"198.51.100.7"}`, 200, `"id":"a1"`,
 			"{Kind:block Network:192.0.2.0/24 For:1h By:Åsa  X-Evil: 1 Comment:too  much From:198.51.100.7 Force:false} from 127.0.0.1",
 			[]string{"rip=127.0.0.1:", "role=operator", `by="\\xc3\\x85sa  X-Evil: 1"`, "action=block", "network=192.0.2.0/24", "for=1h", `comment="too  much"`, "by_addr=198.51.100.7", "force=false"}},
-		"own address":     {"POST", DecisionsPath, `{"kind":"block","network":"127.0.0.1","by":"anna"}`, 409, "this is your own address", "", []string{"network=127.0.0.1", "your own"}},
-		"with force":      {"POST", DecisionsPath, `{"kind":"block","network":"127.0.0.1","by":"anna","force":true}`, 200, `"id":"a1"`, "", []string{"network=127.0.0.1", "force=true"}},
-		"bad":             {"POST", DecisionsPath, `{"kind":"block","network":"bad","by":"anna"}`, 400, "this is bad", "", []string{"network=bad", "this is bad"}},
-		"end":             {"DELETE", DecisionsPath + "/a1?by=%1b[2Janna%ff", "", 200, `"id":"a1"`, `end "a1" by "[2Janna�"`, []string{"action=end", "decision=a1", "role=operator"}},
-		"end of none":     {"DELETE", DecisionsPath + "/none", "", 404, "there is no such decision in force", `end "none" by ""`, []string{"action=end", "decision=none", "there is no such decision"}},
-		"path as ID":      {"DELETE", DecisionsPath + "/a%2f..%2fb", "", 404, "nothing at this path", "", nil},
-		"release":         {"POST", ReleasePath, `{"of":"anna@example.org\u0007","by":"berta"}`, 200, `"ended":[],"blocked":[]`, "", []string{"action=release", `of=anna@example.org\x07`, "by=berta"}},
-		"forget":          {"POST", ForgetPath, `{"account":"anna=\"x\"","by":"berta"}`, 200, `"known":false`, "", []string{"action=forget", `account=anna\x3d\x22x\x22`}},
+		"own address":     {"POST", decisions.Path, `{"kind":"block","network":"127.0.0.1","by":"anna"}`, 409, "this is your own address", "", []string{"network=127.0.0.1", "your own"}},
+		"with force":      {"POST", decisions.Path, `{"kind":"block","network":"127.0.0.1","by":"anna","force":true}`, 200, `"id":"a1"`, "", []string{"network=127.0.0.1", "force=true"}},
+		"bad":             {"POST", decisions.Path, `{"kind":"block","network":"bad","by":"anna"}`, 400, "this is bad", "", []string{"network=bad", "this is bad"}},
+		"end":             {"DELETE", decisions.Path + "/a1?by=%1b[2Janna%ff", "", 200, `"id":"a1"`, `end "a1" by "[2Janna�"`, []string{"action=end", "decision=a1", "role=operator"}},
+		"end of none":     {"DELETE", decisions.Path + "/none", "", 404, "there is no such decision in force", `end "none" by ""`, []string{"action=end", "decision=none", "there is no such decision"}},
+		"path as ID":      {"DELETE", decisions.Path + "/a%2f..%2fb", "", 404, "nothing at this path", "", nil},
+		"release":         {"POST", decisions.ReleasePath, `{"of":"anna@example.org\u0007","by":"berta"}`, 200, `"ended":[],"blocked":[]`, "", []string{"action=release", `of=anna@example.org\x07`, "by=berta"}},
+		"forget":          {"POST", decisions.ForgetPath, `{"account":"anna=\"x\"","by":"berta"}`, 200, `"known":false`, "", []string{"action=forget", `account=anna\x3d\x22x\x22`}},
 		"upgrade":         {"POST", UpgradePath, "", 200, `"number":2`, "", []string{"action=upgrade"}},
 		"reload":          {"POST", ReloadPath, "{}", 200, `"changed":[],"restart":[]`, "", []string{"action=reload"}},
-		"by a reader":     {"POST", ForgetPath, `{"account":"anna"}`, 403, "the token is read-only", "", []string{"role=reader", `action="POST /v1/forget"`, "the token is read-only"}},
-		"without a token": {"DELETE", DecisionsPath + "/a1", "", 401, "this needs the token", "", []string{"role=none", `action="DELETE /v1/decisions/{id}"`, "this needs the token"}},
+		"by a reader":     {"POST", decisions.ForgetPath, `{"account":"anna"}`, 403, "the token is read-only", "", []string{"role=reader", `action="POST /v1/forget"`, "the token is read-only"}},
+		"without a token": {"DELETE", decisions.Path + "/a1", "", 401, "this needs the token", "", []string{"role=none", `action="DELETE /v1/decisions/{id}"`, "this needs the token"}},
 	} {
 		q := request{method: tt.method, path: tt.path, header: bearer(operatorToken), body: tt.body}
 		switch name {
@@ -260,9 +261,9 @@ func TestDecisions(t *testing.T) {
 func TestRefusalsAreLoggedSparingly(t *testing.T) {
 	s := startWithTokens(t)
 	for range 300 {
-		s.ask(t, request{method: "POST", path: ForgetPath})
+		s.ask(t, request{method: "POST", path: decisions.ForgetPath})
 	}
-	s.ask(t, request{method: "POST", path: ForgetPath, header: bearer(operatorToken), body: `{"account":"last","by":"anna"}`})
+	s.ask(t, request{method: "POST", path: decisions.ForgetPath, header: bearer(operatorToken), body: `{"account":"last","by":"anna"}`})
 	s.log.Await(t, "operator command", "account=last")
 	if n := strings.Count(s.log.String(), "operator command"); n > 200 {
 		t.Errorf("got %d lines", n)

@@ -111,8 +111,11 @@ func (r *running) gateway(log *eventlog.Log, i *incidents.Manager) Gateway {
 		Release: func(time.Time, decisions.Release) (decisions.Released, error) { return decisions.Released{}, nil },
 		Forget:  func(time.Time, decisions.Forget) (decisions.Forgotten, error) { return decisions.Forgotten{}, nil },
 		Explain: func(t time.Time, about string) (explain.Explanation, error) {
-			if about == "bad" {
+			switch {
+			case about == "bad":
 				return explain.Explanation{}, errBad
+			case about == "" || len(about) > 1024:
+				return explain.Explain(t, about, explain.Sources{}) // refuses it
 			}
 			return explain.Explanation{Time: t, About: about, Subject: explain.Account}, nil
 		},

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/testbed"
 )
 
@@ -45,7 +46,7 @@ func (b browser) header() map[string]string {
 // roleAt returns the role that the server gives to a browser.
 func (r *running) roleAt(t *testing.T, header map[string]string) string {
 	t.Helper()
-	_, text := r.ask(t, request{method: "GET", path: sessionPath, header: header})
+	_, text := r.ask(t, request{method: "GET", path: SessionPath, header: header})
 	var s Session
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		t.Fatalf("got %s: %v", text, err)
@@ -65,10 +66,10 @@ func TestSession(t *testing.T) {
 		if b.session.Role != role || b.session.CSRF == "" || b.session.Socket {
 			t.Errorf("got %+v", b.session)
 		}
-		if code, text := s.ask(t, request{method: "GET", path: DecisionsPath, header: b.header()}); code != http.StatusOK {
+		if code, text := s.ask(t, request{method: "GET", path: decisions.Path, header: b.header()}); code != http.StatusOK {
 			t.Errorf("read as %s: got %d %s", role, code, text)
 		}
-		code, text := s.ask(t, request{method: "POST", path: ForgetPath, header: b.header(), body: `{"account":"anna","by":"berta"}`})
+		code, text := s.ask(t, request{method: "POST", path: decisions.ForgetPath, header: b.header(), body: `{"account":"anna","by":"berta"}`})
 		if want := map[string]int{"operator": 200, "reader": 403}[role]; code != want {
 			t.Errorf("forget as %s: got %d %s", role, code, text)
 		}
@@ -180,11 +181,11 @@ func TestCSRF(t *testing.T) {
 		"form":               {with(b.header(), "Content-Type", "application/x-www-form-urlencoded"), 415},
 		"cross-site form":    {map[string]string{"Cookie": b.header()["Cookie"], "Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site"}, 403},
 	} {
-		if code, text := s.ask(t, request{method: "POST", path: ForgetPath, header: tt.header, body: body}); code != tt.code {
+		if code, text := s.ask(t, request{method: "POST", path: decisions.ForgetPath, header: tt.header, body: body}); code != tt.code {
 			t.Errorf("%s: got %d %s, want %d", name, code, text, tt.code)
 		}
 	}
-	if code, text := s.ask(t, request{method: "DELETE", path: DecisionsPath + "/a1", header: with(b.header(), csrfHeader, "")}); code != 403 || !strings.Contains(problem(t, text).Detail, csrfHeader) {
+	if code, text := s.ask(t, request{method: "DELETE", path: decisions.Path + "/a1", header: with(b.header(), csrfHeader, "")}); code != 403 || !strings.Contains(problem(t, text).Detail, csrfHeader) {
 		t.Errorf("delete: got %d %s", code, text)
 	}
 	if code, _ := s.ask(t, request{method: "POST", path: logoutPath, header: with(b.header(), csrfHeader, "")}); code != 403 {
@@ -220,7 +221,7 @@ func TestLoginFlood(t *testing.T) {
 		t.Errorf("got %v", codes)
 	}
 	s.log.Await(t, "action=login", "wrong token")
-	if code, _ := s.ask(t, request{method: "GET", path: DecisionsPath, header: bearer(operatorToken)}); code != http.StatusOK {
+	if code, _ := s.ask(t, request{method: "GET", path: decisions.Path, header: bearer(operatorToken)}); code != http.StatusOK {
 		t.Errorf("with the token: got %d", code)
 	}
 }
@@ -255,15 +256,15 @@ func TestNoLogin(t *testing.T) {
 			t.Errorf("%s: got %d %s", name, code, text)
 		}
 		var got Session
-		_, text := tt.s.ask(t, request{method: "GET", path: sessionPath})
+		_, text := tt.s.ask(t, request{method: "GET", path: SessionPath})
 		if err := json.Unmarshal([]byte(text), &got); err != nil || got != tt.want {
 			t.Errorf("%s: got %s, %v", name, text, err)
 		}
 	}
-	if code, text := socket.ask(t, request{method: "POST", path: ForgetPath, body: `{"account":"anna","by":"berta"}`}); code != 200 {
+	if code, text := socket.ask(t, request{method: "POST", path: decisions.ForgetPath, body: `{"account":"anna","by":"berta"}`}); code != 200 {
 		t.Errorf("by socket: got %d %s", code, text)
 	}
-	if code, _ := socket.ask(t, request{method: "POST", path: ForgetPath, body: `{}`, header: map[string]string{"Origin": "https://evil.example"}}); code != 403 {
+	if code, _ := socket.ask(t, request{method: "POST", path: decisions.ForgetPath, body: `{}`, header: map[string]string{"Origin": "https://evil.example"}}); code != 403 {
 		t.Errorf("by socket from another origin: got %d", code)
 	}
 }

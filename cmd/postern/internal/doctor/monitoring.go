@@ -64,17 +64,12 @@ func (e *examination) checkToken(ctx context.Context) Finding {
 	if _, err := client.Get(ctx, admin.IncidentsPath); err != nil {
 		return failure(check, "the running postern refuses it: "+err.Error(), "restart postern after a change of the file in "+config.Prefix+"ADMIN_TOKEN_FILE, or give this command the settings of the running one")
 	}
-	var session struct {
-		Role string `json:"role"`
-	}
-	if err := client.GetJSON(ctx, sessionPath, &session); err == nil && session.Role == "reader" {
+	var session admin.Session
+	if err := client.GetJSON(ctx, admin.SessionPath, &session); err == nil && session.Role == admin.ReaderRole {
 		return warning(check, "this user can read only the one of "+config.Prefix+"ADMIN_READ_TOKEN_FILE, which changes nothing", "run this command as root or as the user of postern to check the other one")
 	}
 	return ok(check, "accepted")
 }
-
-// sessionPath is where the admin API says which role a token has.
-const sessionPath = "/page/session"
 
 // checkMetrics reads the metrics where Prometheus reads them.
 func (e *examination) checkMetrics(ctx context.Context) (found []Finding) {

@@ -73,15 +73,15 @@ func (a action) do(ctx context.Context, c *admin.Client) tea.Cmd {
 		switch a.verb {
 		case release:
 			var done decisions.Released
-			err := c.PostJSON(ctx, admin.ReleasePath, decisions.Release{Of: a.subject, By: a.by}, &done)
+			err := c.PostJSON(ctx, decisions.ReleasePath, decisions.Release{Of: a.subject, By: a.by}, &done)
 			return doneMsg{a, releasedText(a, done), err}
 		case end:
 			var done decisions.Decision
-			err := c.Delete(ctx, admin.DecisionsPath+"/"+url.PathEscape(a.id)+"?"+url.Values{"by": {a.by}}.Encode(), &done)
+			err := c.Delete(ctx, decisions.Path+"/"+url.PathEscape(a.id)+"?"+url.Values{"by": {a.by}}.Encode(), &done)
 			return doneMsg{a, "ended: " + a.subject, err}
 		}
 		var done decisions.Result
-		err := c.PostJSON(ctx, admin.DecisionsPath, decisions.Request{
+		err := c.PostJSON(ctx, decisions.Path, decisions.Request{
 			Kind: decisions.Kind(a.verb), Network: a.subject, For: lasts[a.verb], By: a.by, Comment: comment, Force: a.force,
 		}, &done)
 		return doneMsg{a, decidedText(done), err}

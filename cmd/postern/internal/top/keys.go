@@ -8,6 +8,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"postern/cmd/postern/internal/admin"
 	"postern/limiter/watch/incident"
 )
 
@@ -126,7 +127,7 @@ func (m *model) arrange(key string) {
 
 // mayAct reports whether the user may block, allow and release.
 func (m *model) mayAct() bool {
-	return m.act && m.role != readerRole && m.view != nil && m.view.Detail != nil
+	return m.act && m.role != admin.ReaderRole && m.view != nil && m.view.Detail != nil
 }
 
 // propose asks whether to act on the selected row. What is asked about does not change if
@@ -146,7 +147,7 @@ func (m *model) propose(v verb) {
 		switch {
 		case m.note != "":
 			m.notice += ": " + m.note
-		case m.role == readerRole:
+		case m.role == admin.ReaderRole:
 			m.notice += ": got the read-only one"
 		}
 	case m.acting:

@@ -66,12 +66,6 @@ type viewMsg struct {
 	err  error
 }
 
-// sessionPath is where the admin API says what the sender of a request may do.
-const sessionPath = "/page/session"
-
-// readerRole is the role of the read-only token.
-const readerRole = "reader"
-
 // Init starts the first request.
 func (m *model) Init() tea.Cmd { return tea.Batch(m.ask(), m.tick()) }
 
@@ -92,7 +86,7 @@ func (m *model) ask() tea.Cmd {
 		msg.err = c.GetJSON(ctx, view.Path, msg.view)
 		if msg.err == nil && role == "" {
 			var s admin.Session
-			if c.GetJSON(ctx, sessionPath, &s) == nil { // else the answer to an action says what it needs
+			if c.GetJSON(ctx, admin.SessionPath, &s) == nil { // else the answer to an action says what it needs
 				msg.role = s.Role
 			}
 		}
