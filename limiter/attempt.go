@@ -36,6 +36,14 @@ func Source(addr netip.Addr) netip.Prefix {
 	return block(addr, 32, 64)
 }
 
+// BlockName returns p in text, such as a source or a network: without the length of the prefix if p has one address only.
+func BlockName(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
 // Network returns the wider block around addr: /24 for IPv4, /48 for IPv6. It treats mapped and invalid addresses as
 // [Source] does.
 func Network(addr netip.Addr) netip.Prefix {

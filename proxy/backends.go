@@ -231,7 +231,7 @@ func (b *Backends) beginDialogue(s *backend, raw net.Conn, client clientInfo, gr
 	if _, err = raw.Write(header); err == nil { // one write: Dovecot drops a split header
 		conn, err = b.greet(s, raw, greet)
 	}
-	if err != nil && isClosed(err) && (conn == nil || !conn.Heard()) {
+	if err != nil && IsClosed(err) && (conn == nil || !conn.Heard()) {
 		err = &HeaderError{gateway.Addr().Unmap(), err}
 	}
 	return conn, err
@@ -256,8 +256,8 @@ func (b *Backends) greet(s *backend, raw net.Conn, greet greetFunc) (*dialogue.C
 	return conn, greet(conn, nil)
 }
 
-// isClosed reports whether err says that the peer has closed the connection.
-func isClosed(err error) bool {
+// IsClosed reports whether err says that the peer has closed or reset the connection.
+func IsClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 

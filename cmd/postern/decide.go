@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/limiter"
 )
 
 // This file has the commands by which an operator decides: block, allow, observe, enforce,
@@ -106,10 +106,10 @@ func (p process) decide(ctx context.Context, r decisions.Request, asJSON bool) e
 		line += ", in place of the former decision"
 	}
 	if done.Closed > 0 {
-		line += fmt.Sprintf("; %d open connections closed", done.Closed)
+		line += "; closed " + eventlog.Count(done.Closed, "open connection")
 	}
 	if done.Users > 0 {
-		line += fmt.Sprintf("; %d known users have logged in from there in the last 24 h", done.Users)
+		line += "; " + decisions.UsersText(done.Users)
 	}
 	fmt.Fprintln(p.stdout, line)
 	if done.Warning != "" {
@@ -146,17 +146,9 @@ func confirm(in io.Reader, out io.Writer, question string) bool {
 // targetOf is what d is about.
 func targetOf(d decisions.Decision) string {
 	if d.Network.IsValid() {
-		return networkText(d.Network)
+		return limiter.BlockName(d.Network)
 	}
 	return "verdicts"
-}
-
-// networkText is n, or its address if that is all.
-func networkText(n netip.Prefix) string {
-	if n.IsSingleIP() {
-		return n.Addr().String()
-	}
-	return n.String()
 }
 
 // untilText says when d ends.
@@ -181,7 +173,7 @@ func prepareRelease(flags *flag.FlagSet) func(context.Context, process) error {
 		if *asJSON {
 			return p.printJSON(done)
 		}
-		fmt.Fprintf(p.stdout, "%s: denials forgotten in %d places\n", eventlog.StripControl(p.args[0]), done.Buckets)
+		fmt.Fprintf(p.stdout, "%s: denials forgotten in %s\n", eventlog.StripControl(p.args[0]), eventlog.Count(done.Buckets, "bucket"))
 		for _, d := range done.Ended {
 			fmt.Fprintf(p.stdout, "ended decision %s: %s %s, made by %s at %s\n", d.ID, d.Kind, targetOf(d), eventlog.StripControl(d.By), localTime(d.Made))
 		}

@@ -109,7 +109,7 @@ func TestBlockClosesSessions(t *testing.T) {
 	if code == exitOK || !strings.Contains(text, "known user has logged in from there in the last 24 h") || !strings.Contains(text, "-force does it all the same") {
 		t.Errorf("got exit %d, %q; want the number of known users", code, text)
 	}
-	if text := s.mustRun(t, "block", "-force", address(60, 0).String()+"/24"); !strings.Contains(text, "1 open connections closed") {
+	if text := s.mustRun(t, "block", "-force", address(60, 0).String()+"/24"); !strings.Contains(text, "closed 1 open connection") {
 		t.Errorf("got %q", text)
 	}
 	for name, c := range map[string]*client.Session{"former": former, "current": current} {

@@ -142,7 +142,7 @@ func (c *Client) send(ctx context.Context, by *http.Client, method, path string,
 	}
 	resp, err := by.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", c.addr, withoutAddr(err))
+		return nil, fmt.Errorf("ask %s: %w", c.addr, eventlog.WithoutAddr(err))
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil

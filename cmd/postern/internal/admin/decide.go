@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/explain"
 )
 
@@ -14,7 +15,7 @@ func (s *Server) decisions(*query) ([]decisions.Decision, error) {
 
 // decide makes a decision.
 func (s *Server) decide(q *query, d decisions.Request) (decisions.Result, error) {
-	d.By, d.Comment = cleanText(d.By), cleanText(d.Comment)
+	d.By, d.Comment = eventlog.OneLine(d.By), eventlog.OneLine(d.Comment)
 	q.describe(string(d.Kind), d.By, "network", d.Network, "for", d.For, "comment", d.Comment, "by_addr", d.From)
 	q.note(slog.Bool("force", d.Force))
 	return s.gateway.Decide(q.time, d, q.remote())
@@ -22,14 +23,14 @@ func (s *Server) decide(q *query, d decisions.Request) (decisions.Result, error)
 
 // end ends a decision.
 func (s *Server) end(q *query) (decisions.Decision, error) {
-	id, by := q.PathValue("id"), cleanText(q.URL.Query().Get("by"))
+	id, by := q.PathValue("id"), eventlog.OneLine(q.URL.Query().Get("by"))
 	q.describe("end", by, "decision", id)
 	return s.gateway.End(q.time, id, by)
 }
 
 // release forgets denials.
 func (s *Server) release(q *query, of decisions.Release) (decisions.Released, error) {
-	of.By = cleanText(of.By)
+	of.By = eventlog.OneLine(of.By)
 	q.describe("release", of.By, "of", of.Of)
 	done, err := s.gateway.Release(q.time, of)
 	done.Ended, done.Blocked = list(done.Ended), list(done.Blocked)
@@ -38,7 +39,7 @@ func (s *Server) release(q *query, of decisions.Release) (decisions.Released, er
 
 // forget forgets an account.
 func (s *Server) forget(q *query, of decisions.Forget) (decisions.Forgotten, error) {
-	of.By = cleanText(of.By)
+	of.By = eventlog.OneLine(of.By)
 	q.describe("forget", of.By, "account", of.Account)
 	return s.gateway.Forget(q.time, of)
 }

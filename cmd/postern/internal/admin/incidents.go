@@ -40,7 +40,7 @@ func (s *Server) incident(q *query) (incident.Incident, error) {
 
 // command does what an operator asks for.
 func (s *Server) command(q *query, c incident.Command) ([]incident.Event, error) {
-	c.By = cleanText(c.By)
+	c.By = eventlog.OneLine(c.By)
 	q.describe(string(c.Action), c.By, "incident", c.Incident)
 	events, err := s.gateway.Incidents.Do(q.time, c)
 	return list(events), err

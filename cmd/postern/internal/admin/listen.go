@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
 )
 
 // listen binds addr, unless a socket was passed for it; that may belong to the service manager.
@@ -46,7 +47,7 @@ func bind(addr string) (net.Listener, error) {
 	if !isUnix {
 		ln, err := net.Listen(config.Network(addr, nil), addr)
 		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", addr, withoutAddr(err))
+			return nil, fmt.Errorf("listen on %s: %w", addr, eventlog.WithoutAddr(err))
 		}
 		return ln, nil
 	}
@@ -59,23 +60,13 @@ func bind(addr string) (net.Listener, error) {
 	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, withoutAddr(err))
+		return nil, fmt.Errorf("listen on %s: %w", path, eventlog.WithoutAddr(err))
 	}
 	if err := os.Chmod(path, 0o660); err != nil {
 		ln.Close()
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	return ln, nil
-}
-
-// withoutAddr removes what the net package adds to a cause: operation and
-// addresses.
-func withoutAddr(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
 }
 
 // A fileListener is a listener that can be passed to another process.

@@ -62,7 +62,7 @@ func problemOf(err error, otherwise int) *Problem {
 	var force decisions.NeedsForceError
 	var request decisions.RequestError
 	var size *http.MaxBytesError
-	text := oneLine(err.Error())
+	text := eventlog.OneLine(err.Error())
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -82,11 +82,6 @@ func problemOf(err error, otherwise int) *Problem {
 		return newProblem(http.StatusRequestEntityTooLarge, "got a body of more than "+strconv.FormatInt(size.Limit, 10)+" octets")
 	}
 	return newProblem(otherwise, text)
-}
-
-// oneLine returns text without control characters and space around it.
-func oneLine(text string) string {
-	return strings.TrimSpace(eventlog.StripControl(strings.ToValidUTF8(text, "\ufffd")))
 }
 
 // write answers with p.
@@ -110,7 +105,7 @@ func readProblem(status int, mediaType string, body []byte) error {
 			p.Detail = "got a problem that cannot be read: " + err.Error()
 		}
 	}
-	p.Status, p.Detail = status, oneLine(p.Detail)
+	p.Status, p.Detail = status, eventlog.OneLine(p.Detail)
 	if len(p.Detail) > eventlog.ErrorMax {
 		p.Detail = strings.ToValidUTF8(p.Detail[:eventlog.ErrorMax], "")
 	}

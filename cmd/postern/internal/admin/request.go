@@ -9,9 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
-	"unicode"
 
 	"postern/cmd/postern/internal/eventlog"
 )
@@ -92,17 +90,6 @@ func (q *query) describe(action, by string, fields ...string) {
 // note adds to the line that is logged about q.
 func (q *query) note(attr slog.Attr) { q.attrs = append(q.attrs, attr) }
 
-// cleanText returns the text of a person without control and format characters, such as
-// those that change the direction of writing.
-func cleanText(text string) string {
-	return oneLine(strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Cf, r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, "\ufffd")))
-}
-
 // decode reads the JSON of a request of at most limit octets into v. An error is a
 // Problem in one line.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
@@ -134,14 +121,14 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	case err == io.EOF:
 		return newProblem(http.StatusBadRequest, "got no body, want JSON")
 	}
-	return newProblem(http.StatusBadRequest, fmt.Sprintf("got a body that is not the JSON of this request: %.256s", oneLine(err.Error())))
+	return newProblem(http.StatusBadRequest, fmt.Sprintf("got a body that is not the JSON of this request: %.256s", eventlog.OneLine(err.Error())))
 }
 
 // writeJSON answers with v.
 func writeJSON(w http.ResponseWriter, v any) {
 	text, err := json.Marshal(v)
 	if err != nil {
-		newProblem(http.StatusInternalServerError, oneLine(err.Error())).write(w)
+		newProblem(http.StatusInternalServerError, eventlog.OneLine(err.Error())).write(w)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/recent"
 	"postern/cmd/postern/internal/view"
 )
@@ -61,7 +62,7 @@ func (c *Client) Live(ctx context.Context, each func(*view.View) error) error {
 		return fmt.Errorf("ask %s for %s: %w", c.addr, view.LivePath, cause)
 	}
 	if err := lines.Err(); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("ask %s for %s: %w", c.addr, view.LivePath, withoutAddr(err))
+		return fmt.Errorf("ask %s for %s: %w", c.addr, view.LivePath, eventlog.WithoutAddr(err))
 	}
 	return io.EOF
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/postern/internal/eventlog"
 	"postern/limiter"
 )
 
@@ -44,16 +45,23 @@ func (g *Guard) check(d *Decision, operator []netip.Addr) (users int, err error)
 		switch {
 		case !ok:
 			reasons = append(reasons, "how many known users log in from there cannot be counted")
-		case n == 1:
-			reasons = append(reasons, "1 known user has logged in from there in the last 24 h")
-		case n > 1:
-			reasons = append(reasons, fmt.Sprintf("%d known users have logged in from there in the last 24 h", n))
+		case n > 0:
+			reasons = append(reasons, UsersText(n))
 		}
 	}
 	if len(reasons) == 0 {
 		return users, nil
 	}
-	return users, NeedsForceError{Reason: fmt.Sprintf("%v: %s", d.Network, strings.Join(reasons, "; ")), Users: users}
+	return users, NeedsForceError{Reason: limiter.BlockName(d.Network) + ": " + strings.Join(reasons, "; "), Users: users}
+}
+
+// UsersText says how many known users a block hits, at least one.
+func UsersText(n int) string {
+	verb := " have"
+	if n == 1 {
+		verb = " has"
+	}
+	return eventlog.Count(n, "known user") + verb + " logged in from there in the last 24 h"
 }
 
 // width returns the reason against a network that is too wide.

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"postern/cmd/postern/internal/eventlog"
@@ -83,16 +82,9 @@ func (r *Request) until(t time.Time) (time.Time, error) {
 // wrong returns a RequestError.
 func wrong(format string, args ...any) error { return RequestError{fmt.Errorf(format, args...)} }
 
-// text is what an operator wrote: in one line, without invisible characters, at most textMax
-// octets.
+// text is what an operator wrote, in one line of at most textMax octets.
 func text(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Cf, r) { // such as those that change the direction of writing
-			return -1
-		}
-		return r
-	}, eventlog.StripControl(strings.ToValidUTF8(s, "?")))
-	s = strings.TrimSpace(s)
+	s = eventlog.OneLine(s)
 	for len(s) > textMax {
 		_, size := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-size]

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
 	"postern/proxy"
 	"postern/tlsconf"
 )
@@ -203,7 +204,7 @@ func (b *backend) talk(ctx context.Context, w way) *talk {
 // connect connects to the backend. The caller closes the connection.
 func (b *backend) connect(ctx context.Context) (net.Conn, error) {
 	c, err := (&net.Dialer{Timeout: connectMax}).DialContext(ctx, "tcp", b.addr)
-	return c, withoutAddr(err)
+	return c, eventlog.WithoutAddr(err)
 }
 
 // open announces client on raw as a client in TLS, begins TLS towards the backend and reads
@@ -245,11 +246,6 @@ func addrPort(a net.Addr) netip.AddrPort {
 		return tcp.AddrPort()
 	}
 	return netip.AddrPort{}
-}
-
-// isClosed reports whether err says that the peer has closed the connection.
-func isClosed(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // isTimeout reports whether err says that nothing came in time.

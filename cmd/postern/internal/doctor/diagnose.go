@@ -26,7 +26,7 @@ func (b *backend) diagnose(ctx context.Context, t *talk) Finding {
 		return b.answersUnasked(t)
 	}
 	var others []attempt
-	if !t.heard || t.greeted || isClosed(t.err) { // else it has sent something else than a greeting
+	if !t.heard || t.greeted || proxy.IsClosed(t.err) { // else it has sent something else than a greeting
 		others = b.tryOthers(ctx)
 	}
 	what := b.configured().String() + " it " + describe(t.err)
@@ -134,11 +134,11 @@ func (b *backend) closedRemedy(t *talk, others []attempt) string {
 		return "see the log of the backend: it refuses the connection (process_limit, client_limit or a shutdown)"
 	case t.heard:
 		return "see that " + b.setting + " names a mail server that speaks " + strings.ToUpper(b.protocol)
-	case isClosed(t.err) && b.config.Proxy != proxy.ProxyOff:
+	case proxy.IsClosed(t.err) && b.config.Proxy != proxy.ProxyOff:
 		return proxy.HeaderRemedy(t.gateway)
-	case isClosed(t.err):
+	case proxy.IsClosed(t.err):
 		return "see the log of the backend; if it expects a PROXY header (`haproxy = yes`), set " + config.Prefix + "BACKEND_PROXY=v2 and put this gateway's address " + t.gateway.String() + " into haproxy_trusted_networks"
-	case len(others) > 0 && isClosed(others[0].err):
+	case len(others) > 0 && proxy.IsClosed(others[0].err):
 		return proxy.HeaderRemedy(t.gateway)
 	}
 	return "see the log of the backend: it may be overloaded (process_limit of the login service), or " + b.setting + " names another kind of server"

@@ -186,7 +186,7 @@ var sessionID = regexp.MustCompile(`\(([0-9a-z]+-[0-9a-z]+)\)$`)
 // remedy says what to do about a login that has failed.
 func (s *loginTry) remedy(err error) string {
 	refusal, isRefusal := errors.AsType[*replyError](err)
-	switch nothing := !s.conn.heard && (isClosed(err) || isTimeout(err)); {
+	switch nothing := !s.conn.heard && (proxy.IsClosed(err) || isTimeout(err)); {
 	case nothing && s.header:
 		return "this machine is in " + config.Prefix + "PROXY_FROM, and the running postern may have another value of it: restart it"
 	case nothing:

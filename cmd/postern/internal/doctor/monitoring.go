@@ -17,6 +17,7 @@ import (
 
 	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
 )
 
 // httpMax bounds one request, and bodyMax how much of an answer is read, in octets.
@@ -88,7 +89,7 @@ func (e *examination) checkMetrics(ctx context.Context) (found []Finding) {
 	if path, isSocket := strings.CutPrefix(addr, "unix:"); isSocket {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		if err != nil {
-			return append(found, failure(check, withoutAddr(err).Error(), "restart postern after a change of "+config.Prefix+"METRICS_LISTEN"))
+			return append(found, failure(check, eventlog.WithoutAddr(err).Error(), "restart postern after a change of "+config.Prefix+"METRICS_LISTEN"))
 		}
 		c.Close()
 		return append(found, ok(check, "accepts connections"))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
 )
 
 // dialMax bounds a connection to this machine.
@@ -94,16 +95,7 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialMax)
 	defer cancel()
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	return c, withoutAddr(err)
-}
-
-// withoutAddr removes the addresses that the net package puts before a cause.
-func withoutAddr(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
+	return c, eventlog.WithoutAddr(err)
 }
 
 // checkBindable binds an address while postern does not run, and releases it at once.
@@ -112,7 +104,7 @@ func (e *examination) checkBindable(ctx context.Context, l listener) Finding {
 	ln, err := new(net.ListenConfig).Listen(ctx, config.Network(l.addr, e.config.Listeners.Addrs()), l.addr)
 	_, port, _ := net.SplitHostPort(l.addr)
 	unknown := e.config.Admin.Listen == "" // whether postern runs
-	switch cause := withoutAddr(err); {
+	switch cause := eventlog.WithoutAddr(err); {
 	case err == nil:
 		ln.Close()
 		return ok(check, "free; postern does not run")

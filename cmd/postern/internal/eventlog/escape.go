@@ -61,6 +61,27 @@ func Original(s string) (original string, ok bool) {
 	return original, Printable(original, 4*len(s)+4) == s && !strings.HasSuffix(s, ellipsis)
 }
 
+// Count is n of a thing, for people: 1 bucket, 2 buckets.
+func Count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
+}
+
+// OneLine returns a text that a person or another program has written, in one line: without
+// control characters, characters that cannot be seen, such as those that change the direction
+// of writing, and space around it.
+func OneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\ufffd"))
+	return strings.TrimSpace(StripControl(s))
+}
+
 // StripControl returns s, in any script, with a space for every control
 // character: text that cannot steer a terminal. Unlike Printable it keeps
 // letters outside ASCII, and it does not cut.

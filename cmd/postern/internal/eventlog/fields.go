@@ -1,7 +1,9 @@
 package eventlog
 
 import (
+	"errors"
 	"log/slog"
+	"net"
 	"time"
 
 	"postern/limiter"
@@ -103,6 +105,16 @@ func Error(err error) slog.Attr {
 		return slog.String("error", "")
 	}
 	return slog.String("error", Printable(err.Error(), ErrorMax))
+}
+
+// WithoutAddr returns the cause of an error of the net package, without the operation and the
+// addresses. Other errors, and nil, are returned as they are.
+func WithoutAddr(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }
 
 // The values that log fields and metric labels have in common. Each function

@@ -43,7 +43,7 @@ func (a *answer) adviseBlocked() bool {
 	found := false
 	for _, d := range a.Decisions {
 		if d.Kind == decisions.Block {
-			a.advise("If the client is not to be blocked, end the decision.", "postern release "+d.Network.String())
+			a.advise("If the client is not to be blocked, end the decision.", "postern release "+limiter.BlockName(d.Network))
 			found = true
 		}
 	}

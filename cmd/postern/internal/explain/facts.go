@@ -109,12 +109,7 @@ func (a *answer) othersOfEvents() string {
 }
 
 // sourceName is the source of an address.
-func sourceName(addr netip.Addr) string {
-	if p := limiter.Source(addr); !p.IsSingleIP() {
-		return p.String()
-	}
-	return addr.String()
-}
+func sourceName(addr netip.Addr) string { return limiter.BlockName(limiter.Source(addr)) }
 
 // addDecisions says what operators have decided.
 func (a *answer) addDecisions() {
@@ -138,7 +133,7 @@ func decisionPhrase(d *decisions.Decision, now time.Time) string {
 	if !d.Until.IsZero() {
 		until = "until " + clock(d.Until, now)
 	}
-	s := fmt.Sprintf("%s has %s %s at %s, %s", cmp.Or(d.By, "an operator"), kind, d.Network, clock(d.Made, now), until)
+	s := fmt.Sprintf("%s has %s %s at %s, %s", cmp.Or(d.By, "an operator"), kind, limiter.BlockName(d.Network), clock(d.Made, now), until)
 	if d.Comment != "" {
 		s += ": " + d.Comment
 	}
@@ -149,7 +144,7 @@ func decisionPhrase(d *decisions.Decision, now time.Time) string {
 func (a *answer) addKnown() {
 	if k := &a.now.Account; a.account != "" && k.Known {
 		a.fact(headKnown, "the account %s is known: the latest login was accepted around %s, and %s, %s, %s and %s of it are known", a.accountName(),
-			clock(k.Last, a.Time), count(k.Credentials, "password"), count(k.Sources, "source"), count(k.Networks, "network"), count(k.Devices, "device"))
+			clock(k.Last, a.Time), eventlog.Count(k.Credentials, "password"), eventlog.Count(k.Sources, "source"), eventlog.Count(k.Networks, "network"), eventlog.Count(k.Devices, "device"))
 		if k.CredentialDenied {
 			a.fact(headKnown, "the password that was accepted last is denied now: it was changed, or the password database is at fault")
 		}
@@ -188,7 +183,7 @@ func (a *answer) addUsers() {
 		block = limiter.Source(a.address)
 	}
 	if n, ok := a.sources.Users(a.Time, block, 24*time.Hour); ok {
-		a.fact(headKnown, "%s logged in from %s within the last day, by estimate", count(n, "known user"), block)
+		a.fact(headKnown, "%s logged in from %s within the last day, by estimate", eventlog.Count(n, "known user"), block)
 		return
 	}
 	a.fact(headKnown, "how many known users log in from %s is not known: the network is too wide", block)
@@ -196,14 +191,6 @@ func (a *answer) addUsers() {
 
 // accountName is the account as events have it.
 func (a *answer) accountName() string { return eventlog.Printable(a.account, eventlog.NameMax) }
-
-// count is a number of things.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
 
 // addBuckets says how full each bucket is.
 func (a *answer) addBuckets() {

@@ -77,13 +77,8 @@ func (q *question) name() string {
 	switch q.subject {
 	case Session:
 		return q.session
-	case Source:
-		if !q.network.IsSingleIP() {
-			return q.network.String()
-		}
-		return q.address.String()
-	case Network:
-		return q.network.String()
+	case Source, Network:
+		return limiter.BlockName(q.network)
 	}
 	return q.account
 }

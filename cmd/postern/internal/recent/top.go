@@ -202,9 +202,9 @@ func (m *Memory) finish(subject int, all *rowSet) []Row {
 		}
 		switch subject {
 		case bySource:
-			r.Name = blockName(limiter.Source(r.addr))
+			r.Name = limiter.BlockName(limiter.Source(r.addr))
 		case byNetwork:
-			r.Name = blockName(limiter.Network(r.addr))
+			r.Name = limiter.BlockName(limiter.Network(r.addr))
 		case byAccount:
 			event, ok := m.event(r.ring, r.number)
 			if !ok {
@@ -223,14 +223,6 @@ func (m *Memory) finish(subject int, all *rowSet) []Row {
 		return cmp.Or(cmp.Compare(b.Attempts-b.Accepted, a.Attempts-a.Accepted), cmp.Compare(a.Name, b.Name))
 	})
 	return rows
-}
-
-// blockName is a source or network in text: one address without its length.
-func blockName(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
 }
 
 // maxIndex returns the index of the first greatest value.

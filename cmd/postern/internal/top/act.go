@@ -12,7 +12,9 @@ import (
 
 	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/explain"
+	"postern/limiter"
 )
 
 // action is what the user asks for.
@@ -92,7 +94,7 @@ func (a action) do(ctx context.Context, c *admin.Client) tea.Cmd {
 func decidedText(r decisions.Result) string {
 	text := decisionText(r.Decision, r.Decision.Made)
 	if r.Decision.Kind == decisions.Block {
-		text += fmt.Sprintf(": %s closed, %s from there in the last day", count(r.Closed, "connection"), count(r.Users, "known user"))
+		text += fmt.Sprintf(": %s closed, %s from there in the last day", eventlog.Count(r.Closed, "connection"), eventlog.Count(r.Users, "known user"))
 	}
 	if r.Warning != "" {
 		text += "; " + r.Warning
@@ -104,7 +106,7 @@ func decidedText(r decisions.Result) string {
 func decisionText(d decisions.Decision, now time.Time) string {
 	text := string(d.Kind)
 	if d.Network.IsValid() {
-		text += " " + networkName(d)
+		text += " " + limiter.BlockName(d.Network)
 	}
 	if d.Until.IsZero() {
 		return text + " until it is ended"
@@ -114,9 +116,9 @@ func decisionText(d decisions.Decision, now time.Time) string {
 
 // releasedText says what a release has done.
 func releasedText(a action, r decisions.Released) string {
-	text := fmt.Sprintf("released %s: %s with denials, %s ended", a.subject, count(r.Buckets, "bucket"), count(len(r.Ended), "decision"))
+	text := fmt.Sprintf("released %s: %s with denials, %s ended", a.subject, eventlog.Count(r.Buckets, "bucket"), eventlog.Count(len(r.Ended), "decision"))
 	for _, d := range r.Blocked {
-		text += "; still blocked by " + networkName(d)
+		text += "; still blocked by " + limiter.BlockName(d.Network)
 	}
 	return text
 }

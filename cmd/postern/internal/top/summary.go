@@ -9,6 +9,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/view"
 	"postern/limiter/watch"
@@ -168,7 +169,7 @@ func doingTexts(v *view.View) []string {
 	for _, d := range v.Detail.Decisions {
 		networks[d.Kind]++
 	}
-	return append(texts, count(networks[decisions.Block], "network")+" blocked", fmt.Sprintf("%d allowed", networks[decisions.Allow]))
+	return append(texts, eventlog.Count(networks[decisions.Block], "network")+" blocked", fmt.Sprintf("%d allowed", networks[decisions.Allow]))
 }
 
 // lanesTexts say how much is left for logins, and what waits for it.
@@ -196,7 +197,7 @@ func backendTexts(v *view.View) []string {
 			down = append(down, fmt.Sprintf("%s %s DOWN: %s", b.Protocol, b.Addr, b.Error))
 			continue
 		}
-		up = append(up, fmt.Sprintf("%s %s up: %s logins, %s", b.Protocol, b.Addr, place(b.Logins), count(b.Sessions, "session")))
+		up = append(up, fmt.Sprintf("%s %s up: %s logins, %s", b.Protocol, b.Addr, place(b.Logins), eventlog.Count(b.Sessions, "session")))
 	}
 	if known, strangers := v.Lanes.KnownSlots, v.Lanes.StrangerSlots; known+strangers > 0 {
 		down = append(down, fmt.Sprintf("waiting for a slot: %d known, %d strangers", known, strangers))
@@ -208,7 +209,7 @@ func backendTexts(v *view.View) []string {
 func processTexts(v *view.View) []string {
 	texts := make([]string, len(v.State.Generations))
 	for i, g := range v.State.Generations {
-		texts[i] = fmt.Sprintf("#%d %s for %s: %s, %d before login", g.Number, g.Version, age(v.Time.Sub(g.Since)), count(g.Sessions, "session"), g.Prelogin)
+		texts[i] = fmt.Sprintf("#%d %s for %s: %s, %d before login", g.Number, g.Version, age(v.Time.Sub(g.Since)), eventlog.Count(g.Sessions, "session"), g.Prelogin)
 		if !g.Until.IsZero() {
 			texts[i] += ", ends in " + age(g.Until.Sub(v.Time))
 		}

@@ -10,6 +10,7 @@ import (
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/recent"
 	"postern/cmd/postern/internal/view"
+	"postern/limiter"
 	"postern/limiter/watch/incident"
 )
 
@@ -143,7 +144,7 @@ func decisionRows(d *view.Detail, now time.Time) []row {
 	for i, e := range d.Decisions {
 		network := ""
 		if e.Kind == decisions.Block || e.Kind == decisions.Allow {
-			network = networkName(e)
+			network = limiter.BlockName(e.Network)
 		}
 		until := at(e.Until, now)
 		if e.Until.IsZero() {
@@ -154,14 +155,6 @@ func decisionRows(d *view.Detail, now time.Time) []row {
 		}}
 	}
 	return rows
-}
-
-// networkName is the network of a decision; of a single address without its length.
-func networkName(d decisions.Decision) string {
-	if d.Network.IsSingleIP() {
-		return d.Network.Addr().String()
-	}
-	return d.Network.String()
 }
 
 // text is a cell with a text.

@@ -157,11 +157,3 @@ func clock(t, now time.Time) string {
 	}
 	return t.Local().Format("2006-01-02 15:04")
 }
-
-// count writes n with the right form of a noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
