@@ -67,7 +67,7 @@ func TestCloseFromWakesParkedSessions(t *testing.T) {
 				client.expect("a1 OK in")
 				clients[client] = StepRelay
 			}
-			p := limiter.Policy{Global: limiter.Rate{Tokens: 1, Per: 5 * time.Second}, WaitMax: 10 * time.Second, TableMax: 100}
+			p := limiter.Policy{Global: limiter.Rate{Tokens: 1, Per: 14 * time.Second}, WaitMax: 15 * time.Second, TableMax: 100}
 			if err := proxy.Limiter.SetPolicy(time.Now(), p); err != nil {
 				t.Fatal(err)
 			}

@@ -184,7 +184,7 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	var children []string
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for len(children) == 0 && ctx.Err() == nil {
 		children = childrenOf(t, cmd.Process.Pid)

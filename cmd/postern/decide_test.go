@@ -112,6 +112,7 @@ func TestBlockClosesSessions(t *testing.T) {
 	if text := s.mustRun(t, "block", "-force", address(60, 0).String()+"/24"); !strings.Contains(text, "closed 1 open connection") {
 		t.Errorf("got %q", text)
 	}
+	s.log.Await(t, "connections closed", "event=decision") // by the former process
 	for name, c := range map[string]*client.Session{"former": former, "current": current} {
 		if err := c.Logout(); err == nil {
 			t.Errorf("the session of the %s process goes on", name)

@@ -72,7 +72,11 @@ func TestClientErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := config.Load(testbed.Environ(tt.environ))
-			client, err := NewOperatorClient(c, err, 300*time.Millisecond)
+			timeout := testbed.Patience
+			if name == "no answer" {
+				timeout = 300 * time.Millisecond
+			}
+			client, err := NewOperatorClient(c, err, timeout)
 			if err == nil {
 				_, err = client.Ready(t.Context())
 			}

@@ -77,7 +77,7 @@ func TestSettingsFileIsNamed(t *testing.T) {
 
 // TestWrongSettingsDoNotHideTheRest: what the correct ones say is checked.
 func TestWrongSettingsDoNotHideTheRest(t *testing.T) {
-	r := examine(t, Options{Environ: testbed.Environ(prefix+"TRIES=x", prefix+"STATE_DIR=/dev/null", prefix+"IMAP_BACKENDS=127.0.0.1:1")})
+	r := examine(t, Options{Environ: testbed.Environ(prefix+"TRIES=x", prefix+"STATE_DIR=/dev/null", prefix+"IMAP_BACKENDS=127.0.0.1:1", prefix+"ADMIN_LISTEN=127.0.0.1:1")})
 	r.expect(t, Failure, "POSTERN_TRIES")
 	r.expect(t, Failure, "certificate /etc/postern/a.crt", "no such file", "TLS_CERT")
 	r.expect(t, Failure, "state directory /dev/null", "is no directory")
