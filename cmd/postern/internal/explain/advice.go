@@ -210,7 +210,8 @@ func (a *answer) passesNow(rule limiter.Rule) bool {
 			return false
 		}
 	}
-	return a.observe || a.now.Stranger.Action < limiter.Repeat && !(a.now.Connect.Size > 0 && a.now.Connect.Spent >= a.now.Connect.Size)
+	connects := a.now.Connect.Size == 0 || a.now.Connect.Spent < a.now.Connect.Size
+	return a.observe || connects && a.now.Stranger.Action < limiter.Repeat
 }
 
 // freeAt is about when a bucket of a rule that is empty has a token again.

@@ -151,7 +151,7 @@ func testOrderIsHeld(t *testing.T, b *browser.Browser) {
 
 	browser.Eval[browser.Void](p.Tab, `document.querySelector('#sources tbody button').focus()`)
 	p.Press(browser.Tabulator)
-	p.g.set(func() { p.g.change = func(v *view.View) {} })
+	p.g.set(func() { p.g.change = func(*view.View) {} })
 	p.Await("a note about it", visible("#sources .below span"))
 	p.Await("other figures", `!document.querySelector('#sources tbody').innerText.includes('4,321')`)
 	if got := browser.Eval[string](p.Tab, first); got != "203.0.113.2" {
