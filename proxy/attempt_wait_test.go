@@ -25,7 +25,7 @@ func TestAttemptWaitsInTarpit(t *testing.T) {
 				start := time.Now()
 				sendLogin(client, l, "right")
 				client.expectNothing(4999 * time.Millisecond)
-				if s := proxy.Stats(); s.Tarpit != 1 || s.Relay != 0 || s.Open != 1 || s.ByListener[l.Name] != 1 || proxy.dialCount(backendAddr) != 0 {
+				if s := proxy.Stats(); s.Tarpit != 1 || s.Relay != 0 || s.Open != 1 || s.OpenAt[l.Name] != 1 || proxy.dialCount(backendAddr) != 0 {
 					t.Errorf("during the wait: got stats %+v and %d dials", s, proxy.dialCount(backendAddr))
 				}
 				client.expect(map[string]string{"imap": "a1 OK …", "pop3": "+OK Logged in."}[l.Protocol.Name()])
@@ -113,7 +113,7 @@ func TestClosingDuringWaitIsVoid(t *testing.T) {
 				if n := proxy.looks(clientIP); n != 1 {
 					t.Errorf("got %d looks, want 1", n)
 				}
-				if n, s := proxy.charged(clientIP), proxy.Stats(); n != 0 || s.Tarpit != 0 || s.Open != 0 || s.ByListener[imapListener.Name] != 0 || len(fake.checked()) != 0 {
+				if n, s := proxy.charged(clientIP), proxy.Stats(); n != 0 || s.Tarpit != 0 || s.Open != 0 || s.OpenAt[imapListener.Name] != 0 || len(fake.checked()) != 0 {
 					t.Errorf("got %d tokens charged, passwords %v checked, stats %+v, want none", n, fake.checked(), s)
 				}
 				next := proxy.connect("198.51.100.2:1", ln)

@@ -78,7 +78,7 @@ type Server struct {
 	accepting sync.WaitGroup // accept loops
 	noAccept  chan struct{}  // closed when no more connections are to be accepted
 	sessions  map[*session]bool
-	open      map[string]int // sessions by the name of their listener
+	openAt    map[string]int // how many sessions, by the name of their listener
 	prelogin  list.List      // of *session, the longest-waiting first
 	sources   sources        // of those of prelogin whose client address is known
 	evicting  int            // of the sessions, evicted and not closed yet
@@ -107,7 +107,7 @@ func (s *Server) init() {
 		s.dispatcher.limiter = s.Limiter
 		s.workers = newWorkers()
 		s.listeners = map[net.Listener]bool{}
-		s.sessions, s.open = map[*session]bool{}, map[string]int{}
+		s.sessions, s.openAt = map[*session]bool{}, map[string]int{}
 		s.sources = sources{}
 		s.noAccept = make(chan struct{})
 		s.idle = make(chan struct{})
@@ -205,7 +205,7 @@ func (s *Server) accept(conn net.Conn, l *Listener) bool {
 		ss.overLimit = !s.evict(nil)
 	}
 	s.sessions[ss] = true
-	s.open[l.Name]++
+	s.openAt[l.Name]++
 	s.countsChanged()
 	if !ss.overLimit {
 		ss.prelogin = &preloginEntry{all: s.prelogin.PushBack(ss)}
@@ -240,7 +240,7 @@ func (s *Server) forget(ss *session) {
 	defer s.mu.Unlock()
 	s.leavePrelogin(ss)
 	delete(s.sessions, ss)
-	s.open[ss.listener.Name]--
+	s.openAt[ss.listener.Name]--
 	if ss.evicted {
 		s.evicting--
 	}
@@ -253,7 +253,7 @@ func (s *Server) forget(ss *session) {
 // Stats is the state of a Server. Counters begin at the start of the process.
 type Stats struct {
 	Open           int            // connections, in any state
-	ByListener     map[string]int // of these, by the name of the listener; names that had none may be missing
+	OpenAt         map[string]int // of them, by the name of their listener
 	Prelogin       int            // connections that have not logged in, except those that are being refused or evicted
 	Tarpit         int            // attempts that wait
 	Relay          int            // sessions logged in
@@ -266,10 +266,10 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	s.init()
 	s.mu.Lock()
-	open, byListener, prelogin := len(s.sessions), maps.Clone(s.open), s.prelogin.Len()
+	open, openAt, prelogin := len(s.sessions), maps.Clone(s.openAt), s.prelogin.Len()
 	s.mu.Unlock()
 	return Stats{
-		Open: open, ByListener: byListener, Prelogin: prelogin, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.connectionLimit(),
+		Open: open, OpenAt: openAt, Prelogin: prelogin, Tarpit: s.tarpit.size(), Relay: int(s.relaying.Load()), MaxConnections: s.connectionLimit(),
 		AcceptNoFile: s.emfile.Load(), AcceptOther: s.otherFail.Load(),
 	}
 }

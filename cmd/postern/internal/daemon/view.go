@@ -20,9 +20,11 @@ import (
 const (
 	viewAge   = 900 * time.Millisecond // after which a view is made again: one a second, however many look
 	detailAge = 2 * time.Second        // likewise its detail, which costs more
-	rowsMax   = 50                     // of a table
-	listMax   = 100                    // decisions
-	openMax   = 10                     // incidents
+
+	// How many of these a view has at most.
+	rowsMax      = 50 // of each table of recent events
+	decisionsMax = 100
+	incidentsMax = 10
 )
 
 // topWindow is the time over which sources, networks and accounts are counted.
@@ -97,7 +99,7 @@ func (v *views) make(t time.Time) *view.View {
 	}
 	for _, l := range v.listeners {
 		w.Listeners = append(w.Listeners, view.Listener{
-			Name: l.kind.Name, Addr: l.listener.Addr().String(), Open: server.ByListener[l.kind.Name], Rate: v.rates.inLastMinute(t, l.kind.Name), Proxy: v.proxyFrom,
+			Name: l.kind.Name, Addr: l.listener.Addr().String(), Open: server.OpenAt[l.kind.Name], Rate: v.rates.inLastMinute(t, l.kind.Name), Proxy: v.proxyFrom,
 		})
 	}
 	return w
@@ -133,9 +135,9 @@ func (v *views) makeDetail(t time.Time) *view.Detail {
 	d := &view.Detail{Top: v.recent.Top(t, topWindow, rowsMax), Refusals: v.recent.Search(recent.Query{}, rowsMax)}
 	d.Decisions = v.deciding.store.List(t)
 	d.Decided = len(d.Decisions)
-	d.Decisions = d.Decisions[:min(listMax, d.Decided)]
+	d.Decisions = d.Decisions[:min(decisionsMax, d.Decided)]
 	d.Incidents = v.incidents.All()
-	d.Incidents = d.Incidents[:min(openMax, len(d.Incidents))]
+	d.Incidents = d.Incidents[:min(incidentsMax, len(d.Incidents))]
 	return d
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/testbed"
 	"postern/cmd/postern/internal/view"
 	"postern/limiter"
 	"postern/proxy"
@@ -19,7 +20,14 @@ import (
 func TestView(t *testing.T) {
 	g := start(t)
 	g.dial(t, "imaps").Login()
-	g.log.Await(t, "event=login", "result=accepted")
+	timeout := time.After(testbed.Patience)
+	for g.rates.inLastMinute(time.Now(), "imaps") == 0 { // the last thing that is done about an attempt
+		select {
+		case <-time.After(time.Millisecond):
+		case <-timeout:
+			t.Fatalf("the login is not counted\n%s", g.log)
+		}
+	}
 	o := g.outcomes()
 	o.attempt(proxy.Attempt{Client: testClient, Listener: "imap", Protocol: "imap", Account: "anna", Session: "abc", Outcome: limiter.Denied, Backend: "b"})
 	o.attempt(proxy.Attempt{Client: testClient, Listener: "imap", Protocol: "imap", Account: "anna", Session: "abd", Err: errors.New("refused"),
@@ -29,11 +37,11 @@ func TestView(t *testing.T) {
 	}
 	now := time.Now().Add(time.Second) // the series has whole seconds
 	v := g.views.view(now, true)
-	rates := map[string]int{}
+	rates, open := map[string]int{}, map[string]int{}
 	for _, l := range v.Listeners {
-		rates[l.Name] = l.Rate
+		rates[l.Name], open[l.Name] = l.Rate, l.Open
 	}
-	if v.Level != "OK" || v.Version != "test" || v.Mode.Observe || v.State.Verdict != "learning" || rates["imap"] != 2 || rates["imaps"] != 1 || len(v.Backends) != 2 || !v.Backends[0].Up {
+	if v.Level != "OK" || v.Version != "test" || v.Mode.Observe || v.State.Verdict != "learning" || rates["imap"] != 2 || rates["imaps"] != 1 || open["imap"] != 0 || open["imaps"] != 1 || len(v.Backends) != 2 || !v.Backends[0].Up {
 		t.Errorf("got %+v", v)
 	}
 	sum := map[string]uint32{}

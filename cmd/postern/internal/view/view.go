@@ -88,7 +88,7 @@ type Backend struct {
 type Listener struct {
 	Name  string `json:"name"` // imap, imaps, pop3 or pop3s
 	Addr  string `json:"addr"`
-	Open  int    `json:"open"`  // connections of all listeners of this name
+	Open  int    `json:"open"`  // connections of all listeners of this name, in the main process
 	Rate  int    `json:"rate"`  // attempts of all listeners of this name in the last minute
 	Proxy bool   `json:"proxy"` // some networks must send PROXY headers
 }
