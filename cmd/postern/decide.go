@@ -159,6 +159,9 @@ func untilText(d decisions.Decision) string {
 	return "until " + localTime(d.Until)
 }
 
+// blockedLines is how many decisions that still block are printed.
+const blockedLines = 10
+
 // prepareRelease declares the flags of `postern release`.
 func prepareRelease(flags *flag.FlagSet) func(context.Context, process) error {
 	asJSON := flags.Bool("json", false, "print JSON")
@@ -177,7 +180,11 @@ func prepareRelease(flags *flag.FlagSet) func(context.Context, process) error {
 		for _, d := range done.Ended {
 			fmt.Fprintf(p.stdout, "ended decision %s: %s %s, made by %s at %s\n", d.ID, d.Kind, targetOf(d), eventlog.StripControl(d.By), localTime(d.Made))
 		}
-		for _, d := range done.Blocked {
+		for i, d := range done.Blocked {
+			if i == blockedLines {
+				fmt.Fprintf(p.stdout, "and %d more: see `postern decisions`\n", len(done.Blocked)-i)
+				break
+			}
 			fmt.Fprintf(p.stdout, "still blocked by decision %s: %s; `postern decisions -end %s` ends it, or `postern allow` wins over it\n", d.ID, targetOf(d), d.ID)
 		}
 		return nil

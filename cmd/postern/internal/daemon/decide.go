@@ -33,7 +33,7 @@ type deciding struct {
 	guard   decisions.Guard // without EXEMPT, which may change
 	observe func(on bool)
 
-	enforcing sync.Mutex // held while what is decided is enforced, so that the latest decisions are enforced last
+	enforcing sync.Mutex // so that the latest of the store is enforced last
 }
 
 // decisionsPath is the file with the decisions, empty without a state directory.
@@ -84,6 +84,15 @@ func (o *deciding) enforce(t time.Time) {
 	o.observe(o.observing(t))
 }
 
+// applySettings enforces what is decided at time t after the settings have changed. before says whether verdicts were only
+// observed until then.
+func (o *deciding) applySettings(t time.Time, before bool) {
+	o.enforce(t)
+	if before {
+		o.close(t, everything)
+	}
+}
+
 // observing reports whether verdicts are only observed at time t.
 func (o *deciding) observing(t time.Time) bool {
 	if d, decided := o.store.Mode(t); decided {
@@ -100,6 +109,7 @@ func (o *deciding) expire(t time.Time) {
 	}
 	o.enforce(t)
 	for _, d := range over {
+		o.closeAfter(t, &d)
 		o.log.Info("decision ended by time", append(decisionAttrs(&d), eventlog.Error(notSaved))...)
 	}
 }
@@ -117,11 +127,14 @@ func (o *deciding) decide(t time.Time, r decisions.Request, remote netip.Addr) (
 	}
 	o.enforce(t)
 	d := &done.Decision
-	if d.Kind == decisions.Block {
-		done.Closed = o.close(t, d.Network)
+	switch {
+	case d.Kind == decisions.Block:
+		done.Closed = o.close(t, []netip.Prefix{d.Network})
 		if o.observing(t) {
 			done.Warning = joinWarnings(done.Warning, "verdicts are only observed now, so it refuses nobody")
 		}
+	case d.Kind == decisions.Enforce:
+		done.Closed = o.close(t, everything)
 	}
 	o.log.Info("decision made", append(decisionAttrs(d), slog.Int("closed", done.Closed), slog.Int("users", done.Users), slog.Bool("force", r.Force))...)
 	return done, nil
@@ -135,11 +148,42 @@ func joinWarnings(first, second string) string {
 	return first + "; " + second
 }
 
-// close closes what is open from a network that has just been blocked, and returns how many
-// connections of this process that were. Observed verdicts close nothing.
-func (o *deciding) close(t time.Time, network netip.Prefix) int {
+// everything are all addresses.
+var everything = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+
+// closeAfter closes what a decision that has ended had kept open.
+func (o *deciding) closeAfter(t time.Time, ended *decisions.Decision) {
+	switch ended.Kind {
+	case decisions.Allow:
+		o.close(t, []netip.Prefix{ended.Network})
+	case decisions.Observe:
+		o.close(t, everything)
+	}
+}
+
+// close closes what is open from the blocked networks that overlap with within, and returns how many connections of this
+// process that were. Observed verdicts close nothing.
+func (o *deciding) close(t time.Time, within []netip.Prefix) int {
 	if o.observing(t) {
 		return 0
+	}
+	blocked := false
+	for _, network := range within {
+		for _, block := range o.store.On(t, decisions.Block, network) {
+			blocked = true
+			o.closeAtFormers(t, block.Network)
+		}
+	}
+	if !blocked {
+		return 0
+	}
+	return o.server.CloseFrom(o.policy.limiter.Blocked)
+}
+
+// closeAtFormers has the formers close what is open from a blocked network.
+func (o *deciding) closeAtFormers(t time.Time, network netip.Prefix) {
+	if !o.formers.any() {
+		return
 	}
 	m := closeMessage{Network: network}
 	for _, allow := range o.store.On(t, decisions.Allow, network) {
@@ -148,7 +192,6 @@ func (o *deciding) close(t time.Time, network netip.Prefix) int {
 		}
 	}
 	o.formers.closeFrom(m)
-	return o.server.CloseFrom(m.matches)
 }
 
 // closeExceptMax bounds a closeMessage, so that it is one packet.
@@ -178,6 +221,7 @@ func (o *deciding) end(t time.Time, id, by string) (decisions.Decision, error) {
 		return d, err
 	}
 	o.enforce(t)
+	o.closeAfter(t, &d)
 	o.log.Info("decision ended", append(decisionAttrs(&d), slog.String("ended_by", eventlog.Printable(by, eventlog.NameMax)), eventlog.Error(notSaved))...)
 	return d, nil
 }
@@ -256,7 +300,7 @@ func (o *deciding) endOn(t time.Time, network netip.Prefix, by string, done *dec
 					return err
 				}
 				done.Ended = append(done.Ended, ended)
-			case kind == decisions.Block && d.Network.Bits() < network.Bits():
+			case kind == decisions.Block:
 				done.Blocked = append(done.Blocked, d)
 			}
 		}
@@ -275,6 +319,13 @@ func (o *deciding) forget(t time.Time, f decisions.Forget) (done decisions.Forgo
 
 // run ends decisions that are over, until ctx ends.
 func (o *deciding) run(ctx context.Context) { every(ctx, time.Second, o.expire) }
+
+// any reports whether there are formers.
+func (g *generations) any() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.formers) > 0
+}
 
 // closeFrom asks the formers to close connections.
 func (g *generations) closeFrom(m closeMessage) {

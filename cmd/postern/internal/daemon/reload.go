@@ -30,11 +30,12 @@ func (d *Daemon) reload(read func() (config.Config, error)) (done admin.Reloaded
 // dropping a connection: limits, exemptions and the log level. It also reads the
 // certificates again, from the files of the start.
 func (d *Daemon) apply(next config.Config) (done admin.Reloaded, err error) {
+	observed := d.deciding.observing(time.Now())
 	if err := d.policy.set(next.Limits); err != nil {
 		return done, err
 	}
 	d.metrics.Reloaded(time.Now(), nil)
-	d.deciding.enforce(time.Now())
+	d.deciding.applySettings(time.Now(), observed)
 	d.log.SetLevel(next.Log.SlogLevel())
 	done.Changed, done.Restart = d.config.Update(next)
 	d.log.Info("settings reloaded", slog.String("event", "reload"), slog.Any("changed", done.Changed))

@@ -31,14 +31,21 @@ func (s *Store) Decide(t time.Time, r Request, remote netip.Addr, g *Guard) (res
 	return result, nil
 }
 
+// namedMax is how many decisions a warning names.
+const namedMax = 5
+
 // warnings returns why d may not do what the operator expects.
 func (s *Store) warnings(t time.Time, d *Decision, notSaved error) (all []string) {
 	if notSaved != nil {
 		all = append(all, fmt.Sprintf("it holds only until the process ends: %v", notSaved))
 	}
 	if d.Kind == Block {
-		for _, allow := range s.On(t, Allow, d.Network) {
+		allowed := s.On(t, Allow, d.Network)
+		for _, allow := range allowed[:min(len(allowed), namedMax)] {
 			all = append(all, fmt.Sprintf("%v is allowed by decision %s, which wins", allow.Network, allow.ID))
+		}
+		if more := len(allowed) - namedMax; more > 0 {
+			all = append(all, fmt.Sprintf("%d more of its networks are allowed", more))
 		}
 	}
 	return all

@@ -54,7 +54,7 @@ type Result struct {
 }
 
 // Release asks to forget the denials of an address, a network or an account, and ends the
-// decisions to block it.
+// decisions to block or allow it.
 type Release struct {
 	Of string `json:"of"` // an address, a network in CIDR form, or an account
 	By string `json:"by"`
@@ -64,7 +64,7 @@ type Release struct {
 type Released struct {
 	Buckets int        `json:"buckets"` // that were not full
 	Ended   []Decision `json:"ended"`   // decisions on exactly this address or network
-	Blocked []Decision `json:"blocked"` // decisions on wider networks that still block it
+	Blocked []Decision `json:"blocked"` // decisions on other networks that still block it or a part of it
 }
 
 // Forget asks to forget all that is known of an account, as after a theft of its password.
