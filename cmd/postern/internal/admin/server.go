@@ -66,7 +66,7 @@ type Server struct {
 	live    *live
 
 	crossOrigin *http.CrossOriginProtection
-	logins      *rate.Limiter // tries to log in at the page
+	logins      *tries        // to log in at the page
 	strangerLog *rate.Limiter // lines about refused commands without a token
 
 	endpoints []endpoint // those that are not off; ADMIN_LISTEN is first
@@ -95,7 +95,7 @@ func Open(c *config.Config, g Gateway) (*Server, error) {
 	s := &Server{
 		gateway: g, tokens: tokens, asnFile: string(c.Incidents.ASNFile), live: newLive(g.Log, g.View), served: make(chan struct{}),
 		crossOrigin: http.NewCrossOriginProtection(),
-		logins:      rate.NewLimiter(rate.Every(loginEvery), loginBurst), strangerLog: rate.NewLimiter(1, 10),
+		logins:      newTries(rate.Every(loginEvery)), strangerLog: rate.NewLimiter(1, 10),
 	}
 	if err := s.open("admin", "ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler()); err != nil {
 		return nil, err

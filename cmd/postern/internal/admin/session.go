@@ -27,12 +27,6 @@ const csrfHeader = "X-CSRF-Token"
 // sessionTime is how long a session lasts.
 const sessionTime = 12 * time.Hour
 
-// How many logins are tried, right or wrong: loginBurst at once, then one in loginEvery.
-const (
-	loginEvery = time.Second
-	loginBurst = 5
-)
-
 // Login asks for a session.
 type Login struct {
 	Token string `json:"token"`
@@ -53,7 +47,7 @@ func (s *Server) login(w http.ResponseWriter, q *query, l Login) (Session, error
 		return Session{}, newProblem(http.StatusForbidden, "the Unix socket needs no login")
 	case !s.hasTokens():
 		return Session{}, s.deny(sender{}, roleOperator)
-	case !s.logins.AllowN(q.time, 1):
+	case !s.logins.allow(q.time, q.remote()):
 		return Session{}, retryAfter(http.StatusTooManyRequests, loginEvery, "too many logins: try again in a second")
 	}
 	role := s.roleOf(l.Token)
