@@ -128,7 +128,7 @@ func (s *Server) Retire() {
 	}
 	answered := make(chan struct{})
 	go func() {
-		s.connections.Wait()
+		s.connections.open.Wait()
 		close(answered)
 	}()
 	select {

@@ -16,7 +16,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -72,8 +71,8 @@ type Server struct {
 	endpoints []endpoint // those that are not off; ADMIN_LISTEN is first
 
 	retiring    atomic.Bool
-	served      chan struct{}  // closed when Serve has returned
-	connections sync.WaitGroup // that were accepted and are open; no more once served is closed
+	served      chan struct{} // closed when Serve has returned
+	connections *connections  // of all endpoints
 }
 
 // endpoint is one address with what it serves.
@@ -94,8 +93,8 @@ func Open(c *config.Config, g Gateway) (*Server, error) {
 	}
 	s := &Server{
 		gateway: g, tokens: tokens, asnFile: string(c.Incidents.ASNFile), live: newLive(g.Log, g.View), served: make(chan struct{}),
-		crossOrigin: http.NewCrossOriginProtection(),
-		logins:      newTries(rate.Every(loginEvery)), strangerLog: rate.NewLimiter(1, 10),
+		crossOrigin: http.NewCrossOriginProtection(), connections: newConnections(),
+		logins: newTries(rate.Every(loginEvery)), strangerLog: rate.NewLimiter(1, 10),
 	}
 	if err := s.open("admin", "ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler()); err != nil {
 		return nil, err
@@ -133,18 +132,8 @@ func (s *Server) newHTTP(h http.Handler) *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    8 << 10,
-		ConnState:         s.count,
+		ConnState:         s.connections.count,
 		ErrorLog:          slog.NewLogLogger(s.gateway.Log.Handler(), slog.LevelDebug),
-	}
-}
-
-// count counts connections. Each is new before Serve can return.
-func (s *Server) count(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.connections.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		s.connections.Done()
 	}
 }
 
