@@ -3,10 +3,12 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -167,48 +169,34 @@ func (o *deciding) close(t time.Time, within []netip.Prefix) int {
 	if o.observing(t) {
 		return 0
 	}
-	blocked := false
+	var blocked, allowed []netip.Prefix
 	for _, network := range within {
-		for _, block := range o.store.On(t, decisions.Block, network) {
-			blocked = true
-			o.closeAtFormers(t, block.Network)
-		}
+		blocked = append(blocked, o.networks(t, decisions.Block, network)...)
 	}
-	if !blocked {
+	if len(blocked) == 0 {
 		return 0
+	}
+	if o.formers.any() {
+		for _, network := range within {
+			allowed = append(allowed, o.networks(t, decisions.Allow, network)...)
+		}
+		o.formers.closeFrom(blocked, allowed)
 	}
 	return o.server.CloseFrom(o.policy.limiter.Blocked)
 }
 
-// closeAtFormers has the formers close what is open from a blocked network.
-func (o *deciding) closeAtFormers(t time.Time, network netip.Prefix) {
-	if !o.formers.any() {
-		return
+// networks returns the networks of the decisions of one kind that overlap with network.
+func (o *deciding) networks(t time.Time, k decisions.Kind, network netip.Prefix) (all []netip.Prefix) {
+	for _, d := range o.store.On(t, k, network) {
+		all = append(all, d.Network)
 	}
-	m := closeMessage{Network: network}
-	for _, allow := range o.store.On(t, decisions.Allow, network) {
-		if len(m.Except) < closeExceptMax {
-			m.Except = append(m.Except, allow.Network)
-		}
-	}
-	o.formers.closeFrom(m)
+	return all
 }
-
-// closeExceptMax bounds a closeMessage, so that it is one packet.
-const closeExceptMax = 500
 
 // matches reports whether m is about the connections of addr.
 func (m *closeMessage) matches(addr netip.Addr) bool {
-	addr = addr.Unmap().WithZone("")
-	if !m.Network.Contains(addr) {
-		return false
-	}
-	for _, allowed := range m.Except {
-		if allowed.Contains(addr) {
-			return false
-		}
-	}
-	return true
+	contains := func(p netip.Prefix) bool { return p.Contains(addr.Unmap().WithZone("")) }
+	return slices.ContainsFunc(m.Networks, contains) && !slices.ContainsFunc(m.Except, contains)
 }
 
 // list returns the decisions that are in force.
@@ -327,18 +315,38 @@ func (g *generations) any() bool {
 	return len(g.formers) > 0
 }
 
-// closeFrom asks the formers to close connections.
-func (g *generations) closeFrom(m closeMessage) {
+// closeMax bounds the networks of either kind in a closeMessage, so that it is one packet.
+const closeMax = 500
+
+// errManyAllowed is why sessions in former generations stay open.
+var errManyAllowed = fmt.Errorf("more than %d networks are allowed within what is blocked", closeMax)
+
+// closeFrom asks the formers to close the connections from some networks, except those from others. If these are too many,
+// nothing is closed there.
+func (g *generations) closeFrom(networks, except []netip.Prefix) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, f := range g.formers {
-		_ = f.link.SetSendDeadline(time.Now().Add(sendTime))
-		err := send(f.link, msgClose, m)
-		_ = f.link.SetSendDeadline(time.Time{})
+		err := errManyAllowed
+		if len(except) <= closeMax {
+			err = f.closeFrom(networks, except)
+		}
 		if err != nil {
 			g.log.Warn("cannot have a former generation close connections", slog.String("event", "decision"), slog.Int("generation", f.Number), eventlog.Error(err))
 		}
 	}
+}
+
+// closeFrom sends f what it is to close.
+func (f *former) closeFrom(networks, except []netip.Prefix) error {
+	_ = f.link.SetSendDeadline(time.Now().Add(sendTime))
+	defer func() { _ = f.link.SetSendDeadline(time.Time{}) }()
+	for part := range slices.Chunk(networks, closeMax) {
+		if err := send(f.link, msgClose, closeMessage{part, except}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // closeFor closes what the main generation asks for.
@@ -348,7 +356,7 @@ func (r *retired) closeFor(message []byte) error {
 		return err
 	}
 	if n := r.server.CloseFrom(m.matches); n > 0 {
-		r.log.Info("connections closed", slog.String("event", "decision"), slog.String("network", m.Network.String()), slog.Int("closed", n))
+		r.log.Info("connections closed", slog.String("event", "decision"), slog.Int("networks", len(m.Networks)), slog.Int("closed", n))
 	}
 	return nil
 }

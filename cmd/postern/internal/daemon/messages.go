@@ -105,11 +105,11 @@ type countsMessage struct {
 // An endMessage asks a former generation to end.
 type endMessage struct{ Within time.Duration }
 
-// A closeMessage asks a former generation to close the connections of a network that an operator has blocked, except those
+// A closeMessage asks a former generation to close the connections from networks that operators have blocked, except those
 // from networks that are allowed.
 type closeMessage struct {
-	Network netip.Prefix
-	Except  []netip.Prefix
+	Networks []netip.Prefix
+	Except   []netip.Prefix
 }
 
 // send sends a message with the content v, in JSON.
