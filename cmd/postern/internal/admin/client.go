@@ -116,20 +116,6 @@ func (c *Client) decode(path string, answer []byte, v any) error {
 
 // do sends a request and returns the body of its answer.
 func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	resp, err := c.send(ctx, c.http, method, path, body)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
-	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", c.addr, err)
-	}
-	return answer, nil
-}
-
-// send sends a request and returns the answer, whose body the caller closes.
-func (c *Client) send(ctx context.Context, by *http.Client, method, path string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -140,17 +126,17 @@ func (c *Client) send(ctx context.Context, by *http.Client, method, path string,
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := by.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c.addr, eventlog.WithoutAddr(err))
-	}
-	if resp.StatusCode/100 == 2 {
-		return resp, nil
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c.addr, err)
 	}
-	return nil, readProblem(resp.StatusCode, resp.Header.Get("Content-Type"), answer)
+	if resp.StatusCode/100 != 2 {
+		return nil, readProblem(resp.StatusCode, resp.Header.Get("Content-Type"), answer)
+	}
+	return answer, nil
 }

@@ -309,6 +309,9 @@ func changed(series, last []recent.Second) []recent.Second {
 	return out
 }
 
+// compareTime orders seconds by time.
+func compareTime(s recent.Second, t int64) int { return int(s.Time - t) }
+
 // complete returns a copy of v without lists that are nil.
 func complete(v *view.View) view.View {
 	c := *v

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -303,6 +304,16 @@ func TestLiveSurvivesAFault(t *testing.T) {
 		<-ended
 		s.live.close()
 	})
+}
+
+// TestChangedSeconds has those that are new or differ.
+func TestChangedSeconds(t *testing.T) {
+	last := []recent.Second{{Time: 1, Known: 1}, {Time: 2, Known: 2}, {Time: 4, Known: 4}}
+	series := []recent.Second{{Time: 2, Known: 2}, {Time: 3, Known: 3}, {Time: 4, Known: 5}, {Time: 5}}
+	want := []recent.Second{{Time: 3, Known: 3}, {Time: 4, Known: 5}, {Time: 5}}
+	if got := changed(series, last); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }
 
 // TestLiveByTCP: of 200 streams the first are served. Retire ends them cleanly.
