@@ -49,7 +49,7 @@ type gatewayUsers struct {
 }
 
 // openGateway returns the users who can log in at t. As many log in once as take
-// part in logins, so that postern knows them. It notes in s who cannot; if
+// part in logins, so that postern knows them. It notes in s those who cannot; if
 // nobody can, it returns an error with the reason.
 func openGateway(ctx context.Context, t *target, s *sample, logins int) (*gatewayUsers, error) {
 	d, err := t.trafficDialer()

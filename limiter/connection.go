@@ -142,8 +142,8 @@ func (c *Connection) publish(o op, flags eventFlags) {
 }
 
 // KnownSource reports whether a login from the source of addr, on any account, was accepted within KnownTTL before t,
-// or addr is exempt or allowed. That does not make an attempt known; it helps to choose which connection to close when there are
-// too many.
+// or addr is exempt or allowed. That does not make an attempt known; it helps to choose which connection to close when
+// there are too many.
 func (l *Limiter) KnownSource(t time.Time, addr netip.Addr) bool {
 	r := l.rules.Load()
 	f := blockFingerprint(l.hasher.block(kindSource, Source(addr)))

@@ -32,7 +32,7 @@ type waiter struct {
 
 // Enter asks for a token of the global bucket, once the wait of the verdict is over. Pass means that the attempt has
 // one and may go to a backend. Refuse means that it cannot get one within WaitMax of having asked. Wait means that the
-// ticket queues, and estimates for how long; [Limiter.Dispatch] later returns data with the decision, unless the ticket
+// ticket queues, and estimates for how long; [Limiter.Dispatch] later returns data with the verdict, unless the ticket
 // is settled first. data is any value by which the proxy finds the session. The verdict of the ticket becomes the
 // stricter of what it was and what Enter returns. A repeat, and a ticket that was refused, needs no token: Enter
 // returns its verdict and changes nothing.
@@ -77,7 +77,7 @@ func (q *globalQueue) enter(now ticks, k *Ticket, keep int, r *limit, data any) 
 	return waiting(RuleGlobal, max(wait, 1))
 }
 
-// Dispatched is the decision on a ticket that queued.
+// Dispatched is the verdict on a ticket that queued.
 type Dispatched struct {
 	Waiter  any     // the data given to [Ticket.Enter]
 	Verdict Verdict // pass: its token is spent and it may go to a backend now; refuse: it got no token in time

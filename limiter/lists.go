@@ -14,9 +14,10 @@ import (
 // it, so it learns nothing about a password or an account.
 //
 // An attempt from an allowed network that is not known meets only the rules pair, repeat and spray: many new users may
-// come from there at once. All sources of the network share one pair on each account. In the queue it has the priority of the known, as long as its network has not used its share
-// of the reserved lane. Its logins are counted and learned as usual. The limits on connections, and on waiting attempts,
-// are those of an address that very many people share. For an exempt address, an allow only lifts a block.
+// come from there at once. All sources of the network share one pair on each account. In the queue it has the priority of
+// the known, as long as its network has not used its share of the reserved lane. Its logins are counted and learned as
+// usual. The limits on connections, and on waiting attempts, are those of an address that very many people share. For an
+// exempt address, an allow only lifts a block.
 type Lists struct {
 	Blocked, Allowed []netip.Prefix // some 10,000 each at most; networks that are invalid are ignored
 }

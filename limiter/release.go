@@ -7,8 +7,9 @@ import (
 
 // Release forgets, at time t, the denials, looks, penalties and new connections that are spent in the buckets of a: with
 // an address alone those of its source, network and wide prefixes, with an account alone that of the account, with both
-// those of the pair: of the source, the network, its allowed network, and the device if a has one, each on the account. It returns how many of
-// the buckets were not full. What is held or open remains, and so do repeats, which end within RepeatTTL.
+// those of the pair: of the source, the network, its allowed network, and the device if a has one, each on the account. It
+// returns how many of the buckets were not full. What is held or open remains, and so do repeats, which end within
+// RepeatTTL.
 func (l *Limiter) Release(t time.Time, a Attempt) (n int) {
 	now := l.epoch.ticks(t)
 	l.cut.RLock()

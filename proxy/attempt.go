@@ -171,11 +171,11 @@ func (a *loginAttempt) enterQueue() (step, error) {
 	return a.dispatched(v, nil)
 }
 
-// dispatchSlack is how long an attempt waits for the limiter's decision after its time
-// is up: the decision may be under way by then.
+// dispatchSlack is how long an attempt waits for the limiter's verdict after its time
+// is up: the verdict may be under way by then.
 const dispatchSlack = time.Second
 
-// dispatched follows the limiter's decision about the token.
+// dispatched follows the limiter's verdict about the token.
 func (a *loginAttempt) dispatched(v limiter.Verdict, err error) (step, error) {
 	if err == nil && v.Action == limiter.Refuse {
 		a.refuseBy(v.Rule)

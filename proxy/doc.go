@@ -52,7 +52,8 @@
 //
 // Only session.close closes the client's connection, and only backendConn.close the
 // backend's. To end a session from outside, its deadlines are made to pass, which wakes
-// it. No step logs or counts: [Server.Settled] gets each [Attempt] and [Server.Done]
+// it. [Server.CloseFrom] does so for a network that an operator has blocked (block.go). No
+// step logs or counts: [Server.Settled] gets each [Attempt] and [Server.Done]
 // each [Record], and logs and metrics are made from these. [Server.Stats] has the rest.
 //
 // # The end of a server

@@ -73,7 +73,7 @@ func (s *session) await(next step) (step, error) {
 }
 
 // waiter is what a parked session waits for besides its client and its deadline: a
-// decision of the limiter, a login slot or a handshake slot. It wakes the session
+// verdict of the limiter, a login slot or a handshake slot. It wakes the session
 // once, by making its read deadline pass.
 type waiter struct {
 	session *session

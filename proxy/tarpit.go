@@ -73,16 +73,16 @@ func (p *tarpit) size() int {
 	return p.total + p.known
 }
 
-// dispatcher passes the limiter's decisions to the attempts that wait for a token of
+// dispatcher passes the limiter's verdicts to the attempts that wait for a token of
 // the global bucket. One timer serves them all.
 type dispatcher struct {
 	limiter *limiter.Limiter
 
 	mu    sync.Mutex
-	timer *time.Timer // until the next decision; nil until an attempt has waited
+	timer *time.Timer // until the next verdict; nil until an attempt has waited
 }
 
-// dispatch asks the limiter for the decisions that are due, wakes the attempts they
+// dispatch asks the limiter for the verdicts that are due, wakes the attempts they
 // concern, and sets the timer to the next. It must be called whenever an attempt begins
 // to wait.
 func (d *dispatcher) dispatch() {
@@ -108,13 +108,13 @@ type queuedAttempt struct {
 	verdict limiter.Verdict // set before the waiter is woken
 }
 
-// decide wakes the attempt with the limiter's decision.
+// decide wakes the attempt with the limiter's verdict.
 func (q *queuedAttempt) decide(v limiter.Verdict) {
 	q.verdict = v
 	q.waiter.wake()
 }
 
-// decided is the limiter's decision, or a refusal if it came too late.
+// decided is the limiter's verdict, or a refusal if it came too late.
 func (q *queuedAttempt) decided() limiter.Verdict {
 	if q.waiter.isWoken() {
 		return q.verdict

@@ -5,6 +5,18 @@
 // What names addresses or accounts needs a token or the Unix socket, and what changes
 // anything needs the admin token or the socket. The package checks who may ask; the
 // answers come from a Gateway. What the page looks like is in package page.
+//
+// In reading order:
+//
+//	server.go, listen.go  the addresses, and their life
+//	routes.go             every path, with the role that it needs; openapi.yaml describes them
+//	request.go            how a request becomes an answer and a line in the log
+//	access.go, token.go   who the sender is, by a token
+//	session.go            likewise by the cookie of the page
+//	problem.go            refusals
+//	live.go               views as server-sent events
+//	incidents.go, decide.go, maintenance.go  what operators ask for
+//	client.go             the other side
 package admin
 
 import (

@@ -5,9 +5,10 @@
 // certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what
 // survives a restart, policy.go the limits, backends.go the mail servers, listeners.go
 // the addresses, sockets.go those that are bound already, outcomes.go what is reported
-// about clients, keeper.go what only one process of a gateway may do. daemon.go
-// connects them; run.go has the life of the process, reload.go SIGHUP, systemd.go the
-// service manager and status.go what the admin API shows.
+// about clients, decide.go the decisions of operators, keeper.go what only one process of
+// a gateway may do. daemon.go connects them; run.go has the life of the process, reload.go
+// SIGHUP, systemd.go the service manager. status.go and view.go have what monitoring and
+// operators see.
 //
 // # An upgrade
 //

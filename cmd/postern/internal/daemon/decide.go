@@ -216,7 +216,7 @@ func (o *deciding) end(t time.Time, id, by string) (decisions.Decision, error) {
 
 // decisionAttrs are the fields of d in the log. What an operator wrote comes last.
 func decisionAttrs(d *decisions.Decision) []any {
-	until := "ended"
+	until := decisions.Forever
 	if !d.Until.IsZero() {
 		until = d.Until.Format(time.RFC3339)
 	}

@@ -9,6 +9,10 @@
 //
 // What backends, servers and files say is untrusted: every text of a Finding is one
 // line of printable characters.
+//
+// A file has the checks of one thing. backend.go checks a backend and diagnose.go finds out why
+// it does not work; penalty.go measures it. login.go logs in through a listener. Both speak with
+// mailconn.go.
 package doctor
 
 import (

@@ -4,6 +4,10 @@
 //
 // Nothing of it is written to a file. What is said to operators about an event is in
 // package explain.
+//
+// In reading order: event.go has the types, memory.go what becomes an event, ring.go and text.go
+// where it is kept, series.go the counts by second, query.go and top.go (with count.go) what can
+// be asked, export.go and import.go what an upgrade hands over.
 package recent
 
 import (
