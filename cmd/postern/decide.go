@@ -43,14 +43,14 @@ postern release NET ends it.`,
 func prepareDecide(kind decisions.Kind) func(*flag.FlagSet) func(context.Context, process) error {
 	return func(flags *flag.FlagSet) func(context.Context, process) error {
 		r := decisions.Request{Kind: kind}
-		forHelp := "a `duration` such as 30m, 8h or 7d, or forever"
 		onNetwork := kind == decisions.Block || kind == decisions.Allow
-		if !onNetwork {
-			forHelp = "a `duration` such as 30m, at most 24h"
+		forHelp := "a `duration` such as 30m, at most 24h"
+		if onNetwork {
+			forHelp = "a `duration` such as 30m, 8h or 7d, or forever"
+			flags.BoolVar(&r.Force, "force", false, "do not ask, whatever it may hit")
 		}
 		flags.StringVar(&r.For, "for", decisions.DefaultFor(kind), forHelp)
 		flags.StringVar(&r.Comment, "comment", "", "a `text` for the list of decisions, such as the reason")
-		flags.BoolVar(&r.Force, "force", false, "do not ask, whatever it may hit")
 		asJSON := flags.Bool("json", false, "print JSON")
 		return func(ctx context.Context, p process) error {
 			if onNetwork && len(p.args) != 1 {
