@@ -41,6 +41,7 @@ type views struct {
 
 	mu     sync.Mutex
 	last   *view.View // without detail
+	mode   view.Mode  // of last, with the name of the operator
 	detail *view.Detail
 	at     time.Time // of detail
 }
@@ -56,6 +57,7 @@ func (v *views) view(t time.Time, detailed bool) *view.View {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if age := v.age(t); v.last == nil || age < 0 || age >= viewAge {
+		v.mode = v.makeMode(t)
 		v.last = v.make(t)
 	}
 	if !detailed {
@@ -65,7 +67,7 @@ func (v *views) view(t time.Time, detailed bool) *view.View {
 		v.detail, v.at = v.makeDetail(t), t
 	}
 	whole := *v.last
-	whole.Detail = v.detail
+	whole.Mode, whole.Detail = v.mode, v.detail
 	return &whole
 }
 
@@ -83,7 +85,7 @@ func (v *views) make(t time.Time) *view.View {
 	level, text := state.Evaluate(monitor.DefaultThresholds)
 	w := &view.View{
 		Time: t, Host: v.host, Version: v.version, Level: level.String(), Text: text, State: state,
-		Mode: v.mode(t), Tight: v.policy.tightened(), Series: v.recent.Series(t, t.Add(-view.SeriesTime).Unix()),
+		Mode: view.Mode{Observe: v.mode.Observe, Setting: v.mode.Setting, Until: v.mode.Until}, Tight: v.policy.tightened(), Series: v.recent.Series(t, t.Add(-view.SeriesTime).Unix()),
 		Tarpit: view.Place{Now: server.Tarpit, Max: v.tarpit},
 		Tables: view.Tables{
 			Buckets: tables.Sources + tables.Networks + tables.Pairs + tables.Accounts + tables.Repeats, Max: tables.Capacity, Known: tables.Known,
@@ -119,8 +121,8 @@ func (v *views) addBackends(w *view.View, protocol string, group *proxy.Backends
 	}
 }
 
-// mode says whether verdicts are enforced at time t.
-func (v *views) mode(t time.Time) view.Mode {
+// makeMode says whether verdicts are enforced at time t, and who has decided that.
+func (v *views) makeMode(t time.Time) view.Mode {
 	m := view.Mode{Setting: v.policy.observes()}
 	m.Observe = m.Setting
 	if d, decided := v.deciding.store.Mode(t); decided {

@@ -47,7 +47,7 @@ type Mode struct {
 	Observe bool      `json:"observe"`
 	Setting bool      `json:"setting"`        // MODE is observe
 	Until   time.Time `json:"until,omitzero"` // when a decision that differs from the setting ends
-	By      string    `json:"by,omitempty"`
+	By      string    `json:"by,omitempty"`   // of the decision; only with Detail
 }
 
 // Lanes are the tokens for logins to the backends, and the attempts that wait for them.
