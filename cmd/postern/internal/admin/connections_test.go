@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -54,37 +55,54 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
-// TestBusyConnections are not closed; a new one is.
-func TestBusyConnections(t *testing.T) {
+// addressedConn is a connection with the address of a client.
+type addressedConn struct {
+	net.Conn
+	from   netip.AddrPort
+	closed bool
+}
+
+func (c *addressedConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.from) }
+
+func (c *addressedConn) Close() error {
+	c.closed = true
+	return nil
+}
+
+// TestTooManyConnections: which one is closed.
+func TestTooManyConnections(t *testing.T) {
 	s := newConnections()
-	var all []net.Conn
-	add := func() net.Conn {
-		c, _ := net.Pipe()
-		s.count(c, http.StateNew)
+	var all []*addressedConn
+	add := func(from string, states ...http.ConnState) *addressedConn {
+		c := &addressedConn{from: netip.AddrPortFrom(netip.MustParseAddr(from), 50000)}
 		all = append(all, c)
+		for _, state := range append([]http.ConnState{http.StateNew}, states...) {
+			s.count(c, state)
+		}
 		return c
 	}
-	for range connsMax {
-		s.count(add(), http.StateActive)
+	operator := add("192.0.2.1", http.StateActive, http.StateIdle)
+	for range connsMax - 1 {
+		add("203.0.113.1", http.StateActive)
 	}
-	if _, err := add().Write(nil); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("got %v, want that the new connection is closed", err)
+	idle := add("192.0.2.2")
+	if last := all[connsMax-1]; !last.closed || operator.closed || idle.closed {
+		t.Error("want that the newest of the source with most connections is closed, as all of it are busy")
 	}
 	s.count(all[7], http.StateIdle)
-	for _, c := range all {
-		c.SetWriteDeadline(time.Unix(1, 0))
+	s.count(all[8], http.StateIdle)
+	if flood := add("203.0.113.1"); !all[7].closed || all[8].closed || flood.closed {
+		t.Error("want that the one is closed that waits longest")
 	}
-	add()
-	for i, c := range all[:connsMax] {
-		if _, err := c.Write([]byte{0}); errors.Is(err, io.ErrClosedPipe) != (i == 7) {
-			t.Errorf("connection %d: got %v", i, err)
-		}
-	}
+	closed := 0
 	for _, c := range all {
 		s.count(c, http.StateClosed)
+		if c.closed {
+			closed++
+		}
 	}
 	s.open.Wait()
-	if len(s.all) != 0 {
-		t.Errorf("got %d connections, want none", len(s.all))
+	if closed != 2 || len(s.all) != 0 {
+		t.Errorf("got %d closed and %d left, want 2 and none", closed, len(s.all))
 	}
 }
