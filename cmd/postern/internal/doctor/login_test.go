@@ -129,6 +129,24 @@ func TestReadOnlyToken(t *testing.T) {
 	examine(t, o).expect(t, Warning, "admin token: this user can read only", "POSTERN_ADMIN_READ_TOKEN_FILE")
 }
 
+// TestTokenForAll warns of tokens that every user can read.
+func TestTokenForAll(t *testing.T) {
+	token := testbed.WriteFile(t, strings.Repeat("r", 32))
+	g := start(t, prefix+"ADMIN_READ_TOKEN_FILE="+token)
+	for mode, want := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o604: true} {
+		if err := os.Chmod(token, mode); err != nil {
+			t.Fatal(err)
+		}
+		warned := false
+		for _, f := range examine(t, g.options()) {
+			warned = warned || f.Check == "admin token" && strings.Contains(f.Found, "POSTERN_ADMIN_READ_TOKEN_FILE has mode") && f.Remedy == "chmod o= "+token
+		}
+		if warned != want {
+			t.Errorf("mode %v: got warning %v, want %v", mode, warned, want)
+		}
+	}
+}
+
 // TestTokenOfAnotherGateway is refused by the running one.
 func TestTokenOfAnotherGateway(t *testing.T) {
 	g := start(t)

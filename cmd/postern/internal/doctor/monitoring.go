@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -48,7 +49,18 @@ func (e *examination) checkAdmin(ctx context.Context) (found []Finding) {
 	for _, f := range e.running.Failures {
 		found = append(found, warning(check, "the running postern reports: "+f, "see the lines about receivers and status page here"))
 	}
-	return append(found, e.checkToken(ctx))
+	found = append(found, e.checkToken(ctx))
+	path, _ := e.config.TokenFile()
+	return append(append(found, tokenMode("ADMIN_TOKEN_FILE", path)...), tokenMode("ADMIN_READ_TOKEN_FILE", e.config.ReadTokenFile())...)
+}
+
+// tokenMode warns of a file with a token that every user of the machine can read.
+func tokenMode(setting, path string) []Finding {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o007 == 0 { // checkToken reads it
+		return nil
+	}
+	return []Finding{warning("admin token", fmt.Sprintf("%s in %s has mode %04o: every user of this machine can use it", path, config.Prefix+setting, info.Mode().Perm()), "chmod o= "+path)}
 }
 
 // checkToken asks for something that only operators get.
