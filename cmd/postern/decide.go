@@ -71,17 +71,6 @@ func prepareDecide(kind decisions.Kind) func(*flag.FlagSet) func(context.Context
 	}
 }
 
-// sshClient is the address from which the user has logged in by ssh, empty if they have not.
-func sshClient(environ []string) string {
-	for _, v := range environ {
-		if value, ok := strings.CutPrefix(v, "SSH_CONNECTION="); ok {
-			addr, _, _ := strings.Cut(value, " ")
-			return addr
-		}
-	}
-	return ""
-}
-
 // decide sends a request and prints what it has done. If it needs force, it asks a user at a
 // terminal.
 func (p process) decide(ctx context.Context, r decisions.Request, asJSON bool) error {
