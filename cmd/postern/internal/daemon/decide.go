@@ -138,7 +138,8 @@ func (o *deciding) decide(t time.Time, r decisions.Request, remote netip.Addr) (
 	case d.Kind == decisions.Enforce:
 		done.Closed = o.close(t, everything)
 	}
-	o.log.Info("decision made", append(decisionAttrs(d), slog.Int("closed", done.Closed), slog.Int("users", done.Users), slog.Bool("force", r.Force))...)
+	o.log.Info("decision made", append(decisionAttrs(d), slog.Int("closed", done.Closed), slog.Int("users", done.Users), slog.Bool("force", r.Force),
+		slog.String("warning", eventlog.Printable(done.Warning, eventlog.ErrorMax)))...)
 	return done, nil
 }
 

@@ -265,15 +265,49 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
-// A decision is in force although it cannot be saved, and the result says so.
+// A decision is in force although it cannot be saved, and the result says so. It is saved
+// when that is possible again.
 func TestCannotSave(t *testing.T) {
-	s := New(filepath.Join(t.TempDir(), "missing", File))
+	dir := filepath.Join(t.TempDir(), "missing")
+	s := New(filepath.Join(dir, File))
 	done := decide(t, s, start, request("203.0.113.7"))
 	if !strings.HasPrefix(done.Warning, "it holds only until the process ends: save the decisions: ") || len(s.List(start)) != 1 {
 		t.Errorf("got %+v", done)
 	}
 	if _, notSaved, err := s.End(done.Decision.ID); notSaved == nil || err != nil {
 		t.Errorf("got %v, %v", notSaved, err)
+	}
+	decide(t, s, start, request("203.0.113.8"))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if over, err := s.Expire(start); over != nil || err != nil {
+		t.Errorf("got %v, %v", over, err)
+	}
+	again := New(filepath.Join(dir, File))
+	if err := again.Load(start); err != nil || len(again.List(start)) != 1 {
+		t.Errorf("got %v, %v after a restart, want the last decision", again.List(start), err)
+	}
+}
+
+// What another process has handed over is saved, as it may not have been able to.
+func TestSaveAfterHandOver(t *testing.T) {
+	former := New("")
+	decide(t, former, start, request("203.0.113.7"))
+	data, err := former.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), File)
+	s, again := New(path), New(path)
+	if err := s.Import(start, data); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Expire(start); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Load(start); err != nil || len(again.List(start)) != 1 {
+		t.Errorf("got %v, %v after a restart", again.List(start), err)
 	}
 }
 

@@ -29,9 +29,10 @@ const File = "decisions.json"
 type Store struct {
 	path string // of the file; empty if nothing is kept after a restart
 
-	mu     sync.Mutex
-	all    []Decision // the oldest first
-	frozen bool       // another process is taking over
+	mu      sync.Mutex
+	all     []Decision // the oldest first
+	frozen  bool       // another process is taking over
+	unsaved bool       // the file does not have all
 }
 
 // New returns a Store with no decisions. Those that are added are saved to the file at
@@ -50,6 +51,9 @@ func (s *Store) Load(t time.Time) error {
 	}
 	if err == nil {
 		if err = s.Import(t, data); err == nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.unsaved = false
 			return nil
 		}
 		err = errors.Join(err, os.Rename(s.path, s.path+".damaged"))
@@ -78,7 +82,7 @@ func (s *Store) Import(t time.Time, data []byte) error {
 	slices.SortStableFunc(all, func(a, b Decision) int { return a.Made.Compare(b.Made) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all = all
+	s.all, s.unsaved = all, true // the other process may have failed to save
 	return nil
 }
 
@@ -234,7 +238,8 @@ func (s *Store) End(id string) (ended Decision, notSaved, err error) {
 	return ended, s.save(), nil
 }
 
-// Expire removes the decisions that are over at time t, and returns them.
+// Expire removes the decisions that are over at time t, and returns them. It is called often,
+// and saves again what could not be saved before.
 func (s *Store) Expire(t time.Time) (over []Decision, notSaved error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,6 +255,9 @@ func (s *Store) Expire(t time.Time) (over []Decision, notSaved error) {
 		}
 	}
 	if len(over) == 0 {
+		if s.unsaved {
+			_ = s.save() // those who made or ended decisions have the error
+		}
 		return nil, nil
 	}
 	s.all = rest
@@ -265,7 +273,7 @@ func (s *Store) save() error {
 	if err == nil {
 		err = atomicfile.Write(s.path, append(data, '\n'), 0o600)
 	}
-	if err != nil {
+	if s.unsaved = err != nil; s.unsaved {
 		return fmt.Errorf("save the decisions: %w", err)
 	}
 	return nil
