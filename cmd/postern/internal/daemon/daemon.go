@@ -5,7 +5,7 @@
 // certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what
 // survives a restart, policy.go the limits, backends.go the mail servers, listeners.go
 // the addresses, sockets.go those that are bound already, outcomes.go what is reported
-// about clients, decide.go the decisions of operators, keeper.go what only one process of
+// about clients, decide.go and block.go the decisions of operators, keeper.go what only one process of
 // a gateway may do. daemon.go connects them; run.go has the life of the process, reload.go
 // SIGHUP, systemd.go the service manager. status.go and view.go have what monitoring and
 // operators see.
