@@ -9,10 +9,11 @@
 // In reading order:
 //
 //	server.go, listen.go  the addresses, and their life
+//	connections.go        how many connections there may be
 //	routes.go             every path, with the role that it needs; openapi.yaml describes them
 //	request.go            how a request becomes an answer and a line in the log
 //	access.go, token.go   who the sender is, by a token
-//	session.go            likewise by the cookie of the page
+//	session.go, tries.go  likewise by the cookie of the page
 //	problem.go            refusals
 //	live.go               views as server-sent events
 //	incidents.go, decide.go, maintenance.go  what operators ask for
