@@ -42,7 +42,7 @@ SIMULATIONS := ./limiter/... ./cmd/postern/internal/daemon
 .PHONY: test
 test: ## run all tests, with the race detector where it helps; install the programs they use if possible
 	@.ci/install $(PEERS)
-	go test -race -count=1 -p 4 -timeout 20m $$(go list ./... | grep -v '^postern/bench$$') # no cache: results depend on installed programs
+	go test -race -count=1 -p 4 -timeout 30m $$(go list ./... | grep -v '^postern/bench$$') # no cache: results depend on installed programs
 	go test -count=1 ./bench
 	go test -count=1 -run '^TestSimulation' $(SIMULATIONS)
 

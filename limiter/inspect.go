@@ -80,6 +80,8 @@ func (l *Limiter) Inspect(t time.Time, a Attempt) Inspection {
 func (l *Limiter) verdictOf(t time.Time, a Attempt, m match) Verdict {
 	now, r := l.epoch.ticks(t), l.rules.Load()
 	k := Ticket{limiter: l, attempt: a, asked: now, deadline: now.add(r.WaitMax), inspected: true, assumed: m}
+	l.cut.RLock()
+	defer l.cut.RUnlock()
 	k.ask(t, now, r)
 	return k.verdict
 }

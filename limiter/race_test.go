@@ -72,6 +72,9 @@ func TestConcurrentUse(t *testing.T) {
 				t.Error(err)
 			}
 			l.Stats(now())
+			f := l.Feed()
+			l.Inspect(now(), Attempt{Addr: host(i), Account: "u1"})
+			f.Close()
 			l.Explain(now(), Attempt{Addr: host(i), Account: "u1"}, RuleSource)
 			if err := l.Restore(now(), l.Snapshot(now())); err != nil {
 				t.Error(err)
@@ -107,4 +110,5 @@ func client(l *Limiter, now func() time.Time, rnd *rand.Rand) {
 		v.LoggedIn(now())
 	}
 	l.KnownSource(now(), addr)
+	l.Inspect(now(), a)
 }

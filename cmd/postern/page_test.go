@@ -38,6 +38,7 @@ func TestPageOfGateway(t *testing.T) {
 		t.Helper()
 		p.Await(fmt.Sprintf("%q in %s", text, selector), fmt.Sprintf("document.querySelector(%q)?.textContent.includes(%q)", selector, text))
 	}
+	p.Await("live data", "document.body.dataset.live === 'live'")
 	p.Fill("#token", strings.TrimSpace(string(token)))
 	p.Click("#login button")
 	shows("#role", "Operator")

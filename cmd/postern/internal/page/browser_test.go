@@ -20,6 +20,7 @@ func TestPage(t *testing.T) {
 		"session":           testSession,
 		"reader":            testReader,
 		"cookie that ended": testCookieEnded,
+		"late answer":       testLateAnswer,
 		"glance":            testGlance,
 		"panels":            testPanels,
 		"explain":           testExplain,

@@ -48,6 +48,31 @@ func testSession(t *testing.T, b *browser.Browser) {
 	}
 }
 
+// holdSession makes the page wait for the next answer about its session until window.release is called.
+const holdSession = `(() => {
+	const real = window.fetch;
+	window.fetch = async (...request) => {
+		const answer = await real(...request);
+		if (!window.release && String(request[0]).includes('/page/session')) await new Promise(f => { window.release = f; });
+		return answer;
+	};
+})()`
+
+// testLateAnswer: an answer about the session from before a login does not end it.
+func testLateAnswer(t *testing.T, b *browser.Browser) {
+	p := open(t, b, screen, "")
+	browser.Eval[browser.Void](p.Tab, holdSession)
+	p.g.stop()
+	p.Await("that it is not live", `document.body.dataset.live === 'lost'`)
+	p.g.start()
+	p.Await("the question", `Boolean(window.release)`)
+	p.login(operatorToken)
+	p.awaitText("#role", "Operator")
+	p.Await("names", visible("#sources table"))
+	browser.Eval[browser.Void](p.Tab, `(async () => { window.release(); await new Promise(f => setTimeout(f, 200)); })()`)
+	p.hasTexts("#role", "Operator")
+}
+
 // testReader: readers see all and cannot act.
 func testReader(t *testing.T, b *browser.Browser) {
 	p := open(t, b, screen, readerToken)

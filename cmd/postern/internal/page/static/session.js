@@ -49,14 +49,19 @@ export async function request(method, path, body) {
 	throw new Problem(detail || title || text.trim().slice(0, 300) || `the gateway answered ${response.status}`, response.status, answer || {});
 }
 
-// refresh asks for the role again. It returns false if there is no answer.
+let asked = 0; // how often the role was asked for
+
+// refresh asks for the role again. It returns false if there is no answer. An answer that comes
+// after the question was asked again is out of date, as one from before a login.
 export async function refresh() {
+	const question = ++asked;
 	let answer;
 	try {
 		answer = await request('GET', '/page/session');
 	} catch {
 		return false;
 	}
+	if (question !== asked) return true;
 	const before = session.role;
 	Object.assign(session, { role: 'none', csrf: '', socket: false }, answer);
 	show();
