@@ -131,8 +131,8 @@ func (c *cpuPerLogin) measure(ctx context.Context, t *target, s *sample, o *Opti
 	return 0, ctx.Err()
 }
 
-// viewers are a page and a `postern top` of one postern. Whoever opens them
-// closes them.
+// viewers are a page and a `postern top` of one postern. The function that opens
+// them must close them.
 type viewers struct {
 	base     string
 	http     *http.Client

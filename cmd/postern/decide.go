@@ -167,7 +167,7 @@ func prepareRelease(flags *flag.FlagSet) func(context.Context, process) error {
 		}
 		fmt.Fprintf(p.stdout, "%s: denials forgotten in %s\n", eventlog.StripControl(p.args[0]), eventlog.Count(done.Buckets, "bucket"))
 		for _, d := range done.Ended {
-			fmt.Fprintf(p.stdout, "ended decision %s: %s %s, made by %s at %s\n", d.ID, d.Kind, targetOf(d), eventlog.StripControl(d.By), localTime(d.Made))
+			p.printEnded(d)
 		}
 		for i, d := range done.Blocked {
 			if i == blockedLines {
@@ -244,8 +244,13 @@ func (p process) endDecision(ctx context.Context, id string, asJSON bool) error 
 	if asJSON {
 		return p.printJSON(d)
 	}
-	fmt.Fprintf(p.stdout, "ended decision %s: %s %s, made by %s at %s\n", d.ID, d.Kind, targetOf(d), eventlog.StripControl(d.By), localTime(d.Made))
+	p.printEnded(d)
 	return nil
+}
+
+// printEnded says which decision has ended.
+func (p process) printEnded(d decisions.Decision) {
+	fmt.Fprintf(p.stdout, "ended decision %s: %s %s, made by %s at %s\n", d.ID, d.Kind, targetOf(d), eventlog.StripControl(d.By), localTime(d.Made))
 }
 
 // listDecisions prints those in force, one a line.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -116,10 +117,8 @@ func (o *deciding) expire(t time.Time) {
 // decide makes and enforces a decision at time t, for a request from remote.
 func (o *deciding) decide(t time.Time, r decisions.Request, remote netip.Addr) (decisions.Result, error) {
 	g := o.guard
-	g.Named = map[string][]netip.Prefix{"EXEMPT": o.policy.exempt()}
-	for name, networks := range o.guard.Named {
-		g.Named[name] = networks
-	}
+	g.Named = maps.Clone(o.guard.Named)
+	g.Named["EXEMPT"] = o.policy.exempt()
 	done, err := o.store.Decide(t, r, remote, &g)
 	if err != nil {
 		return done, err

@@ -40,8 +40,7 @@ type views struct {
 	proxyFrom bool // PROXY_FROM is set
 
 	mu     sync.Mutex
-	last   *view.View // without detail
-	mode   view.Mode  // of last, with the name of the operator
+	last   view.View // without detail, but with the name of the operator in Mode
 	detail *view.Detail
 	at     time.Time // of detail
 }
@@ -56,36 +55,32 @@ func newViews(d *Daemon, c *config.Config, version string) *views {
 func (v *views) view(t time.Time, detailed bool) *view.View {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if age := v.age(t); v.last == nil || age < 0 || age >= viewAge {
-		v.mode = v.makeMode(t)
+	if isOld(t, v.last.Time, viewAge) {
 		v.last = v.make(t)
 	}
+	w := v.last
 	if !detailed {
-		return v.last
+		w.Mode.By = ""
+		return &w
 	}
-	if age := t.Sub(v.at); v.detail == nil || age < 0 || age >= detailAge {
+	if isOld(t, v.at, detailAge) {
 		v.detail, v.at = v.makeDetail(t), t
 	}
-	whole := *v.last
-	whole.Mode, whole.Detail = v.mode, v.detail
-	return &whole
+	w.Detail = v.detail
+	return &w
 }
 
-// age is how old the last view is at time t.
-func (v *views) age(t time.Time) time.Duration {
-	if v.last == nil {
-		return 0
-	}
-	return t.Sub(v.last.Time)
-}
+// isOld reports whether what was made at a time, or never if that is zero, is to be made again at time t: after an age, or
+// if the clock went back.
+func isOld(t, made time.Time, age time.Duration) bool { return t.Before(made) || t.Sub(made) >= age }
 
 // make makes a view without detail.
-func (v *views) make(t time.Time) *view.View {
+func (v *views) make(t time.Time) view.View {
 	state, server, tables := v.monitorState(t), v.server.Stats(), v.policy.limiter.Stats(t)
 	level, text := state.Evaluate(monitor.DefaultThresholds)
-	w := &view.View{
+	w := view.View{
 		Time: t, Host: v.host, Version: v.version, Level: level.String(), Text: text, State: state,
-		Mode: view.Mode{Observe: v.mode.Observe, Setting: v.mode.Setting, Until: v.mode.Until}, Tight: v.policy.tightened(), Series: v.recent.Series(t, t.Add(-view.SeriesTime).Unix()),
+		Mode: v.mode(t), Tight: v.policy.tightened(), Series: v.recent.Series(t, t.Add(-view.SeriesTime).Unix()),
 		Tarpit: view.Place{Now: server.Tarpit, Max: v.tarpit},
 		Tables: view.Tables{
 			Buckets: tables.Sources + tables.Networks + tables.Pairs + tables.Accounts + tables.Repeats, Max: tables.Capacity, Known: tables.Known,
@@ -96,7 +91,7 @@ func (v *views) make(t time.Time) *view.View {
 	}
 	for _, protocol := range []string{"imap", "pop3"} {
 		if group := v.backends[protocol]; group != nil {
-			v.addBackends(w, protocol, group)
+			v.addBackends(&w, protocol, group)
 		}
 	}
 	for _, l := range v.listeners {
@@ -121,15 +116,10 @@ func (v *views) addBackends(w *view.View, protocol string, group *proxy.Backends
 	}
 }
 
-// makeMode says whether verdicts are enforced at time t, and who has decided that.
-func (v *views) makeMode(t time.Time) view.Mode {
-	m := view.Mode{Setting: v.policy.observes()}
-	m.Observe = m.Setting
-	if d, decided := v.deciding.store.Mode(t); decided {
-		m.Observe = v.deciding.observing(t)
-		m.Until, m.By = d.Until, d.By
-	}
-	return m
+// mode says whether verdicts are enforced at time t, and who has decided that.
+func (v *views) mode(t time.Time) view.Mode {
+	d, _ := v.deciding.store.Mode(t) // zero if nobody has
+	return view.Mode{Observe: v.deciding.observing(t), Setting: v.policy.observes(), Until: d.Until, By: d.By}
 }
 
 // makeDetail makes the detail of a view.

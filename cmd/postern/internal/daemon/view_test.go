@@ -75,13 +75,13 @@ func TestView(t *testing.T) {
 func TestModeOfDecision(t *testing.T) {
 	g := start(t)
 	now := time.Now()
-	if m := g.views.makeMode(now); m != (view.Mode{}) {
+	if m := g.views.mode(now); m != (view.Mode{}) {
 		t.Errorf("got %+v, want to enforce as the setting says", m)
 	}
 	if _, err := g.deciding.decide(now, decisions.Request{Kind: decisions.Observe, For: "10m", By: "anna"}, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
-	if m := g.views.makeMode(now); !m.Observe || m.Setting || m.By != "anna" || !m.Until.Equal(now.Add(10*time.Minute)) {
+	if m := g.views.mode(now); !m.Observe || m.Setting || m.By != "anna" || !m.Until.Equal(now.Add(10*time.Minute)) {
 		t.Errorf("got %+v, want to observe for ten minutes", m)
 	}
 	if public, whole := g.views.view(now, false).Mode, g.views.view(now, true).Mode; public.By != "" || !public.Observe || whole.By != "anna" {
@@ -94,7 +94,7 @@ func TestModeOfDecision(t *testing.T) {
 		t.Error("the reload has ended the decision")
 	}
 	g.deciding.expire(now.Add(10 * time.Minute))
-	if m := g.views.makeMode(now); m != (view.Mode{}) {
+	if m := g.views.mode(now); m != (view.Mode{}) {
 		t.Errorf("got %+v after the end of the decision", m)
 	}
 	g.log.Await(t, "decision ended by time", "kind=observe")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"net/netip"
 	"os"
 	"slices"
@@ -127,35 +128,44 @@ func (s *Store) Freeze(on bool) {
 
 // List returns the decisions that are in force at time t, the latest first.
 func (s *Store) List(t time.Time) []Decision {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]Decision, 0, len(s.all))
-	for _, d := range slices.Backward(s.all) {
-		if !d.isOver(t) {
-			list = append(list, d)
-		}
+	list := []Decision{}
+	for d := range s.inForce(t) {
+		list = append(list, d)
 	}
 	return list
+}
+
+// inForce yields the decisions that are in force at time t, the latest first. s is locked
+// meanwhile.
+func (s *Store) inForce(t time.Time) iter.Seq[Decision] {
+	return func(yield func(Decision) bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, d := range slices.Backward(s.all) {
+			if !d.isOver(t) && !yield(d) {
+				return
+			}
+		}
+	}
 }
 
 // On returns the decisions of one kind in force at time t whose networks overlap with
 // network, the narrowest last.
 func (s *Store) On(t time.Time, k Kind, network netip.Prefix) []Decision {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var found []Decision
-	for _, d := range s.all {
-		if d.Kind == k && d.Network.Overlaps(network) && !d.isOver(t) {
+	for d := range s.inForce(t) {
+		if d.Kind == k && d.Network.Overlaps(network) {
 			found = append(found, d)
 		}
 	}
+	slices.Reverse(found) // of equal networks, the latest last
 	slices.SortStableFunc(found, func(a, b Decision) int { return cmp.Compare(a.Network.Bits(), b.Network.Bits()) })
 	return found
 }
 
 // Lists returns what the limiter is to enforce at time t.
 func (s *Store) Lists(t time.Time) (l limiter.Lists) {
-	for _, d := range s.List(t) {
+	for d := range s.inForce(t) {
 		switch d.Kind {
 		case Block:
 			l.Blocked = append(l.Blocked, d.Network)
@@ -168,7 +178,7 @@ func (s *Store) Lists(t time.Time) (l limiter.Lists) {
 
 // Mode returns the decision Observe or Enforce that is in force at time t, if there is one.
 func (s *Store) Mode(t time.Time) (Decision, bool) {
-	for _, d := range s.List(t) {
+	for d := range s.inForce(t) {
 		if d.Kind == Observe || d.Kind == Enforce {
 			return d, true
 		}
@@ -179,7 +189,7 @@ func (s *Store) Mode(t time.Time) (Decision, bool) {
 // Count returns how many decisions of each kind are in force at time t.
 func (s *Store) Count(t time.Time) map[Kind]int {
 	n := map[Kind]int{Block: 0, Allow: 0, Observe: 0, Enforce: 0}
-	for _, d := range s.List(t) {
+	for d := range s.inForce(t) {
 		n[d.Kind]++
 	}
 	return n
