@@ -15,6 +15,7 @@ import (
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/page"
 	"postern/cmd/postern/internal/view"
 	"postern/limiter/watch/report"
 )
@@ -234,7 +235,7 @@ func cleanPaths(h http.Handler) http.Handler {
 func withHeaders(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		header.Set("Content-Security-Policy", page.Policy)
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Referrer-Policy", "no-referrer")
 		header.Set("Cache-Control", "no-store")

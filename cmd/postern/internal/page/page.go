@@ -25,15 +25,16 @@ const index = "index.html"
 //go:embed static
 var embedded embed.FS
 
-// policy permits only files of this server, and nothing inline. uPlot sets styles of
-// elements by CSSOM, which style-src does not restrict.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+// Policy is the Content-Security-Policy of the page, and of all other answers to a browser.
+// It permits only files of this server, and nothing inline. uPlot sets styles of elements
+// by CSSOM, which style-src does not restrict.
+const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // headers are sent with each file. Browsers ask for each file again, so that an upgraded
 // gateway does not meet a page of the former version.
 var headers = map[string]string{
-	"Content-Security-Policy":      policy,
+	"Content-Security-Policy":      Policy,
 	"X-Content-Type-Options":       "nosniff",
 	"X-Frame-Options":              "DENY",
 	"Referrer-Policy":              "no-referrer",
