@@ -23,6 +23,7 @@ var floors = map[string]float64{
 	"postern/limiter/traffic":              1,
 	"postern/limiter/watch/internal/codec": 1,
 	"postern/limiter/watch":                1.1,
+	"postern/limiter/share":                1.2,
 	"postern/limiter/watch/incident":       1.2,
 	"postern/limiter/watch/report":         1.3,
 	"postern/tlsconf":                      1,
