@@ -27,6 +27,7 @@ require (
 	github.com/prometheus/common v0.72.0
 	github.com/prometheus/procfs v0.22.0
 	github.com/schollz/progressbar/v3 v3.19.1
+	github.com/valkey-io/valkey-go v1.0.79
 	golang.org/x/term v0.48.0
 	golang.org/x/time v0.16.0
 )

@@ -33,6 +33,7 @@ var floors = map[string]float64{
 	"postern/proxy/mailtest": 2.1,
 
 	"postern/cmd/postern/internal/atomicfile": 3,
+	"postern/cmd/postern/internal/engine":     3,
 	"postern/cmd/postern/internal/eventlog":   3,
 	"postern/cmd/postern/internal/handover":   3,
 	"postern/cmd/postern/internal/loginlog":   3,
@@ -83,6 +84,7 @@ var homes = map[string][]string{
 	"github.com/prometheus/client_golang":     {"postern/cmd/postern/internal/metrics"},
 	"github.com/prometheus/common":            {"postern/cmd/postern/internal/testbed", "postern/cmd/postern/internal/doctor"},
 	"github.com/oschwald/maxminddb-golang/v2": {"postern/cmd/postern/internal/admin"},
+	"github.com/valkey-io/valkey-go":          {"postern/cmd/postern/internal/engine"},
 
 	"github.com/dchest/siphash":               {"postern/limiter", "postern/limiter/watch"},
 	"github.com/emersion/go-imap/v2":          {"postern/proxy/dialogue", "postern/proxy/standin"},
