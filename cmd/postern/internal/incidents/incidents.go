@@ -55,6 +55,11 @@ type Config struct {
 	// Tighten is called after each tick with whether the limits for strangers
 	// are to be tightened. It may be nil.
 	Tighten func(bool)
+
+	// Share is given each record that the other gateways of the site are to Receive.
+	// It must return soon and must not call the Manager. It is nil if there are no
+	// other gateways.
+	Share func(kind Shared, data []byte)
 }
 
 // Component is a part of the service as users know it, such as IMAP.
