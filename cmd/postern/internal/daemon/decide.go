@@ -139,6 +139,45 @@ func (o *deciding) decide(t time.Time, r decisions.Request, remote netip.Addr) (
 	return done, nil
 }
 
+// apply enforces changes at time t that other gateways of the site have made. Those that this one has already have no effect.
+func (o *deciding) apply(t time.Time, changes ...decisions.Change) {
+	applied, err := o.store.Apply(t, changes...)
+	o.enforceShared(t, applied, err)
+}
+
+// merge enforces at time t what a snapshot of another gateway has, or nil if there is none.
+func (o *deciding) merge(t time.Time, snapshot []byte) {
+	applied, err := o.store.MergeShared(t, snapshot)
+	o.enforceShared(t, applied, err)
+}
+
+// enforceShared enforces changes that the store has applied, and logs the error.
+func (o *deciding) enforceShared(t time.Time, applied []decisions.Change, err error) {
+	if err != nil {
+		o.log.Warn("cannot apply all decisions of other gateways", slog.String("event", "decision"), eventlog.Error(err))
+	}
+	if len(applied) == 0 {
+		return
+	}
+	o.enforce(t)
+	var networks []netip.Prefix // whose connections may be refused now
+	for i := range applied {
+		c := &applied[i]
+		if c.Ended == (c.Decision.Kind == decisions.Allow) {
+			networks = append(networks, c.Decision.Network)
+		}
+		attrs := append(decisionAttrs(&c.Decision), slog.String("gateway", eventlog.Printable(c.Gateway, eventlog.NameMax)))
+		if c.Ended {
+			o.log.Info("decision ended at another gateway", append(attrs, slog.String("ended_by", eventlog.Printable(c.EndedBy, eventlog.NameMax)))...)
+		} else {
+			o.log.Info("decision made at another gateway", attrs...)
+		}
+	}
+	if n := o.close(t, networks); n > 0 {
+		o.log.Info("connections closed", slog.String("event", "decision"), slog.Int("networks", len(networks)), slog.Int("closed", n))
+	}
+}
+
 // joinWarnings joins two warnings, of which the first may be empty.
 func joinWarnings(first, second string) string {
 	if first == "" {
@@ -152,7 +191,7 @@ func (o *deciding) list() []decisions.Decision { return o.store.List(time.Now())
 
 // end ends a decision at time t.
 func (o *deciding) end(t time.Time, id, by string) (decisions.Decision, error) {
-	d, notSaved, err := o.store.End(id)
+	d, notSaved, err := o.store.End(t, id, by)
 	if err != nil {
 		return d, err
 	}

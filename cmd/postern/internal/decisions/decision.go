@@ -2,6 +2,8 @@
 // allowed, and whether verdicts are only observed for a while. Each decision says who made
 // it, why, and until when; it ends by itself.
 //
+// Blocks and allowed networks are shared with the other gateways of a site, if there are any (see Change).
+//
 // The package stores and checks decisions. Package limiter enforces them, and the daemon
 // connects the two.
 package decisions
@@ -31,6 +33,7 @@ type Decision struct {
 	Until   time.Time    `json:"until,omitzero"` // zero: until it is ended
 	By      string       `json:"by"`             // without control characters, as is Comment
 	Comment string       `json:"comment,omitempty"`
+	Gateway string       `json:"gateway,omitempty"` // at which it was made, if gateways share their decisions
 }
 
 // Request asks for a decision.

@@ -177,7 +177,7 @@ func TestDecisionsEnd(t *testing.T) {
 	if !again.Replaced || again.Warning != fmt.Sprintf("203.0.113.7/32 is allowed by decision %s, which wins", second.Decision.ID) {
 		t.Errorf("got %+v, want the first decision replaced and a warning", again)
 	}
-	if _, _, err := s.End(first.Decision.ID); !errors.Is(err, ErrNotFound) {
+	if _, _, err := s.End(start, first.Decision.ID, "bo"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("ending a replaced decision: got %v", err)
 	}
 	if over, err := s.Expire(start.Add(2 * time.Hour)); len(over) != 0 || err != nil {
@@ -189,7 +189,7 @@ func TestDecisionsEnd(t *testing.T) {
 	if over, err := s.Expire(start.Add(2*time.Hour + 2*time.Second)); len(over) != 1 || over[0].ID != again.Decision.ID || err != nil {
 		t.Errorf("got %v, %v over", over, err)
 	}
-	if ended, _, err := s.End(second.Decision.ID); err != nil || ended.By != "bo" || len(s.List(start)) != 0 {
+	if ended, _, err := s.End(start, second.Decision.ID, "bo"); err != nil || ended.By != "bo" || len(s.List(start)) != 0 {
 		t.Errorf("got %v, %v", ended, err)
 	}
 }
@@ -274,7 +274,7 @@ func TestCannotSave(t *testing.T) {
 	if !strings.HasPrefix(done.Warning, "it holds only until the process ends: save the decisions: ") || len(s.List(start)) != 1 {
 		t.Errorf("got %+v", done)
 	}
-	if _, notSaved, err := s.End(done.Decision.ID); notSaved == nil || err != nil {
+	if _, notSaved, err := s.End(start, done.Decision.ID, "bo"); notSaved == nil || err != nil {
 		t.Errorf("got %v, %v", notSaved, err)
 	}
 	decide(t, s, start, request("203.0.113.8"))
@@ -324,7 +324,7 @@ func TestHandOver(t *testing.T) {
 	if _, err := s.Decide(start, request("203.0.113.9"), netip.Addr{}, someGuard()); !errors.Is(err, ErrHandOver) {
 		t.Errorf("got %v while frozen", err)
 	}
-	if _, _, err := s.End(s.List(start)[0].ID); !errors.Is(err, ErrHandOver) {
+	if _, _, err := s.End(start, s.List(start)[0].ID, "bo"); !errors.Is(err, ErrHandOver) {
 		t.Errorf("got %v while frozen", err)
 	}
 	if over, _ := s.Expire(start.Add(time.Hour)); over != nil {

@@ -34,6 +34,7 @@ type Store struct {
 	all     []Decision // the oldest first
 	frozen  bool       // another process is taking over
 	unsaved bool       // the file does not have all
+	shared  *sharing   // nil while decisions are not shared
 }
 
 // New returns a Store with no decisions. Those that are added are saved to the file at
@@ -95,7 +96,7 @@ func (d *Decision) check() error {
 		return fmt.Errorf("got kind %q", short(string(d.Kind)))
 	case onNetwork != d.Network.IsValid() || d.Network != d.Network.Masked() || d.Network.Addr().Is4In6():
 		return fmt.Errorf("got network %v for %s", d.Network, d.Kind)
-	case d.ID == "" || d.By != text(d.By) || d.Comment != text(d.Comment):
+	case d.ID == "" || d.By != text(d.By) || d.Comment != text(d.Comment) || d.Gateway != text(d.Gateway):
 		return errors.New("got wrong texts")
 	}
 	return nil
@@ -115,7 +116,11 @@ func (s *Store) encode() ([]byte, error) {
 	if s.all == nil {
 		return []byte("[]"), nil
 	}
-	return json.Marshal(s.all)
+	all := slices.Clone(s.all)
+	for i := range all {
+		all[i].Gateway = "" // former versions do not read it; SharedFile has it
+	}
+	return json.Marshal(all)
 }
 
 // Freeze refuses all changes from now on, or no longer: while another process takes over,
@@ -216,24 +221,32 @@ func (s *Store) add(d Decision) (added Decision, replaced bool, notSaved, err er
 	if replaced = len(rest) < before; !replaced && before >= Max {
 		return d, false, nil, ErrFull
 	}
-	d.ID = newID(rest)
+	d.ID = newID(rest, s.shared != nil)
+	if s.shared != nil && d.isShared() {
+		d.Gateway = s.shared.gateway
+	}
 	s.all = append(rest, d)
+	s.changed(d.Made, d, false, "")
 	return d, replaced, s.save(), nil
 }
 
-// newID returns an ID that none of all has.
-func newID(all []Decision) string {
+// newID returns an ID that none of all has. If gateways share decisions, it is longer: others may make one meanwhile.
+func newID(all []Decision, shared bool) string {
+	length := 6
+	if shared {
+		length = 9
+	}
 	for {
-		id := strings.ToLower(rand.Text()[:6])
+		id := strings.ToLower(rand.Text()[:length])
 		if !slices.ContainsFunc(all, func(d Decision) bool { return d.ID == id }) {
 			return id
 		}
 	}
 }
 
-// End ends the decision with this ID. If only saving fails, it has ended and notSaved is
-// the error.
-func (s *Store) End(id string) (ended Decision, notSaved, err error) {
+// End ends the decision with this ID at time t, for the person by. If only saving fails, it has
+// ended and notSaved is the error.
+func (s *Store) End(t time.Time, id, by string) (ended Decision, notSaved, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.frozen {
@@ -245,6 +258,7 @@ func (s *Store) End(id string) (ended Decision, notSaved, err error) {
 	}
 	ended = s.all[i]
 	s.all = slices.Delete(slices.Clone(s.all), i, i+1)
+	s.changed(t, ended, true, by)
 	return ended, s.save(), nil
 }
 
@@ -271,6 +285,9 @@ func (s *Store) Expire(t time.Time) (over []Decision, notSaved error) {
 		return nil, nil
 	}
 	s.all = rest
+	if s.shared != nil {
+		s.shared.forget(t)
+	}
 	return over, s.save()
 }
 
@@ -279,7 +296,14 @@ func (s *Store) save() error {
 	if s.path == "" {
 		return nil
 	}
-	data, err := s.encode()
+	var err error
+	if s.shared != nil { // first, for it may also say that a decision in the other file has ended
+		err = s.shared.save()
+	}
+	var data []byte
+	if err == nil {
+		data, err = s.encode()
+	}
 	if err == nil {
 		err = atomicfile.Write(s.path, append(data, '\n'), 0o600)
 	}

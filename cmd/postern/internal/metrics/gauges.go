@@ -25,6 +25,7 @@ type Sources struct {
 
 	Generations func() []monitor.Generation   // processes of the gateway, this one first
 	Decisions   func() map[decisions.Kind]int // of operators, in force, of every kind
+	Sharing     func() *monitor.Sharing       // with other gateways; nil, or returns nil, if there is none
 }
 
 // Register adds the gauges that read s. It is called once.

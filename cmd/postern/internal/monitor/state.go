@@ -43,6 +43,8 @@ type State struct {
 
 	Generations []Generation `json:"generations,omitempty"` // processes of this gateway, the one that accepts connections first
 
+	Sharing *Sharing `json:"sharing,omitempty"` // nil if this gateway does not share with others
+
 	// Failures lists alerts, status pages and files that could not be sent or
 	// written lately, each with its error.
 	Failures []string `json:"untold,omitempty"`
