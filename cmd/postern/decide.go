@@ -250,7 +250,7 @@ func (p process) endDecision(ctx context.Context, id string, asJSON bool) error 
 
 // printEnded says which decision has ended.
 func (p process) printEnded(d decisions.Decision) {
-	fmt.Fprintf(p.stdout, "ended decision %s: %s %s, made by %s at %s\n", d.ID, d.Kind, targetOf(d), eventlog.StripControl(d.By), localTime(d.Made))
+	fmt.Fprintf(p.stdout, "ended decision %s: %s %s, made by %s at %s\n", d.ID, d.Kind, targetOf(d), eventlog.StripControl(d.Who()), localTime(d.Made))
 }
 
 // listDecisions prints those in force, one a line.
@@ -277,7 +277,7 @@ func (p process) listDecisions(ctx context.Context, asJSON bool) error {
 		if !d.Until.IsZero() {
 			ends = "in " + rounded(time.Until(d.Until))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Kind, targetOf(d), localTime(d.Made), ends, eventlog.StripControl(d.By), eventlog.StripControl(d.Comment))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Kind, targetOf(d), localTime(d.Made), ends, eventlog.StripControl(d.Who()), eventlog.StripControl(d.Comment))
 	}
 	return t.Flush()
 }

@@ -6,6 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -36,6 +39,11 @@ func printStatus(w io.Writer, now time.Time, s monitor.State) error {
 	}
 	fmt.Fprintf(w, "%s; detector: %s; backends up: %d of %d; connections: %d of %d\n\n",
 		ready, eventlog.StripControl(s.Verdict), s.Backends.Up, s.Backends.All, s.Connections, s.MaxConnections)
+	if s.Sharing != nil {
+		if err := printSharing(w, now, s.Sharing); err != nil {
+			return err
+		}
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "GENERATION\tPROCESS\tVERSION\tAGE\tSESSIONS\tBEFORE LOGIN\tENDS")
 	for _, g := range s.Generations {
@@ -47,6 +55,55 @@ func printStatus(w io.Writer, now time.Time, s monitor.State) error {
 	}
 	return table.Flush()
 }
+
+// printSharing prints how the gateway counts together with others, as of the time now.
+func printSharing(w io.Writer, now time.Time, s *monitor.Sharing) error {
+	receipt := "none yet"
+	if s.ReceiptAge > 0 {
+		receipt = rounded(seconds(s.ReceiptAge)) + " ago"
+	}
+	fmt.Fprintf(w, "sharing: %s for %s; engine: %s; last receipt: %s; part of LIMIT_GLOBAL: %.0f %%\n",
+		s.Mode, rounded(now.Sub(s.Since)), eventlog.StripControl(s.Engine), receipt, 100*s.GlobalPart)
+	fmt.Fprintf(w, "events: %d sent, %d received, %d lost; batches rejected: %d%s\n", s.Sent.Events, s.Received.Events, s.Lost.Events, s.Rejected.Batches, errorsText(s.Errors))
+	if s.LastError != "" {
+		fmt.Fprintln(w, "last error: "+eventlog.StripControl(s.LastError))
+	}
+	if s.Warning != "" {
+		fmt.Fprintln(w, "warning: "+eventlog.StripControl(s.Warning))
+	}
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "GATEWAY\tVERSION\tMODE\tSEEN\tROLE")
+	for _, m := range s.Members {
+		seen, role := rounded(seconds(m.SeenAgo))+" ago", "-"
+		if m.Own {
+			seen = "this one"
+		}
+		if m.Leads {
+			role = "alerts people"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", eventlog.StripControl(m.Name), eventlog.StripControl(m.Version), eventlog.StripControl(string(m.Mode)), seen, role)
+	}
+	fmt.Fprintln(table)
+	return table.Flush()
+}
+
+// errorsText lists errors of the engine by their reasons, with a separator before it.
+func errorsText(errors map[string]uint64) string {
+	var texts []string
+	for _, reason := range slices.Sorted(maps.Keys(errors)) {
+		if errors[reason] > 0 {
+			texts = append(texts, fmt.Sprintf("%d %s", errors[reason], eventlog.StripControl(reason)))
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return "; errors of the engine: " + strings.Join(texts, ", ")
+}
+
+// seconds is s as a duration.
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // rounded is d in seconds, or in minutes from an hour on.
 func rounded(d time.Duration) string {

@@ -135,10 +135,14 @@ func (c comparison) schema(where string, s *openapi3.Schema, goType reflect.Type
 	for goType.Kind() == reflect.Pointer {
 		goType = goType.Elem()
 	}
-	switch want {
-	case "array":
+	switch {
+	case want == "array":
 		c.schema(where+"[]", s.Items.Value, goType.Elem())
-	case "object":
+	case goType.Kind() == reflect.Map && s.AdditionalProperties.Schema == nil:
+		c.t.Errorf("%s: got no additionalProperties, want those of %v", where, goType)
+	case goType.Kind() == reflect.Map:
+		c.schema(where+"[]", s.AdditionalProperties.Schema.Value, goType.Elem())
+	case want == "object":
 		c.object(where, s, goType)
 	}
 }
@@ -193,7 +197,7 @@ func jsonType(goType reflect.Type) (name, format string) {
 	switch kind := goType.Kind(); {
 	case kind == reflect.Pointer:
 		return jsonType(goType.Elem())
-	case kind == reflect.Struct:
+	case kind == reflect.Struct, kind == reflect.Map:
 		return "object", ""
 	case kind == reflect.Slice:
 		return "array", ""

@@ -139,3 +139,54 @@ func TestReleaseNamesWhatStillBlocks(t *testing.T) {
 		t.Errorf("got %+v, want that %s and %s still block", done.Blocked, wide.ID, narrow.ID)
 	}
 }
+
+// TestDecisionsOfAnotherGateway are enforced like those of this one, also on connections that are open.
+func TestDecisionsOfAnotherGateway(t *testing.T) {
+	g, other := start(t), decisions.New("")
+	var sent []decisions.Change
+	now := func(t time.Time) time.Time { return t }
+	if err := errors.Join(
+		g.deciding.store.Share(time.Now(), "gw1", now, func(decisions.Change) {}),
+		other.Share(time.Now(), "gw2", now, func(c decisions.Change) { sent = append(sent, c) }),
+	); err != nil {
+		t.Fatal(err)
+	}
+	decide := func(kind decisions.Kind, network string) decisions.Decision {
+		t.Helper()
+		done, err := other.Decide(time.Now(), decisions.Request{Kind: kind, Network: network, By: "bo", Force: true}, netip.Addr{}, &decisions.Guard{
+			Users: func(time.Time, netip.Prefix, time.Duration) (int, bool) { return 0, true },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done.Decision
+	}
+	apply := func() {
+		g.deciding.apply(time.Now(), sent...)
+		sent = nil
+	}
+	client := g.dial(t, "imaps")
+	client.Login()
+	allow := decide(decisions.Allow, "127.0.0.1")
+	decide(decisions.Block, loopback)
+	apply()
+	client.Say("b NOOP", "b ")
+	if _, _, err := other.End(time.Now(), allow.ID, "cy"); err != nil {
+		t.Fatal(err)
+	}
+	apply()
+	requireClosed(t, client)
+	g.log.Await(t, "decision made at another gateway", "kind=block", "network="+loopback, "by=bo", "gateway=gw2")
+	g.log.Await(t, "decision ended at another gateway", "kind=allow", "network=127.0.0.1/32", "ended_by=cy", "gateway=gw2")
+	if list := g.deciding.list(); len(list) != 1 || list[0].Who() != "bo at gw2" || !g.policy.limiter.Blocked(netip.MustParseAddr("127.0.0.1")) {
+		t.Errorf("got %+v in force", list)
+	}
+	snapshot, err := decisions.New("").ExportShared(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.deciding.merge(time.Now(), snapshot)
+	if len(g.deciding.list()) != 1 {
+		t.Error("an empty snapshot has ended a decision")
+	}
+}

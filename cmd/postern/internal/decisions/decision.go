@@ -36,6 +36,14 @@ type Decision struct {
 	Gateway string       `json:"gateway,omitempty"` // at which it was made, if gateways share their decisions
 }
 
+// Who says who made d, and where if gateways share their decisions.
+func (d *Decision) Who() string {
+	if d.Gateway == "" {
+		return d.By
+	}
+	return d.By + " at " + d.Gateway
+}
+
 // Request asks for a decision.
 type Request struct {
 	Kind    Kind   `json:"kind"`

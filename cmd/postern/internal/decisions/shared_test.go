@@ -117,7 +117,7 @@ func TestLastChangeCounts(t *testing.T) {
 		}
 	}
 	b.end(t, start, b.List(start)[0].ID)
-	if ended := b.take(t); !ended[0].At.Equal(start.Add(time.Minute + time.Millisecond)) || a.apply(t, start, ended...) != 1 || len(a.List(start)) != 0 {
+	if ended := b.take(t); !ended[0].At.Equal(start.Add(time.Minute+time.Millisecond)) || a.apply(t, start, ended...) != 1 || len(a.List(start)) != 0 {
 		t.Errorf("got %+v, and %v in force", ended, a.List(start))
 	}
 	decide(t, a.Store, start, request("203.0.113.7"))

@@ -133,7 +133,7 @@ func decisionPhrase(d *decisions.Decision, now time.Time) string {
 	if !d.Until.IsZero() {
 		until = "until " + clock(d.Until, now)
 	}
-	s := fmt.Sprintf("%s has %s %s at %s, %s", cmp.Or(d.By, "an operator"), kind, limiter.BlockName(d.Network), clock(d.Made, now), until)
+	s := fmt.Sprintf("%s has %s %s at %s, %s", cmp.Or(d.Who(), "an operator"), kind, limiter.BlockName(d.Network), clock(d.Made, now), until)
 	if d.Comment != "" {
 		s += ": " + d.Comment
 	}

@@ -30,7 +30,7 @@ type Sources struct {
 
 // Register adds the gauges that read s. It is called once.
 func (m *Metrics) Register(s Sources) {
-	m.registry.MustRegister(&gauges{s}, incidentGauges{s.Incidents, s.Tightened})
+	m.registry.MustRegister(&gauges{s}, incidentGauges{s.Incidents, s.Tightened}, shareGauges{s.Sharing})
 }
 
 // gauges reads server, limiter, backends, certificates and log.

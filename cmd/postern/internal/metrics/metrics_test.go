@@ -165,7 +165,7 @@ func TestDecisionsAddUp(t *testing.T) {
 func TestLabels(t *testing.T) {
 	m := testMetrics(t)
 	attack(m, 1000)
-	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "signal", "class", "channel", "kind", "revision", "goversion"}
+	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "signal", "class", "channel", "kind", "mode", "revision", "goversion"}
 	for name, f := range gather(t, m.registry) {
 		if !strings.HasPrefix(name, "postern_") {
 			continue

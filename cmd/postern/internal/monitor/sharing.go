@@ -1,6 +1,9 @@
 package monitor
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // SharingMode says how a gateway counts.
 type SharingMode string
@@ -58,4 +61,34 @@ type Member struct {
 	SeenAgo float64     `json:"seen_ago"`        // seconds
 	Leads   bool        `json:"leads,omitempty"` // it is the Leader
 	Own     bool        `json:"own,omitempty"`   // it is this gateway
+}
+
+// describe says how many gateways count together.
+func (s *Sharing) describe() string {
+	switch n := len(s.Members); {
+	case s.Mode == Joining:
+		return "joining the other gateways"
+	case n == 2:
+		return "counts together with 1 other gateway"
+	default:
+		return fmt.Sprintf("counts together with %d other gateways", max(n-1, 0))
+	}
+}
+
+// problems checks whether the gateway counts together with the others.
+func (s *Sharing) problems() (found []problem) {
+	if s == nil {
+		return nil
+	}
+	if s.Mode == Alone {
+		text := "counts alone since " + s.Since.Format("15:04 MST") + ": the engine at " + s.Engine + " cannot be used"
+		if s.LastError != "" {
+			text += " (" + s.LastError + ")"
+		}
+		found = append(found, problem{Warning, text})
+	}
+	if s.Warning != "" {
+		found = append(found, problem{Warning, "sharing: " + s.Warning})
+	}
+	return found
 }

@@ -154,7 +154,7 @@ type problem struct {
 // Evaluate returns the level of the most severe problem, and all problems as text,
 // most severe first. An attack that does not affect users is only a warning.
 func (s State) Evaluate(l Thresholds) (Level, string) {
-	found := slices.Concat(s.knownUsers(l), s.backends(), s.verdict(), s.capacity())
+	found := slices.Concat(s.knownUsers(l), s.backends(), s.verdict(), s.Sharing.problems(), s.capacity())
 	slices.SortStableFunc(found, func(a, b problem) int { return int(b.level) - int(a.level) })
 	if len(found) == 0 {
 		return OK, s.okText()
@@ -174,6 +174,9 @@ func (s State) okText() string {
 	}
 	if s.Incident.is(incident.Monitoring) {
 		text += fmt.Sprintf(", incident %s (%s) is over for now", s.Incident.ID, s.Incident.Class)
+	}
+	if s.Sharing != nil {
+		text += ", " + s.Sharing.describe()
 	}
 	return text
 }

@@ -68,6 +68,17 @@ func sampleState(now time.Time) monitor.State {
 	}
 }
 
+// sampleSharing is that of a gateway with another one, which is alone.
+func sampleSharing() *monitor.Sharing {
+	return &monitor.Sharing{
+		Gateway: "gw1", Mode: monitor.Shared, Engine: "valkeys://engine.example:6379", Leader: "gw1", ReceiptAge: 1.2, GlobalPart: .5,
+		Members: []monitor.Member{
+			{Name: "gw1", Version: "1.8.0", Mode: monitor.Shared, Leads: true, Own: true}, {Name: "gw2", Version: "1.7.2", Mode: monitor.Alone, SeenAgo: 42},
+		},
+		Lost: monitor.Transfer{Events: 1300}, LastError: "XADD: timeout",
+	}
+}
+
 // sampleSeries has the seconds before and with this one, as many as the first view of a stream.
 func sampleSeries(second, n int) (series []recent.Second) {
 	for s := second - n + 1; s <= second; s++ {

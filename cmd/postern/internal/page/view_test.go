@@ -24,6 +24,7 @@ func testGlance(t *testing.T, b *browser.Browser) {
 		t.Errorf("the glance ends at %v pixels, want 400", bottom)
 	}
 	p.isShown(false, "#notice")
+	p.isShown(false, "#sharing")
 
 	p.g.set(func() {
 		p.g.change = func(v *view.View) {
@@ -51,6 +52,11 @@ func testGlance(t *testing.T, b *browser.Browser) {
 	p.hasTexts("#status", "Act now: not ready: no imap backend is up.")
 	p.hasTexts("#notice", "Verdicts are reported, and nothing is refused until", "by bo")
 	p.hasTexts("#mode-now", "now observed until")
+
+	p.g.set(func() { p.g.change = func(v *view.View) { v.State.Sharing = sampleSharing() } })
+	p.awaitText("#sharing", "gw2")
+	p.hasTexts("#sharing", "this one", "alerts people", "alone", "42 s ago", "1.7.2", "Mode: shared, through valkeys://engine.example:6379, last receipt 1 s ago", "50.0 %", "1,300 events lost", "XADD: timeout")
+	p.hasTexts("#doing", "Counts together with 1 other gateway")
 	p.Screenshot("critical", false)
 }
 

@@ -183,7 +183,7 @@ func explanationText(e explain.Explanation) []string {
 		lines = append(lines, "", "Decisions")
 	}
 	for _, d := range e.Decisions {
-		lines = append(lines, fmt.Sprintf("  %s, by %s: %s", decisionText(d, e.Time), d.By, d.Comment))
+		lines = append(lines, fmt.Sprintf("  %s, by %s: %s", decisionText(d, e.Time), d.Who(), d.Comment))
 	}
 	if len(e.Events) > 0 {
 		lines = append(lines, "", "Latest events")

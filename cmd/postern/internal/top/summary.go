@@ -36,6 +36,9 @@ func (m *model) summary(limit int) []string {
 	lines = append(lines, m.items("Lanes", lanesTexts(v.Lanes), few)...)
 	lines = append(lines, m.items("Tables", tableTexts(v), few)...)
 	lines = append(lines, m.items("Backends", backendTexts(v), few)...)
+	if v.State.Sharing != nil {
+		lines = append(lines, m.items("Gateways", gatewayTexts(v.State.Sharing), few)...)
+	}
 	lines = append(lines, m.items("Processes", processTexts(v), few)...)
 	lines = append(lines, m.items("Listeners", listenerTexts(v.Listeners), few)...)
 	return lines[:min(len(lines), max(limit, 1))]
@@ -216,6 +219,31 @@ func processTexts(v *view.View) []string {
 	}
 	return texts
 }
+
+// gatewayTexts say how the gateway counts together with others, and describe each of those.
+func gatewayTexts(s *monitor.Sharing) []string {
+	first := fmt.Sprintf("%s, %.0f %% of LIMIT_GLOBAL", s.Mode, 100*s.GlobalPart)
+	if s.ReceiptAge > 0 {
+		first += ", receipt " + age(seconds(s.ReceiptAge)) + " ago"
+	}
+	texts := []string{first}
+	for _, member := range s.Members {
+		text := fmt.Sprintf("%s %s", member.Name, member.Version)
+		if member.Own {
+			text += " (this one)"
+		} else {
+			text += fmt.Sprintf(" %s, seen %s ago", member.Mode, age(seconds(member.SeenAgo)))
+		}
+		if member.Leads {
+			text += ", alerts people"
+		}
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// seconds is s as a duration.
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // listenerTexts describe each listener.
 func listenerTexts(all []view.Listener) []string {

@@ -67,7 +67,7 @@ var tables = []table{
 	}, incidentRows},
 	{decisionsTable, []column{
 		{title: "ID", max: 10, from: 90}, {title: "KIND", max: 8}, {title: "NETWORK", max: 43}, {title: "MADE", number: true, max: 5},
-		{title: "UNTIL", number: true, max: 16}, {title: "BY", max: 16}, {title: "COMMENT"},
+		{title: "UNTIL", number: true, max: 16}, {title: "BY", max: 24}, {title: "COMMENT"},
 	}, decisionRows},
 }
 
@@ -151,7 +151,7 @@ func decisionRows(d *view.Detail, now time.Time) []row {
 			until = cell{"ended by hand", float64(1 << 62)}
 		}
 		rows[i] = row{key: e.ID, about: network, network: network, decision: e, cells: []cell{
-			text(e.ID), text(string(e.Kind)), text(cmp.Or(network, "all")), since(e.Made, now), until, text(e.By), text(e.Comment),
+			text(e.ID), text(string(e.Kind)), text(cmp.Or(network, "all")), since(e.Made, now), until, text(e.Who()), text(e.Comment),
 		}}
 	}
 	return rows

@@ -1,10 +1,10 @@
-// Lanes, queues and tables, backends, listeners, and generations.
+// Lanes, queues and tables, backends, listeners, generations, and gateways.
 
 import { bar, byId, el, setText } from './dom.js';
-import { count, time } from './format.js';
+import { count, duration, percent, time } from './format.js';
 import { Table } from './table.js';
 
-let places, backends, listeners, generations;
+let places, backends, listeners, generations, gateways;
 
 // num is a column of numbers.
 const num = (title, value) => ({ title, kind: 'num', value: row => count(value(row)) });
@@ -46,7 +46,12 @@ export function startCapacity() {
 		{ title: 'Started', value: row => time(row.since) }, { title: 'Role', kind: 'text', value: row => time(row.until) ? `drains until ${time(row.until)}` : 'accepts' },
 		{ title: 'Version', kind: 'text', value: row => row.version },
 	], { key: row => row.number });
-	for (const [id, table] of Object.entries({ places, backends, listeners, generations })) byId(id).append(table.node);
+	gateways = new Table('Gateways that count together', [
+		{ title: 'Gateway', kind: 'name', value: row => row.name }, { title: 'Mode', value: row => row.mode },
+		{ title: 'Seen', value: row => row.own ? 'this one' : `${duration(1000 * row.seen_ago)} ago` },
+		{ title: 'Role', kind: 'text', value: row => row.leads ? 'alerts people' : '' }, { title: 'Version', kind: 'text', value: row => row.version },
+	], { key: row => row.name + (row.own ? ' own' : ''), mark: row => row.mode === 'alone' ? 'bad' : '' });
+	for (const [id, table] of Object.entries({ places, backends, listeners, generations, gateways })) byId(id).append(table.node);
 }
 
 // showCapacity shows a view in them.
@@ -62,4 +67,16 @@ export function showCapacity({ lanes, tarpit, tables, state, ...view }) {
 	backends.update(view.backends || []);
 	listeners.update(view.listeners || []);
 	generations.update(state.generations || []);
+	showGateways(state.sharing);
+}
+
+// showGateways shows the other gateways, if this one shares with any.
+function showGateways(sharing) {
+	byId('sharing').hidden = !sharing;
+	if (!sharing) return;
+	gateways.update(sharing.members || []);
+	const receipt = sharing.receipt_age > 0 ? `, last receipt ${duration(1000 * sharing.receipt_age)} ago` : '';
+	const lost = sharing.lost.events ? `; ${count(sharing.lost.events)} events lost` : '';
+	setText(byId('sharing-more'), `Mode: ${sharing.mode}, through ${sharing.engine}${receipt}; ${percent(sharing.global_part, 1)} of LIMIT_GLOBAL is for this one${lost}.`
+		+ (sharing.last_error ? ` Last error: ${sharing.last_error}.` : ''));
 }

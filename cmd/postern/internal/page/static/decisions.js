@@ -1,7 +1,7 @@
 // Decisions in force, and the forms that make them.
 
 import { button, byId, once, setText } from './dom.js';
-import { count, fold, time, until } from './format.js';
+import { count, fold, time, until, who } from './format.js';
 import { Table } from './table.js';
 import { decide, end } from './actions.js';
 import { failed, request } from './session.js';
@@ -17,7 +17,7 @@ export function startDecisions() {
 	table = new Table('Decisions in force, the latest first', [
 		{ title: 'Network', kind: 'name', value: row => row.network || 'all' }, { title: 'Action', value: row => row.kind },
 		{ title: 'Made', kind: 'when', value: row => time(row.made) }, { title: 'Until', kind: 'when', value: row => until(row.until) },
-		{ title: 'By', kind: 'free', value: row => row.by }, { title: 'Comment', kind: 'text', value: row => row.comment || '' },
+		{ title: 'By', kind: 'free', value: who }, { title: 'Comment', kind: 'text', value: row => row.comment || '' },
 		{ title: 'Actions', kind: 'act op', make: row => button('End', () => end(row.data), `${row.data.kind} ${row.data.network || ''}`) },
 	], { key: row => row.id, limit: 10, titled: true });
 	byId('decision-list').append(table.node);
@@ -52,7 +52,7 @@ async function find() {
 		failed('Search decisions', err);
 		return;
 	}
-	const found = all.filter(d => [d.network, d.by, d.comment, d.kind, d.id].some(text => fold(text).includes(wanted)));
+	const found = all.filter(d => [d.network, d.by, d.gateway, d.comment, d.kind, d.id].some(text => fold(text).includes(wanted)));
 	matches = found.slice(0, matchesMax);
 	table.expanded = true;
 	table.show(matches);

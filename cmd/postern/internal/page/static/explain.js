@@ -1,7 +1,7 @@
 // The answer to the question why a client was refused.
 
 import { byId, el, once } from './dom.js';
-import { time } from './format.js';
+import { time, who } from './format.js';
 import { Problem, failed, request } from './session.js';
 import { buttons } from './actions.js';
 
@@ -71,7 +71,7 @@ function events(list) {
 
 function decisions(list) {
 	if (list.length === 0) return [];
-	const line = d => `${d.kind} ${d.network || ''} by ${d.by}${d.comment ? `: ${d.comment}` : ''}, until ${time(d.until) || 'ended'}`;
+	const line = d => `${d.kind} ${d.network || ''} by ${who(d)}${d.comment ? `: ${d.comment}` : ''}, until ${time(d.until) || 'ended'}`;
 	return [el('h4', {}, 'Decisions in force'), el('ul', {}, ...list.map(d => el('li', {}, line(d))))];
 }
 

@@ -62,6 +62,9 @@ export function percent(part, whole) {
 // until says when a decision ends.
 export const until = text => time(text) || 'ended by a person';
 
+// who says who made a decision, and where if gateways share theirs.
+export const who = d => d.gateway ? `${d.by} at ${d.gateway}` : d.by;
+
 // known says whether a client is a known user's.
 export const known = k => k ? 'known' : '';
 

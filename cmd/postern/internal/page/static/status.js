@@ -92,7 +92,7 @@ function showIncident({ state, detail }) {
 }
 
 // doing lists what the gateway does about the traffic.
-function doing({ mode, tight, lanes, tarpit, detail }) {
+function doing({ mode, tight, lanes, tarpit, state, detail }) {
 	const list = [mode.observe ? 'Observing only: nothing is refused' : 'Verdicts are enforced'];
 	list.push(tight ? 'Limits for strangers are tightened' : 'Usual limits for strangers');
 	list.push(lanes.size
@@ -102,6 +102,10 @@ function doing({ mode, tight, lanes, tarpit, detail }) {
 	list.push(known + strangers + tarpit.now
 		? `Waiting: ${count(known)} known, ${count(strangers)} strangers; ${count(tarpit.now)} in the tarpit`
 		: 'Nobody waits');
+	const sharing = state.sharing && {
+		shared: `Counts together with ${count(state.sharing.members.length - 1)} other ${state.sharing.members.length === 2 ? 'gateway' : 'gateways'}`, joining: 'Joins the other gateways', alone: 'Counts alone: other gateways cannot be reached',
+	}[state.sharing.mode];
+	if (sharing) list.push(sharing);
 	if (detail) list.push(detail.decided === 1 ? '1 decision in force' : `${count(detail.decided)} decisions in force`);
 	return list;
 }
