@@ -1,6 +1,7 @@
 // Package testbed is what the tests of postern have in common: settings of a
-// complete site with stand-in mail servers, a log that a test can wait on, and a
-// client that speaks lines. Nothing of it may be part of a program.
+// complete site with stand-in mail servers, a log that a test can wait on, a
+// client that speaks lines, and Valkey or Redis servers with faults. Nothing of it
+// may be part of a program.
 //
 // It imports neither the daemon nor a command, so that the tests of both can use
 // it.
@@ -113,7 +114,7 @@ func WriteFile(t *testing.T, text string) string {
 
 // Missing skips the test because a program is not installed. With CI=true, where
 // nothing may be skipped, it fails the test.
-func Missing(t *testing.T, program string) {
+func Missing(t testing.TB, program string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("%s is not installed", program)
