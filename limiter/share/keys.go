@@ -13,21 +13,19 @@ import (
 // Keys are the secrets of a site, all derived from its install key. They are safe for concurrent use.
 type Keys struct {
 	site     string
-	batch    [32]byte
-	manifest [32]byte
-	nonce    [32]byte
-	chunk    [32]byte
+	batches  [32]byte    // from which the keys of batches are derived
+	snapshot cipher.AEAD // seals manifests and chunks
+	nonces   [32]byte    // of snapshots
 }
 
 // NewKeys derives the keys from the install key, which all gateways of the site have.
 func NewKeys(install [32]byte) *Keys {
-	site := derive(install, "site")
+	site := derive(install, []byte("site"))
 	return &Keys{
 		site:     hex.EncodeToString(site[:4]),
-		batch:    derive(install, "share batch"),
-		manifest: derive(install, "share manifest"),
-		nonce:    derive(install, "share manifest nonce"),
-		chunk:    derive(install, "share chunk"),
+		batches:  derive(install, []byte("share batches")),
+		snapshot: newAEAD(derive(install, []byte("share snapshots"))),
+		nonces:   derive(install, []byte("share nonces of snapshots")),
 	}
 }
 
@@ -45,13 +43,10 @@ func (k *Keys) ChunkName(m *Manifest, i int) string {
 	return k.ManifestName(m.Sort) + ":" + strconv.FormatUint(m.Generation, 10) + ":" + strconv.Itoa(i)
 }
 
-// derive returns the HMAC-SHA-256 of the parts under key. Each part but the last must be of a fixed length or say its
-// length.
-func derive[T string | []byte](key [32]byte, parts ...T) (derived [32]byte) {
+// derive returns the HMAC-SHA-256 of message under key.
+func derive(key [32]byte, message []byte) (derived [32]byte) {
 	mac := hmac.New(sha256.New, key[:])
-	for _, part := range parts {
-		mac.Write([]byte(part))
-	}
+	mac.Write(message)
 	mac.Sum(derived[:0])
 	return derived
 }

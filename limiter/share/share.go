@@ -44,14 +44,8 @@ const (
 	recordTypeEnd
 )
 
-// Limits of what is sent.
-const (
-	BatchMax      = 32 << 10  // octets of records in a batch that has more than one
-	RecordMax     = 128 << 10 // octets of data in a record; one above BatchMax has a batch of its own
-	WaitingMax    = 10_000    // records that wait in a Sender
-	WaitingOctets = 4 << 20   // octets of data that wait in a Sender
-	GatewayMax    = 64        // octets of the name of a gateway
-)
+// GatewayMax is the length of the longest name of a gateway.
+const GatewayMax = 64
 
 // A Record is one thing that a gateway tells the others. Data must not be changed afterwards.
 type Record struct {
