@@ -9,7 +9,7 @@ import (
 // Apply does to l at time t what the given sibling has done to its own limiter, as its [Feed] says. What the sibling has
 // open counts like what this process has open. What it spends may take a bucket below zero, so that two processes that
 // spend the same token at the same time wait for it later. If the events are damaged, it returns an error and changes
-// nothing. The feeds of l do not record what Apply does.
+// nothing. Of the feeds of l, only those for gateways record what Apply does.
 func (l *Limiter) Apply(t time.Time, sibling int, events []byte) error {
 	if err := eachEvent(events, func(*event) {}); err != nil {
 		return fmt.Errorf("applying events of sibling %d: %w", sibling, err)
@@ -23,16 +23,28 @@ func (l *Limiter) Apply(t time.Time, sibling int, events []byte) error {
 	defer l.siblings.mu.Unlock()
 	a := application{Limiter: l, t: t, now: l.epoch.ticks(t), rules: l.rules.Load(), open: l.siblings.add(sibling)}
 	l.indebted.Store(true)
-	return eachEvent(events, a.apply)
+	a.debt = l.debt(a.rules)
+	return eachEvent(events, func(e *event) {
+		a.apply(e)
+		if l.wants(e.op) {
+			l.publishTo(e, true)
+		}
+	})
 }
 
-// An application is one call of Apply.
+// An application is one call of Apply or ApplyShared. It may be at an earlier time than what was done before.
 type application struct {
 	*Limiter
 	t     time.Time
 	now   ticks
 	rules *rules
-	open  map[key]open // of the sibling
+	debt  int          // how many times its tokens a bucket may be in debt
+	open  map[key]open // of the sibling; nil for a gateway
+}
+
+// ofGateway reports whether another gateway has done it, and not another process of this one.
+func (a *application) ofGateway() bool {
+	return a.open == nil
 }
 
 // apply does what e says.
@@ -45,19 +57,28 @@ func (a *application) apply(e *event) {
 	case opSettled:
 		a.settle(e)
 	case opSlot:
-		a.change(e, func(own *entry) { own.chargeSlot(a.now, a.rules, e.first, int(e.growth)) })
+		a.change(e, func(own *entry) {
+			if !a.ofGateway() {
+				a.countOwnSlot(a.now, a.rules, own, e.first, e.flags, int(e.growth), a.divides(e))
+			}
+			own.chargeSlot(a.now, a.rules, e.first, e.flags, int(e.growth))
+		})
 	case opCharged:
 		a.change(e, func(own *entry) {
+			if a.rules.gateways > 1 && own.kind == kindRepeat && own.isClearedAfter(a.now) {
+				return
+			}
 			own.denials = max(own.denials, bucket(a.now.add(e.first)))
 			own.looks = max(own.looks, bucket(a.now.add(e.second)))
 		})
 	case opRepeated:
-		a.change(e, func(own *entry) { own.repeatFor(a.now, min(e.first, a.rules.RepeatTTL), e.flags&wasMatch != 0) })
+		a.change(e, func(own *entry) { a.repeat(e, own) })
 	case opCleared:
-		a.find(e, (*entry).clear)
+		a.find(e, func(own *entry) { a.clear(a.now, a.rules, own) })
 	case opReleased:
-		a.find(e, func(own *entry) { own.release(a.now) })
+		a.find(e, func(own *entry) { a.releaseEntry(a.now, own) })
 	case opForgotten:
+		a.known.noteDenied(a.now, e.account, 0)
 		a.known.forget(e.account)
 	case opUsed:
 		a.use(e)
@@ -80,9 +101,10 @@ func (a *application) applyKnown(e *event) {
 	v.now = v.now.earlier(e.hours)
 	switch e.op {
 	case opCredentialDenied:
+		a.known.noteDenied(a.now, e.account, e.known.credential)
 		a.known.credentialDenied(e.account, e.known.credential, v.now)
 	case opAccepted:
-		a.known.learn(a.t, e.account, e.known, v, table)
+		a.accepted(e, v)
 	case opLearned:
 		a.known.learnPast(e.account, e.known, v, table)
 		a.known.extendPast(int64(e.hours))
@@ -94,6 +116,36 @@ func (a *application) applyKnown(e *event) {
 		v.now = now
 		a.known.merge(account, &known, v, table)
 	}
+}
+
+// repeat makes own a repeat, unless it is one for longer or was cleared since.
+func (a *application) repeat(e *event, own *entry) {
+	d := min(e.first, a.rules.RepeatTTL)
+	if own.kind == kindRepeat && bucket(a.now.add(d)) > own.connects && !(a.rules.gateways > 1 && own.isClearedAfter(a.now)) {
+		own.repeatFor(a.now, d, e.flags&wasMatch != 0)
+	}
+}
+
+// accepted records an accepted login. One at another gateway may be earlier than what is known already.
+func (a *application) accepted(e *event, v validity) {
+	if !a.ofGateway() {
+		a.known.learn(a.t, e.account, e.known, v, a.rules.TableMax)
+		return
+	}
+	if a.known.wasDeniedSince(a.now, e.account, 0) {
+		return
+	}
+	f := e.known
+	if a.known.wasDeniedSince(a.now, e.account, f.credential) {
+		f.credential = 0
+	}
+	a.known.learnLate(e.account, f, v, a.rules.TableMax)
+	a.known.lowerSince(max(min(int64(e.hours), a.t.Unix()/3600), 1))
+}
+
+// divides reports whether what e spends is charged to the part of this gateway of a bucket.
+func (a *application) divides(e *event) bool {
+	return a.rules.alone && e.flags&(isNear|onlyDelays) == 0
 }
 
 // entry returns the entry of e and its lock, locked. If the table is full, it returns nil.
@@ -132,7 +184,7 @@ func (a *application) applyConnection(e *event) {
 		a.change(e, func(own *entry) {
 			own.opened(a.open, open{connections: 1, prelogin: 1})
 			if e.flags&spentDenial != 0 && !connect.off() {
-				own.connects.spendWithDebt(a.now, &connect)
+				own.connects.spendFor(a.now, &connect, connect.token, 1)
 			}
 		})
 	case opLoggedIn:
@@ -150,8 +202,11 @@ func (a *application) applyConnection(e *event) {
 // settle spends or returns what the sibling holds.
 func (a *application) settle(e *event) {
 	do := func(own *entry) {
-		own.closed(a.open, e.held())
-		own.settle(a.now, a.rules, e.flags, int(e.growth), true)
+		if !a.ofGateway() {
+			own.closed(a.open, e.held())
+			a.countOwn(a.now, a.rules, own, e.flags, int(e.growth), a.divides(e))
+		}
+		own.settle(a.now, a.rules, e.flags, int(e.growth), a.debt)
 	}
 	if e.flags&(spentDenial|spentLook|wasDenied|wasStarved) == 0 {
 		a.find(e, do)

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -11,6 +12,9 @@ type ticks int64
 
 // maxTicks keeps the sum of ticks and any duration of a policy far from overflow.
 const maxTicks = ticks(100 * 365 * 24 * time.Hour)
+
+// maxDebt is how many times its tokens a bucket may be in debt, for any number of gateways.
+const maxDebt = 64
 
 // epoch converts times to ticks.
 type epoch struct {
@@ -66,6 +70,23 @@ func (r *limit) off() bool {
 	return r.token == 0
 }
 
+// divided returns the limit of a part of r, of which there are n: at least one token.
+func (r limit) divided(n int) limit {
+	if n = min(n, maxDebt); n > 1 && !r.off() {
+		r.tokens, r.token = max(r.tokens/n, 1), r.token*time.Duration(n)
+	}
+	return r
+}
+
+// part returns the limit of the given part of r, above 0 to 1: at least one token.
+func (r limit) part(of float64) limit {
+	if of < 1 && !r.off() {
+		r.tokens = max(int(float64(r.tokens)*of), 1)
+		r.token = time.Duration(min(math.Ceil(float64(r.token)/of), float64(maxDebt*maxPer)))
+	}
+	return r
+}
+
 // times returns the limit of n buckets of r in one.
 func (r limit) times(n int) limit {
 	if n > 1 && !r.off() {
@@ -100,29 +121,14 @@ func (b bucket) spent(now ticks, r *limit) int {
 
 // spend takes a token, if one is left. It never refills anything, even if now is earlier than in previous calls.
 func (b *bucket) spend(now ticks, r *limit) {
-	b.spendFor(now, r, r.token)
+	b.spendFor(now, r, r.token, 0)
 }
 
-// spendFor takes as many tokens as refill in d, or what is left of them.
-func (b *bucket) spendFor(now ticks, r *limit, d time.Duration) {
+// spendFor takes as many tokens as refill in d, or what is left of them. If others spend from b as well, it may take debt
+// times as many tokens as b has when none is left: what several processes spend at the same time must not be forgotten.
+func (b *bucket) spendFor(now ticks, r *limit, d time.Duration, debt int) {
 	after := max(ticks(*b), now).add(d)
-	*b = max(*b, bucket(min(after, now.add(r.span()))))
-}
-
-// spendWithDebt is spend for a bucket that siblings spend from as well. It may take as many tokens as the bucket has when
-// none is left: what two processes spend at the same time must not be forgotten.
-func (b *bucket) spendWithDebt(now ticks, r *limit) {
-	after := max(ticks(*b), now).add(r.token)
-	*b = max(*b, bucket(min(after, now.add(2*r.span()))))
-}
-
-// spendOr is spendWithDebt if debt is set, else spend.
-func (b *bucket) spendOr(now ticks, r *limit, debt bool) {
-	if debt {
-		b.spendWithDebt(now, r)
-	} else {
-		b.spend(now, r)
-	}
+	*b = max(*b, bucket(min(after, now.add(time.Duration(1+debt)*r.span()))))
 }
 
 // giveBack returns a token that was spent under r.

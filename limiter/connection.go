@@ -136,7 +136,7 @@ func (c *Connection) update(o op, f func(*entry)) {
 
 // publish publishes what has happened to c.
 func (c *Connection) publish(o op, flags eventFlags) {
-	if l := c.limiter; l.feeds != nil {
+	if l := c.limiter; l.wants(o) {
 		l.publish(&event{op: o, kind: c.kind, key: c.key, growth: c.growth, flags: flags})
 	}
 }

@@ -3,6 +3,7 @@ package limiter
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -50,6 +51,29 @@ const (
 	opForgotten           // an operator has had an account forgotten: account
 	opCount
 )
+
+// An opSet is a set of operations: bit n stands for op n.
+type opSet uint32
+
+const (
+	allOps = opSet(1<<opCount - 1)
+	// What gateways must know of each other: what is spent, and what is known. Nothing of it is what one of them has open.
+	sharedDenials = opSet(1<<opSettled | 1<<opSlot | 1<<opCharged | 1<<opRepeated | 1<<opCleared | 1<<opSprayed | 1<<opReleased)
+	sharedKnown   = opSet(1<<opCredentialDenied | 1<<opAccepted | 1<<opLearned | 1<<opForgotten | 1<<opSince)
+)
+
+// shared returns e as other gateways must know it. ok is false if they need not.
+func (e *event) shared() (of event, ok bool) {
+	of = *e
+	if e.op != opSettled {
+		return of, (sharedDenials|sharedKnown)&(1<<e.op) != 0
+	}
+	of.flags &= spentDenial | spentLook | wasDenied | onlyDelays | isNear | hasSecrets
+	if of.kind != kindSource && of.kind != kindNetwork { // the others have no penalty
+		of.flags &^= wasDenied
+	}
+	return of, of.flags&(spentDenial|spentLook|wasDenied) != 0
+}
 
 // eventFlags are details of an event.
 type eventFlags uint16
@@ -158,14 +182,28 @@ var errEvents = errors.New("events are damaged")
 
 // eachEvent calls do with every event in b.
 func eachEvent(b []byte, do func(*event)) error {
+	return eachEventOr(b, func() error { return errEvents }, do)
+}
+
+// eachSharedEvent is eachEvent for events of another gateway. It skips those that it cannot read: they may be of a later
+// version.
+func eachSharedEvent(b []byte, do func(*event)) error {
+	return eachEventOr(b, func() error { return nil }, do)
+}
+
+// eachEventOr is eachEvent, and calls unreadable for an event that it cannot read.
+func eachEventOr(b []byte, unreadable func() error, do func(*event)) error {
 	rd := reader{rest: b}
 	for len(rd.rest) > 0 {
-		body := reader{rest: rd.octets(rd.uvarint(eventMax))}
-		e, ok := readEvent(&body)
-		if rd.bad || !ok {
+		body := reader{rest: rd.octets(rd.uvarint(math.MaxUint16))}
+		if rd.bad {
 			return errEvents
 		}
-		do(&e)
+		if e, ok := readEvent(&body); ok {
+			do(&e)
+		} else if err := unreadable(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -37,13 +37,16 @@ func (l *Limiter) Explain(t time.Time, a Attempt, rule Rule) string {
 
 // explainDenials returns the figures of the bucket of kind kd, and the share of it that is spent or held.
 func (k *Ticket) explainDenials(now ticks, kd kind, r *rules) (figures string, share float64) {
-	limit, looks := r.denialLimit(kd, k.subject.growth), r.lookLimit(kd, k.subject.growth)
+	limit, looks := r.denialLimitOf(kd, &k.subject), r.lookLimitOf(kd, &k.subject)
 	k.subject.denied = kd >= kindAccount && (k.wasDenied(now, kindSource) || k.wasDenied(now, kindNetwork))
 	e, mu := k.limiter.table.find(k.subject.keys[kd])
 	if e == nil {
 		return "", 0
 	}
-	spent, held, looked, full := e.denials.spent(now, &limit), int(e.holds), e.looks.spent(now, &looks), now.until(ticks(e.denials)) // which may be in debt
+	own := k.limiter.own(now, e, r)
+	denials := own.denials(e, &k.subject, r)
+	spent, held, full := denials.spent(now, &limit), int(e.holds), now.until(ticks(denials)) // which may be in debt
+	looked := own.looks(e, &k.subject, r).spent(now, &looks)
 	mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d denials of the %s spent", spent, limit.tokens, k.blockName(kd))

@@ -33,7 +33,8 @@ const exportMagic = "postern limiter 1"
 
 // Export returns all that l knows at time t, except its policy, for [Limiter.Import] by a process that takes over. The
 // Feed has everything that happens later, and nothing that is in data. It must be closed. Operations of l wait until
-// Export is done.
+// Export is done. From then on the feeds for gateways record nothing: the process that takes over does ([Limiter.Apply]).
+// If it does not, call [Limiter.ShareFeeds] again.
 func (l *Limiter) Export(t time.Time) (data []byte, events *Feed) {
 	data, events = l.export(t, l.exportSpace())
 	return append(data, l.checksum(data)...), events
@@ -61,7 +62,8 @@ func (l *Limiter) export(t time.Time, b []byte) ([]byte, *Feed) {
 	b = l.globalQueue.appendTo(b, now, l.rules.Load())
 	b = l.appendEntries(b, now)
 	b = l.siblings.appendTo(b)
-	return b, l.addFeed()
+	l.endShared()
+	return b, l.addFeed(allOps, false)
 }
 
 // relativeUsage returns usage as it is at now, independent of the epoch: the logarithm of how many logins count.

@@ -18,6 +18,8 @@ type globalQueue struct {
 	bucket    globalBucket
 	queue     Queue[*waiter]
 	deadlines deadlines
+
+	known, strangers uint64 // attempts that have asked for a token
 }
 
 // A waiter is a ticket in the queue.
@@ -53,7 +55,7 @@ func (k *Ticket) Enter(t time.Time, data any) Verdict {
 	v := l.globalQueue.enter(now, k, mustLeave(k.priority.class, l.reserve(t, r), r), &r.global, data)
 	v.Known, v.Near = k.verdict.Known, k.verdict.Near
 	k.verdict = stricter(k.verdict, v)
-	if v.Action == Pass && l.feeds != nil {
+	if v.Action == Pass && l.wants(opGlobal) {
 		l.publish(&event{op: opGlobal})
 	}
 	return v
@@ -64,6 +66,11 @@ func (q *globalQueue) enter(now ticks, k *Ticket, keep int, r *limit, data any) 
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now = q.bucket.clamp(now)
+	if k.verdict.Known {
+		q.known++
+	} else {
+		q.strangers++
+	}
 	if q.queue.noneBefore(k.priority.class) && q.bucket.spend(now, keep) {
 		return pass
 	}
@@ -99,7 +106,7 @@ func (l *Limiter) Dispatch(t time.Time) (decided []Dispatched, next time.Time) {
 		w, _ := q.queue.Pop()
 		heap.Remove(&q.deadlines, w.index)
 		decided = append(decided, w.dispatched(pass))
-		if l.feeds != nil && !r.global.off() {
+		if !r.global.off() && l.wants(opGlobal) {
 			l.publish(&event{op: opGlobal})
 		}
 	}
@@ -335,7 +342,7 @@ func (k *Ticket) demoteAllowed(now ticks, r *rules) {
 	}
 	e.denials.spend(now, &r.allowedUse)
 	k.priority.usage = addUsage(0, now, float64(awayLogins+used))
-	if k.limiter.feeds != nil {
+	if k.limiter.wants(opUsed) {
 		k.limiter.publish(&event{op: opUsed, kind: kindUse, key: use, flags: spentDenial | ofAllowed | isNear})
 	}
 }

@@ -125,12 +125,14 @@ func (l *Limiter) inspectBuckets(t time.Time, now ticks, a Attempt, r *rules) (a
 
 // inspectBucket returns the bucket of kind kd that k is charged to.
 func (k *Ticket) inspectBucket(now ticks, kd kind, r *rules) Bucket {
-	limit, looks := r.denialLimit(kd, k.subject.growth), r.lookLimit(kd, k.subject.growth)
+	limit, looks := r.denialLimitOf(kd, &k.subject), r.lookLimitOf(kd, &k.subject)
 	b := Bucket{Rule: limit.rule, Of: k.blockName(kd), Size: limit.tokens, LookSize: looks.tokens}
 	if e, mu := k.limiter.table.find(k.subject.keys[kd]); e != nil {
 		defer mu.Unlock()
-		b.Spent, b.Held, b.LooksSpent = e.denials.spent(now, &limit), int(e.holds), e.looks.spent(now, &looks)
-		b.Full = max(now.until(ticks(e.denials)), 0) // which may be in debt
+		own := k.limiter.own(now, e, r)
+		denials := own.denials(e, &k.subject, r)
+		b.Spent, b.Held, b.LooksSpent = denials.spent(now, &limit), int(e.holds), own.looks(e, &k.subject, r).spent(now, &looks)
+		b.Full = max(now.until(ticks(denials)), 0) // which may be in debt
 	}
 	return b
 }

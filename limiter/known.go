@@ -128,7 +128,8 @@ type knownShard struct {
 	mu     sync.Mutex
 	index  map[key]uint32 // of the account in blocks
 	blocks []*[blockAccounts]knownAccount
-	free   []uint32 // indexes that no account uses
+	free   []uint32            // indexes that no account uses
+	denied map[tombstone]ticks // when
 }
 
 // at returns account i.

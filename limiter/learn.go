@@ -23,7 +23,7 @@ func (l *Limiter) Learn(at time.Time, addr netip.Addr, account string) (source, 
 	t, _ := l.known.lookup(key, f, v)
 	l.known.learnPast(key, f, v, r.TableMax)
 	l.known.extendPast(at.Unix() / 3600)
-	if l.feeds != nil {
+	if l.wants(opLearned) {
 		l.publish(&event{op: opLearned, account: key, known: f, hours: hours(at)})
 	}
 	return t.source, t.network

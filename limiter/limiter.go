@@ -199,12 +199,15 @@ type Limiter struct {
 	sprays      sprayTable
 	shared      atomic.Uint64 // attempts decided without a bucket of their own
 
-	feeds    []*Feed // guarded by cut, as is retired; nil if there is none
-	retired  bool
-	siblings siblings
-	indebted atomic.Bool  // buckets may go into debt: a sibling spends from them as well
-	_        [64]byte     // prevents false sharing with cut
-	cut      sync.RWMutex // held for reading, once, by each operation that changes something; for writing to wait for all of them
+	feeds   []*Feed // guarded by cut, as are wanted and retired; nil if there is none
+	wanted  opSet   // what some feed records
+	retired bool
+
+	sharesDenials bool // some feed records them for other gateways; guarded by cut
+	siblings      siblings
+	indebted      atomic.Bool  // buckets may go into debt: a sibling spends from them as well
+	_             [64]byte     // prevents false sharing with cut
+	cut           sync.RWMutex // held for reading, once, by each operation that changes something; for writing to wait for all of them
 }
 
 // New returns a Limiter with all buckets full and an empty known table. The error names the field of p that is wrong.
@@ -219,7 +222,7 @@ func New(p Policy, k Key) (*Limiter, error) {
 	l.hasher, l.passwords = newHasher(k.derive("table")), newHasher(k.derive("password"))
 	l.table.init(p.TableMax)
 	l.SetLists(Lists{})
-	l.setRules(0, p.rules())
+	l.setRules(0, func(*rules) *rules { return p.rules(Sharing{}) })
 	return l, nil
 }
 
@@ -228,17 +231,20 @@ func New(p Policy, k Key) (*Limiter, error) {
 func (l *Limiter) SetPolicy(t time.Time, p Policy) error {
 	p, err := p.validated()
 	if err == nil {
-		l.setRules(l.epoch.ticks(t), p.rules())
+		l.setRules(l.epoch.ticks(t), func(former *rules) *rules { return p.rules(former.sharing) })
 	}
 	return err
 }
 
-// setRules replaces the rules and the limit of the global bucket.
-func (l *Limiter) setRules(now ticks, r *rules) {
+// setRules replaces the rules by those that change returns, and the limit of the global bucket. It returns the former
+// rules and the new ones.
+func (l *Limiter) setRules(now ticks, change func(*rules) *rules) (former, r *rules) {
 	l.globalQueue.mu.Lock()
 	defer l.globalQueue.mu.Unlock()
-	if former := l.rules.Load(); former == nil || former.global != r.global {
+	former = l.rules.Load()
+	if r = change(former); former == nil || former.global != r.global {
 		l.globalQueue.bucket.setLimit(now, &r.global)
 	}
 	l.rules.Store(r)
+	return former, r
 }

@@ -13,24 +13,25 @@ import "time"
 // the same either way.
 
 // mayHoldLook reports whether an attempt with verdict v on e, which is locked, is to take a hold of a look there. It sets
-// k.lookDue if e has none left.
-func (k *Ticket) mayHoldLook(now ticks, r *rules, e *entry, v Verdict) bool {
+// k.lookDue if e has none left. own is what this gateway counts beside e.
+func (k *Ticket) mayHoldLook(now ticks, r *rules, e *entry, own ownCounts, v Verdict) bool {
 	s := &k.subject
 	if !s.shown || k.charged || k.lookPaid || s.trust.near() && v.Action == Pass {
 		return false
 	}
-	limit := r.lookLimit(e.kind, s.growth)
+	limit := r.lookLimitOf(e.kind, s)
 	if limit.off() {
 		return false
 	}
 	usable := limit.tokens - s.cleanShare(e.kind, limit.tokens)
-	spent, held := e.looks.spent(now, &limit), int(e.lookHolds)
-	if spent+held < usable && e.lookHolds < lookHoldsMax {
+	looks, held := own.looks(e, s, r), int(e.lookHolds)
+	spent := looks.spent(now, &limit)
+	if spent+held < usable && held < lookHoldsMax && held+own.unacknowledgedLooks < r.rest(e.kind, s, usable-spent) {
 		return true
 	}
 	due := now.add(lineDelay) // one that is held may come back
 	if spent >= usable {
-		due = now.add(e.looks.missing(now, &limit) - time.Duration(usable-1)*limit.token)
+		due = now.add(looks.missing(now, &limit) - time.Duration(usable-1)*limit.token)
 	}
 	k.lookDue = max(k.lookDue, due)
 	return false
@@ -63,6 +64,24 @@ func (k *Ticket) look(now ticks, r *rules) {
 		k.release(now, r, nothing)
 	case !k.looked:
 		k.returnLooks()
+	}
+}
+
+// lookInTurn looks at the credential of an attempt that has to wait until fewer others are under way at this gateway, if
+// there is a token for that, or if it is paid for: nobody who guesses may keep those who are known by their credential
+// waiting. A look in vain is spent at once, because the attempt holds nothing while it waits.
+func (k *Ticket) lookInTurn(now ticks, r *rules) {
+	s := &k.subject
+	paid := k.charged || k.lookPaid
+	k.looked = s.shown && (paid || k.lookDue == 0)
+	switch {
+	case k.looked && s.match.known:
+		s.trust.credential = true
+		k.verdict, k.priority = pass, Priority{class: classKnown}
+	case k.looked && !paid && !k.inspected && k.charge(now, r, looks):
+		k.release(now, r, looks)
+	default:
+		k.release(now, r, nothing)
 	}
 }
 

@@ -8,20 +8,35 @@ import (
 // Merge adds what a snapshot knows to what l knows. It is [Limiter.Restore], except that accounts that are known already
 // are merged with those of the snapshot: of each sort of fingerprints, the latest of both remain.
 func (l *Limiter) Merge(t time.Time, snapshot []byte) error {
+	return l.merge(t, snapshot, false)
+}
+
+// merge is Merge. It publishes nothing for gateways if another one made the snapshot.
+func (l *Limiter) merge(t time.Time, snapshot []byte, shared bool) error {
 	body, since, err := l.checked(t, snapshot)
 	if err != nil {
 		return fmt.Errorf("merging with the known table: %w", err)
 	}
 	r := l.rules.Load()
+	lately := max(l.epoch.ticks(t).add(-tombstoneTime), 0)
 	l.cut.RLock()
 	defer l.cut.RUnlock()
+	if shared && l.retired {
+		return nil
+	}
 	if since != 0 {
 		l.known.lowerSince(since)
-		if l.feeds != nil {
-			l.publish(&event{op: opSince, hours: uint32(since)})
+		if e := (event{op: opSince, hours: uint32(since)}); l.wants(opSince) {
+			l.publishTo(&e, false)
+			if !shared {
+				l.publishTo(&e, true)
+			}
 		}
 	}
 	return eachAccount(body, t, func(account key, a *knownAccount) {
+		if shared && l.known.wasDeniedSince(lately, account, 0) {
+			return
+		}
 		l.known.merge(account, a, validityAt(t, r.KnownTTL), r.TableMax)
 		l.publishMerged(t, account, a)
 	})

@@ -189,15 +189,22 @@ type rules struct {
 	looks           [kindCount]limit // likewise
 	reserve         int              // tokens of global that strangers must leave
 
+	sharing  Sharing // as it was set
+	gateways int     // that count together, at least one
+	alone    bool    // strangers get the part of this gateway
+
 	pairUse, accountUse, allowedUse limit // logins in the reserved lane: of a pair, an account, an allowed network
 }
 
-func (p Policy) rules() *rules {
+func (p Policy) rules(s Sharing) *rules {
+	global := p.Global.limit(RuleGlobal).part(s.global())
 	r := &rules{
 		Policy:  p,
 		connect: p.Connect.limit(RuleConnect),
-		global:  p.Global.limit(RuleGlobal),
-		reserve: max(min(p.Global.Tokens*p.KnownShare/100, p.Global.Tokens-1), 0),
+		global:  global,
+		reserve: max(min(global.tokens*p.KnownShare/100, global.tokens-1), 0),
+
+		sharing: s, gateways: max(s.Gateways, 1), alone: s.Alone && s.Gateways > 1,
 
 		pairUse: p.useLimit(10, 8), accountUse: p.useLimit(15, 10), allowedUse: p.useLimit(20, 10),
 	}
@@ -246,6 +253,14 @@ func (r *rules) lookLimit(k kind, growth int) limit {
 	return r.looks[k]
 }
 
+// debt returns how many times its tokens a bucket may be in debt because of other gateways.
+func (r *rules) debt() int {
+	if r.gateways == 1 {
+		return 0
+	}
+	return min(r.gateways, maxDebt)
+}
+
 // lineDelay is about how long an attempt waits until it asks again whether its turn has come.
 const lineDelay = 250 * time.Millisecond
 
@@ -257,15 +272,18 @@ func lines(left int) int {
 }
 
 // verdict returns the verdict on attempt s that is charged to e and has no hold there yet. The wait is
-// without jitter. A network may have very many users: it delays and never refuses, and so does a source for tokens.
-func (r *rules) verdict(now ticks, e *entry, s *subject) Verdict {
-	limit := r.denialLimit(e.kind, s.growth)
-	spent, held := e.denials.spent(now, &limit), int(e.holds)
+// without jitter. own is what this gateway counts beside e. A network may have very many users: it delays and never
+// refuses, and so does a source for tokens.
+func (r *rules) verdict(now ticks, e *entry, s *subject, own ownCounts) Verdict {
+	limit := r.denialLimitOf(e.kind, s)
+	spent, held := own.denials(e, s, r).spent(now, &limit), int(e.holds)
+	usable := limit.tokens - s.cleanShare(e.kind, limit.tokens)
 	switch {
 	case s.onlyDelays(e.kind):
-	case spent+held >= limit.tokens-s.cleanShare(e.kind, limit.tokens):
+	case spent+held >= usable:
 		return refusal(limit.rule)
-	case e.kind == kindSource && held >= lines(limit.tokens-spent):
+	case e.kind == kindSource && held >= lines(limit.tokens-spent),
+		held+own.unacknowledgedDenials >= r.rest(e.kind, s, usable-spent):
 		return Verdict{Action: Wait, Rule: limit.rule, Wait: lineDelay, Again: true}
 	}
 	return waiting(limit.rule, delay(spent, limit.tokens, r.WaitMax))

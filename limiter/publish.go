@@ -27,7 +27,7 @@ func (s *subject) flags() (f eventFlags) {
 // publishHolds publishes all holds of k.
 func (k *Ticket) publishHolds() {
 	k.public = k.held
-	if k.limiter.feeds == nil {
+	if !k.limiter.wants(opHeld) {
 		return
 	}
 	for _, h := range k.holds[:k.held] {
@@ -37,7 +37,7 @@ func (k *Ticket) publishHolds() {
 
 // publish publishes what has happened to the entry of h, unless that is nothing.
 func (k *Ticket) publish(o op, h hold, f eventFlags) {
-	if k.limiter.feeds == nil || o == opSettled && f&^onlyDelays == 0 {
+	if !k.limiter.wants(o) || o == opSettled && f&^onlyDelays == 0 {
 		return
 	}
 	s := &k.subject
@@ -46,15 +46,19 @@ func (k *Ticket) publish(o op, h hold, f eventFlags) {
 
 // publishSlot publishes that the entry of h is charged for a login slot.
 func (k *Ticket) publishSlot(h hold, held time.Duration) {
-	if k.limiter.feeds != nil {
+	if k.limiter.wants(opSlot) {
 		s := &k.subject
-		k.limiter.publish(&event{op: opSlot, kind: h.kind, key: h.key, growth: uint16(s.growth), flags: s.flags(), first: held})
+		f := s.flags()
+		if s.onlyDelays(h.kind) {
+			f |= onlyDelays
+		}
+		k.limiter.publish(&event{op: opSlot, kind: h.kind, key: h.key, growth: uint16(s.growth), flags: f, first: held})
 	}
 }
 
 // publishRepeat publishes that the entry of the repeat of k has changed.
 func (k *Ticket) publishRepeat(o op, match bool, first, second time.Duration) {
-	if k.limiter.feeds == nil {
+	if !k.limiter.wants(o) {
 		return
 	}
 	s := &k.subject
@@ -67,7 +71,7 @@ func (k *Ticket) publishRepeat(o op, match bool, first, second time.Duration) {
 
 // publishUse publishes that the attempt of k has used the reserved lane, unless nothing counts.
 func (k *Ticket) publishUse(f eventFlags) {
-	if k.limiter.feeds == nil || f == 0 {
+	if f == 0 || !k.limiter.wants(opUsed) {
 		return
 	}
 	s := &k.subject
@@ -76,7 +80,7 @@ func (k *Ticket) publishUse(f eventFlags) {
 
 // publishKnown publishes what has happened to the account of k in the known table.
 func (k *Ticket) publishKnown(o op, t time.Time) {
-	if k.limiter.feeds != nil {
+	if k.limiter.wants(o) {
 		s := &k.subject
 		k.limiter.publish(&event{op: o, account: s.keys[kindAccount], known: s.fingerprints, hours: hours(t)})
 	}
@@ -84,7 +88,7 @@ func (k *Ticket) publishKnown(o op, t time.Time) {
 
 // publishMerged publishes an account of a snapshot.
 func (l *Limiter) publishMerged(t time.Time, account key, a *knownAccount) {
-	if l.feeds != nil {
+	if l.wants(opMerged) {
 		v := validityAt(t, l.rules.Load().KnownTTL)
 		l.publish(&event{op: opMerged, hours: hours(t), record: a.appendTo(nil, account, v)})
 	}

@@ -277,7 +277,7 @@ func (e *entry) penalize(now ticks, denied bool) {
 		if denied {
 			by = networkDeniedPenalty
 		}
-		e.penaltyUntil = min(max(e.penaltyUntil, now).add(by), now.add(networkPenaltyMax))
+		e.penaltyUntil = max(e.penaltyUntil, min(max(e.penaltyUntil, now).add(by), now.add(networkPenaltyMax)))
 	}
 }
 
@@ -286,7 +286,7 @@ func (e *entry) penalizeSource(now ticks, denied bool) {
 		e.starved = 0
 	}
 	if denied {
-		e.starved, e.penaltyUntil = starvedDenied, now.add(deniedPenalty)
+		e.starved, e.penaltyUntil = starvedDenied, max(e.penaltyUntil, now.add(deniedPenalty))
 		return
 	}
 	e.starved = max(e.starved, min(e.starved+1, starvedDenied-1))

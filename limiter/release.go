@@ -16,12 +16,12 @@ func (l *Limiter) Release(t time.Time, a Attempt) (n int) {
 	defer l.cut.RUnlock()
 	for _, b := range l.releasable(a) {
 		if e, mu := l.table.find(b.key); e != nil {
-			if e.release(now) {
+			if l.releaseEntry(now, e) {
 				n++
 			}
 			mu.Unlock()
 		}
-		if l.feeds != nil {
+		if l.wants(opReleased) {
 			l.publish(&event{op: opReleased, kind: b.kind, key: b.key})
 		}
 	}
@@ -69,6 +69,12 @@ func (l *Limiter) releasable(a Attempt) (all []hold) {
 	return all
 }
 
+// releaseEntry is release for e, and for what this gateway counts beside it.
+func (l *Limiter) releaseEntry(now ticks, e *entry) bool {
+	l.table.forgetAlone(e)
+	return e.release(now)
+}
+
 // release forgets what is spent in e, and its penalty, and reports whether there was anything.
 func (e *entry) release(now ticks) bool {
 	spent := e.penaltyUntil > now || max(e.denials, e.looks, e.connects) > bucket(now)
@@ -79,12 +85,15 @@ func (e *entry) release(now ticks) bool {
 
 // ForgetAccount removes account from the known table: from then on nobody is known there, and it does not count for the
 // growth of its sources. It reports whether the account was known. A login that is accepted later makes it known again.
-func (l *Limiter) ForgetAccount(_ time.Time, account string) bool {
+func (l *Limiter) ForgetAccount(t time.Time, account string) bool {
 	k := l.hasher.account(account)
 	l.cut.RLock()
 	defer l.cut.RUnlock()
-	if l.feeds != nil {
+	if l.wants(opForgotten) {
 		l.publish(&event{op: opForgotten, account: k})
+	}
+	if l.rules.Load().gateways > 1 {
+		l.known.noteDenied(l.epoch.ticks(t), k, 0)
 	}
 	return l.known.forget(k)
 }

@@ -58,7 +58,12 @@ func (k *Ticket) ChargeSlot(t time.Time, held time.Duration) {
 			continue
 		}
 		if e, mu := k.entry(now, kd, r, true); e != nil {
-			e.chargeSlot(now, r, held, k.subject.growth)
+			flags := eventFlags(0)
+			if k.subject.onlyDelays(kd) {
+				flags = onlyDelays
+			}
+			k.limiter.countOwnSlot(now, r, e, held, flags, k.subject.growth, r.divides(kd, &k.subject))
+			e.chargeSlot(now, r, held, flags, k.subject.growth)
 			h := hold{key: e.key, kind: e.kind}
 			mu.Unlock()
 			k.publishSlot(h, held)
@@ -67,14 +72,21 @@ func (k *Ticket) ChargeSlot(t time.Time, held time.Duration) {
 }
 
 // chargeSlot charges e for a login slot that was held for the time held.
-func (e *entry) chargeSlot(now ticks, r *rules, held time.Duration, growth int) {
-	limit := r.denialLimit(e.kind, growth)
-	if limit.off() {
-		return
+func (e *entry) chargeSlot(now ticks, r *rules, held time.Duration, f eventFlags, growth int) {
+	if limit := r.denialLimit(e.kind, growth); !limit.off() {
+		debt := r.debt()
+		if f&onlyDelays != 0 {
+			debt = 0
+		}
+		e.denials.spendFor(now, &limit, slotCost(held, &limit), debt)
+		e.penalize(now, true)
 	}
+}
+
+// slotCost returns the time in which the tokens refill that a login slot costs which was held for the time held.
+func slotCost(held time.Duration, limit *limit) time.Duration {
 	part := min(float64(held)/float64(slotTime), maxTokens)
-	e.denials.spendFor(now, &limit, time.Duration(min(part*float64(limit.token), float64(limit.span()))))
-	e.penalize(now, true)
+	return time.Duration(min(part*float64(limit.token), float64(limit.span())))
 }
 
 // deniedMatch is the value of entry.starved for a repeat whose credential is known, and was denied all the same. It is
@@ -88,6 +100,9 @@ func (k *Ticket) denied(t time.Time, now ticks, r *rules) spending {
 	s := &k.subject
 	if s.trust.credential && s.trust.near() {
 		k.limiter.known.credentialDenied(s.keys[kindAccount], s.fingerprints.credential, hourOf(t))
+		if r.gateways > 1 {
+			k.limiter.known.noteDenied(now, s.keys[kindAccount], s.fingerprints.credential)
+		}
 		k.publishKnown(opCredentialDenied, t)
 		if k.held == 0 && !k.charged && !r.denials[kindPair].off() {
 			if e, mu := k.entry(now, kindPair, r, true); e != nil {
@@ -99,7 +114,7 @@ func (k *Ticket) denied(t time.Time, now ticks, r *rules) spending {
 	}
 	if s.shown && !s.trust.near() {
 		k.limiter.sprays.denied(now, s.password, s.accountBit())
-		if k.limiter.feeds != nil {
+		if k.limiter.wants(opSprayed) {
 			k.limiter.publish(&event{op: opSprayed, password: s.password, bit: s.accountBit()})
 		}
 	}
@@ -190,7 +205,7 @@ func (k *Ticket) accepted(t time.Time, r *rules) {
 			continue
 		}
 		if e, mu := l.table.find(s.keys[kd]); e != nil {
-			e.clear()
+			l.clear(l.epoch.ticks(t), r, e)
 			h := hold{key: e.key, kind: e.kind}
 			mu.Unlock()
 			k.publish(opCleared, h, 0)
@@ -201,6 +216,33 @@ func (k *Ticket) accepted(t time.Time, r *rules) {
 // clear forgets the denials of a pair or a repeat.
 func (e *entry) clear() {
 	e.denials, e.looks, e.connects = 0, 0, 0
+}
+
+// clearTime is how long an entry shows that it was cleared: longer than other gateways take to report what they denied
+// before.
+const clearTime = 30 * time.Second
+
+// clear forgets the denials of e, a pair or a repeat, which is locked. With other gateways, what was denied after now
+// remains, and what was denied before will not count if it is reported later. For that, a pair has the time of its latest
+// denial in connects, and both have that of being cleared, plus clearTime, in penaltyUntil.
+func (l *Limiter) clear(now ticks, r *rules, e *entry) {
+	if r.gateways > 1 {
+		denied := ticks(e.connects)
+		if e.kind == kindRepeat {
+			denied -= ticks(r.RepeatTTL)
+		}
+		if denied > now || e.kind != kindPair && e.kind != kindRepeat {
+			return
+		}
+		e.penaltyUntil = max(e.penaltyUntil, now.add(clearTime))
+	}
+	e.clear()
+	l.table.forgetAlone(e)
+}
+
+// isClearedAfter reports whether e, a pair or a repeat, is known to have been cleared later than now.
+func (e *entry) isClearedAfter(now ticks) bool {
+	return e.penaltyUntil > now.add(clearTime)
 }
 
 // spending says which holds are spent when they are released; the others are returned.
@@ -214,24 +256,24 @@ const (
 
 // release spends the holds or returns them. A source and a network get a penalty for what is spent.
 func (k *Ticket) release(now ticks, r *rules, spend spending) {
-	debt := k.limiter.indebted.Load()
+	l := k.limiter
+	debt := l.debt(r)
 	for i, h := range k.holds[:k.held] {
 		flags := k.settlement(h, spend)
-		e, mu := k.limiter.table.find(h.key)
+		e, mu := l.table.find(h.key)
 		if h.denial {
 			e.holds--
 		}
 		if h.look {
 			e.lookHolds--
 		}
+		l.countOwn(now, r, e, flags, k.subject.growth, r.divides(h.kind, &k.subject))
 		e.settle(now, r, flags, k.subject.growth, debt)
 		mu.Unlock()
 		if i < k.public {
 			flags |= h.flags()
 		}
-		if k.limiter.feeds != nil {
-			k.publish(opSettled, h, flags)
-		}
+		k.publish(opSettled, h, flags)
 	}
 	k.held, k.public = 0, 0
 }
@@ -256,17 +298,26 @@ func (k *Ticket) settlement(h hold, spend spending) (f eventFlags) {
 	return f
 }
 
-// settle spends tokens of e and adds the penalty, as f says. With debt, what siblings spend at the same time counts.
-func (e *entry) settle(now ticks, r *rules, f eventFlags, growth int, debt bool) {
-	debt = debt && f&onlyDelays == 0
+// settle spends tokens of e and adds the penalty, as f says. If others spend as well, the buckets may be debt times their
+// tokens in debt. What was denied at a pair before a login cleared it does not count.
+func (e *entry) settle(now ticks, r *rules, f eventFlags, growth, debt int) {
+	if f&onlyDelays != 0 {
+		debt = 0
+	}
+	if e.kind == kindPair && r.gateways > 1 && f&(spentDenial|spentLook) != 0 {
+		if e.isClearedAfter(now) {
+			return
+		}
+		e.connects = max(e.connects, bucket(now))
+	}
 	if f&spentDenial != 0 {
 		if limit := r.denialLimit(e.kind, growth); !limit.off() {
-			e.denials.spendOr(now, &limit, debt)
+			e.denials.spendFor(now, &limit, limit.token, debt)
 		}
 	}
 	if f&spentLook != 0 {
 		if limit := r.lookLimit(e.kind, growth); !limit.off() {
-			e.looks.spendOr(now, &limit, debt)
+			e.looks.spendFor(now, &limit, limit.token, debt)
 		}
 	}
 	if f&(wasDenied|wasStarved) != 0 {

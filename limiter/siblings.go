@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,9 +28,18 @@ func (s *siblings) add(n int) map[key]open {
 	return s.of[n]
 }
 
-// setIndebted sets whether buckets may go into debt. The caller holds l.cut or the lock of siblings.
+// setIndebted sets whether buckets may go into debt because of siblings. The caller holds l.cut or the lock of siblings.
 func (l *Limiter) setIndebted() {
-	l.indebted.Store(len(l.feeds) > 0 || len(l.siblings.of) > 0)
+	ofSibling := func(f *Feed) bool { return !f.gateways }
+	l.indebted.Store(len(l.siblings.of) > 0 || slices.ContainsFunc(l.feeds, ofSibling))
+}
+
+// debt returns how many times its tokens a bucket may be in debt.
+func (l *Limiter) debt(r *rules) int {
+	if r.gateways == 1 && l.indebted.Load() {
+		return 1
+	}
+	return r.debt()
 }
 
 // plus returns the sum of o and more.
@@ -124,6 +134,7 @@ func (tb *table) retire() {
 		former := s.entries
 		tb.used.Add(-int64(s.used))
 		s.entries, s.used, s.nextSweep, s.count = nil, 0, 0, [kindCount]int{}
+		s.own, s.rest = nil, ownCounts{}
 		for j := range former {
 			if e := &former[j]; e.kind != kindNone && (e.holds > 0 || e.lookHolds > 0 || e.open > 0) {
 				*s.add(e.key, e.kind) = *e
@@ -140,7 +151,7 @@ func (n *knownTable) retire() {
 		s := &n.shards[i]
 		s.mu.Lock()
 		n.count.Add(-int64(len(s.index)))
-		s.index, s.blocks, s.free = nil, nil, nil
+		s.index, s.blocks, s.free, s.denied = nil, nil, nil, nil
 		s.mu.Unlock()
 	}
 	n.sources.mu.Lock()

@@ -54,7 +54,7 @@ func (l *Limiter) isSprayed(now ticks, password uint32) bool {
 	if !l.sprays.isSprayed(now, password) {
 		return false
 	}
-	if l.feeds != nil {
+	if l.wants(opSprayed) {
 		l.publish(&event{op: opSprayed, password: password, bit: noAccountBit})
 	}
 	return true
@@ -78,7 +78,7 @@ func (t *sprayTable) denied(now ticks, password uint32, bit uint8) {
 		*c = sprayCell{password: password, weight: 1}
 	}
 	c.accounts |= 1 << bit
-	c.until = now.add(sprayTime)
+	c.until = max(c.until, now.add(sprayTime))
 }
 
 // isSprayed reports whether a password with that digest was denied for many accounts, and was last tried within
@@ -93,7 +93,7 @@ func (t *sprayTable) isSprayed(now ticks, password uint32) bool {
 	if c.password != password || !c.isSprayed(now) {
 		return false
 	}
-	c.until = now.add(sprayTime)
+	c.until = max(c.until, now.add(sprayTime))
 	return true
 }
 

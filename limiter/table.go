@@ -174,7 +174,9 @@ type shard struct {
 	used      int
 	nextSweep int // the entry to check next
 	count     [kindCount]int
-	_         [64]byte // prevents false sharing between the locks of two shards
+	own       map[key]ownCounts // what only this gateway counts, by the keys of entries
+	rest      ownCounts         // likewise, for those keys together for which own is full
+	_         [64]byte          // prevents false sharing between the locks of two shards
 }
 
 // minEntries is the size of a shard after its first entry.

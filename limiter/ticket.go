@@ -98,6 +98,8 @@ func (k *Ticket) ask(t time.Time, now ticks, r *rules) {
 		k.verdict = Verdict{Action: Repeat, Rule: RuleRepeat, Wait: r.WaitMax}
 	case repeat:
 		k.verdict = Verdict{Action: Repeat, Rule: RuleRepeat, Wait: v.Wait}
+	case v.Again && r.gateways > 1:
+		k.lookInTurn(now, r)
 	case v.Again:
 		k.release(now, r, nothing)
 	default:
@@ -217,7 +219,7 @@ func (k *Ticket) isRepeat(now ticks) bool {
 // set, it takes holds of denials, and of looks where the attempt may need one. If the table is full, the network decides
 // instead of a bucket without an entry.
 func (k *Ticket) applyDenialRules(now ticks, r *rules, hold bool) {
-	again, tableFull := false, false
+	again, tableFull := RuleNone, false
 	apply := func(kd kind) {
 		if r.denials[kd].off() {
 			return
@@ -229,7 +231,9 @@ func (k *Ticket) applyDenialRules(now ticks, r *rules, hold bool) {
 		}
 		defer mu.Unlock()
 		v := k.applyDenialRule(now, r, e, hold)
-		again = again || v.Again
+		if v.Again && again == RuleNone {
+			again = v.Rule
+		}
 		k.verdict = stricter(k.verdict, v)
 	}
 	for _, kd := range [...]kind{kindSource, kindNetwork, kindPrefix, kindWidePrefix, kindPair, kindAccount} {
@@ -246,14 +250,15 @@ func (k *Ticket) applyDenialRules(now ticks, r *rules, hold bool) {
 			apply(kindNetwork)
 		}
 	}
-	if again && k.verdict.Action != Refuse {
-		k.verdict = Verdict{Action: Wait, Rule: RuleSource, Wait: lineDelay, Again: true}
+	if again != RuleNone && k.verdict.Action != Refuse {
+		k.verdict = Verdict{Action: Wait, Rule: again, Wait: lineDelay, Again: true}
 	}
 }
 
 // applyDenialRule returns the verdict of e, which is locked.
 func (k *Ticket) applyDenialRule(now ticks, r *rules, e *entry, reserve bool) Verdict {
-	v := r.verdict(now, e, &k.subject)
+	own := k.limiter.own(now, e, r)
+	v := r.verdict(now, e, &k.subject, own)
 	if v.Again && now.add(v.Wait) > k.deadline {
 		v = refusal(v.Rule)
 	}
@@ -264,7 +269,7 @@ func (k *Ticket) applyDenialRule(now ticks, r *rules, e *entry, reserve bool) Ve
 	if !reserve {
 		return v
 	}
-	h := hold{key: e.key, kind: e.kind, denial: v.Action != Refuse && !v.Again, look: k.mayHoldLook(now, r, e, v)}
+	h := hold{key: e.key, kind: e.kind, denial: v.Action != Refuse && !v.Again, look: k.mayHoldLook(now, r, e, own, v)}
 	if k.inspected || !h.denial && !h.look {
 		return v
 	}
@@ -336,7 +341,7 @@ func (l *Limiter) Peek(t time.Time, a Attempt) Verdict {
 			continue
 		}
 		if e, mu := k.entry(now, kd, r, false); e != nil {
-			v := r.verdict(now, e, &k.subject)
+			v := r.verdict(now, e, &k.subject, l.own(now, e, r))
 			mu.Unlock()
 			if v.Action == Refuse {
 				return v
