@@ -156,7 +156,7 @@ func (c *Client) SetXX(ctx context.Context, key string, value []byte, ttl time.D
 }
 
 // set sets a key and reports whether the condition held.
-func (c *Client) set(ctx context.Context, command func(valkey.Builder) valkey.Completed) (bool, error) {
+func (c *Client) set(ctx context.Context, command commandFunc) (bool, error) {
 	_, err := call(ctx, c, c.commands, "SET", command, valkey.ValkeyResult.ToString)
 	if errors.Is(err, valkey.Nil) {
 		return false, nil
@@ -172,36 +172,28 @@ func (c *Client) Del(ctx context.Context, keys ...string) error {
 }
 
 // call is do for a command that does not block.
-func call[T any](ctx context.Context, c *Client, on *connection, op string, command func(valkey.Builder) valkey.Completed, parse func(valkey.ValkeyResult) (T, error)) (T, error) {
+func call[T any](ctx context.Context, c *Client, on *connection, op string, command commandFunc, parse parseFunc[T]) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, callMax)
 	defer cancel()
 	return do(ctx, c, on, op, command, parse)
 }
 
 // do sends a command and parses the answer. An error is valkey.Nil for the answer that there is nothing, else an [*Error].
-func do[T any](ctx context.Context, c *Client, on *connection, op string, command func(valkey.Builder) valkey.Completed, parse func(valkey.ValkeyResult) (T, error)) (value T, err error) {
+func do[T any](ctx context.Context, c *Client, on *connection, op string, command commandFunc, parse parseFunc[T]) (value T, err error) {
 	l, err := on.open()
 	if err != nil {
 		return value, c.dialer.explain(op, err)
 	}
-	defer func() {
-		if p := recover(); p != nil { // valkey-go panics on some answers that no engine gives
-			err = c.dialer.explain(op, fmt.Errorf("got an answer that cannot be parsed: %v", p))
-			on.drop(l)
-		}
-	}()
-	value, err = parse(l.client.Do(ctx, command(l.client.B())))
+	value, err = ask(ctx, l, command, parse)
 	switch {
 	case err == nil || errors.Is(err, valkey.Nil):
 		return value, err
 	case on.isClosed():
 		err = ErrClosed
-	case context.Cause(ctx) != nil: // then the connection may have been closed for that reason
-		err = context.Cause(ctx)
-	}
-	err = c.dialer.explain(op, err)
-	if ReasonOf(err) == ReadOnly { // it was a primary when it was dialled
+	case ctx.Err() != nil: // then the connection may have been closed for that reason
+		err = ctx.Err()
+	case errors.Is(err, errUnusable), reason(err) == ReadOnly: // it was a primary when it was dialled
 		on.drop(l)
 	}
-	return value, err
+	return value, c.dialer.explain(op, err)
 }

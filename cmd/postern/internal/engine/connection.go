@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 
@@ -14,15 +15,18 @@ import (
 // time.
 type connection struct {
 	option valkey.ClientOption
-	dial   func(context.Context) (net.Conn, error)
+	dial   dialFunc
 
 	mu      sync.Mutex
 	current *link // nil before the first call and after drop
 	closed  bool
 }
 
+// A dialFunc connects to an engine, and returns the address that it has dialled.
+type dialFunc func(context.Context) (conn net.Conn, addr string, err error)
+
 // newConnection returns a connection that is not dialled yet. credentials returns the user and the password; nil: none.
-func newConnection(name string, dial func(context.Context) (net.Conn, error), credentials func() (user, password string, err error)) *connection {
+func newConnection(name string, dial dialFunc, credentials func() (user, password string, err error)) *connection {
 	c := &connection{dial: dial, option: valkey.ClientOption{
 		InitAddress:       []string{"engine"}, // dial knows where that is
 		ClientName:        name,
@@ -85,6 +89,16 @@ func (c *connection) interrupt() {
 	c.drop(l)
 }
 
+// leave drops the connection if it is to another address than addr.
+func (c *connection) leave(addr string) {
+	c.mu.Lock()
+	l := c.current
+	c.mu.Unlock()
+	if l != nil && l.isElsewhere(addr) {
+		c.drop(l)
+	}
+}
+
 // close ends a call that is in progress, and makes all others fail.
 func (c *connection) close() {
 	c.mu.Lock()
@@ -107,6 +121,7 @@ type link struct {
 	mu     sync.Mutex
 	ready  bool
 	conn   net.Conn // the latest one; nil if there was none
+	addr   string   // that conn was dialled to
 	closed bool
 }
 
@@ -114,17 +129,17 @@ type link struct {
 var errNotReady = errors.New("the client is being made")
 
 // newLink returns a link that dials with dial. It does not dial yet: valkey-go would, and returns a usable client if that fails.
-func newLink(option valkey.ClientOption, dial func(context.Context) (net.Conn, error)) (*link, error) {
+func newLink(option valkey.ClientOption, dial dialFunc) (*link, error) {
 	l := &link{}
 	option.DialCtxFn = func(ctx context.Context, _ string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
 		if !l.isReady() {
 			return nil, errNotReady
 		}
-		conn, err := dial(ctx)
+		conn, addr, err := dial(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return l.add(conn)
+		return l.add(conn, addr)
 	}
 	var err error
 	if l.client, err = valkey.NewClient(option); l.client == nil {
@@ -143,15 +158,22 @@ func (l *link) isReady() bool {
 	return l.ready
 }
 
+// isElsewhere reports whether the connection is to another address than addr.
+func (l *link) isElsewhere(addr string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn != nil && l.addr != addr
+}
+
 // add remembers conn, or closes it if l is closed.
-func (l *link) add(conn net.Conn) (net.Conn, error) {
+func (l *link) add(conn net.Conn, addr string) (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		conn.Close()
 		return nil, net.ErrClosed
 	}
-	l.conn = conn
+	l.conn, l.addr = conn, addr
 	return conn, nil
 }
 
@@ -165,4 +187,23 @@ func (l *link) close() {
 		conn.Close()
 	}
 	l.client.Close()
+}
+
+// A commandFunc builds a command.
+type commandFunc func(valkey.Builder) valkey.Completed
+
+// A parseFunc parses the answer to a command.
+type parseFunc[T any] func(valkey.ValkeyResult) (T, error)
+
+// errUnusable is the cause of an error about an answer that no engine gives. The link cannot be used any more.
+var errUnusable = errors.New("got an answer that cannot be parsed")
+
+// ask sends a command over l and parses the answer. valkey-go panics on some answers, which is an errUnusable.
+func ask[T any](ctx context.Context, l *link, command commandFunc, parse parseFunc[T]) (value T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errUnusable, p)
+		}
+	}()
+	return parse(l.client.Do(ctx, command(l.client.B())))
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,8 +31,8 @@ type dialer struct {
 	mu        sync.Mutex
 	password  string   // the last one that was read
 	sentinels []string // those that answered last come first
-	primary   string   // what the Sentinels named last
-	checked   time.Time
+	primary   string   // what they answered last
+	asked     time.Time
 }
 
 // newDialer checks c and its files.
@@ -64,18 +65,25 @@ func (d *dialer) connection(name string) *connection {
 }
 
 // dial connects to the engine. The caller closes the connection.
-func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context) (conn net.Conn, addr string, err error) {
 	switch {
 	case d.url.Socket != "":
-		return new(net.Dialer).DialContext(ctx, "unix", d.url.Socket)
+		conn, err = new(net.Dialer).DialContext(ctx, "unix", d.url.Socket)
+		return conn, d.url.Socket, err
 	case d.url.Master == "":
-		return d.dialTCP(ctx, d.url.Addresses[0])
+		addr = d.url.Addresses[0]
+	default:
+		if addr, err = d.askSentinels(ctx); err != nil {
+			return nil, "", err
+		}
+		d.mu.Lock()
+		if d.primary != addr {
+			d.primary, d.asked = addr, time.Time{} // the other connection is to the former primary
+		}
+		d.mu.Unlock()
 	}
-	addr, err := d.askSentinels(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return d.dialTCP(ctx, addr)
+	conn, err = d.dialTCP(ctx, addr)
+	return conn, addr, err
 }
 
 // dialTCP connects to an engine or a Sentinel, inside TLS if the URL says so.
@@ -94,7 +102,32 @@ func (d *dialer) dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, &credentialsError{err}
 	}
-	return (&tls.Dialer{Config: c}).DialContext(ctx, "tcp", addr)
+	conn, err := (&tls.Dialer{Config: c}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return alertConn{conn}, nil
+}
+
+// An alertConn is a TLS connection whose writes fail with the alert of the other side, if there is one. In TLS 1.3 a server refuses the
+// certificate of the client after the handshake, when the client writes already.
+type alertConn struct{ net.Conn }
+
+// Write implements net.Conn.
+func (c alertConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		if _, alert := c.Read(make([]byte, 1)); isAlert(alert) {
+			err = alert
+		}
+	}
+	return n, err
+}
+
+// isAlert reports whether err is an alert of the other side.
+func isAlert(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "remote error"
 }
 
 // tlsConfig reads the certificates. name must be in that of the engine.
@@ -133,26 +166,23 @@ func (d *dialer) credentials() (user, password string, err error) {
 // A credentialsError means that a file with credentials of this gateway cannot be used.
 type credentialsError struct{ error }
 
-// askSentinels returns the address of the primary. The next call begins with the Sentinel that answered, or after one that did not.
+// askSentinels returns the address of the primary. The next call begins with the Sentinel that answered, or if none did, with another one:
+// the first may have taken all the time.
 func (d *dialer) askSentinels(ctx context.Context) (addr string, err error) {
 	d.mu.Lock()
 	sentinels := d.sentinels
+	d.asked = time.Now()
 	d.mu.Unlock()
+	first := 1
 	for i, sentinel := range sentinels {
-		if addr, err = d.askSentinel(ctx, sentinel); err == nil || ctx.Err() != nil {
-			first := i
-			if err != nil {
-				first = i + 1
-			}
-			d.mu.Lock()
-			d.sentinels = append(append([]string{}, sentinels[first:]...), sentinels[:first]...)
-			if err == nil {
-				d.primary, d.checked = addr, time.Now()
-			}
-			d.mu.Unlock()
+		if addr, err = d.askSentinel(ctx, sentinel); err == nil {
+			first = i
 			break
 		}
 	}
+	d.mu.Lock()
+	d.sentinels = slices.Concat(sentinels[first:], sentinels[:first])
+	d.mu.Unlock()
 	return addr, err
 }
 
@@ -172,13 +202,18 @@ func (d *dialer) askSentinel(ctx context.Context, sentinel string) (addr string,
 
 // askSentinelAs asks one Sentinel with these credentials.
 func (d *dialer) askSentinelAs(ctx context.Context, sentinel string, credentials func() (string, string, error)) (string, error) {
-	c := newConnection("", func(ctx context.Context) (net.Conn, error) { return d.dialTCP(ctx, sentinel) }, credentials)
+	c := newConnection("", func(ctx context.Context) (net.Conn, string, error) {
+		conn, err := d.dialTCP(ctx, sentinel)
+		return conn, sentinel, err
+	}, credentials)
 	defer c.close()
 	l, err := c.open()
 	if err != nil {
 		return "", err
 	}
-	addr, err := l.client.Do(ctx, l.client.B().SentinelGetMasterAddrByName().Master(d.url.Master).Build()).AsStrSlice()
+	addr, err := ask(ctx, l, func(b valkey.Builder) valkey.Completed {
+		return b.SentinelGetMasterAddrByName().Master(d.url.Master).Build()
+	}, valkey.ValkeyResult.AsStrSlice)
 	switch {
 	case errors.Is(err, valkey.Nil):
 		return "", fmt.Errorf("it knows no primary %q", d.url.Master)
@@ -190,23 +225,19 @@ func (d *dialer) askSentinelAs(ctx context.Context, sentinel string, credentials
 	return net.JoinHostPort(addr[0], addr[1]), nil
 }
 
-// checkPrimary asks the Sentinels from time to time whether the engine that c is connected to is still the primary. If it is not,
-// the next calls dial the new one.
+// checkPrimary asks the Sentinels from time to time which engine is the primary. If c is connected to another one, the next calls dial.
 func (d *dialer) checkPrimary(ctx context.Context, c *Client) {
 	d.mu.Lock()
-	former, due := d.primary, d.primary != "" && time.Since(d.checked) >= primaryCheck
-	if due {
-		d.checked = time.Now()
-	}
+	due := d.url.Master != "" && time.Since(d.asked) >= primaryCheck
 	d.mu.Unlock()
 	if !due {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, callMax)
 	defer cancel()
-	if addr, err := d.askSentinels(ctx); err == nil && addr != former {
-		c.commands.interrupt()
-		c.reads.interrupt()
+	if addr, err := d.askSentinels(ctx); err == nil {
+		c.commands.leave(addr)
+		c.reads.leave(addr)
 	}
 }
 
@@ -262,8 +293,7 @@ func isDenied(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return true
 	}
-	_, ok := errors.AsType[tls.AlertError](err)
-	return ok
+	return isAlert(err)
 }
 
 // isTLSMismatch reports whether the engine speaks no TLS where it should.

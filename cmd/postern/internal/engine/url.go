@@ -86,7 +86,7 @@ func (u *URL) parseQuery(query string) error {
 	for name, v := range values {
 		switch {
 		case len(v) != 1 || v[0] == "":
-			return fmt.Errorf("got %d values of %q, want one that is not empty", len(v), name)
+			return errors.New("got a parameter without a value or twice, want it once: ?master=NAME")
 		case name == "master":
 			u.Master = v[0]
 		case name == "server_name":
@@ -94,7 +94,7 @@ func (u *URL) parseQuery(query string) error {
 		case name == "password":
 			return errPassword
 		default:
-			return fmt.Errorf("got the parameter %q, want master or server_name", name)
+			return errors.New("got an unknown parameter, want master or server_name")
 		}
 	}
 	return nil
@@ -137,7 +137,7 @@ func (u *URL) parseHosts(hosts string) error {
 
 // withPort completes a host that may have a port.
 func withPort(s, fallback string) (string, error) {
-	wrong := fmt.Errorf("got %q as an address, want HOST or HOST:PORT", s)
+	wrong := errors.New("got a wrong address, want HOST or HOST:PORT")
 	host, port := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), fallback
 	if _, err := netip.ParseAddr(host); err != nil && strings.Contains(s, ":") {
 		if host, port, err = net.SplitHostPort(s); err != nil {
@@ -158,7 +158,7 @@ func (u URL) String() string {
 	}
 	switch {
 	case u.Socket != "":
-		return "unix://" + u.Socket
+		return "unix://" + (&url.URL{Path: u.Socket}).EscapedPath()
 	case u.Master != "":
 		return scheme + strings.Join(u.Addresses, ",") + "/?master=" + url.QueryEscape(u.Master)
 	}
