@@ -34,9 +34,10 @@ func (c *coldStart) usual() rates { return c.mean }
 func (c *coldStart) complete() bool { return c.ticks >= coldTicks }
 
 // busy returns the logins of a tick in a busy hour, as far as they can be known at t, local time: the most so far, or
-// those accepted now, divided by the least share of a busy hour that is common at this time of day.
-func (c *coldStart) busy(t time.Time, r *recent) float64 {
-	return max(c.most, r.accepted(recentTicks)/commonShare(t.Hour()), busyFloor)
+// those accepted now, divided by the least share of a busy hour that is common at this time of day. part is the share of
+// what was learned that is seen now.
+func (c *coldStart) busy(t time.Time, r *recent, part float64) float64 {
+	return max(c.most*part, r.accepted(recentTicks)/commonShare(t.Hour()), busyFloor)
 }
 
 // commonShare returns the logins in an hour of the day, as a share of those in a busy hour, for a site about which nothing

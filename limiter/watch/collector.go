@@ -11,7 +11,8 @@ const topCapacity = 4096
 // A collector collects an [Hour].
 type collector struct {
 	hash      hasher
-	hour      Hour
+	own       *gatewayTick // what the other gateways are told; nil if there are none
+	hour      Hour         // its Abused are those of the other gateways
 	sources   *top[netip.Prefix]
 	networks  *top[netip.Prefix]
 	distinct  networkSketch
@@ -38,7 +39,10 @@ func (c *collector) attempt(t time.Time, a *hashedAttempt) {
 	c.rule(t, a.Attempt)
 	switch {
 	case a.suspect():
-		c.suspect(t, a)
+		c.suspect(t, a, 1)
+		if c.own != nil {
+			c.own.suspect(c.hash, a)
+		}
 	case a.Outcome == Accepted && !a.Usual:
 		if found, attacked := c.attackers.accept(t, a); attacked {
 			c.accepted(found)
@@ -46,21 +50,29 @@ func (c *collector) attempt(t time.Time, a *hashedAttempt) {
 	}
 }
 
-// suspect adds a suspect.
-func (c *collector) suspect(t time.Time, a *hashedAttempt) {
+// suspect adds a suspect that stands for n of them.
+func (c *collector) suspect(t time.Time, a *hashedAttempt, n int) {
 	c.hour.Distinct.Accounts.add(a.accountHash)
 	c.hour.Distinct.Sources.add(c.hash.block(a.Source))
 	c.distinct.add(a.Network, a.networkHash)
-	c.sources.count(t, a.Source, a.accountHash)
-	c.networks.count(t, a.Network, a.accountHash)
-	c.accounts.count(t, a.name, a.networkHash)
+	c.sources.add(t, a.Source, a.accountHash, n)
+	c.networks.add(t, a.Network, a.accountHash, n)
+	c.accounts.add(t, a.name, a.networkHash, n)
 	for _, found := range c.attackers.suspect(a) {
 		c.accepted(found)
 	}
 }
 
-// accepted adds an account whose password should be reset.
+// accepted adds an account whose password should be reset, and which was accepted by this gateway.
 func (c *collector) accepted(a Acceptance) {
+	c.list(a)
+	if c.own != nil {
+		c.own.accepted(a)
+	}
+}
+
+// list adds an account whose password should be reset.
+func (c *collector) list(a Acceptance) {
 	if len(c.hour.Accepted) < hourAccepted {
 		c.hour.Accepted = append(c.hour.Accepted, a)
 	} else {
@@ -74,30 +86,34 @@ func (c *collector) rule(t time.Time, a *Attempt) {
 	if a.Rule == "" || !refused && a.Waited <= 0 {
 		return
 	}
-	r := c.countsOf(a.Rule)
-	if r == nil {
+	if r := countsOf(&c.hour.Rules, a.Rule); r != nil {
+		r.count(t, a, refused)
+	}
+	if c.own == nil {
 		return
 	}
-	r.count(t, a, refused)
+	if r := countsOf(&c.own.rules, a.Rule); r != nil {
+		r.count(t, a, refused)
+	}
 }
 
 // countsOf returns the counts of a rule, or nil if there are too many rules.
-func (c *collector) countsOf(rule string) *RuleCounts {
-	for i := range c.hour.Rules {
-		if c.hour.Rules[i].Rule == rule {
-			return &c.hour.Rules[i]
+func countsOf(rules *[]RuleCounts, rule string) *RuleCounts {
+	for i := range *rules {
+		if (*rules)[i].Rule == rule {
+			return &(*rules)[i]
 		}
 	}
-	if len(c.hour.Rules) >= hourRules {
+	if len(*rules) >= hourRules {
 		return nil
 	}
-	c.hour.Rules = append(c.hour.Rules, RuleCounts{Rule: rule})
-	return &c.hour.Rules[len(c.hour.Rules)-1]
+	*rules = append(*rules, RuleCounts{Rule: rule})
+	return &(*rules)[len(*rules)-1]
 }
 
 // empty reports whether nothing was counted.
 func (c *collector) empty() bool {
-	return len(c.sources.entries)+len(c.hour.Rules)+len(c.hour.Accepted)+len(c.abused.entries) == 0
+	return len(c.sources.entries)+len(c.hour.Rules)+len(c.hour.Accepted)+len(c.abused.entries)+len(c.hour.Abused) == 0
 }
 
 // end returns the hour so far.
@@ -107,7 +123,13 @@ func (c *collector) end() Hour {
 	h.Sources = c.sources.mostFrequent(hourTop, prefix)
 	h.Networks = c.networks.mostFrequent(hourTop, prefix)
 	h.Accounts = c.accounts.mostFrequent(hourTop, func(name string) string { return name })
-	h.Abused, h.AbusedMissed = c.abused.entries, c.abused.missed
+	more := 0
+	if elsewhere := h.Abused; len(elsewhere) == 0 {
+		h.Abused = c.abused.entries
+	} else {
+		h.Abused, more = mergeCounted(c.abused.entries, elsewhere, hourAbused, (*Abuse).count, (*Abuse).add)
+	}
+	h.AbusedMissed += c.abused.missed + more
 	h.Distinct.Networks, h.Sampled = c.distinct.Sketch, c.distinct.sample(hourSample)
 	return h.clone()
 }

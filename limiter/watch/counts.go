@@ -16,7 +16,8 @@ type counts struct {
 	closed   int
 
 	networks map[netip.Prefix]suspects
-	beyond   suspects // from networks beyond tickNetworks
+	beyond   suspects // from networks beyond tickNetworks, or that another gateway has not listed
+	more     int      // networks that another gateway has not listed, with guesses
 }
 
 // suspects are numbers of new suspects.
@@ -33,6 +34,22 @@ func newCounts() counts {
 func (c *counts) reset() {
 	clear(c.networks)
 	*c = counts{networks: c.networks}
+}
+
+// add adds the counts of another tick, or of another gateway.
+func (c *counts) add(o *counts) {
+	c.known.add(o.known)
+	c.stranger.add(o.stranger)
+	c.users.Add(o.users)
+	c.denied += o.denied
+	c.waited += o.waited
+	c.opened += o.opened
+	c.closed += o.closed
+	for network, n := range o.networks {
+		c.suspect(network, n)
+	}
+	c.beyond = suspects{c.beyond.guesses + o.beyond.guesses, c.beyond.unanswered + o.beyond.unanswered}
+	c.more += o.more
 }
 
 // attempt counts one attempt. Its suspects are counted by suspect.
@@ -71,6 +88,7 @@ func (c *counts) observation(networkCap float64, p *pace, hash func(netip.Prefix
 	}
 	o.add(float64(c.beyond.guesses), 0, c.beyond)
 	o.unanswered.capped += float64(c.beyond.unanswered)
+	o.rates[ofNetworks] += float64(c.more)
 	for network, n := range c.networks {
 		most := networkCap
 		if !p.counts(network) {
@@ -119,6 +137,6 @@ func (p *pace) counts(network netip.Prefix) bool {
 // minute returns the tick as a part of its minute.
 func (c *counts) minute() Minute {
 	return Minute{
-		Known: c.known, Stranger: c.stranger, Users: c.users, Networks: len(c.networks), Opened: c.opened, Closed: c.closed,
+		Known: c.known, Stranger: c.stranger, Users: c.users, Networks: len(c.networks) + c.more, Opened: c.opened, Closed: c.closed,
 	}
 }

@@ -51,12 +51,14 @@ type detector struct {
 	ready       bool // expected comes from the baseline
 	hourly      hourly
 	pace        pace
+	view        view
+	part        float64 // what is expected now, as a share of what was learned; 1 unless only a part of the site is seen
 }
 
 func newDetector() *detector {
 	return &detector{
 		dayFactor: newDayFactor(), phi: 1, class: ClassLearning,
-		notice: alarm{limit: noticeAt}, attack: alarm{limit: attackAt}, single: alarm{limit: noticeAt}, pace: newPace(),
+		notice: alarm{limit: noticeAt}, attack: alarm{limit: attackAt}, single: alarm{limit: noticeAt}, pace: newPace(), part: 1,
 	}
 }
 
@@ -92,7 +94,13 @@ func (d *detector) expect(t time.Time) {
 		d.expected = d.dayFactor.apply(d.expected)
 	} else {
 		d.expected = d.start.usual()
-		d.busy, d.learnedBusy, d.pace.every = d.start.busy(t, &d.recent), false, 0
+	}
+	if part := d.view.part(d.recent.mean(), d.expected); part != d.part {
+		d.part, d.learnedBusy = part, false
+	}
+	d.expected = d.expected.times(d.part)
+	if !d.ready {
+		d.busy, d.learnedBusy, d.pace.every = d.start.busy(t, &d.recent, d.part), false, 0
 		return
 	}
 	if !d.learnedBusy {
@@ -217,7 +225,7 @@ func (d *detector) freeze(t time.Time) bool {
 	if !odd {
 		d.oddSince = t
 	}
-	d.frozen = d.attack.on || odd && t.Sub(d.oddSince) < oddMost || d.suppressors.active(t)
+	d.frozen = d.view.alone || d.part != 1 || d.attack.on || odd && t.Sub(d.oddSince) < oddMost || d.suppressors.active(t)
 	return d.frozen
 }
 
@@ -230,15 +238,15 @@ func (d *detector) assume(r rates) {
 	d.learnBusy()
 }
 
-// learnBusy takes the logins of a busy hour from the baseline.
-func (d *detector) learnBusy() { d.busy, d.learnedBusy = d.baseline.busy(), true }
+// learnBusy takes the logins of a busy hour from the baseline, as far as they are seen.
+func (d *detector) learnBusy() { d.busy, d.learnedBusy = d.baseline.busy()*d.part, true }
 
 // toldTimes is how many times the suspects that a person said are usual may be learned: their number varies.
 const toldTimes = 1.6
 
 // relearn raises the baseline to the rates of the last 5 min, because a person says that they are usual.
 func (d *detector) relearn() {
-	now := d.recent.mean()
+	now := d.recent.mean().times(1 / d.part)
 	d.told = max(d.told, now[ofSuspects])
 	for i := range d.baseline.week {
 		for _, s := range []int{ofLogins, ofSuspects, ofNetworks} {

@@ -13,8 +13,8 @@ import (
 )
 
 // exportVersion is the version of an export. Raise it when the fields change that are exported: [Watch.Import] takes no
-// other version.
-const exportVersion = 1
+// later version. Version 1 ends before what is known of other gateways.
+const exportVersion = 2
 
 // An export begins with this text and its version in decimal on a line. A hash follows that depends on the key of the
 // installation, then the content, and the CRC-32C of all of it in four octets, in little endian.
@@ -39,6 +39,7 @@ func (w *Watch) Export(t time.Time) []byte {
 	key := w.hash.account(exportKey)
 	c.Hash(&key)
 	w.code(c)
+	w.codeSharing(c)
 	data := c.Data()
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
@@ -53,13 +54,15 @@ func (w *Watch) Import(t time.Time, data []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.content = next
+	w.hours.own = w.own
 	return nil
 }
 
 // decode returns the content of an export.
 func (w *Watch) decode(t time.Time, data []byte) (content, error) {
 	header, body := exportHeader(exportVersion), len(data)-4
-	if !bytes.HasPrefix(data, []byte(header)) {
+	first := bytes.HasPrefix(data, []byte(exportHeader(1)))
+	if !first && !bytes.HasPrefix(data, []byte(header)) {
 		got, _, _ := bytes.Cut(data[:min(len(data), len(header)+8)], []byte("\n"))
 		return content{}, fmt.Errorf("state of another version: got %q, want %q", got, header[:len(header)-1])
 	}
@@ -73,6 +76,9 @@ func (w *Watch) decode(t time.Time, data []byte) (content, error) {
 	}
 	next := newContent(w.hash)
 	next.code(c)
+	if !first {
+		next.codeSharing(c)
+	}
 	c.Check(len(c.Data()) == 0, "number of octets")
 	if next.latest.After(t.Add(gap)) { // the clock was set back: begin another tick, or there would be none for long
 		next.latest, next.started = t, time.Time{}
@@ -92,6 +98,19 @@ func (w *content) code(c *codec.Codec) {
 	w.minute.Code(c)
 	w.out.code(c)
 	c.Check(!w.started.After(w.latest), "start of the tick")
+}
+
+// codeSharing encodes or decodes what w knows of other gateways.
+func (w *content) codeSharing(c *codec.Codec) {
+	w.others.code(c)
+	for _, n := range []*int{&w.counts.more, &w.others.more, &w.site.added, &w.site.joined, &w.site.abused, &w.site.abusedLast} {
+		codec.Count(c, n)
+	}
+	c.Times(&w.site.alone, &w.site.abuseUntil)
+	d := w.detector
+	c.Floats(&w.site.own, &w.site.all, &d.view.share, &d.part)
+	c.Bools(&d.view.whole, &d.view.alone)
+	c.Check(d.part >= shareLeast && d.part <= 1/shareLeast && (d.view.share == 0 || d.view.share >= shareLeast), "part of the site")
 }
 
 // exportPeriods bounds the minutes and hours that [Watch.Tick] has not returned yet.

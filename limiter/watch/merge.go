@@ -10,9 +10,9 @@ import (
 const factorAge = 4 * time.Hour
 
 // Merge adds what another Watch has learned, as its snapshot says, for instance from logs. If w has learned nothing yet,
-// that replaces all as [Watch.Restore] does. Else a quarter-hour of the week is taken over if the other has learned it for
-// more weeks than w, and so are the habits of accounts and the history of slow sprays as a whole. On error nothing has
-// changed.
+// that replaces all as [Watch.Restore] does; so does what was learned of the whole site if w has learned from this gateway
+// alone. Else a quarter-hour of the week is taken over if the other has learned it for more weeks than w, and so are the
+// habits of accounts and the history of slow sprays as a whole. On error nothing has changed.
 func (w *Watch) Merge(t time.Time, data []byte) error {
 	m, s, err := readSnapshot(data)
 	if err != nil {
@@ -25,7 +25,7 @@ func (w *Watch) Merge(t time.Time, data []byte) error {
 	if t.Unix()-learned.baseline.current.at > int64(factorAge/time.Second) {
 		learned.dayFactor = newDayFactor()
 	}
-	if told := w.detector.told; w.detector.baseline.known == 0 {
+	if told := w.detector.told; w.detector.baseline.known == 0 || s != nil && s.whole && !w.detector.view.whole {
 		w.detector = learned
 		w.restoreSections(s)
 		w.detector.told = max(w.detector.told, told)

@@ -33,24 +33,48 @@ type proven struct {
 	began        time.Time     // of the first of each pair
 }
 
+// A provenKind is what an attempt says about a credential that worked.
+type provenKind uint8
+
+const (
+	provenDenied   provenKind = iota // it is denied now
+	provenAccepted                   // it is accepted now
+	provenRenewed                    // another one was accepted for the account
+	provenKinds
+)
+
+// provenKind returns what a says, which proves something.
+func (a *Attempt) provenKind() provenKind {
+	switch {
+	case a.Outcome == Accepted && a.Worked:
+		return provenAccepted
+	case a.Outcome == Accepted:
+		return provenRenewed
+	}
+	return provenDenied
+}
+
 // attempt counts an attempt at t.
-func (p *proven) attempt(t time.Time, a *hashedAttempt) {
+func (p *proven) attempt(t time.Time, a *hashedAttempt) { p.add(t, a.provenKind(), a.accountHash) }
+
+// add counts an attempt at t on the account with this hash.
+func (p *proven) add(t time.Time, kind provenKind, account uint64) {
 	if t.Sub(p.began) >= time.Hour {
 		p.began = t
 		p.changed = [2]accountSet{{}, p.changed[0]}
 		p.deniedLately = [2]accountSet{{}, p.deniedLately[0]}
 	}
 	p.latest = p.n
-	i, account := p.n%recentTicks, a.accountHash
-	switch {
-	case a.Outcome == Accepted && a.Worked:
+	i := p.n % recentTicks
+	switch kind {
+	case provenAccepted:
 		p.accepted[i].add(account)
-	case a.Outcome == Accepted:
+	case provenRenewed:
 		if denied := p.deniedLately[0].has(account) || p.deniedLately[1].has(account); denied && !p.hasChanged(account) {
 			p.changed[0].add(account)
 			p.changes++
 		}
-	default:
+	case provenDenied:
 		p.denied[i].add(account)
 		p.deniedLately[0].add(account)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // From version 2 on, a snapshot has sections after the image: one of the habits of accounts, one of slow sprays, and one of
-// what people said. Each is its length in four octets, in little endian, and so many octets. The checksum is of all of them.
+// what people said. If what was learned is of the whole site, and not of one gateway alone, an empty one follows. Each is its length in four octets, in little endian, and so many octets. The checksum is of all of them.
 const sectionCount = 3
 
 // habitSize is the size of the entry of one account.
@@ -57,12 +57,17 @@ type sections struct {
 	entries []byte // of habitSize each
 	spray   sprayImage
 	told    toldImage
+	whole   bool // of the whole site
 }
 
 // appendSections appends the sections to a snapshot.
 func (w *Watch) appendSections(data []byte) []byte {
 	told := func(data []byte) []byte { return appendFixed(data, toldImage{w.detector.told}) }
-	for _, section := range []func([]byte) []byte{w.habits.appendTo, w.spray.appendTo, told} {
+	all := []func([]byte) []byte{w.habits.appendTo, w.spray.appendTo, told}
+	if w.detector.view.whole {
+		all = append(all, func(data []byte) []byte { return data })
+	}
+	for _, section := range all {
 		start := len(data)
 		data = section(append(data, 0, 0, 0, 0))
 		binary.LittleEndian.PutUint32(data[start:], uint32(len(data)-start-4))
@@ -80,10 +85,10 @@ func readSections(data []byte) (*sections, error) {
 		end := 4 + int(binary.LittleEndian.Uint32(data))
 		parts[i], data = data[4:end], data[end:]
 	}
-	if len(data) > 0 {
+	s := &sections{whole: len(data) == 4 && binary.LittleEndian.Uint32(data) == 0}
+	if len(data) > 0 && !s.whole {
 		return nil, fmt.Errorf("got %d octets, want none after the sections", len(data))
 	}
-	s := &sections{}
 	fixed := binary.Size(&s.habits)
 	if len(parts[0]) < fixed || (len(parts[0])-fixed)%habitSize != 0 {
 		return nil, fmt.Errorf("section of habits: got %d octets, want %d and a multiple of %d", len(parts[0]), fixed, habitSize)
@@ -133,6 +138,7 @@ func (w *Watch) restoreSections(s *sections) {
 		w.habits.restore(&s.habits, s.entries)
 		w.spray.restore(&s.spray)
 		w.detector.told = s.told.Suspects
+		w.detector.view.whole = s.whole
 	}
 }
 

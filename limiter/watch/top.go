@@ -33,7 +33,10 @@ func newTop[K comparable](capacity int) *top[K] {
 }
 
 // count counts key at time t. with is the hash of a thing whose distinct number is estimated for each key.
-func (p *top[K]) count(t time.Time, key K, with uint64) {
+func (p *top[K]) count(t time.Time, key K, with uint64) { p.add(t, key, with, 1) }
+
+// add counts key n times.
+func (p *top[K]) add(t time.Time, key K, with uint64, n int) {
 	i, there := p.at[key]
 	switch {
 	case there:
@@ -50,7 +53,7 @@ func (p *top[K]) count(t time.Time, key K, with uint64) {
 		*rarest = topEntry[K]{key: key, n: rarest.n, over: rarest.n, first: t}
 	}
 	e := &p.entries[i]
-	e.n++
+	e.n += n
 	e.spread.add(with)
 	e.last = t
 	heap.Fix((*topHeap[K])(p), e.place)

@@ -30,6 +30,8 @@ type Watch struct {
 	mu       sync.Mutex
 	location *time.Location
 	hash     hasher
+	own      *gatewayTick // for TakeTick; nil if nobody calls it
+	ended    bool         // own has a tick that is over
 	content
 }
 
@@ -37,7 +39,9 @@ type Watch struct {
 type content struct {
 	latest   time.Time
 	started  time.Time // start of the current tick; zero before the first
-	counts   counts
+	counts   counts    // of this gateway
+	others   counts    // of the other gateways, added in the current tick
+	site     site
 	guesses  guesses
 	detector *detector
 	hours    *collector
@@ -59,7 +63,7 @@ func New(c Config) *Watch {
 // newContent returns the content of a Watch that has learned nothing.
 func newContent(h hasher) content {
 	return content{
-		counts: newCounts(), guesses: newGuesses(h), detector: newDetector(),
+		counts: newCounts(), others: newCounts(), guesses: newGuesses(h), detector: newDetector(),
 		hours: newCollector(h), habits: newHabits(), spray: newSlowSpray(), out: Reading{State: State{Class: ClassLearning}},
 	}
 }
@@ -80,6 +84,9 @@ func (w *Watch) count(t time.Time, a *hashedAttempt) {
 	switch {
 	case a.proves():
 		w.detector.proven.attempt(t, a)
+		if w.own != nil {
+			w.own.proven[a.provenKind()].add(a.accountHash)
+		}
 	case a.suspect() && w.guesses.attempt(t, a):
 		w.counts.suspect(a.Network, suspects{guesses: 1})
 	case a.unanswered() && w.guesses.attempt(t, a):
@@ -136,6 +143,7 @@ func (w *Watch) Partial(t time.Time) (Minute, Hour) {
 	defer w.mu.Unlock()
 	m := w.minute
 	m.Add(w.counts.minute())
+	m.Add(w.others.minute())
 	return m, w.hours.end()
 }
 
@@ -148,8 +156,8 @@ func (w *Watch) Relearn(t time.Time) {
 	w.spray.relearn()
 }
 
-// Assume sets the expected rates of the whole week to usual, as if they had been learned. It is for demonstrations and
-// tests.
+// Assume sets the expected rates of the whole week to usual, which are those of all gateways of the site, as if they had been
+// learned. It is for demonstrations and tests.
 func (w *Watch) Assume(t time.Time, usual Signals) {
 	w.lock(t)
 	defer w.mu.Unlock()
@@ -157,6 +165,7 @@ func (w *Watch) Assume(t time.Time, usual Signals) {
 		ofLogins: usual.Logins / 6, ofSuspects: usual.Suspects / 6, ofNetworks: usual.Networks / 6,
 		ofKnown: max(0, usual.Logins-usual.Suspects) / 6,
 	})
+	w.detector.view.whole = true
 	w.spray.assume(usual.Networks * 60)
 }
 
@@ -182,19 +191,24 @@ func (w *Watch) lock(t time.Time) time.Time {
 func (w *Watch) skip(t time.Time) {
 	w.started = t.Truncate(tick)
 	w.minute.Add(w.counts.minute())
+	w.minute.Add(w.others.minute())
 	w.counts.reset()
+	w.others.reset()
 	w.endPeriods(w.started)
 }
 
 // close evaluates the tick that ends at end.
 func (w *Watch) close(end time.Time) {
-	d := w.detector
-	d.tick(end.In(w.location), w.counts.observation(d.networkCap(), &d.pace, w.hash.block), w.counts.users)
+	d, sum := w.detector, w.sum()
+	w.updateSite(end, sum)
+	d.tick(end.In(w.location), sum.observation(d.networkCap(), &d.pace, w.hash.block), sum.users)
 	w.out.State, w.out.Ticked = d.state(end), true
-	w.minute.Add(w.counts.minute())
+	w.minute.Add(sum.minute())
 	w.minute.Class = Graver(w.minute.Class, w.out.State.Class)
 	w.minute.Expected.add(d.expected)
+	w.endTick()
 	w.counts.reset()
+	w.others.reset()
 	w.endPeriods(end)
 }
 
