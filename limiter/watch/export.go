@@ -102,14 +102,15 @@ func (w *content) code(c *codec.Codec) {
 
 // codeSharing encodes or decodes what w knows of other gateways.
 func (w *content) codeSharing(c *codec.Codec) {
+	w.before.code(c)
 	w.others.code(c)
-	for _, n := range []*int{&w.counts.more, &w.others.more, &w.site.added, &w.site.joined, &w.site.abused, &w.site.abusedLast} {
+	for _, n := range []*int{&w.counts.more, &w.before.more, &w.others.more, &w.site.added, &w.site.joined, &w.site.abused, &w.site.abusedLast} {
 		codec.Count(c, n)
 	}
 	c.Times(&w.site.alone, &w.site.abuseUntil)
 	d := w.detector
 	c.Floats(&w.site.own, &w.site.all, &d.view.share, &d.part)
-	c.Bools(&d.view.whole, &d.view.alone)
+	c.Bools(&w.lagging, &d.view.whole, &d.view.alone)
 	c.Check(d.part >= shareLeast && d.part <= 1/shareLeast && (d.view.share == 0 || d.view.share >= shareLeast), "part of the site")
 }
 

@@ -58,22 +58,24 @@ func (w *Watch) SetAlone(t time.Time, alone bool) {
 	}
 }
 
-// sum returns the counts of all gateways in the tick that ends. They may be those of others, to which the own are added.
-func (w *Watch) sum() *counts {
-	if w.site.added == 0 {
-		return &w.counts
+// sum returns the counts to evaluate at the end of a tick, and the number of logins of the known at this gateway in them.
+// If there are other gateways, these are the counts of the tick before: those of this gateway, which were kept, and those of
+// the others, which have arrived by now. So all gateways evaluate the same. It returns false when the first tick is kept.
+func (w *Watch) sum() (sum *counts, own int, ok bool) {
+	if w.own == nil && !w.lagging {
+		return &w.counts, w.counts.known.all(), true
 	}
-	w.others.add(&w.counts)
-	return &w.others
-}
-
-// endTick keeps the own counts of the tick that ends for TakeTick.
-func (w *Watch) endTick() {
-	if w.own == nil {
-		return
+	sum, own, ok = &w.others, w.before.known.all(), w.lagging
+	sum.add(&w.before)
+	w.before.reset()
+	if w.lagging = w.own != nil; !w.lagging {
+		sum.add(&w.counts)
+		return sum, own, ok
 	}
-	w.own.counts.add(&w.counts)
+	w.before, w.counts = w.counts, w.before
+	w.own.counts.add(&w.before)
 	w.ended = true
+	return sum, own, ok
 }
 
 // add adds the counts k of another gateway at t.

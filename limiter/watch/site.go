@@ -62,8 +62,9 @@ func (v *view) part(recent, expected rates) float64 {
 	return max(v.share, min(1, recent[ofKnown]/expected[ofKnown]))
 }
 
-// updateSite updates what is known of the other gateways at the end of the tick that ended at t. sum has the counts of all.
-func (w *Watch) updateSite(t time.Time, sum *counts) {
+// updateSite updates what is known of the other gateways at the end of the tick that ended at t. own and all are the logins of
+// the known at this gateway, and at all of them.
+func (w *Watch) updateSite(t time.Time, own, all int) {
 	s, v := &w.site, &w.detector.view
 	reached, heard := s.alone.IsZero(), s.added > 0
 	joining := reached && !v.whole && (heard || s.joined > 0)
@@ -72,8 +73,8 @@ func (w *Watch) updateSite(t time.Time, sum *counts) {
 	}
 	if reached && (v.whole || joining) {
 		f := fading(shareHalf)
-		s.own += (float64(w.counts.known.all()) - s.own) * f
-		s.all += (float64(sum.known.all()) - s.all) * f
+		s.own += (float64(own) - s.own) * f
+		s.all += (float64(all) - s.all) * f
 	}
 	v.alone = v.whole && !reached && t.Sub(s.alone) < aloneMost
 	share, known := s.share()

@@ -40,7 +40,9 @@ type content struct {
 	latest   time.Time
 	started  time.Time // start of the current tick; zero before the first
 	counts   counts    // of this gateway
+	before   counts    // of this gateway in the tick before, if there are other gateways
 	others   counts    // of the other gateways, added in the current tick
+	lagging  bool      // before has a tick
 	site     site
 	guesses  guesses
 	detector *detector
@@ -63,7 +65,7 @@ func New(c Config) *Watch {
 // newContent returns the content of a Watch that has learned nothing.
 func newContent(h hasher) content {
 	return content{
-		counts: newCounts(), others: newCounts(), guesses: newGuesses(h), detector: newDetector(),
+		counts: newCounts(), before: newCounts(), others: newCounts(), guesses: newGuesses(h), detector: newDetector(),
 		hours: newCollector(h), habits: newHabits(), spray: newSlowSpray(), out: Reading{State: State{Class: ClassLearning}},
 	}
 }
@@ -142,8 +144,9 @@ func (w *Watch) Partial(t time.Time) (Minute, Hour) {
 	w.lock(t)
 	defer w.mu.Unlock()
 	m := w.minute
-	m.Add(w.counts.minute())
-	m.Add(w.others.minute())
+	for _, c := range []*counts{&w.counts, &w.before, &w.others} {
+		m.Add(c.minute())
+	}
 	return m, w.hours.end()
 }
 
@@ -190,23 +193,26 @@ func (w *Watch) lock(t time.Time) time.Time {
 // skip begins a tick at t without evaluating the one before: it is the first, or there was no call for longer than gap.
 func (w *Watch) skip(t time.Time) {
 	w.started = t.Truncate(tick)
-	w.minute.Add(w.counts.minute())
-	w.minute.Add(w.others.minute())
-	w.counts.reset()
-	w.others.reset()
+	for _, c := range []*counts{&w.counts, &w.before, &w.others} {
+		w.minute.Add(c.minute())
+		c.reset()
+	}
+	w.lagging = false
 	w.endPeriods(w.started)
 }
 
 // close evaluates the tick that ends at end.
 func (w *Watch) close(end time.Time) {
-	d, sum := w.detector, w.sum()
-	w.updateSite(end, sum)
-	d.tick(end.In(w.location), sum.observation(d.networkCap(), &d.pace, w.hash.block), sum.users)
-	w.out.State, w.out.Ticked = d.state(end), true
+	d := w.detector
+	sum, own, ok := w.sum()
+	if ok {
+		w.updateSite(end, own, sum.known.all())
+		d.tick(end.In(w.location), sum.observation(d.networkCap(), &d.pace, w.hash.block), sum.users)
+		w.out.State, w.out.Ticked = d.state(end), true
+	}
 	w.minute.Add(sum.minute())
 	w.minute.Class = Graver(w.minute.Class, w.out.State.Class)
 	w.minute.Expected.add(d.expected)
-	w.endTick()
 	w.counts.reset()
 	w.others.reset()
 	w.endPeriods(end)
