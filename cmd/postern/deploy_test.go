@@ -143,8 +143,8 @@ func TestRules(t *testing.T) {
 	}
 	names := metricNames(t)
 	exprs := regexp.MustCompile(`(?m)^( +)expr: (?:\|\n((?:(?:\s{8,}.*)?\n)+)|(.*)\n)`).FindAllStringSubmatch(string(text), -1)
-	if len(exprs) != 21 {
-		t.Errorf("%d expressions, want 21", len(exprs))
+	if len(exprs) != 22 {
+		t.Errorf("%d expressions, want 22", len(exprs))
 	}
 	for _, e := range exprs {
 		checkExpr(t, "rules", e[2]+e[3], names)
