@@ -76,7 +76,7 @@ page: ## renew the third-party files of the page and of its tests from npm
 
 .PHONY: lint
 lint: ## check Go code, shell scripts and the files in deploy
-	@.ci/install shellcheck systemd-analyze fail2ban-regex dovecot promtool amtool
+	@.ci/install shellcheck systemd-analyze fail2ban-regex dovecot promtool amtool haproxy keepalived
 	go run $(GOLANGCI) run
 	@if [[ $${CI:-} = true ]] || command -v shellcheck >/dev/null; then shellcheck .ci/* cmd/postern/testdata/nested-systemd; fi
 	.ci/deploy
