@@ -275,6 +275,9 @@ func (m *Members) Import(t time.Time, data []byte) error {
 	if err := decode("members", data, &x); err != nil {
 		return err
 	}
+	if x.Self == m.self {
+		return fmt.Errorf("importing members from another process: got boot %v of this process, want another one", x.Self.Boot)
+	}
 	m.former = append(x.Former, x.Self.Boot)
 	m.former = m.former[max(len(m.former)-formerMax, 0):]
 	if x.Joined != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -62,7 +63,7 @@ func (h *Heartbeat) check() error {
 // record returns h as a record, with all values in their ranges.
 func (h *Heartbeat) record() Record {
 	h.Known, h.Strangers = bounded(h.Known), bounded(h.Strangers)
-	h.Version, h.Mode = h.Version[:min(len(h.Version), textMax)], h.Mode[:min(len(h.Mode), textMax)]
+	h.Version, h.Mode = shortened(h.Version), shortened(h.Mode)
 	if year := h.Since.Year(); year < 1 || year > 9999 { // which JSON has no form for
 		h.Since = time.Time{}
 	}
@@ -79,6 +80,11 @@ func bounded(rate float64) float64 {
 		return min(rate, rateMax)
 	}
 	return 0
+}
+
+// shortened returns the beginning of text, in valid UTF-8.
+func shortened(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), textMax)], "")
 }
 
 // isFormer reports whether h names boot as a process from which its sender has taken over.

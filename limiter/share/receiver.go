@@ -18,7 +18,7 @@ const processesMax = 1024
 type Entry struct {
 	Stream   Stream
 	Appended time.Time     // the time in its ID
-	Age      time.Duration // the TIME of the engine minus Appended; zero if it was read as it was appended
+	Age      time.Duration // the time of the engine now minus Appended, as for Next; zero if that is not known
 	Data     []byte        // the sealed batch
 }
 
@@ -79,8 +79,9 @@ func (r *Receiver) Open(t time.Time, e Entry) (Batch, error) {
 	if err != nil {
 		return Batch{}, fmt.Errorf("opening batch %d of %s in %v: %w", h.sequence, from.Gateway, e.Stream, err)
 	}
+	since := max(e.Appended.Sub(c.sealed), 0) + max(e.Age, 0)
 	for i := range c.records {
-		c.records[i].Age += max(e.Age, 0)
+		c.records[i].Age += since
 	}
 	b := Batch{
 		Stream: h.stream, Gateway: from.Gateway, Boot: h.boot, Sequence: h.sequence, Attempt: h.attempt,
