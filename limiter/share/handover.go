@@ -156,7 +156,7 @@ func (x *exportedReceiver) check() error {
 	if err := checkFormat(x.Format); err != nil {
 		return err
 	}
-	if len(x.Processes) > processesMax {
+	if len(x.Processes) > processesMax || len(x.Own) > processesMax+1 {
 		return errHandover
 	}
 	for i := range x.Own {
