@@ -96,7 +96,7 @@ func (s *testSite) sum() (sum float64) {
 func (s *testSite) want(t *testing.T, when string, parts ...float64) {
 	t.Helper()
 	for i, want := range parts {
-		if got := s.members[i].Global(s.at); math.Abs(got-want) > 0.005 {
+		if got := s.members[i].Global(s.at); !(math.Abs(got-want) <= 0.005) {
 			t.Errorf("%s: part %.3f of gateway %d, want %.3f", when, got, i, want)
 		}
 	}
@@ -154,6 +154,26 @@ func TestSilentMemberBoundsParts(t *testing.T) {
 	s.want(t, "it has left", 1)
 }
 
+// TestPartOfAGatewayThatNobodyHears: it does not grow until 4 s after the others could hear it.
+func TestPartOfAGatewayThatNobodyHears(t *testing.T) {
+	s := newTestSite(2)
+	s.demand = []Heartbeat{{Known: 10}, {Known: 1}}
+	unheard := true
+	s.deliver = func(from, _ int) time.Duration {
+		if from == 1 && unheard {
+			return -1
+		}
+		return 20 * time.Millisecond
+	}
+	s.run(20)
+	s.want(t, "not heard", 1, 0.25)
+	unheard = false
+	s.run(3)
+	s.want(t, "heard for 3 s", 0.25+0.5*10/11, 0.25)
+	s.run(3)
+	s.want(t, "heard for 6 s", 0.25+0.5*10/11, 0.25+0.5/11)
+}
+
 // TestSumOfPartsIsOneAtMost: with heartbeats that are delayed by up to three seconds, and lost as long as each gateway
 // hears each other in time, and demands that change all the time.
 func TestSumOfPartsIsOneAtMost(t *testing.T) {
@@ -175,7 +195,7 @@ func TestSumOfPartsIsOneAtMost(t *testing.T) {
 		for range 600 {
 			s.changeDemand(rng)
 			s.step()
-			if sum := s.sum(); sum > 1+1e-9 {
+			if sum := s.sum(); !(sum <= 1+1e-9) {
 				t.Fatalf("seed %d: the parts of %d gateways are %v together, %v after the begin", seed, n, sum, s.at.Sub(begin))
 			}
 		}
@@ -210,7 +230,7 @@ func TestSumOfPartsIsBounded(t *testing.T) {
 					}
 				}
 			}
-			if sum := s.sum(); sum > bound+1e-9 {
+			if sum := s.sum(); !(sum <= bound+1e-9) {
 				t.Fatalf("seed %d: the parts are %v together, want at most %v", seed, sum, bound)
 			}
 		}
