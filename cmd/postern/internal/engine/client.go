@@ -19,6 +19,7 @@ type Client struct {
 	dialer   *dialer
 	commands *connection
 	reads    *connection
+	callMax  time.Duration // callMax but in tests
 }
 
 // Open returns a client for c. It reads the files of c and does not connect. Its error is a [*ConfigError].
@@ -27,7 +28,7 @@ func Open(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{dialer: d, commands: d.connection(c.Name), reads: d.connection(c.Name)}, nil
+	return &Client{dialer: d, commands: d.connection(c.Name), reads: d.connection(c.Name), callMax: callMax}, nil
 }
 
 // Close closes all connections. Calls that are in progress fail at once, and so do all later ones.
@@ -60,7 +61,7 @@ func (c *Client) Read(ctx context.Context, after []Position, wait time.Duration)
 	}
 	wait = max(wait, time.Millisecond) // 0 would wait for ever
 	defer context.AfterFunc(ctx, c.reads.interrupt)()
-	ctx, cancel := context.WithTimeout(ctx, wait+callMax)
+	ctx, cancel := context.WithTimeout(ctx, wait+c.callMax)
 	defer cancel()
 	streams, err := do(ctx, c, c.reads, "XREAD", func(b valkey.Builder) valkey.Completed {
 		return b.Xread().Count(readCount).Block(wait.Milliseconds()).Streams().Key(keys...).Id(ids...).Build()
@@ -173,7 +174,7 @@ func (c *Client) Del(ctx context.Context, keys ...string) error {
 
 // call is do for a command that does not block.
 func call[T any](ctx context.Context, c *Client, on *connection, op string, command commandFunc, parse parseFunc[T]) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, callMax)
+	ctx, cancel := context.WithTimeout(ctx, c.callMax)
 	defer cancel()
 	return do(ctx, c, on, op, command, parse)
 }

@@ -233,7 +233,7 @@ func (d *dialer) checkPrimary(ctx context.Context, c *Client) {
 	if !due {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, callMax)
+	ctx, cancel := context.WithTimeout(ctx, c.callMax)
 	defer cancel()
 	if addr, err := d.askSentinels(ctx); err == nil {
 		c.commands.leave(addr)

@@ -97,7 +97,9 @@ func TestSentinelErrors(t *testing.T) {
 
 	c = open(t, Config{URL: sentinelURL(first, second), PasswordFile: testbed.WriteFile(t, "secret\n")})
 	first.Stop()
+	c.callMax = callMax
 	wantReason(t, add(t, c), Timeout)
+	c.callMax = testbed.Patience
 	if err := add(t, c); err != nil {
 		t.Errorf("the second Sentinel was not asked: %v", err)
 	}

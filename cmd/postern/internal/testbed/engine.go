@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -83,7 +84,7 @@ func StartEngine(t testing.TB, program string, options ...string) *Engine {
 func StartSentinel(t testing.TB, program, master string, primary *Engine, options ...string) *Engine {
 	t.Helper()
 	e := newEngine(t, program, "--sentinel")
-	e.startWith(fmt.Sprintf("port %d\nsentinel monitor %s 127.0.0.1 %d 1\nsentinel down-after-milliseconds %s 1000\n%s\n", e.Port, master, primary.Port, master, strings.Join(options, "\n")))
+	e.startWith(fmt.Sprintf("port %d\nsentinel monitor %s 127.0.0.1 %d 1\nsentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %s 1000\n%s\n", e.Port, master, primary.Port, master, master, strings.Join(options, "\n")))
 	return e
 }
 
@@ -94,17 +95,27 @@ func newEngine(t testing.TB, program string, args ...string) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	config := filepath.Join(dir, "engine.conf")
 	return &Engine{
-		Port: ln.Addr().(*net.TCPAddr).Port, Socket: filepath.Join(dir, "socket"), Dir: dir,
+		Port: freePort(t), Socket: filepath.Join(dir, "socket"), Dir: dir,
 		t: t, program: append([]string{program, config}, args...),
 	}
+}
+
+// freePort returns a free port on loopback. It is not one that the kernel chooses for clients, which could take it before
+// the engine starts, or while it is down.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000))))
+		if err == nil {
+			ln.Close()
+			return ln.Addr().(*net.TCPAddr).Port
+		}
+	}
+	t.Fatal("no free port on loopback")
+	return 0
 }
 
 // startWith writes the configuration and starts the engine, which ends with the test.
