@@ -22,6 +22,11 @@ func (l *Log) apply(e Event) error {
 	if i == nil {
 		return fmt.Errorf("event of unknown incident %q", e.Incident)
 	}
+	return i.append(e)
+}
+
+// append applies e to i and appends it.
+func (i *Incident) append(e Event) error {
 	if err := i.apply(e); err != nil {
 		return err
 	}
@@ -35,11 +40,21 @@ func (l *Log) applyOpen(e Event) error {
 	if l.find(e.Incident) != nil {
 		return fmt.Errorf("incident %q opened twice", e.Incident)
 	}
-	if !slices.Contains(Phases(), e.To) || !slices.Contains(watch.Classes(), e.Class) {
-		return fmt.Errorf("incident %q opened in phase %q with class %q", e.Incident, e.To, e.Class)
+	i, err := opened(e)
+	if err != nil {
+		return err
 	}
 	if still := l.open(); still != nil { // its end was lost
 		still.Phase, still.Ended = Resolved, e.Time
+	}
+	l.add(i)
+	return nil
+}
+
+// opened returns the incident that e opens.
+func opened(e Event) (*Incident, error) {
+	if e.Kind != KindOpen || !slices.Contains(Phases(), e.To) || !slices.Contains(watch.Classes(), e.Class) {
+		return nil, fmt.Errorf("incident %q opened by %q in phase %q with class %q", e.Incident, e.Kind, e.To, e.Class)
 	}
 	i := &Incident{ID: e.Incident, Class: e.Class, Started: e.Time, Opened: e.Time, Changed: e.Time, Events: []Event{e}}
 	if e.Evidence != nil {
@@ -55,8 +70,7 @@ func (l *Log) applyOpen(e Event) error {
 		i.Quiet = e.Time // until the watch sees trouble
 	}
 	i.enter(e)
-	l.add(i)
-	return nil
+	return i, nil
 }
 
 // add appends i. If there are too many, it removes the oldest that was never detected, or else the oldest: those that are
@@ -118,6 +132,7 @@ func (i *Incident) apply(e Event) error {
 func (i *Incident) enter(e Event) {
 	i.Phase = e.To
 	i.Still = e.Still
+	i.Into = e.Into
 	switch {
 	case e.To == Mitigating && i.Mitigated.IsZero():
 		i.Mitigated = e.Time

@@ -77,6 +77,9 @@ type Event struct {
 
 	// Still has the alarming trouble that was on when a person ended the incident.
 	Still []watch.Class `json:"still,omitempty"`
+
+	// Into is the ID of the incident that continues this one, if another gateway has opened one for the same trouble.
+	Into string `json:"into,omitempty"`
 }
 
 // The times that figures cover, in events, alerts, reports, on the status page and in `postern check`. Rates are over a
@@ -121,6 +124,7 @@ type Incident struct {
 	// Still has the trouble that was on when a person ended the incident, and has not been quiet since. It causes no alert.
 	Still []watch.Class `json:"still,omitempty"`
 
+	Into       string `json:"into,omitempty"` // ID of the incident that continues this one
 	AckedBy    string `json:"acked_by,omitempty"`
 	Held       bool   `json:"held,omitempty"`       // is not published automatically
 	False      bool   `json:"false,omitempty"`      // a person said that there was no incident

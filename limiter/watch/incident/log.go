@@ -80,7 +80,7 @@ func Replay(data []byte, hold time.Duration) (*Log, Replayed) {
 		var e Event
 		err := json.Unmarshal(line, &e)
 		if err == nil {
-			err = l.apply(e)
+			err = l.replay(e)
 		}
 		switch {
 		case err == nil:
@@ -95,6 +95,15 @@ func Replay(data []byte, hold time.Duration) (*Log, Replayed) {
 		l.restored = i.ID
 	}
 	return l, r
+}
+
+// replay applies an event that was stored. Events of other gateways are not stored in their order.
+func (l *Log) replay(e Event) error {
+	if i := l.find(e.Incident); i != nil && e.compare(i.Events[len(i.Events)-1]) <= 0 {
+		_, err := l.insert(e)
+		return err
+	}
+	return l.apply(e)
 }
 
 // Open returns the open incident, if there is one.
@@ -135,9 +144,15 @@ func (l *Log) All() []Incident {
 	return all
 }
 
-// open returns the open incident or nil.
-func (l *Log) open() *Incident {
-	return l.newest(func(i *Incident) bool { return i.Phase.Open() })
+// open returns the open incident or nil. If gateways that did not reach each other have opened several, it is the one that
+// reconcile keeps.
+func (l *Log) open() (kept *Incident) {
+	for _, i := range l.all {
+		if i.Phase.Open() && (kept == nil || i.ID < kept.ID) {
+			kept = i
+		}
+	}
+	return kept
 }
 
 // find returns the incident with this ID or nil.
@@ -161,6 +176,11 @@ func (l *Log) emit(e Event) {
 	minor := slices.Contains([]Kind{KindAttach, KindDetach, KindEvidence, KindQuiet, KindActive}, e.Kind)
 	if minor && i != nil && i.Phase.Open() && len(i.Events) >= maxEvents {
 		return
+	}
+	if i != nil && len(i.Events) > 0 {
+		if last := i.Events[len(i.Events)-1]; e.compare(last) <= 0 { // a command can be later than the end of the last tick
+			e.Time = last.Time.Add(1)
+		}
 	}
 	if err := l.apply(e); err != nil {
 		panic("incident: " + err.Error()) // a bug: the event is our own

@@ -31,6 +31,7 @@ func (l *Log) Observe(s watch.State) []Event {
 		return nil
 	}
 	l.note(s)
+	l.reconcile(s.Time)
 	l.endIgnored(s)
 	i := l.open()
 	if i == nil {

@@ -28,6 +28,10 @@ func (m *Manager) alertOf(t time.Time, i incident.Incident, p pendingAlert) noti
 		},
 		Starts: i.Started,
 	}
+	if m.config.Share != nil { // all gateways send the same alert
+		delete(a.Labels, "instance")
+		a.Annotations["gateway"] = m.config.Host
+	}
 	if p.resolved {
 		a.Ends = i.Ended
 		if a.Ends.IsZero() {
@@ -43,6 +47,8 @@ func (m *Manager) summary(t time.Time, i incident.Incident, class watch.Class) s
 	zone, name := m.config.Location, capitalize(className(class))
 	began := formatTime(t, i.Began(class), zone)
 	switch {
+	case i.Into != "":
+		return fmt.Sprintf("%s since %s: two gateways have opened an incident each for this trouble. It continues as incident %s.", name, began, i.Into)
 	case i.StillOn():
 		return fmt.Sprintf("%s since %s: a person closed the incident at %s, but it is not over. It causes no alert until it has been quiet.",
 			name, began, formatTime(t, i.Ended, zone))

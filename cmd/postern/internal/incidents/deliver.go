@@ -9,6 +9,7 @@ import (
 
 	"postern/cmd/postern/internal/notify"
 	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
 )
 
 // The kinds of receivers.
@@ -60,6 +61,11 @@ func newReceivers(c Config) (all []*receiver) {
 // longer each time. Once ctx has ended it begins no more deliveries, and one that
 // was cut off is not a failure.
 func (m *Manager) deliver(ctx context.Context, t time.Time, to *receiver) {
+	if !m.Leads() {
+		to.backoff, to.retryAt = 0, time.Time{}
+		clear(to.sent) // the leader sends what is open
+		return
+	}
 	if t.Before(to.retryAt) {
 		return
 	}
@@ -126,19 +132,36 @@ func (m *Manager) post(ctx context.Context, t time.Time, to *receiver, a notify.
 // sendWebhook sends a webhook what is pending, in order, and records each
 // success. It stops at the first failure.
 func (m *Manager) sendWebhook(ctx context.Context, t time.Time, to *receiver) (tried bool, err error) {
-	for _, i := range m.incidents.All() {
-		for _, p := range pendingWebhook(t, i, m.notificationsTo(to.name, i.ID)) {
-			if ctx.Err() != nil {
-				return tried, nil
-			}
-			if err := m.post(ctx, t, to, m.alertOf(t, i, p)); err != nil {
-				return true, err
-			}
-			m.recordNotification(t, notification{Time: t, Incident: i.ID, To: to.name, Class: p.class, Resolved: p.resolved})
-			tried = true
+	for _, d := range m.dueToWebhook(t, to) {
+		if ctx.Err() != nil || !m.Leads() {
+			return tried, nil
 		}
+		if err := m.post(ctx, t, to, m.alertOf(t, d.about, d.alert)); err != nil {
+			return true, err
+		}
+		m.recordNotification(t, notification{Time: t, Incident: d.about.ID, To: to.name, Class: d.alert.class, Resolved: d.alert.resolved})
+		tried = true
 	}
 	return tried, nil
+}
+
+// dueAlert is an alert that a receiver is to be sent, and the incident it is about.
+type dueAlert struct {
+	about incident.Incident
+	alert pendingAlert
+}
+
+// dueToWebhook returns what a webhook is to be sent at time t. It waits until what
+// another gateway has shared is added as a whole.
+func (m *Manager) dueToWebhook(t time.Time, to *receiver) (due []dueAlert) {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	for _, i := range m.incidents.All() {
+		for _, p := range pendingWebhook(t, i, m.notificationsTo(to.name, i.ID)) {
+			due = append(due, dueAlert{i, p})
+		}
+	}
+	return due
 }
 
 // sendAlertmanager sends Alertmanager what is pending. Nothing is saved:

@@ -46,6 +46,7 @@ type managerImage struct {
 	Stats         Stats                    `json:"stats"`
 	Failures      map[string]failureImage  `json:"failures"`
 	Saved         time.Time                `json:"saved"`
+	Follows       bool                     `json:"follows,omitempty"`
 	Receivers     map[string]receiverImage `json:"receivers"` // by name
 }
 
@@ -109,7 +110,7 @@ func (m *Manager) image() managerImage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := managerImage{
-		State: m.state, Notifications: m.notifications, Stats: stats, Saved: m.saved,
+		State: m.state, Notifications: m.notifications, Stats: stats, Saved: m.saved, Follows: m.follows,
 		Failures: map[string]failureImage{}, Receivers: map[string]receiverImage{},
 	}
 	for what, f := range m.failures {
@@ -144,7 +145,7 @@ func (m *Manager) load(t time.Time, data []byte) error {
 	if m.history, err = report.ImportHistory(parts[2]); err != nil {
 		return err
 	}
-	m.state, m.notifications, m.stats, m.saved = own.State, own.Notifications, own.Stats, own.Saved
+	m.state, m.notifications, m.stats, m.saved, m.follows = own.State, own.Notifications, own.Stats, own.Saved, own.Follows
 	for what, f := range own.Failures {
 		m.failures[what] = failure{f.Since, errors.New(f.Err)}
 	}

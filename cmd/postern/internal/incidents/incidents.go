@@ -88,6 +88,7 @@ type Manager struct {
 
 	mu            sync.Mutex
 	state         watch.State
+	follows       bool           // another gateway leads
 	notifications []notification // oldest first
 	stats         Stats
 	failures      map[string]failure // operations that fail now, by name

@@ -33,18 +33,55 @@ const publicRecipient = "public"
 // notificationsMax bounds the notifications in memory. The file keeps all.
 const notificationsMax = 10_000
 
-// recordNotification saves a notification. If that fails, it is kept in memory
-// until the process ends.
+// recordNotification saves and shares a notification. If it cannot be saved, it is
+// kept in memory until the process ends.
 func (m *Manager) recordNotification(t time.Time, n notification) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	m.setResult(t, "saving notifications", appendLines(m.store, notificationsFile, true, n))
+	m.addNotification(t, n)
+	m.share(SharedNotification, n)
+}
+
+// addNotification saves a notification at its place in the order of time, unless it
+// is there. The caller holds m.writing.
+func (m *Manager) addNotification(t time.Time, n notification) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.notifications = append(m.notifications, n)
+	at, there := len(m.notifications), false
+	for ; at > 0 && !there && !m.notifications[at-1].Time.Before(n.Time); at-- {
+		there = m.notifications[at-1].same(n)
+	}
+	if !there {
+		for at < len(m.notifications) && m.notifications[at].Time.Equal(n.Time) {
+			at++
+		}
+		m.notifications = slices.Insert(m.notifications, at, n)
+	}
 	if len(m.notifications) > notificationsMax {
 		m.notifications = slices.Clone(m.notifications[len(m.notifications)-notificationsMax/2:])
 	}
+	m.mu.Unlock()
+	if !there {
+		m.setResult(t, "saving notifications", appendLines(m.store, notificationsFile, true, n))
+	}
+}
+
+// same reports whether n and o are the same notification.
+func (n notification) same(o notification) bool {
+	equal := n.Time.Equal(o.Time) && n.NextUpdate.Equal(o.NextUpdate)
+	n.Time, n.NextUpdate = o.Time, o.NextUpdate
+	return equal && n == o
+}
+
+// notificationsAbout returns what anybody was sent about an incident, oldest first.
+func (m *Manager) notificationsAbout(incident string) (sent []notification) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.notifications {
+		if n.Incident == incident {
+			sent = append(sent, n)
+		}
+	}
+	return sent
 }
 
 // notificationsTo returns what a recipient was sent about an incident, oldest

@@ -15,7 +15,7 @@ const incidentsShown = 20
 
 // publish adds the updates that are due at time t and writes the status page.
 func (m *Manager) publish(t time.Time) {
-	if m.config.StatusDir == "" {
+	if m.config.StatusDir == "" || !m.Leads() {
 		return
 	}
 	users := m.State().Users
@@ -31,8 +31,11 @@ func (m *Manager) publish(t time.Time) {
 		m.stats.Written = t
 	}
 	m.mu.Unlock()
-	m.setResult(t, "writing the status page", err)
+	m.setResult(t, writingPage, err)
 }
+
+// writingPage is the operation of writing the status page.
+const writingPage = "writing the status page"
 
 // page returns the status page at time t. Its time is rounded down to the minute,
 // so that it changes at most once a minute when nothing happens.

@@ -93,6 +93,7 @@ func signal(changed chan<- struct{}) {
 func (m *Manager) tick(t time.Time) {
 	r := m.watch.Tick(t)
 	m.addHistory(t, r.Minutes, r.Hours)
+	m.shareTick()
 	if !r.Ticked {
 		return
 	}
@@ -108,7 +109,7 @@ func (m *Manager) tick(t time.Time) {
 	}
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	m.saveEvents(t, m.incidents.Observe(r.State))
+	m.observe(t, r.State)
 	if due {
 		m.saveSnapshot(t)
 		m.store.deleteExpired(t)
@@ -131,8 +132,8 @@ func (m *Manager) addHistory(t time.Time, minutes []watch.Minute, hours []watch.
 	}
 }
 
-// saveEvents saves events, then logs them and wakes the receivers. The caller
-// holds m.writing.
+// saveEvents saves events of this gateway, then logs and shares them and wakes the
+// receivers. The caller holds m.writing.
 func (m *Manager) saveEvents(t time.Time, events []incident.Event) {
 	if len(events) == 0 {
 		return
@@ -140,6 +141,7 @@ func (m *Manager) saveEvents(t time.Time, events []incident.Event) {
 	m.setResult(t, "saving incidents", appendLines(m.store, incidentsFile, true, events...))
 	for _, e := range events {
 		m.logEvent(t, e)
+		m.share(SharedIncident, e)
 	}
 	m.signalChange()
 }

@@ -60,6 +60,8 @@ func updateText(i incident.Incident, next notification, again bool, zone *time.L
 	text, began := publicTextOf(i.Class), formatTime(next.Time, i.Since, zone)
 	subject := capitalize(text.subject)
 	switch {
+	case next.Stage == statuspage.Resolved && i.Into != "":
+		return fmt.Sprintf("We report about %s that began at %s in another place on this page from now on.", text.subject, began)
 	case next.Stage == statuspage.Resolved && i.False:
 		return "We looked into it, and nothing was wrong. Logging in works as usual."
 	case i.StillOn():
