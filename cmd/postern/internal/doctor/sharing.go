@@ -1,0 +1,61 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/monitor"
+)
+
+// checkSharing checks whether the running gateway counts together with the others of the site.
+func (e *examination) checkSharing(context.Context) []Finding {
+	if e.running == nil || e.running.Sharing == nil {
+		return nil
+	}
+	s := e.running.Sharing
+	found := []Finding{sharingMode(s)}
+	if s.Warning != "" {
+		found = append(found, warning("sharing", s.Warning, "give each gateway a name of its own ("+config.Prefix+"GATEWAY), and see `postern status` on each"))
+	}
+	if s.Rejected.Batches > 0 {
+		found = append(found, warning("sharing", fmt.Sprintf("%d batches of other gateways were rejected; the last error is: %s", s.Rejected.Batches, s.LastError),
+			"see that all gateways have the same file in "+config.Prefix+"KEY_FILE, and the same version"))
+	}
+	if f := memberVersions(s.Members); f != nil {
+		found = append(found, *f)
+	}
+	return found
+}
+
+// sharingMode checks how the gateway counts.
+func sharingMode(s *monitor.Sharing) Finding {
+	const check = "sharing"
+	switch s.Mode {
+	case monitor.Alone:
+		return failure(check, fmt.Sprintf("the gateway counts alone, because it cannot use the engine at %s: %s", s.Engine, cmp.Or(s.LastError, "it gives no reason")),
+			"see that Valkey or Redis runs there, that the firewall lets this gateway connect, and that the user of "+config.Prefix+"SHARE_URL has the permissions in deploy/valkey")
+	case monitor.Joining:
+		return warning(check, "the gateway does not yet know what the others know", "wait some seconds; if it remains so, see its log, and `postern status` on the other gateways")
+	}
+	return ok(check, "as %s, together with %d other gateways, through %s", s.Gateway, max(len(s.Members)-1, 0), s.Engine)
+}
+
+// memberVersions checks whether all gateways have the same version; nil if they have.
+func memberVersions(members []monitor.Member) *Finding {
+	var versions, texts []string
+	for _, m := range members {
+		if !slices.Contains(versions, m.Version) {
+			versions = append(versions, m.Version)
+		}
+		texts = append(texts, m.Name+" "+m.Version)
+	}
+	if len(versions) < 2 {
+		return nil
+	}
+	f := warning("sharing", "the gateways have different versions: "+strings.Join(texts, ", "), "upgrade the others, one after the other")
+	return &f
+}
