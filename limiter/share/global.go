@@ -4,10 +4,10 @@ import "time"
 
 // Times of the parts of the global bucket.
 const (
-	// heardTime is how old the newest heartbeat of each member may be for a gateway to use a part that depends on demand.
-	heardTime = 3 * time.Second
-	// growTime is how long a gateway counts on the least demand that it has announced. It is longer than heardTime: so
-	// what any other member has heard from it lately is as much at least.
+	// seenTime is how old the newest heartbeat of each member may be for a gateway to use a part that depends on demand.
+	seenTime = 3 * time.Second
+	// growTime is how long a gateway counts on the least demand that it has announced. It is longer than seenTime: so
+	// what any other member has seen from it lately is as much at least.
 	growTime = 4 * time.Second
 )
 
@@ -36,9 +36,10 @@ func (d *demand) receipt(t time.Time) {
 //
 // Known and strangers are its demand, as announced; the sums are over all members. An attack at one gateway is a demand of
 // strangers, and leaves most to where the known are. A part shrinks at once, when its gateway announces less or another one
-// more, and grows 4 s after its gateway has announced more, so that the parts of all together are at most 1, however
-// heartbeats are delayed and lost: if each has heard each other within 3 s. One that has not uses 1/N at most, and one that
-// has just joined 1/2N until 4 s after its first heartbeat.
+// more, and grows 4 s after its gateway has announced more. So the parts of all together are at most 1, however heartbeats
+// are delayed and lost, if each gateway has received one of each other that was sent within the last 3 s. One that has not
+// uses 1/N at most. One that has just joined uses 1/2N, until 4 s after its first heartbeat; the others do not know it yet
+// when it begins, so the sum is higher by that for as long as its heartbeat takes.
 //
 // It is for gateways that can reach the engine. One that cannot (mode alone) uses 1/N.
 func (m *Members) Global(t time.Time) float64 {
@@ -51,12 +52,12 @@ func (m *Members) Global(t time.Time) float64 {
 		return base
 	}
 	known, strangers := m.own.known.at(t), m.own.strangers.at(t)
-	allKnown, allStrangers, heardAll := known, strangers, true
+	allKnown, allStrangers, seenAll := known, strangers, true
 	for o, e := range m.members {
 		if o != m.self {
 			allKnown += e.Known
 			allStrangers += e.Strangers
-			heardAll = heardAll && t.Sub(e.sent) <= heardTime
+			seenAll = seenAll && t.Sub(e.sent) <= seenTime
 		}
 	}
 	var part float64
@@ -70,7 +71,7 @@ func (m *Members) Global(t time.Time) float64 {
 	default:
 		part = 1 / float64(n)
 	}
-	if part = base + part/2; !heardAll {
+	if part = base + part/2; !seenAll {
 		part = min(part, 2*base)
 	}
 	return part

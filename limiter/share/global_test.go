@@ -45,7 +45,7 @@ func (s *testSite) join() {
 	m := NewMembers(s.name(i), boot(byte(i)))
 	if i > 0 {
 		for _, e := range s.members[0].List() {
-			m.Heartbeat(e.Heard, e.Gateway, e.Boot, e.Heartbeat)
+			m.Heartbeat(e.Seen, e.Gateway, e.Boot, e.Heartbeat)
 		}
 	}
 	s.members, s.demand, s.joined = append(s.members, m), append(s.demand, Heartbeat{}), append(s.joined, s.at)
@@ -111,7 +111,7 @@ func TestPartsFollowDemand(t *testing.T) {
 	s.join()
 	s.want(t, "at the start of the second", 1, 0.25)
 	s.run(1)
-	s.want(t, "when the first has heard it", 0.75, 0.25)
+	s.want(t, "when the first has seen it", 0.75, 0.25)
 	s.run(10)
 	s.want(t, "without demand at the second", 0.75, 0.25)
 	s.demand[1] = Heartbeat{Known: 10, Strangers: 10}
@@ -136,13 +136,13 @@ func TestAttackAtOneGatewayLeavesTheKnownTheirs(t *testing.T) {
 	s.want(t, "under attack", 0.25+0.5*(0.75/60+0.25), 0.25+0.5*0.75*59/60)
 }
 
-// TestSilentMemberBoundsParts: the demand of a member that is not heard is not known.
+// TestSilentMemberBoundsParts: the demand of a member that is not seen is not known.
 func TestSilentMemberBoundsParts(t *testing.T) {
 	s := newTestSite(2)
 	s.demand = []Heartbeat{{Known: 30}, {}}
 	s.run(10)
-	s.want(t, "both heard", 0.75, 0.25)
-	s.deliver = func(from, to int) time.Duration {
+	s.want(t, "both seen", 0.75, 0.25)
+	s.deliver = func(from, _ int) time.Duration {
 		if from == 1 {
 			return -1
 		}
@@ -154,28 +154,28 @@ func TestSilentMemberBoundsParts(t *testing.T) {
 	s.want(t, "it has left", 1)
 }
 
-// TestPartOfAGatewayThatNobodyHears: it does not grow until 4 s after the others could hear it.
-func TestPartOfAGatewayThatNobodyHears(t *testing.T) {
+// TestPartOfAGatewayThatNobodySees: it does not grow until 4 s after the others could see it.
+func TestPartOfAGatewayThatNobodySees(t *testing.T) {
 	s := newTestSite(2)
 	s.demand = []Heartbeat{{Known: 10}, {Known: 1}}
-	unheard := true
+	unseen := true
 	s.deliver = func(from, _ int) time.Duration {
-		if from == 1 && unheard {
+		if from == 1 && unseen {
 			return -1
 		}
 		return 20 * time.Millisecond
 	}
 	s.run(20)
-	s.want(t, "not heard", 1, 0.25)
-	unheard = false
+	s.want(t, "not seen", 1, 0.25)
+	unseen = false
 	s.run(3)
-	s.want(t, "heard for 3 s", 0.25+0.5*10/11, 0.25)
+	s.want(t, "seen for 3 s", 0.25+0.5*10/11, 0.25)
 	s.run(3)
-	s.want(t, "heard for 6 s", 0.25+0.5*10/11, 0.25+0.5/11)
+	s.want(t, "seen for 6 s", 0.25+0.5*10/11, 0.25+0.5/11)
 }
 
 // TestSumOfPartsIsOneAtMost: with heartbeats that are delayed by up to three seconds, and lost as long as each gateway
-// hears each other in time, and demands that change all the time.
+// sees each other in time, and demands that change all the time.
 func TestSumOfPartsIsOneAtMost(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 2))
@@ -189,7 +189,7 @@ func TestSumOfPartsIsOneAtMost(t *testing.T) {
 			case age <= 1100*time.Millisecond && rng.IntN(2) == 0:
 				return -1
 			default:
-				return time.Duration(rng.Int64N(int64(max(heardTime-age-200*time.Millisecond, 1))))
+				return time.Duration(rng.Int64N(int64(max(seenTime-age-200*time.Millisecond, 1))))
 			}
 		}
 		for range 600 {
@@ -252,7 +252,7 @@ func (s *testSite) changeDemand(rng *rand.Rand) {
 	}
 }
 
-// TestJoinIsBounded: while a gateway joins, and the others hear it within the usual time, the sum exceeds one by its 1/2N
+// TestJoinIsBounded: while a gateway joins, and the others see it within the usual time, the sum exceeds one by its 1/2N
 // for as long at most.
 func TestJoinIsBounded(t *testing.T) {
 	s := newTestSite(3)

@@ -72,22 +72,22 @@ func (x *exportedSender) check() error {
 	if err := checkFormat(x.Format); err != nil {
 		return err
 	}
-	all := x.Waiting
-	if b := x.Batch; b != nil {
-		if err := b.check(); err != nil {
-			return err
-		}
-		if b.Sequence == 0 || len(b.Records) == 0 {
-			return errHandover
-		}
-		all = append(all[:len(all):len(all)], b.Records...)
-	}
-	for i := range all {
-		if len(all[i].Data) > RecordMax {
+	for i := range x.Waiting {
+		if len(x.Waiting[i].Data) > RecordMax {
 			return errHandover
 		}
 	}
-	return nil
+	if x.Batch == nil {
+		return nil
+	}
+	size := 0
+	for i := range x.Batch.Records {
+		size += recordOverhead + len(x.Batch.Records[i].Data)
+	}
+	if x.Batch.Sequence == 0 || size == 0 || size > contentsMax-16 {
+		return errHandover
+	}
+	return x.Batch.check()
 }
 
 // Export returns at time t the records that no confirmed batch has, for [Sender.Import] by the process that takes over.
@@ -147,8 +147,8 @@ type exportedReceiver struct {
 
 type exportedProcess struct {
 	origin
-	Heard time.Duration   `json:"heard"`
-	Last  [Streams]uint64 `json:"last"`
+	Seen time.Duration   `json:"seen"`
+	Last [Streams]uint64 `json:"last"`
 }
 
 // check returns an error if a value is out of range.
@@ -181,7 +181,7 @@ func (r *Receiver) Export(t time.Time) []byte {
 		}
 	}
 	for o, p := range r.processes {
-		x.Processes = append(x.Processes, exportedProcess{o, t.Sub(p.heard), p.last})
+		x.Processes = append(x.Processes, exportedProcess{o, t.Sub(p.seen), p.last})
 	}
 	return encode(x)
 }
@@ -198,7 +198,7 @@ func (r *Receiver) Import(t time.Time, data []byte) error {
 	}
 	for i := range x.Processes {
 		p := &x.Processes[i]
-		r.processes[p.origin] = &process{heard: t.Add(-max(p.Heard, 0)), last: p.Last}
+		r.processes[p.origin] = &process{seen: t.Add(-max(p.Seen, 0)), last: p.Last}
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ type exportedMembers struct {
 	Joined    *time.Duration   `json:"joined,omitempty"`
 	Known     [2]float64       `json:"known"` // now, and the least of late
 	Strangers [2]float64       `json:"strangers"`
-	Members   []exportedMember `json:"members"` // in the order in which they were first heard
+	Members   []exportedMember `json:"members"` // in the order in which they were first seen
 }
 
 type exportedMember struct {

@@ -169,9 +169,10 @@ func TestLeastDemandIsHandedOver(t *testing.T) {
 
 func TestImportOfDamagedData(t *testing.T) {
 	name := `"gateway":"a","boot":"` + strings.Repeat("0", 32) + `"`
-	big := `"` + strings.Repeat("A", RecordMax*2) + `"`
+	big := `"` + strings.Repeat("A", RecordMax*4/3+8) + `"`
 	tests := []string{
 		``, `{}`, `null`, `[]`, `{"format":2}`, `{"format":1,"stream":7}`, `{"format":1,"batch":{}}`, `{"format":1,"own":[{}]}`,
+		`{"format":1,"batch":{` + name + `,"sequence":1,"records":[{"data":` + big + `},{"data":` + big + `}]}}`,
 		`{"format":1,"batch":{` + name + `,"sequence":0,"records":[{"type":1}]}}`, `{"format":1,"batch":{` + name + `,"sequence":1}}`,
 		`{"format":1,"waiting":[{"type":1,"data":` + big + `}]}`, `{"format":1,"processes":[{"gateway":"a b"}]}`,
 		`{"format":1,"processes":[` + strings.Repeat(`{`+name+`},`, processesMax) + `{` + name + `}]}`,

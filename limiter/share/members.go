@@ -26,7 +26,7 @@ type Member struct {
 	Gateway   string
 	Boot      Boot
 	Own       bool      // this process
-	Heard     time.Time // when its last heartbeat was sent
+	Seen      time.Time // when its last heartbeat was sent
 	Heartbeat Heartbeat
 }
 
@@ -44,7 +44,7 @@ type Members struct {
 // A member is a process whose heartbeats are received. Its times are those of Members.clock.
 type member struct {
 	Heartbeat
-	number uint64    // the higher, the later it was first heard
+	number uint64    // the higher, the later it was first seen
 	sent   time.Time // the last heartbeat
 	first  time.Duration
 	at     time.Duration
@@ -104,13 +104,13 @@ func (m *Members) isReplaced(from origin) bool {
 	return from.Gateway == m.self.Gateway && slices.Contains(m.former, from.Boot)
 }
 
-// counts reports whether the member e counts: it was heard lately, and more lately if a newer process has its name.
+// counts reports whether the member e counts: it was seen lately, and more lately if a newer process has its name.
 func (m *Members) counts(from origin, e *member) bool {
 	silent := m.clock - e.at
 	return silent <= replacedTime || silent <= memberTime && m.successor(from, e) == nil
 }
 
-// successor returns the next process that was heard under the name of the gateway after e, nil if there is none.
+// successor returns the next process that was seen under the name of the gateway after e, nil if there is none.
 func (m *Members) successor(from origin, e *member) (next *member) {
 	for o, other := range m.members {
 		if o.Gateway == from.Gateway && other.number > e.number && (next == nil || other.number < next.number) {
@@ -120,7 +120,7 @@ func (m *Members) successor(from origin, e *member) (next *member) {
 	return next
 }
 
-// Count returns how many gateways count together, this one included: all that were heard within the last 60 s. The time
+// Count returns how many gateways count together, this one included: all that were seen within the last 60 s. The time
 // for which no heartbeat at all arrives, its own included, does not pass: while the engine is down, nobody leaves. If two
 // gateways have the same name by mistake, both count. A process that joins should note the heartbeats of the last 60 s
 // before it relies on Count.
@@ -132,7 +132,7 @@ func (m *Members) Count() int {
 	return n
 }
 
-// Format returns the newest format that all members read: the oldest until this process has heard itself.
+// Format returns the newest format that all members read: the oldest until this process has seen itself.
 func (m *Members) Format() uint8 {
 	if m.members[m.self] == nil {
 		return FormatOldest
@@ -148,7 +148,7 @@ func (m *Members) Format() uint8 {
 func (m *Members) List() []Member {
 	list := make([]Member, 0, len(m.members))
 	for o, e := range m.members {
-		list = append(list, Member{Gateway: o.Gateway, Boot: o.Boot, Own: o == m.self, Heard: e.sent, Heartbeat: e.Heartbeat})
+		list = append(list, Member{Gateway: o.Gateway, Boot: o.Boot, Own: o == m.self, Seen: e.sent, Heartbeat: e.Heartbeat})
 	}
 	slices.SortFunc(list, func(a, b Member) int {
 		return cmp.Or(cmp.Compare(a.Gateway, b.Gateway), slices.Compare(a.Boot[:], b.Boot[:]))
@@ -157,7 +157,7 @@ func (m *Members) List() []Member {
 }
 
 // Conflicts returns the names of gateways that two processes use at the same time, without an upgrade: the older one was
-// heard for more than 5 s after the newer one had begun. On one of them, POSTERN_GATEWAY must be set.
+// seen for more than 5 s after the newer one had begun. On one of them, POSTERN_GATEWAY must be set.
 func (m *Members) Conflicts() []string {
 	var names []string
 	for o, e := range m.members {

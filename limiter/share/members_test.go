@@ -49,7 +49,7 @@ func TestNobodyLeavesWhileTheEngineIsDown(t *testing.T) {
 		m.Heartbeat(after(0), name, Boot{name[0]}, beat)
 	}
 	m.Heartbeat(after(600), "b", Boot{'b'}, beat)
-	if m.Count() != 4 { // and this process, which has not heard itself
+	if m.Count() != 4 { // and this process, which has not seen itself
 		t.Errorf("%d members", m.Count())
 	}
 	for s := range 57 {
@@ -161,7 +161,7 @@ func TestListIsSorted(t *testing.T) {
 	m.Heartbeat(after(2), "a", boot(2), beat)
 	m.Heartbeat(after(3), "b", boot(1), beat)
 	list := m.List()
-	if len(list) != 3 || list[0].Gateway != "a" || !list[1].Own || list[2].Heartbeat.Version != "1.2" || !list[2].Heard.Equal(after(1)) {
+	if len(list) != 3 || list[0].Gateway != "a" || !list[1].Own || list[2].Heartbeat.Version != "1.2" || !list[2].Seen.Equal(after(1)) {
 		t.Errorf("got %+v", list)
 	}
 }

@@ -11,7 +11,7 @@ import (
 const StaleAfter = 5 * time.Minute
 
 // processesMax bounds the processes whose sequences a Receiver knows. An entry is made for a batch that opens and is not
-// stale, so it takes that many starts of gateways to fill it; then the one is forgotten that was not heard for longest.
+// stale, so it takes that many starts of gateways to fill it; then the one is forgotten that was not seen for longest.
 const processesMax = 1024
 
 // An Entry is what the engine has in a stream.
@@ -47,7 +47,7 @@ type Receiver struct {
 
 // A process is one whose batches were received.
 type process struct {
-	heard time.Time
+	seen  time.Time
 	last  [Streams]uint64      // sequence
 	aeads [Streams]cipher.AEAD // nil until needed
 }
@@ -95,7 +95,7 @@ func (r *Receiver) Open(t time.Time, e Entry) (Batch, error) {
 	}
 	last := &p.last[h.stream]
 	b.Gap = b.Gap || *last != 0 && h.sequence != *last+1
-	p.heard, *last, r.missed[h.stream] = t, h.sequence, false
+	p.seen, *last, r.missed[h.stream] = t, h.sequence, false
 	return b, nil
 }
 
@@ -137,7 +137,7 @@ func (r *Receiver) addProcess(from origin) *process {
 	if len(r.processes) >= processesMax {
 		var oldest origin
 		for o, p := range r.processes {
-			if oldest.Gateway == "" || p.heard.Before(r.processes[oldest].heard) {
+			if oldest.Gateway == "" || p.seen.Before(r.processes[oldest].seen) {
 				oldest = o
 			}
 		}

@@ -141,7 +141,7 @@ func TestForgeriesTakeNoMemory(t *testing.T) {
 	}
 }
 
-// TestProcessesAreBounded: even of processes that have the key, only so many are remembered, those heard latest.
+// TestProcessesAreBounded: even of processes that have the key, only so many are remembered, those seen latest.
 func TestProcessesAreBounded(t *testing.T) {
 	k := testKeys()
 	r := NewReceiver(k, "b", boot(2))

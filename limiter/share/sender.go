@@ -69,9 +69,9 @@ func (s *Sender) SetFormat(format uint8) {
 }
 
 // Add queues r at time t. Of heartbeats only the newest waits. If more than [WaitingMax] records or [WaitingOctets] wait,
-// the oldest are lost. It returns false if r itself is lost, because it is larger than [RecordMax].
+// the oldest are lost. It returns false if r itself is lost, because it is larger than [RecordMax], a heartbeat than 4 KB.
 func (s *Sender) Add(t time.Time, r Record) bool {
-	if len(r.Data) > RecordMax {
+	if len(r.Data) > RecordMax || r.Type == RecordHeartbeat && len(r.Data) > heartbeatMax {
 		s.lose(1)
 		return false
 	}

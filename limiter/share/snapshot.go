@@ -70,8 +70,8 @@ type sealedManifest struct {
 
 // SealManifest sets the Length and Hash of m to those of data, and seals it. It fails if data is larger than [SnapshotMax].
 func (k *Keys) SealManifest(m *Manifest, data []byte) ([]byte, error) {
-	if len(data) > SnapshotMax {
-		return nil, fmt.Errorf("sealing a snapshot of %s: got %d octets, want at most %d", m.Sort, len(data), SnapshotMax)
+	if err := checkSize(len(data)); err != nil {
+		return nil, fmt.Errorf("sealing a snapshot of %s: %w", m.Sort, err)
 	}
 	m.Length, m.Hash = len(data), sha256.Sum256(data)
 	plain, err := json.Marshal(sealedManifest{manifestFormat, m.Hash[:], *m})
@@ -79,6 +79,14 @@ func (k *Keys) SealManifest(m *Manifest, data []byte) ([]byte, error) {
 		return nil, fmt.Errorf("sealing a snapshot of %s: %w", m.Sort, err)
 	}
 	return k.seal(manifestHeader(m.Sort), plain), nil
+}
+
+// checkSize returns an error if a snapshot cannot have so many octets of data.
+func checkSize(octets int) error {
+	if octets < 0 || octets > SnapshotMax {
+		return fmt.Errorf("got %d octets, want at most %d", octets, SnapshotMax)
+	}
+	return nil
 }
 
 // SealChunk seals chunk i of the data for which m was sealed. Write all chunks to the engine, then the manifest.
@@ -118,7 +126,7 @@ func parseManifest(engine time.Time, sort Sort, plain []byte) (Manifest, error) 
 	switch age := engine.Sub(s.Made); {
 	case s.Format != manifestFormat:
 		return s.Manifest, fmt.Errorf("%w: got %d, want %d", ErrFormat, s.Format, manifestFormat)
-	case s.Sort != sort || len(s.Hash) != sha256.Size || s.Length < 0 || s.Length > SnapshotMax:
+	case s.Sort != sort || len(s.Hash) != sha256.Size || checkSize(s.Length) != nil:
 		return s.Manifest, fmt.Errorf("%w: value out of range", ErrFormat)
 	case age > SnapshotMaxAge || age < -StaleAfter:
 		return s.Manifest, fmt.Errorf("%w: it is %v old, want at most %v", ErrStale, age, SnapshotMaxAge)

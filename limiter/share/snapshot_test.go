@@ -126,12 +126,11 @@ func TestNoncesOfSnapshotsDependOnTheData(t *testing.T) {
 	}
 }
 
-func TestSnapshotThatIsTooLarge(t *testing.T) {
-	m := Manifest{Sort: SortKnown}
-	if _, err := testKeys().SealManifest(&m, make([]byte, SnapshotMax+1)); err == nil {
-		t.Error("it is sealed")
+func TestSnapshotsThatCannotBeSealed(t *testing.T) {
+	if checkSize(SnapshotMax) != nil || checkSize(SnapshotMax+1) == nil || checkSize(-1) == nil {
+		t.Error("the size is not checked")
 	}
-	m.Made = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)
+	m := Manifest{Sort: SortKnown, Made: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)}
 	if _, err := testKeys().SealManifest(&m, nil); err == nil {
 		t.Error("a time without a form in JSON is sealed")
 	}
