@@ -110,13 +110,13 @@ func TestNothingElseOpens(t *testing.T) {
 	open(t, NewReceiver(k, "b", boot(2)), begin, e)
 }
 
-// TestForgeriesTakeNoMemory: 100,000 batches of as many processes, none of which opens, leave nothing.
+// TestForgeriesTakeNoMemory: 50,000 batches of as many processes, none of which opens, leave nothing.
 func TestForgeriesTakeNoMemory(t *testing.T) {
 	k := testKeys()
 	r := NewReceiver(k, "b", boot(2))
 	good := send(t, NewSender(k, "a", boot(1), Known), begin, "x")
 	open(t, r, begin, good)
-	n := 100_000
+	n := 50_000
 	if testing.Short() {
 		n = 10_000
 	}
@@ -282,7 +282,7 @@ func TestDamagedContentsAreReported(t *testing.T) {
 // TestDeliversOnceAndInOrder: whatever the engine loses, repeats and reorders, the records of each sender are delivered at
 // most once and in order, and each loss is followed by a gap.
 func TestDeliversOnceAndInOrder(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		k := testKeys()
 		r := NewReceiver(k, "r", boot(200))
