@@ -44,9 +44,6 @@ func (l *Log) applyOpen(e Event) error {
 	if err != nil {
 		return err
 	}
-	if still := l.open(); still != nil { // its end was lost
-		still.Phase, still.Ended = Resolved, e.Time
-	}
 	l.add(i)
 	return nil
 }

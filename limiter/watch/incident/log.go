@@ -91,10 +91,23 @@ func Replay(data []byte, hold time.Duration) (*Log, Replayed) {
 			r.Bad = append(r.Bad, number)
 		}
 	}
+	l.sort()
+	l.endLost()
 	if i := l.open(); i != nil && i.Phase.Alarming() {
 		l.restored = i.ID
 	}
 	return l, r
+}
+
+// endLost ends incidents that are open although another one was opened after their last event: their end was lost.
+func (l *Log) endLost() {
+	for k, i := range l.all {
+		for _, next := range l.all[k+1:] {
+			if i.Phase.Open() && i.Changed.Before(next.Opened) {
+				i.Phase, i.Ended = Resolved, next.Opened
+			}
+		}
+	}
 }
 
 // replay applies an event that was stored. Events of other gateways are not stored in their order.

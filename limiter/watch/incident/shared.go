@@ -11,8 +11,8 @@ import (
 )
 
 // At a site with several gateways one Log leads: it makes the events. The others follow with [Log.Follow] and [Log.Apply].
-// Commands make events at every Log. So events of one incident can arrive in any order, and an incident is what its events
-// make in the order of [Event.compare], not in that of their arrival.
+// Commands make events at every Log. So events of one incident can arrive in any order, and an incident is what its opening
+// and then its other events make in the order of compare, not in that of their arrival.
 
 // Follow adds the state at the end of a tick, as [Log.Observe] does, but makes no events: another Log does that. So l can make
 // them from any later tick on.
@@ -74,17 +74,23 @@ func (l *Log) insert(e Event) (added bool, err error) {
 		}
 		i, err := opened(e)
 		if err == nil {
-			l.addInOrder(i)
+			l.add(i)
+			l.sort()
 		}
 		return err == nil, err
 	}
-	at, there := slices.BinarySearchFunc(i.Events, e, Event.compare)
-	if there || e.Kind == KindOpen && at > 0 { // of two openings the first counts
-		return false, nil
-	}
-	events := slices.Insert(slices.Clone(i.Events), at, e)
+	events := slices.Clone(i.Events)
 	if e.Kind == KindOpen {
-		events = slices.Delete(events, 1, 2)
+		if e.compare(events[0]) >= 0 { // of two openings the first counts
+			return false, nil
+		}
+		events[0] = e
+	} else {
+		at, there := slices.BinarySearchFunc(events[1:], e, Event.compare)
+		if there {
+			return false, nil
+		}
+		events = slices.Insert(events, at+1, e)
 	}
 	if len(events) > eventsMost {
 		return false, fmt.Errorf("incident %q: got %d events, want at most %d", i.ID, len(events), eventsMost)
@@ -94,6 +100,7 @@ func (l *Log) insert(e Event) (added bool, err error) {
 		return false, err
 	}
 	*i = *again
+	l.sort()
 	return true, nil
 }
 
@@ -111,9 +118,8 @@ func replayed(events []Event) (*Incident, error) {
 	return i, err
 }
 
-// addInOrder adds an incident that another gateway has opened: those opened first come first.
-func (l *Log) addInOrder(i *Incident) {
-	l.add(i)
+// sort sorts the incidents: those opened first come first.
+func (l *Log) sort() {
 	slices.SortStableFunc(l.all, func(a, b *Incident) int {
 		return cmp.Or(a.Opened.Compare(b.Opened), strings.Compare(a.ID, b.ID))
 	})

@@ -64,6 +64,7 @@ func (m *Manager) deliver(ctx context.Context, t time.Time, to *receiver) {
 	if !m.Leads() {
 		to.backoff, to.retryAt = 0, time.Time{}
 		clear(to.sent) // the leader sends what is open
+		m.clearFailure(to.name)
 		return
 	}
 	if t.Before(to.retryAt) {

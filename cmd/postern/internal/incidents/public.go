@@ -15,7 +15,14 @@ const incidentsShown = 20
 
 // publish adds the updates that are due at time t and writes the status page.
 func (m *Manager) publish(t time.Time) {
-	if m.config.StatusDir == "" || !m.Leads() {
+	if m.config.StatusDir == "" {
+		return
+	}
+	if !m.Leads() {
+		m.clearFailure(writingPage)
+		m.mu.Lock()
+		m.stats.Written = time.Time{} // of a page that the leader writes now
+		m.mu.Unlock()
 		return
 	}
 	users := m.State().Users

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"postern/limiter/watch"
@@ -169,14 +168,6 @@ func (m *Manager) Lead(leads bool) {
 	m.mu.Lock()
 	changed := m.follows == leads
 	m.follows = !leads
-	if !leads {
-		m.stats.Written = time.Time{} // of a page that others write now
-		for what := range m.failures {
-			if what == writingPage || slices.ContainsFunc(m.receivers, func(r *receiver) bool { return r.name == what }) {
-				delete(m.failures, what)
-			}
-		}
-	}
 	t := m.state.Time
 	m.mu.Unlock()
 	if !changed {
