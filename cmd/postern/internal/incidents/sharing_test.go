@@ -1,0 +1,457 @@
+package incidents
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/limiter/watch"
+	"postern/limiter/watch/incident"
+)
+
+// A shareRecord is a record on its way from one gateway to the others.
+type shareRecord struct {
+	from int
+	at   time.Time
+	kind Shared
+	data []byte
+}
+
+// A gatewaySite is some gateways that share over a bus.
+type gatewaySite struct {
+	*testing.T
+	all     []*Manager
+	configs []Config
+	dead    map[int]bool
+	apart   map[int]bool // gateways that reach no other
+	queue   []shareRecord
+	hook    *webhookServer
+	alerts  *webhookServer // an Alertmanager
+	now     time.Time
+}
+
+// newGatewaySite returns a site of three gateways, of which the first leads.
+func newGatewaySite(t *testing.T) *gatewaySite {
+	s := &gatewaySite{T: t, dead: map[int]bool{}, apart: map[int]bool{}, hook: newWebhookServer(t), alerts: newWebhookServer(t), now: noon}
+	for n := range 3 {
+		c := Config{Dir: t.TempDir(), StatusDir: t.TempDir(), Webhooks: []*url.URL{s.hook.url(t)}, Alertmanager: s.alerts.url(t)}
+		c.Share = func(kind Shared, data []byte) { s.queue = append(s.queue, shareRecord{n, s.now, kind, data}) }
+		m, _ := newManager(t, c)
+		m.Lead(n == 0)
+		s.all, s.configs = append(s.all, m), append(s.configs, c)
+	}
+	return s
+}
+
+// exchange delivers what gateways have shared, if they reach each other.
+func (s *gatewaySite) exchange() {
+	s.Helper()
+	var kept []shareRecord
+	for len(s.queue) > 0 {
+		r := s.queue[0]
+		s.queue = s.queue[1:]
+		if s.apart[r.from] {
+			kept = append(kept, r)
+			continue
+		}
+		for n, m := range s.all {
+			if n == r.from || s.dead[n] || s.apart[n] {
+				continue
+			}
+			if err := m.Receive(r.at, r.kind, r.data); err != nil {
+				s.Errorf("%s from %d at %d: %v", r.kind, r.from, n, err)
+			}
+		}
+	}
+	s.queue = kept
+}
+
+// feed gives the gateways a state for some time, and does what Run would do.
+func (s *gatewaySite) feed(state watch.State, lasts time.Duration) {
+	s.Helper()
+	for end := s.now.Add(lasts); s.now.Before(end); {
+		s.now = s.now.Add(10 * time.Second)
+		state.Time = s.now
+		for n, m := range s.all {
+			if !s.dead[n] {
+				m.setState(state)
+			}
+		}
+		s.exchange()
+		s.deliver()
+		s.exchange()
+	}
+}
+
+// setState is a tick with this state.
+func (m *Manager) setState(s watch.State) {
+	m.mu.Lock()
+	m.state = s
+	m.mu.Unlock()
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	m.observe(s.Time, s)
+}
+
+// deliver delivers and publishes what is due at all gateways: after a change, and once a minute.
+func (s *gatewaySite) deliver() {
+	for n, m := range s.all {
+		due := s.now.Second() == 0
+		select {
+		case <-m.changed:
+			due = true
+		default:
+		}
+		if s.dead[n] || !due {
+			continue
+		}
+		for _, to := range m.receivers {
+			m.deliver(s.Context(), s.now, to)
+		}
+		m.publish(s.now)
+	}
+}
+
+// lead makes one gateway lead, or those that are apart each for itself.
+func (s *gatewaySite) lead(leader int) {
+	for n, m := range s.all {
+		m.Lead(n == leader || s.apart[n])
+		m.SetAlone(s.now, s.apart[n])
+	}
+}
+
+// equal fails unless all living gateways keep the same incidents and notifications, in memory and on disk.
+func (s *gatewaySite) equal() {
+	s.Helper()
+	var want []string
+	for n, m := range s.all {
+		if s.dead[n] {
+			continue
+		}
+		again, _ := newManager(s.T, s.configs[n])
+		for from, one := range map[string]*Manager{"in memory": m, "on disk": again} {
+			got := contentOf(one)
+			if want == nil {
+				want = got
+			}
+			if !reflect.DeepEqual(got, want) {
+				s.Errorf("gateway %d, %s: got\n%s\nwant\n%s", n, from, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	}
+}
+
+// contentOf returns the incidents and notifications that m keeps, as text.
+func contentOf(m *Manager) (all []string) {
+	for _, i := range m.All() {
+		all = append(all, fmt.Sprint(i.ID, i.Phase, i.Class, i.Into, i.AckedBy, i.Ended.UTC()))
+		for _, e := range i.Events {
+			all = append(all, keyOf(e))
+		}
+		for _, n := range m.notificationsAbout(i.ID) {
+			all = append(all, keyOf(n))
+		}
+	}
+	return all
+}
+
+// labels returns the distinct sets of labels that Alertmanager was sent.
+func (s *gatewaySite) labels() []string {
+	found := map[string]bool{}
+	for _, body := range s.alerts.bodies {
+		_, labels, _ := strings.Cut(body, `"labels":`)
+		labels, _, _ = strings.Cut(labels, "}")
+		found[labels] = true
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// The states of a site.
+var (
+	calm   = watch.State{Class: watch.ClassNormal, Users: watch.Users{Good: 100}}
+	raided = watch.State{Class: watch.ClassAttack, Tighten: true, Protecting: true, Excess: .5, Users: watch.Users{Good: 100}}
+)
+
+// TestOneAlertForTheSite: three gateways see an attack. The leader alerts and dies, another one leads on, and commands come
+// from a third. There is one alert and one end of it, and everybody keeps the same.
+func TestOneAlertForTheSite(t *testing.T) {
+	t.Parallel()
+	s := newGatewaySite(t)
+	s.feed(calm, 10*time.Minute)
+	s.feed(raided, 2*time.Minute)
+	if got := s.hook.alerts(t); len(got) != 1 || s.all[1].Stats().Sent["webhook"].OK != 0 {
+		t.Fatalf("got %q", got)
+	}
+	s.equal()
+	for n, m := range s.all {
+		if pages := len(files(t, s.configs[n].StatusDir)); (pages > 0) != (n == 0) || m.Stats().Written.IsZero() != (n != 0) {
+			t.Errorf("gateway %d has %d files of the status page, written %v", n, pages, m.Stats().Written)
+		}
+	}
+	s.dead[0] = true
+	s.feed(raided, 20*time.Second) // the lease
+	s.lead(1)
+	sent := len(s.alerts.bodies)
+	s.feed(raided, 10*time.Minute)
+	if more := len(s.alerts.bodies) - sent; more < 9 || more > 11 {
+		t.Errorf("Alertmanager was sent %d in 10 min, want one a minute", more)
+	}
+	do(t, s.all[2], s.now.Add(time.Millisecond), incident.Command{Action: incident.ActAck})
+	s.feed(raided, 70*time.Minute)
+	s.feed(calm, 2*time.Hour)
+	s.equal()
+	if got := strings.Join(s.hook.alerts(t), ", "); got != "firing attack, resolved attack" {
+		t.Errorf("got %s", got)
+	}
+	if got := s.labels(); len(got) != 1 || strings.Contains(got[0], "instance") {
+		t.Errorf("got alerts %q", got)
+	}
+	if all := s.all[2].All(); len(all) != 1 || all[0].AckedBy != "anna" || all[0].Phase != incident.Resolved {
+		t.Errorf("got %+v", all)
+	}
+	if counted := s.all[0].Stats().Incidents[watch.ClassAttack] + s.all[1].Stats().Incidents[watch.ClassAttack]; counted != 1 {
+		t.Errorf("counted %d incidents", counted)
+	}
+	for n, m := range s.all[1:] {
+		if got := m.Failures(s.now); len(got) > 0 {
+			t.Errorf("gateway %d: failures %q", n+1, got)
+		}
+	}
+}
+
+// TestPartitionHeals: while no gateway reaches another, each sends one alert. When they meet, one incident continues, the
+// others end, and people get no further alert.
+func TestPartitionHeals(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		between   time.Duration // the alarms of two gateways
+		incidents int
+	}{{"in different minutes", 70 * time.Second, 3}, {"in the same minute", 10 * time.Second, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newGatewaySite(t)
+			s.feed(calm, 10*time.Minute)
+			s.apart = map[int]bool{0: true, 1: true, 2: true}
+			s.lead(0)
+			for n := range 3 { // the gateways see the attack one after the other
+				s.dead = map[int]bool{1: n < 1, 2: n < 2}
+				s.feed(raided, c.between)
+			}
+			s.feed(raided, 5*time.Minute)
+			if got := s.hook.alerts(t); len(got) != 3 {
+				t.Fatalf("got %q, want one from each gateway", got)
+			}
+			if got := s.labels(); len(got) != c.incidents {
+				t.Errorf("got %d different alerts: %q", len(got), got)
+			}
+			s.apart = map[int]bool{}
+			s.lead(2) // not the one that has the incident that continues
+			s.feed(raided, 10*time.Minute)
+			s.equal()
+			do(t, s.all[0], s.now, incident.Command{Action: incident.ActAck})
+			first := s.all[0].All()[c.incidents-1].ID
+			for _, i := range s.all[1].All()[:c.incidents-1] {
+				if i.Into != first || i.Phase != incident.Resolved {
+					t.Errorf("got %s in phase %s, which %q continues, want %q", i.ID, i.Phase, i.Into, first)
+				}
+			}
+			s.feed(calm, 2*time.Hour)
+			s.equal()
+			var firing, resolved int
+			for _, a := range s.hook.alerts(t) {
+				firing += strings.Count(a, "firing")
+				resolved += strings.Count(a, "resolved")
+			}
+			if firing != 3 || resolved != c.incidents {
+				t.Errorf("got %q", s.hook.alerts(t))
+			}
+		})
+	}
+}
+
+// TestFalseAlarmAtFollower: a command at a follower ends the incident everywhere, and all detectors relearn, each once.
+func TestFalseAlarmAtFollower(t *testing.T) {
+	s := newGatewaySite(t)
+	s.feed(raided, 5*time.Minute)
+	before := s.all[0].watch.Snapshot(s.now)
+	for _, m := range s.all {
+		for n := range 200 {
+			m.Attempt(s.now, watch.Attempt{Outcome: watch.Denied, Credential: uint64(n + 1)})
+		}
+		m.watch.Tick(s.now.Add(10 * time.Second))
+	}
+	s.now = s.now.Add(10 * time.Second)
+	do(t, s.all[1], s.now, incident.Command{Action: incident.ActFalseAlarm})
+	s.exchange()
+	s.equal()
+	for n, m := range s.all {
+		if _, open := m.Open(); open || string(m.watch.Snapshot(s.now)) == string(before) {
+			t.Errorf("gateway %d: open %v, or has learned nothing", n, open)
+		}
+	}
+	s.deliver()
+	if got := strings.Join(s.hook.alerts(t), ", "); got != "firing attack, resolved attack" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestRecordsTwice: records that arrive again, before and after a shared state, change nothing.
+func TestRecordsTwice(t *testing.T) {
+	s := newGatewaySite(t)
+	records := []shareRecord{}
+	s.feed(raided, 5*time.Minute)
+	s.dead[2] = true
+	s.all[0].config.Share = func(kind Shared, data []byte) { records = append(records, shareRecord{0, s.now, kind, data}) }
+	s.feed(raided, 5*time.Minute)
+	do(t, s.all[0], s.now, incident.Command{Action: incident.ActNote, Text: "seen"})
+	s.feed(calm, time.Hour)
+	if len(records) < 5 {
+		t.Fatalf("%d records", len(records))
+	}
+	s.dead[2], s.dead[1] = false, true
+	state := s.all[0].SharedState()
+	for range 2 {
+		for _, r := range slices.Concat(records, records[1:]) {
+			if err := s.all[2].Receive(r.at, r.kind, r.data); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.all[2].AdoptState(s.now, state); err != nil {
+			t.Error(err)
+		}
+		s.equal()
+	}
+}
+
+// TestJoinerAdoptsState: a new gateway has the incidents and what people were told. What only it knows reaches the others.
+func TestJoinerAdoptsState(t *testing.T) {
+	s := newGatewaySite(t)
+	s.dead[2] = true
+	s.apart[2] = true
+	s.feed(raided, 10*time.Minute)
+	s.apart[2] = false
+	err := s.all[2].Receive(s.now, SharedIncident, []byte(fmt.Sprintf(`{"time":%q,"incident":%q,"kind":"note","by":"anna"}`, s.now.Format(time.RFC3339), s.all[0].All()[0].ID)))
+	if err == nil || !strings.Contains(err.Error(), "unknown incident") {
+		t.Errorf("an event of an incident that is not known: %v", err)
+	}
+	s.dead[2] = false
+	s.all[2].config.Share = nil // what it does now is lost
+	do(t, s.all[2], noon.Add(2*time.Minute), incident.Command{Action: incident.ActOpen, Class: watch.ClassStorm})
+	do(t, s.all[2], noon.Add(3*time.Minute), incident.Command{Action: incident.ActResolve, Force: true})
+	s.all[2].config.Share = s.configs[2].Share
+	if err := s.all[2].AdoptState(s.now, s.all[0].SharedState()); err != nil {
+		t.Fatal(err)
+	}
+	s.exchange()
+	s.feed(raided, time.Minute)
+	s.equal()
+	if n := len(s.all[0].All()); n != 2 {
+		t.Errorf("%d incidents", n)
+	}
+	s.lead(2)
+	s.feed(raided, 10*time.Minute)
+	if got := strings.Join(s.hook.alerts(t), ", "); got != "firing attack" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestTicksAreShared: what one gateway counts is in the minutes of all of them.
+func TestTicksAreShared(t *testing.T) {
+	s := newGatewaySite(t)
+	for n := range 60 {
+		for k, m := range s.all {
+			for range k + 1 {
+				m.Attempt(s.now, watch.Attempt{Outcome: watch.Accepted, Known: true})
+			}
+		}
+		s.now = at(float64(n+1) / 12)
+		for _, m := range s.all {
+			m.tick(s.now)
+		}
+		s.exchange()
+	}
+	for n, m := range s.all {
+		if got := m.RecentLogins(at(4), 2*time.Minute); got.Accepted != 24*6 {
+			t.Errorf("gateway %d: got %+v, want %d", n, got, 24*6)
+		}
+	}
+}
+
+// TestFollowerStaysOneAtAnUpgrade, and follows in the next process.
+func TestFollowerStaysOneAtAnUpgrade(t *testing.T) {
+	s := newGatewaySite(t)
+	s.feed(raided, time.Minute)
+	for n := range s.all {
+		s.all[n] = handOver(t, s.now, s.all[n], s.configs[n])
+		if s.all[n].Leads() != (n == 0) {
+			t.Errorf("gateway %d leads: %v", n, s.all[n].Leads())
+		}
+	}
+	s.feed(raided, 10*time.Minute)
+	s.equal()
+	if got := s.hook.alerts(t); len(got) != 1 {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestRefusesRecords that are not valid, and states of another version.
+func TestRefusesRecords(t *testing.T) {
+	m, _ := newManager(t, Config{Share: func(Shared, []byte) {}})
+	for _, c := range []struct {
+		kind Shared
+		data string
+		want string
+	}{
+		{"odd", "{}", "want one of"},
+		{SharedTick, "", "no octets"},
+		{SharedIncident, "{", "JSON"},
+		{SharedIncident, "{}", "without time or incident"},
+		{SharedNotification, "[]", "unmarshal"},
+		{SharedNotification, "{}", "without incident, recipient or time"},
+		{SharedIncident, strings.Repeat(" ", sharedMost+1), "at most"},
+	} {
+		if err := m.Receive(noon, c.kind, []byte(c.data)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %.10q: got %v, want %q", c.kind, c.data, err, c.want)
+		}
+	}
+	for data, want := range map[string]string{"": "JSON", `{"version":9}`: "got version 9, want 1", strings.Repeat(" ", adoptedMost+1): "at most"} {
+		if err := m.AdoptState(noon, []byte(data)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("state %.20q: got %v, want %q", data, err, want)
+		}
+	}
+	if _, err := m.Export(noon); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Receive(noon, SharedNotification, []byte(`{"time":"2026-03-29T12:00:00Z","incident":"a","to":"b"}`)); err == nil {
+		t.Error("a record after the hand-over is not refused")
+	}
+}
+
+// FuzzReceive: no record makes a Manager panic.
+func FuzzReceive(f *testing.F) {
+	f.Add(uint8(0), []byte("\x01"))
+	f.Add(uint8(1), []byte(`{"time":"2026-03-29T12:00:00Z","incident":"20260329-1200","kind":"open","to":"detected","class":"attack","by":"postern"}`))
+	f.Add(uint8(2), []byte(`{"time":"2026-03-29T12:00:00Z","incident":"20260329-1200","to":"public","class":"attack"}`))
+	f.Add(uint8(3), []byte(`{"version":1,"made":"2026-03-29T12:00:00Z","events":[{"time":"2026-03-29T12:00:00Z","incident":"a","kind":"open","to":"resolved","class":"storm"}]}`))
+	f.Fuzz(func(_ *testing.T, kind uint8, data []byte) {
+		m, err := New(noon, Config{Location: cest, Log: discard, Share: func(Shared, []byte) {}})
+		if err != nil {
+			return
+		}
+		if int(kind) < len(SharedKinds()) {
+			_ = m.Receive(noon, SharedKinds()[kind], data)
+		} else {
+			_ = m.AdoptState(noon, data)
+		}
+		m.tick(at(1))
+		for _, i := range m.All() {
+			m.summary(at(1), i, i.Class)
+		}
+		m.SharedState()
+	})
+}
