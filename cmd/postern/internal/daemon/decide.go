@@ -139,6 +139,14 @@ func (o *deciding) decide(t time.Time, r decisions.Request, remote netip.Addr) (
 	return done, nil
 }
 
+// share shares decisions with the other gateways of the site from now on; see Store.Share.
+func (o *deciding) share(t time.Time, gateway string, clock func(time.Time) time.Time, send func(decisions.Change)) {
+	if err := o.store.Share(t, gateway, clock, send); err != nil {
+		o.log.Error("who has made decisions at other gateways is not known any more", slog.String("event", "state"), eventlog.Error(err))
+	}
+	o.enforce(t) // a decision may have ended elsewhere
+}
+
 // apply enforces changes at time t that other gateways of the site have made. Those that this one has already have no effect.
 func (o *deciding) apply(t time.Time, changes ...decisions.Change) {
 	applied, err := o.store.Apply(t, changes...)

@@ -145,10 +145,8 @@ func TestDecisionsOfAnotherGateway(t *testing.T) {
 	g, other := start(t), decisions.New("")
 	var sent []decisions.Change
 	now := func(t time.Time) time.Time { return t }
-	if err := errors.Join(
-		g.deciding.store.Share(time.Now(), "gw1", now, func(decisions.Change) {}),
-		other.Share(time.Now(), "gw2", now, func(c decisions.Change) { sent = append(sent, c) }),
-	); err != nil {
+	g.deciding.share(time.Now(), "gw1", now, func(decisions.Change) {})
+	if err := other.Share(time.Now(), "gw2", now, func(c decisions.Change) { sent = append(sent, c) }); err != nil {
 		t.Fatal(err)
 	}
 	decide := func(kind decisions.Kind, network string) decisions.Decision {

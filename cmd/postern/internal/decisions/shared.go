@@ -31,7 +31,7 @@ const keepEnded = 30 * 24 * time.Hour
 // aheadMax is how far a change may be ahead of the clock of the engine.
 const aheadMax = 24 * time.Hour
 
-// Change is what one gateway tells the others about a shared decision: that it was made, or that a person has ended it. Its
+// Change is what a gateway sends to the others about a shared decision: that it was made, or that a person has ended it. Its
 // JSON form may get more fields.
 type Change struct {
 	Decision Decision  `json:"decision"` // that was made or ended, with the gateway at which it was made
@@ -97,7 +97,7 @@ type sharing struct {
 }
 
 // Share shares decisions with other gateways from now on. It is called once, after Load or Import. gateway is the name of
-// this gateway, and clock returns what the clock of the engine shows at time t of this one. Each change by a person is
+// this gateway, and clock returns what the clock of the engine shows at time t of this one, or t if it is not known. Each change by a person is
 // passed to send, in order, while the Store is locked: send must neither block nor call the Store. After an error, which is
 // about SharedFile, decisions are shared as if there were no file.
 func (s *Store) Share(t time.Time, gateway string, clock func(t time.Time) time.Time, send func(Change)) error {
@@ -162,7 +162,7 @@ func parseShared(data []byte) (all []Change, err error) {
 	return all, nil
 }
 
-// changed notes and sends a change that a person made at time t: that d was made, or has been ended. s is locked.
+// changed records and sends a change that a person made at time t: that d was made, or has been ended. s is locked.
 func (s *Store) changed(t time.Time, d Decision, ended bool, by string) {
 	h := s.shared
 	if h == nil || !d.isShared() {

@@ -52,10 +52,11 @@ func sample(second int, detail bool) *view.View {
 	return v
 }
 
-// sampleState is the state of a gateway whose upgrade has left a generation.
+// sampleState is the state of one of two gateways, whose upgrade has left a generation.
 func sampleState(now time.Time) monitor.State {
 	began := now.Add(-43 * time.Minute)
 	return monitor.State{
+		Sharing: sampleSharing(),
 		Verdict: "attack", Since: began, Learned: 1, Excess: .62,
 		Incident: &monitor.Incident{ID: "20261127-1105", Class: "attack", Stage: "mitigating", Since: began, Acknowledged: true},
 		Known:    monitor.Known{Good: 1203, Slow: 9, Limited: 4, Failed: 1, Greeted: 210 * time.Millisecond},

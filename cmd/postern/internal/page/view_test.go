@@ -16,7 +16,7 @@ func testGlance(t *testing.T, b *browser.Browser) {
 	p.hasTexts("#served-more", "1,212 of 1,217 logins", "9 slow, 4 refused, 1 failed")
 	p.hasTexts("#attack", "Attack")
 	p.hasTexts("#attack-more", "since", "43 min", "excess 62 %")
-	p.hasTexts("#doing", "Verdicts are enforced", "Limits for strangers are tightened", "50 of 62 login tokens left are reserved", "Waiting: 0 known, 40 strangers; 412 in the tarpit")
+	p.hasTexts("#doing", "Verdicts are enforced", "Limits for strangers are tightened", "50 of 62 login tokens left are reserved", "Waiting: 0 known, 40 strangers; 412 in the tarpit", "Counts together with 1 other gateway")
 	p.hasTexts("#incident-more", "20261127-1105", "acknowledged by anna")
 	p.hasTexts("#host", "mail.example")
 	p.hasTexts("#role", "Operator")
@@ -24,12 +24,12 @@ func testGlance(t *testing.T, b *browser.Browser) {
 		t.Errorf("the glance ends at %v pixels, want 400", bottom)
 	}
 	p.isShown(false, "#notice")
-	p.isShown(false, "#sharing")
 
 	p.g.set(func() {
 		p.g.change = func(v *view.View) {
 			v.Level, v.Text, v.Tight = "OK", "known users 100.0 % served over 5 min, 4 of 4 backends up", false
 			v.State.Verdict, v.State.Incident, v.State.Known = "normal", nil, monitor.Known{Good: 3}
+			v.State.Sharing = nil
 			v.Lanes, v.Tarpit = view.Lanes{}, view.Place{}
 		}
 	})
@@ -39,6 +39,7 @@ func testGlance(t *testing.T, b *browser.Browser) {
 	p.hasTexts("#attack", "No attack")
 	p.hasTexts("#incident-now", "None open")
 	p.hasTexts("#doing", "Usual limits", "No limit on all logins", "Nobody waits")
+	p.isShown(false, "#sharing")
 	p.Screenshot("ok", false)
 
 	p.g.set(func() {
@@ -52,11 +53,6 @@ func testGlance(t *testing.T, b *browser.Browser) {
 	p.hasTexts("#status", "Act now: not ready: no imap backend is up.")
 	p.hasTexts("#notice", "Verdicts are reported, and nothing is refused until", "by bo")
 	p.hasTexts("#mode-now", "now observed until")
-
-	p.g.set(func() { p.g.change = func(v *view.View) { v.State.Sharing = sampleSharing() } })
-	p.awaitText("#sharing", "gw2")
-	p.hasTexts("#sharing", "this one", "alerts people", "alone", "42 s ago", "1.7.2", "Mode: shared, through valkeys://engine.example:6379, last receipt 1 s ago", "50.0 %", "1,300 events lost", "XADD: timeout")
-	p.hasTexts("#doing", "Counts together with 1 other gateway")
 	p.Screenshot("critical", false)
 }
 
@@ -68,6 +64,7 @@ func testPanels(t *testing.T, b *browser.Browser) {
 		"#backends":     {"10.0.0.11:143", "✓ up", "4 / 32", "5,120", "✕ down: dial tcp 10.0.0.12:143: connect: connection refused", "31 / 32"},
 		"#listeners":    {"imaps", "[::]:993", "5,300", "2,210", "from some networks"},
 		"#generations":  {"4,011", "480", "accepts", "1.8.0", "1,121", "drains until", "1.7.2"},
+		"#sharing":      {"gw1", "this one", "alerts people", "gw2", "alone", "42 s ago", "1.7.2", "Mode: shared, through valkeys://engine.example:6379, last receipt 1 s ago", "50.0 %", "1,300 events lost", "XADD: timeout"},
 		"#clients":      {"denied, delayed or refused in the last 15 min"},
 		"#sources":      {"203.0.113.1", "203.0.113.8", "network", "known", "Show all 50"},
 		"#networks":     {"198.51.1.0/24", "Accounts"},
