@@ -121,7 +121,8 @@ func (a *application) applyKnown(e *event) {
 // repeat makes own a repeat, unless it is one for longer or was cleared since.
 func (a *application) repeat(e *event, own *entry) {
 	d := min(e.first, a.rules.RepeatTTL)
-	if own.kind == kindRepeat && bucket(a.now.add(d)) > own.connects && !(a.rules.gateways > 1 && own.isClearedAfter(a.now)) {
+	cleared := a.rules.gateways > 1 && own.isClearedAfter(a.now)
+	if own.kind == kindRepeat && !cleared && bucket(a.now.add(d)) > own.connects {
 		own.repeatFor(a.now, d, e.flags&wasMatch != 0)
 	}
 }

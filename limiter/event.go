@@ -62,17 +62,16 @@ const (
 	sharedKnown   = opSet(1<<opCredentialDenied | 1<<opAccepted | 1<<opLearned | 1<<opForgotten | 1<<opSince)
 )
 
-// shared returns e as other gateways must know it. ok is false if they need not.
-func (e *event) shared() (of event, ok bool) {
-	of = *e
+// sharedFlags returns the flags of e that other gateways must know. ok is false if they need not know e.
+func (e *event) sharedFlags() (f eventFlags, ok bool) {
 	if e.op != opSettled {
-		return of, (sharedDenials|sharedKnown)&(1<<e.op) != 0
+		return e.flags, (sharedDenials|sharedKnown)&(1<<e.op) != 0
 	}
-	of.flags &= spentDenial | spentLook | wasDenied | onlyDelays | isNear | hasSecrets
-	if of.kind != kindSource && of.kind != kindNetwork { // the others have no penalty
-		of.flags &^= wasDenied
+	f = e.flags & (spentDenial | spentLook | wasDenied | onlyDelays | isNear | hasSecrets)
+	if e.kind != kindSource && e.kind != kindNetwork { // the others have no penalty
+		f &^= wasDenied
 	}
-	return of, of.flags&(spentDenial|spentLook|wasDenied) != 0
+	return f, f&(spentDenial|spentLook|wasDenied) != 0
 }
 
 // eventFlags are details of an event.

@@ -80,15 +80,28 @@ func (l *Limiter) publishTo(e *event, gateways bool) {
 			continue
 		}
 		if b == nil {
-			if of, ok := e.shared(); gateways && !ok {
+			if b = e.encoded(space[:0], gateways); b == nil {
 				return
-			} else if gateways {
-				e = &of
 			}
-			b = e.appendTo(space[:0])
 		}
 		f.add(b)
 	}
+}
+
+// encoded appends e as gateways or siblings must know it. It returns nil if they need not.
+func (e *event) encoded(b []byte, gateways bool) []byte {
+	if !gateways {
+		return e.appendTo(b)
+	}
+	flags, ok := e.sharedFlags()
+	if !ok {
+		return nil
+	}
+	former := e.flags
+	e.flags = flags
+	b = e.appendTo(b)
+	e.flags = former
+	return b
 }
 
 // add records the encoded events b.

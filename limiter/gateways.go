@@ -30,7 +30,7 @@ func (s *Sharing) global() float64 {
 // When the others can be reached again, unset Alone only once their denials of that time are applied and those of l have
 // been acknowledged: until then, no gateway counts what the others have spent.
 func (l *Limiter) SetSharing(t time.Time, s Sharing) {
-	former, r := l.setRules(l.epoch.ticks(t), func(former *rules) *rules { return former.Policy.rules(s) })
+	former, r := l.setRules(l.epoch.ticks(t), func(former *rules) *rules { return former.rules(s) })
 	if former.alone != r.alone || r.gateways == 1 && former.gateways > 1 {
 		l.table.forgetOwn()
 	}
@@ -63,13 +63,13 @@ func (l *Limiter) ApplyShared(t time.Time, events []byte) error {
 	a := application{Limiter: l, t: t, now: l.epoch.ticks(t), rules: l.rules.Load()}
 	a.debt = max(a.rules.debt(), 1)
 	return eachSharedEvent(events, func(e *event) {
-		of, ok := e.shared() // nothing else, whatever another version sends
-		if !ok {
+		var ok bool
+		if e.flags, ok = e.sharedFlags(); !ok { // nothing else, whatever another version sends
 			return
 		}
-		a.apply(&of)
-		if l.wants(of.op) {
-			l.publishTo(&of, false)
+		a.apply(e)
+		if l.wants(e.op) {
+			l.publishTo(e, false)
 		}
 	})
 }

@@ -39,7 +39,7 @@ func (r *rules) rest(k kind, s *subject, left int) int {
 // sharesRest reports whether the rule about denials of kind k bounds what all gateways let through together. A token cannot
 // be guessed, and a known device has a pair of its own.
 func (s *subject) sharesRest(k kind) bool {
-	return !s.token && !s.onlyDelays(k) && !(k == kindPair && s.trust.device)
+	return !s.token && !s.onlyDelays(k) && (k != kindPair || !s.trust.device)
 }
 
 // divides reports whether s has only the part of this gateway of the bucket of kind k.
