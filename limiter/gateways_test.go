@@ -216,7 +216,7 @@ func TestSlowAnswersDoNotHinderTheKnown(t *testing.T) {
 		2s  ask s4 198.51.103.1 u/4  = again 250ms account   # a stranger waits
 		2s  void s4
 		2s  ask b 192.0.2.1 u/x      = pass none
-		2s  ask c 203.0.113.1 u/x    = pass none             # on a journey
+		2s  ask c 203.0.113.1 u/x    = pass none             # from a new place
 		2s  enter b                  = pass none
 		2s  enter c                  = pass none
 		2s  accepted b

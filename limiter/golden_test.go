@@ -150,8 +150,8 @@ func goldenPolicy(seed int) Policy {
 	return p
 }
 
-// With one gateway all verdicts are those of the version before there were several: for a limiter that is told nothing,
-// and for one that counts alone while its feeds for gateways are open.
+// With one gateway all verdicts are those of the version before there were several: for a limiter without sharing,
+// and for one that is the only gateway while its feeds for gateways are open.
 func TestOneGatewayGivesFormerVerdicts(t *testing.T) {
 	for seed, want := range goldens {
 		if got := runGolden(t, newLimiter(t, goldenPolicy(seed)), uint64(seed)); got != want {

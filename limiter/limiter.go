@@ -38,7 +38,11 @@
 //	starved      refused because no global token was free in time
 //	penalty      what a source or network keeps of denials and starved attempts; it changes the priority of strangers
 //	sibling      another process of the same gateway, which counts together with this one
-//	debt         what siblings have spent at the same time beyond the last token of a bucket
+//	gateway      a host that runs the proxy, with one limiter for each of its processes; a site may have several
+//	debt         what siblings or gateways have spent at the same time beyond the last token of a bucket
+//	rest         the tokens of a bucket that are not spent; the share of a gateway is the rest divided by their number
+//	unacknowledged  denied at this gateway, and not yet confirmed by the engine through which gateways exchange events
+//	alone        unable to reach the other gateways: strangers get this gateway's part of each bucket
 //
 // # Rules
 //
@@ -145,6 +149,56 @@
 // The queue for the global bucket is not shared, only the bucket. Nor are verdicts and waits of attempts under way: an
 // attempt ends in the process in which it began.
 //
+// # Gateways
+//
+// A site may have several gateways. They exchange what they deny and accept through an engine: package share encodes that,
+// other packages transport it. Each gateway decides by itself and at once. [Limiter.SetSharing] says how many there are.
+// The feeds of [Limiter.ShareFeeds] record what the others must know; [Limiter.ApplyShared] does here what they did, at the
+// time at which they did it. A gateway that joins reads [Limiter.Buckets] and [Limiter.Snapshot] of another.
+//
+// An attacker who guesses at all gateways at the same moment must not get each token once from each of them. Two rules see to
+// that. A bucket may go into debt, by as many times its tokens as there are gateways (64 at most), so that nothing of what
+// they spend at once is forgotten. And in each bucket that refuses, a gateway may have at most its share of the rest, but
+// one, under way: attempts that are not settled, and denials that are unacknowledged. An attempt beyond that waits for about
+// 250 ms and asks again, and is refused if it has not got its turn within WaitMax. For any time T, the denials of a bucket
+// at N gateways are at most
+//
+//	tokens + T*rate + N-1
+//
+// however late events arrive. With one gateway neither rule does anything.
+//
+// Both apply to denials and to looks. They do not apply to rules that only delay, to tokens, and to the pair of a known
+// device. A known user at their usual place holds nothing and waits for nothing. A stranger who must wait has their
+// credential compared all the same, as far as there are looks, so that those who are known by it go on; if it does not match,
+// the look is spent at once. A client who keeps the slots of one gateway busy with slow answers can delay strangers there: of
+// the same source, pair, account or prefix, each of them by WaitMax at most. Users at their usual place are not among them,
+// nor are those who are known by their credential, unless the client has used up the looks of their source. At the other
+// gateways nothing is delayed.
+//
+// What is unacknowledged is kept for 65,536 buckets. If a flood of denials fills that, the rest of them count for all other
+// buckets in the same of 64 parts of the table, so some strangers wait for nothing for as long as the flood lasts. What is not
+// acknowledged within ten seconds counts no more: then it is lost, or the gateway is alone.
+//
+// A gateway that is alone gives strangers a bucket of the Nth part of the tokens, at least one, with the Nth part of the rate.
+// So all gateways together let through hardly more than one would. Attempts that are near have the whole bucket: from the
+// known places of an account, N times as many guesses are possible while all gateways are alone. What is spent is kept in
+// full units as well. So once the gateways meet again, they agree.
+//
+// An event may be late. What it spends then makes a bucket full later than if it had been in time, by as much as it is late
+// at most, and by a token if the bucket had been full meanwhile. Of repeats the longest counts, of accepted logins the
+// latest. An accepted login clears its pair of what was denied before it, also if that is reported later; a clear that is
+// reported after a later denial is ignored. A credential that is found wrong, and an account that is forgotten, win over
+// logins accepted before, for ten minutes.
+//
+// Gateways do not share connections, holds, the queue, logins in the reserved lane, penalties of starved attempts, the lists
+// of operators and the policy. Each has its part of the global bucket ([Sharing]). Of the passwords in one cell of the spray
+// table, each gateway follows the one that it has seen more often.
+//
+// Of the processes of one gateway, the newest talks to the others. What its sibling does is published to gateways by Apply,
+// and what other gateways did is published to siblings by ApplyShared; neither goes back where it came from. What the former
+// process has unacknowledged at the moment of an upgrade is not exported, so during it one share of the rest more may be under
+// way.
+//
 // # Example
 //
 // One source, with Source 10/10m (a token a minute), WaitMax 10s and the other rules off:
@@ -173,7 +227,7 @@
 //
 // In reading order: policy, verdict; lists; connection, accepted; attempt, ticket, look, spray, settle; bucket, table;
 // known, fingerprint, snapshot, learn, merge; queue, global; explain, inspect, users, release; export, import; event,
-// publish, feed; siblings, apply; encoding.
+// publish, feed; siblings, apply; gateways, rest, buckets, tombstone; encoding.
 package limiter
 
 import (

@@ -164,7 +164,7 @@ func TestEarlierTimesLowerNothing(t *testing.T) {
 	`)
 }
 
-// An event of a later version is skipped, and so is what gateways do not tell each other.
+// An event of a later version is skipped, and so is what gateways do not share.
 func TestUnknownSharedEventsAreSkipped(t *testing.T) {
 	p := sharedPolicy(10)
 	all := newGateways(t, 2, p)
@@ -192,7 +192,7 @@ func TestUnknownSharedEventsAreSkipped(t *testing.T) {
 	requireSame(t, at("1s"), b.Limiter, a.Limiter)
 }
 
-// The new process of an upgrade publishes for both to other gateways, and lets the former one know what they did.
+// The new process of an upgrade publishes for both to other gateways, and what these did to the former one.
 func TestUpgradeOfOneOfSeveralGateways(t *testing.T) {
 	p := sharedPolicy(4)
 	former, next := handOverScript(t, p, `
