@@ -108,6 +108,7 @@ var commands = []command{
 	{name: "enforce", help: decideHelp[decisions.Enforce], prepare: prepareDecide(decisions.Enforce)},
 	{name: "decisions", help: "list what operators have decided, or end a decision", prepare: prepareDecisions},
 	{name: "learn", args: "FILE...", help: learnHelp, prepare: prepareLearn},
+	{name: "key", args: "FILE", help: keyHelp, prepare: prepareKey},
 	{name: "munin", args: "[autoconf|config]", help: "act as a plugin of Munin", prepare: without(munin)},
 	{name: "version", help: "print version, revision and platform", prepare: without(version)},
 }

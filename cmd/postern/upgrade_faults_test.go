@@ -25,6 +25,10 @@ func TestUpgradeThatFails(t *testing.T) {
 		"has no certificate":  {setTo("TLS_CERT", "/nowhere/postern.crt"), "POSTERN_TLS_CERT"},
 		"has a wrong setting": {setTo("LIMIT_SOURCE", "ten"), "POSTERN_LIMIT_SOURCE: got "},
 		"has another state":   {setTo("STATE_DIR", "/tmp"), "POSTERN_STATE_DIR"},
+		"has another key": {func(t *testing.T, s *supervisor) {
+			replaceFile(t, filepath.Join(s.dir, "key"), []byte(strings.Repeat("k", 32)), 0o600)
+			s.set(t, "KEY_FILE", filepath.Join(s.dir, "key"))
+		}, "POSTERN_KEY_FILE: got another key in "},
 		"cannot bind":         {setTo("IMAPS_LISTEN", "192.0.2.1:993"), "POSTERN_IMAPS_LISTEN"},
 		"other protocol":      {withFault(fault{sender: "next", n: 1, action: alter}), "got hand-over protocol"},
 		"other limiter state": {withFault(fault{sender: "main", n: 2, action: alter}), "the new process"},
@@ -48,7 +52,8 @@ func TestUpgradeThatFails(t *testing.T) {
 			await(t, "the descriptors of before", func() bool { return descriptors(t, running) <= open })
 
 			s.install(t, "")
-			s.set(t, "TLS_CERT", filepath.Join(s.dir, "postern.crt"), "LIMIT_SOURCE", "10/10m", "STATE_DIR", s.state, "IMAPS_LISTEN", s.addr("imaps"))
+			s.set(t, "TLS_CERT", filepath.Join(s.dir, "postern.crt"), "LIMIT_SOURCE", "10/10m", "STATE_DIR", s.state, "IMAPS_LISTEN", s.addr("imaps"),
+				"KEY_FILE", filepath.Join(s.state, "install-key")) // the same key
 			s.upgrade(t)
 			idle.notify(t)
 			s.login(t)

@@ -30,7 +30,7 @@ const (
 // from the descriptors this process may have.
 func (c *Config) check(fdLimit uint64) (wrong []error) {
 	checks := []func() error{
-		c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin,
+		c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin, c.checkShare,
 		func() error { return c.fitConnections(fdLimit) },
 	}
 	for _, check := range checks {
@@ -182,6 +182,9 @@ func (c *Config) Warnings() (lines []string) {
 	}
 	if c.values["STATE_DIR"] == "" && c.State.Dir == "" {
 		lines = append(lines, Prefix+"STATE_DIR: no directory can be written, so nothing survives a restart and there is no attack detection; set a path, or off")
+	}
+	if c.Share.engineURL().IsExposed() {
+		lines = append(lines, Prefix+"SHARE_URL: without TLS, others in the network can read the password of the engine, and fill or empty it; what gateways share is encrypted")
 	}
 	lines = append(lines, c.warnOfNetworks()...)
 	for _, name := range c.overridden {

@@ -41,6 +41,7 @@ type Config struct {
 	Limits    Limits
 	Tarpit    Tarpit
 	State     State
+	Share     Share
 	Incidents Incidents
 	Admin     Admin
 	Log       Log
@@ -121,6 +122,17 @@ type Tarpit struct {
 // State says where what must survive a restart is stored.
 type State struct {
 	Dir directory `env:"STATE_DIR" default:"$STATE_DIRECTORY (systemd), else $XDG_STATE_HOME/postern, else /var/lib/postern or ~/.local/state/postern, whichever can be written" blank:"off" common:"yes" meaning:"directory, one per gateway, for what survives a restart: known users, what the detector learned, incidents, keys"`
+}
+
+// Share says over which engine gateways share what they learn.
+type Share struct {
+	URL          engineURL   `env:"SHARE_URL" common:"yes" meaning:"Valkey or Redis server over which gateways share what they learn; no login waits for it; without TLS only on loopback or in a network that nobody else can listen in"`
+	EngineCA     file        `env:"SHARE_CA" default:"the system's" meaning:"CA certificates that the certificate of that server is verified with; read for each connection, like the other files about it"`
+	Cert         file        `env:"SHARE_CERT" meaning:"certificate of this gateway for that server"`
+	Key          file        `env:"SHARE_KEY" meaning:"private key of that certificate"`
+	PasswordFile file        `env:"SHARE_PASSWORD_FILE" common:"yes" meaning:"file with the password of the user in SHARE_URL"`
+	KeyFile      file        `env:"KEY_FILE" default:"install-key in STATE_DIR; required with SHARE_URL" common:"yes" meaning:"file with the install key, 32 octets or 64 hex digits, under which everything learned is kept; the same at all gateways that share; only owner and group may read it; postern key makes one"`
+	Gateway      gatewayName `env:"GATEWAY" default:"the host name" meaning:"name of this gateway among those that share"`
 }
 
 // Incidents says who is alerted about incidents and where the status page goes.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -63,6 +64,10 @@ func LoadAll(environ []string, fdLimit uint64) (c Config, wrong []error) {
 	wrong = slices.Concat(unknownNames(vars), c.parse(vars))
 	if c.values["STATE_DIR"] == "" {
 		c.State.Dir = defaultStateDir(environ, systemState)
+	}
+	if c.values["GATEWAY"] == "" {
+		host, _ := os.Hostname() // without it there is another default
+		c.Share.Gateway = defaultGateway(host)
 	}
 	if len(wrong) > 0 {
 		return c, wrong // what is missing could be what is wrong
@@ -155,6 +160,9 @@ func (c *Config) explainOne(err error) error {
 	}
 	for _, s := range settings() {
 		if s.field == bad.Name && s.typ == bad.Type {
+			if detail, ok := errors.AsType[detailError](bad.Err); ok {
+				return Errorf(s.Name, "%w", detail.error)
+			}
 			return Errorf(s.Name, "got %q, want %s", c.values[s.Name], s.Want())
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/postern/internal/engine"
 	"postern/limiter"
 	"postern/proxy"
 	"postern/tlsconf"
@@ -42,6 +43,8 @@ type (
 	tlsVersion  uint16         // as in crypto/tls
 	logFormat   string         // json or text
 	logLevel    slog.Level     // slog.Level itself would accept info+2
+	engineURL   string         // see engine.ParseURL; empty is none
+	gatewayName string         // letters, digits, . _ and -
 )
 
 // kind is how the text of one type of setting is parsed and described.
@@ -73,10 +76,15 @@ var kinds = map[reflect.Type]kind{
 	reflect.TypeFor[tlsVersion]():         {"1.2 or 1.3", parseTLSVersion},
 	reflect.TypeFor[logFormat]():          {"json or text", parseLogFormat},
 	reflect.TypeFor[logLevel]():           {"debug, info, warn or error", parseLevel},
+	reflect.TypeFor[engineURL]():          {engine.URLForm, parseEngineURL},
+	reflect.TypeFor[gatewayName]():        {"up to 64 letters, digits, dots, underscores and hyphens", parseGatewayName},
 	reflect.TypeFor[limiter.Rate]():       {"tokens/time such as 10/10m, or off", nil},
 	reflect.TypeFor[proxy.ProxyVersion](): {"v2, v1 or off", nil},
 	reflect.TypeFor[proxy.BackendTLS]():   {"off, starttls or tls", nil},
 }
+
+// A detailError is an error that operators see instead of the value and what kind it should be.
+type detailError struct{ error }
 
 // errForm means that a value does not have the form that its kind describes.
 // Operators see the description instead.

@@ -130,6 +130,8 @@ func (c *Config) value(name string) string {
 		return strconv.Itoa(c.Limits.MaxConnections)
 	case name == "STATE_DIR":
 		return string(c.State.Dir)
+	case name == "GATEWAY":
+		return string(c.Share.Gateway)
 	}
 	return text
 }

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+
+	"postern/cmd/postern/internal/engine"
 )
 
 // setting is one row of the table of settings: what the tags of one field of
@@ -27,7 +29,8 @@ func (s setting) Want() string { return kinds[s.typ].want }
 
 // Show returns value as it may be shown to anybody who can read the terminal.
 func (s setting) Show(value string) string {
-	if s.Secret && value != "" {
+	_, err := engine.ParseURL(value)
+	if value != "" && (s.Secret || s.typ == reflect.TypeFor[engineURL]() && err != nil) { // a URL with a password is wrong
 		return "(hidden)"
 	}
 	return value

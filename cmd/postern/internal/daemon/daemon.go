@@ -185,7 +185,7 @@ func (d *Daemon) openLimiter(t *takeover) error {
 	key, passed := t.key()
 	if !passed {
 		var err error
-		if key, err = installKey(dir, d.log); err != nil {
+		if key, err = installKey(&d.config, d.log); err != nil {
 			return err
 		}
 	}

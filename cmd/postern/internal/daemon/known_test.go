@@ -24,10 +24,10 @@ func withKnownUser(t *testing.T, dir string) stateDir {
 }
 
 // restart starts a gateway with the state in dir and logs in. client is known or
-// stranger.
-func restart(t *testing.T, dir stateDir) (g *gateway, client string) {
+// stranger. Settings in more come on top.
+func restart(t *testing.T, dir stateDir, more ...string) (g *gateway, client string) {
 	t.Helper()
-	g = start(t, prefix+"STATE_DIR="+string(dir))
+	g = start(t, append(more, prefix+"STATE_DIR="+string(dir))...)
 	g.dial(t, "imaps").Login()
 	_, fields, err := testbed.ParseLine("text", strings.TrimSpace(g.log.Await(t, "event=login", "result=accepted")))
 	if err != nil {

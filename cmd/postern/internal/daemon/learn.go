@@ -23,11 +23,13 @@ func InstallKey(c *config.Config, log *eventlog.Log) (key limiter.Key, err error
 	if c.State.Dir == "" {
 		return key, config.Errorf("STATE_DIR", "got off, want a directory: there is no place for what is learned")
 	}
+	if c.Share.KeyFile != "" {
+		return readKeyFile(string(c.Share.KeyFile))
+	}
 	dir := stateDir(c.State.Dir)
 	err = asOwner(dir, func() error {
-		kept, err := dir.read(keyFile, int64(len(key)))
-		if err == nil && len(kept) == len(key) {
-			key = limiter.Key(kept)
+		if kept, err := dir.readKey(); err == nil && kept != nil {
+			key = *kept
 			return nil
 		}
 		lock, err := lockState(dir)
@@ -35,7 +37,7 @@ func InstallKey(c *config.Config, log *eventlog.Log) (key limiter.Key, err error
 			return err
 		}
 		defer lock.Close()
-		key, err = installKey(dir, log)
+		key, err = installKey(c, log)
 		return err
 	})
 	return key, err
@@ -74,7 +76,7 @@ func Learn(c *config.Config, log *eventlog.Log, now time.Time, learned admin.Lea
 
 // learnKnown merges a snapshot of a limiter with that of the state directory, and says in k what is known then.
 func learnKnown(c *config.Config, dir stateDir, log *eventlog.Log, now time.Time, snapshot []byte, k *admin.Knowledge) (*knownStore, error) {
-	key, err := installKey(dir, log)
+	key, err := installKey(c, log)
 	if err != nil {
 		return nil, err
 	}

@@ -58,6 +58,21 @@ func (in *inherited) takeResources(c *config.Config, b Build, m serviceManager) 
 	if dir := string(c.State.Dir); dir != t.resources.StateDir {
 		return config.Errorf("STATE_DIR", "got %q, want %q, which the former process uses: another directory needs a restart", dir, t.resources.StateDir)
 	}
+	return t.checkKey(c)
+}
+
+// checkKey requires that KEY_FILE, if there is one, has the key of the former process: that encodes what it hands over.
+func (t *takeover) checkKey(c *config.Config) error {
+	if c.Share.KeyFile == "" {
+		return nil
+	}
+	key, err := readKeyFile(string(c.Share.KeyFile))
+	if err != nil {
+		return err
+	}
+	if former, ok := t.key(); ok && former != key {
+		return config.Errorf("KEY_FILE", "got another key in %s than the former process uses: another key needs a restart", c.Share.KeyFile)
+	}
 	return nil
 }
 
