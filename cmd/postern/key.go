@@ -70,7 +70,7 @@ func (p process) makeKey(path string) error {
 	fmt.Fprintf(p.stdout, `
 
 Next, at this gateway and at each other one:
-  1. copy the file there, by a way that nobody else can read, such as scp -p; only the user of postern may read it
+  1. copy the file there, encrypted on the way, as with scp -p; only the user of postern may read it
   2. set %[1]sKEY_FILE=%[2]s, and %[1]sSHARE_URL
   3. restart postern; at this gateway an upgrade is enough
 Other gateways forget what they learned under keys of their own, and learn from this one what it knows.

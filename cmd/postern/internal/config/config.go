@@ -126,7 +126,7 @@ type State struct {
 
 // Share says over which engine gateways share what they learn.
 type Share struct {
-	URL          engineURL   `env:"SHARE_URL" common:"yes" meaning:"Valkey or Redis server over which gateways share what they learn; no login waits for it; without TLS only on loopback or in a network that nobody else can listen in"`
+	URL          engineURL   `env:"SHARE_URL" common:"yes" meaning:"Valkey or Redis server over which gateways share what they learn; no login waits for it; without TLS only on loopback or in a network where others cannot listen"`
 	EngineCA     file        `env:"SHARE_CA" default:"the system's" meaning:"CA certificates that the certificate of that server is verified with; read for each connection, like the other files about it"`
 	Cert         file        `env:"SHARE_CERT" meaning:"certificate of this gateway for that server"`
 	Key          file        `env:"SHARE_KEY" meaning:"private key of that certificate"`

@@ -194,7 +194,7 @@ func TestPasswords(t *testing.T) {
 		wantReason(t, add(t, c), Down)
 		wantReason(t, add(t, c), Denied) // no file
 
-		none := open(t, Config{URL: strings.Replace(e.URL(), "//", "//nobody@", 1)})
+		none := open(t, Config{URL: strings.Replace(e.URL(), "//", "//unknown@", 1)})
 		wantReason(t, add(t, none), Denied)
 	})
 }

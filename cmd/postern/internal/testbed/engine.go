@@ -158,7 +158,7 @@ func (e *Engine) Kill() {
 	<-e.exited
 }
 
-// Stop suspends the engine: its connections stay open, and nothing is answered.
+// Stop suspends the engine: its connections are open, and nothing is answered.
 func (e *Engine) Stop() { e.signal(syscall.SIGSTOP) }
 
 // Continue resumes the engine after Stop.

@@ -60,7 +60,7 @@ func (p *FaultProxy) Delay(d time.Duration) {
 	p.delay = d
 }
 
-// Stall lets nothing through in either direction, as in a partition: connections stay open, and new ones get no answer.
+// Stall lets nothing through in either direction, as in a partition: connections remain open, and new ones get no answer.
 func (p *FaultProxy) Stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
