@@ -1,8 +1,10 @@
 package doctor
 
 import (
+	"slices"
 	"testing"
 
+	"postern/cmd/postern/internal/engine"
 	"postern/cmd/postern/internal/monitor"
 )
 
@@ -29,5 +31,16 @@ func TestSharing(t *testing.T) {
 		if found := e.checkSharing(t.Context()); found != nil {
 			t.Errorf("without sharing: got %v", found)
 		}
+	}
+}
+
+// TestReasonsOfErrors: what monitoring shows are the reasons of the engine.
+func TestReasonsOfErrors(t *testing.T) {
+	var reasons []string
+	for _, r := range engine.Reasons() {
+		reasons = append(reasons, string(r))
+	}
+	if got := monitor.SharingErrors(); !slices.Equal(got, reasons) {
+		t.Errorf("got %q, want %q", got, reasons)
 	}
 }
