@@ -51,6 +51,7 @@ var floors = map[string]float64{
 	"postern/cmd/postern/internal/incidents":  3.2,
 	"postern/cmd/postern/internal/view":       3.3,
 	"postern/cmd/postern/internal/metrics":    3.3,
+	"postern/cmd/postern/internal/sharing":    3.3,
 	"postern/cmd/postern/internal/admin":      3.4,
 	"postern/cmd/postern/internal/daemon":     3.5,
 	"postern/cmd/postern/internal/doctor":     3.5,

@@ -149,7 +149,7 @@ const (
 	RecordIncident                           // an event of an incident
 	RecordNotification                       // a notification that was sent
 	RecordDecision                           // a decision of an operator
-	RecordTaught                             // the known snapshot was renewed by learn: read it
+	RecordTaught                             // a snapshot of the sort in the data was renewed: read it
 	recordTypeEnd
 )
 

@@ -1,0 +1,82 @@
+package sharing
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"postern/cmd/postern/internal/engine"
+	"postern/limiter"
+	"postern/limiter/share"
+)
+
+// exported is what a process hands over to the next one of the same gateway.
+type exported struct {
+	Senders   [share.Streams][]byte
+	Receiver  []byte
+	Members   []byte
+	Positions [share.Streams]engine.ID
+	Begun     bool
+	Epoch     []byte
+	Lease     []byte
+	Leads     bool
+	Gateways  int
+	Ahead     time.Duration
+}
+
+// Export returns at time t what the next process of this gateway needs to go on. Run must
+// have returned with ErrHandOver, and [limiter.Limiter.Export] must have been called. If
+// that process fails, call Resume.
+func (s *Sharing) Export(t time.Time) ([]byte, error) {
+	var x exported
+	for i, st := range s.streams {
+		st.mu.Lock()
+		st.collect(t)
+		x.Senders[i] = st.sender.Export(t)
+		st.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.Receiver, x.Members = s.receiver.Export(t), s.members.Export(t)
+	x.Positions, x.Begun = s.reading.positions, s.reading.begun
+	x.Epoch, x.Gateways, x.Ahead = s.presence.epoch, s.presence.gateways, s.presence.ahead
+	x.Lease, x.Leads = s.presence.lease, s.presence.leads
+	return json.Marshal(x)
+}
+
+// takeOver goes on from what another process has exported.
+func (s *Sharing) takeOver(t time.Time, data []byte) error {
+	var x exported
+	if err := json.Unmarshal(data, &x); err != nil {
+		return fmt.Errorf("take over what gateways share: %w", err)
+	}
+	for i, st := range s.streams {
+		if err := st.sender.Import(t, x.Senders[i]); err != nil {
+			return fmt.Errorf("take over what gateways share: %w", err)
+		}
+	}
+	if err := s.receiver.Import(t, x.Receiver); err != nil {
+		return fmt.Errorf("take over what gateways share: %w", err)
+	}
+	if err := s.members.Import(t, x.Members); err != nil {
+		return fmt.Errorf("take over what gateways share: %w", err)
+	}
+	s.reading.positions, s.reading.begun = x.Positions, x.Begun
+	p := &s.presence
+	p.lease, p.leads = x.Lease, x.Leads
+	p.epoch, p.gateways, p.ahead = x.Epoch, min(max(x.Gateways, 1), maxKept), x.Ahead
+	return nil
+}
+
+// Resume records again what this process does: the next one has failed. Run must be called
+// again.
+func (s *Sharing) Resume() {
+	denials, known := s.config.Limiter.ShareFeeds()
+	for i, feed := range [share.Streams]*limiter.Feed{share.Denials: denials, share.Known: known} {
+		st := s.streams[i]
+		st.mu.Lock()
+		st.feed.Close()
+		st.feed = feed
+		st.mu.Unlock()
+	}
+}

@@ -1,0 +1,120 @@
+package sharing
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"postern/cmd/postern/internal/engine"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/limiter/share"
+)
+
+// repairEvery is how often snapshots are read again at most, because batches were lost.
+const repairEvery = 30 * time.Second
+
+// join reads the snapshots of the others, and decides from where the streams are read. Its
+// error is one of the engine. What cannot be used is left out.
+func (s *Sharing) join(ctx context.Context) error {
+	if err := s.measureClock(ctx, false); err != nil {
+		return err
+	}
+	covered := map[share.Sort]share.Manifest{}
+	for _, sn := range s.snapshots.all {
+		m, err := s.merge(ctx, sn)
+		if err != nil {
+			return err
+		}
+		covered[sn.Sort] = m
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &s.reading
+	r.begun, r.repaired = true, time.Now()
+	r.positions[share.Denials] = engine.ID(covered[share.SortBuckets].Positions[share.Denials])
+	r.positions[share.Known] = engine.ID(covered[share.SortKnown].Positions[share.Known])
+	return nil
+}
+
+// repair reads the snapshots again, because batches of other gateways were lost.
+func (s *Sharing) repair(ctx context.Context) error {
+	for _, sn := range s.snapshots.all {
+		if _, err := s.merge(ctx, sn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merge reads the snapshot of one sort and merges it with what this gateway has. It returns
+// its manifest, which is zero if there is none that can be used. Its error is one of the
+// engine.
+func (s *Sharing) merge(ctx context.Context, sn Snapshot) (share.Manifest, error) {
+	for again := true; ; again = false {
+		sealed, err := s.config.Engine.Get(ctx, s.config.Keys.ManifestName(sn.Sort))
+		if err != nil {
+			return share.Manifest{}, err
+		}
+		if sealed == nil {
+			s.mergeData(sn, 0, nil)
+			return share.Manifest{}, nil
+		}
+		m, err := s.mergeSealed(ctx, sn, sealed)
+		if err != nil || m.Sort != "" || !again { // else another gateway has perhaps replaced it meanwhile
+			return m, err
+		}
+	}
+}
+
+// mergeSealed is merge for the snapshot with this manifest.
+func (s *Sharing) mergeSealed(ctx context.Context, sn Snapshot, sealed []byte) (share.Manifest, error) {
+	clock := s.Clock(time.Now())
+	m, unusable := s.config.Keys.OpenManifest(clock, sn.Sort, sealed)
+	var data []byte
+	if unusable == nil {
+		var err error
+		if data, unusable, err = s.loadChunks(ctx, &m); err != nil {
+			return share.Manifest{}, err
+		}
+	}
+	if unusable != nil {
+		s.reject("the snapshot of "+string(sn.Sort)+" in the engine", unusable)
+		return share.Manifest{}, nil
+	}
+	if !s.mergeData(sn, max(clock.Sub(m.Made), 0), data) {
+		return share.Manifest{}, nil
+	}
+	return m, nil
+}
+
+// mergeData merges a snapshot of that age with what this gateway has, and reports whether it
+// could.
+func (s *Sharing) mergeData(sn Snapshot, age time.Duration, data []byte) bool {
+	err := sn.Merge(time.Now(), age, data)
+	if err != nil {
+		s.config.Log.Warn("cannot use a snapshot of another gateway", slog.String("event", "share"), slog.String("sort", string(sn.Sort)), eventlog.Error(err))
+	}
+	return err == nil
+}
+
+// loadChunks reads the data of a snapshot. err is one of the engine, unusable one of what it
+// has.
+func (s *Sharing) loadChunks(ctx context.Context, m *share.Manifest) (data []byte, unusable, err error) {
+	for i := range m.Chunks() {
+		sealed, err := s.config.Engine.Get(ctx, s.config.Keys.ChunkName(m, i))
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case sealed == nil:
+			return nil, fmt.Errorf("got no chunk %d of %d", i+1, m.Chunks()), nil
+		}
+		if data, unusable = s.config.Keys.OpenChunk(m, i, data, sealed); unusable != nil {
+			return nil, unusable, nil
+		}
+	}
+	if data == nil {
+		data = []byte{}
+	}
+	return data, m.Check(data), nil
+}

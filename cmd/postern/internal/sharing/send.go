@@ -1,0 +1,157 @@
+package sharing
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"postern/cmd/postern/internal/engine"
+	"postern/limiter"
+	"postern/limiter/share"
+)
+
+// The pace of each stream: a gateway sends no more than one batch in this time, however
+// many logins there are. Together these are 50 a second.
+var paces = [share.Streams]time.Duration{share.Denials: 25 * time.Millisecond, share.Known: 100 * time.Millisecond}
+
+// The engine keeps about as many batches of each stream.
+var lengths = [share.Streams]int{share.Denials: 1 << 14, share.Known: 1 << 16}
+
+// Shortest and longest pause after the engine has failed, before it is varied.
+const retryMin, retryMax = 100 * time.Millisecond, 5 * time.Second
+
+// eventsMax bounds the events of one record.
+const eventsMax = 8 << 10
+
+// stream sends the records of one stream.
+type stream struct {
+	*Sharing
+	kind  share.Stream
+	key   string
+	added chan struct{} // wakes run
+
+	mu     sync.Mutex
+	feed   *limiter.Feed
+	sender *share.Sender
+}
+
+func newStream(s *Sharing, kind share.Stream, feed *limiter.Feed) *stream {
+	return &stream{
+		Sharing: s, kind: kind, key: s.config.Keys.Name(kind.String()), added: make(chan struct{}, 1), feed: feed,
+		sender: share.NewSender(s.config.Keys, s.config.Gateway, s.boot, kind),
+	}
+}
+
+// publish adds a record to those that wait.
+func (st *stream) publish(t time.Time, r share.Record) {
+	st.mu.Lock()
+	st.sender.Add(t, r)
+	st.mu.Unlock()
+	signal(st.added)
+}
+
+// signal sends without blocking. A signal that is pending is enough.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run sends what there is until ctx ends.
+func (st *stream) run(ctx context.Context) {
+	signal(st.added) // for what a former process has left
+	backoff := retry{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-st.feed.Ready():
+		case <-st.added:
+		}
+		for more := true; more; {
+			var err error
+			more, err = st.send(ctx)
+			wait := paces[st.kind]
+			if err != nil {
+				wait = backoff.next()
+			} else {
+				backoff = retry{}
+			}
+			if !pause(ctx, wait) {
+				return
+			}
+		}
+	}
+}
+
+// send sends one batch, if there is any. more reports whether to call it again.
+func (st *stream) send(ctx context.Context) (more bool, err error) {
+	if err := st.measureClock(ctx, false); err != nil {
+		return true, err
+	}
+	now := time.Now()
+	clock := st.Clock(now)
+	st.mu.Lock()
+	st.collect(now)
+	waiting := st.sender.Waiting()
+	batch, ok := st.sender.Next(now, clock)
+	st.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	id, err := st.config.Engine.Add(ctx, st.key, batch, lengths[st.kind])
+	if err != nil {
+		st.failed("send to the engine", err)
+		if engine.ReasonOf(err) == engine.Full {
+			st.makeRoom(ctx)
+		}
+		return true, err
+	}
+	st.mu.Lock()
+	st.sender.Sent(id.Time())
+	after := st.sender.Waiting()
+	st.mu.Unlock()
+	st.sent(max(waiting-after, 0))
+	return after > 0, nil
+}
+
+// collect adds the events of the limiter to the records that wait. st.mu must be held.
+func (st *stream) collect(t time.Time) {
+	for events := st.feed.Take(eventsMax); events != nil; events = st.feed.Take(eventsMax) {
+		st.sender.Add(t, share.Record{Type: share.RecordEvents, Data: events})
+	}
+}
+
+// makeRoom halves a stream, because the engine is full. That works when it takes nothing
+// else.
+func (st *stream) makeRoom(ctx context.Context) {
+	if err := st.config.Engine.Trim(ctx, st.key, lengths[st.kind]/2); err != nil {
+		st.failed("make room in the engine", err)
+	}
+}
+
+// retry is the pause between tries.
+type retry struct{ last time.Duration }
+
+// next returns the next pause: each is twice as long as the one before, and varied, so that
+// gateways do not try together.
+func (r *retry) next() time.Duration {
+	r.last = min(max(2*r.last, retryMin), retryMax)
+	return r.last/2 + rand.N(r.last)
+}
+
+// waiting returns how many records the engine has not accepted.
+func (st *stream) waiting() int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.sender.Waiting()
+}
+
+// setFormat sets the format of the batches to come.
+func (st *stream) setFormat(format uint8) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.sender.SetFormat(format)
+}

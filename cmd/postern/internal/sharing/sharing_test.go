@@ -1,0 +1,133 @@
+package sharing
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/cmd/postern/internal/engine"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/testbed"
+	"postern/limiter"
+	"postern/limiter/share"
+)
+
+var installKey = limiter.Key{1, 2, 3}
+
+// patience is how long a test waits for what must happen.
+const patience = 60 * time.Second
+
+// A gateway is one that shares, in a test.
+type gateway struct {
+	*Sharing
+	limiter *limiter.Limiter
+	log     *testbed.Log
+	records chan []byte // of type RecordDecision, from others
+	former  []byte      // exported by another process
+	stop    func(error)
+
+	mu      sync.Mutex
+	leading bool
+}
+
+// start starts a gateway with the engine at url.
+func start(t *testing.T, name, url string, change ...func(*gateway, *Config)) *gateway {
+	t.Helper()
+	l, err := limiter.New(limiter.Policy{
+		Source: limiter.Rate{Tokens: 10, Per: 10 * time.Minute}, Pair: limiter.Rate{Tokens: 5, Per: 10 * time.Minute},
+		Global: limiter.Rate{Tokens: 200, Per: time.Second}, RepeatTTL: time.Minute, KnownTTL: time.Hour, WaitMax: 10 * time.Second, TableMax: 100_000,
+	}, installKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := engine.Open(engine.Config{URL: url, Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{limiter: l, log: testbed.NewLog(), records: make(chan []byte, 1000)}
+	c := Config{
+		Gateway: name, Version: "1", Engine: client, Keys: share.NewKeys(installKey), Limiter: l, Log: eventlog.New(io.MultiWriter(g.log, t.Output()), "logfmt", 0),
+		Handlers: map[share.RecordType]func(time.Time, []byte) error{
+			share.RecordDecision: func(_ time.Time, data []byte) error { g.records <- data; return nil },
+		},
+		Lead: func(on bool) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.leading = on
+		},
+		Alone: func(time.Time, bool) {},
+		Path:  filepath.Join(t.TempDir(), "gateways.json"),
+	}
+	for _, f := range change {
+		f(g, &c)
+	}
+	if g.Sharing, err = New(time.Now(), c, g.former); err != nil {
+		t.Fatal(err)
+	}
+	g.run(t, client)
+	return g
+}
+
+// run runs the gateway until stop is called, or to the end of the test.
+func (g *gateway) run(t *testing.T, client *engine.Client) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		g.Run(ctx)
+	}()
+	g.stop = func(cause error) {
+		cancel(cause)
+		<-ended
+	}
+	t.Cleanup(func() {
+		g.stop(nil)
+		client.Close()
+	})
+}
+
+// await waits until what is reports true.
+func (g *gateway) await(t *testing.T, what string, is func(*monitor.Sharing) bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !is(g.Status(time.Now())) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v: %+v", what, patience, g.Status(time.Now()))
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// together waits until all count together.
+func together(t *testing.T, all ...*gateway) {
+	t.Helper()
+	for _, g := range all {
+		g.await(t, "counting together", func(s *monitor.Sharing) bool { return s.Mode == monitor.Shared && len(s.Members) == len(all) })
+	}
+}
+
+// isLeading reports whether g notifies people.
+func (g *gateway) isLeading() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.leading
+}
+
+func TestGatewaysFindEachOther(t *testing.T) {
+	testbed.EachEngine(t, func(t *testing.T, program string) {
+		e := testbed.StartEngine(t, program)
+		a, b := start(t, "a", e.URL()), start(t, "b", e.SocketURL())
+		together(t, a, b)
+		a.Publish(time.Now(), share.RecordDecision, []byte("hello"))
+		if got := string(<-b.records); got != "hello" {
+			t.Errorf("got %q", got)
+		}
+		if a.isLeading() == b.isLeading() {
+			t.Errorf("leading: a %v, b %v, want one of them", a.isLeading(), b.isLeading())
+		}
+	})
+}

@@ -1,0 +1,124 @@
+package sharing
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"postern/cmd/postern/internal/engine"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/monitor"
+	"postern/limiter/share"
+)
+
+// counts are for operators. They are guarded by the mu of Sharing.
+type counts struct {
+	sent, received, rejected monitor.Transfer
+	failed                   map[engine.Reason]uint64 // commands
+	lastError                string
+	logged                   map[string]bool // errors that were logged since the last success
+}
+
+// failed notes that a command of the engine has failed, and logs the first of each kind
+// until one succeeds.
+func (s *Sharing) failed(doing string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	reason := engine.ReasonOf(err)
+	s.mu.Lock()
+	s.counts.failed[reason]++
+	s.counts.lastError = doing + ": " + err.Error()
+	first := s.counts.noteFirst(doing + string(reason))
+	s.mu.Unlock()
+	if first {
+		s.config.Log.Warn("the engine has failed", slog.String("event", "share"), slog.String("doing", doing),
+			slog.String("reason", string(reason)), eventlog.Error(err))
+	}
+}
+
+// reject notes that something in the engine cannot be used, and logs the first of each kind
+// until a batch is sent.
+func (s *Sharing) reject(what string, err error) {
+	s.mu.Lock()
+	s.counts.rejected.Batches++
+	s.counts.lastError = what + ": " + err.Error()
+	first := s.counts.noteFirst(what)
+	s.mu.Unlock()
+	if first {
+		s.config.Log.Warn("cannot use what is in the engine", slog.String("event", "share"), slog.String("what", what), eventlog.Error(err))
+	}
+}
+
+// noteFirst reports whether an error of this kind is the first since the last success.
+func (c *counts) noteFirst(kind string) bool {
+	if c.logged[kind] || len(c.logged) >= 100 {
+		return false
+	}
+	if c.logged == nil {
+		c.logged = map[string]bool{}
+	}
+	c.logged[kind] = true
+	return true
+}
+
+// sent notes that the engine has accepted a batch.
+func (st *stream) sent(records int) {
+	s := st.Sharing
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.sent.Batches++
+	s.counts.sent.Events += uint64(records)
+	clear(s.counts.logged)
+}
+
+// received notes a batch of another gateway.
+func (s *Sharing) received(b *share.Batch) {
+	if b.Own {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.received.Batches++
+	s.counts.received.Events += uint64(len(b.Records))
+}
+
+// Status returns what operators see at time t.
+func (s *Sharing) Status(t time.Time) *monitor.Sharing {
+	var lost uint64
+	for _, st := range s.streams {
+		st.mu.Lock()
+		lost += st.sender.Lost()
+		st.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, c := &s.presence, &s.counts
+	m := &monitor.Sharing{
+		Gateway: s.config.Gateway, Mode: p.mode, Since: p.since, Engine: s.config.Engine.Address(), GlobalPart: p.limits.Global,
+		Sent: c.sent, Received: c.received, Rejected: c.rejected, Lost: monitor.Transfer{Events: lost}, Errors: map[string]uint64{}, LastError: c.lastError,
+	}
+	if !p.receipt.IsZero() {
+		m.ReceiptAge = t.Sub(p.receipt).Seconds()
+	}
+	for _, reason := range engine.Reasons() {
+		m.Errors[string(reason)] = c.failed[reason]
+	}
+	for _, one := range s.members.List() {
+		member := monitor.Member{Name: one.Gateway, Version: one.Heartbeat.Version, Mode: monitor.SharingMode(one.Heartbeat.Mode),
+			SeenAgo: max(t.Sub(one.Seen), 0).Seconds(), Leads: one.Heartbeat.Leads, Own: one.Own}
+		if one.Own {
+			member.Version, member.Mode, member.SeenAgo, member.Leads = s.config.Version, p.mode, 0, p.leading
+		}
+		if member.Leads {
+			m.Leader = member.Name
+		}
+		m.Members = append(m.Members, member)
+	}
+	if names := s.members.Conflicts(); len(names) > 0 {
+		m.Warning = "two gateways have the name " + strings.Join(names, ", ") + ": set GATEWAY to another name at one of them"
+	}
+	return m
+}
