@@ -5,7 +5,7 @@
 // certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what
 // survives a restart, policy.go the limits, backends.go the mail servers, listeners.go
 // the addresses, sockets.go those that are bound already, outcomes.go what is reported
-// about clients, decide.go and block.go the decisions of operators, keeper.go what only one process of
+// about clients, share.go what is shared with other gateways, decide.go and block.go the decisions of operators, keeper.go what only one process of
 // a gateway may do. daemon.go connects them; run.go has the life of the process, reload.go
 // SIGHUP, systemd.go the service manager. status.go and view.go have what monitoring and
 // operators see.
@@ -146,7 +146,7 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	if d.certs != nil && c.TLS.TicketKeys == "" {
 		d.keeper.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), t.resources.TicketKeys, d.certs.source, log)
 	}
-	if d.incidents, err = openIncidents(&c, d.keeper.key, t.incidents, log, d.backends.components, d.policy.tighten); err != nil {
+	if d.incidents, err = d.openIncidents(t.incidents); err != nil {
 		return nil, err
 	}
 	d.keeper.incidents, d.keeper.observations = d.incidents, newObservations()
@@ -164,6 +164,9 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	}
 	d.keeper.deciding = d.deciding
 	if err := d.deciding.load(time.Now(), t.decisions); err != nil {
+		return nil, err
+	}
+	if err := d.openSharing(b.Version, t.sharing); err != nil {
 		return nil, err
 	}
 	d.views = newViews(d, &c, b.Version)
@@ -231,6 +234,9 @@ func (d *Daemon) registerGauges() {
 		Server: d.server, Limiter: d.policy.limiter, Backends: d.backends, Dropped: d.log.Dropped,
 		Incidents: d.incidents, Tightened: d.policy.tightened, Generations: d.generations.list,
 		Decisions: func() map[decisions.Kind]int { return d.deciding.store.Count(time.Now()) },
+	}
+	if d.keeper.sharing != nil {
+		s.Sharing = func() *monitor.Sharing { return d.sharingStatus(time.Now()) }
 	}
 	if d.certs != nil {
 		s.Certs = d.certs.source

@@ -2,16 +2,19 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"time"
 
+	"postern/cmd/postern/internal/engine"
 	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/sharing"
 	"postern/limiter"
 )
 
 // keeper does what only one generation of a gateway may do: it saves what must survive a restart, and runs the detector,
-// which alerts people.
+// which alerts people, and shares with other gateways.
 type keeper struct {
 	lock         *os.File    // of the state directory, nil if there is none
 	key          limiter.Key // of this installation
@@ -19,7 +22,9 @@ type keeper struct {
 	tickets      *ticketKeys // nil where no listener offers TLS, or TLS_TICKET_KEYS has the keys
 	incidents    *incidents.Manager
 	deciding     *deciding
-	observations *observations // for the detector of the next generation, from pause on
+	observations *observations    // for the detector of the next generation, from pause on
+	sharing      *sharing.Sharing // with other gateways; nil if there is no engine
+	engine       *engine.Client
 
 	stop    context.CancelCauseFunc // nil unless it runs
 	running sync.WaitGroup
@@ -32,14 +37,20 @@ func (k *keeper) start() {
 	k.running.Go(func() { every(ctx, saveEvery, k.known.save) })
 	k.running.Go(func() { k.incidents.Run(ctx) })
 	k.running.Go(func() { k.deciding.run(ctx) })
+	if k.sharing != nil {
+		k.running.Go(func() { k.sharing.Run(ctx) })
+	}
 	if k.tickets != nil {
 		k.running.Go(func() { every(ctx, ticketKeyCheck, func(now time.Time) { k.tickets.rotate(now) }) })
 	}
 }
 
+// errHandOver is the cause of a hand-over for all that ends then.
+var errHandOver = errors.Join(incidents.ErrHandOver, sharing.ErrHandOver)
+
 // pause ends that without saving, because another process goes on with it. Observations are collected for that process.
 func (k *keeper) pause() {
-	k.stop(incidents.ErrHandOver)
+	k.stop(errHandOver)
 	k.running.Wait()
 	k.stop = nil
 	k.incidents.Forward(k.observations.add)
@@ -54,7 +65,25 @@ func (k *keeper) resume() {
 	for _, m := range k.observations.take() {
 		_ = eachObservation(m, func(o incidents.Observation) { k.incidents.Observe(now, o) })
 	}
+	if k.sharing != nil {
+		k.sharing.Resume()
+	}
 	k.start()
+}
+
+// exportSharing returns at time t what the next generation needs to go on sharing; nil if nothing is shared.
+func (k *keeper) exportSharing(t time.Time) ([]byte, error) {
+	if k.sharing == nil {
+		return nil, nil
+	}
+	return k.sharing.Export(t)
+}
+
+// closeEngine closes the connection to the engine, if there is one.
+func (k *keeper) closeEngine() {
+	if k.engine != nil {
+		k.engine.Close()
+	}
 }
 
 // close ends that, and saves for the last time. It unlocks the state directory.
@@ -64,5 +93,6 @@ func (k *keeper) close() {
 		k.running.Wait()
 		k.known.save(time.Now())
 	}
+	k.closeEngine()
 	k.lock.Close()
 }

@@ -131,6 +131,9 @@ func (d *Daemon) learn(now time.Time, learned admin.Learned) (k admin.Knowledge,
 		return k, err
 	}
 	d.keeper.known.save(now)
+	if s := d.keeper.sharing; s != nil {
+		s.Taught()
+	}
 	k = knowledge(d.policy.limiter, now, k.Week)
 	d.log.Info("learned from logs", slog.String("event", "admin"), slog.Int("accounts", k.Accounts), slog.Bool("reserve", k.Reserve), slog.Float64("week", k.Week))
 	return k, nil

@@ -20,7 +20,7 @@ import (
 //	next  hello
 //	main  resources  what the next needs to make its parts: keys, lock and sockets
 //	next  prepared   settings, certificates and backends are read
-//	main  limiter, incidents, decisions, recent, formers
+//	main  limiter, incidents, decisions, recent, sharing, formers
 //	next  serving    it accepts connections
 //	main  committed  the service manager knows the next as the main process
 //
@@ -35,6 +35,7 @@ const (
 	msgIncidents // an export of the incidents and the detector
 	msgDecisions // an export of the decisions of operators
 	msgRecent    // an export of what happened to clients lately
+	msgSharing   // what is needed to go on sharing with other gateways; empty without an engine
 	msgFormers
 	msgServing
 	msgCommitted
@@ -51,13 +52,13 @@ const (
 // messageNames are for errors.
 var messageNames = map[handover.Kind]string{
 	msgHello: "hello", msgResources: "resources", msgPrepared: "prepared", msgLimiter: "limiter", msgIncidents: "incidents",
-	msgDecisions: "decisions", msgRecent: "recent",
+	msgDecisions: "decisions", msgRecent: "recent", msgSharing: "sharing",
 	msgFormers: "formers", msgServing: "serving", msgCommitted: "committed", msgFailed: "failed",
 	msgEvents: "events", msgObservations: "observations", msgCounts: "counts", msgEnd: "end", msgRejoin: "rejoin", msgClose: "close",
 }
 
 // handoverProtocol is the version of the messages. Both sides must have the same.
-const handoverProtocol = 2
+const handoverProtocol = 3
 
 // A helloMessage identifies the next generation.
 type helloMessage struct {

@@ -20,18 +20,23 @@ import (
 // components are those of the status page; tighten is called with whether limits
 // for strangers are to be tightened. former is the export of the process that hands over,
 // nil without one.
-func openIncidents(c *config.Config, key limiter.Key, former []byte, log *eventlog.Log, components func() []incidents.Component, tighten func(bool)) (*incidents.Manager, error) {
+func (d *Daemon) openIncidents(former []byte) (*incidents.Manager, error) {
+	c := &d.config
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name this gateway in alerts: %w", err)
 	}
 	i := c.Incidents
-	l, err := incidents.New(time.Now(), incidents.Config{
-		Dir: incidentsDir(c), Key: DetectorKey(key), Location: time.Local, Host: host, Log: log.Logger,
+	m := incidents.Config{
+		Dir: incidentsDir(c), Key: DetectorKey(d.keeper.key), Location: time.Local, Host: host, Log: d.log.Logger,
 		Alertmanager: i.Alertmanager.URL(), Webhooks: i.Hooks(),
 		StatusDir: string(i.StatusDir), Name: string(i.StatusName), URL: string(i.StatusURL), Hold: i.StatusHold,
-		Components: components, Tighten: tighten, Former: former,
-	})
+		Components: d.backends.components, Tighten: d.policy.tighten, Former: former,
+	}
+	if c.Share.URL != "" {
+		m.Host, m.Share = string(c.Share.Gateway), d.shareIncident
+	}
+	l, err := incidents.New(time.Now(), m)
 	if err != nil && former == nil {
 		err = config.Errorf("STATE_DIR", "%w", err)
 	}

@@ -49,6 +49,7 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	d.phase.Store(retiring)
 	d.server.StopAccepting()
 	d.generations.closeLinks()
+	d.keeper.closeEngine()
 	d.keeper.lock.Close()
 	d.incidents.Retire()
 	d.recent.Clear()

@@ -31,7 +31,7 @@ func (d *Daemon) monitorState(t time.Time) monitor.State {
 		},
 		Logins:      monitor.Logins(d.incidents.RecentLogins(t, monitor.Window)),
 		Generations: d.generations.list(),
-		Connections: server.Open, MaxConnections: server.MaxConnections, Failures: d.incidents.Failures(t),
+		Connections: server.Open, MaxConnections: server.MaxConnections, Failures: d.incidents.Failures(t), Sharing: d.sharingStatus(t),
 	}
 	if i, found := d.incidents.Current(); found {
 		m.Incident = &monitor.Incident{ID: i.ID, Class: string(i.Class), Stage: string(i.Phase), Since: i.Since.In(t.Location()), Acknowledged: i.AckedBy != ""}

@@ -21,7 +21,7 @@ type takeover struct {
 	resources resourcesMessage // zero if the former process ended before it sent them
 	lock      *os.File         // of the state directory, nil if there is none
 
-	limiter, incidents, decisions, recent []byte // exports, nil if the former process ended before
+	limiter, incidents, decisions, recent, sharing []byte // exports, nil if the former process ended before
 
 	saved   savedFiles
 	formers []*former // the oldest first, the process that hands over last; none if that has ended
@@ -111,6 +111,13 @@ func (t *takeover) receiveState() error {
 	happened, err := expect(t.link, msgRecent, nil)
 	if err != nil {
 		return err
+	}
+	shared, err := expect(t.link, msgSharing, nil)
+	if err != nil {
+		return err
+	}
+	if len(shared.Payload) > 0 {
+		t.sharing = shared.Payload
 	}
 	var s formersMessage
 	m, err := expect(t.link, msgFormers, &s)

@@ -202,6 +202,13 @@ func (d *Daemon) handOverState(link *handover.Link, pid int) (events *limiter.Fe
 	if err := link.Send(msgRecent, d.recent.Export()); err != nil {
 		return events, 0, err
 	}
+	shared, err := d.keeper.exportSharing(time.Now())
+	if err != nil {
+		return events, 0, err
+	}
+	if err := link.Send(msgSharing, shared); err != nil {
+		return events, 0, err
+	}
 	formers, files, err := d.generations.links()
 	defer closeFiles(files)
 	if err != nil {

@@ -82,3 +82,9 @@ func (m *Manager) Report(t time.Time, id string, form report.Form, lookup func(n
 		Incident: i, Minutes: minutes, Hours: hours, Location: m.config.Location, Lookup: lookup, Service: m.config.Name,
 	}, form), nil
 }
+
+// Snapshot returns what the detector has learned at time t, for Merge at another gateway.
+func (m *Manager) Snapshot(t time.Time) []byte { return m.watch.Snapshot(t) }
+
+// Learned returns the share of the week that the detector has learned at time t.
+func (m *Manager) Learned(t time.Time) float64 { return m.watch.Learned(t) }

@@ -1,0 +1,142 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/engine"
+	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/sharing"
+	"postern/limiter/share"
+)
+
+// This file connects the parts with those of the other gateways of the site.
+
+// gatewaysFile is the file of STATE_DIR with how many gateways there were.
+const gatewaysFile = "gateways.json"
+
+// recordTypes says how the records of the incidents are shared.
+var recordTypes = map[incidents.Shared]share.RecordType{
+	incidents.SharedTick: share.RecordTick, incidents.SharedIncident: share.RecordIncident, incidents.SharedNotification: share.RecordNotification,
+}
+
+// shareSettings are the settings of the fields of an engine.Config.
+var shareSettings = map[string]string{"URL": "SHARE_URL", "CA": "SHARE_CA", "Cert": "SHARE_CERT", "Key": "SHARE_KEY", "PasswordFile": "SHARE_PASSWORD_FILE"}
+
+// openSharing makes the part that shares with other gateways, if SHARE_URL is set. It goes on with what another process of
+// this gateway has exported, unless that is nil.
+func (d *Daemon) openSharing(version string, former []byte) error {
+	c := d.config.Share.Engine()
+	if c.URL == "" {
+		return nil
+	}
+	client, err := engine.Open(c)
+	if wrong, ok := errors.AsType[*engine.ConfigError](err); ok {
+		return config.Errorf(shareSettings[wrong.Field], "%w", err)
+	} else if err != nil {
+		return err
+	}
+	path := ""
+	if dir := d.config.State.Dir; dir != "" {
+		path = filepath.Join(string(dir), gatewaysFile)
+	}
+	now := time.Now()
+	s, err := sharing.New(now, sharing.Config{
+		Gateway: c.Name, Version: version, Engine: client, Keys: share.NewKeys(d.keeper.key), Limiter: d.policy.limiter, Log: d.log,
+		Handlers: d.sharedHandlers(), Snapshots: d.sharedSnapshots(), Lead: d.incidents.Lead, Alone: d.incidents.SetAlone, Path: path,
+	}, former)
+	if err != nil {
+		client.Close()
+		return err
+	}
+	d.keeper.sharing, d.keeper.engine = s, client
+	d.deciding.share(now, c.Name, s.Clock, d.shareDecision)
+	return nil
+}
+
+// shareDecision gives a decision to the other gateways.
+func (d *Daemon) shareDecision(c decisions.Change) {
+	data, err := json.Marshal(c)
+	if err != nil {
+		d.log.Error("cannot share a decision", slog.String("event", "decision"), eventlog.Error(err))
+		return
+	}
+	d.keeper.sharing.Publish(time.Now(), share.RecordDecision, data)
+}
+
+// shareIncident gives what the detector or the incidents have to share to the other gateways.
+func (d *Daemon) shareIncident(kind incidents.Shared, data []byte) {
+	if s := d.keeper.sharing; s != nil {
+		s.Publish(time.Now(), recordTypes[kind], data)
+	}
+}
+
+// sharedHandlers handle the records of other gateways.
+func (d *Daemon) sharedHandlers() map[share.RecordType]func(time.Time, []byte) error {
+	all := map[share.RecordType]func(time.Time, []byte) error{
+		share.RecordDecision: func(_ time.Time, data []byte) error {
+			change, err := decisions.ParseChange(data)
+			if err == nil {
+				d.deciding.apply(time.Now(), change)
+			}
+			return err
+		},
+	}
+	for kind, record := range recordTypes {
+		all[record] = func(t time.Time, data []byte) error { return d.incidents.Receive(t, kind, data) }
+	}
+	return all
+}
+
+// sharedSnapshots are what a gateway that joins reads beside what its limiter needs.
+func (d *Daemon) sharedSnapshots() []sharing.Snapshot {
+	return []sharing.Snapshot{
+		{
+			Sort: share.SortDecisions, Every: 10 * time.Minute,
+			Make: d.deciding.store.ExportShared,
+			Merge: func(t time.Time, _ time.Duration, data []byte) error {
+				d.deciding.merge(t, data)
+				return nil
+			},
+		},
+		{
+			Sort: share.SortIncidents, Every: time.Minute,
+			Make: func(time.Time) ([]byte, error) { return d.incidents.SharedState(), nil },
+			Merge: func(t time.Time, _ time.Duration, data []byte) error {
+				if data == nil {
+					return nil
+				}
+				return d.incidents.AdoptState(t, data)
+			},
+		},
+		{
+			Sort: share.SortWatch, Every: 10 * time.Minute,
+			Make: func(t time.Time) ([]byte, error) { return d.incidents.Snapshot(t), nil },
+			Merge: func(t time.Time, _ time.Duration, data []byte) error {
+				if data == nil || d.incidents.Learned(t) >= learnedEnough {
+					return nil
+				}
+				_, err := d.incidents.Merge(t, data)
+				return err
+			},
+		},
+	}
+}
+
+// learnedEnough is from which part of the week on that a gateway has learned by itself it does not take what others have.
+const learnedEnough = 0.5
+
+// sharingStatus is how this gateway counts together with others at time t; nil if SHARE_URL is not set.
+func (d *Daemon) sharingStatus(t time.Time) *monitor.Sharing {
+	if d.keeper.sharing == nil {
+		return nil
+	}
+	return d.keeper.sharing.Status(t)
+}
