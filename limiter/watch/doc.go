@@ -113,6 +113,35 @@
 // It ends when the excess has been below 60 % for 3 h. An hour is learned a day later, unless there has been an alarm. While
 // an attack or a failing password database explains the denials, what is expected counts instead.
 //
+// # Several gateways
+//
+// A site can have several gateways. Each tick, a gateway takes its own counts ([Watch.TakeTick]) and adds those of the others
+// ([Watch.AddTick]). All evaluate the sum, ten seconds after the tick, so they come to the same result at the same time. What
+// was learned is then of the whole site. A gateway that has learned alone before multiplies that, when it has heard the
+// others for 5 min, by the logins of the known at all of them per login of its own.
+//
+// These are summed: outcomes, how the known were served, sessions, suspects by network, the accounts with a proven
+// credential that were accepted or denied, the quiet networks, and of the hour the numbers of distinct sources, networks and
+// accounts, the rules, and the accounts whose password should be reset. Of more than 2,000 networks in a tick, or fewer if
+// 32 KB are not enough, those with the fewest suspects are only counted; one that attacks at several gateways counts at each then.
+// Of more than 128 suspects in a tick, the most frequent sources, networks and accounts of the hour are from a fair sample.
+//
+// These are judged by each gateway alone:
+//
+//   - The habits of accounts, and whether too many are abused. An alarm of one gateway is one of all. But an attacker who
+//     spreads the logins to an account over N gateways can have N times as many in an hour before it counts as abused.
+//   - Whether a guess is new. A program with an old password counts once at each gateway, so do repeated guesses: an attacker
+//     who repeats them looks larger, not smaller, and what is expected includes it.
+//   - Which networks attack, if one gateway alone has more than 128 suspects in a tick: an account that is accepted at another
+//     gateway from such a network may be missed in the list of passwords to reset.
+//
+// A gateway that cannot reach the others ([Watch.SetAlone]) sees a part of the site. It expects as much of what was learned as
+// is its share in the logins of the known before, or as the known make now if that is more, because clients of the others may
+// come to it. It learns nothing then, and detects no slow spray. After a day it is taken for the whole site. The
+// alert for the incident of 2022 comes 3 to 4 min later then with three gateways, and up to 7 min with eight
+// (TestSimulationGatewaysAlone); if the whole were expected, it would come 15 min later or not at all. An attacker who
+// attacks one gateway alone gains nothing by that. A gateway that leaves the site changes nothing that is expected.
+//
 // # Limits
 //
 // Attackers who know all this can stay below the limits. The figures are of simulated weeks at 20 logins a second at the
