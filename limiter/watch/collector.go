@@ -11,7 +11,7 @@ const topCapacity = 4096
 // A collector collects an [Hour].
 type collector struct {
 	hash      hasher
-	own       *gatewayTick // what the other gateways are told; nil if there are none
+	own       *gatewayTick // for the other gateways; nil if there are none
 	hour      Hour         // its Abused are those of the other gateways
 	sources   *top[netip.Prefix]
 	networks  *top[netip.Prefix]

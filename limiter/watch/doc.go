@@ -117,7 +117,7 @@
 //
 // A site can have several gateways. Each tick, a gateway takes its own counts ([Watch.TakeTick]) and adds those of the others
 // ([Watch.AddTick]). All evaluate the sum, ten seconds after the tick, so they come to the same result at the same time. What
-// was learned is then of the whole site. A gateway that has learned alone before multiplies that, when it has heard the
+// was learned is then of the whole site. A gateway that has learned alone before multiplies that, when it has had counts of the
 // others for 5 min, by the logins of the known at all of them per login of its own.
 //
 // These are summed: outcomes, how the known were served, sessions, suspects by network, the accounts with a proven
@@ -126,7 +126,7 @@
 // 32 KB are not enough, those with the fewest suspects are only counted; one that attacks at several gateways counts at each then.
 // Of more than 128 suspects in a tick, the most frequent sources, networks and accounts of the hour are from a fair sample.
 //
-// These are judged by each gateway alone:
+// These each gateway evaluates for itself:
 //
 //   - The habits of accounts, and whether too many are abused. An alarm of one gateway is one of all. But an attacker who
 //     spreads the logins to an account over N gateways can have N times as many in an hour before it counts as abused.

@@ -14,7 +14,7 @@
 // the export and the observations get there is not decided here.
 //
 // The gateways of a site share the counts of each tick, the events of incidents and
-// what people were told (Config.Share, Manager.Receive). One of them leads
+// what was sent to people (Config.Share, Manager.Receive). One of them leads
 // (Manager.Lead): it alone alerts and writes the status page. All keep the same
 // incidents, execute commands, and can lead on at any time without repeating an
 // alert. How records get there and which gateway leads is not decided here.

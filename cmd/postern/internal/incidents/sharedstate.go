@@ -29,14 +29,14 @@ type sharedState struct {
 	Notifications []notification   `json:"notifications"`
 }
 
-// SharedState returns the incidents of the last 35 days and what people were told
+// SharedState returns the incidents of the last 35 days and what people were sent
 // about them, for AdoptState at a gateway that joins or has missed records.
 func (m *Manager) SharedState() []byte {
 	s := sharedState{Version: sharedVersion, Made: m.State().Time, Events: []incident.Event{}, Notifications: []notification{}}
 	size := 0
 	for _, i := range m.incidents.All() { // the latest first
-		told := m.notificationsAbout(i.ID)
-		for _, part := range []any{i.Events, told} {
+		sent := m.notificationsAbout(i.ID)
+		for _, part := range []any{i.Events, sent} {
 			data, _ := json.Marshal(part) // cannot fail for these types
 			size += len(data)
 		}
@@ -44,7 +44,7 @@ func (m *Manager) SharedState() []byte {
 			break
 		}
 		s.Events = append(s.Events, i.Events...)
-		s.Notifications = append(s.Notifications, told...)
+		s.Notifications = append(s.Notifications, sent...)
 	}
 	data, _ := json.Marshal(s)
 	return data

@@ -162,7 +162,7 @@ func TestRecordsTwice(t *testing.T) {
 	}
 }
 
-// TestJoinerAdoptsState: a new gateway has the incidents and what people were told. What only it knows reaches the others.
+// TestJoinerAdoptsState: a new gateway has the incidents and what people were sent. What only it knows reaches the others.
 func TestJoinerAdoptsState(t *testing.T) {
 	s := newGatewaySite(t)
 	s.dead[2] = true
