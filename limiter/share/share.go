@@ -150,6 +150,7 @@ const (
 	RecordNotification                       // a notification that was sent
 	RecordDecision                           // a decision of an operator
 	RecordTaught                             // a snapshot of the sort in the data was renewed: read it
+	RecordResend                             // batches of the gateway named in the data were lost: it is to send its snapshots
 	recordTypeEnd
 )
 

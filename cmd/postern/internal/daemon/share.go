@@ -97,6 +97,7 @@ func (d *Daemon) sharedHandlers() map[share.RecordType]func(time.Time, []byte) e
 
 // sharedSnapshots are what a gateway that joins reads beside what its limiter needs.
 func (d *Daemon) sharedSnapshots() []sharing.Snapshot {
+	learned := false
 	return []sharing.Snapshot{
 		{
 			Sort: share.SortDecisions, Every: 10 * time.Minute,
@@ -120,18 +121,16 @@ func (d *Daemon) sharedSnapshots() []sharing.Snapshot {
 			Sort: share.SortWatch, Every: 10 * time.Minute,
 			Make: func(t time.Time) ([]byte, error) { return d.incidents.Snapshot(t), nil },
 			Merge: func(t time.Time, _ time.Duration, data []byte) error {
-				if data == nil || d.incidents.Learned(t) >= learnedEnough {
+				if data == nil || learned {
 					return nil
 				}
+				learned = true // from then on this gateway learns from what all gateways see
 				_, err := d.incidents.Merge(t, data)
 				return err
 			},
 		},
 	}
 }
-
-// learnedEnough is from which part of the week on that a gateway has learned by itself it does not take what others have.
-const learnedEnough = 0.5
 
 // sharingStatus is how this gateway counts together with others at time t; nil if SHARE_URL is not set.
 func (d *Daemon) sharingStatus(t time.Time) *monitor.Sharing {

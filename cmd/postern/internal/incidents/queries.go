@@ -85,6 +85,3 @@ func (m *Manager) Report(t time.Time, id string, form report.Form, lookup func(n
 
 // Snapshot returns what the detector has learned at time t, for Merge at another gateway.
 func (m *Manager) Snapshot(t time.Time) []byte { return m.watch.Snapshot(t) }
-
-// Learned returns the share of the week that the detector has learned at time t.
-func (m *Manager) Learned(t time.Time) float64 { return m.watch.Learned(t) }

@@ -31,8 +31,9 @@ type reading struct {
 	answered  time.Time // when the engine last answered a read
 	gap       bool      // batches were lost
 	repaired  time.Time
-	entries   [share.Streams]int // read so far
-	receipts  []receipt          // the oldest first
+	entries   [share.Streams]int   // read so far
+	receipts  []receipt            // the oldest first
+	asked     map[string]time.Time // the gateways that were asked for what was lost of them
 }
 
 // receipt is own denials that have come back from the engine.
@@ -145,8 +146,8 @@ func (s *Sharing) handle(t time.Time, e engine.Entry) {
 		s.presence.receipt, s.presence.delay = t, age
 	}
 	s.mu.Unlock()
-	if err == nil && b.Own && b.Gap {
-		s.lostOwn(t)
+	if err == nil && b.Gap {
+		s.lost(t, &b)
 	}
 	if err != nil {
 		if !errors.Is(err, share.ErrDuplicate) { // a call that failed may have been carried out
@@ -162,8 +163,25 @@ func (s *Sharing) handle(t time.Time, e engine.Entry) {
 	}
 }
 
-// lostOwn is called when own batches were lost, here or in the engine: only this gateway knows
-// what was in them. They will never be acknowledged.
+// lost is called when batches before b were lost, at the sender or in the engine. Perhaps only
+// the sender knows what was in them.
+func (s *Sharing) lost(t time.Time, b *share.Batch) {
+	if b.Own {
+		s.lostOwn(t)
+		return
+	}
+	s.mu.Lock()
+	ask := t.Sub(s.reading.asked[b.Gateway]) >= repairEvery
+	if ask {
+		s.reading.asked[b.Gateway] = t
+	}
+	s.mu.Unlock()
+	if ask {
+		s.Publish(t, share.RecordResend, []byte(b.Gateway))
+	}
+}
+
+// lostOwn is lost for own batches. They will never be acknowledged.
 func (s *Sharing) lostOwn(t time.Time) {
 	s.snapshots.teach(share.SortBuckets, share.SortKnown)
 	s.mu.Lock()
@@ -199,8 +217,21 @@ func (s *Sharing) apply(t time.Time, b *share.Batch, r *share.Record) error {
 	case r.Type == share.RecordTaught:
 		return s.snapshots.tell(r.Data)
 	}
-	if handle := s.config.Handlers[r.Type]; handle != nil {
-		return handle(made, r.Data)
+	if r.Type == share.RecordResend {
+		if string(r.Data) == s.config.Gateway {
+			s.snapshots.teach(share.SortBuckets, share.SortKnown)
+		}
+		return nil
 	}
-	return nil
+	handle := s.config.Handlers[r.Type]
+	if handle == nil {
+		return nil
+	}
+	err := handle(made, r.Data)
+	if err != nil { // perhaps it is about something in a record that was lost
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.reading.gap = true
+	}
+	return err
 }

@@ -94,6 +94,7 @@ func New(t time.Time, c Config, former []byte) (*Sharing, error) {
 	s.receiver, s.members = share.NewReceiver(c.Keys, c.Gateway, s.boot), share.NewMembers(c.Gateway, s.boot)
 	s.presence.started, s.presence.gateways = t, s.readGateways()
 	s.presence.lease = []byte(c.Gateway + " " + s.boot.String())
+	s.reading.asked = map[string]time.Time{}
 	s.counts.failed = map[engine.Reason]uint64{}
 	s.snapshots.init(s)
 	denials, known := c.Limiter.ShareFeeds()
