@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/cmd/postern/internal/testbed"
 )
@@ -21,20 +24,48 @@ func startSite(t *testing.T, names ...string) (all []*gateway) {
 	return all
 }
 
-// TestTwoGateways: three settings, and both gateways are in the status of each, know the users of the other, and refuse
-// whom an operator has blocked at one of them.
+// TestTwoGateways: three settings, and both gateways are in the status of each; what one has learned from a log, both know;
+// what an operator blocks at one, both block, until it is ended at either.
 func TestTwoGateways(t *testing.T) {
 	site := startSite(t, "gw1", "gw2")
 	a, b := site[0], site[1]
-	a.dial(t, "imaps").Login()
-	code, out := b.command(t, "status")
-	t.Log(code, out)
-	code, out = a.command(t, "block", "203.0.113.0/24", "-for", "1h")
+	for _, g := range site {
+		g.awaitOutput(t, "gw1 .* shared .*\n.*gw2 .* shared ", "status")
+	}
+	code, out := a.command(t, "block", "203.0.113.0/24", "-for", "1h", "-comment", "guesses")
 	if code != exitOK {
-		t.Errorf("block: exit %d, %s", code, out)
+		t.Fatalf("block: exit %d, %s", code, out)
 	}
 	b.log.Await(t, "decision made at another gateway", "network=203.0.113.0/24", "gateway=gw1")
-	if _, out := b.command(t, "decisions"); !strings.Contains(out, "203.0.113.0/24") {
-		t.Errorf("got the decisions\n%s", out)
+	id := b.awaitOutput(t, `(?m)^(\w+) .*203\.0\.113\.0/24`, "decisions")[1]
+	if code, out := b.command(t, "decisions", "-end", id); code != exitOK {
+		t.Fatalf("end: exit %d, %s", code, out)
+	}
+	a.log.Await(t, "decision ended at another gateway", "gateway=gw2")
+
+	if code, out := b.command(t, "learn", learnLog(t, 15, 100)); code != exitOK {
+		t.Fatalf("learn: exit %d, %s", code, out)
+	}
+	a.awaitOutput(t, `(?m)^postern_known_accounts 100$`)
+}
+
+// awaitOutput waits until a command against g, or its metrics without one, print what matches a pattern, and returns the
+// submatches.
+func (g *gateway) awaitOutput(t *testing.T, pattern string, args ...string) []string {
+	t.Helper()
+	want := regexp.MustCompile(pattern)
+	for end := time.Now().Add(testbed.Patience); ; <-time.After(20 * time.Millisecond) {
+		out := ""
+		if len(args) > 0 {
+			_, out = g.command(t, args...)
+		} else {
+			out = fmt.Sprintf("postern_known_accounts %v\n", testbed.Gauge(g.scrape(t), "postern_known_accounts"))
+		}
+		if found := want.FindStringSubmatch(out); found != nil {
+			return found
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%v: got no %q within %v:\n%s", args, pattern, testbed.Patience, out)
+		}
 	}
 }
