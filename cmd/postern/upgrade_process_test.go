@@ -31,12 +31,13 @@ type supervisor struct {
 	program  string // path that is started: a link to this program, until a test replaces it
 	state    string // STATE_DIR
 	cert     *standin.Certificate
-	mail     *mailServer
+	mail     *mailServer       // nil if the backend is another
 	log      *testbed.Log      // of all generations
 	ip       string            // of every listener; each gateway has an address of its own
 	ports    map[string]string // by listener
 	settings map[string]string // in the file that ENV_FILE names, without the prefix
 	environ  []string          // of the process
+	within   []string          // command that runs the program, such as in a network namespace; empty if there is none
 
 	group int           // process group of all generations
 	ended chan struct{} // closed when none is left
@@ -54,15 +55,24 @@ var supervisors atomic.Int32
 // pairs of name and value.
 func newSupervisor(t *testing.T, accounts []standin.Account, more ...string) *supervisor {
 	t.Helper()
-	s := &supervisor{dir: t.TempDir(), cert: testbed.NewCertificate(t), mail: newMailServer(t, accounts), log: testbed.NewLog(), ports: maps.Clone(supervisorPorts)}
+	mail := newMailServer(t, accounts)
+	ip := fmt.Sprintf("127.%d.%d.%d", 128+supervisors.Add(1)%64, os.Getpid()>>8&0xff, os.Getpid()&0xff)
+	s := newSupervisorAt(t, ip, testbed.NewCertificate(t), mail.Addr().String(), more...)
+	s.mail = mail
+	return s
+}
+
+// newSupervisorAt is newSupervisor for listeners at ip and the IMAP server at backend.
+func newSupervisorAt(t *testing.T, ip string, cert *standin.Certificate, backend string, more ...string) *supervisor {
+	t.Helper()
+	s := &supervisor{dir: t.TempDir(), cert: cert, ip: ip, log: testbed.NewLog(), ports: maps.Clone(supervisorPorts)}
 	s.program, s.state = filepath.Join(s.dir, "postern"), filepath.Join(s.dir, "state")
-	s.ip = fmt.Sprintf("127.%d.%d.%d", 128+supervisors.Add(1)%64, os.Getpid()>>8&0xff, os.Getpid()&0xff)
 	crt, key, err := s.cert.Write(s.dir, "postern")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.settings = map[string]string{
-		"IMAP_BACKENDS": s.mail.Addr().String(), "POP3_LISTEN": "off", "POP3S_LISTEN": "off",
+		"IMAP_BACKENDS": backend, "POP3_LISTEN": "off", "POP3S_LISTEN": "off",
 		"IMAP_LISTEN": s.addr("imap"), "IMAPS_LISTEN": s.addr("imaps"), "ADMIN_LISTEN": "unix:" + filepath.Join(s.dir, "admin"), "METRICS_LISTEN": s.addr("metrics"),
 		"TLS_CERT": crt, "TLS_KEY": key, "STATE_DIR": s.state, "LOG_FORMAT": "text", "CLEARTEXT_LOGIN": "true",
 	}
@@ -151,7 +161,8 @@ func (s *supervisor) tryStart(t *testing.T) bool {
 	}
 	defer write.Close()
 	started := s.logged("event=start")
-	first := exec.Command(s.program)
+	command := append(slices.Clone(s.within), s.program)
+	first := exec.Command(command[0], command[1:]...)
 	first.Env, first.Stderr = s.environ, write
 	first.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if s.isRunning() {
