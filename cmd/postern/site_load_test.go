@@ -25,6 +25,17 @@ const (
 	siteAttacks = 10 * siteLogins
 )
 
+// siteSize is how many users a site has.
+const siteSize = 90
+
+// The attackers of each round: half of them try passwords of a few users from many addresses,
+// the others those of many accounts from a few addresses.
+const (
+	siteTargets = 2
+	siteSources = 4
+	siteMany    = 48
+)
+
 // nobody is the number of no gateway.
 const nobody = -1
 
@@ -56,7 +67,7 @@ func (u *siteUsers) logIn(i int) string {
 	for n := 0; ; n++ {
 		gateway := (first + n) % len(u.site.gateways)
 		mayBeDead := int32(gateway) == u.dead.Load()
-		err := logInAndOut(u.site.dialers[gateway][i%2], loginSource(i), loginAccount(i), loginSecret)
+		err := logInAndOut(u.site.dialers[gateway][i%2], loginSource(i%siteSize), loginAccount(i%siteSize), loginSecret)
 		mayBeDead = mayBeDead || int32(gateway) == u.dead.Load()
 		u.mu.Lock()
 		switch {
@@ -146,15 +157,14 @@ func (a *siteAttack) awaitGuesses(t *testing.T, n int) {
 }
 
 // guess tries three passwords on one connection: those of successive i at one account from
-// one address, at all gateways one after the other. Half of the attackers try passwords of a
-// few users from many addresses, the others those of many accounts from a few addresses.
+// one address, at all gateways one after the other.
 func (a *siteAttack) guess(i int) string {
 	round, gateways := int(a.round.Load()), len(a.site.gateways)
 	gateway, n := i%gateways, i/gateways
 	net := byte(siteAttackers + 2*round)
-	source, account := address(net, n/2%manyAttackers), loginAccount(round*attackedAccounts+n/2%attackedAccounts)
+	source, account := address(net, n/2%siteMany), loginAccount(round*siteTargets+n/2%siteTargets)
 	if n%2 == 1 {
-		source, account = address(net+1, n/2%fewAttackers), fmt.Sprintf("nobody%d", i)
+		source, account = address(net+1, n/2%siteSources), fmt.Sprintf("nobody%d", i)
 	}
 	session, err := a.site.dialers[gateway][1].Dial(context.Background(), source)
 	for try := 0; err == nil && try < 3; try++ {

@@ -121,9 +121,9 @@ func (s *site) login(t *testing.T, gateway, account int) {
 	}
 }
 
-// siteAccounts are all accounts that log in again and again.
+// siteAccounts are those of the users of a site.
 func siteAccounts() (all []standin.Account) {
-	for i := range loginAccounts {
+	for i := range siteSize {
 		all = append(all, standin.Account{Name: loginAccount(i), Secret: loginSecret})
 	}
 	return all
