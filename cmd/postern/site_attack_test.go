@@ -32,8 +32,8 @@ func TestSiteUnderAttack(t *testing.T) {
 		do   func(*testing.T, *siteUsers, *siteAttack)
 		more func(tokens int) int
 	}{
-		{"the engine is killed", s.killEngine, s.divided},
-		{"the engine hangs", s.stopEngine, s.divided},
+		{"the engine is killed", s.killEngine, s.alone},
+		{"the engine hangs", s.stopEngine, s.alone},
 		{"the engine loses everything", s.flushEngine, s.shared},
 		{"a gateway is cut off", s.cutOff, s.divided},
 		{"a gateway is killed", s.killGateway, s.restarted},
@@ -62,9 +62,14 @@ func (s *site) makeKnown(t *testing.T) {
 	logins.Wait()
 }
 
-// divided are the additional guesses at gateways that cannot reach the engine. Each has its
-// part of each bucket for itself, but has let some through before it knew that it is alone.
+// divided are the additional guesses at gateways of which one is cut off from the engine:
+// it has its part of each bucket for itself.
 func (s *site) divided(tokens int) int { return s.shared(tokens) + max(1, tokens/len(s.gateways)) }
+
+// alone are the additional guesses at gateways that all lose the engine. Until they notice,
+// each may let its part of a bucket through without knowing of the others, and then the same
+// part of what it takes to be left.
+func (s *site) alone(tokens int) int { return s.shared(tokens) + tokens - tokens/len(s.gateways) }
 
 // restarted are the additional guesses at gateways of which one is another process now.
 func (s *site) restarted(tokens int) int { return s.shared(tokens) + overshoot }

@@ -82,7 +82,7 @@ func (s *site) awaitKnown(t *testing.T, gateway int, account string) {
 // TestSiteKnowsEverywhere: who has logged in at one gateway is known at all others at once.
 func TestSiteKnowsEverywhere(t *testing.T) {
 	s := newSite(t, 3, newcomerAccounts())
-	const each = 100
+	const each = 70
 	var took []time.Duration
 	for n := range 3 * each {
 		from, to := n%3, (n+1+n/3%2)%3

@@ -87,7 +87,7 @@ func newSupervisorAt(t *testing.T, ip string, cert *standin.Certificate, backend
 			t.Logf("log of the gateway, without clients:\n%s", s.logWithoutClients())
 		}
 	})
-	s.environ = []string{"POSTERN_KEY_FILE=" + s.settings["KEY_FILE"], "HOME=" + s.dir, "PATH=" + os.Getenv("PATH"), bePostern + "=yes", prefix + "ENV_FILE=" + filepath.Join(s.dir, "settings")}
+	s.environ = []string{"HOME=" + s.dir, "PATH=" + os.Getenv("PATH"), bePostern + "=yes", prefix + "ENV_FILE=" + filepath.Join(s.dir, "settings")}
 	s.install(t, "")
 	return s
 }
