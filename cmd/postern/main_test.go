@@ -47,6 +47,7 @@ func TestRun(t *testing.T) {
 		"serve with a mistake":       {[]string{"serve"}, testbed.Environ("POSTERN_LIMIT_SOURCE=ten"), exitFailure, "", `postern: POSTERN_LIMIT_SOURCE: got "ten", want tokens/time such as 10/10m, or off` + "\n"},
 		"serve without certificates": {nil, testbed.Environ(), exitFailure, "", "postern: POSTERN_TLS_CERT: "},
 		"demo with a mistake":        {[]string{"demo"}, []string{"POSTERN_TRIES=0"}, exitFailure, "", "postern: POSTERN_TRIES: "},
+		"demo without a gateway":     {[]string{"demo", "-gateways", "0"}, nil, exitUsage, "", "postern demo: got -gateways 0, want 1 to 8"},
 		"help for top":               {[]string{"top", "-h"}, nil, exitOK, "usage: postern top [flags]\n\nshow what happens now, live in a terminal:\n", ""},
 		"help for learn":             {[]string{"learn", "-h"}, nil, exitOK, "usage: postern learn FILE... [flags]\n\nlearn users and usual traffic from logs of the past:\n", ""},
 		"report of two":              {[]string{"report", "a", "b"}, nil, exitUsage, "", "postern report: got 2 arguments, want the ID of one incident"},

@@ -33,19 +33,13 @@ func generator(start time.Time, attacks ...traffic.Attack) *traffic.Generator {
 }
 
 // attack is a demo in which users log in, and then attackers try to, each from a
-// loopback address of its own. It prints the alerts and the public status. dir is
-// for its files.
-func (o Options) attack(ctx context.Context, dir string) error {
+// loopback address of its own. It prints the alerts and the public status. users are those
+// who are known before.
+func (o Options) attack(ctx context.Context, s *site, users []traffic.Login) error {
 	if runtime.GOOS != "linux" {
 		return errors.New("demo: -attack needs Linux, where every address in 127.0.0.0/8 is this machine's")
 	}
 	begun := time.Now()
-	users := knownUsers()
-	own, stop, err := settings(dir, users...)
-	if err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
-	defer stop()
 	screen := &screen{results: &results{known: accounts(users)}, terminal: isTerminal(o.Stdout), w: o.Stdout, begun: begun}
 	hook, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,35 +47,47 @@ func (o Options) attack(ctx context.Context, dir string) error {
 	}
 	defer hook.Close()
 	go func() { _ = http.Serve(hook, http.HandlerFunc(screen.alert)) }() // until hook is closed
-	statusDir := filepath.Join(dir, "status")
+	statusDir := filepath.Join(s.dir, "status")                          // of all gateways: only one writes
 	for name, value := range map[string]string{
 		"LOG_LEVEL": "error", "WEBHOOK_URL": "http://" + hook.Addr().String(), "ALERTMANAGER_URL": "",
 		"STATUS_DIR": statusDir, "STATUS_HOLD": "5s", "STATUS_NAME": "Demo Mail",
 	} {
-		own = append(own, config.Prefix+name+"="+value)
+		s.more = append(s.more, config.Prefix+name+"="+value)
 	}
-	environ := o.environ(own)
-	if err := o.seed(environ, users, begun); err != nil {
-		return err
+	for number := range s.size {
+		if err := o.seed(o.environ(s.settings(number)), users, begun); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var playing sync.WaitGroup
 	defer playing.Wait()
 	defer cancel()
-	return daemon.Run(ctx, daemon.Options{Environ: environ, Log: o.Log, Ready: func(d *daemon.Daemon) {
-		screen.explain(d, dir)
+	return o.run(ctx, s, func(gateways []*daemon.Daemon) {
+		screen.explain(gateways, s.dir)
 		start := time.Now()
 		attack := traffic.Attack{Kind: traffic.Wide, Curve: []traffic.Phase{{From: attackAfter, Times: attackFactor}, {From: attackAfter + attackTime, Times: 1}}}
-		playing.Go(func() { play(ctx, d.Addr("imaps"), generator(start, attack), screen.results) })
+		var addrs []string
+		for _, d := range gateways {
+			addrs = append(addrs, d.Addr("imaps"))
+		}
+		playing.Go(func() { play(ctx, addrs, generator(start, attack), screen.results) })
 		playing.Go(func() { screen.follow(ctx) })
 		playing.Go(func() { screen.announce(ctx, start, filepath.Join(statusDir, "summary.json")) })
-	}})
+		if len(gateways) > 1 {
+			playing.Go(func() { o.showSharing(ctx, s, gateways, func(text string) { screen.print("", text) }) })
+		}
+	})
 }
 
 // explain prints what is made up, and where to look.
-func (s *screen) explain(d *daemon.Daemon, dir string) {
+func (s *screen) explain(gateways []*daemon.Daemon, dir string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	d, where := gateways[0], gateways[0].Addr("imaps")
+	for _, other := range gateways[1:] {
+		where += " or " + other.Addr("imaps")
+	}
 	admin := d.AdminAddr().String()
 	fmt.Fprintf(s.w, `postern demo -attack: users and attackers at a gateway in front of a small mail server, all in this process.
 
@@ -100,7 +106,7 @@ and, in another terminal, at what operators see and do, and at a report that cou
 %s
 The attackers have loopback addresses here, so postern block asks before it blocks one. Ctrl-C ends the demo. Nothing is kept.
 
-`, d.Addr("imaps"), normalRate, attackFactor, pageText(d, dir), dir, admin,
+`, where, normalRate, attackFactor, pageText(d, dir), dir, admin,
 		commandsText(d, dir, "top", "check", "decisions", "incident show", "report -public", `incident resolve "That was the demo."`))
 }
 

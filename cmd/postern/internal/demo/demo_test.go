@@ -20,9 +20,15 @@ type started struct {
 
 // start runs a demo with these settings until it is cancelled.
 func start(t *testing.T, attack bool, environ ...string) *started {
+	return startWith(t, Options{Environ: environ, Attack: attack})
+}
+
+// startWith is start with other options.
+func startWith(t *testing.T, o Options) *started {
 	ctx, cancel := context.WithCancel(t.Context())
 	d := &started{testbed.NewLog(), testbed.NewLog(), cancel, make(chan error)}
-	go func() { d.ended <- Run(ctx, Options{Environ: environ, Stdout: d.out, Log: d.log, Attack: attack}) }()
+	o.Stdout, o.Log = d.out, d.log
+	go func() { d.ended <- Run(ctx, o) }()
 	return d
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/textproto"
 	"strings"
 	"sync"
@@ -63,14 +64,14 @@ func (r *results) now() counts {
 	return r.counts
 }
 
-// play makes the logins of g at an IMAPS listener, each at its time, until ctx
+// play makes the logins of g at IMAPS listeners in turn, each at its time, until ctx
 // ends, and counts their results.
-func play(ctx context.Context, addr string, g *traffic.Generator, r *results) {
+func play(ctx context.Context, addrs []string, g *traffic.Generator, r *results) {
 	var clients sync.WaitGroup
 	defer clients.Wait()
 	connected := make(chan struct{}, clientsMax)
-	for {
-		l := g.Next()
+	for i := 0; ; i++ {
+		l, addr := g.Next(), addrs[i%len(addrs)]
 		wait := time.NewTimer(time.Until(l.At))
 		select {
 		case <-ctx.Done():
@@ -99,11 +100,19 @@ func logIn(ctx context.Context, addr string, l traffic.Login) (answer string) {
 	if !ok {
 		return ""
 	}
+	return logInFrom(ctx, addr, from, l)
+}
+
+// logInFrom is logIn from this address; with the zero address, the system chooses it.
+func logInFrom(ctx context.Context, addr string, from netip.Addr, l traffic.Login) (answer string) {
 	ctx, cancel := context.WithTimeout(ctx, sessionMax)
 	defer cancel()
 	dialer := tls.Dialer{
-		NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: from.AsSlice()}},
+		NetDialer: &net.Dialer{},
 		Config:    &tls.Config{InsecureSkipVerify: true}, // the demo's certificate is self-signed
+	}
+	if from.IsValid() {
+		dialer.NetDialer.LocalAddr = &net.TCPAddr{IP: from.AsSlice()}
 	}
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
