@@ -73,12 +73,12 @@ func BenchmarkSnapshot(b *testing.B) {
 	k, data := testKeys(), noise(32<<20, 1)
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		m := Manifest{Sort: SortKnown, Made: engineBegin}
+		m := Manifest{Kind: SnapshotKnown, Made: engineBegin}
 		sealed, err := k.SealManifest(&m, data)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if m, err = k.OpenManifest(engineBegin, SortKnown, sealed); err != nil {
+		if m, err = k.OpenManifest(engineBegin, SnapshotKnown, sealed); err != nil {
 			b.Fatal(err)
 		}
 		opened := make([]byte, 0, m.Length)

@@ -12,7 +12,7 @@ func TestWireFormat(t *testing.T) {
 	s := NewSender(k, "mx1", boot(1), Known)
 	s.lose(1)
 	s.Add(begin, Record{Type: RecordDecision, Data: []byte("decision")})
-	s.Add(begin.Add(250*time.Millisecond), Record{Type: RecordTaught})
+	s.Add(begin.Add(250*time.Millisecond), Record{Type: RecordSnapshot})
 	sendNext(t, s, begin)
 	got := sendNext(t, s, begin.Add(300*time.Millisecond)).Data
 	header := "01000103" + "6d7831" + "01b00000000000000000000000000000" + "0000000000000001" + "00000001"

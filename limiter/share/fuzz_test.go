@@ -36,7 +36,7 @@ func FuzzOpen(f *testing.F) {
 
 // FuzzContents: contents that a faulty version has sealed are decoded within their bounds.
 func FuzzContents(f *testing.F) {
-	c := contents{gap: true, sealed: engineBegin, records: []Record{{RecordTick, []byte("tick"), time.Second}, {RecordTaught, nil, 0}}}
+	c := contents{gap: true, sealed: engineBegin, records: []Record{{RecordTick, []byte("tick"), time.Second}, {RecordSnapshot, nil, 0}}}
 	f.Add(c.appendTo(nil))
 	f.Add([]byte{0, 0, 200, 0, 0})
 	k := testKeys()
@@ -76,18 +76,18 @@ func FuzzContents(f *testing.F) {
 
 // FuzzManifest decodes the contents of a manifest, and opens them as a sealed one.
 func FuzzManifest(f *testing.F) {
-	f.Add([]byte(`{"format":1,"hash":"` + strings.Repeat("A", 43) + `=","sort":"known","generation":7,"positions":[{"ms":1,"seq":2},{"ms":3,"seq":4}],"made":"2026-03-29T09:00:00Z","gateway":"a","length":600000}`))
+	f.Add([]byte(`{"format":1,"hash":"` + strings.Repeat("A", 43) + `=","kind":"known","id":7,"positions":[{"ms":1,"seq":2},{"ms":3,"seq":4}],"made":"2026-03-29T09:00:00Z","gateway":"a","length":600000}`))
 	f.Add([]byte(`{"format":1,"length":-1}`))
 	k := testKeys()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if m, err := k.OpenManifest(engineBegin, SortKnown, data); err == nil {
+		if m, err := k.OpenManifest(engineBegin, SnapshotKnown, data); err == nil {
 			t.Errorf("forged: %+v", m)
 		}
-		m, err := parseManifest(engineBegin, SortKnown, data)
+		m, err := parseManifest(engineBegin, SnapshotKnown, data)
 		if err != nil {
 			return
 		}
-		if n := m.Chunks(); n < 0 || n > SnapshotMax/ChunkSize || m.Sort != SortKnown {
+		if n := m.Chunks(); n < 0 || n > SnapshotMax/ChunkSize || m.Kind != SnapshotKnown {
 			t.Errorf("got %+v", m)
 		}
 		for _, i := range []int{-1, 0, m.Chunks()} {
@@ -102,7 +102,7 @@ func FuzzManifest(f *testing.F) {
 func FuzzChunk(f *testing.F) {
 	k := testKeys()
 	data := []byte("data of a snapshot")
-	m := Manifest{Sort: SortWatch, Generation: 1, Made: engineBegin}
+	m := Manifest{Kind: SnapshotWatch, ID: 1, Made: engineBegin}
 	if _, err := k.SealManifest(&m, data); err != nil {
 		f.Fatal(err)
 	}

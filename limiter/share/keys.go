@@ -35,12 +35,12 @@ func (k *Keys) Site() string { return k.site }
 // Name returns the key in the engine of what the site calls name: a Stream, "lease", "epoch".
 func (k *Keys) Name(name string) string { return "postern:{" + k.site + "}:" + name }
 
-// ManifestName returns the key in the engine of the manifest of the newest snapshot of that sort.
-func (k *Keys) ManifestName(sort Sort) string { return k.Name("snapshot:" + string(sort)) }
+// ManifestName returns the key in the engine of the manifest of the newest snapshot of that kind.
+func (k *Keys) ManifestName(kind SnapshotKind) string { return k.Name("snapshot:" + string(kind)) }
 
 // ChunkName returns the key in the engine of chunk i of the snapshot m.
 func (k *Keys) ChunkName(m *Manifest, i int) string {
-	return k.ManifestName(m.Sort) + ":" + strconv.FormatUint(m.Generation, 10) + ":" + strconv.Itoa(i)
+	return k.ManifestName(m.Kind) + ":" + strconv.FormatUint(m.ID, 10) + ":" + strconv.Itoa(i)
 }
 
 // derive returns the HMAC-SHA-256 of message under key.

@@ -252,8 +252,8 @@ func TestUnknownRecordsAreSkipped(t *testing.T) {
 	s.Add(begin, events("x"))
 	s.Add(begin, Record{Type: recordTypeEnd, Data: []byte("later version")})
 	s.Add(begin, Record{Type: 255})
-	s.Add(begin, Record{Type: RecordTaught})
-	if b := open(t, r, begin, sendNext(t, s, begin)); b.Skipped != 2 || len(b.Records) != 2 || b.Records[1].Type != RecordTaught {
+	s.Add(begin, Record{Type: RecordSnapshot})
+	if b := open(t, r, begin, sendNext(t, s, begin)); b.Skipped != 2 || len(b.Records) != 2 || b.Records[1].Type != RecordSnapshot {
 		t.Errorf("got %+v", b)
 	}
 }

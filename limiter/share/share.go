@@ -26,7 +26,7 @@
 // # Names in the engine
 //
 // All keys are postern:{SITE}:NAME. SITE is the first four octets of HMAC-SHA-256(install key, "site") in hexadecimal
-// digits. NAME is denials or known (streams), snapshot:SORT (a manifest), snapshot:SORT:GENERATION:I (a chunk), or what
+// digits. NAME is denials or known (streams), snapshot:KIND (a manifest), snapshot:KIND:ID:I (a chunk), or what
 // else the caller stores. A gateway with another install key has another SITE, so the two share nothing.
 //
 // # Batches
@@ -73,11 +73,11 @@
 // # Snapshots
 //
 // A manifest is a nonce of 12 octets and the sealed JSON of a [Manifest], with its format (1) and the SHA-256 of the data. A
-// chunk is a nonce and up to 256 KB of sealed data. The associated data are "manifest " and the sort; or "chunk ", the
-// hash, generation (8), length (8), index (4) and the sort. So a chunk opens only as that part of that snapshot. The key is
+// chunk is a nonce and up to 256 KB of sealed data. The associated data are "manifest " and the kind; or "chunk ", the
+// hash, ID (8), length (8), index (4) and the kind. So a chunk opens only as that part of that snapshot. The key is
 // HMAC-SHA-256(install key, "share snapshots"). The nonce is the beginning of HMAC-SHA-256(HMAC-SHA-256(install key, "share
 // nonces of snapshots"), length of the associated data (4), associated data, data): two gateways that make the same
-// generation use different nonces, unless their data is the same.
+// ID use different nonces, unless their data is the same.
 //
 // # What access to the engine allows
 //
@@ -149,10 +149,24 @@ const (
 	RecordIncident                           // an event of an incident
 	RecordNotification                       // a notification that was sent
 	RecordDecision                           // a decision of an operator
-	RecordTaught                             // a snapshot of the sort in the data was renewed: read it
+	RecordSnapshot                           // a snapshot of the sort in the data was renewed: read it
 	RecordResend                             // batches of the gateway named in the data were lost: it is to send its snapshots
 	recordTypeEnd
 )
+
+// recordNames are the names of the types.
+var recordNames = [recordTypeEnd]string{
+	RecordEvents: "events", RecordHeartbeat: "heartbeat", RecordTick: "tick", RecordIncident: "incident", RecordNotification: "notification",
+	RecordDecision: "decision", RecordSnapshot: "snapshot", RecordResend: "resend",
+}
+
+// String returns the name of r, for logs and errors.
+func (r RecordType) String() string {
+	if r > 0 && r < recordTypeEnd {
+		return recordNames[r]
+	}
+	return fmt.Sprintf("record type %d", uint8(r))
+}
 
 // GatewayMax is the length of the longest name of a gateway.
 const GatewayMax = 64

@@ -101,8 +101,8 @@ func TestNamesInTheEngine(t *testing.T) {
 	if len(site) != 8 || site == NewKeys([32]byte{9}).Site() {
 		t.Errorf("site %q", site)
 	}
-	m := &Manifest{Sort: SortKnown, Generation: 7}
-	got := fmt.Sprint(k.Name(Denials.String()), " ", k.Name(Known.String()), " ", k.ManifestName(SortKnown), " ", k.ChunkName(m, 12))
+	m := &Manifest{Kind: SnapshotKnown, ID: 7}
+	got := fmt.Sprint(k.Name(Denials.String()), " ", k.Name(Known.String()), " ", k.ManifestName(SnapshotKnown), " ", k.ChunkName(m, 12))
 	want := strings.ReplaceAll("postern:{S}:denials postern:{S}:known postern:{S}:snapshot:known postern:{S}:snapshot:known:7:12", "S", site)
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

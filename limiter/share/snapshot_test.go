@@ -17,10 +17,10 @@ func noise(n int, seed byte) []byte {
 }
 
 // sealSnapshot returns the manifest and the chunks of data.
-func sealSnapshot(t *testing.T, k *Keys, sort Sort, generation uint64, data []byte) (manifest []byte, chunks [][]byte) {
+func sealSnapshot(t *testing.T, k *Keys, kind SnapshotKind, id uint64, data []byte) (manifest []byte, chunks [][]byte) {
 	t.Helper()
 	m := Manifest{
-		Sort: sort, Generation: generation, Made: engineBegin, Gateway: "a",
+		Kind: kind, ID: id, Made: engineBegin, Gateway: "a",
 		Positions: [Streams]Position{{Milliseconds: 1, Sequence: 2}, {Milliseconds: 1 << 60, Sequence: 1 << 63}},
 	}
 	manifest, err := k.SealManifest(&m, data)
@@ -37,12 +37,12 @@ func TestSnapshots(t *testing.T) {
 	k := testKeys()
 	for size, chunks := range map[int]int{0: 0, 1: 1, ChunkSize - 1: 1, ChunkSize: 1, ChunkSize + 1: 2, 3*ChunkSize + 1000: 4} {
 		data := noise(size, 1)
-		manifest, sealed := sealSnapshot(t, k, SortKnown, 7, data)
-		m, err := k.OpenManifest(engineBegin.Add(time.Minute), SortKnown, manifest)
+		manifest, sealed := sealSnapshot(t, k, SnapshotKnown, 7, data)
+		m, err := k.OpenManifest(engineBegin.Add(time.Minute), SnapshotKnown, manifest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Sort != SortKnown || m.Generation != 7 || !m.Made.Equal(engineBegin) || m.Gateway != "a" || m.Length != size ||
+		if m.Kind != SnapshotKnown || m.ID != 7 || !m.Made.Equal(engineBegin) || m.Gateway != "a" || m.Length != size ||
 			m.Chunks() != chunks || len(sealed) != chunks || m.Positions[1] != (Position{1 << 60, 1 << 63}) {
 			t.Errorf("%d octets: got %+v", size, m)
 		}
@@ -61,24 +61,24 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
-// TestChunksOfTwoSnapshotsDoNotMix: whether the generation, the data, the sort or the place differs.
+// TestChunksOfTwoSnapshotsDoNotMix: whether the ID, the data, the kind or the place differs.
 func TestChunksOfTwoSnapshotsDoNotMix(t *testing.T) {
 	k := testKeys()
 	data := noise(3*ChunkSize, 1)
 	changed := slices.Clone(data)
 	changed[len(changed)-1]++ // the other chunks have the same data
-	manifest, chunks := sealSnapshot(t, k, SortBuckets, 1, data)
-	m, err := k.OpenManifest(engineBegin, SortBuckets, manifest)
+	manifest, chunks := sealSnapshot(t, k, SnapshotBuckets, 1, data)
+	m, err := k.OpenManifest(engineBegin, SnapshotBuckets, manifest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, generation := sealSnapshot(t, k, SortBuckets, 2, data)
-	_, other := sealSnapshot(t, k, SortBuckets, 1, changed)
-	_, sort := sealSnapshot(t, k, SortKnown, 1, data)
-	_, longer := sealSnapshot(t, k, SortBuckets, 1, append(slices.Clone(data), 0))
-	_, key := sealSnapshot(t, NewKeys([32]byte{9}), SortBuckets, 1, data)
+	_, id := sealSnapshot(t, k, SnapshotBuckets, 2, data)
+	_, other := sealSnapshot(t, k, SnapshotBuckets, 1, changed)
+	_, kind := sealSnapshot(t, k, SnapshotKnown, 1, data)
+	_, longer := sealSnapshot(t, k, SnapshotBuckets, 1, append(slices.Clone(data), 0))
+	_, key := sealSnapshot(t, NewKeys([32]byte{9}), SnapshotBuckets, 1, data)
 	for name, chunk := range map[string][]byte{
-		"generation": generation[0], "data": other[0], "sort": sort[0], "length": longer[0], "key": key[0], "place": chunks[1],
+		"id": id[0], "data": other[0], "kind": kind[0], "length": longer[0], "key": key[0], "place": chunks[1],
 		"manifest": manifest, "none": nil, "short": chunks[0][:len(chunks[0])-1], "long": append(slices.Clone(chunks[0]), 0),
 	} {
 		if got, err := k.OpenChunk(&m, 0, []byte("kept"), chunk); !errors.Is(err, ErrSealed) || string(got) != "kept" {
@@ -94,33 +94,33 @@ func TestChunksOfTwoSnapshotsDoNotMix(t *testing.T) {
 
 func TestManifestsThatDoNotOpen(t *testing.T) {
 	k := testKeys()
-	manifest, _ := sealSnapshot(t, k, SortBuckets, 1, noise(10, 1))
-	want := func(what string, engine time.Time, sort Sort, sealed []byte, want error) {
+	manifest, _ := sealSnapshot(t, k, SnapshotBuckets, 1, noise(10, 1))
+	want := func(what string, engine time.Time, kind SnapshotKind, sealed []byte, want error) {
 		t.Helper()
-		if m, err := k.OpenManifest(engine, sort, sealed); !errors.Is(err, want) || m != (Manifest{}) {
+		if m, err := k.OpenManifest(engine, kind, sealed); !errors.Is(err, want) || m != (Manifest{}) {
 			t.Errorf("%s: got %+v, %v", what, m, err)
 		}
 	}
-	want("another sort", engineBegin, SortKnown, manifest, ErrSealed)
+	want("another kind", engineBegin, SnapshotKnown, manifest, ErrSealed)
 	for i := range manifest {
 		changed := slices.Clone(manifest)
 		changed[i] ^= 1
-		want("changed", engineBegin, SortBuckets, changed, ErrSealed)
+		want("changed", engineBegin, SnapshotBuckets, changed, ErrSealed)
 	}
-	want("empty", engineBegin, SortBuckets, nil, ErrSealed)
-	want("large", engineBegin, SortBuckets, make([]byte, 1<<20), ErrSealed)
-	want("old", engineBegin.Add(SnapshotMaxAge+time.Second), SortBuckets, manifest, ErrStale)
-	want("of the future", engineBegin.Add(-StaleAfter-time.Second), SortBuckets, manifest, ErrStale)
-	for _, plain := range []string{``, `{}`, `{"format":2,"sort":"buckets"}`, `{"format":1,"sort":"known"}`, `{"format":1,"sort":"buckets","hash":"AA=="}`, `[]`} {
-		want(plain, engineBegin, SortBuckets, k.seal(manifestHeader(SortBuckets), []byte(plain)), ErrFormat)
+	want("empty", engineBegin, SnapshotBuckets, nil, ErrSealed)
+	want("large", engineBegin, SnapshotBuckets, make([]byte, 1<<20), ErrSealed)
+	want("old", engineBegin.Add(SnapshotMaxAge+time.Second), SnapshotBuckets, manifest, ErrStale)
+	want("of the future", engineBegin.Add(-StaleAfter-time.Second), SnapshotBuckets, manifest, ErrStale)
+	for _, plain := range []string{``, `{}`, `{"format":2,"kind":"buckets"}`, `{"format":1,"kind":"known"}`, `{"format":1,"kind":"buckets","hash":"AA=="}`, `[]`} {
+		want(plain, engineBegin, SnapshotBuckets, k.seal(manifestHeader(SnapshotBuckets), []byte(plain)), ErrFormat)
 	}
 }
 
-// TestNoncesOfSnapshotsDependOnTheData: two leaders may make the same generation.
+// TestNoncesOfSnapshotsDependOnTheData: two leaders may choose the same ID.
 func TestNoncesOfSnapshotsDependOnTheData(t *testing.T) {
 	k := testKeys()
-	a, chunkA := sealSnapshot(t, k, SortBuckets, 1, []byte("a"))
-	b, chunkB := sealSnapshot(t, k, SortBuckets, 1, []byte("b"))
+	a, chunkA := sealSnapshot(t, k, SnapshotBuckets, 1, []byte("a"))
+	b, chunkB := sealSnapshot(t, k, SnapshotBuckets, 1, []byte("b"))
 	if bytes.Equal(a[:nonceSize], b[:nonceSize]) || bytes.Equal(chunkA[0][:nonceSize], chunkB[0][:nonceSize]) {
 		t.Error("a nonce was used twice")
 	}
@@ -130,7 +130,7 @@ func TestSnapshotsThatCannotBeSealed(t *testing.T) {
 	if checkSize(SnapshotMax) != nil || checkSize(SnapshotMax+1) == nil || checkSize(-1) == nil {
 		t.Error("the size is not checked")
 	}
-	m := Manifest{Sort: SortKnown, Made: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)}
+	m := Manifest{Kind: SnapshotKnown, Made: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)}
 	if _, err := testKeys().SealManifest(&m, nil); err == nil {
 		t.Error("a time without a form in JSON is sealed")
 	}

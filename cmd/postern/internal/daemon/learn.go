@@ -132,7 +132,7 @@ func (d *Daemon) learn(now time.Time, learned admin.Learned) (k admin.Knowledge,
 	}
 	d.keeper.known.save(now)
 	if s := d.keeper.sharing; s != nil {
-		s.Taught()
+		s.PublishKnown()
 	}
 	k = knowledge(d.policy.limiter, now, k.Week)
 	d.log.Info("learned from logs", slog.String("event", "admin"), slog.Int("accounts", k.Accounts), slog.Bool("reserve", k.Reserve), slog.Float64("week", k.Week))

@@ -90,7 +90,7 @@ func (c *connection) interrupt() {
 }
 
 // leave drops the connection if it is to another address than addr.
-func (c *connection) leave(addr string) {
+func (c *connection) dropUnless(addr string) {
 	c.mu.Lock()
 	l := c.current
 	c.mu.Unlock()

@@ -236,8 +236,8 @@ func (d *dialer) checkPrimary(ctx context.Context, c *Client) {
 	ctx, cancel := context.WithTimeout(ctx, c.callMax)
 	defer cancel()
 	if addr, err := d.askSentinels(ctx); err == nil {
-		c.commands.leave(addr)
-		c.reads.leave(addr)
+		c.commands.dropUnless(addr)
+		c.reads.dropUnless(addr)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/limiter/share"
 	"postern/limiter/watch"
 )
 
@@ -17,7 +18,7 @@ import (
 type shareRecord struct {
 	from int
 	at   time.Time
-	kind Shared
+	kind share.RecordType
 	data []byte
 }
 
@@ -39,7 +40,7 @@ func newGatewaySite(t *testing.T) *gatewaySite {
 	s := &gatewaySite{T: t, dead: map[int]bool{}, apart: map[int]bool{}, hook: newWebhookServer(t), alerts: newWebhookServer(t), now: noon}
 	for n := range 3 {
 		c := Config{Dir: t.TempDir(), StatusDir: t.TempDir(), Webhooks: []*url.URL{s.hook.url(t)}, Alertmanager: s.alerts.url(t)}
-		c.Share = func(kind Shared, data []byte) { s.queue = append(s.queue, shareRecord{n, s.now, kind, data}) }
+		c.Share = func(kind share.RecordType, data []byte) { s.queue = append(s.queue, shareRecord{n, s.now, kind, data}) }
 		m, _ := newManager(t, c)
 		m.Lead(n == 0)
 		s.all, s.configs = append(s.all, m), append(s.configs, c)

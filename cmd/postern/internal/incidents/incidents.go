@@ -32,6 +32,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/limiter/share"
 	"postern/limiter/watch"
 	"postern/limiter/watch/incident"
 	"postern/limiter/watch/report"
@@ -65,7 +66,7 @@ type Config struct {
 	// Share is given each record that the other gateways of the site are to Receive.
 	// It must return soon and must not call the Manager. It is nil if there are no
 	// other gateways.
-	Share func(kind Shared, data []byte)
+	Share func(kind share.RecordType, data []byte)
 }
 
 // Component is a part of the service as users know it, such as IMAP.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/statuspage"
+	"postern/limiter/share"
 	"postern/limiter/watch"
 	"postern/limiter/watch/incident"
 )
@@ -39,7 +40,7 @@ func (m *Manager) recordNotification(t time.Time, n notification) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
 	m.addNotification(t, n)
-	m.share(SharedNotification, n)
+	m.share(share.RecordNotification, n)
 }
 
 // addNotification saves a notification at its place in the order of time, unless it

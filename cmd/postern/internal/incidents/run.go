@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/limiter/share"
 	"postern/limiter/watch"
 	"postern/limiter/watch/incident"
 )
@@ -141,7 +142,7 @@ func (m *Manager) saveEvents(t time.Time, events []incident.Event) {
 	m.setResult(t, "saving incidents", appendLines(m.store, incidentsFile, true, events...))
 	for _, e := range events {
 		m.logEvent(t, e)
-		m.share(SharedIncident, e)
+		m.share(share.RecordIncident, e)
 	}
 	m.signalChange()
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/limiter/share"
 	"postern/limiter/watch/incident"
 )
 
@@ -17,11 +18,11 @@ const sharedVersion = 1
 // The bounds of a shared state: the latest incidents are in it.
 const (
 	sharedStateMost = 4 << 20  // octets, about
-	adoptedMost     = 16 << 20 // octets
+	mergedMost      = 16 << 20 // octets
 	sharedFor       = historyDays * 24 * time.Hour
 )
 
-// sharedState is the form of SharedState in JSON.
+// sharedState is the form of ExportShared in JSON.
 type sharedState struct {
 	Version       int              `json:"version"`
 	Made          time.Time        `json:"made"` // time of the latest state of the detector
@@ -29,9 +30,9 @@ type sharedState struct {
 	Notifications []notification   `json:"notifications"`
 }
 
-// SharedState returns the incidents of the last 35 days and what people were sent
-// about them, for AdoptState at a gateway that joins or has missed records.
-func (m *Manager) SharedState() []byte {
+// ExportShared returns the incidents of the last 35 days and what people were sent
+// about them, for MergeShared at a gateway that joins or has missed records.
+func (m *Manager) ExportShared() []byte {
 	s := sharedState{Version: sharedVersion, Made: m.State().Time, Events: []incident.Event{}, Notifications: []notification{}}
 	size := 0
 	for _, i := range m.incidents.All() { // the latest first
@@ -50,24 +51,24 @@ func (m *Manager) SharedState() []byte {
 	return data
 }
 
-// AdoptState adds, at time t, what m lacks of the state of another gateway, and
+// MergeShared adds, at time t, what m lacks of the state of another gateway, and
 // shares what that gateway lacked when it made the state. If both have opened an
 // incident while they did not reach each other, the leader closes the later one, and
 // people get no second alert. An error names what was left out.
-func (m *Manager) AdoptState(t time.Time, data []byte) error {
-	if len(data) > adoptedMost {
-		return fmt.Errorf("adopt the incidents: got %d octets, want at most %d", len(data), adoptedMost)
+func (m *Manager) MergeShared(t time.Time, data []byte) error {
+	if len(data) > mergedMost {
+		return fmt.Errorf("merge the incidents of another gateway: got %d octets, want at most %d", len(data), mergedMost)
 	}
 	var s sharedState
 	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("adopt the incidents: %w", err)
+		return fmt.Errorf("merge the incidents of another gateway: %w", err)
 	}
 	if s.Version != sharedVersion {
-		return fmt.Errorf("adopt the incidents: got version %d, want %d", s.Version, sharedVersion)
+		return fmt.Errorf("merge the incidents of another gateway: got version %d, want %d", s.Version, sharedVersion)
 	}
 	m.shareMissing(&s)
 	if err := m.receive(t, s.Events, s.Notifications); err != nil {
-		return fmt.Errorf("adopt the incidents: %w", err)
+		return fmt.Errorf("merge the incidents of another gateway: %w", err)
 	}
 	return nil
 }
@@ -91,12 +92,12 @@ func (m *Manager) shareMissing(s *sharedState) {
 	for _, i := range all {
 		for _, e := range i.Events {
 			if lacks(e.Time) && !there[keyOf(e)] {
-				m.share(SharedIncident, e)
+				m.share(share.RecordIncident, e)
 			}
 		}
 		for _, n := range m.notificationsAbout(i.ID) {
 			if lacks(n.Time) && !there[keyOf(n)] {
-				m.share(SharedNotification, n)
+				m.share(share.RecordNotification, n)
 			}
 		}
 	}

@@ -8,30 +8,24 @@ import (
 	"log/slog"
 	"time"
 
+	"postern/limiter/share"
 	"postern/limiter/watch"
 	"postern/limiter/watch/incident"
 )
 
-// Shared is the kind of a record that the gateways of a site share. Its text may be
-// used on the wire.
-type Shared string
-
-// The kinds of shared records.
-const (
-	SharedTick         Shared = "tick"         // counts of the detector, each tick; of no use after a minute
-	SharedIncident     Shared = "incident"     // an event of an incident, in JSON
-	SharedNotification Shared = "notification" // what people were sent or shown, in JSON
-)
-
-// SharedKinds returns every kind.
-func SharedKinds() []Shared { return []Shared{SharedTick, SharedIncident, SharedNotification} }
+// RecordTypes returns the types of the records that a Manager shares: the counts of a
+// tick of the detector, which are of no use after a minute; an event of an incident,
+// in JSON; and what people were sent or shown, in JSON.
+func RecordTypes() []share.RecordType {
+	return []share.RecordType{share.RecordTick, share.RecordIncident, share.RecordNotification}
+}
 
 // sharedMost bounds a shared record, in octets.
 const sharedMost = 1 << 20
 
 // share gives a record to the other gateways. v is encoded in JSON unless it is
 // octets.
-func (m *Manager) share(kind Shared, v any) {
+func (m *Manager) share(kind share.RecordType, v any) {
 	if m.config.Share == nil {
 		return
 	}
@@ -39,7 +33,7 @@ func (m *Manager) share(kind Shared, v any) {
 	if !octets {
 		var err error
 		if data, err = json.Marshal(v); err != nil {
-			m.config.Log.Error("record not shared", slog.String("event", "watch"), slog.String("kind", string(kind)), slog.String("error", err.Error()))
+			m.config.Log.Error("record not shared", slog.String("event", "watch"), slog.String("kind", kind.String()), slog.String("error", err.Error()))
 			return
 		}
 	}
@@ -52,7 +46,7 @@ func (m *Manager) shareTick() {
 		return
 	}
 	if data := m.watch.TakeTick(); data != nil {
-		m.share(SharedTick, data)
+		m.share(share.RecordTick, data)
 	}
 }
 
@@ -60,27 +54,27 @@ func (m *Manager) shareTick() {
 // time t, as far as that is known: now minus the age of the record. Applying it
 // again changes nothing, but a tick must be given only once. It is an error if an
 // event is of an incident that is not known here; the state of another gateway has
-// it (AdoptState).
-func (m *Manager) Receive(t time.Time, kind Shared, data []byte) error {
+// it (MergeShared).
+func (m *Manager) Receive(t time.Time, kind share.RecordType, data []byte) error {
 	if len(data) > sharedMost {
 		return fmt.Errorf("receive %s: got %d octets, want at most %d", kind, len(data), sharedMost)
 	}
 	var err error
 	switch kind {
-	case SharedTick:
+	case share.RecordTick:
 		err = m.watch.AddTick(t, data)
-	case SharedIncident:
+	case share.RecordIncident:
 		var e incident.Event
 		if err = json.Unmarshal(data, &e); err == nil {
 			err = m.receive(t, []incident.Event{e}, nil)
 		}
-	case SharedNotification:
+	case share.RecordNotification:
 		var n notification
 		if err = json.Unmarshal(data, &n); err == nil {
 			err = m.receive(t, nil, []notification{n})
 		}
 	default:
-		err = fmt.Errorf("got another kind, want one of %q", SharedKinds())
+		err = fmt.Errorf("got another type, want one of %v", RecordTypes())
 	}
 	if err != nil {
 		return fmt.Errorf("receive %s: %w", kind, err)
@@ -155,7 +149,7 @@ func (m *Manager) inheritNotifications(t time.Time, from, to string) {
 		if firing(from) && !firing(to) {
 			n := notification{Time: t, Incident: to, To: r.name, Class: i.Class}
 			m.addNotification(t, n)
-			m.share(SharedNotification, n)
+			m.share(share.RecordNotification, n)
 		}
 	}
 }

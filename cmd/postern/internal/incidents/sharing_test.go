@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/limiter/share"
 	"postern/limiter/watch"
 	"postern/limiter/watch/incident"
 )
@@ -140,7 +141,7 @@ func TestRecordsTwice(t *testing.T) {
 	records := []shareRecord{}
 	s.feed(raided, 5*time.Minute)
 	s.dead[2] = true
-	s.all[0].config.Share = func(kind Shared, data []byte) { records = append(records, shareRecord{0, s.now, kind, data}) }
+	s.all[0].config.Share = func(kind share.RecordType, data []byte) { records = append(records, shareRecord{0, s.now, kind, data}) }
 	s.feed(raided, 5*time.Minute)
 	do(t, s.all[0], s.now, incident.Command{Action: incident.ActNote, Text: "seen"})
 	s.feed(calm, time.Hour)
@@ -148,14 +149,14 @@ func TestRecordsTwice(t *testing.T) {
 		t.Fatalf("%d records", len(records))
 	}
 	s.dead[2], s.dead[1] = false, true
-	state := s.all[0].SharedState()
+	state := s.all[0].ExportShared()
 	for range 2 {
 		for _, r := range slices.Concat(records, records[1:]) {
 			if err := s.all[2].Receive(r.at, r.kind, r.data); err != nil {
 				t.Error(err)
 			}
 		}
-		if err := s.all[2].AdoptState(s.now, state); err != nil {
+		if err := s.all[2].MergeShared(s.now, state); err != nil {
 			t.Error(err)
 		}
 		s.equal()
@@ -169,7 +170,7 @@ func TestJoinerAdoptsState(t *testing.T) {
 	s.apart[2] = true
 	s.feed(raided, 10*time.Minute)
 	s.apart[2] = false
-	err := s.all[2].Receive(s.now, SharedIncident, []byte(fmt.Sprintf(`{"time":%q,"incident":%q,"kind":"note","by":"anna"}`, s.now.Format(time.RFC3339), s.all[0].All()[0].ID)))
+	err := s.all[2].Receive(s.now, share.RecordIncident, []byte(fmt.Sprintf(`{"time":%q,"incident":%q,"kind":"note","by":"anna"}`, s.now.Format(time.RFC3339), s.all[0].All()[0].ID)))
 	if err == nil || !strings.Contains(err.Error(), "unknown incident") {
 		t.Errorf("an event of an incident that is not known: %v", err)
 	}
@@ -178,7 +179,7 @@ func TestJoinerAdoptsState(t *testing.T) {
 	do(t, s.all[2], noon.Add(2*time.Minute), incident.Command{Action: incident.ActOpen, Class: watch.ClassStorm})
 	do(t, s.all[2], noon.Add(3*time.Minute), incident.Command{Action: incident.ActResolve, Force: true})
 	s.all[2].config.Share = s.configs[2].Share
-	if err := s.all[2].AdoptState(s.now, s.all[0].SharedState()); err != nil {
+	if err := s.all[2].MergeShared(s.now, s.all[0].ExportShared()); err != nil {
 		t.Fatal(err)
 	}
 	s.exchange()
@@ -235,33 +236,33 @@ func TestFollowerStaysOneAtAnUpgrade(t *testing.T) {
 
 // TestRefusesRecords that are not valid, and states of another version.
 func TestRefusesRecords(t *testing.T) {
-	m, _ := newManager(t, Config{Share: func(Shared, []byte) {}})
+	m, _ := newManager(t, Config{Share: func(share.RecordType, []byte) {}})
 	for _, c := range []struct {
-		kind Shared
+		kind share.RecordType
 		data string
 		want string
 	}{
-		{"odd", "{}", "want one of"},
-		{SharedTick, "", "no octets"},
-		{SharedIncident, "{", "JSON"},
-		{SharedIncident, "{}", "without time or incident"},
-		{SharedNotification, "[]", "unmarshal"},
-		{SharedNotification, "{}", "without incident, recipient or time"},
-		{SharedIncident, strings.Repeat(" ", sharedMost+1), "at most"},
+		{share.RecordHeartbeat, "{}", "want one of"},
+		{share.RecordTick, "", "no octets"},
+		{share.RecordIncident, "{", "JSON"},
+		{share.RecordIncident, "{}", "without time or incident"},
+		{share.RecordNotification, "[]", "unmarshal"},
+		{share.RecordNotification, "{}", "without incident, recipient or time"},
+		{share.RecordIncident, strings.Repeat(" ", sharedMost+1), "at most"},
 	} {
 		if err := m.Receive(noon, c.kind, []byte(c.data)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %.10q: got %v, want %q", c.kind, c.data, err, c.want)
 		}
 	}
-	for data, want := range map[string]string{"": "JSON", `{"version":9}`: "got version 9, want 1", strings.Repeat(" ", adoptedMost+1): "at most"} {
-		if err := m.AdoptState(noon, []byte(data)); err == nil || !strings.Contains(err.Error(), want) {
+	for data, want := range map[string]string{"": "JSON", `{"version":9}`: "got version 9, want 1", strings.Repeat(" ", mergedMost+1): "at most"} {
+		if err := m.MergeShared(noon, []byte(data)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("state %.20q: got %v, want %q", data, err, want)
 		}
 	}
 	if _, err := m.Export(noon); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Receive(noon, SharedNotification, []byte(`{"time":"2026-03-29T12:00:00Z","incident":"a","to":"b"}`)); err == nil {
+	if err := m.Receive(noon, share.RecordNotification, []byte(`{"time":"2026-03-29T12:00:00Z","incident":"a","to":"b"}`)); err == nil {
 		t.Error("a record after the hand-over is not refused")
 	}
 }
@@ -273,19 +274,19 @@ func FuzzReceive(f *testing.F) {
 	f.Add(uint8(2), []byte(`{"time":"2026-03-29T12:00:00Z","incident":"20260329-1200","to":"public","class":"attack"}`))
 	f.Add(uint8(3), []byte(`{"version":1,"made":"2026-03-29T12:00:00Z","events":[{"time":"2026-03-29T12:00:00Z","incident":"a","kind":"open","to":"resolved","class":"storm"}]}`))
 	f.Fuzz(func(_ *testing.T, kind uint8, data []byte) {
-		m, err := New(noon, Config{Location: cest, Log: discard, Share: func(Shared, []byte) {}})
+		m, err := New(noon, Config{Location: cest, Log: discard, Share: func(share.RecordType, []byte) {}})
 		if err != nil {
 			return
 		}
-		if int(kind) < len(SharedKinds()) {
-			_ = m.Receive(noon, SharedKinds()[kind], data)
+		if int(kind) < len(RecordTypes()) {
+			_ = m.Receive(noon, RecordTypes()[kind], data)
 		} else {
-			_ = m.AdoptState(noon, data)
+			_ = m.MergeShared(noon, data)
 		}
 		m.tick(at(1))
 		for _, i := range m.All() {
 			m.summary(at(1), i, i.Class)
 		}
-		m.SharedState()
+		m.ExportShared()
 	})
 }

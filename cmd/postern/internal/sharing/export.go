@@ -16,10 +16,10 @@ type exported struct {
 	Receiver  []byte
 	Members   []byte
 	Positions [share.Streams]engine.ID
-	Begun     bool
+	Merged    bool
 	Epoch     []byte
 	Lease     []byte
-	Leads     bool
+	HasLease  bool
 	Gateways  int
 	Ahead     time.Duration
 }
@@ -38,9 +38,9 @@ func (s *Sharing) Export(t time.Time) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x.Receiver, x.Members = s.receiver.Export(t), s.members.Export(t)
-	x.Positions, x.Begun = s.reading.positions, s.reading.begun
+	x.Positions, x.Merged = s.reading.positions, s.reading.merged
 	x.Epoch, x.Gateways, x.Ahead = s.presence.epoch, s.presence.gateways, s.presence.ahead
-	x.Lease, x.Leads = s.presence.lease, s.presence.leads
+	x.Lease, x.HasLease = s.lease.value, s.lease.held
 	return json.Marshal(x)
 }
 
@@ -61,10 +61,10 @@ func (s *Sharing) takeOver(t time.Time, data []byte) error {
 	if err := s.members.Import(t, x.Members); err != nil {
 		return fmt.Errorf("take over what gateways share: %w", err)
 	}
-	s.reading.positions, s.reading.begun = x.Positions, x.Begun
+	s.reading.positions, s.reading.merged = x.Positions, x.Merged
 	p := &s.presence
-	p.lease, p.leads = x.Lease, x.Leads
-	p.epoch, p.gateways, p.ahead = x.Epoch, min(max(x.Gateways, 1), maxKept), x.Ahead
+	s.lease.value, s.lease.held = x.Lease, x.HasLease
+	p.epoch, p.gateways, p.ahead = x.Epoch, min(max(x.Gateways, 1), gatewaysMax), x.Ahead
 	return nil
 }
 

@@ -20,20 +20,20 @@ func (s *Sharing) join(ctx context.Context) error {
 	if err := s.measureClock(ctx, false); err != nil {
 		return err
 	}
-	covered := map[share.Sort]share.Manifest{}
+	covered := map[share.SnapshotKind]share.Manifest{}
 	for _, sn := range s.snapshots.all {
 		m, err := s.merge(ctx, sn)
 		if err != nil {
 			return err
 		}
-		covered[sn.Sort] = m
+		covered[sn.Kind] = m
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := &s.reading
-	r.begun, r.repaired = true, time.Now()
-	r.positions[share.Denials] = engine.ID(covered[share.SortBuckets].Positions[share.Denials])
-	r.positions[share.Known] = engine.ID(covered[share.SortKnown].Positions[share.Known])
+	r.merged, r.repaired = true, time.Now()
+	r.positions[share.Denials] = engine.ID(covered[share.SnapshotBuckets].Positions[share.Denials])
+	r.positions[share.Known] = engine.ID(covered[share.SnapshotKnown].Positions[share.Known])
 	return nil
 }
 
@@ -47,12 +47,12 @@ func (s *Sharing) repair(ctx context.Context) error {
 	return nil
 }
 
-// merge reads the snapshot of one sort and merges it with what this gateway has. It returns
+// merge reads the snapshot of one kind and merges it with what this gateway has. It returns
 // its manifest, which is zero if there is none that can be used. Its error is one of the
 // engine.
 func (s *Sharing) merge(ctx context.Context, sn Snapshot) (share.Manifest, error) {
 	for again := true; ; again = false {
-		sealed, err := s.config.Engine.Get(ctx, s.config.Keys.ManifestName(sn.Sort))
+		sealed, err := s.config.Engine.Get(ctx, s.config.Keys.ManifestName(sn.Kind))
 		if err != nil {
 			return share.Manifest{}, err
 		}
@@ -61,7 +61,7 @@ func (s *Sharing) merge(ctx context.Context, sn Snapshot) (share.Manifest, error
 			return share.Manifest{}, nil
 		}
 		m, err := s.mergeSealed(ctx, sn, sealed)
-		if err != nil || m.Sort != "" || !again { // else another gateway has perhaps replaced it meanwhile
+		if err != nil || m.Kind != "" || !again { // else another gateway has perhaps replaced it meanwhile
 			return m, err
 		}
 	}
@@ -70,7 +70,7 @@ func (s *Sharing) merge(ctx context.Context, sn Snapshot) (share.Manifest, error
 // mergeSealed is merge for the snapshot with this manifest.
 func (s *Sharing) mergeSealed(ctx context.Context, sn Snapshot, sealed []byte) (share.Manifest, error) {
 	clock := s.Clock(time.Now())
-	m, unusable := s.config.Keys.OpenManifest(clock, sn.Sort, sealed)
+	m, unusable := s.config.Keys.OpenManifest(clock, sn.Kind, sealed)
 	var data []byte
 	if unusable == nil {
 		var err error
@@ -79,7 +79,7 @@ func (s *Sharing) mergeSealed(ctx context.Context, sn Snapshot, sealed []byte) (
 		}
 	}
 	if unusable != nil {
-		s.reject("the snapshot of "+string(sn.Sort)+" in the engine", unusable)
+		s.reject("the snapshot of "+string(sn.Kind)+" in the engine", unusable)
 		return share.Manifest{}, nil
 	}
 	if !s.mergeData(sn, max(clock.Sub(m.Made), 0), data) {
@@ -93,7 +93,7 @@ func (s *Sharing) mergeSealed(ctx context.Context, sn Snapshot, sealed []byte) (
 func (s *Sharing) mergeData(sn Snapshot, age time.Duration, data []byte) bool {
 	err := sn.Merge(time.Now(), age, data)
 	if err != nil {
-		s.config.Log.Warn("cannot use a snapshot of another gateway", slog.String("event", "share"), slog.String("sort", string(sn.Sort)), eventlog.Error(err))
+		s.config.Log.Warn("cannot use a snapshot of another gateway", slog.String("event", "share"), slog.String("kind", string(sn.Kind)), eventlog.Error(err))
 	}
 	return err == nil
 }

@@ -94,7 +94,7 @@ func TestTaught(t *testing.T) {
 	if err := b.limiter.Merge(now, teacher.Snapshot(now)); err != nil {
 		t.Fatal(err)
 	}
-	b.Taught()
+	b.PublishKnown()
 	a.await(t, "carl", func(*monitor.Sharing) bool { return a.knows("carl", "198.51.100.9") })
 }
 
@@ -119,7 +119,7 @@ func join(t *testing.T, n int) time.Duration {
 	a.await(t, "snapshot", func(*monitor.Sharing) bool {
 		a.snapshots.mu.Lock()
 		defer a.snapshots.mu.Unlock()
-		return !a.snapshots.written[share.SortKnown].at.IsZero()
+		return !a.snapshots.written[share.SnapshotKnown].at.IsZero()
 	})
 	begin := time.Now()
 	b := start(t, "b", e.URL(), func(g *gateway, c *Config) {

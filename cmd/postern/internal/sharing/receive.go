@@ -24,7 +24,7 @@ const memberTime = time.Minute
 
 // reading is how far the streams are read. It is guarded by the mu of Sharing.
 type reading struct {
-	begun     bool // the snapshots are read
+	merged    bool // the snapshots are read
 	joined    bool // and all that came after them
 	restart   bool // the engine has lost everything, so positions mean nothing
 	positions [share.Streams]engine.ID
@@ -80,7 +80,7 @@ func (s *Sharing) readNext(ctx context.Context) (more bool, err error) {
 	if r.restart {
 		r.restart, r.positions = false, [share.Streams]engine.ID{}
 	}
-	begun := r.begun
+	begun := r.merged
 	repair := r.gap && now.Sub(r.repaired) >= repairEvery
 	if repair {
 		r.gap, r.repaired = false, now
@@ -143,7 +143,7 @@ func (s *Sharing) handle(t time.Time, e engine.Entry) {
 	r.entries[e.Stream]++
 	r.gap = r.gap || err == nil && b.Gap
 	if err == nil && b.Own {
-		s.presence.receipt, s.presence.delay = t, age
+		s.presence.receipt = t
 	}
 	s.mu.Unlock()
 	if err == nil && b.Gap {
@@ -183,7 +183,7 @@ func (s *Sharing) lost(t time.Time, b *share.Batch) {
 
 // lostOwn is lost for own batches. They will never be acknowledged.
 func (s *Sharing) lostOwn(t time.Time) {
-	s.snapshots.teach(share.SortBuckets, share.SortKnown)
+	s.snapshots.publishSoon(share.SnapshotBuckets, share.SnapshotKnown)
 	s.mu.Lock()
 	limits := s.presence.limits
 	s.reading.receipts = nil
@@ -214,12 +214,12 @@ func (s *Sharing) apply(t time.Time, b *share.Batch, r *share.Record) error {
 		return nil
 	case r.Type == share.RecordEvents:
 		return s.config.Limiter.ApplyShared(made, r.Data)
-	case r.Type == share.RecordTaught:
-		return s.snapshots.tell(r.Data)
+	case r.Type == share.RecordSnapshot:
+		return s.snapshots.readSoon(r.Data)
 	}
 	if r.Type == share.RecordResend {
 		if string(r.Data) == s.config.Gateway {
-			s.snapshots.teach(share.SortBuckets, share.SortKnown)
+			s.snapshots.publishSoon(share.SnapshotBuckets, share.SnapshotKnown)
 		}
 		return nil
 	}

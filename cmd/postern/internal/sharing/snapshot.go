@@ -14,44 +14,47 @@ import (
 )
 
 const (
-	snapshotCheck = time.Second
-	snapshotTTL   = time.Hour
+	snapshotCheck = time.Second // between looks for snapshots that are due
+	snapshotTTL   = time.Hour   // after which the engine drops a snapshot that is not replaced
 	// chunkPace keeps the octets of snapshots at 4 MB a second.
 	chunkPace = share.ChunkSize * time.Second / (4 << 20)
 )
 
-// A Snapshot is one sort of what gateways that join read. The leader writes it.
+// A Snapshot is what gateways that join read of one kind: the sum of the records until then. The
+// leader writes it.
 type Snapshot struct {
-	Sort  share.Sort
+	Kind  share.SnapshotKind
 	Every time.Duration
-	// Make returns it at time t.
+	// Make returns it at time t. An error is logged, and none is written.
 	Make func(t time.Time) ([]byte, error)
-	// Merge adds one that was made the time age before t. data is nil if there is none.
+	// Merge adds, at time t, a snapshot of this age. data is nil if there is none. An error
+	// is logged, and the streams are read from their beginning.
 	Merge func(t time.Time, age time.Duration, data []byte) error
 }
 
-// snapshots writes the snapshots while this gateway is the leader.
+// snapshots writes the snapshots while this gateway is the leader, and publishes them.
 type snapshots struct {
 	*Sharing
 	all   []Snapshot
 	asked chan struct{} // wakes run
 
-	mu      sync.Mutex
-	written map[share.Sort]*written
-	taught  map[share.Sort]bool // this gateway has what no record says: to be written, and read by the others
-	told    []toldSnapshot      // others have: to be read
+	mu        sync.Mutex
+	written   map[share.SnapshotKind]*written
+	toPublish map[share.SnapshotKind]bool // to be written and published, also if another gateway leads
+	toRead    []publishedSnapshot         // published by other gateways
 }
 
-// A toldSnapshot is the data of a RecordTaught: a snapshot that all are to read.
-type toldSnapshot struct {
-	Sort     share.Sort `json:"sort"`
-	Manifest []byte     `json:"manifest"` // sealed
+// A publishedSnapshot is the data of a RecordSnapshot: a snapshot that all other gateways read
+// and merge. It is for what no record says.
+type publishedSnapshot struct {
+	Kind     share.SnapshotKind `json:"kind"`
+	Manifest []byte             `json:"manifest"` // sealed
 }
 
-// toldMax is how many of them may wait to be read.
-const toldMax = 100
+// toReadMax bounds toRead.
+const toReadMax = 100
 
-// written is what was last written of one sort.
+// written is what was last written of one kind.
 type written struct {
 	due     bool // again at once
 	at      time.Time
@@ -62,11 +65,11 @@ type written struct {
 
 func (w *snapshots) init(s *Sharing) {
 	l := s.config.Limiter
-	w.Sharing, w.asked, w.written = s, make(chan struct{}, 1), map[share.Sort]*written{}
-	w.taught = map[share.Sort]bool{}
+	w.Sharing, w.asked, w.written = s, make(chan struct{}, 1), map[share.SnapshotKind]*written{}
+	w.toPublish = map[share.SnapshotKind]bool{}
 	w.all = append([]Snapshot{
 		{
-			share.SortBuckets, 30 * time.Second,
+			share.SnapshotBuckets, 30 * time.Second,
 			func(t time.Time) ([]byte, error) { return l.Buckets(t), nil },
 			func(t time.Time, age time.Duration, data []byte) error {
 				if data == nil {
@@ -76,7 +79,7 @@ func (w *snapshots) init(s *Sharing) {
 			},
 		},
 		{
-			share.SortKnown, 10 * time.Minute,
+			share.SnapshotKnown, 10 * time.Minute,
 			func(t time.Time) ([]byte, error) { return l.Snapshot(t), nil },
 			func(t time.Time, _ time.Duration, data []byte) error {
 				if data == nil {
@@ -87,25 +90,25 @@ func (w *snapshots) init(s *Sharing) {
 		},
 	}, s.config.Snapshots...)
 	for _, sn := range w.all {
-		w.written[sn.Sort] = &written{due: true}
+		w.written[sn.Kind] = &written{due: true}
 	}
 }
 
-// Taught tells the other gateways that this one has learned of users what no event says:
-// they read its known users.
-func (s *Sharing) Taught() { s.snapshots.teach(share.SortKnown) }
+// PublishKnown publishes the known users of this gateway: it has learned of some without an
+// event, such as from a log. The other gateways read and merge them.
+func (s *Sharing) PublishKnown() { s.snapshots.publishSoon(share.SnapshotKnown) }
 
-// teach has snapshots of these sorts written and read by the other gateways.
-func (w *snapshots) teach(sorts ...share.Sort) {
+// publishSoon makes run publish snapshots of these kinds.
+func (w *snapshots) publishSoon(kinds ...share.SnapshotKind) {
 	w.ask(func(w *snapshots) {
-		for _, sort := range sorts {
-			w.taught[sort] = true
+		for _, kind := range kinds {
+			w.toPublish[kind] = true
 		}
 	})
 }
 
-// writeAll has all snapshots written soon.
-func (w *snapshots) writeAll() {
+// writeAllSoon makes run write all snapshots, if this gateway leads.
+func (w *snapshots) writeAllSoon() {
 	w.ask(func(w *snapshots) {
 		for _, last := range w.written {
 			last.due = true
@@ -147,7 +150,7 @@ func (w *snapshots) run(ctx context.Context) {
 func (w *snapshots) work(ctx context.Context) error {
 	w.Sharing.mu.Lock()
 	shared := w.presence.mode == monitor.Shared
-	leads, entries := shared && w.presence.leads, w.reading.entries
+	leads, entries := shared && w.lease.held, w.reading.entries
 	w.Sharing.mu.Unlock()
 	if !shared {
 		return nil
@@ -157,60 +160,64 @@ func (w *snapshots) work(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.readTold(ctx)
+	return w.readPublished(ctx)
 }
 
-// workOn writes one sort if it is due, or if the others are to read it.
+// workOn writes the snapshot of one kind if it is due, or if it is to be published.
 func (w *snapshots) workOn(ctx context.Context, sn Snapshot, due bool) error {
 	w.mu.Lock()
-	taught := w.taught[sn.Sort]
-	w.taught[sn.Sort] = false // unless that happens again meanwhile
+	publish := w.toPublish[sn.Kind]
+	w.toPublish[sn.Kind] = false // unless that happens again meanwhile
 	w.mu.Unlock()
-	if !due && !taught {
+	if !due && !publish {
 		return nil
 	}
 	manifest, err := w.write(ctx, sn)
 	if err != nil {
-		w.note(func(w *snapshots) { w.written[sn.Sort].due, w.taught[sn.Sort] = due, taught || w.taught[sn.Sort] })
+		w.note(func(w *snapshots) {
+			w.written[sn.Kind].due, w.toPublish[sn.Kind] = due, publish || w.toPublish[sn.Kind]
+		})
 		return err
 	}
-	if taught && manifest != nil {
-		data, err := json.Marshal(toldSnapshot{sn.Sort, manifest})
+	if publish && manifest != nil {
+		data, err := json.Marshal(publishedSnapshot{sn.Kind, manifest})
 		if err != nil {
 			return err
 		}
-		w.Publish(time.Now(), share.RecordTaught, data)
+		w.Publish(time.Now(), share.RecordSnapshot, data)
 	}
 	return nil
 }
 
-// tell notes a snapshot that another gateway wants to be read.
-func (w *snapshots) tell(data []byte) error {
-	var told toldSnapshot
-	if err := json.Unmarshal(data, &told); err != nil {
+// readSoon makes run read a snapshot that another gateway has published. data is that of the
+// record.
+func (w *snapshots) readSoon(data []byte) error {
+	var published publishedSnapshot
+	if err := json.Unmarshal(data, &published); err != nil {
 		return err
 	}
 	w.ask(func(w *snapshots) {
-		if len(w.told) < toldMax {
-			w.told = append(w.told, told)
+		if len(w.toRead) < toReadMax {
+			w.toRead = append(w.toRead, published)
 		}
 	})
 	return nil
 }
 
-// readTold reads what other gateways want to be read.
-func (w *snapshots) readTold(ctx context.Context) error {
+// readPublished reads the snapshots that other gateways have published. Its error is one of
+// the engine.
+func (w *snapshots) readPublished(ctx context.Context) error {
 	w.mu.Lock()
-	told := w.told
-	w.told = nil
+	published := w.toRead
+	w.toRead = nil
 	w.mu.Unlock()
-	for i, one := range told {
+	for i, one := range published {
 		for _, sn := range w.all {
-			if sn.Sort != one.Sort {
+			if sn.Kind != one.Kind {
 				continue
 			}
 			if _, err := w.mergeSealed(ctx, sn, one.Manifest); err != nil {
-				w.note(func(w *snapshots) { w.told = append(told[i:], w.told...) })
+				w.note(func(w *snapshots) { w.toRead = append(published[i:], w.toRead...) })
 				return err
 			}
 		}
@@ -218,43 +225,43 @@ func (w *snapshots) readTold(ctx context.Context) error {
 	return nil
 }
 
-// isDue reports whether a sort is to be written at time t: it is old, or the streams have
-// had so many entries since that what follows it is no longer in them all.
+// isDue reports whether the snapshot of a kind must be written at time t: the last one is old,
+// or half of a stream has come since. Otherwise the stream would not reach back to it.
 func (w *snapshots) isDue(t time.Time, sn Snapshot, entries [share.Streams]int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	last := w.written[sn.Sort]
+	last := w.written[sn.Kind]
 	due := last.due || t.Sub(last.at) >= sn.Every
-	switch sn.Sort {
-	case share.SortBuckets:
+	switch sn.Kind {
+	case share.SnapshotBuckets:
 		due = due || entries[share.Denials]-last.entries[share.Denials] >= lengths[share.Denials]/2
-	case share.SortKnown:
+	case share.SnapshotKnown:
 		due = due || entries[share.Known]-last.entries[share.Known] >= lengths[share.Known]/2
 	}
 	return due
 }
 
-// write writes one snapshot to the engine: the chunks, and then the manifest. Of the
-// snapshots of a sort that this process has written, the engine keeps two. It returns the
-// sealed manifest, nil if there can be none.
+// write writes one snapshot to the engine: the chunks, and then the manifest. It deletes the
+// last but one that this process has written; another gateway may still be reading the last. It
+// returns the sealed manifest, nil if the snapshot cannot be made.
 func (w *snapshots) write(ctx context.Context, sn Snapshot) ([]byte, error) {
 	now := time.Now()
 	w.Sharing.mu.Lock()
-	m := share.Manifest{Sort: sn.Sort, Generation: rand.Uint64(), Made: now.Add(w.presence.ahead), Gateway: w.config.Gateway}
+	m := share.Manifest{Kind: sn.Kind, ID: rand.Uint64(), Made: now.Add(w.presence.ahead), Gateway: w.config.Gateway}
 	entries := w.reading.entries
 	for i, id := range w.reading.positions {
 		m.Positions[i] = share.Position(id)
 	}
 	w.Sharing.mu.Unlock()
-	w.note(func(w *snapshots) { w.written[sn.Sort].due = false }) // unless it becomes due meanwhile
+	w.note(func(w *snapshots) { w.written[sn.Kind].due = false }) // unless it becomes due meanwhile
 	data, err := sn.Make(now)
 	if err != nil {
-		w.config.Log.Warn("cannot make a snapshot for other gateways", slog.String("event", "share"), slog.String("sort", string(sn.Sort)), eventlog.Error(err))
+		w.config.Log.Warn("cannot make a snapshot for other gateways", slog.String("event", "share"), slog.String("kind", string(sn.Kind)), eventlog.Error(err))
 		return nil, nil
 	}
 	sealed, err := w.config.Keys.SealManifest(&m, data)
 	if err != nil {
-		w.config.Log.Warn("cannot seal a snapshot for other gateways", slog.String("event", "share"), slog.String("sort", string(sn.Sort)), eventlog.Error(err))
+		w.config.Log.Warn("cannot seal a snapshot for other gateways", slog.String("event", "share"), slog.String("kind", string(sn.Kind)), eventlog.Error(err))
 		return nil, nil
 	}
 	var keys []string
@@ -267,11 +274,11 @@ func (w *snapshots) write(ctx context.Context, sn Snapshot) ([]byte, error) {
 			return nil, ctx.Err()
 		}
 	}
-	if err := w.config.Engine.Set(ctx, w.config.Keys.ManifestName(sn.Sort), sealed, snapshotTTL); err != nil {
+	if err := w.config.Engine.Set(ctx, w.config.Keys.ManifestName(sn.Kind), sealed, snapshotTTL); err != nil {
 		return nil, err
 	}
 	w.mu.Lock()
-	last := w.written[sn.Sort]
+	last := w.written[sn.Kind]
 	obsolete := last.former
 	*last = written{due: last.due, at: now, entries: entries, keys: keys, former: last.keys}
 	w.mu.Unlock()

@@ -110,7 +110,7 @@ func (s *Sharing) Status(t time.Time) *monitor.Sharing {
 		member := monitor.Member{Name: one.Gateway, Version: one.Heartbeat.Version, Mode: monitor.SharingMode(one.Heartbeat.Mode),
 			SeenAgo: max(t.Sub(one.Seen), 0).Seconds(), Leads: one.Heartbeat.Leads, Own: one.Own}
 		if one.Own {
-			member.Version, member.Mode, member.SeenAgo, member.Leads = s.config.Version, p.mode, 0, p.leading
+			member.Version, member.Mode, member.SeenAgo, member.Leads = s.config.Version, p.mode, 0, s.lease.leads
 		}
 		if member.Leads {
 			m.Leader = member.Name

@@ -22,11 +22,6 @@ import (
 // gatewaysFile is the file of STATE_DIR with how many gateways there were.
 const gatewaysFile = "gateways.json"
 
-// recordTypes says how the records of the incidents are shared.
-var recordTypes = map[incidents.Shared]share.RecordType{
-	incidents.SharedTick: share.RecordTick, incidents.SharedIncident: share.RecordIncident, incidents.SharedNotification: share.RecordNotification,
-}
-
 // shareSettings are the settings of the fields of an engine.Config.
 var shareSettings = map[string]string{"URL": "SHARE_URL", "CA": "SHARE_CA", "Cert": "SHARE_CERT", "Key": "SHARE_KEY", "PasswordFile": "SHARE_PASSWORD_FILE"}
 
@@ -71,10 +66,10 @@ func (d *Daemon) shareDecision(c decisions.Change) {
 	d.keeper.sharing.Publish(time.Now(), share.RecordDecision, data)
 }
 
-// shareIncident gives what the detector or the incidents have to share to the other gateways.
-func (d *Daemon) shareIncident(kind incidents.Shared, data []byte) {
+// shareIncident publishes a record of the detector or the incidents to the other gateways.
+func (d *Daemon) shareIncident(kind share.RecordType, data []byte) {
 	if s := d.keeper.sharing; s != nil {
-		s.Publish(time.Now(), recordTypes[kind], data)
+		s.Publish(time.Now(), kind, data)
 	}
 }
 
@@ -89,8 +84,8 @@ func (d *Daemon) sharedHandlers() map[share.RecordType]func(time.Time, []byte) e
 			return err
 		},
 	}
-	for kind, record := range recordTypes {
-		all[record] = func(t time.Time, data []byte) error { return d.incidents.Receive(t, kind, data) }
+	for _, kind := range incidents.RecordTypes() {
+		all[kind] = func(t time.Time, data []byte) error { return d.incidents.Receive(t, kind, data) }
 	}
 	return all
 }
@@ -100,7 +95,7 @@ func (d *Daemon) sharedSnapshots() []sharing.Snapshot {
 	learned := false
 	return []sharing.Snapshot{
 		{
-			Sort: share.SortDecisions, Every: 10 * time.Minute,
+			Kind: share.SnapshotDecisions, Every: 10 * time.Minute,
 			Make: d.deciding.store.ExportShared,
 			Merge: func(t time.Time, _ time.Duration, data []byte) error {
 				d.deciding.merge(t, data)
@@ -108,17 +103,17 @@ func (d *Daemon) sharedSnapshots() []sharing.Snapshot {
 			},
 		},
 		{
-			Sort: share.SortIncidents, Every: time.Minute,
-			Make: func(time.Time) ([]byte, error) { return d.incidents.SharedState(), nil },
+			Kind: share.SnapshotIncidents, Every: time.Minute,
+			Make: func(time.Time) ([]byte, error) { return d.incidents.ExportShared(), nil },
 			Merge: func(t time.Time, _ time.Duration, data []byte) error {
 				if data == nil {
 					return nil
 				}
-				return d.incidents.AdoptState(t, data)
+				return d.incidents.MergeShared(t, data)
 			},
 		},
 		{
-			Sort: share.SortWatch, Every: 10 * time.Minute,
+			Kind: share.SnapshotWatch, Every: 10 * time.Minute,
 			Make: func(t time.Time) ([]byte, error) { return d.incidents.Snapshot(t), nil },
 			Merge: func(t time.Time, _ time.Duration, data []byte) error {
 				if data == nil || learned {
