@@ -119,7 +119,7 @@ func (tb *testbed) start(ctx context.Context, k peer.Kind, w Work) (*target, *pe
 	}
 	proxyHeader := tb.proxyHeader || w.proxyHeader
 	p, err := k.Start(ctx, peer.Setup{
-		Dir: dir, Cert: tb.cert, Key: tb.key, ProxyHeader: proxyHeader, LogLogins: tb.logLogins, Settings: w.settings, State: state, AdminToken: w.adminToken,
+		Dir: dir, Cert: tb.cert, Key: tb.key, ProxyHeader: proxyHeader, LogLogins: tb.logLogins, Settings: w.settings, More: w.more, State: state, AdminToken: w.adminToken,
 		Backend: peer.Backend{
 			IMAP: tb.addrs.IMAP, POP3: tb.addrs.POP3, ProxiedIMAP: tb.addrs.ProxiedIMAP, ProxiedPOP3: tb.addrs.ProxiedPOP3,
 			AuthURL: "http://" + tb.addrs.Control + "/auth",
@@ -130,6 +130,14 @@ func (tb *testbed) start(ctx context.Context, k peer.Kind, w Work) (*target, *pe
 	}
 	t := tb.target(k.Name, p.Pid, proxyHeader, p.StartTLS, backend.Addrs{IMAP: p.IMAP, IMAPS: p.IMAPS, POP3: p.POP3, POP3S: p.POP3S})
 	t.sasl, t.afterRound, t.admin = k.SASL, p.TruncateLog, p.Admin
+	t.another = func(ctx context.Context, more ...string) (*target, func(), error) {
+		w.more = more
+		other, p, err := tb.start(ctx, k, w)
+		if err != nil {
+			return nil, nil, err
+		}
+		return other, p.Stop, nil
+	}
 	return t, p, nil
 }
 

@@ -22,7 +22,7 @@ type Scenario struct {
 // Scenarios lists all scenarios in the order in which they are offered.
 var Scenarios = []Scenario{
 	loginScenario, idleScenario, relayScenario, attackScenario, tarpitScenario, overloadScenario, capacityScenario, incidentScenario,
-	informedScenario, viewersScenario,
+	informedScenario, viewersScenario, sharingScenario,
 }
 
 // findScenario returns the scenario with that name, and whether there is one.
@@ -45,6 +45,7 @@ type Work struct {
 	fresh       bool            // every round starts a new target
 	settings    []string        // of postern's environment, NAME=value, in place of limits that never apply
 	known       []traffic.Login // logins that postern has accepted a day before its start
+	more        []string        // of postern's environment, NAME=value, in addition
 	adminToken  string          // of postern's admin API, "" for none
 	proxyHeader bool            // clients send any address in a PROXY header, and targets believe it
 	// measure does one round at t and adds its figures to s. An error fails the

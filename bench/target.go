@@ -32,8 +32,11 @@ type target struct {
 	users       []User              // of a running gateway, in place of user
 	timeout     time.Duration       // of one client
 	afterRound  func()              // nil for nothing
-	flood       func(context.Context, floodConfig) (*floodResult, error)
-	connect     func(context.Context) (net.Conn, error) // replaces the network in tests
+	// another starts another target of the same kind, with further settings of postern; nil
+	// for a remote target. The caller calls stop.
+	another func(ctx context.Context, more ...string) (other *target, stop func(), err error)
+	flood   func(context.Context, floodConfig) (*floodResult, error)
+	connect func(context.Context) (net.Conn, error) // replaces the network in tests
 }
 
 // listener is how a client reaches a target.

@@ -36,6 +36,7 @@ type Setup struct {
 	AdminToken  string            // of postern's admin API, at least 16 octets; "" for none
 	State       map[string][]byte // state files of postern, by name
 	Settings    []string          // NAME=value for postern, in place of raised limits; if not nil, HAProxy limits connections by address
+	More        []string          // NAME=value for postern, in addition to those
 }
 
 // Kind is a program that can be a target.

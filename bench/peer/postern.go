@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -65,7 +66,7 @@ func configurePostern(s Setup, _ string, l listeners) (args, env []string, err e
 	if limits == nil {
 		limits = unlimited
 	}
-	for _, setting := range append(settings, limits...) {
+	for _, setting := range slices.Concat(settings, limits, s.More) {
 		env = append(env, "POSTERN_"+strings.TrimPrefix(setting, "POSTERN_"))
 	}
 	return []string{"serve"}, env, nil
