@@ -18,10 +18,11 @@ BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # Programs that the tests use: mail servers, mail clients, other proxies,
-# Alertmanager, fail2ban, systemd, a browser, and what gateways share over. Tests
-# use valkey-server beside redis-server if it is there; Debian 12 has it in backports.
+# Alertmanager, fail2ban, systemd, a browser, network namespaces, and what gateways
+# share over. Tests use valkey-server beside redis-server if it is there; Debian 12 has
+# it in backports.
 PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex systemctl chromium \
-	redis-server valkey-server
+	redis-server valkey-server ip
 
 .PHONY: help
 help: ## list the targets
