@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -248,7 +249,7 @@ func TestHandOverToStranger(t *testing.T) {
 		do   func(next *handover.Link)
 		want string
 	}{
-		"another version": {func(l *handover.Link) { _ = send(l, msgHello, helloMessage{handoverProtocol - 1, "9", os.Getpid()}) }, "got hand-over protocol 1"},
+		"another version": {func(l *handover.Link) { _ = send(l, msgHello, helloMessage{handoverProtocol - 1, "9", os.Getpid()}) }, fmt.Sprintf("got hand-over protocol %d", handoverProtocol-1)},
 		"another process": {func(l *handover.Link) { _ = send(l, msgHello, helloMessage{handoverProtocol, "9", 1}) }, "of process 1, want"},
 		"another message": {func(l *handover.Link) { _ = send(l, msgServing, servingMessage{}) }, `got the message "serving", want "hello"`},
 		"no JSON":         {func(l *handover.Link) { _ = l.Send(msgHello, []byte("hello")) }, `read the message "hello": `},
