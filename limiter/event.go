@@ -58,8 +58,8 @@ type opSet uint32
 const (
 	allOps = opSet(1<<opCount - 1)
 	// What gateways must know of each other: what is spent, and what is known. Nothing of it is what one of them has open.
-	sharedDenials = opSet(1<<opSettled | 1<<opSlot | 1<<opCharged | 1<<opRepeated | 1<<opCleared | 1<<opSprayed | 1<<opReleased)
-	sharedKnown   = opSet(1<<opCredentialDenied | 1<<opAccepted | 1<<opLearned | 1<<opForgotten | 1<<opSince)
+	sharedDenials = opSet(1<<opSettled | 1<<opSlot | 1<<opCharged | 1<<opRepeated | 1<<opSprayed | 1<<opReleased)
+	sharedKnown   = opSet(1<<opCleared | 1<<opCredentialDenied | 1<<opAccepted | 1<<opLearned | 1<<opForgotten | 1<<opSince)
 )
 
 // sharedFlags returns the flags of e that other gateways must know. ok is false if they need not know e.

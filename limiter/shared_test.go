@@ -275,12 +275,12 @@ func TestSharedFeedOverflows(t *testing.T) {
 	l := newLimiter(t, policy())
 	denials, known := l.ShareFeeds()
 	for n := uint64(1); !denials.Overflowed(); n++ {
-		l.publish(&event{op: opCleared, kind: kindPair, key: key{n, n}})
+		l.publish(&event{op: opReleased, kind: kindPair, key: key{n, n}})
 		if n > sharedFeedMax {
 			t.Fatal("no end")
 		}
 	}
-	l.publish(&event{op: opCleared, kind: kindPair, key: key{1, 1}})
+	l.publish(&event{op: opReleased, kind: kindPair, key: key{1, 1}})
 	n := 0
 	if err := eachEvent(denials.Take(math.MaxInt), func(*event) { n++ }); err != nil || n != 2 {
 		t.Errorf("%d events, %v; want 2", n, err)

@@ -17,7 +17,7 @@ const readWait = time.Second
 
 // readPace is the pause after a read. Otherwise each batch would wake every gateway, which
 // with some 25 of them is more than an engine can do.
-const readPace = 20 * time.Millisecond
+const readPace = 50 * time.Millisecond
 
 // memberTime is how old a heartbeat may be that counts.
 const memberTime = time.Minute

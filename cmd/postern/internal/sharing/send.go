@@ -11,9 +11,9 @@ import (
 	"postern/limiter/share"
 )
 
-// The pace of each stream: a gateway sends no more than one batch in this time, however
-// many logins there are. Together these are 50 a second.
-var paces = [share.Streams]time.Duration{share.Denials: 25 * time.Millisecond, share.Known: 100 * time.Millisecond}
+// sendPace is the pause after a batch of a stream: a gateway sends no more than 20 a second of
+// each, however many logins there are.
+const sendPace = 50 * time.Millisecond
 
 // The engine keeps about as many batches of each stream.
 var lengths = [share.Streams]int{share.Denials: 1 << 14, share.Known: 1 << 16}
@@ -73,7 +73,7 @@ func (st *stream) run(ctx context.Context) {
 		for more := true; more; {
 			var err error
 			more, err = st.send(ctx)
-			wait := paces[st.kind]
+			wait := sendPace
 			if err != nil {
 				wait = backoff.next()
 			} else {
