@@ -48,7 +48,7 @@ func (c *Client) Add(ctx context.Context, key string, data []byte, limit int) (I
 	if err != nil {
 		return ID{}, err
 	}
-	return ParseID(id)
+	return parseID(id)
 }
 
 // Read returns the next entries of each stream, at most 256, those of a stream in order. Without entries it waits for the
@@ -84,23 +84,12 @@ func (c *Client) Read(ctx context.Context, after []Position, wait time.Duration)
 
 // newEntry converts an entry of a stream.
 func newEntry(stream int, e valkey.XRangeEntry) (Entry, error) {
-	id, err := ParseID(e.ID)
+	id, err := parseID(e.ID)
 	entry := Entry{Stream: stream, ID: id}
 	if data, ok := e.FieldValues[field]; ok {
 		entry.Data = []byte(data)
 	}
 	return entry, err
-}
-
-// First is the ID of the first entry that the stream at key still has. It is zero if there is none.
-func (c *Client) First(ctx context.Context, key string) (ID, error) {
-	entries, err := call(ctx, c, c.commands, "XRANGE", func(b valkey.Builder) valkey.Completed {
-		return b.Xrange().Key(key).Start("-").End("+").Count(1).Build()
-	}, valkey.ValkeyResult.AsXRange)
-	if err != nil || len(entries) == 0 {
-		return ID{}, err
-	}
-	return ParseID(entries[0].ID)
 }
 
 // Trim drops the oldest entries of the stream at key until it has at most limit. It works when the engine is full.
@@ -190,7 +179,7 @@ func do[T any](ctx context.Context, c *Client, on *connection, op string, comman
 	case err == nil || errors.Is(err, valkey.Nil):
 		return value, err
 	case on.isClosed():
-		err = ErrClosed
+		err = errClosed
 	case ctx.Err() != nil: // then the connection may have been closed for that reason
 		err = ctx.Err()
 	case errors.Is(err, errUnusable), reason(err) == ReadOnly: // it was a primary when it was dialled

@@ -58,7 +58,7 @@ func (c *connection) open() (*link, error) {
 	defer c.mu.Unlock()
 	switch {
 	case c.closed:
-		return nil, ErrClosed
+		return nil, errClosed
 	case c.current == nil:
 		l, err := newLink(c.option, c.dial)
 		if err != nil {
@@ -89,7 +89,7 @@ func (c *connection) interrupt() {
 	c.drop(l)
 }
 
-// leave drops the connection if it is to another address than addr.
+// dropUnless closes the connection unless it is to addr, so that the next call dials.
 func (c *connection) dropUnless(addr string) {
 	c.mu.Lock()
 	l := c.current

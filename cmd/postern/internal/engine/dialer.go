@@ -274,7 +274,7 @@ func reason(err error) Reason {
 	switch {
 	case isDenied(err):
 		return Denied
-	case errors.Is(err, context.Canceled), errors.Is(err, ErrClosed), isTLSMismatch(err):
+	case errors.Is(err, context.Canceled), errors.Is(err, errClosed), isTLSMismatch(err):
 		return Other
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return Timeout

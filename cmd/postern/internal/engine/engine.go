@@ -8,8 +8,8 @@
 //
 // There is one connection for commands and one for the blocking read. Each is dialled
 // by the first call that needs it, and after an error by the next. The package has no
-// goroutine of its own. It does not know what the octets mean that it carries, and
-// does not decide when there is no engine.
+// goroutine of its own. It neither interprets the data nor decides
+// whether a gateway counts alone.
 package engine
 
 import (
@@ -50,7 +50,7 @@ func (e *ConfigError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// A Reason is why a call failed, from a fixed set.
+// A Reason is why a call failed, from a fixed set: it is the label of a metric.
 type Reason string
 
 // The reasons.
@@ -88,8 +88,8 @@ func ReasonOf(err error) Reason {
 	return Other
 }
 
-// ErrClosed is the cause of errors after [Client.Close].
-var ErrClosed = errors.New("the client is closed")
+// errClosed is the cause of errors after [Client.Close].
+var errClosed = errors.New("the client is closed")
 
 // An ID identifies an entry of a stream. The zero ID is before the first entry.
 type ID struct {
@@ -97,8 +97,8 @@ type ID struct {
 	Sequence     uint64 // among the entries of one millisecond
 }
 
-// ParseID parses an ID as String writes it.
-func ParseID(s string) (id ID, err error) {
+// parseID parses an ID as String writes it.
+func parseID(s string) (id ID, err error) {
 	ms, sequence, found := strings.Cut(s, "-")
 	if id.Milliseconds, err = strconv.ParseUint(ms, 10, 64); err == nil && found {
 		id.Sequence, err = strconv.ParseUint(sequence, 10, 64)
@@ -132,5 +132,5 @@ type Position struct {
 type Entry struct {
 	Stream int // index in the positions of the read
 	ID     ID
-	Data   []byte // nil if [Client.Add] has not made it
+	Data   []byte // of the field that [Client.Add] writes; nil if the entry has none
 }

@@ -253,11 +253,11 @@ func TestCloseEndsCallsAtOnce(t *testing.T) {
 	}
 	read := goRead(t.Context(), t, e, c)
 	c.Close()
-	if err := result(t, read); !errors.Is(err, ErrClosed) {
-		t.Errorf("got %v from the read, want %v", err, ErrClosed)
+	if err := result(t, read); !errors.Is(err, errClosed) {
+		t.Errorf("got %v from the read, want %v", err, errClosed)
 	}
-	if err := add(t, c); !errors.Is(err, ErrClosed) {
-		t.Errorf("got %v, want %v", err, ErrClosed)
+	if err := add(t, c); !errors.Is(err, errClosed) {
+		t.Errorf("got %v, want %v", err, errClosed)
 	}
 	e.AwaitInfo("connected_clients:1\r\n") // that of AwaitInfo
 	checkGoroutines(t)

@@ -113,12 +113,12 @@ func FuzzParseURL(f *testing.F) {
 
 func TestParseID(t *testing.T) {
 	for s, want := range map[string]ID{"0-0": {}, "1700000000000-3": {1700000000000, 3}, "18446744073709551615-1": {1<<64 - 1, 1}} {
-		if id, err := ParseID(s); err != nil || id != want || id.String() != s {
+		if id, err := parseID(s); err != nil || id != want || id.String() != s {
 			t.Errorf("%s: got %v, %v", s, id, err)
 		}
 	}
 	for _, s := range []string{"", "1", "1-", "-1", "1-x", "1-2-3", "99999999999999999999-1"} {
-		if id, err := ParseID(s); err == nil {
+		if id, err := parseID(s); err == nil {
 			t.Errorf("%q: got %v, want an error", s, id)
 		}
 	}
