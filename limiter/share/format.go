@@ -39,7 +39,7 @@ const (
 	sealSize    = 16 // octets that sealing adds
 	flagSealer  = 1  // in the header: the sealer is another process
 	flagGap     = 1  // in the contents: records before this batch were lost
-	contentsMax = BatchMax + RecordMax + 1024
+	contentsMax = batchMax + recordMax + 1024
 	ageMax      = 30 * 24 * time.Hour
 )
 
@@ -142,7 +142,7 @@ func (c *contents) parseRecords(b []byte) error {
 	for len(b) > 0 {
 		kind := RecordType(b[0])
 		rest, age, okAge := uvarint(b[1:], uint64(ageMax.Milliseconds()))
-		rest, size, okSize := uvarint(rest, RecordMax)
+		rest, size, okSize := uvarint(rest, recordMax)
 		if !okAge || !okSize || size > uint64(len(rest)) {
 			return fmt.Errorf("%w: bad record", ErrFormat)
 		}

@@ -26,7 +26,7 @@ func TestWireFormat(t *testing.T) {
 	if sealed, want := hex.EncodeToString(got[size:]), "833980e495f601ab1c8067d19f60abd328bbda8b77f3fce86c88e51e50f7e472384468f237b9"; sealed != want {
 		t.Errorf("got sealed %s, want %s", sealed, want)
 	}
-	if site, want := k.Site(), "1c09427b"; site != want {
+	if site, want := k.site, "1c09427b"; site != want {
 		t.Errorf("got site %s, want %s", site, want)
 	}
 }

@@ -87,7 +87,7 @@ func FuzzManifest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if n := m.Chunks(); n < 0 || n > SnapshotMax/ChunkSize || m.Kind != SnapshotKnown {
+		if n := m.Chunks(); n < 0 || n > snapshotMax/ChunkSize || m.Kind != SnapshotKnown {
 			t.Errorf("got %+v", m)
 		}
 		for _, i := range []int{-1, 0, m.Chunks()} {

@@ -73,7 +73,7 @@ func (x *exportedSender) check() error {
 		return err
 	}
 	for i := range x.Waiting {
-		if len(x.Waiting[i].Data) > RecordMax {
+		if len(x.Waiting[i].Data) > recordMax {
 			return errHandover
 		}
 	}

@@ -169,7 +169,7 @@ func TestLeastDemandIsHandedOver(t *testing.T) {
 
 func TestImportOfDamagedData(t *testing.T) {
 	name := `"gateway":"a","boot":"` + strings.Repeat("0", 32) + `"`
-	big := `"` + strings.Repeat("A", RecordMax*4/3+8) + `"`
+	big := `"` + strings.Repeat("A", recordMax*4/3+8) + `"`
 	tests := []string{
 		``, `{}`, `null`, `[]`, `{"format":2}`, `{"format":1,"stream":7}`, `{"format":1,"batch":{}}`, `{"format":1,"own":[{}]}`,
 		`{"format":1,"batch":{` + name + `,"sequence":1,"records":[{"data":` + big + `},{"data":` + big + `}]}}`,

@@ -12,7 +12,7 @@ import (
 
 // Keys are the secrets of a site, all derived from its install key. They are safe for concurrent use.
 type Keys struct {
-	site     string
+	site     string      // 8 hexadecimal digits, which say nothing about the install key
 	batches  [32]byte    // from which the keys of batches are derived
 	snapshot cipher.AEAD // seals manifests and chunks
 	nonces   [32]byte    // of snapshots
@@ -28,9 +28,6 @@ func NewKeys(install [32]byte) *Keys {
 		nonces:   derive(install, []byte("share nonces of snapshots")),
 	}
 }
-
-// Site returns the 8 hexadecimal digits that name the site in the engine. They say nothing about the key.
-func (k *Keys) Site() string { return k.site }
 
 // Name returns the key in the engine of what the site calls name: a Stream, "lease", "epoch".
 func (k *Keys) Name(name string) string { return "postern:{" + k.site + "}:" + name }

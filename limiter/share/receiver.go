@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// StaleAfter is the largest difference between the time at which a batch was sealed and the one in the ID under which it
+// staleAfter is the largest difference between the time at which a batch was sealed and the one in the ID under which it
 // is in the stream. Of a copy that somebody appends later, it is larger.
-const StaleAfter = 5 * time.Minute
+const staleAfter = 5 * time.Minute
 
 // processesMax bounds the processes whose sequences a Receiver knows. An entry is made for a batch that opens and is not
 // stale, so it takes that many starts of gateways to fill it; then the one is forgotten that was not seen for longest.
@@ -119,8 +119,8 @@ func (r *Receiver) read(h *header, p *process, appended time.Time, plain []byte)
 		r.missed[h.stream] = true
 		return c, err
 	}
-	if late := appended.Sub(c.sealed); late.Abs() > StaleAfter {
-		return c, fmt.Errorf("%w: appended %v after it was sealed, want at most %v", ErrStale, late, StaleAfter)
+	if late := appended.Sub(c.sealed); late.Abs() > staleAfter {
+		return c, fmt.Errorf("%w: appended %v after it was sealed, want at most %v", ErrStale, late, staleAfter)
 	}
 	if p != nil && h.sequence <= p.last[h.stream] {
 		return c, fmt.Errorf("%w: the newest is %d", ErrDuplicate, p.last[h.stream])

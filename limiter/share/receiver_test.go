@@ -204,15 +204,15 @@ func TestCopiesAreRefused(t *testing.T) {
 		open(t, r, restarted, current)
 		return r
 	}
-	if n := appendAll(fresh(), begin.Add(StaleAfter+3*time.Second)); n != 0 {
-		t.Errorf("%d copies are taken by a receiver that is new, %v later", n, StaleAfter)
+	if n := appendAll(fresh(), begin.Add(staleAfter+3*time.Second)); n != 0 {
+		t.Errorf("%d copies are taken by a receiver that is new, %v later", n, staleAfter)
 	}
 	// This is the bound: a receiver that has started within the time takes each copy once.
 	r := fresh()
-	if n := appendAll(r, begin.Add(StaleAfter)); n != 3 {
+	if n := appendAll(r, begin.Add(staleAfter)); n != 3 {
 		t.Errorf("%d copies are taken, want 3", n)
 	}
-	if n := appendAll(r, begin.Add(StaleAfter)); n != 0 {
+	if n := appendAll(r, begin.Add(staleAfter)); n != 0 {
 		t.Errorf("%d copies are taken again", n)
 	}
 }

@@ -8,10 +8,10 @@ import (
 
 // Limits of what waits in a Sender.
 const (
-	BatchMax      = 32 << 10  // octets of records in a batch that has more than one and a heartbeat
-	RecordMax     = 128 << 10 // octets of data in a record
-	WaitingMax    = 10_000    // records
-	WaitingOctets = 4 << 20   // octets of data
+	batchMax      = 32 << 10  // octets of records in a batch that has more than one and a heartbeat
+	recordMax     = 128 << 10 // octets of data in a record
+	waitingMax    = 10_000    // records
+	waitingOctets = 4 << 20   // octets of data
 )
 
 // recordOverhead is the most octets that a record takes beside its data.
@@ -68,10 +68,10 @@ func (s *Sender) SetFormat(format uint8) {
 	s.format = min(max(format, FormatOldest), FormatNewest)
 }
 
-// Add queues r at time t. Of heartbeats only the newest waits. If more than [WaitingMax] records or [WaitingOctets] wait,
-// the oldest are lost. It returns false if r itself is lost, because it is larger than [RecordMax], a heartbeat than 4 KB.
+// Add queues r at time t. Of heartbeats only the newest waits. If more than 10,000 records or 4 MB of data wait,
+// the oldest are lost. It returns false if r itself is lost, because it is larger than 128 KB, a heartbeat than 4 KB.
 func (s *Sender) Add(t time.Time, r Record) bool {
-	if len(r.Data) > RecordMax || r.Type == RecordHeartbeat && len(r.Data) > heartbeatMax {
+	if len(r.Data) > recordMax || r.Type == RecordHeartbeat && len(r.Data) > heartbeatMax {
 		s.lose(1)
 		return false
 	}
@@ -83,7 +83,7 @@ func (s *Sender) Add(t time.Time, r Record) bool {
 	s.waiting = append(s.waiting, q)
 	s.octets += len(r.Data)
 	excess := 0
-	for len(s.waiting)-excess > WaitingMax || s.octets > WaitingOctets {
+	for len(s.waiting)-excess > waitingMax || s.octets > waitingOctets {
 		s.octets -= len(s.waiting[excess].Data)
 		excess++
 	}
@@ -155,7 +155,7 @@ func (s *Sender) makeBatch() bool {
 	n, size, octets := 0, 0, 0
 	for ; n < len(s.waiting); n++ {
 		data := len(s.waiting[n].Data)
-		if size += recordOverhead + data; n > 0 && size > BatchMax {
+		if size += recordOverhead + data; n > 0 && size > batchMax {
 			break
 		}
 		octets += data

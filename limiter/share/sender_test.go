@@ -66,7 +66,7 @@ func TestBatchSizes(t *testing.T) {
 		{"little", []Record{octets(10), octets(0), octets(2000)}, []int{3}},
 		{"many", []Record{octets(12000), octets(12000), octets(12000), octets(5)}, []int{2, 2}},
 		{"one larger than a batch", []Record{octets(10), octets(64 << 10), octets(10)}, []int{1, 1, 1}},
-		{"the largest", []Record{octets(RecordMax), octets(RecordMax)}, []int{1, 1}},
+		{"the largest", []Record{octets(recordMax), octets(recordMax)}, []int{1, 1}},
 		{"with a heartbeat", []Record{octets(64 << 10), {Type: RecordHeartbeat, Data: make([]byte, 400)}, octets(1)}, []int{2, 1}},
 		{"a heartbeat goes first", []Record{octets(20000), octets(20000), {Type: RecordHeartbeat}}, []int{2, 1}},
 	}
@@ -82,7 +82,7 @@ func TestBatchSizes(t *testing.T) {
 		for s.Waiting() > 0 {
 			e := send(t, s, begin)
 			got = append(got, len(open(t, r, begin, e).Records))
-			if len(e.Data) > RecordMax+BatchMax {
+			if len(e.Data) > recordMax+batchMax {
 				t.Errorf("%s: a batch of %d octets", tt.name, len(e.Data))
 			}
 		}
@@ -97,10 +97,10 @@ func TestOldestRecordsAreLost(t *testing.T) {
 	s, r := NewSender(k, "a", boot(1), Denials), NewReceiver(k, "b", boot(2))
 	s.Add(begin, events("sent"))
 	first := sendNext(t, s, begin) // and not confirmed: these records cannot be lost
-	for i := range WaitingMax + 3 {
+	for i := range waitingMax + 3 {
 		s.Add(begin, events(fmt.Sprint(i)))
 	}
-	if s.Lost() != 3 || s.Waiting() != WaitingMax+1 {
+	if s.Lost() != 3 || s.Waiting() != waitingMax+1 {
 		t.Errorf("%d lost, %d wait", s.Lost(), s.Waiting())
 	}
 	if b := open(t, r, begin, first); b.Gap || texts(b) != "sent" {
@@ -120,7 +120,7 @@ func TestOldestRecordsAreLost(t *testing.T) {
 			next++
 		}
 	}
-	if next != WaitingMax+3 {
+	if next != waitingMax+3 {
 		t.Errorf("got records up to %d", next)
 	}
 }
@@ -131,10 +131,10 @@ func TestOctetsThatWaitAreBounded(t *testing.T) {
 	for range 60 {
 		s.Add(begin, big)
 	}
-	if want := WaitingOctets / (100 << 10); s.Waiting() != want || s.Lost() != uint64(60-want) {
+	if want := waitingOctets / (100 << 10); s.Waiting() != want || s.Lost() != uint64(60-want) {
 		t.Errorf("%d wait, %d lost, want %d and %d", s.Waiting(), s.Lost(), want, 60-want)
 	}
-	if s.Add(begin, Record{Type: RecordTick, Data: make([]byte, RecordMax+1)}) || s.Lost() != uint64(60-40+1) {
+	if s.Add(begin, Record{Type: RecordTick, Data: make([]byte, recordMax+1)}) || s.Lost() != uint64(60-40+1) {
 		t.Errorf("a record that is too large: %d lost", s.Lost())
 	}
 	for s.Waiting() > 0 {

@@ -91,12 +91,12 @@
 // refused, and takes no memory. What a copy of a sealed batch can do is bounded:
 //
 //   - a receiver refuses what it has received, of up to 1024 processes, those of former generations included;
-//   - each refuses what was sealed more than 5 minutes before or after the time in the ID of its entry, [StaleAfter]. So a
+//   - each refuses what was sealed more than 5 minutes before or after the time in the ID of its entry, staleAfter. So a
 //     process that has just started takes a copy of a batch that is not older, once: its denials count twice there, its
 //     heartbeats count a gateway that has ended for another minute;
 //   - an entry under an old ID, in a stream that was removed before, is as old as the ID says: a caller that uses the
 //     age of each record does not take an old one for a new one;
-//   - a manifest opens until 65 minutes after it was made, [SnapshotMaxAge], so a snapshot can be replaced by one of the last
+//   - a manifest opens until 65 minutes after it was made, snapshotMaxAge, so a snapshot can be replaced by one of the last
 //     hour.
 //
 // Somebody who sets the clock of the engine can make records count as older, or younger by 5 minutes. A program that

@@ -97,8 +97,8 @@ func TestBootText(t *testing.T) {
 
 func TestNamesInTheEngine(t *testing.T) {
 	k := testKeys()
-	site := k.Site()
-	if len(site) != 8 || site == NewKeys([32]byte{9}).Site() {
+	site := k.site
+	if len(site) != 8 || site == NewKeys([32]byte{9}).site {
 		t.Errorf("site %q", site)
 	}
 	m := &Manifest{Kind: SnapshotKnown, ID: 7}

@@ -26,8 +26,8 @@ const (
 // Limits of snapshots.
 const (
 	ChunkSize      = 256 << 10              // octets of data in each chunk but the last
-	SnapshotMax    = 1 << 30                // octets of data
-	SnapshotMaxAge = time.Hour + StaleAfter // an older one does not open
+	snapshotMax    = 1 << 30                // octets of data
+	snapshotMaxAge = time.Hour + staleAfter // an older one does not open
 )
 
 const (
@@ -68,7 +68,7 @@ type sealedManifest struct {
 	Manifest
 }
 
-// SealManifest sets the Length and Hash of m to those of data, and seals it. It fails if data is larger than [SnapshotMax].
+// SealManifest sets the Length and Hash of m to those of data, and seals it. It fails if data is larger than 1 GB.
 func (k *Keys) SealManifest(m *Manifest, data []byte) ([]byte, error) {
 	if err := checkSize(len(data)); err != nil {
 		return nil, fmt.Errorf("sealing a snapshot of %s: %w", m.Kind, err)
@@ -83,8 +83,8 @@ func (k *Keys) SealManifest(m *Manifest, data []byte) ([]byte, error) {
 
 // checkSize returns an error if a snapshot cannot have so many octets of data.
 func checkSize(octets int) error {
-	if octets < 0 || octets > SnapshotMax {
-		return fmt.Errorf("got %d octets, want at most %d", octets, SnapshotMax)
+	if octets < 0 || octets > snapshotMax {
+		return fmt.Errorf("got %d octets, want at most %d", octets, snapshotMax)
 	}
 	return nil
 }
@@ -128,8 +128,8 @@ func parseManifest(engine time.Time, kind SnapshotKind, plain []byte) (Manifest,
 		return s.Manifest, fmt.Errorf("%w: got %d, want %d", ErrFormat, s.Format, manifestFormat)
 	case s.Kind != kind || len(s.Hash) != sha256.Size || checkSize(s.Length) != nil:
 		return s.Manifest, fmt.Errorf("%w: value out of range", ErrFormat)
-	case age > SnapshotMaxAge || age < -StaleAfter:
-		return s.Manifest, fmt.Errorf("%w: it is %v old, want at most %v", ErrStale, age, SnapshotMaxAge)
+	case age > snapshotMaxAge || age < -staleAfter:
+		return s.Manifest, fmt.Errorf("%w: it is %v old, want at most %v", ErrStale, age, snapshotMaxAge)
 	}
 	copy(s.Manifest.Hash[:], s.Hash)
 	return s.Manifest, nil

@@ -109,8 +109,8 @@ func TestManifestsThatDoNotOpen(t *testing.T) {
 	}
 	want("empty", engineBegin, SnapshotBuckets, nil, ErrSealed)
 	want("large", engineBegin, SnapshotBuckets, make([]byte, 1<<20), ErrSealed)
-	want("old", engineBegin.Add(SnapshotMaxAge+time.Second), SnapshotBuckets, manifest, ErrStale)
-	want("of the future", engineBegin.Add(-StaleAfter-time.Second), SnapshotBuckets, manifest, ErrStale)
+	want("old", engineBegin.Add(snapshotMaxAge+time.Second), SnapshotBuckets, manifest, ErrStale)
+	want("of the future", engineBegin.Add(-staleAfter-time.Second), SnapshotBuckets, manifest, ErrStale)
 	for _, plain := range []string{``, `{}`, `{"format":2,"kind":"buckets"}`, `{"format":1,"kind":"known"}`, `{"format":1,"kind":"buckets","hash":"AA=="}`, `[]`} {
 		want(plain, engineBegin, SnapshotBuckets, k.seal(manifestHeader(SnapshotBuckets), []byte(plain)), ErrFormat)
 	}
@@ -127,7 +127,7 @@ func TestNoncesOfSnapshotsDependOnTheData(t *testing.T) {
 }
 
 func TestSnapshotsThatCannotBeSealed(t *testing.T) {
-	if checkSize(SnapshotMax) != nil || checkSize(SnapshotMax+1) == nil || checkSize(-1) == nil {
+	if checkSize(snapshotMax) != nil || checkSize(snapshotMax+1) == nil || checkSize(-1) == nil {
 		t.Error("the size is not checked")
 	}
 	m := Manifest{Kind: SnapshotKnown, Made: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)}
