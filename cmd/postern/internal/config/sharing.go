@@ -1,9 +1,15 @@
 package config
 
 import (
+	"bytes"
+	"encoding/hex"
+	"io"
+	"os"
 	"strings"
 
 	"postern/cmd/postern/internal/engine"
+	"postern/limiter"
+	"postern/limiter/share"
 )
 
 // Engine says how this gateway connects to the engine. Its URL is empty if gateways do not share.
@@ -43,6 +49,34 @@ func (c *Config) checkShare() error {
 	return nil
 }
 
+// ReadKeyFile returns the install key in the file of KEY_FILE, which other users must not be able to read. The error never
+// has the key.
+func ReadKeyFile(path string) (key limiter.Key, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return key, Errorf("KEY_FILE", "%w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return key, Errorf("KEY_FILE", "%w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o007 != 0 {
+		return key, Errorf("KEY_FILE", "got %s with mode %04o, want a file that only its owner and group can read: chmod o= %[1]s", path, mode)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, 1024))
+	if err != nil {
+		return key, Errorf("KEY_FILE", "%w", err)
+	}
+	if len(data) == len(key) {
+		return limiter.Key(data), nil
+	}
+	if n, err := hex.Decode(data, bytes.TrimSpace(data)); err != nil || n != len(key) {
+		return key, Errorf("KEY_FILE", "got neither %d octets nor %d hex digits in %s, want a file that `postern key` has made", len(key), 2*len(key), path)
+	}
+	return limiter.Key(data[:len(key)]), nil
+}
+
 // engineURL is SHARE_URL parsed, zero if it is empty.
 func (s Share) engineURL() engine.URL {
 	u, _ := engine.ParseURL(string(s.URL)) // it has been parsed before
@@ -57,32 +91,24 @@ func parseEngineURL(s string) (any, error) {
 	return engineURL(s), nil
 }
 
-// gatewayNameMax is the length of the longest name of a gateway.
-const gatewayNameMax = 64
-
-// inGatewayName reports whether names of gateways may contain r. They are in logs, labels and CLIENT LIST.
-func inGatewayName(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-'
-}
-
-// parseGatewayName parses the name of a gateway.
+// parseGatewayName parses the name of a gateway, which is in logs, labels and CLIENT LIST; empty: that of the host.
 func parseGatewayName(s string) (any, error) {
-	if len(s) > gatewayNameMax || strings.ContainsFunc(s, func(r rune) bool { return !inGatewayName(r) }) {
+	if s != "" && share.CheckGateway(s) != nil {
 		return nil, errForm
 	}
 	return gatewayName(s), nil
 }
 
-// defaultGateway is the name of a gateway on the host called name.
+// defaultGateway is the name of a gateway on the host with this name, which may have other characters.
 func defaultGateway(name string) gatewayName {
 	name = strings.Map(func(r rune) rune {
-		if inGatewayName(r) {
-			return r
+		if share.CheckGateway(string(r)) != nil {
+			return '-'
 		}
-		return '-'
+		return r
 	}, name)
 	if name == "" {
 		name = "gateway"
 	}
-	return gatewayName(name[:min(len(name), gatewayNameMax)])
+	return gatewayName(name[:min(len(name), share.GatewayMax)])
 }

@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"encoding/hex"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +10,6 @@ import (
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/testbed"
-	"postern/limiter"
 )
 
 // keyConfig are settings with a state directory and a key file.
@@ -23,46 +20,6 @@ func keyConfig(t *testing.T, dir stateDir, keyFile string) *config.Config {
 		t.Fatal(err)
 	}
 	return &c
-}
-
-// TestKeyFileForms are 32 octets and 64 hex digits, with or without a line end.
-func TestKeyFileForms(t *testing.T) {
-	want := limiter.Key{0: 0x20, 9: 7, 31: '\n'} // begins and ends with white space
-	for _, text := range []string{string(want[:]), hex.EncodeToString(want[:]), strings.ToUpper(hex.EncodeToString(want[:])) + "\r\n"} {
-		if got, err := readKeyFile(testbed.WriteFile(t, text)); err != nil || got != want {
-			t.Errorf("%q: got %x, %v, want %x", text, got, err, want)
-		}
-	}
-}
-
-func TestKeyFileErrors(t *testing.T) {
-	missing := filepath.Join(t.TempDir(), "none")
-	for name, tt := range map[string]struct{ path, want string }{
-		"missing":   {missing, "no such file"},
-		"directory": {t.TempDir(), "POSTERN_KEY_FILE: "},
-		"empty":     {testbed.WriteFile(t, ""), "neither 32 octets nor 64 hex digits"},
-		"short":     {testbed.WriteFile(t, strings.Repeat("ab", 31)), "neither 32 octets nor 64 hex digits"},
-		"long":      {testbed.WriteFile(t, strings.Repeat("ab", 33)), "neither 32 octets nor 64 hex digits"},
-		"no hex":    {testbed.WriteFile(t, strings.Repeat("xy", 32)), "neither 32 octets nor 64 hex digits"},
-		"huge":      {testbed.WriteFile(t, strings.Repeat("ab", 1<<20)), "neither 32 octets nor 64 hex digits"},
-	} {
-		_, err := readKeyFile(tt.path)
-		if err == nil || !strings.HasPrefix(err.Error(), "POSTERN_KEY_FILE: ") || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: got %v, want %q", name, err, tt.want)
-		}
-		if err != nil && (strings.Contains(err.Error(), "abab") || strings.Contains(err.Error(), "xyxy")) {
-			t.Errorf("%s: the error has the key: %v", name, err)
-		}
-	}
-	for mode, good := range map[fs.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o440: true, 0o644: false, 0o604: false, 0o602: false, 0o601: false} {
-		path := testbed.WriteFile(t, strings.Repeat("k", 32))
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := readKeyFile(path); (err == nil) != good || err != nil && !strings.Contains(err.Error(), fmt.Sprintf("mode %04o", mode)) {
-			t.Errorf("mode %04o: got %v", mode, err)
-		}
-	}
 }
 
 // TestKeyFileWithTheKeyOfBefore keeps what was learned, and so does its removal.

@@ -1,13 +1,10 @@
 package daemon
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -35,7 +32,7 @@ const otherKeyEnds = ".other-key"
 func installKey(c *config.Config, log *eventlog.Log) (key limiter.Key, err error) {
 	dir, shared := stateDir(c.State.Dir), c.Share.KeyFile != ""
 	if shared {
-		key, err = readKeyFile(string(c.Share.KeyFile))
+		key, err = config.ReadKeyFile(string(c.Share.KeyFile))
 	} else {
 		rand.Read(key[:])
 	}
@@ -95,38 +92,11 @@ func (d stateDir) setAside(path string, log *eventlog.Log) error {
 	return nil
 }
 
-// readKeyFile returns the key in KEY_FILE, which other users must not be able to read.
-func readKeyFile(path string) (key limiter.Key, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return key, config.Errorf("KEY_FILE", "%w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return key, config.Errorf("KEY_FILE", "%w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return key, config.Errorf("KEY_FILE", "got %s with mode %04o, want a file that only its owner and group can read: chmod o= %[1]s", path, mode)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, 1024))
-	if err != nil {
-		return key, config.Errorf("KEY_FILE", "%w", err)
-	}
-	if len(data) == len(key) {
-		return limiter.Key(data), nil
-	}
-	if n, err := hex.Decode(data, bytes.TrimSpace(data)); err != nil || n != len(key) {
-		return key, config.Errorf("KEY_FILE", "got neither %d octets nor %d hex digits in %s, want a file that `postern key` has made", len(key), 2*len(key), path)
-	}
-	return limiter.Key(data[:len(key)]), nil
-}
-
 // CurrentKey returns the key with which a gateway with these settings would start, and the file that has it. Without a key yet, path is empty.
 // It creates nothing.
 func CurrentKey(c *config.Config) (key limiter.Key, path string, err error) {
 	if path := string(c.Share.KeyFile); path != "" {
-		if key, err := readKeyFile(path); !errors.Is(err, fs.ErrNotExist) {
+		if key, err := config.ReadKeyFile(path); !errors.Is(err, fs.ErrNotExist) {
 			return key, path, err
 		}
 	}

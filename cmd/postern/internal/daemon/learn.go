@@ -24,7 +24,7 @@ func InstallKey(c *config.Config, log *eventlog.Log) (key limiter.Key, err error
 		return key, config.Errorf("STATE_DIR", "got off, want a directory: there is no place for what is learned")
 	}
 	if c.Share.KeyFile != "" {
-		return readKeyFile(string(c.Share.KeyFile))
+		return config.ReadKeyFile(string(c.Share.KeyFile))
 	}
 	dir := stateDir(c.State.Dir)
 	err = asOwner(dir, func() error {

@@ -66,7 +66,7 @@ func (t *takeover) checkKey(c *config.Config) error {
 	if c.Share.KeyFile == "" {
 		return nil
 	}
-	key, err := readKeyFile(string(c.Share.KeyFile))
+	key, err := config.ReadKeyFile(string(c.Share.KeyFile))
 	if err != nil {
 		return err
 	}

@@ -2,18 +2,11 @@ package doctor
 
 import (
 	"context"
-	"encoding/hex"
-	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/engine"
 )
-
-// keyOctets is the length of an install key.
-const keyOctets = 32
 
 // checkKeyFile checks the key that all gateways of the site have.
 func (e *examination) checkKeyFile(context.Context) []Finding {
@@ -22,20 +15,8 @@ func (e *examination) checkKeyFile(context.Context) []Finding {
 		return nil
 	}
 	check := "key file " + path
-	info, err := os.Stat(path)
-	var key []byte
-	if err == nil {
-		key, err = os.ReadFile(path)
-	}
-	text := strings.TrimSpace(string(key))
-	_, notHex := hex.DecodeString(text)
-	switch {
-	case err != nil:
-		return []Finding{failure(check, err.Error(), "make it on one gateway with `postern key`, copy it to the others, or correct "+config.Prefix+"KEY_FILE; run this command as root")}
-	case info.Mode().Perm()&0o007 != 0:
-		return []Finding{failure(check, fmt.Sprintf("has mode %04o: every user of this machine can use it, and postern does not start", info.Mode().Perm()), "chmod o= "+path)}
-	case len(key) != keyOctets && (len(text) != 2*keyOctets || notHex != nil):
-		return []Finding{failure(check, fmt.Sprintf("has neither %d octets nor %d hex digits", keyOctets, 2*keyOctets), "copy it again from a gateway that has the right one")}
+	if _, err := config.ReadKeyFile(path); err != nil {
+		return []Finding{failure(check, err.Error(), "make it on one gateway with `postern key`, or copy it from a gateway that has the right one; run this command as root")}
 	}
 	return []Finding{ok(check, "only its owner and group can read it")}
 }
