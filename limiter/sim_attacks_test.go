@@ -7,65 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"postern/limiter"
 	"postern/limiter/traffic"
 )
-
-// policy returns the default limits of the daemon.
-func policy() limiter.Policy {
-	return limiter.Policy{
-		Connect: limiter.Rate{Tokens: 60, Per: 12 * time.Second}, Open: 200, OpenPrelogin: 30,
-		Source:     limiter.Rate{Tokens: 10, Per: 10 * time.Minute},
-		Network:    limiter.Rate{Tokens: 100, Per: 10 * time.Minute},
-		Pair:       limiter.Rate{Tokens: 5, Per: 10 * time.Minute},
-		Account:    limiter.Rate{Tokens: 10, Per: time.Hour},
-		Global:     limiter.Rate{Tokens: 200, Per: time.Second},
-		KnownShare: 60, RepeatTTL: time.Minute, KnownTTL: 720 * time.Hour,
-		WaitMax: 10 * time.Second, TableMax: 500_000,
-	}
-}
-
-// smallNormal is the rate of logins of a site of a tenth of the usual size. Its accounts are fewer, too, so that what
-// happens to each is the same, in less time of the test.
-const smallNormal = traffic.Normal / 10.
-
-// smallPolicy returns the limits of the small site.
-func smallPolicy() limiter.Policy {
-	p := policy()
-	p.Global.Tokens /= 10
-	return p
-}
-
-func newLimiter(tb testing.TB) *limiter.Limiter {
-	tb.Helper()
-	return newLimiterOf(tb, policy())
-}
-
-func newLimiterOf(tb testing.TB, p limiter.Policy) *limiter.Limiter {
-	tb.Helper()
-	l, err := limiter.New(p, limiter.Key{1})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return l
-}
-
-// firstStart is the time of the first login of all, and attackStart that at which a simulation starts: more than a day
-// later, when the reserve applies.
-var (
-	firstStart  = time.Date(2022, 3, 28, 6, 0, 0, 0, time.UTC)
-	attackStart = firstStart.Add(30 * time.Hour)
-)
-
-// acceptAll lets all logins be accepted by l once, from firstStart on.
-func acceptAll(l *limiter.Limiter, logins []traffic.Login) {
-	t := firstStart
-	for _, r := range logins {
-		t = t.Add(time.Second / traffic.Normal)
-		k := l.Ask(t, limiterAttempt(l, r))
-		k.Settle(t, limiter.Accepted)
-	}
-}
 
 // A scenario is one row of the table: an attack, and for how long it is measured.
 type scenario struct {

@@ -3,7 +3,7 @@
 package limiter_test
 
 import (
-	"container/heap"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,23 +13,30 @@ import (
 )
 
 // A simulation is a small model of a mail service: clients from a traffic generator, a proxy that obeys the limiter,
-// and a backend with a limited number of logins a second. Time advances from one event to the next.
+// and a backend with a limited number of logins a second. Time advances from one event to the next. There may be several
+// proxies; the clients come to any of them, each time to another.
 type simulation struct {
+	*timeline
+	proxies   []*proxy
+	rnd       *rand.Rand // chooses a proxy
+	generator *traffic.Generator
+	backend   *backend
+	tries     map[traffic.Class]int // how often clients of a class try, where that differs from the generator
+	results   *results
+}
+
+// A proxy is a limiter and what the proxy that obeys it keeps.
+type proxy struct {
 	limiter      *limiter.Limiter
-	generator    *traffic.Generator
-	backend      *backend
 	tarpit       tarpit
 	idle         map[netip.Prefix][]*attempt // connections of each source without a command, the oldest first
-	tries        map[traffic.Class]int       // how often clients of a class try, where that differs from the generator
-	events       eventQueue
-	now          time.Time
-	nextDispatch time.Time // when to call Dispatch next; zero if the queue is empty
-	results      *results
+	nextDispatch time.Time                   // when to call Dispatch next; zero if the queue is empty
 }
 
 // An attempt is one login on its way through the proxy.
 type attempt struct {
 	traffic.Login
+	at         *proxy
 	firstTry   time.Time // when the client tried first
 	connection *limiter.Connection
 	ticket     limiter.Ticket
@@ -43,31 +50,20 @@ type attempt struct {
 // sessionTime is how long a client that was accepted remains connected.
 const sessionTime = 20 * time.Second
 
-// limiterAttempt returns what the proxy knows of login. A client that does not answer a challenge has not sent a name.
-func limiterAttempt(l *limiter.Limiter, login traffic.Login) limiter.Attempt {
-	a := limiter.Attempt{Addr: login.Addr, Account: login.Account, Token: login.Token, Device: limiter.Device(login.Device)}
-	if !login.Token && login.Account != "" {
-		a.Credential = l.Credential(login.Account, []byte(login.Secret))
-	}
-	return a
-}
-
 // newSimulation returns a simulation of l with the logins of g, which starts at t.
 func newSimulation(l *limiter.Limiter, g *traffic.Generator, t time.Time) *simulation {
-	s := &simulation{limiter: l, generator: g, now: t, idle: map[netip.Prefix][]*attempt{}, results: newResults()}
+	return newSimulationOf(&timeline{now: t}, g, l)
+}
+
+// newSimulationOf returns a simulation of a proxy for each of the limiters, which starts now.
+func newSimulationOf(now *timeline, g *traffic.Generator, limiters ...*limiter.Limiter) *simulation {
+	s := &simulation{timeline: now, generator: g, rnd: rand.New(rand.NewPCG(1, 16)), results: newResults()}
+	for _, l := range limiters {
+		s.proxies = append(s.proxies, &proxy{limiter: l, idle: map[netip.Prefix][]*attempt{}})
+	}
 	s.backend = newBackend(s)
 	s.schedule(g.Next())
 	return s
-}
-
-// run advances the time to t.
-func (s *simulation) run(t time.Time) {
-	for len(s.events) > 0 && !s.events[0].at.After(t) {
-		next := heap.Pop(&s.events).(event)
-		s.now = next.at
-		next.do()
-	}
-	s.now = t
 }
 
 // measure counts the clients that first try within d from now, and advances the time until all of them are finished.
@@ -78,11 +74,6 @@ func (s *simulation) measure(d time.Duration) *results {
 		s.run(s.now.Add(time.Second))
 	}
 	return s.results
-}
-
-// at schedules do at time t.
-func (s *simulation) at(t time.Time, do func()) {
-	heap.Push(&s.events, event{t, do})
 }
 
 // schedule schedules l, and the login after it.
@@ -101,32 +92,33 @@ func (s *simulation) schedule(l traffic.Login) {
 // arrive runs a client that connects, and asks to log in at once unless it stays idle.
 func (s *simulation) arrive(a *attempt) {
 	s.results.arrived(a)
+	a.at = s.proxies[s.rnd.IntN(len(s.proxies))]
 	if v := s.connect(a); v.Action == limiter.Refuse {
 		s.end(a, limiter.Void, v)
 		return
 	}
 	if a.Idle > 0 {
 		source := limiter.Source(a.Addr)
-		s.idle[source] = append(s.idle[source], a)
+		a.at.idle[source] = append(a.at.idle[source], a)
 		s.at(s.now.Add(a.Idle), func() { s.hangUp(a) })
 		return
 	}
 	if a.Patience > 0 {
 		s.at(s.now.Add(a.Patience), func() { s.hangUp(a) })
 	}
-	asked := limiterAttempt(s.limiter, a.Login)
+	asked := limiterAttempt(a.at.limiter, a.Login)
 	asked.Resumed = asked.Device != 0
-	a.ticket = s.limiter.Ask(s.now, asked)
+	a.ticket = a.at.limiter.Ask(s.now, asked)
 	s.act(a, a.ticket.Verdict())
 }
 
 // connect opens the connection of a. If the source has too many connections before login, its oldest idle one is
 // closed instead.
 func (s *simulation) connect(a *attempt) (v limiter.Verdict) {
-	a.connection, v = s.limiter.Connect(s.now, a.Addr)
-	if idle := s.idle[limiter.Source(a.Addr)]; v.Rule == limiter.RuleOpenPrelogin && len(idle) > 0 {
+	a.connection, v = a.at.limiter.Connect(s.now, a.Addr)
+	if idle := a.at.idle[limiter.Source(a.Addr)]; v.Rule == limiter.RuleOpenPrelogin && len(idle) > 0 {
 		s.hangUp(idle[0])
-		a.connection, v = s.limiter.Connect(s.now, a.Addr)
+		a.connection, v = a.at.limiter.Connect(s.now, a.Addr)
 	}
 	return v
 }
@@ -161,14 +153,14 @@ func (s *simulation) act(a *attempt, v limiter.Verdict) {
 }
 
 func (s *simulation) enterTarpit(a *attempt) bool {
-	a.inTarpit = a.inTarpit || s.tarpit.enter(a.Addr, s.limiter.Growth(s.now, a.Addr))
+	a.inTarpit = a.inTarpit || a.at.tarpit.enter(a.Addr, a.at.limiter.Growth(s.now, a.Addr))
 	return a.inTarpit
 }
 
 func (s *simulation) leaveTarpit(a *attempt) {
 	if a.inTarpit {
 		a.inTarpit = false
-		s.tarpit.leave(a.Addr)
+		a.at.tarpit.leave(a.Addr)
 	}
 }
 
@@ -187,13 +179,13 @@ func (s *simulation) afterWait(a *attempt, v limiter.Verdict) {
 	case !s.enterTarpit(a):
 		s.end(a, limiter.Void, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleTarpit})
 	default:
-		s.dispatch()
+		s.dispatch(a.at)
 	}
 }
 
-// dispatch calls Dispatch now and whenever the limiter wants it.
-func (s *simulation) dispatch() {
-	decided, next := s.limiter.Dispatch(s.now)
+// dispatch calls Dispatch of p now and whenever the limiter wants it.
+func (s *simulation) dispatch(p *proxy) {
+	decided, next := p.limiter.Dispatch(s.now)
 	for _, d := range decided {
 		a := d.Waiter.(*attempt)
 		s.leaveTarpit(a)
@@ -203,14 +195,14 @@ func (s *simulation) dispatch() {
 		}
 		s.backend.ask(a)
 	}
-	if next.IsZero() || next.Equal(s.nextDispatch) {
+	if next.IsZero() || next.Equal(p.nextDispatch) {
 		return
 	}
-	s.nextDispatch = next
+	p.nextDispatch = next
 	s.at(next, func() {
-		if s.nextDispatch.Equal(next) { // otherwise an earlier time was set meanwhile
-			s.nextDispatch = time.Time{}
-			s.dispatch()
+		if p.nextDispatch.Equal(next) { // otherwise an earlier time was set meanwhile
+			p.nextDispatch = time.Time{}
+			s.dispatch(p)
 		}
 	})
 }
@@ -224,7 +216,7 @@ func (s *simulation) end(a *attempt, o limiter.Outcome, v limiter.Verdict) {
 	}
 	if a.Idle > 0 {
 		source := limiter.Source(a.Addr)
-		s.idle[source] = slices.DeleteFunc(s.idle[source], func(other *attempt) bool { return other == a })
+		a.at.idle[source] = slices.DeleteFunc(a.at.idle[source], func(other *attempt) bool { return other == a })
 	}
 	if a.connection != nil {
 		a.ticket.Settle(s.now, o)
@@ -246,25 +238,4 @@ func (s *simulation) disconnect(a *attempt, o limiter.Outcome) {
 	}
 	a.connection.LoggedIn(s.now)
 	s.at(s.now.Add(sessionTime), func() { a.connection.Close(s.now) })
-}
-
-// An event is a function to call at a time.
-type event struct {
-	at time.Time
-	do func()
-}
-
-// An eventQueue is a heap of events, the earliest first.
-type eventQueue []event
-
-func (q eventQueue) Len() int           { return len(q) }
-func (q eventQueue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-func (q eventQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *eventQueue) Push(e any)        { *q = append(*q, e.(event)) }
-func (q *eventQueue) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = event{}
-	*q = (*q)[:last]
-	return e
 }
