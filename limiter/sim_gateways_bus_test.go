@@ -20,6 +20,8 @@ type site struct {
 	arrival  map[path]time.Time // of the latest batch of each path
 	lost     int                // batches that some gateway has not got
 	repairs  int
+
+	sentBatch func(b batch) // called with each batch; may be nil
 }
 
 // A link says how batches get to the engine and to the readers.
@@ -111,6 +113,9 @@ func (s *site) publishOf(g *gateway) {
 		}
 		g.sent[stream]++
 		b := batch{g.number, stream, g.sent[stream], s.now, events}
+		if s.sentBatch != nil {
+			s.sentBatch(b)
+		}
 		g.own[stream] = append(g.own[stream], b)
 		g.waiting = append(g.waiting, b)
 	}
@@ -251,8 +256,8 @@ func (s *site) heal() {
 	for _, g := range s.gateways {
 		g.side, g.cut = 0, false
 	}
-	s.share(len(s.gateways), false)
 	s.settle()
+	s.share(len(s.gateways), false)
 	for _, of := range s.gateways {
 		for _, g := range s.gateways {
 			if g != of {

@@ -182,12 +182,23 @@ func (s *site) loseEngine() {
 	s.share(len(s.gateways), true)
 }
 
-// findEngine is the reverse of loseEngine.
+// findEngine is the reverse of loseEngine. A gateway stays alone until all that it has done has come back.
 func (s *site) findEngine() {
 	for _, g := range s.gateways {
 		g.cut = false
 	}
-	s.share(len(s.gateways), false)
+	s.whenAcknowledged(func() { s.share(len(s.gateways), false) })
+}
+
+// whenAcknowledged calls do as soon as all batches have come back to their senders.
+func (s *site) whenAcknowledged(do func()) {
+	for _, g := range s.gateways {
+		if len(g.waiting) > 0 || len(g.own[denialStream]) > 0 || len(g.own[knownStream]) > 0 {
+			s.at(s.now.Add(100*time.Millisecond), func() { s.whenAcknowledged(do) })
+			return
+		}
+	}
+	do()
 }
 
 // divide divides the gateways into two halves.

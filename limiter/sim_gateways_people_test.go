@@ -1,0 +1,110 @@
+//go:build !race
+
+package limiter_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"postern/limiter"
+)
+
+// people behind one address who log in at the same time.
+type people struct {
+	name    string
+	phones  int
+	growth  int  // how many others logged in there the day before
+	mistype int  // how many of them mistype first
+	spread  bool // over all gateways; otherwise all at one
+}
+
+// arrival is how long it took until the given part of people was accepted.
+type arrived struct {
+	half, all time.Duration
+	refusals  int
+}
+
+// run returns how people arrive at a site of n gateways. A client that is refused tries again after 15 s.
+func (o people) run(t *testing.T, n int) (r arrived) {
+	p := policy()
+	p.Global = limiter.Rate{}
+	s := newSite(t, firstStart, n, p, gatewayLink)
+	for i := range o.growth {
+		s.once(s.gateways[i%n], s.attempt(sharedSource, fmt.Sprint("colleague-", i), "right"), limiter.Accepted)
+	}
+	s.settle()
+	s.run(attackStart)
+	s.publishEvery(batchTime)
+	in := 0
+	for i := range o.phones {
+		g := s.gateways[0]
+		if o.spread {
+			g = s.gateways[i%n]
+		}
+		var try func(mistyped bool)
+		try = func(mistyped bool) {
+			secret, outcome := "right", limiter.Accepted
+			if mistyped {
+				secret, outcome = "mistyped", limiter.Denied
+			}
+			c := client{s, 300 * time.Millisecond, outcome, false, func(served bool, _ time.Duration, _ limiter.Verdict) {
+				switch {
+				case !served:
+					r.refusals++
+					s.at(s.now.Add(15*time.Second), func() { try(mistyped) })
+				case mistyped:
+					s.at(s.now.Add(5*time.Second), func() { try(false) })
+				default:
+					if in++; in == (o.phones+1)/2 {
+						r.half = s.now.Sub(attackStart)
+					}
+					r.all = s.now.Sub(attackStart)
+				}
+			}}
+			c.logIn(g, s.attempt(sharedSource, fmt.Sprint("phone-", i), secret))
+		}
+		try(i < o.mistype)
+	}
+	s.run(attackStart.Add(30 * time.Minute))
+	if in != o.phones {
+		t.Errorf("%s at %d gateways: %d of %d were accepted", o.name, n, in, o.phones)
+	}
+	return r
+}
+
+// People behind one address who log in at once at a site of several gateways are all accepted soon. The times are printed:
+// until half of them, and all of them, are accepted, and how often one was refused and tried again after 15 s.
+func TestSimulationGatewaysPeopleBehindOneAddress(t *testing.T) {
+	t.Parallel()
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "who\tN=1\tN=2\tN=3\tN=8\n")
+	for _, o := range []people{
+		{"ten phones, new address, one gateway", 10, 0, 0, false},
+		{"ten phones, new address, all gateways", 10, 0, 0, true},
+		{"ten phones, two mistype, one gateway", 10, 0, 2, false},
+		{"twenty phones, new address, one gateway", 20, 0, 0, false},
+		{"office of 50, new address, one gateway", 50, 0, 0, false},
+		{"office of 50, 50 known there, one gateway", 50, 50, 0, false},
+		{"office of 50, 50 known there, five mistype", 50, 50, 5, false},
+	} {
+		fmt.Fprint(w, o.name)
+		var alone arrived
+		for _, n := range []int{1, 2, 3, 8} {
+			r := o.run(t, n)
+			if n == 1 {
+				alone = r
+			}
+			fmt.Fprintf(w, "\t%v/%v, %d refused", r.half.Round(100*time.Millisecond), r.all.Round(100*time.Millisecond), r.refusals)
+			if most := alone.all + 30*time.Second; r.all > most {
+				t.Errorf("%s: the last is accepted after %v at %d gateways, after %v at one", o.name, r.all, n, alone.all)
+			}
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	t.Log("\n" + table.String())
+}
