@@ -29,6 +29,7 @@ type link struct {
 	delay     func(rnd *rand.Rand) time.Duration // to the engine, and from there to a reader: each half of it
 	uneven    bool                               // the batches of gateway 0 are at once in the engine
 	unordered bool                               // readers see the batches of different gateways in different order
+	grace     time.Duration                      // how long after its return a batch is acknowledged
 	repeats   float64                            // the part of the batches that a reader gets twice
 	drops     float64                            // the part of the batches that a reader does not get
 }
@@ -199,7 +200,7 @@ func (s *site) receive(b batch, g *gateway) {
 	seen[b.stream] = b.number
 	g.seen[b.from] = seen
 	if b.from == g.number {
-		g.acknowledge(b.stream, b.number)
+		s.at(s.now.Add(s.link.grace), func() { g.acknowledge(b.stream, b.number) })
 		return
 	}
 	if err := g.ApplyShared(b.made, b.events); err != nil {

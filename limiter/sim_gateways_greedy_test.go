@@ -88,7 +88,7 @@ func (a *greedyAttack) attackFor(d time.Duration) {
 		a.publish()
 		step := 25 * time.Millisecond
 		if a.now.Sub(began) > 15*time.Second {
-			step = 500 * time.Millisecond
+			step = 2 * time.Second
 		}
 		a.run(a.now.Add(step))
 	}
