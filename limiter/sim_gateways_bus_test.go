@@ -29,7 +29,7 @@ type link struct {
 	delay     func(rnd *rand.Rand) time.Duration // to the engine, and from there to a reader: each half of it
 	uneven    bool                               // the batches of gateway 0 are at once in the engine
 	unordered bool                               // readers see the batches of different gateways in different order
-	grace     time.Duration                      // how long after its return a batch is acknowledged
+	grace     time.Duration                      // a batch is not acknowledged before it is so old
 	repeats   float64                            // the part of the batches that a reader gets twice
 	drops     float64                            // the part of the batches that a reader does not get
 }
@@ -72,6 +72,10 @@ type batch struct {
 	made         time.Time
 	events       []byte
 }
+
+// acknowledgedAfter is how old a batch must be before a gateway acknowledges it: by then the batches that other gateways had
+// under way at the same time have arrived.
+const acknowledgedAfter = 5 * time.Second
 
 // A path is a way on which batches do not overtake each other.
 type path struct{ to, from, stream int }
@@ -200,7 +204,7 @@ func (s *site) receive(b batch, g *gateway) {
 	seen[b.stream] = b.number
 	g.seen[b.from] = seen
 	if b.from == g.number {
-		s.at(s.now.Add(s.link.grace), func() { g.acknowledge(b.stream, b.number) })
+		s.at(later(s.now, b.made.Add(s.link.grace)), func() { g.acknowledge(b.stream, b.number) })
 		return
 	}
 	if err := g.ApplyShared(b.made, b.events); err != nil {
@@ -209,6 +213,14 @@ func (s *site) receive(b batch, g *gateway) {
 	if gap {
 		s.at(s.now.Add(time.Second), func() { s.repair(g, s.gateways[b.from]) })
 	}
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // acknowledge acknowledges all own batches up to a number.

@@ -141,7 +141,7 @@ func (a *greedyAttack) require(t *testing.T, times, more int) (counts []int) {
 func TestGatewaysBoundGreedyAttackers(t *testing.T) {
 	for _, kind := range guessKinds() {
 		for _, n := range []int{1, 2, 3, 8} {
-			a := newGreedyAttack(t, n, kind, link{delay: constant(250 * time.Millisecond)}, equal(300*time.Millisecond))
+			a := newGreedyAttack(t, n, kind, link{delay: constant(250 * time.Millisecond), grace: acknowledgedAfter}, equal(300*time.Millisecond))
 			a.attackFor(2 * time.Minute)
 			a.require(t, 1, n-1)
 		}

@@ -46,9 +46,11 @@ func TestGatewaysKnowWhatOneKnows(t *testing.T) {
 			g := s.gateways[s.rnd.IntN(n)]
 			if s.rnd.IntN(2) == 0 { // a mistyped password before it
 				s.once(g, s.attempt(a.Addr, account, "wrong"), limiter.Denied)
+				s.run(s.now.Add(7 * time.Second))
 			}
-			s.once(s.gateways[s.rnd.IntN(n)], a, limiter.Accepted)
-			s.run(s.now.Add(100 * time.Millisecond))
+			if v := s.once(s.gateways[s.rnd.IntN(n)], a, limiter.Accepted); v.Action >= limiter.Repeat || v.Again {
+				t.Fatalf("%d gateways: %s is not let in: %+v", n, account, v)
+			}
 		}
 		s.settle()
 		for i := range 50 {
@@ -60,7 +62,13 @@ func TestGatewaysKnowWhatOneKnows(t *testing.T) {
 				"device":     {Addr: otherAddr, Account: account, Device: limiter.Device(i + 1), Resumed: true},
 				"credential": s.attempt(otherAddr, account, "right"),
 			} {
-				s.everywhere(t, account+" known by "+what, func(g *gateway) bool { v := s.verdict(g, a); return v.Known && v.Action == limiter.Pass })
+				s.everywhere(t, account+" known by "+what, func(g *gateway) bool {
+					v := s.verdict(g, a)
+					if !v.Known || v.Action != limiter.Pass {
+						t.Log(v, g.Inspect(s.now, a))
+					}
+					return v.Known && v.Action == limiter.Pass
+				})
 			}
 		}
 	}

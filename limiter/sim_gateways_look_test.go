@@ -60,7 +60,7 @@ func TestGatewaysBoundLooks(t *testing.T) {
 			looks.Tokens *= 10
 		}
 		for _, n := range []int{1, 2, 3, 8} {
-			for _, l := range []link{{delay: constant(20 * time.Millisecond)}, {delay: constant(2 * time.Second)}} {
+			for _, l := range []link{{delay: constant(20 * time.Millisecond), grace: acknowledgedAfter}, {delay: random(2 * time.Second), grace: acknowledgedAfter}} {
 				a := newLookAttack(t, n, kind, l)
 				for end := a.now.Add(3 * time.Minute); a.now.Before(end); a.run(a.now.Add(100 * time.Millisecond)) {
 					for _, g := range a.gateways {

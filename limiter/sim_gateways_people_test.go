@@ -16,9 +16,11 @@ import (
 type people struct {
 	name    string
 	phones  int
-	growth  int  // how many others logged in there the day before
-	mistype int  // how many of them mistype first
-	spread  bool // over all gateways; otherwise all at one
+	growth  int           // how many others logged in there the day before
+	mistype int           // how many of them mistype first
+	wrong   int           // how often each of these does
+	pause   time.Duration // before they try again
+	spread  bool          // over all gateways; otherwise all at one
 }
 
 // arrival is how long it took until the given part of people was accepted.
@@ -44,19 +46,19 @@ func (o people) run(t *testing.T, n int) (r arrived) {
 		if o.spread {
 			g = s.gateways[i%n]
 		}
-		var try func(mistyped bool)
-		try = func(mistyped bool) {
+		var try func(wrong int)
+		try = func(wrong int) {
 			secret, outcome := "right", limiter.Accepted
-			if mistyped {
-				secret, outcome = "mistyped", limiter.Denied
+			if wrong > 0 {
+				secret, outcome = fmt.Sprint("mistyped-", wrong), limiter.Denied
 			}
 			c := client{s, 300 * time.Millisecond, outcome, false, func(served bool, _ time.Duration, _ limiter.Verdict) {
 				switch {
 				case !served:
 					r.refusals++
-					s.at(s.now.Add(15*time.Second), func() { try(mistyped) })
-				case mistyped:
-					s.at(s.now.Add(5*time.Second), func() { try(false) })
+					s.at(s.now.Add(15*time.Second), func() { try(wrong) })
+				case wrong > 0:
+					s.at(s.now.Add(o.pause), func() { try(wrong - 1) })
 				default:
 					if in++; in == (o.phones+1)/2 {
 						r.half = s.now.Sub(attackStart)
@@ -66,7 +68,11 @@ func (o people) run(t *testing.T, n int) (r arrived) {
 			}}
 			c.logIn(g, s.attempt(sharedSource, fmt.Sprint("phone-", i), secret))
 		}
-		try(i < o.mistype)
+		if i < o.mistype {
+			try(o.wrong)
+		} else {
+			try(0)
+		}
 	}
 	s.run(attackStart.Add(30 * time.Minute))
 	if in != o.phones {
@@ -83,13 +89,17 @@ func TestSimulationGatewaysPeopleBehindOneAddress(t *testing.T) {
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "who\tN=1\tN=2\tN=3\tN=8\n")
 	for _, o := range []people{
-		{"ten phones, new address, one gateway", 10, 0, 0, false},
-		{"ten phones, new address, all gateways", 10, 0, 0, true},
-		{"ten phones, two mistype, one gateway", 10, 0, 2, false},
-		{"twenty phones, new address, one gateway", 20, 0, 0, false},
-		{"office of 50, new address, one gateway", 50, 0, 0, false},
-		{"office of 50, 50 known there, one gateway", 50, 50, 0, false},
-		{"office of 50, 50 known there, five mistype", 50, 50, 5, false},
+		{name: "ten phones, new address, one gateway", phones: 10},
+		{name: "ten phones, new address, all gateways", phones: 10, spread: true},
+		{name: "ten phones, two mistype, one gateway", phones: 10, mistype: 2, wrong: 1, pause: 5 * time.Second},
+		{name: "twenty phones, new address, one gateway", phones: 20},
+		{name: "office of 50, new address, one gateway", phones: 50},
+		{name: "office of 50, 50 known there, one gateway", phones: 50, growth: 50},
+		{name: "office of 50, 50 known there, five mistype", phones: 50, growth: 50, mistype: 5, wrong: 1, pause: 5 * time.Second},
+		{name: "one person mistypes once, tries again after 3s", phones: 1, mistype: 1, wrong: 1, pause: 3 * time.Second},
+		{name: "one person mistypes twice, tries again after 3s", phones: 1, mistype: 1, wrong: 2, pause: 3 * time.Second},
+		{name: "one person mistypes twice, tries again at once", phones: 1, mistype: 1, wrong: 2},
+		{name: "one person mistypes four times, after 3s", phones: 1, mistype: 1, wrong: 4, pause: 3 * time.Second},
 	} {
 		fmt.Fprint(w, o.name)
 		var alone arrived

@@ -14,7 +14,7 @@ import (
 
 // gatewayLink is how far the gateways of the simulated sites are from each other. The batches take a little longer than
 // that: they are sent every batchTime.
-var gatewayLink = link{delay: random(60 * time.Millisecond)}
+var gatewayLink = link{delay: random(60 * time.Millisecond), grace: acknowledgedAfter}
 
 const (
 	batchTime     = 25 * time.Millisecond

@@ -25,10 +25,10 @@ var delays = []struct {
 	name string
 	link link
 }{
-	{"20ms", link{delay: constant(20 * time.Millisecond)}},
-	{"250ms", link{delay: constant(250 * time.Millisecond)}},
-	{"2s", link{delay: constant(2 * time.Second)}},
-	{"random to 2s", link{delay: random(2 * time.Second)}},
+	{"20ms", link{delay: constant(20 * time.Millisecond), grace: acknowledgedAfter}},
+	{"250ms", link{delay: constant(250 * time.Millisecond), grace: acknowledgedAfter}},
+	{"2s", link{delay: constant(2 * time.Second), grace: acknowledgedAfter}},
+	{"random to 2s", link{delay: random(2 * time.Second), grace: acknowledgedAfter}},
 }
 
 // TestSimulationGatewaysGreedy prints a table: how many guesses of a greedy attacker are denied within 5 s, 10 minutes and
@@ -36,32 +36,32 @@ var delays = []struct {
 func TestSimulationGatewaysGreedy(t *testing.T) {
 	t.Parallel()
 	rows := []string{}
+	row := func(kind guessKind, delay string, l link, answer, lasts time.Duration) {
+		columns := fmt.Sprintf("%s\t%s\t%v", kind.name, delay, answer)
+		for _, n := range []int{1, 2, 3, 5, 8} {
+			a := newGreedyAttack(t, n, kind, l, equal(answer))
+			a.attackFor(lasts + 10*time.Second)
+			columns += "\t" + slashed(a.require(t, 1, n-1))
+		}
+		rows = append(rows, columns+"\t")
+	}
+	columns := "expected\t\t300ms"
+	for _, n := range []int{1, 2, 3, 5, 8} {
+		columns += "\t" + expectedDenials[n]
+	}
+	rows = append(rows, columns+"\t")
 	for _, kind := range guessKinds() {
 		for _, d := range delays {
-			for _, answer := range []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second} {
-				row := fmt.Sprintf("%s\t%s\t%v", kind.name, d.name, answer)
-				for _, n := range []int{1, 2, 3, 5, 8} {
-					a := newGreedyAttack(t, n, kind, d.link, equal(answer))
-					lasts := 10*time.Minute + 10*time.Second
-					if answer == 300*time.Millisecond {
-						lasts = time.Hour + 10*time.Second
-					}
-					a.attackFor(lasts)
-					row += "\t" + slashed(a.require(t, 1, n-1))
-				}
-				rows = append(rows, row+"\t")
-			}
+			row(kind, d.name, d.link, 300*time.Millisecond, time.Hour)
 		}
+		row(kind, delays[0].name, delays[0].link, 50*time.Millisecond, 10*time.Minute)
+		row(kind, delays[3].name, delays[3].link, 3*time.Second, 10*time.Minute)
 	}
-	expected := "expected\t\t300ms"
-	for _, n := range []int{1, 2, 3, 5, 8} {
-		expected += "\t" + expectedDenials[n]
-	}
-	logTable(t, "bucket\tdelay\tanswer\tN=1\tN=2\tN=3\tN=5\tN=8\t", append([]string{expected + "\t"}, rows...))
+	logTable(t, "bucket\tdelay\tanswer\tN=1\tN=2\tN=3\tN=5\tN=8\t", rows)
 }
 
-// unevenMore is how many more guesses may be denied if gateways differ in how soon they know: all but one of them may
-// hold their share of a full bucket while that one spends the whole.
+// unevenMore is how many more guesses may be denied if answers take longer than acknowledgedAfter at all gateways but one:
+// each of them may hold its part of a full bucket while that one spends the whole.
 func unevenMore(r limiter.Rate, n int) int {
 	return max(n-1, r.Tokens-r.Tokens/n)
 }
@@ -71,31 +71,39 @@ func unevenMore(r limiter.Rate, n int) int {
 func TestSimulationGatewaysUneven(t *testing.T) {
 	t.Parallel()
 	rows := []string{}
-	slow := func(gateway int) time.Duration {
-		if gateway == 0 {
-			return 50 * time.Millisecond
+	firstFast := func(others time.Duration) func(gateway int) time.Duration {
+		return func(gateway int) time.Duration {
+			if gateway == 0 {
+				return 50 * time.Millisecond
+			}
+			return others
 		}
-		return 4 * time.Second
 	}
+	near := link{delay: constant(20 * time.Millisecond), grace: acknowledgedAfter}
 	for _, kind := range guessKinds() {
 		for _, o := range []struct {
 			name    string
 			link    link
 			answers func(int) time.Duration
+			more    func(r limiter.Rate, n int) int
 		}{
-			{"answers 50ms and 4s", link{delay: constant(20 * time.Millisecond)}, slow},
-			{"batches 0s and 4s", link{delay: constant(4 * time.Second), uneven: true}, equal(50 * time.Millisecond)},
+			{"answers 50ms and 4s", near, firstFast(4 * time.Second), func(_ limiter.Rate, n int) int { return n - 1 }},
+			{"batches 0s and 4s", link{delay: constant(4 * time.Second), uneven: true, grace: acknowledgedAfter}, equal(50 * time.Millisecond), func(_ limiter.Rate, n int) int { return n - 1 }},
+			{"answers 50ms and 15s", near, firstFast(15 * time.Second), unevenMore},
+			{"answers 50ms and 60s", near, firstFast(time.Minute), unevenMore},
+			{"acknowledged at once", link{delay: random(2 * time.Second)}, equal(300 * time.Millisecond), unevenMore},
 		} {
 			row := kind.name + "\t" + o.name
 			for _, n := range []int{1, 2, 3, 5, 8} {
 				a := newGreedyAttack(t, n, kind, o.link, o.answers)
-				a.attackFor(time.Hour + 10*time.Second)
-				row += "\t" + slashed(a.require(t, 1, unevenMore(kind.limit, n)))
+				a.attackFor(10*time.Minute + 10*time.Second)
+				counts := a.require(t, 1, o.more(kind.limit, n))
+				row += "\t" + slashed([]int{counts[0], a.most(time.Minute), counts[1]})
 			}
 			rows = append(rows, row+"\t")
 		}
 	}
-	logTable(t, "bucket\tdiffer\tN=1\tN=2\tN=3\tN=5\tN=8\t", rows)
+	logTable(t, "bucket\tin 5s/1m/10m\tN=1\tN=2\tN=3\tN=5\tN=8\t", rows)
 }
 
 // TestSimulationGatewaysWithoutEngine prints a table: the same if the engine is gone from the start, or after two seconds;
@@ -131,7 +139,7 @@ func TestSimulationGatewaysWithoutEngine(t *testing.T) {
 		} {
 			row := kind.name + "\t" + o.name
 			for _, n := range []int{2, 3, 5, 8} {
-				a := newGreedyAttack(t, n, kind, link{delay: constant(20 * time.Millisecond)}, equal(300*time.Millisecond))
+				a := newGreedyAttack(t, n, kind, delays[0].link, equal(300*time.Millisecond))
 				o.run(a)
 				row += "\t" + slashed(a.require(t, o.times, n-1))
 			}
@@ -146,7 +154,7 @@ func TestSimulationGatewaysPatientAttacker(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 3, 8} {
 		a := &greedyAttack{
-			site: newSite(t, attackStart, n, policy(), link{delay: constant(250 * time.Millisecond)}),
+			site: newSite(t, attackStart, n, policy(), delays[1].link),
 			kind: guessKinds()[0], answers: equal(300 * time.Millisecond),
 		}
 		a.kind.limit = policy().Pair // the attacker has one address and one account
