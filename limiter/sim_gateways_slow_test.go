@@ -122,9 +122,9 @@ type victim struct {
 	name    string
 	known   bool
 	attempt func(s *site, i int) limiter.Attempt
+	refused map[limiter.Rule]int
 	served  int
 	waits   []time.Duration
-	refused map[limiter.Rule]int
 }
 
 // victims returns one of each sort.
@@ -155,24 +155,20 @@ func victims() []*victim {
 	}
 }
 
-// come lets the victims log in at g every few seconds for a time from now on.
+// come lets the victims log in at g for a time from now on, one after the other, each every few seconds.
 func (s *site) come(g *gateway, all []*victim, d time.Duration) {
-	for _, v := range all {
-		v.refused = map[limiter.Rule]int{}
-	}
 	i := 0
-	for end := s.now.Add(d); s.now.Before(end); s.run(s.now.Add(7 * time.Second)) {
-		for _, v := range all {
-			c := client{s, 300 * time.Millisecond, limiter.Void, false, func(served bool, waited time.Duration, verdict limiter.Verdict) {
-				if v.waits = append(v.waits, waited); served {
-					v.served++
-				} else {
-					v.refused[verdict.Rule]++
-				}
-			}}
-			i++
-			c.logIn(g, v.attempt(s, i))
-		}
+	for end := s.now.Add(d); s.now.Before(end); i++ {
+		v := all[i%len(all)]
+		c := client{s, 300 * time.Millisecond, limiter.Void, false, func(served bool, waited time.Duration, verdict limiter.Verdict) {
+			if v.waits = append(v.waits, waited); served {
+				v.served++
+			} else {
+				v.refused[verdict.Rule]++
+			}
+		}}
+		c.logIn(g, v.attempt(s, i))
+		s.run(s.now.Add(1700 * time.Millisecond))
 	}
 	s.run(s.now.Add(20 * time.Second))
 }
@@ -235,6 +231,9 @@ func (o slowAttack) run(t *testing.T, n, at int) []*victim {
 	o.start(s)
 	s.run(s.now.Add(time.Minute))
 	all := victims()
+	for _, v := range all {
+		v.refused = map[limiter.Rule]int{}
+	}
 	s.come(s.gateways[at], all, 10*time.Minute)
 	for _, v := range all {
 		if !o.concerns(v) && (v.served != len(v.waits) || slices.Max(v.waits) > 0) {
