@@ -90,65 +90,105 @@ func (h *globalShares) exchangeEvery(d time.Duration) {
 	})
 }
 
-// gatewayCounts are the numbers of gateways in the rows.
-var gatewayCounts = []int{3, 8}
-
-// TestSimulationGateways runs the attacks of TestSimulation against a site of several gateways, which must serve its users
-// as one gateway does. `go test -run SimulationGateways -v` prints a table.
+// TestSimulationGateways runs attacks of TestSimulation against a site of several gateways, which must serve its users as
+// one gateway does. `go test -run SimulationGateways -v` prints a table.
 func TestSimulationGateways(t *testing.T) {
 	t.Parallel()
-	all := []scenario{}
-	for _, o := range scenarios() {
-		if o.times == "30" || o.times == "6.6" {
-			continue // much like 10 and 100
-		}
-		o.duration = min(o.duration, 40*time.Second)
-		if o.times == "100" {
-			o.duration = 10 * time.Second
-		}
-		all = append(all, o)
+	all := []struct {
+		gateways int
+		kind     traffic.Kind
+		times    float64
+		lasts    time.Duration
+	}{{3, traffic.Wide, 1, 20 * time.Second}, {8, traffic.Wide, 10, 5 * time.Second}, {8, traffic.Hop, 10, 5 * time.Second}, {8, traffic.Target, 10, 5 * time.Second}, {3, traffic.Wide, 60, 2 * time.Second}}
+	for k := traffic.Few; k <= traffic.Insider; k++ {
+		all = append(all, all[0])
+		o := &all[len(all)-1]
+		o.kind, o.times, o.lasts = k, 10, 10*time.Second
 	}
-	rows := make([]string, len(all)*len(gatewayCounts))
+	rows := make([]string, len(all))
 	t.Cleanup(func() { logTable(t, "gateways\t"+heading, rows) })
 	for i, o := range all {
-		for j, n := range gatewayCounts {
-			t.Run(fmt.Sprintf("%d gateways, %s %s", n, o.name, o.times), func(t *testing.T) {
-				t.Parallel()
-				s, _ := newSimulationOfSite(t, n, policy(), traffic.New(1, traffic.Normal, attackStart, o.attacks...))
-				s.run(attackStart.Add(warmUp))
-				r := s.measure(o.duration)
-				rows[i*len(gatewayCounts)+j] = fmt.Sprintf("%d\t%s\t%s\t%s", n, o.name, o.times, r.row())
-				r.require(t, o.name)
-				r.requireFewEvaluated(t, warmUp+o.duration)
-			})
-		}
+		t.Run(fmt.Sprintf("%d gateways, %v %v", o.gateways, o.kind, o.times), func(t *testing.T) {
+			t.Parallel()
+			s, _ := newSimulationOfSite(t, o.gateways, policy(), traffic.New(1, traffic.Normal, attackStart, traffic.Steady(o.kind, warmUp, o.times)))
+			s.run(attackStart.Add(warmUp))
+			r := s.measure(o.lasts)
+			rows[i] = fmt.Sprintf("%d\t%v\t%v\t%s", o.gateways, o.kind, o.times, r.row())
+			r.requireOfSite(t, o.kind, o.gateways)
+		})
 	}
 }
 
-// TestSimulationGatewaysInformed runs the attacks of people who know the rules, likewise.
+// knownWait is how long the known may wait at a site of several gateways: each has a part of the global bucket, which holds
+// fewer tokens.
+const knownWait = 50 * time.Millisecond
+
+// requireOfSite is require for a site of n gateways.
+func (r *results) requireOfSite(t *testing.T, k traffic.Kind, n int) {
+	t.Helper()
+	if known := r.knownClients(); known.acceptedPercent() < 99.9 || known.wait(99) > knownWait {
+		t.Errorf("known: %.2f %% accepted, p99 waits %v, refused by %v", known.acceptedPercent(), known.wait(99), known.refusals)
+	}
+	if traveller := r.byClass[traffic.Traveller]; traveller.acceptedPercent() < 99.9 {
+		t.Errorf("travellers: %.2f %% accepted, refused by %v", traveller.acceptedPercent(), traveller.refusals)
+	}
+	if newcomer := r.byClass[traffic.Newcomer]; k != traffic.Wide && newcomer.acceptedPercent() < 95 {
+		t.Errorf("newcomers: %.2f %% accepted, refused by %v", newcomer.acceptedPercent(), newcomer.refusals)
+	}
+	if k == traffic.Wide && r.fairness() < 1 {
+		t.Errorf("newcomers get %.2f of their fair share of the common lane, want at least 1", r.fairness())
+	}
+	if n := r.maxWithin(loginTime); n > backendLogins {
+		t.Errorf("%d logins at the backend at once", n)
+	}
+	account := policy().Account
+	if most, want := r.evaluations.most(), mostDenials(account, time.Hour)+n-1; most > want {
+		t.Errorf("the backend evaluated %d passwords of an account, want at most %d", most, want)
+	}
+}
+
+// TestSimulationGatewaysInformed runs attacks of people who know the rules, likewise. The small site has three gateways at
+// most: a part of an eighth of its global bucket holds two tokens.
 func TestSimulationGatewaysInformed(t *testing.T) {
 	t.Parallel()
-	all := []informedAttack{}
+	all := map[string]informedAttack{}
 	for _, o := range informedAttacks() {
-		if slices.Contains([]string{"stolen 1000×1 330/s", "stolen 300×3 200/s", "shared 2/s", "shared burst", "hangup 60/s", "impatient 540/s", "everyone 35m", "target", "one pair 5/s", "one source 5/s", "spray48 100/s", "fresh48 100/s, watched"}, o.name) {
-			all = append(all, o)
-		}
+		all[o.name] = o
 	}
-	rows := make([]string, len(all)*len(gatewayCounts))
+	everyone := all["everyone 35m"]
+	everyone.require = func(t *testing.T, r *results) { // each part of the global bucket holds fewer tokens
+		r.requireAccepted(t, 97, traffic.Roaming)
+		r.requireAccepted(t, 99, traffic.Traveller)
+		r.requireAccepted(t, 99.9, traffic.Device)
+	}
+	all["everyone 35m"] = everyone
+	rowsOf := []struct {
+		gateways int
+		name     string
+		lasts    time.Duration
+	}{
+		{3, "stolen 1000×1 330/s", 20 * time.Second}, {8, "stolen 300×3 200/s", 20 * time.Second},
+		{3, "shared 2/s", 10 * time.Minute}, {8, "shared burst", 20 * time.Minute}, {3, "shared 20/s", 2 * time.Minute},
+		{3, "hangup 60/s", 30 * time.Second}, {8, "hangup 60/s", 30 * time.Second}, {3, "impatient 540/s", 10 * time.Second},
+		{3, "everyone 35m", 10 * time.Minute}, {3, "target", 20 * time.Second}, {8, "target", 20 * time.Second},
+		{3, "one pair 5/s", time.Hour}, {3, "one source 5/s", time.Hour},
+		{3, "spray48 100/s", time.Minute}, {3, "fresh48 100/s, watched", time.Minute},
+	}
+	rows := make([]string, len(rowsOf))
 	t.Cleanup(func() { logTable(t, "gateways\t"+informedHeading(), rows) })
-	for i, o := range all {
-		for j, n := range gatewayCounts {
-			t.Run(fmt.Sprintf("%d gateways, %s", n, o.name), func(t *testing.T) {
-				t.Parallel()
-				r := o.runAt(t, n)
-				rows[i*len(gatewayCounts)+j] = fmt.Sprintf("%d\t%s\t%s", n, o.name, r.informedRow(o.duration))
-				r.requireKnown(t)
-				r.requireFewEvaluated(t, warmUp+o.duration)
-				if o.require != nil {
-					o.require(t, r)
-				}
-			})
-		}
+	for i, row := range rowsOf {
+		o := all[row.name]
+		o.duration = row.lasts
+		t.Run(fmt.Sprintf("%d gateways, %s", row.gateways, o.name), func(t *testing.T) {
+			t.Parallel()
+			r := o.runAt(t, row.gateways)
+			rows[i] = fmt.Sprintf("%d\t%s\t%s", row.gateways, o.name, r.informedRow(o.duration))
+			r.requireKnown(t)
+			r.requireFewEvaluated(t, warmUp+o.duration)
+			if o.require != nil {
+				o.require(t, r)
+			}
+		})
 	}
 }
 
@@ -176,11 +216,11 @@ func (o informedAttack) runAt(tb testing.TB, n int) *results {
 // One gateway that is set up to share gives the same verdicts as one that is not.
 func TestSimulationGatewaysOneIsAsWithoutSharing(t *testing.T) {
 	t.Parallel()
-	for k := traffic.Few; k <= traffic.SharedBurst; k++ {
+	for _, k := range []traffic.Kind{traffic.Few, traffic.Wide, traffic.Target, traffic.Spray, traffic.Insider, traffic.Stolen, traffic.HangUp, traffic.Spray48, traffic.SharedGuess} {
 		t.Run(k.String(), func(t *testing.T) {
 			t.Parallel()
 			run := func(share bool) *results {
-				g := traffic.New(1, traffic.Normal, attackStart, perSecond(k, 300))
+				g := traffic.New(1, traffic.Normal, attackStart, perSecond(k, 200))
 				g.Add(traffic.Roaming, 1)
 				g.Add(traffic.Shared, 1)
 				l := newLimiter(t)
@@ -194,7 +234,7 @@ func TestSimulationGatewaysOneIsAsWithoutSharing(t *testing.T) {
 					newGlobalShares(one).exchangeEvery(heartbeatTime)
 				}
 				s.run(attackStart.Add(warmUp))
-				return s.measure(10 * time.Second)
+				return s.measure(4 * time.Second)
 			}
 			alone, shared := run(false), run(true)
 			if !slices.EqualFunc(alone.reachedAt, shared.reachedAt, time.Time.Equal) {
