@@ -38,19 +38,27 @@ func measureMix(t *testing.T, name string, attacks ...traffic.Attack) mix {
 	for _, c := range s.results.byClass {
 		logins += float64(c.tries)
 	}
-	reader := newLimiter(t)
-	began := time.Now()
-	for _, b := range batches {
-		if err := reader.ApplyShared(b.made, b.events); err != nil {
-			t.Fatal(err)
-		}
-	}
-	m.apply = time.Duration(float64(time.Since(began)) / logins)
+	m.apply = applyTime(t, batches, logins)
 	for stream := range m.octets {
 		m.octets[stream] /= logins
 	}
 	m.events /= logins
 	return m
+}
+
+// applyTime returns how long a reader takes for batches, divided by logins: the best of three times.
+func applyTime(t *testing.T, batches []batch, logins float64) time.Duration {
+	best := time.Duration(math.MaxInt64)
+	for range 3 {
+		reader, began := newLimiter(t), time.Now()
+		for _, b := range batches {
+			if err := reader.ApplyShared(b.made, b.events); err != nil {
+				t.Fatal(err)
+			}
+		}
+		best = min(best, time.Since(began))
+	}
+	return time.Duration(float64(best) / logins)
 }
 
 // eventsIn returns how many events b has: each begins with its length, which is below 128 octets for all but snapshots.
