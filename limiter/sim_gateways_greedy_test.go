@@ -140,9 +140,9 @@ func (a *greedyAttack) require(t *testing.T, times, more int) (counts []int) {
 // An attacker who guesses at all gateways at once gets what one gateway lets through and one guess for each other one.
 func TestGatewaysBoundGreedyAttackers(t *testing.T) {
 	for _, kind := range guessKinds() {
-		for _, n := range []int{1, 2, 3, 8} {
+		for _, n := range []int{2, 3, 8} {
 			a := newGreedyAttack(t, n, kind, link{delay: constant(250 * time.Millisecond), grace: acknowledgedAfter}, equal(300*time.Millisecond))
-			a.attackFor(2 * time.Minute)
+			a.attackFor(40 * time.Second)
 			a.require(t, 1, n-1)
 		}
 	}

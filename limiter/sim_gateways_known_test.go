@@ -9,11 +9,10 @@ import (
 	"postern/limiter"
 )
 
-// The addresses of these tests: the home of a user, another place in another network, and that of a guesser.
+// The addresses of these tests: the home of a user, and a place in another network.
 var (
-	homeAddr    = netip.MustParseAddr("198.51.100.7")
-	otherAddr   = netip.MustParseAddr("203.0.113.9")
-	guesserAddr = netip.MustParseAddr("192.0.2.66")
+	homeAddr  = netip.MustParseAddr("198.51.100.7")
+	otherAddr = netip.MustParseAddr("203.0.113.9")
 )
 
 // everywhere fails unless want holds at all gateways.

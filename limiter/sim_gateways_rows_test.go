@@ -29,7 +29,7 @@ func newSimulationOfSite(tb testing.TB, n int, p limiter.Policy, g *traffic.Gene
 	for i, login := range g.KnownLogins() {
 		k := s.gateways[i%n].Ask(s.now, limiterAttempt(s.gateways[i%n].Limiter, login))
 		k.Settle(s.now, limiter.Accepted)
-		if s.timeline.now = s.now.Add(time.Second / traffic.Normal); i%1000 == 999 {
+		if s.now = s.now.Add(time.Second / traffic.Normal); i%1000 == 999 {
 			s.settle()
 		}
 	}

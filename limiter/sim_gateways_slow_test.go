@@ -134,7 +134,7 @@ func victims() []*victim {
 		{name: "owner at home", known: true, attempt: func(s *site, _ int) limiter.Attempt {
 			return s.attempt(homeAddr, attacked, traffic.Secret(attacked))
 		}},
-		{name: "owner's device elsewhere", known: true, attempt: func(s *site, i int) limiter.Attempt {
+		{name: "owner's device elsewhere", known: true, attempt: func(_ *site, i int) limiter.Attempt {
 			return limiter.Attempt{Addr: elsewhere(i), Account: attacked, Device: 7, Resumed: true}
 		}},
 		{name: "owner elsewhere", attempt: func(s *site, i int) limiter.Attempt {
