@@ -74,7 +74,9 @@ func (a *application) apply(e *event) {
 	case opRepeated:
 		a.change(e, func(own *entry) { a.repeat(e, own) })
 	case opCleared:
-		a.find(e, func(own *entry) { a.clear(a.now, a.rules, own) })
+		if !a.find(e, func(own *entry) { a.clear(a.now, a.rules, own) }) {
+			a.noteClear(a.now, a.rules, e.key, e.kind)
+		}
 	case opReleased:
 		a.find(e, func(own *entry) { a.releaseEntry(a.now, own) })
 	case opForgotten:
@@ -165,12 +167,15 @@ func (a *application) change(e *event, do func(*entry)) {
 	}
 }
 
-// find calls do with the entry of e, if there is one.
-func (a *application) find(e *event, do func(*entry)) {
-	if own, mu := a.table.find(e.key); own != nil {
-		do(own)
-		mu.Unlock()
+// find calls do with the entry of e, if there is one, and reports whether there is.
+func (a *application) find(e *event, do func(*entry)) bool {
+	own, mu := a.table.find(e.key)
+	if own == nil {
+		return false
 	}
+	do(own)
+	mu.Unlock()
+	return true
 }
 
 // applyConnection counts a connection of the sibling.

@@ -128,8 +128,8 @@ type knownShard struct {
 	mu     sync.Mutex
 	index  map[key]uint32 // of the account in blocks
 	blocks []*[blockAccounts]knownAccount
-	free   []uint32            // indexes that no account uses
-	denied map[tombstone]ticks // when
+	free   []uint32 // indexes that no account uses
+	denied recent[tombstone]
 }
 
 // at returns account i.

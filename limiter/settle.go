@@ -1,6 +1,9 @@
 package limiter
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Settle closes the attempt at time t. Denied spends its holds; Accepted and Void return them. Accepted also makes the
 // credential, the device, the source and the network known for the account, and clears the denials of the account from
@@ -222,22 +225,69 @@ func (e *entry) clear() {
 // before.
 const clearTime = 30 * time.Second
 
+// clearsMax is for how many pairs and repeats without an entry clears are kept, each for clearTime. Others are forgotten, so
+// some denials before them count until they are refilled.
+const clearsMax = 1 << 14
+
 // clear forgets the denials of e, a pair or a repeat, which is locked. With other gateways, what was denied after now
-// remains, and what was denied before will not count if it is reported later. For that, a pair has the time of its latest
-// denial in connects, and both have that of being cleared, plus clearTime, in penaltyUntil.
+// remains, as far as it can be told apart, and what was denied before will not count if it is reported later. For that, a
+// pair shows when it was denied, see noteDenial, and both have the time of being cleared, plus clearTime, in penaltyUntil.
 func (l *Limiter) clear(now ticks, r *rules, e *entry) {
 	if r.gateways > 1 {
+		if !e.isCleared() {
+			return
+		}
 		denied := ticks(e.connects)
 		if e.kind == kindRepeat {
 			denied -= ticks(r.RepeatTTL)
 		}
-		if denied > now || e.kind != kindPair && e.kind != kindRepeat {
+		e.penaltyUntil = max(e.penaltyUntil, now.add(clearTime))
+		if denied > now {
+			if e.kind == kindPair && denied.add(-time.Duration(e.starved)*time.Second) <= now { // only the latest was after now
+				e.denials = min(e.denials, bucket(denied.add(r.denials[kindPair].token)))
+				e.looks = min(e.looks, bucket(denied.add(r.looks[kindPair].token)))
+			}
 			return
 		}
-		e.penaltyUntil = max(e.penaltyUntil, now.add(clearTime))
 	}
 	e.clear()
 	l.table.forgetAlone(e)
+}
+
+// noteDenial records that a pair was denied at now: connects is the time of the latest denial, starved the number of seconds
+// before it for which there was no other, as far as is known.
+func (e *entry) noteDenial(now ticks) {
+	latest := ticks(e.connects)
+	since := uint8(min(now.until(latest).Abs()/time.Second, math.MaxUint8))
+	switch {
+	case latest == 0:
+		e.connects, e.starved = bucket(now), math.MaxUint8
+	case now > latest:
+		e.connects, e.starved = bucket(now), since
+	default:
+		e.starved = min(e.starved, since)
+	}
+}
+
+// noteClear is clear for a pair or a repeat of key k that has no entry: one that is added later shows that it was cleared.
+// An entry for each clear would cost memory for users of whom nothing is denied.
+func (l *Limiter) noteClear(now ticks, r *rules, k key, kd kind) {
+	if e := (entry{kind: kd}); r.gateways == 1 || k == (key{}) || !e.isCleared() {
+		return
+	}
+	s := l.table.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.find(k); e != nil { // it has been added since the caller has looked
+		l.clear(now, r, e)
+		return
+	}
+	s.cleared.note(now, k, clearTime, max(clearsMax/len(l.table.shards), 1))
+}
+
+// isCleared reports whether accepted logins clear entries like e.
+func (e *entry) isCleared() bool {
+	return e.kind == kindPair || e.kind == kindRepeat
 }
 
 // isClearedAfter reports whether e, a pair or a repeat, is known to have been cleared later than now.
@@ -308,7 +358,7 @@ func (e *entry) settle(now ticks, r *rules, f eventFlags, growth, debt int) {
 		if e.isClearedAfter(now) {
 			return
 		}
-		e.connects = max(e.connects, bucket(now))
+		e.noteDenial(now)
 	}
 	if f&spentDenial != 0 {
 		if limit := r.denialLimit(e.kind, growth); !limit.off() {

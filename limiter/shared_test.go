@@ -103,7 +103,8 @@ func TestClearsByTime(t *testing.T) {
 		{"in order", "1s", "dc", "pass none"},
 		{"late denial", "1s", "cd", "pass none"},
 		{"denied after the clear", "4s", "cd", "wait 2s pair"},
-		{"late clear", "4s", "dc", "wait 4s pair"}, // one of them is from before, but nobody knows
+		{"late clear", "4s", "dc", "wait 2s pair"},
+		{"late clear, soon after", "3.5s", "dc", "wait 2s pair"},
 	} {
 		all := newGateways(t, 3, p)
 		first, second, third := all[0], all[1], all[2]

@@ -134,7 +134,7 @@ func (tb *table) retire() {
 		former := s.entries
 		tb.used.Add(-int64(s.used))
 		s.entries, s.used, s.nextSweep, s.count = nil, 0, 0, [kindCount]int{}
-		s.own, s.rest = nil, ownCounts{}
+		s.own, s.rest, s.cleared = nil, ownCounts{}, nil
 		for j := range former {
 			if e := &former[j]; e.kind != kindNone && (e.holds > 0 || e.lookHolds > 0 || e.open > 0) {
 				*s.add(e.key, e.kind) = *e

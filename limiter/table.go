@@ -14,13 +14,13 @@ type entry struct {
 	key          key
 	denials      bucket // of a repeat: the time until which its denial is charged
 	looks        bucket // looks at credentials, see look; of a repeat: the time until which the look at it is charged
-	connects     bucket // of a source: its connections; of a repeat: the time until which it is a repeat
+	connects     bucket // of a source: its connections; of a repeat: the time until which it is one; of a pair, see noteDenial
 	penaltyUntil ticks  // see penalize
 	holds        uint32 // attempts under way that may still spend a token of denials
 	open         uint32 // connections
 	prelogin     uint32 // connections that have not logged in
 	lookHolds    uint16 // attempts under way that may still spend a token of looks
-	starved      uint8  // how often a source was starved; starvedDenied if it was denied; of a repeat, see deniedMatch
+	starved      uint8  // how often a source was starved; starvedDenied if it was denied; of a repeat, see deniedMatch; of a pair, see noteDenial
 	kind         kind   // kindNone if the entry is empty
 }
 
@@ -176,6 +176,7 @@ type shard struct {
 	count     [kindCount]int
 	own       map[key]ownCounts // what only this gateway counts, by the keys of entries
 	rest      ownCounts         // likewise, for those keys together for which own is full
+	cleared   recent[key]       // pairs and repeats that others have cleared when there was no entry of them
 	_         [64]byte          // prevents false sharing between the locks of two shards
 }
 
@@ -204,14 +205,19 @@ func (s *shard) find(k key) *entry {
 	}
 }
 
-// add adds an entry for k, which must have none. It invalidates all pointers to entries of s.
+// add adds an entry for k, which must have none. If it was cleared lately, the entry shows it, see Limiter.clear. It
+// invalidates all pointers to entries of s.
 func (s *shard) add(k key, kd kind) *entry {
 	if 4*(s.used+1) > 3*len(s.entries) {
 		s.grow()
 	}
 	s.used++
 	s.count[kd]++
-	return s.insert(entry{key: k, kind: kd})
+	e := entry{key: k, kind: kd}
+	if at, ok := s.cleared[k]; ok {
+		e.penaltyUntil = at.add(clearTime)
+	}
+	return s.insert(e)
 }
 
 // insert stores e at the first free index from its start.

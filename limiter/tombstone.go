@@ -15,31 +15,38 @@ const (
 	tombstonesMax = 1 << 14 / shardCount
 )
 
+// recent says when something has happened to each of a bounded number of keys, lately. The zero value is empty.
+type recent[K comparable] map[K]ticks
+
+// note records that it has happened to k at now. It does not if it has happened to most other keys within the time keep.
+func (r *recent[K]) note(now ticks, k K, keep time.Duration, most int) {
+	if _, ok := (*r)[k]; !ok {
+		checked := 0
+		for other, at := range *r {
+			if checked++; checked > expiryChecks {
+				break
+			}
+			if at.add(keep) <= now {
+				delete(*r, other)
+			}
+		}
+		if len(*r) >= most {
+			return
+		}
+	}
+	if *r == nil {
+		*r = recent[K]{}
+	}
+	(*r)[k] = max((*r)[k], now)
+}
+
 // noteDenied records that the credential was denied at now, or that the account was forgotten if it is zero. If very many
 // others were within tombstoneTime, it does not.
 func (n *knownTable) noteDenied(now ticks, account key, credential uint16) {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := tombstone{account, credential}
-	if _, ok := s.denied[k]; !ok {
-		checked := 0
-		for other, at := range s.denied {
-			if checked++; checked > expiryChecks {
-				break
-			}
-			if at.add(tombstoneTime) <= now {
-				delete(s.denied, other)
-			}
-		}
-		if len(s.denied) >= tombstonesMax {
-			return
-		}
-	}
-	if s.denied == nil {
-		s.denied = map[tombstone]ticks{}
-	}
-	s.denied[k] = max(s.denied[k], now)
+	s.denied.note(now, tombstone{account, credential}, tombstoneTime, tombstonesMax)
 }
 
 // wasDeniedSince reports whether the credential was denied, or the account forgotten if it is zero, at then or later.
