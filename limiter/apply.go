@@ -131,8 +131,9 @@ func (a *application) repeat(e *event, own *entry) {
 
 // accepted records an accepted login. One at another gateway may be earlier than what is known already.
 func (a *application) accepted(e *event, v validity) {
+	tenth := a.rules.tenthOf(a.t, v.now)
 	if !a.ofGateway() {
-		a.known.learn(a.t, e.account, e.known, v, a.rules.TableMax)
+		a.known.learn(a.t, e.account, e.known, v, tenth, a.rules.TableMax)
 		return
 	}
 	if a.known.wasDeniedSince(a.now, e.account, 0) {
@@ -142,7 +143,7 @@ func (a *application) accepted(e *event, v validity) {
 	if a.known.wasDeniedSince(a.now, e.account, f.credential) {
 		f.credential = 0
 	}
-	a.known.learnLate(e.account, f, v, a.rules.TableMax)
+	a.known.learnLate(e.account, f, v, tenth, a.rules.TableMax)
 	a.known.lowerSince(max(min(int64(e.hours), a.t.Unix()/3600), 1))
 }
 

@@ -38,6 +38,18 @@ func hourOf(t time.Time) hour {
 	return hour(t.Unix() / 3600)
 }
 
+// tenthOf returns the tenth of a second of the hour h at t, its last one if t is in another hour. It is zero with one
+// gateway: then logins are learned in the order in which they were accepted.
+func (r *rules) tenthOf(t time.Time, h hour) uint16 {
+	switch {
+	case r.gateways == 1:
+		return 0
+	case hourOf(t) != h:
+		return 3600*10 - 1
+	}
+	return uint16(t.UnixMilli() % (3600 * 1000) / 100)
+}
+
 // period is the time in which the accounts of a source are counted: 32 hours, of which a wrap of hour is a multiple.
 const period = 32
 

@@ -314,7 +314,7 @@ func BenchmarkExport(b *testing.B) {
 	p.Account, p.Pair, p.Global = Rate{}, Rate{}, Rate{}
 	l := newLimiter(b, p)
 	for i := range 500_000 {
-		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{credential: 7, source: uint32(i + 1), network: uint32(i + 1)}, validityAt(start, 720*time.Hour), 500_000)
+		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{credential: 7, source: uint32(i + 1), network: uint32(i + 1)}, validityAt(start, 720*time.Hour), 0, 500_000)
 	}
 	for i := range 200_000 {
 		logIn(l, start, Attempt{Addr: stranger(i)}, Denied)

@@ -31,6 +31,7 @@ type knownAccount struct {
 	networkAt    [networksKept]hour
 	deviceAt     [devicesKept]hour
 	newDeviceAt  [newDevicesKept]hour
+	latestTenth  uint16 // in which tenth of a second of its hour the latest of credentials was accepted; zero if unknown, see tenthOf
 	former       uint16 // a credential that is no longer one of credentials, because it was denied
 	deniedAt     hour   // when the latest of credentials was first denied; zero if it was not since it was accepted
 }
@@ -52,15 +53,16 @@ func (a *knownAccount) isLatest(f fingerprints, now hour) bool {
 		(f.device == 0 || a.devices[0] == f.device && a.deviceAt[0] == now)
 }
 
-// learnCredential records that credential f was accepted. If the one before was denied, the password was changed.
-func (a *knownAccount) learnCredential(f uint16, now hour) {
+// learnCredential records that credential f was accepted, in that tenth of a second of the hour now. If the one before was
+// denied, the password was changed.
+func (a *knownAccount) learnCredential(f uint16, now hour, tenth uint16) {
 	if a.deniedAt != 0 && a.credentials[0] != f {
 		a.forgetCredential(a.credentials[0])
 	}
 	if a.former == f {
 		a.former = 0
 	}
-	a.deniedAt = 0
+	a.deniedAt, a.latestTenth = 0, tenth
 	moveToFront(a.credentials[:], a.credentialAt[:], f, now)
 }
 
@@ -84,7 +86,9 @@ func (a *knownAccount) credentialDenied(f uint16, now hour) {
 
 // forgetCredential makes credential f unknown.
 func (a *knownAccount) forgetCredential(f uint16) {
-	a.former = f
+	if a.former = f; a.credentials[0] == f {
+		a.latestTenth = 0 // that of the next one is unknown
+	}
 	remove(a.credentials[:], a.credentialAt[:], f)
 }
 
@@ -230,9 +234,9 @@ func (n *knownTable) lookup(account key, f fingerprints, v validity) (trust, mat
 	}, a.match(f.credential, v)
 }
 
-// learn records that an attempt on account with fingerprints f was accepted at time t, unless the account is new and
-// limit accounts are known. It reports whether that changed anything.
-func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity, limit int) bool {
+// learn records that an attempt on account with fingerprints f was accepted at time t, in that tenth of a second of the hour
+// v.now, unless the account is new and limit accounts are known. It reports whether that changed anything.
+func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity, tenth uint16, limit int) bool {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,7 +246,7 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 	}
 	n.since.CompareAndSwap(0, t.Unix()/3600)
 	if f.credential != 0 {
-		a.learnCredential(f.credential, v.now)
+		a.learnCredential(f.credential, v.now, tenth)
 	}
 	if f.network != 0 {
 		moveToFront(a.networks[:], a.networkAt[:], f.network, v.now)

@@ -11,7 +11,7 @@ func valid30Days(d string) validity { return validityAt(at(d), 720*time.Hour) }
 
 // accepted learns a login with f at d after start.
 func (n *knownTable) accepted(d string, account key, m fingerprints) {
-	n.learn(at(d), account, m, valid30Days(d), 1000)
+	n.learn(at(d), account, m, valid30Days(d), 0, 1000)
 }
 
 // trusted returns the trust after a look at the credential.

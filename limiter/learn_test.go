@@ -188,9 +188,9 @@ func TestInsertCountsAccountsOfSources(t *testing.T) {
 func TestMergeKeepsWhatWasDenied(t *testing.T) {
 	var own, other knownAccount
 	v := validity{now: 100, ttl: 50}
-	own.learnCredential(9, 90)
+	own.learnCredential(9, 90, 0)
 	own.forgetCredential(9)
-	own.learnCredential(7, 95)
+	own.learnCredential(7, 95, 0)
 	own.credentialDenied(7, 97)
 	insert(other.credentials[:], other.credentialAt[:], 9, 96)
 	own.mergeCredentials(&other, v)

@@ -65,7 +65,7 @@ func (n *knownTable) merge(account key, a *knownAccount, v validity, limit int) 
 
 // mergeCredentials adds those credentials of other that still count, except one that is known to be replaced.
 func (a *knownAccount) mergeCredentials(other *knownAccount, v validity) {
-	latest := a.credentials[0]
+	latest, at := a.credentials[0], a.credentialAt[0]
 	for i, f := range other.credentials {
 		if f != 0 && f != a.former && v.covers(other.credentialAt[i]) {
 			insert(a.credentials[:], a.credentialAt[:], f, other.credentialAt[i])
@@ -73,6 +73,9 @@ func (a *knownAccount) mergeCredentials(other *knownAccount, v validity) {
 	}
 	if a.credentials[0] != latest {
 		a.deniedAt = 0 // it was that of another credential
+	}
+	if a.credentials[0] != latest || a.credentialAt[0] != at {
+		a.latestTenth = 0
 	}
 }
 

@@ -199,8 +199,8 @@ func (k *Ticket) accepted(t time.Time, r *rules) {
 		}
 		k.publishUse(flags)
 	}
-	if r.KnownTTL > 0 && s.keys[kindAccount] != (key{}) &&
-		l.known.learn(t, s.keys[kindAccount], s.fingerprints, validityAt(t, r.KnownTTL), r.TableMax) {
+	if v := validityAt(t, r.KnownTTL); r.KnownTTL > 0 && s.keys[kindAccount] != (key{}) &&
+		l.known.learn(t, s.keys[kindAccount], s.fingerprints, v, r.tenthOf(t, v.now), r.TableMax) {
 		k.publishKnown(opAccepted, t)
 	}
 	for _, kd := range [...]kind{kindPair, kindRepeat} {

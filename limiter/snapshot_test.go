@@ -207,7 +207,7 @@ func FuzzRestore(f *testing.F) {
 func BenchmarkSnapshot(b *testing.B) {
 	l, _ := knownUsers(b, 1)
 	for i := range 100_000 {
-		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{credential: 7, source: uint32(i + 1), network: uint32(i + 1)}, validityAt(start, 720*time.Hour), 500_000)
+		l.known.learn(start, key{uint64(i) * 0x9e3779b97f4a7c15, uint64(i)}, fingerprints{credential: 7, source: uint32(i + 1), network: uint32(i + 1)}, validityAt(start, 720*time.Hour), 0, 500_000)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,6 +1,9 @@
 package limiter
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // A tombstone stands for a credential of an account that was denied, or for an account that an operator has had forgotten;
 // then the credential is zero. An acceptance that happened before it, at another gateway, must not make it known again when
@@ -58,22 +61,21 @@ func (n *knownTable) wasDeniedSince(then ticks, account key, credential uint16) 
 	return ok && at >= then
 }
 
-// learnLate is learn for a login at another gateway in the hour v.now, which may be before what is known already: the order
-// in which several of them are learned does not matter, but for logins of the same hour.
-func (n *knownTable) learnLate(account key, f fingerprints, v validity, limit int) {
+// learnLate is learn for a login at another gateway, which may be before what is known already: the order in which several of
+// them are learned does not matter.
+func (n *knownTable) learnLate(account key, f fingerprints, v validity, tenth uint16, limit int) {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := n.toLearn(s, account, f, v, limit)
+	a := s.find(account)
 	if a == nil {
-		return
+		if !n.makeRoom(s, v, limit) {
+			return
+		}
+		a = s.add(account)
 	}
-	switch late := a.credentials[0] != 0 && int16(v.now-a.credentialAt[0]) < 0; {
-	case f.credential == 0:
-	case !late:
-		a.learnCredential(f.credential, v.now)
-	case f.credential != a.former:
-		insert(a.credentials[:], a.credentialAt[:], f.credential, v.now)
+	if f.credential != 0 {
+		a.learnLateCredential(f.credential, v.now, tenth)
 	}
 	if f.network != 0 {
 		insert(a.networks[:], a.networkAt[:], f.network, v.now)
@@ -88,5 +90,19 @@ func (n *knownTable) learnLate(account key, f fingerprints, v validity, limit in
 	}
 	if f.source != 0 {
 		n.insertSource(a, f.source, v.now)
+	}
+}
+
+// learnLateCredential is learnCredential for a time that may be before that of the latest credential.
+func (a *knownAccount) learnLateCredential(f uint16, at hour, tenth uint16) {
+	later := int(int16(at - a.credentialAt[0]))
+	if later == 0 {
+		later = cmp.Or(cmp.Compare(tenth, a.latestTenth), cmp.Compare(f, a.credentials[0]))
+	}
+	switch {
+	case a.credentials[0] == 0 || later >= 0:
+		a.learnCredential(f, at, tenth)
+	case f != a.former && f != a.credentials[0]:
+		insert(a.credentials[1:], a.credentialAt[1:], f, at)
 	}
 }

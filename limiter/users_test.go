@@ -72,7 +72,7 @@ func BenchmarkUsers(b *testing.B) {
 		k, f := l.hasher.account(fmt.Sprint(i)), fingerprints{credential: 7}
 		f.source = blockFingerprint(l.hasher.block(kindSource, Source(host(i))))
 		f.network = blockFingerprint(l.hasher.block(kindNetwork, Network(host(i))))
-		l.known.learn(start, k, f, validityAt(start, 720*time.Hour), 500_000)
+		l.known.learn(start, k, f, validityAt(start, 720*time.Hour), 0, 500_000)
 	}
 	for _, block := range []string{"10.0.1.1/32", "10.0.1.0/24", "10.1.0.0/16", "10.0.0.0/8", "2001:db8::/32"} {
 		b.Run(block, func(b *testing.B) {
