@@ -129,7 +129,9 @@ func (a *application) repeat(e *event, own *entry) {
 	}
 }
 
-// accepted records an accepted login. One at another gateway may be earlier than what is known already.
+// accepted records an accepted login. One at another gateway may be earlier than what is known already. It counts in the
+// usage of the account: a gateway reports it once an hour, and from each new place, so users hardly notice; a stolen account
+// that is used for the first time would otherwise go before users once at each gateway.
 func (a *application) accepted(e *event, v validity) {
 	tenth := a.rules.tenthOf(a.t, v.now)
 	if !a.ofGateway() {
@@ -143,6 +145,7 @@ func (a *application) accepted(e *event, v validity) {
 	if a.known.wasDeniedSince(a.now, e.account, f.credential) {
 		f.credential = 0
 	}
+	a.known.countLoginElsewhere(a.now, e.account, &a.rules.accountUse, false)
 	a.known.learnLate(e.account, f, v, tenth, a.rules.TableMax)
 	a.known.lowerSince(max(min(int64(e.hours), a.t.Unix()/3600), 1))
 }
@@ -244,6 +247,6 @@ func (a *application) use(e *event) {
 		a.change(e, func(own *entry) { own.denials.spend(a.now, limit) })
 	}
 	if e.flags&wasCounted != 0 {
-		a.known.countLoginOfSibling(a.now, e.account, &a.rules.accountUse, e.flags&spentUse != 0)
+		a.known.countLoginElsewhere(a.now, e.account, &a.rules.accountUse, e.flags&spentUse != 0)
 	}
 }

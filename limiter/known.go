@@ -359,8 +359,9 @@ func (n *knownTable) countLogin(now ticks, account key, r *limit, spend bool) (u
 	return usage, true
 }
 
-// countLoginOfSibling counts one login of account at a sibling, which has spent a token of account under r if spend is set.
-func (n *knownTable) countLoginOfSibling(now ticks, account key, r *limit, spend bool) {
+// countLoginElsewhere counts one login of account at a sibling, which has spent a token of account under r if spend is set, or
+// at another gateway.
+func (n *knownTable) countLoginElsewhere(now ticks, account key, r *limit, spend bool) {
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()

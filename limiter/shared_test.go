@@ -290,3 +290,63 @@ func TestSharedFeedOverflows(t *testing.T) {
 		t.Error("the feed of the known has recorded denials")
 	}
 }
+
+// A login from a new place counts in the usage of its account at all gateways, so that a stolen account goes before users
+// only once.
+func TestLoginFromNewPlaceCountsInUsageEverywhere(t *testing.T) {
+	all := newGateways(t, 2, defaultPolicy())
+	a, b := all[0], all[1]
+	a.run(t, `
+		0s  ask a 192.0.2.1 u/x
+		0s  accepted a
+	`)
+	exchange(t, "0s", all...)
+	account := b.hasher.account("u")
+	if used := b.Limiter.known.usage(account); used != 0 {
+		t.Errorf("usage %v after the first login, want 0", used)
+	}
+	a.run(t, `
+		1s  ask a 198.51.100.1 u/x
+		1s  enter a
+		1s  accepted a
+	`)
+	exchange(t, "1s", all...)
+	if got, want := b.Limiter.known.usage(account), a.Limiter.known.usage(account); got == 0 || got != want {
+		t.Errorf("usage %v at the other gateway, want %v", got, want)
+	}
+}
+
+// Clears of pairs without an entry are kept for a bounded number of them, and for a bounded time.
+func TestClearsWithoutEntryAreBounded(t *testing.T) {
+	l := newGateways(t, 2, defaultPolicy())[0].Limiter
+	r, now := l.rules.Load(), l.epoch.ticks(start)
+	count := func() (n int) {
+		for i := range l.table.shards {
+			n += len(l.table.shards[i].cleared)
+		}
+		return n
+	}
+	for i := range uint64(3 * clearsMax) {
+		l.noteClear(now, r, key{i, i + 100}, kindPair)
+	}
+	if n := count(); n != clearsMax {
+		t.Errorf("%d clears are kept, want %d", n, clearsMax)
+	}
+	for i := range uint64(3 * clearsMax) {
+		l.noteClear(now.add(clearTime), r, key{i, i + 100_000}, kindPair)
+	}
+	expired := 0
+	for i := range l.table.shards {
+		for _, at := range l.table.shards[i].cleared {
+			if at <= now {
+				expired++
+			}
+		}
+	}
+	if expired > clearsMax/10 { // a few are checked with each addition
+		t.Errorf("%d of %d clears are kept for longer than clearTime while there are others", expired, clearsMax)
+	}
+	if l.noteClear(now, r, key{}, kindPair); count() > clearsMax {
+		t.Errorf("%d clears are kept, want at most %d", count(), clearsMax)
+	}
+}
