@@ -78,10 +78,14 @@ func (r limit) divided(n int) limit {
 	return r
 }
 
-// part returns the limit of the given part of r, above 0 to 1: at least one token.
+// minPart is how many tokens a part of a limit has at least, if the whole has as many: clients do not come at regular times,
+// so with fewer tokens those wait for whom there is enough.
+const minPart = 8
+
+// part returns the limit of the given part of r, above 0 to 1: as much less of the rate, but at least minPart tokens.
 func (r limit) part(of float64) limit {
 	if of < 1 && !r.off() {
-		r.tokens = max(int(float64(r.tokens)*of), 1)
+		r.tokens = max(int(float64(r.tokens)*of), min(r.tokens, minPart))
 		r.token = time.Duration(min(math.Ceil(float64(r.token)/of), float64(maxDebt*maxPer)))
 	}
 	return r

@@ -148,3 +148,27 @@ func requireNear(t *testing.T, now time.Time, got, want *Limiter) {
 		t.Errorf("%d known accounts, want %d", g, w)
 	}
 }
+
+// A part of the global bucket that changes again and again gains no tokens, and a small one has a few all the same.
+func TestChangingGlobalPartGainsNothing(t *testing.T) {
+	p := policy()
+	p.Global = Rate{20, time.Second}
+	l := newLimiter(t, p)
+	passed := 0
+	for i := range 101 { // ten seconds, with a tenth of the rate or a fifth
+		now := start.Add(time.Duration(i) * 100 * time.Millisecond)
+		l.SetSharing(now, Sharing{Gateways: 8, Global: []float64{0.1, 0.2}[i%2]})
+		for {
+			k := l.Ask(now, Attempt{Addr: host(i)})
+			v := k.Enter(now, nil)
+			k.Settle(now, Void)
+			if v.Action != Pass {
+				break
+			}
+			passed++
+		}
+	}
+	if passed < 36 || passed > 38 {
+		t.Errorf("%d attempts got a token, want 8 of the burst and 29 or 30 of ten seconds", passed)
+	}
+}

@@ -351,7 +351,7 @@ func TestGlobalPart(t *testing.T) {
 		reserve int
 	}{
 		{0, 100, 10 * time.Millisecond, 60}, {1, 100, 10 * time.Millisecond, 60}, {2, 100, 10 * time.Millisecond, 60}, {-1, 100, 10 * time.Millisecond, 60},
-		{math.NaN(), 100, 10 * time.Millisecond, 60}, {0.5, 50, 20 * time.Millisecond, 30}, {0.001, 1, 10 * time.Second, 0}, {1e-300, 1, 10240 * time.Millisecond, 0},
+		{math.NaN(), 100, 10 * time.Millisecond, 60}, {0.5, 50, 20 * time.Millisecond, 30}, {0.001, 8, 10 * time.Second, 4}, {1e-300, 8, 10240 * time.Millisecond, 4},
 	} {
 		l.SetSharing(start, Sharing{Gateways: 3, Global: tc.part})
 		if err := l.SetPolicy(start, p); err != nil { // which keeps it

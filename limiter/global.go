@@ -214,6 +214,18 @@ func (b *globalBucket) setLimit(now ticks, r *limit) {
 	b.setMissing(now, refill, r)
 }
 
+// setPart changes the limit to another part of the same whole. The tokens that are left remain, as far as r has so many: a
+// part that becomes smaller and larger again must not gain any.
+func (b *globalBucket) setPart(now ticks, r *limit) {
+	if r.off() {
+		return
+	}
+	at := b.clamp(now).time()
+	b.token = r.token
+	b.limiter.SetLimitAt(at, rate.Every(r.token))
+	b.limiter.SetBurstAt(at, r.tokens)
+}
+
 // setMissing makes b a bucket of limit r that is full in the time refill, or in that of an empty bucket.
 func (b *globalBucket) setMissing(now ticks, refill time.Duration, r *limit) {
 	now, refill = b.clamp(now), min(refill, r.span())

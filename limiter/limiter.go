@@ -296,8 +296,11 @@ func (l *Limiter) setRules(now ticks, change func(*rules) *rules) (former, r *ru
 	l.globalQueue.mu.Lock()
 	defer l.globalQueue.mu.Unlock()
 	former = l.rules.Load()
-	if r = change(former); former == nil || former.global != r.global {
+	switch r = change(former); {
+	case former == nil || former.Global != r.Global:
 		l.globalQueue.bucket.setLimit(now, &r.global)
+	case former.global != r.global:
+		l.globalQueue.bucket.setPart(now, &r.global)
 	}
 	l.rules.Store(r)
 	return former, r
