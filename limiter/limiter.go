@@ -165,15 +165,18 @@
 //
 //	tokens + T*rate + N-1
 //
-// however late events arrive. With one gateway neither rule does anything.
+// if backends answer, and events arrive, within 2 s: package sharing acknowledges a denial 2 s after its receipt, and by then
+// it has received what the others had under way at the same moment. With slower answers at one gateway, which keeps its share
+// of a full bucket under way while the others spend the whole, at most tokens*(2-1/N) are denied at once. What is more than
+// the bucket has is a debt: nothing passes until it is repaid. With one gateway neither rule does anything.
 //
 // Both apply to denials and to looks. They do not apply to rules that only delay, to tokens, and to the pair of a known
 // device. A known user at their usual place holds nothing and waits for nothing. A stranger who must wait has their
 // credential compared all the same, as far as there are looks, so that those who are known by it go on; if it does not match,
-// the look is spent at once. A client who keeps the slots of one gateway busy with slow answers can delay strangers there: of
-// the same source, pair, account or prefix, each of them by WaitMax at most. Users at their usual place are not among them,
-// nor are those who are known by their credential, unless the client has used up the looks of their source. At the other
-// gateways nothing is delayed.
+// the look is spent at once. A client who keeps tokens/N challenges open at one gateway (of ten tokens 10, 5, 3 and 1 for one,
+// two, three and eight gateways) delays strangers there: of the same source, pair, account or prefix, each of them by WaitMax,
+// after which they are refused. Users at their usual place are not among them, nor are those who are known by their
+// credential, unless the client has used up the looks of their source. At the other gateways nothing is delayed.
 //
 // What is unacknowledged is kept for 65,536 buckets. If a flood of denials fills that, the rest of them count for all other
 // buckets in the same of 64 parts of the table, so some strangers wait for nothing for as long as the flood lasts. What is not
@@ -186,13 +189,17 @@
 //
 // An event may be late. What it spends then makes a bucket full later than if it had been in time, by as much as it is late
 // at most, and by a token if the bucket had been full meanwhile. Of repeats the longest counts, of accepted logins the
-// latest. An accepted login clears its pair of what was denied before it, also if that is reported later; a clear that is
-// reported after a later denial is ignored. A credential that is found wrong, and an account that is forgotten, win over
-// logins accepted before, for ten minutes.
+// latest, to a tenth of a second. An accepted login clears its pair of what was denied before it, also if that is reported up to
+// 30 s later; a clear that is reported after several later denials clears nothing, because only the latest can be told apart.
+// A credential that is found wrong, and an account that is forgotten, win over logins accepted before, for ten minutes.
 //
 // Gateways do not share connections, holds, the queue, logins in the reserved lane, penalties of starved attempts, the lists
-// of operators and the policy. Each has its part of the global bucket ([Sharing]). Of the passwords in one cell of the spray
-// table, each gateway follows the one that it has seen more often.
+// of operators and the policy. A login that adds to what is known counts in the usage of its account everywhere, so that a
+// stolen account does not go before users once at each gateway. Each gateway has its part of the global bucket ([Sharing]): so
+// much of the rate, and as much of the tokens, but at least eight of them, or all if there are fewer. So users of a small
+// site, who do not come at regular times, hardly wait; all gateways together may let through more at once than one would, but
+// no more in the long run. Of the passwords in one cell of the spray table, each gateway follows the one that it has seen more
+// often.
 //
 // Of the processes of one gateway, the newest talks to the others. What its sibling does is published to gateways by Apply,
 // and what other gateways did is published to siblings by ApplyShared; neither goes back where it came from. What the former
