@@ -29,7 +29,7 @@ type link struct {
 	delay     func(rnd *rand.Rand) time.Duration // to the engine, and from there to a reader: each half of it
 	uneven    bool                               // the batches of gateway 0 are at once in the engine
 	unordered bool                               // readers see the batches of different gateways in different order
-	grace     time.Duration                      // a batch is not acknowledged before it is so old
+	grace     time.Duration                      // after which a batch that has come back is acknowledged
 	repeats   float64                            // the part of the batches that a reader gets twice
 	drops     float64                            // the part of the batches that a reader does not get
 }
@@ -73,9 +73,9 @@ type batch struct {
 	events       []byte
 }
 
-// acknowledgedAfter is how old a batch must be before a gateway acknowledges it: by then the batches that other gateways had
-// under way at the same time have arrived.
-const acknowledgedAfter = 5 * time.Second
+// acknowledgedAfter is how long after a batch has come back a gateway acknowledges it, as package sharing does: by then the
+// batches that other gateways had under way at the same time have arrived.
+const acknowledgedAfter = 2 * time.Second
 
 // A path is a way on which batches do not overtake each other.
 type path struct{ to, from, stream int }
@@ -204,7 +204,7 @@ func (s *site) receive(b batch, g *gateway) {
 	seen[b.stream] = b.number
 	g.seen[b.from] = seen
 	if b.from == g.number {
-		s.at(later(s.now, b.made.Add(s.link.grace)), func() { g.acknowledge(b.stream, b.number) })
+		s.at(s.now.Add(s.link.grace), func() { g.acknowledge(b.stream, b.number) })
 		return
 	}
 	if err := g.ApplyShared(b.made, b.events); err != nil {
@@ -213,14 +213,6 @@ func (s *site) receive(b batch, g *gateway) {
 	if gap {
 		s.at(s.now.Add(time.Second), func() { s.repair(g, s.gateways[b.from]) })
 	}
-}
-
-// later returns the later of two times.
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // acknowledge acknowledges all own batches up to a number.

@@ -147,8 +147,7 @@ func (r *results) requireOfSite(t *testing.T, k traffic.Kind, n int) {
 	}
 }
 
-// TestSimulationGatewaysInformed runs attacks of people who know the rules, likewise. The small site has three gateways at
-// most: a part of an eighth of its global bucket holds two tokens.
+// TestSimulationGatewaysInformed runs attacks of people who know the rules, likewise.
 func TestSimulationGatewaysInformed(t *testing.T) {
 	t.Parallel()
 	all := map[string]informedAttack{}
@@ -167,12 +166,12 @@ func TestSimulationGatewaysInformed(t *testing.T) {
 		name     string
 		lasts    time.Duration
 	}{
-		{3, "stolen 1000×1 330/s", 20 * time.Second}, {8, "stolen 300×3 200/s", 20 * time.Second},
-		{3, "shared 2/s", 10 * time.Minute}, {8, "shared burst", 20 * time.Minute}, {3, "shared 20/s", 2 * time.Minute},
+		{3, "stolen 1000×1 330/s", 20 * time.Second}, {8, "stolen 1000×1 330/s", 20 * time.Second}, {8, "stolen 300×3 200/s", 20 * time.Second},
+		{3, "shared 2/s", 10 * time.Minute}, {8, "shared burst", 10 * time.Minute}, {3, "shared 20/s", 2 * time.Minute},
 		{3, "hangup 60/s", 30 * time.Second}, {8, "hangup 60/s", 30 * time.Second}, {3, "impatient 540/s", 10 * time.Second},
-		{3, "everyone 35m", 10 * time.Minute}, {3, "target", 20 * time.Second}, {8, "target", 20 * time.Second},
-		{3, "one pair 5/s", time.Hour}, {3, "one source 5/s", time.Hour},
-		{3, "spray48 100/s", time.Minute}, {3, "fresh48 100/s, watched", time.Minute},
+		{3, "everyone 35m", 10 * time.Minute}, {8, "everyone 35m", 35 * time.Minute}, {3, "target", 10 * time.Second}, {8, "target", 10 * time.Second},
+		{3, "one pair 5/s", time.Hour}, {8, "one pair 5/s", 20 * time.Minute}, {3, "one source 5/s", time.Hour}, {8, "one source 5/s", 20 * time.Minute},
+		{3, "spray48 100/s", time.Minute}, {3, "fresh48 100/s, watched", 30 * time.Second},
 	}
 	rows := make([]string, len(rowsOf))
 	t.Cleanup(func() { logTable(t, "gateways\t"+informedHeading(), rows) })

@@ -33,7 +33,7 @@ func measureMix(t *testing.T, name string, attacks ...traffic.Attack) mix {
 		m.events += float64(eventsIn(b.events))
 		batches = append(batches, b)
 	}
-	s.results.from, s.results.until = s.now, s.now.Add(time.Minute)
+	s.results.from, s.results.until = s.now, s.now.Add(20*time.Second)
 	s.run(s.results.until)
 	for _, c := range s.results.byClass {
 		logins += float64(c.tries)

@@ -234,7 +234,7 @@ func (o slowAttack) run(t *testing.T, n, at int) []*victim {
 	for _, v := range all {
 		v.refused = map[limiter.Rule]int{}
 	}
-	s.come(s.gateways[at], all, 10*time.Minute)
+	s.come(s.gateways[at], all, 5*time.Minute)
 	for _, v := range all {
 		if !o.concerns(v) && (v.served != len(v.waits) || slices.Max(v.waits) > 0) {
 			t.Errorf("%s, %d gateways: %s: %s, refused by %v", o.name, n, v.name, v.describe(), v.refused)
