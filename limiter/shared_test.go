@@ -122,7 +122,7 @@ func TestClearsByTime(t *testing.T) {
 			3s  ask a 192.0.2.1 u/x
 			3s  accepted a
 		`)
-		events := map[rune][]byte{'d': first.take(), 'c': third.denials.Take(math.MaxInt)}
+		events := map[rune][]byte{'d': first.take(), 'c': third.known.Take(math.MaxInt)}
 		for _, e := range tc.order {
 			if err := second.ApplyShared(at(map[rune]string{'d': tc.denied, 'c': "3s"}[e]), events[e]); err != nil {
 				t.Fatal(err)

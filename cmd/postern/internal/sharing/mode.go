@@ -39,7 +39,7 @@ func (s *Sharing) decideMode(t time.Time) {
 	if p.mode != former {
 		p.since = t
 	}
-	limits := limiter.Sharing{Gateways: p.gateways, Alone: p.mode != monitor.Shared, Global: math.Floor(part*100) / 100}
+	limits := limiter.Sharing{Gateways: p.gateways, Alone: p.mode != monitor.Shared, Global: max(math.Floor(part*100), 1) / 100}
 	changed := limits != p.limits
 	p.limits = limits
 	lead := p.mode == monitor.Alone || p.mode == monitor.Shared && (s.lease.held || !s.isLed(t))

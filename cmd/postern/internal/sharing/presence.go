@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	beatEvery = time.Second               // between heartbeats
-	epochTime = 10 * 365 * 24 * time.Hour // after which the engine drops the epoch, as if it had lost its data
+	demandBeats = 10                        // heartbeats over which the demand is smoothed
+	beatEvery   = time.Second               // between heartbeats
+	epochTime   = 10 * 365 * 24 * time.Hour // after which the engine drops the epoch, as if it had lost its data
 )
 
 // presence is what this gateway is among the others. It is guarded by the mu of Sharing.
@@ -30,7 +31,8 @@ type presence struct {
 	ahead    time.Duration // of the clock of the engine, compared with the one here
 	measured bool          // ahead is known
 
-	known, strangers uint64 // logins until the last heartbeat
+	known, strangers        uint64  // logins until the last heartbeat
+	knownRate, strangerRate float64 // logins a second, smoothed
 }
 
 // beat sends heartbeats and decides the mode, until ctx ends.
@@ -59,8 +61,11 @@ func (s *Sharing) publishHeartbeat(t time.Time) {
 	known, strangers := s.config.Limiter.Entered()
 	s.mu.Lock()
 	p := &s.presence
+	smooth := func(rate *float64, n uint64) { *rate += (float64(n)/beatEvery.Seconds() - *rate) / demandBeats }
+	smooth(&p.knownRate, known-p.known)
+	smooth(&p.strangerRate, strangers-p.strangers)
 	record := s.members.Announce(t, share.Heartbeat{
-		Known: float64(known-p.known) / beatEvery.Seconds(), Strangers: float64(strangers-p.strangers) / beatEvery.Seconds(),
+		Known: p.knownRate, Strangers: p.strangerRate,
 		Version: s.config.Version, Mode: string(p.mode), Since: p.started, Leads: s.lease.held,
 	})
 	p.known, p.strangers = known, strangers
