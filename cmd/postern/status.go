@@ -64,7 +64,7 @@ func printSharing(w io.Writer, now time.Time, s *monitor.Sharing) error {
 	}
 	fmt.Fprintf(w, "sharing: %s for %s; engine: %s; last receipt: %s; part of LIMIT_GLOBAL: %.0f %%\n",
 		s.Mode, rounded(now.Sub(s.Since)), eventlog.StripControl(s.Engine), receipt, 100*s.GlobalPart)
-	fmt.Fprintf(w, "events: %d sent, %d received, %d lost; batches rejected: %d%s\n", s.Sent.Events, s.Received.Events, s.Lost.Events, s.Rejected.Batches, errorsText(s.Errors))
+	fmt.Fprintf(w, "records: %d sent, %d received, %d lost; batches rejected: %d%s\n", s.Sent.Records, s.Received.Records, s.Lost.Records, s.Rejected.Batches, errorsText(s.Errors))
 	if s.LastError != "" {
 		fmt.Fprintln(w, "last error: "+eventlog.StripControl(s.LastError))
 	}

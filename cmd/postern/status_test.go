@@ -18,14 +18,14 @@ func TestStatusOfSharing(t *testing.T) {
 			Members: []monitor.Member{
 				{Name: "gw1", Version: "v2", Mode: monitor.Alone, Own: true, Leads: true}, {Name: "gw2\x1b[2J", Version: "v1", Mode: monitor.Shared, SeenAgo: 91.4},
 			},
-			Sent: monitor.Transfer{Events: 30}, Received: monitor.Transfer{Events: 40}, Lost: monitor.Transfer{Events: 5}, Rejected: monitor.Transfer{Batches: 6},
+			Sent: monitor.Transfer{Records: 30}, Received: monitor.Transfer{Records: 40}, Lost: monitor.Transfer{Records: 5}, Rejected: monitor.Transfer{Batches: 6},
 			Errors: map[string]uint64{"timeout": 2, "down": 31, "full": 0}, LastError: "XADD: dial tcp: refused", Warning: "two gateways have the name gw1",
 		},
 	}
 	want := `ready; detector: normal; backends up: 0 of 0; connections: 0 of 0
 
 sharing: alone for 1m30s; engine: valkeys://engine:6379; last receipt: 1m31s ago; part of LIMIT_GLOBAL: 50 %
-events: 30 sent, 40 received, 5 lost; batches rejected: 6; errors of the engine: 31 down, 2 timeout
+records: 30 sent, 40 received, 5 lost; batches rejected: 6; errors of the engine: 31 down, 2 timeout
 last error: XADD: dial tcp: refused
 warning: two gateways have the name gw1
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/monitor"
 )
 
@@ -22,8 +23,8 @@ func (e *examination) checkSharing(context.Context) []Finding {
 		found = append(found, warning("sharing", s.Warning, "give each gateway a name of its own ("+config.Prefix+"GATEWAY), and see `postern status` on each"))
 	}
 	if s.Rejected.Batches > 0 {
-		found = append(found, warning("sharing", fmt.Sprintf("%d batches of other gateways were rejected; the last error is: %s", s.Rejected.Batches, s.LastError),
-			"see that all gateways have the same file in "+config.Prefix+"KEY_FILE, and the same version"))
+		found = append(found, warning("sharing", fmt.Sprintf("%d batches, records or snapshots in the engine could not be used; the last error is: %s", s.Rejected.Batches, s.LastError),
+			"see that all gateways have the same version, and that only they can write to the engine (ACL in deploy/valkey); the log says more"))
 	}
 	if f := memberVersions(s.Members); f != nil {
 		found = append(found, *f)
@@ -36,12 +37,12 @@ func sharingMode(s *monitor.Sharing) Finding {
 	const check = "sharing"
 	switch s.Mode {
 	case monitor.Alone:
-		return failure(check, fmt.Sprintf("the gateway counts alone, because it cannot use the engine at %s: %s", s.Engine, cmp.Or(s.LastError, "it gives no reason")),
+		return failure(check, fmt.Sprintf("the gateway counts alone, because it cannot use the engine at %s: %s", s.Engine, cmp.Or(s.LastError, "no error is known")),
 			"see that Valkey or Redis runs there, that the firewall lets this gateway connect, and that the user of "+config.Prefix+"SHARE_URL has the permissions in deploy/valkey")
 	case monitor.Joining:
 		return warning(check, "the gateway does not yet know what the others know", "wait some seconds; if it remains so, see its log, and `postern status` on the other gateways")
 	}
-	return ok(check, "as %s, together with %d other gateways, through %s", s.Gateway, max(len(s.Members)-1, 0), s.Engine)
+	return ok(check, "as %s, together with %s, through %s", s.Gateway, eventlog.Count(max(len(s.Members)-1, 0), "other gateway"), s.Engine)
 }
 
 // memberVersions checks whether all gateways have the same version; nil if they have.

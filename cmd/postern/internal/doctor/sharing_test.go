@@ -16,7 +16,7 @@ func TestSharing(t *testing.T) {
 		return e.checkSharing(t.Context())
 	}
 	r := check(&monitor.Sharing{Gateway: "gw1", Mode: monitor.Shared, Engine: "valkeys://e:6379", Members: members})
-	if r.expect(t, OK, "as gw1, together with 1 other gateways, through valkeys://e:6379"); len(r) != 1 {
+	if r.expect(t, OK, "as gw1, together with 1 other gateway, through valkeys://e:6379"); len(r) != 1 {
 		t.Errorf("got\n%s", r.text(t))
 	}
 	r = check(&monitor.Sharing{Mode: monitor.Alone, Engine: "valkeys://e:6379", LastError: "XADD: NOPERM"})
@@ -25,7 +25,7 @@ func TestSharing(t *testing.T) {
 	members[1].Version = "v1"
 	r = check(&monitor.Sharing{Mode: monitor.Shared, Members: members, Rejected: monitor.Transfer{Batches: 7}, LastError: "another key", Warning: "two gateways have the name gw1"})
 	r.expect(t, Warning, "two gateways have the name gw1", "POSTERN_GATEWAY")
-	r.expect(t, Warning, "7 batches", "another key", "POSTERN_KEY_FILE")
+	r.expect(t, Warning, "7 batches", "another key", "deploy/valkey")
 	r.expect(t, Warning, "different versions: gw1 v2, gw2 v1", "upgrade the others")
 	for _, e := range []*examination{{}, {running: &monitor.State{}}} {
 		if found := e.checkSharing(t.Context()); found != nil {

@@ -14,15 +14,15 @@ import (
 type shareGauges struct{ read func() *monitor.Sharing }
 
 var (
-	descShareMode     = desc("share_mode", "How the gateway counts: 1 for the present mode, 0 for the others. Alone: the engine cannot be reached.", "mode")
+	descShareMode     = desc("share_mode", "How the gateway counts: 1 for the present mode, 0 for the others. Alone: the engine cannot be used.", "mode")
 	descShareMembers  = desc("share_members", "Gateways that count together, this one included.")
 	descShareLeading  = desc("share_leading", "Whether this gateway alerts people and writes the status page.")
 	descShareReceipt  = desc("share_last_receipt_timestamp_seconds", "When a batch of this gateway was last read back from the engine, 0 if none was.")
 	descShareGlobal   = desc("share_global_ratio", "Part of LIMIT_GLOBAL that this gateway may use.")
 	descShareBatches  = desc("share_batches_total", "Batches sent to the engine, and received from other gateways.", "direction")
-	descShareEvents   = desc("share_events_total", "Events in these batches.", "direction")
-	descShareLost     = desc("share_lost_events_total", "Events that were not sent, because too many waited while the engine could not be reached.")
-	descShareRejected = desc("share_rejected_batches_total", "Batches received that have another key or an unknown format, or are older than what is known.")
+	descShareRecords  = desc("share_records_total", "Records in these batches.", "direction")
+	descShareLost     = desc("share_lost_records_total", "Records that were not sent, because too many waited while the engine could not be used.")
+	descShareRejected = desc("share_rejected_batches_total", "Batches, records and snapshots in the engine that this gateway cannot use.")
 	descShareErrors   = desc("share_errors_total", "Commands of the engine that have failed.", "reason")
 	descShareWarning  = desc("share_warning", "Whether something is wrong with the site, such as two gateways with the same name. `postern status` says what.")
 )
@@ -30,7 +30,7 @@ var (
 // Describe sends all of them.
 func (g shareGauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descShareMode, descShareMembers, descShareLeading, descShareReceipt, descShareGlobal, descShareBatches, descShareEvents, descShareLost, descShareRejected,
+		descShareMode, descShareMembers, descShareLeading, descShareReceipt, descShareGlobal, descShareBatches, descShareRecords, descShareLost, descShareRejected,
 		descShareErrors, descShareWarning,
 	} {
 		ch <- d
@@ -60,9 +60,9 @@ func (g shareGauges) Collect(ch chan<- prometheus.Metric) {
 	send(descShareGlobal, prometheus.GaugeValue, s.GlobalPart)
 	send(descShareBatches, prometheus.CounterValue, float64(s.Sent.Batches), "sent")
 	send(descShareBatches, prometheus.CounterValue, float64(s.Received.Batches), "received")
-	send(descShareEvents, prometheus.CounterValue, float64(s.Sent.Events), "sent")
-	send(descShareEvents, prometheus.CounterValue, float64(s.Received.Events), "received")
-	send(descShareLost, prometheus.CounterValue, float64(s.Lost.Events))
+	send(descShareRecords, prometheus.CounterValue, float64(s.Sent.Records), "sent")
+	send(descShareRecords, prometheus.CounterValue, float64(s.Received.Records), "received")
+	send(descShareLost, prometheus.CounterValue, float64(s.Lost.Records))
 	send(descShareRejected, prometheus.CounterValue, float64(s.Rejected.Batches))
 	for _, reason := range monitor.SharingErrors() {
 		send(descShareErrors, prometheus.CounterValue, float64(s.Errors[reason]), reason)

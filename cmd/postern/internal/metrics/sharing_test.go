@@ -35,12 +35,12 @@ func TestShareMetrics(t *testing.T) {
 	}
 	s := &monitor.Sharing{
 		Gateway: "a", Mode: monitor.Alone, Leader: "b", Members: []monitor.Member{{Name: "a", Own: true}, {Name: "b", Leads: true}}, ReceiptAge: 7, GlobalPart: .5,
-		Sent: monitor.Transfer{Batches: 3, Events: 30}, Received: monitor.Transfer{Batches: 4, Events: 40}, Lost: monitor.Transfer{Events: 5},
+		Sent: monitor.Transfer{Batches: 3, Records: 30}, Received: monitor.Transfer{Batches: 4, Records: 40}, Lost: monitor.Transfer{Records: 5},
 		Rejected: monitor.Transfer{Batches: 6}, Errors: errors, Warning: "two gateways have the name a",
 	}
 	got := shared(t, func() *monitor.Sharing { return s })
 	for name, want := range map[string]float64{
-		"members": 2, "leading": 0, "global_ratio": .5, "lost_events_total": 5, "rejected_batches_total": 6, "warning": 1,
+		"members": 2, "leading": 0, "global_ratio": .5, "lost_records_total": 5, "rejected_batches_total": 6, "warning": 1,
 	} {
 		if v := value(got["postern_share_"+name], "", ""); v != want {
 			t.Errorf("%s: got %v, want %v", name, v, want)
@@ -52,7 +52,7 @@ func TestShareMetrics(t *testing.T) {
 	}{
 		{"mode", "mode", "alone", 1}, {"mode", "mode", "off", 0}, {"mode", "mode", "shared", 0}, {"mode", "mode", "joining", 0},
 		{"batches_total", "direction", "sent", 3}, {"batches_total", "direction", "received", 4},
-		{"events_total", "direction", "sent", 30}, {"events_total", "direction", "received", 40},
+		{"records_total", "direction", "sent", 30}, {"records_total", "direction", "received", 40},
 		{"errors_total", "reason", "timeout", 1}, {"errors_total", "reason", "other", 6},
 	} {
 		if v := value(got["postern_share_"+c.name], c.label, c.value); v != c.want {

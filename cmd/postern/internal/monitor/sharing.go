@@ -39,18 +39,19 @@ type Sharing struct {
 
 	Sent     Transfer `json:"sent"`     // accepted by the engine
 	Received Transfer `json:"received"` // from other gateways
-	Lost     Transfer `json:"lost"`     // dropped here while the engine could not be reached
-	Rejected Transfer `json:"rejected"` // received, and of another key, another format or older than what is known
+	Lost     Transfer `json:"lost"`     // dropped here, because too many waited while the engine could not be used
+	Rejected Transfer `json:"rejected"` // in Batches: what is in the engine and could not be used
 
 	Errors    map[string]uint64 `json:"errors"`               // commands of the engine that have failed, by each of SharingErrors
 	LastError string            `json:"last_error,omitempty"` // of them, or of the last batch that was rejected
-	Warning   string            `json:"warning,omitempty"`    // what is wrong with the site, such as two gateways with the same name
+	Warning   string            `json:"warning,omitempty"`    // what is wrong at the site, such as two gateways with the same name
 }
 
-// Transfer counts what went between gateways.
+// Transfer counts what went between gateways. A record has up to 8 KB of events of the limiter, or one thing of another
+// kind, such as a decision.
 type Transfer struct {
 	Batches uint64 `json:"batches"`
-	Events  uint64 `json:"events"`
+	Records uint64 `json:"records"`
 }
 
 // Member is a gateway of the site.

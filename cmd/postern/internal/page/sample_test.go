@@ -76,7 +76,7 @@ func sampleSharing() *monitor.Sharing {
 		Members: []monitor.Member{
 			{Name: "gw1", Version: "1.8.0", Mode: monitor.Shared, Leads: true, Own: true}, {Name: "gw2", Version: "1.7.2", Mode: monitor.Alone, SeenAgo: 42},
 		},
-		Lost: monitor.Transfer{Events: 1300}, LastError: "XADD: timeout",
+		Lost: monitor.Transfer{Records: 1300}, LastError: "XADD: timeout",
 	}
 }
 

@@ -64,7 +64,7 @@ func testPanels(t *testing.T, b *browser.Browser) {
 		"#backends":     {"10.0.0.11:143", "✓ up", "4 / 32", "5,120", "✕ down: dial tcp 10.0.0.12:143: connect: connection refused", "31 / 32"},
 		"#listeners":    {"imaps", "[::]:993", "5,300", "2,210", "from some networks"},
 		"#generations":  {"4,011", "480", "accepts", "1.8.0", "1,121", "drains until", "1.7.2"},
-		"#sharing":      {"gw1", "this one", "alerts people", "gw2", "alone", "42 s ago", "1.7.2", "Mode: shared, through valkeys://engine.example:6379, last receipt 1 s ago", "50.0 %", "1,300 events lost", "XADD: timeout"},
+		"#sharing":      {"gw1", "this one", "alerts people", "gw2", "alone", "42 s ago", "1.7.2", "Mode: shared, through valkeys://engine.example:6379, last receipt 1 s ago", "50.0 %", "1,300 records lost", "XADD: timeout"},
 		"#clients":      {"denied, delayed or refused in the last 15 min"},
 		"#sources":      {"203.0.113.1", "203.0.113.8", "network", "known", "Show all 50"},
 		"#networks":     {"198.51.1.0/24", "Accounts"},

@@ -70,7 +70,7 @@ func (st *stream) sent(records int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.sent.Batches++
-	s.counts.sent.Events += uint64(records)
+	s.counts.sent.Records += uint64(records)
 	clear(s.counts.logged)
 }
 
@@ -82,7 +82,7 @@ func (s *Sharing) received(b *share.Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.received.Batches++
-	s.counts.received.Events += uint64(len(b.Records))
+	s.counts.received.Records += uint64(len(b.Records))
 }
 
 // Status returns what operators see at time t.
@@ -98,7 +98,7 @@ func (s *Sharing) Status(t time.Time) *monitor.Sharing {
 	p, c := &s.presence, &s.counts
 	m := &monitor.Sharing{
 		Gateway: s.config.Gateway, Mode: p.mode, Since: p.since, Engine: s.config.Engine.Address(), GlobalPart: p.limits.Global,
-		Sent: c.sent, Received: c.received, Rejected: c.rejected, Lost: monitor.Transfer{Events: lost}, Errors: map[string]uint64{}, LastError: c.lastError,
+		Sent: c.sent, Received: c.received, Rejected: c.rejected, Lost: monitor.Transfer{Records: lost}, Errors: map[string]uint64{}, LastError: c.lastError,
 	}
 	if !p.receipt.IsZero() {
 		m.ReceiptAge = t.Sub(p.receipt).Seconds()

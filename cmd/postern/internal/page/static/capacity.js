@@ -76,7 +76,7 @@ function showGateways(sharing) {
 	if (!sharing) return;
 	gateways.update(sharing.members || []);
 	const receipt = sharing.receipt_age > 0 ? `, last receipt ${duration(1000 * sharing.receipt_age)} ago` : '';
-	const lost = sharing.lost.events ? `; ${count(sharing.lost.events)} events lost` : '';
+	const lost = sharing.lost.records ? `; ${count(sharing.lost.records)} records lost` : '';
 	setText(byId('sharing-more'), `Mode: ${sharing.mode}, through ${sharing.engine}${receipt}; ${percent(sharing.global_part, 1)} of LIMIT_GLOBAL is for this one${lost}.`
 		+ (sharing.last_error ? ` Last error: ${sharing.last_error}.` : ''));
 }
