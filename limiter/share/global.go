@@ -14,7 +14,7 @@ const (
 // demand is what this process has announced of its demand for global tokens.
 type demand struct {
 	known, strangers least
-	joined           time.Time // when its first heartbeat was sent that has come back; zero if none has
+	joined           time.Time // when its first heartbeat was sent that was read back; zero if none was
 }
 
 // announce notes that a heartbeat with these rates is sent at time t.
@@ -23,7 +23,7 @@ func (d *demand) announce(t time.Time, known, strangers float64) {
 	d.strangers.set(t, strangers)
 }
 
-// receipt notes that a heartbeat of this process which was sent at time t has come back.
+// receipt notes that a heartbeat of this process, sent at time t, was read back.
 func (d *demand) receipt(t time.Time) {
 	if d.joined.IsZero() {
 		d.joined = t
@@ -38,8 +38,8 @@ func (d *demand) receipt(t time.Time) {
 // strangers, and leaves most to where the known are. A part shrinks at once, when its gateway announces less or another one
 // more, and grows 4 s after its gateway has announced more. So the parts of all together are at most 1, however heartbeats
 // are delayed and lost, if each gateway has received one of each other that was sent within the last 3 s. One that has not
-// uses 1/N at most. One that has just joined uses 1/2N, until 4 s after its first heartbeat; the others do not know it yet
-// when it begins, so the sum is higher by that for as long as its heartbeat takes.
+// uses 1/N at most. One that has just joined uses 1/2N, until 4 s after its first heartbeat. Until that heartbeat has reached
+// the others, the sum is higher by 1/2N.
 //
 // It is for gateways that can reach the engine. One that cannot (mode alone) uses 1/N.
 func (m *Members) Global(t time.Time) float64 {

@@ -13,7 +13,7 @@ const (
 	memberTime = 60 * time.Second
 	// replacedTime is how long a process counts after its last heartbeat when a newer one has its name.
 	replacedTime = 5 * time.Second
-	// pauseMax is how much of a time without any heartbeat counts: then the engine was down, and nobody has left.
+	// pauseMax is how much of a time without any heartbeat counts: then the engine was down, and no gateway has left.
 	pauseMax = 2 * time.Second
 )
 
@@ -64,7 +64,7 @@ func (m *Members) Announce(t time.Time, h Heartbeat) Record {
 }
 
 // Heartbeat notes the heartbeat h of the process boot of a gateway that was sent at time t: now less the age of its record.
-// Those of this process must be noted too, when they come back from the engine.
+// Those of this process must be noted too, when they are read back from the engine.
 func (m *Members) Heartbeat(t time.Time, gateway string, boot Boot, h Heartbeat) {
 	from := origin{gateway, boot}
 	if m.isReplaced(from) || h.check() != nil {
@@ -94,7 +94,7 @@ func (m *Members) Heartbeat(t time.Time, gateway string, boot Boot, h Heartbeat)
 	})
 }
 
-// isReplaced reports whether another process says that it has taken over from this one.
+// isReplaced reports whether another process has taken over from this one.
 func (m *Members) isReplaced(from origin) bool {
 	for o, e := range m.members {
 		if o.Gateway == from.Gateway && e.isFormer(from.Boot) {
@@ -106,8 +106,8 @@ func (m *Members) isReplaced(from origin) bool {
 
 // counts reports whether the member e counts: it was seen lately, and more lately if a newer process has its name.
 func (m *Members) counts(from origin, e *member) bool {
-	silent := m.clock - e.at
-	return silent <= replacedTime || silent <= memberTime && m.successor(from, e) == nil
+	age := m.clock - e.at // of its last heartbeat
+	return age <= replacedTime || age <= memberTime && m.successor(from, e) == nil
 }
 
 // successor returns the next process that was seen under the name of the gateway after e, nil if there is none.
@@ -121,7 +121,7 @@ func (m *Members) successor(from origin, e *member) (next *member) {
 }
 
 // Count returns how many gateways count together, this one included: all that were seen within the last 60 s. The time
-// for which no heartbeat at all arrives, its own included, does not pass: while the engine is down, nobody leaves. If two
+// for which no heartbeat at all arrives, its own included, does not count: while the engine is down, no gateway is removed. If two
 // gateways have the same name by mistake, both count. A process that joins should note the heartbeats of the last 60 s
 // before it relies on Count.
 func (m *Members) Count() int {

@@ -132,7 +132,7 @@ func (r *Receiver) read(h *header, p *process, appended time.Time, plain []byte)
 	return c, nil
 }
 
-// addProcess makes p known, and forgets another one if there are too many.
+// addProcess adds a process, and removes the one seen least recently if there are too many.
 func (r *Receiver) addProcess(from origin) *process {
 	if len(r.processes) >= processesMax {
 		var oldest origin

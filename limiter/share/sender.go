@@ -33,7 +33,7 @@ type Sender struct {
 	gap       bool   // records were lost since that batch was made
 	lost      uint64
 
-	engine time.Time     // of the engine at the last Next, as its caller has said
+	engine time.Time     // of the engine at the last Next
 	skew   time.Duration // the clock of the IDs minus that, when it was seen last
 }
 
@@ -117,7 +117,7 @@ func (s *Sender) Waiting() int {
 
 // Next returns the batch to append to the stream at time t, false if nothing waits. Until Sent is called it returns the
 // same records each time, sealed again, so a receiver that gets several of them takes one. engine is the time of the
-// engine now, as far as the caller knows: its TIME when they last asked, plus what has passed since.
+// engine now: its TIME when the caller last read it, plus what has passed since.
 func (s *Sender) Next(t, engine time.Time) (batch []byte, ok bool) {
 	if len(s.batch.records) == 0 && !s.makeBatch() {
 		return nil, false
@@ -183,5 +183,5 @@ func (s *Sender) Sent(appended time.Time) {
 	}
 }
 
-// Lost returns how many records were lost since the start. The next batch tells receivers to read the snapshots.
+// Lost returns how many records were lost since the start. The next batch has a flag for receivers to read the snapshots.
 func (s *Sender) Lost() uint64 { return s.lost }

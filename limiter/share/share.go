@@ -1,18 +1,18 @@
-// Package share is what several gateways of one site send each other, through an engine (Valkey or Redis) that all of them
-// can reach: how records are packed into batches, sealed, opened and ordered, which gateways count, and how snapshots are
-// sealed. Every decision stays local; the engine only stores and passes on what it cannot read.
+// Package share defines what the gateways of one site send each other through an engine (Valkey or Redis): how records are
+// packed into batches, sealed, opened and ordered, which gateways count, and how snapshots are sealed. Each gateway decides
+// by itself; the engine stores what it cannot read.
 //
 // A [Sender] makes the batches of one stream, a [Receiver] opens those of all gateways in both, [Members] are the gateways
-// that were seen lately, and [Keys] seal and open snapshots. The package has no clock, goroutine or I/O, and does not know
-// the engine: the caller appends batches, reads entries, and says what time it is. What the data of records and snapshots
-// mean belongs to those that make them: limiter, limiter/watch, incidents, decisions. Which gateway leads, when one is
-// alone, and when a snapshot is written or read, the caller decides.
+// that were seen lately, and [Keys] seal and open snapshots. The package has no clock, goroutine or I/O: the caller appends
+// batches to the streams, reads entries, and passes the time. The data of records and snapshots are defined by the packages
+// that make them: limiter, limiter/watch, incidents, decisions. The caller decides which gateway leads, when one is alone,
+// and when a snapshot is written or read.
 //
 // # Glossary
 //
 //	engine     the Valkey or Redis server
 //	stream     a log of the engine: Denials or Known
-//	record     one thing that a gateway tells the others
+//	record     one message of a gateway to the others: its type and data
 //	batch      the sealed records of one entry of a stream
 //	boot       16 random octets that identify a process of a gateway
 //	sequence   the number of a batch: 1, 2, ... for each boot and stream
@@ -21,7 +21,7 @@
 //	gap        some batch of a sender was not received, or its sender has lost records
 //	heartbeat  the record that a gateway sends each second
 //	member     a process of a gateway that was seen within the last minute
-//	snapshot   what one gateway knows, in chunks, with a manifest that describes it
+//	snapshot   the state of one gateway, of one kind, in chunks, with a manifest that describes it
 //
 // # Names in the engine
 //
@@ -68,7 +68,7 @@
 // read the snapshots again. A process that is seen for the first time may begin with any sequence.
 //
 // No clocks of gateways are compared. The age of a record is the time it waited at the sender, by the sender's clock, and the
-// time from the sealing to the read, by the clock of the engine: each gateway asks for its TIME and counts on from there.
+// time from the sealing to the read, by the clock of the engine: each gateway reads its TIME and adds what has passed since.
 //
 // # Snapshots
 //
@@ -87,7 +87,7 @@
 //
 // Somebody who can write can drop, delay and repeat batches, append octets of their own, fill the engine, and remove or
 // replace snapshots. That can make gateways count each for itself, as without an engine, and read snapshots more often. It
-// cannot make up or change a record, or move one to another stream, gateway or site: what was not sealed under the key is
+// cannot forge or change a record, or move one to another stream, gateway or site: what was not sealed under the key is
 // refused, and takes no memory. What a copy of a sealed batch can do is bounded:
 //
 //   - a receiver refuses what it has received, of up to 1024 processes, those of former generations included;
@@ -171,7 +171,7 @@ func (r RecordType) String() string {
 // GatewayMax is the length of the longest name of a gateway.
 const GatewayMax = 64
 
-// A Record is one thing that a gateway tells the others. Data must not be changed afterwards.
+// A Record is one message of a gateway to the others. Data must not be changed afterwards.
 type Record struct {
 	Type RecordType
 	Data []byte
@@ -196,7 +196,7 @@ func (b *Boot) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Errors of opening a batch or a snapshot. A caller counts them, and tells them apart with errors.Is.
+// Errors of opening a batch or a snapshot, for errors.Is.
 var (
 	// ErrSealed says that it was not sealed under the key of the site for this stream or this snapshot, or it was changed.
 	ErrSealed = errors.New("does not open under the key of the site")
@@ -204,7 +204,7 @@ var (
 	ErrFormat = errors.New("of a format that this version does not read")
 	// ErrDuplicate says that the batch or a later one of the same process was opened before.
 	ErrDuplicate = errors.New("was received before")
-	// ErrStale says that it was sealed at another time than the engine says, so it is a copy or somebody has set the clock of the engine.
+	// ErrStale says that it was sealed at another time than the engine says, so it is a copy, or the clock of the engine was set.
 	ErrStale = errors.New("was sealed at another time than that of the engine")
 )
 

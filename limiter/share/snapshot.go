@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Sort says what a snapshot contains.
+// A SnapshotKind says what a snapshot contains.
 type SnapshotKind string
 
 // The kinds of snapshots.

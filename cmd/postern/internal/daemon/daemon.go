@@ -5,10 +5,10 @@
 // certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what
 // survives a restart, policy.go the limits, backends.go the mail servers, listeners.go
 // the addresses, sockets.go those that are bound already, outcomes.go what is reported
-// about clients, share.go what is shared with other gateways, decide.go and block.go the decisions of operators, keeper.go what only one process of
-// a gateway may do. daemon.go connects them; run.go has the life of the process, reload.go
-// SIGHUP, systemd.go the service manager. status.go and view.go have what monitoring and
-// operators see.
+// about clients, sharing.go what is shared with other gateways, decide.go and block.go the
+// decisions of operators, keeper.go what only one process of a gateway may do. daemon.go
+// connects them; run.go has the life of the process, reload.go SIGHUP, systemd.go the service
+// manager. status.go and view.go have what monitoring and operators see.
 //
 // # An upgrade
 //
@@ -31,7 +31,7 @@
 // Forward, Counts), and how by package handover.
 //
 // What happens to a connection is in package proxy, and who may log in is in
-// package limiter.
+// package limiter. How a denial gets from one gateway to another is in package sharing.
 package daemon
 
 import (

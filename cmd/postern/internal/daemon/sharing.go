@@ -17,7 +17,8 @@ import (
 	"postern/limiter/share"
 )
 
-// This file connects the parts with those of the other gateways of the site.
+// This file connects limiter, incidents and decisions with the other gateways of the site.
+// The documentation of package sharing follows a denial from one gateway to another.
 
 // gatewaysFile is the file of STATE_DIR with how many gateways there were.
 const gatewaysFile = "gateways.json"
@@ -25,8 +26,8 @@ const gatewaysFile = "gateways.json"
 // shareSettings are the settings of the fields of an engine.Config.
 var shareSettings = map[string]string{"URL": "SHARE_URL", "CA": "SHARE_CA", "Cert": "SHARE_CERT", "Key": "SHARE_KEY", "PasswordFile": "SHARE_PASSWORD_FILE"}
 
-// openSharing makes the part that shares with other gateways, if SHARE_URL is set. It goes on with what another process of
-// this gateway has exported, unless that is nil.
+// openSharing sets d.keeper.sharing and d.keeper.engine, if SHARE_URL is set. former is what the former process of this gateway
+// has exported, nil if there was none. The keeper runs the one and closes the other.
 func (d *Daemon) openSharing(version string, former []byte) error {
 	c := d.config.Share.Engine()
 	if c.URL == "" {
@@ -56,7 +57,7 @@ func (d *Daemon) openSharing(version string, former []byte) error {
 	return nil
 }
 
-// shareDecision gives a decision to the other gateways.
+// shareDecision publishes a decision to the other gateways.
 func (d *Daemon) shareDecision(c decisions.Change) {
 	data, err := json.Marshal(c)
 	if err != nil {

@@ -87,7 +87,7 @@ type topic struct {
 
 func (d *Decision) topic() topic { return topic{d.Kind, d.Network} }
 
-// sharing is what a Store that shares has in addition. It is guarded by the mu of the Store.
+// sharing is the additional state of a Store that shares. It is guarded by the mu of the Store.
 type sharing struct {
 	path    string // of SharedFile; empty if nothing is kept after a restart
 	gateway string // the name of this one
@@ -189,7 +189,7 @@ func (s *Store) rebuild(t time.Time) {
 	s.all = all
 }
 
-// forget forgets decisions that have ended: after keepEnded, or the oldest if there are more than Max.
+// forget removes decisions that have ended: after keepEnded, or the oldest if there are more than Max.
 func (h *sharing) forget(t time.Time) {
 	var ended []Change
 	for of, c := range h.latest {

@@ -61,7 +61,7 @@ const (
 	ReadOnly Reason = "readonly" // the engine is a replica, or has too few replicas (READONLY, MASTERDOWN, NOREPLICAS)
 	Denied   Reason = "denied"   // wrong password, missing permission or a certificate that one side refuses
 	Loading  Reason = "loading"  // the engine has started and reads its data
-	Other    Reason = "other"    // anything else
+	Other    Reason = "other"    // all other errors
 )
 
 // Reasons are all reasons.

@@ -16,8 +16,8 @@
 // The gateways of a site share the counts of each tick, the events of incidents and
 // what was sent to people (Config.Share, Manager.Receive). One of them leads
 // (Manager.Lead): it alone alerts and writes the status page. All keep the same
-// incidents, execute commands, and can lead on at any time without repeating an
-// alert. How records get there and which gateway leads is not decided here.
+// incidents, execute commands, and can become the leader at any time without repeating
+// an alert. Package sharing transports the records and chooses the leader.
 //
 // What an attack is and how an incident proceeds is decided in
 // postern/limiter/watch and postern/limiter/watch/incident.
@@ -63,9 +63,8 @@ type Config struct {
 	// are to be tightened. It may be nil.
 	Tighten func(bool)
 
-	// Share is given each record that the other gateways of the site are to Receive.
-	// It must return soon and must not call the Manager. It is nil if there are no
-	// other gateways.
+	// Share publishes a record, which the other gateways of the site Receive. It must
+	// not block and must not call the Manager. It is nil if there are no other gateways.
 	Share func(kind share.RecordType, data []byte)
 }
 

@@ -23,24 +23,24 @@ func RecordTypes() []share.RecordType {
 // sharedMost bounds a shared record, in octets.
 const sharedMost = 1 << 20
 
-// share gives a record to the other gateways. v is encoded in JSON unless it is
-// octets.
+// share publishes a record to the other gateways. v is encoded in JSON unless it is
+// a []byte.
 func (m *Manager) share(kind share.RecordType, v any) {
 	if m.config.Share == nil {
 		return
 	}
-	data, octets := v.([]byte)
-	if !octets {
+	data, encoded := v.([]byte)
+	if !encoded {
 		var err error
 		if data, err = json.Marshal(v); err != nil {
-			m.config.Log.Error("record not shared", slog.String("event", "watch"), slog.String("kind", kind.String()), slog.String("error", err.Error()))
+			m.config.Log.Error("cannot share a record with other gateways", slog.String("event", "watch"), slog.String("kind", kind.String()), slog.String("error", err.Error()))
 			return
 		}
 	}
 	m.config.Share(kind, data)
 }
 
-// shareTick gives the counts of the ticks that have ended to the other gateways.
+// shareTick publishes the counts of the ticks that have ended.
 func (m *Manager) shareTick() {
 	if m.config.Share == nil {
 		return
@@ -50,11 +50,10 @@ func (m *Manager) shareTick() {
 	}
 }
 
-// Receive applies a record that another gateway has given to its Config.Share at
-// time t, as far as that is known: now minus the age of the record. Applying it
-// again changes nothing, but a tick must be given only once. It is an error if an
-// event is of an incident that is not known here; the state of another gateway has
-// it (MergeShared).
+// Receive applies a record that another gateway has published at time t: now minus
+// the age of the record. Applying it again changes nothing, but a tick must be
+// applied only once. An event of an unknown incident is an error; the snapshot of
+// another gateway has it (MergeShared).
 func (m *Manager) Receive(t time.Time, kind share.RecordType, data []byte) error {
 	if len(data) > sharedMost {
 		return fmt.Errorf("receive %s: got %d octets, want at most %d", kind, len(data), sharedMost)
@@ -184,8 +183,8 @@ func (m *Manager) Leads() bool {
 	return !m.follows
 }
 
-// SetAlone says at time t whether the other gateways cannot be reached; see
-// [watch.Watch.SetAlone]. Then each of them should lead.
+// SetAlone sets at time t whether the other gateways cannot be reached; see
+// [watch.Watch.SetAlone]. A Manager that is alone should lead.
 func (m *Manager) SetAlone(t time.Time, alone bool) { m.watch.SetAlone(t, alone) }
 
 // observe handles a new state of the detector. The caller holds m.writing.

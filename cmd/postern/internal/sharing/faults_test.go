@@ -119,7 +119,7 @@ func TestFlushed(t *testing.T) {
 	together(t, a, b, c)
 }
 
-// TestWrongKey: gateways under another key do not meet the others.
+// TestWrongKey: gateways under another key do not become members.
 func TestWrongKey(t *testing.T) {
 	t.Parallel()
 	e := testbed.StartEngine(t, testbed.AnyEngine(t))
@@ -143,7 +143,7 @@ func TestForgedBatches(t *testing.T) {
 	a.reaches(t, b)
 }
 
-// TestSameName: two gateways with one name are told so.
+// TestSameName: two gateways with one name are in the warning of the status.
 func TestSameName(t *testing.T) {
 	t.Parallel()
 	e := testbed.StartEngine(t, testbed.AnyEngine(t))
@@ -170,7 +170,7 @@ func TestGatewayLeaves(t *testing.T) {
 	b.await(t, "the next leader", func(*monitor.Sharing) bool { return b.isLeading() })
 }
 
-// TestHandOver: the next process goes on where the former one was, without joining again.
+// TestHandOver: the next process continues where the former one ended, without joining again.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
 	e := testbed.StartEngine(t, testbed.AnyEngine(t))

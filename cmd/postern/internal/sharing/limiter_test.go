@@ -61,7 +61,7 @@ func (g *gateway) awaitKnowledge(t *testing.T) {
 	})
 }
 
-// TestLostInEngine: what the engine has accepted and lost before the others have read it, they get all the same.
+// TestLostInEngine: what the engine has lost before the others have read it reaches them in snapshots.
 func TestLostInEngine(t *testing.T) {
 	t.Parallel()
 	e := testbed.StartEngine(t, testbed.AnyEngine(t))
@@ -79,19 +79,19 @@ func TestLostInEngine(t *testing.T) {
 	b.await(t, "anna", func(*monitor.Sharing) bool { return b.knows("anna", "198.51.100.7") })
 }
 
-// TestTaught: users that a gateway has learned from a log are known at the others.
-func TestTaught(t *testing.T) {
+// TestPublishKnown: users that a gateway has learned from a log are known at the others.
+func TestPublishKnown(t *testing.T) {
 	t.Parallel()
 	e := testbed.StartEngine(t, testbed.AnyEngine(t))
 	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
 	together(t, a, b)
-	teacher, err := limiter.New(limiter.Policy{KnownTTL: time.Hour, TableMax: 10}, installKey)
+	learned, err := limiter.New(limiter.Policy{KnownTTL: time.Hour, TableMax: 10}, installKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	teacher.Learn(now, netip.MustParseAddr("198.51.100.9"), "carl")
-	if err := b.limiter.Merge(now, teacher.Snapshot(now)); err != nil {
+	learned.Learn(now, netip.MustParseAddr("198.51.100.9"), "carl")
+	if err := b.limiter.Merge(now, learned.Snapshot(now)); err != nil {
 		t.Fatal(err)
 	}
 	b.PublishKnown()

@@ -19,7 +19,7 @@ const readWait = time.Second
 // with some 25 of them is more than an engine can do.
 const readPace = 50 * time.Millisecond
 
-// memberTime is how old a heartbeat may be that counts.
+// memberTime is how old a heartbeat may be to count.
 const memberTime = time.Minute
 
 // reading is how far the streams are read. It is guarded by the mu of Sharing.
@@ -36,17 +36,17 @@ type reading struct {
 	asked     map[string]time.Time // the gateways that were asked for what was lost of them
 }
 
-// receipt is own denials that have come back from the engine.
+// receipt is own denials that were read back from the engine.
 type receipt struct {
 	at     time.Time
 	events []byte
 }
 
-// acknowledgeAfter is how long own denials remain unacknowledged after they have come back.
-// Each gateway takes its share of what is left in a bucket. One that hears from its backends
-// sooner than another would take a share again and again, of a rest that the other is
-// spending as well. In this time answers and batches of the others usually come. It costs
-// people nothing: after a denial they wait as long (see limiter).
+// acknowledgeAfter is how long own denials remain unacknowledged after their receipt. Each
+// gateway uses its share of what is left in a bucket. One with faster backends would use one
+// share after the other while the attempts of a slower gateway are still under way, and both
+// would spend the same tokens. Within this time, the other attempts are usually answered and
+// their batches read. Users do not notice: after a denial they wait as long (see limiter).
 const acknowledgeAfter = 2 * time.Second
 
 // read reads all streams until ctx ends.
@@ -115,7 +115,8 @@ func (s *Sharing) readNext(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-// acknowledge acknowledges the own denials that came back long enough before t.
+// acknowledge acknowledges the own denials that were read back acknowledgeAfter before t or
+// earlier.
 func (s *Sharing) acknowledge(t time.Time) {
 	s.mu.Lock()
 	var due []receipt
