@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -180,6 +181,8 @@ func do[T any](ctx context.Context, c *Client, on *connection, op string, comman
 		return value, err
 	case on.isClosed():
 		err = errClosed
+	case errors.Is(err, errNotReady): // valkey-go has it for calls on a closed client
+		err = net.ErrClosed
 	case ctx.Err() != nil: // then the connection may have been closed for that reason
 		err = ctx.Err()
 	case errors.Is(err, errUnusable), reason(err) == ReadOnly: // it was a primary when it was dialled

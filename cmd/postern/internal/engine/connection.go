@@ -139,7 +139,7 @@ func newLink(option valkey.ClientOption, dial dialFunc) (*link, error) {
 		if err != nil {
 			return nil, err
 		}
-		return l.add(conn, addr)
+		return l.add(&replyConn{Conn: conn}, addr)
 	}
 	var err error
 	if l.client, err = valkey.NewClient(option); l.client == nil {
