@@ -34,6 +34,10 @@ type deciding struct {
 	observe func(on bool)
 
 	enforcing sync.Mutex // so that the latest of the store is enforced last
+
+	receiving sync.Mutex
+	received  []decisions.Change // of other gateways, which run applies
+	wake      chan struct{}      // there are some
 }
 
 // decisionsPath is the file with the decisions, empty without a state directory.
@@ -151,6 +155,29 @@ func (o *deciding) share(t time.Time, gateway string, clock func(time.Time) time
 func (o *deciding) apply(t time.Time, changes ...decisions.Change) {
 	applied, err := o.store.Apply(t, changes...)
 	o.enforceShared(t, applied, err)
+}
+
+// receive has run apply a change that another gateway has made. It does not wait for that, and those that come meanwhile are
+// applied together: to apply one costs much if there are many decisions.
+func (o *deciding) receive(c decisions.Change) {
+	o.receiving.Lock()
+	o.received = append(o.received, c)
+	o.receiving.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default: // it is to wake up already
+	}
+}
+
+// applyReceived applies at time t what was received.
+func (o *deciding) applyReceived(t time.Time) {
+	o.receiving.Lock()
+	changes := o.received
+	o.received = nil
+	o.receiving.Unlock()
+	if len(changes) > 0 {
+		o.apply(t, changes...)
+	}
 }
 
 // merge enforces at time t what a snapshot of another gateway has, or nil if there is none.
@@ -300,5 +327,18 @@ func (o *deciding) forget(t time.Time, f decisions.Forget) (done decisions.Forgo
 	return done, nil
 }
 
-// run ends decisions that are over, until ctx ends.
-func (o *deciding) run(ctx context.Context) { every(ctx, time.Second, o.expire) }
+// run ends decisions that are over, and applies those of other gateways, until ctx ends.
+func (o *deciding) run(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.wake:
+			o.applyReceived(time.Now())
+		case <-tick.C:
+			o.expire(time.Now())
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/testbed"
+	"postern/limiter/share"
 )
 
 // loopback is where the clients of these tests come from.
@@ -186,5 +188,39 @@ func TestDecisionsOfAnotherGateway(t *testing.T) {
 	g.deciding.merge(time.Now(), snapshot)
 	if len(g.deciding.list()) != 1 {
 		t.Error("an empty snapshot has ended a decision")
+	}
+}
+
+// TestDecisionsOfOthersDoNotWait: whoever reads what other gateways send does not wait until it is enforced.
+func TestDecisionsOfOthersDoNotWait(t *testing.T) {
+	g := start(t)
+	g.deciding.share(time.Now(), "gw1", func(t time.Time) time.Time { return t }, func(decisions.Change) {})
+	handle := g.sharedHandlers()[share.RecordDecision]
+	g.deciding.enforcing.Lock()
+	handled := make(chan error, 1)
+	network := netip.MustParsePrefix("203.0.113.0/24")
+	go func() {
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		data, err := json.Marshal(decisions.Change{
+			Decision: decisions.Decision{ID: "abcdefghi", Kind: decisions.Block, Network: network, Made: now, By: "anna"}, At: now, Gateway: "gw2",
+		})
+		if err == nil {
+			err = handle(now, data)
+		}
+		handled <- err
+	}()
+	select {
+	case err := <-handled:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(testbed.Patience / 4):
+		t.Error("it waits")
+	}
+	g.deciding.enforcing.Unlock()
+	for end := time.Now().Add(testbed.Patience); !g.policy.limiter.Blocked(network.Addr()); <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the network is not blocked")
+		}
 	}
 }

@@ -52,6 +52,7 @@ var errHandOver = errors.Join(incidents.ErrHandOver, sharing.ErrHandOver)
 func (k *keeper) pause() {
 	k.stop(errHandOver)
 	k.running.Wait()
+	k.deciding.applyReceived(time.Now())
 	k.stop = nil
 	k.incidents.Forward(k.observations.add)
 	k.deciding.store.Freeze(true)
@@ -91,6 +92,7 @@ func (k *keeper) close() {
 	if k.stop != nil {
 		k.stop(nil)
 		k.running.Wait()
+		k.deciding.applyReceived(time.Now())
 		k.known.save(time.Now())
 	}
 	k.closeEngine()

@@ -80,7 +80,7 @@ func (d *Daemon) sharedHandlers() map[share.RecordType]func(time.Time, []byte) e
 		share.RecordDecision: func(_ time.Time, data []byte) error {
 			change, err := decisions.ParseChange(data)
 			if err == nil {
-				d.deciding.apply(time.Now(), change)
+				d.deciding.receive(change)
 			}
 			return err
 		},
@@ -97,7 +97,10 @@ func (d *Daemon) sharedSnapshots() []sharing.Snapshot {
 	return []sharing.Snapshot{
 		{
 			Kind: share.SnapshotDecisions, Every: 10 * time.Minute,
-			Make: d.deciding.store.ExportShared,
+			Make: func(t time.Time) ([]byte, error) {
+				d.deciding.applyReceived(t)
+				return d.deciding.store.ExportShared(t)
+			},
 			Merge: func(t time.Time, _ time.Duration, data []byte) error {
 				d.deciding.merge(t, data)
 				return nil
