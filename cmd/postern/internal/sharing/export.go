@@ -54,6 +54,7 @@ func (s *Sharing) takeOver(t time.Time, data []byte) error {
 		if err := st.sender.Import(t, x.Senders[i]); err != nil {
 			return fmt.Errorf("take over what gateways share: %w", err)
 		}
+		st.again = true
 	}
 	if err := s.receiver.Import(t, x.Receiver); err != nil {
 		return fmt.Errorf("take over what gateways share: %w", err)
@@ -68,7 +69,8 @@ func (s *Sharing) takeOver(t time.Time, data []byte) error {
 	return nil
 }
 
-// Resume records again what this process does: the next one has failed. Run must be called
+// Resume records again what this process does: the next one has failed. What it has done since
+// Export is in no record, so the other gateways are to read its snapshots. Run must be called
 // again.
 func (s *Sharing) Resume() {
 	denials, known := s.config.Limiter.ShareFeeds()
@@ -79,4 +81,5 @@ func (s *Sharing) Resume() {
 		st.feed = feed
 		st.mu.Unlock()
 	}
+	s.snapshots.publishSoon(share.SnapshotBuckets, share.SnapshotKnown)
 }

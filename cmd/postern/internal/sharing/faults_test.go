@@ -110,6 +110,7 @@ func TestFlushed(t *testing.T) {
 	e := testbed.StartEngine(t, testbed.AnyEngine(t))
 	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
 	together(t, a, b)
+	a.awaitEpoch(t)
 	e.Do("FLUSHALL")
 	a.log.Await(t, "the engine has lost what gateways have shared")
 	a.reaches(t, b)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"postern/cmd/postern/internal/engine"
@@ -14,6 +15,14 @@ import (
 // repairEvery is how often snapshots are read again at most, because batches were lost.
 const repairEvery = 30 * time.Second
 
+// forgottenFor is how long a limiter remembers that an operator has had an account forgotten, see
+// [limiter.Limiter.MergeShared]. In an older snapshot it could be known still, and somebody who can
+// write to the engine may have put that there. What was lost lately, its sender publishes again.
+const forgottenFor = 10 * time.Minute
+
+// anyAge is for snapshots of any age that open.
+const anyAge = time.Duration(math.MaxInt64)
+
 // join reads the snapshots of the others, and decides from where the streams are read. Its
 // error is one of the engine. What cannot be used is left out.
 func (s *Sharing) join(ctx context.Context) error {
@@ -22,7 +31,7 @@ func (s *Sharing) join(ctx context.Context) error {
 	}
 	covered := map[share.SnapshotKind]share.Manifest{}
 	for _, sn := range s.snapshots.all {
-		m, err := s.merge(ctx, sn)
+		m, err := s.merge(ctx, sn, anyAge)
 		if err != nil {
 			return err
 		}
@@ -34,23 +43,37 @@ func (s *Sharing) join(ctx context.Context) error {
 	r.merged, r.repaired = true, time.Now()
 	r.positions[share.Denials] = engine.ID(covered[share.SnapshotBuckets].Positions[share.Denials])
 	r.positions[share.Known] = engine.ID(covered[share.SnapshotKnown].Positions[share.Known])
+	for kind, m := range covered { // the others are about records of the same stream
+		id := engine.ID(m.Positions[share.Known])
+		if kind != share.SnapshotBuckets && id.Compare(r.positions[share.Known]) < 0 {
+			r.positions[share.Known] = id
+		}
+	}
 	return nil
 }
 
-// repair reads the snapshots again, because batches of other gateways were lost.
+// repair reads the snapshots again, because batches of other gateways were lost. If the engine
+// fails, it is to be done again.
 func (s *Sharing) repair(ctx context.Context) error {
 	for _, sn := range s.snapshots.all {
-		if _, err := s.merge(ctx, sn); err != nil {
+		oldest := anyAge
+		if sn.Kind == share.SnapshotKnown {
+			oldest = forgottenFor
+		}
+		if _, err := s.merge(ctx, sn, oldest); err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.reading.gap = true
 			return err
 		}
 	}
 	return nil
 }
 
-// merge reads the snapshot of one kind and merges it with what this gateway has. It returns
-// its manifest, which is zero if there is none that can be used. Its error is one of the
-// engine.
-func (s *Sharing) merge(ctx context.Context, sn Snapshot) (share.Manifest, error) {
+// merge reads the snapshot of one kind, unless it is older than oldest, and merges it with what
+// this gateway has. It returns its manifest, which is zero if there is none that can be used. Its
+// error is one of the engine.
+func (s *Sharing) merge(ctx context.Context, sn Snapshot, oldest time.Duration) (share.Manifest, error) {
 	for again := true; ; again = false {
 		sealed, err := s.config.Engine.Get(ctx, s.config.Keys.ManifestName(sn.Kind))
 		if err != nil {
@@ -60,7 +83,7 @@ func (s *Sharing) merge(ctx context.Context, sn Snapshot) (share.Manifest, error
 			s.mergeData(sn, 0, nil)
 			return share.Manifest{}, nil
 		}
-		m, err := s.mergeSealed(ctx, sn, sealed)
+		m, err := s.mergeSealed(ctx, sn, sealed, oldest)
 		if err != nil || m.Kind != "" || !again { // else another gateway has perhaps replaced it meanwhile
 			return m, err
 		}
@@ -68,9 +91,12 @@ func (s *Sharing) merge(ctx context.Context, sn Snapshot) (share.Manifest, error
 }
 
 // mergeSealed is merge for the snapshot with this manifest.
-func (s *Sharing) mergeSealed(ctx context.Context, sn Snapshot, sealed []byte) (share.Manifest, error) {
+func (s *Sharing) mergeSealed(ctx context.Context, sn Snapshot, sealed []byte, oldest time.Duration) (share.Manifest, error) {
 	clock := s.Clock(time.Now())
 	m, unusable := s.config.Keys.OpenManifest(clock, sn.Kind, sealed)
+	if unusable == nil && clock.Sub(m.Made) > oldest {
+		return share.Manifest{}, nil
+	}
 	var data []byte
 	if unusable == nil {
 		var err error

@@ -25,10 +25,10 @@ func (s *Sharing) decideMode(t time.Time) {
 	p, former, formerGateways := &s.presence, s.presence.mode, s.presence.gateways
 	part := 0.
 	switch {
-	case s.reading.joined && t.Sub(p.receipt) <= aloneAfter:
+	case s.comeBack(t):
 		p.mode = monitor.Shared
 		p.gateways, part = s.members.Count(), s.members.Global(t)
-	case t.Sub(latest(p.started, s.reading.answered)) <= aloneAfter && (former == "" || former == monitor.Joining):
+	case s.joins(t) && (former == "" || former == monitor.Joining):
 		p.mode = monitor.Joining
 	default:
 		p.mode = monitor.Alone
@@ -49,7 +49,7 @@ func (s *Sharing) decideMode(t time.Time) {
 	s.mu.Unlock()
 
 	if changed {
-		s.config.Limiter.SetSharing(t, limits)
+		s.setLimits(t, false)
 	}
 	if mode != former {
 		s.config.Alone(t, mode == monitor.Alone)
@@ -61,6 +61,46 @@ func (s *Sharing) decideMode(t time.Time) {
 	if gateways != formerGateways {
 		s.saveGateways(gateways)
 	}
+}
+
+// joinMax is how long a gateway waits for joining until it is alone. It goes on joining then.
+const joinMax = 30 * time.Second
+
+// comeBack reports whether own batches of both streams come back at time t. s.mu must be held.
+func (s *Sharing) comeBack(t time.Time) bool {
+	for _, since := range s.reading.awaited {
+		if !since.IsZero() && t.Sub(since) > aloneAfter {
+			return false
+		}
+	}
+	return s.reading.joined && t.Sub(s.presence.receipt) <= aloneAfter
+}
+
+// joins reports whether this gateway may still be joining at time t: it reads what there is, or
+// waits for its first own batch. s.mu must be held.
+func (s *Sharing) joins(t time.Time) bool {
+	r, started := &s.reading, s.presence.started
+	progress := latest(started, r.answered)
+	if r.joined {
+		progress = latest(started, r.joinedAt)
+	}
+	return t.Sub(progress) <= aloneAfter && t.Sub(started) <= joinMax
+}
+
+// setLimits has the limiter count as the mode says. If forget is set, it forgets which own denials
+// are unacknowledged.
+func (s *Sharing) setLimits(t time.Time, forget bool) {
+	s.limiting.Lock()
+	defer s.limiting.Unlock()
+	s.mu.Lock()
+	limits := s.presence.limits
+	s.mu.Unlock()
+	if forget && !limits.Alone {
+		other := limits
+		other.Alone = true
+		s.config.Limiter.SetSharing(t, other)
+	}
+	s.config.Limiter.SetSharing(t, limits)
 }
 
 // logMode logs that the mode has changed.

@@ -28,6 +28,7 @@ type presence struct {
 	limits   limiter.Sharing
 
 	epoch    []byte
+	lost     time.Time     // when another one was found
 	ahead    time.Duration // of the clock of the engine, compared with the one here
 	measured bool          // ahead is known
 
@@ -70,11 +71,15 @@ func (s *Sharing) publishHeartbeat(t time.Time) {
 	})
 	p.known, p.strangers = known, strangers
 	format := s.members.Format()
+	since := s.reading.awaited[share.Denials]
 	s.mu.Unlock()
 	for _, st := range s.streams {
 		st.setFormat(format)
 	}
 	s.streams[share.Known].publish(t, record)
+	if !since.IsZero() && t.Sub(since) >= beatEvery { // the last batch may be lost: the next one shows that
+		s.streams[share.Denials].publish(t, record)
+	}
 }
 
 // askEngine reads the clock and the epoch of the engine and renews the lease.
@@ -134,10 +139,16 @@ func (s *Sharing) checkEpoch(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	former := s.presence.epoch
-	lost := former != nil && !bytes.Equal(former, epoch)
-	s.presence.epoch = epoch
-	s.reading.restart = s.reading.restart || lost
+	p, now := &s.presence, time.Now()
+	lost := p.epoch != nil && !bytes.Equal(p.epoch, epoch)
+	if lost && now.Sub(p.lost) < repairEvery {
+		s.mu.Unlock()
+		return nil // later: it costs much, and somebody may change the epoch all the time
+	}
+	p.epoch = epoch
+	if lost {
+		p.lost, s.reading.restart = now, true
+	}
 	s.mu.Unlock()
 	if lost {
 		s.snapshots.writeAllSoon()

@@ -8,7 +8,6 @@ import (
 
 	"postern/cmd/postern/internal/engine"
 	"postern/cmd/postern/internal/monitor"
-	"postern/limiter"
 	"postern/limiter/share"
 )
 
@@ -26,14 +25,16 @@ const memberTime = time.Minute
 type reading struct {
 	merged    bool // the snapshots are read
 	joined    bool // and all that came after them
+	joinedAt  time.Time
 	restart   bool // the engine has lost everything, so positions mean nothing
 	positions [share.Streams]engine.ID
 	answered  time.Time // when the engine last answered a read
 	gap       bool      // batches were lost
 	repaired  time.Time
-	entries   [share.Streams]int   // read so far
-	receipts  []receipt            // the oldest first
-	asked     map[string]time.Time // the gateways that were asked for what was lost of them
+	entries   [share.Streams]int       // read so far
+	awaited   [share.Streams]time.Time // since when no own batch has come back although one was sent; zero if none is due
+	receipts  []receipt                // the oldest first
+	asked     map[string]time.Time     // the gateways that were asked for what was lost of them
 }
 
 // receipt is own denials that were read back from the engine.
@@ -108,7 +109,9 @@ func (s *Sharing) readNext(ctx context.Context) (more bool, err error) {
 	defer s.mu.Unlock()
 	r.answered = time.Now()
 	more = len(entries) >= joinedBelow
-	r.joined = r.joined || !more
+	if !more && !r.joined {
+		r.joined, r.joinedAt = true, r.answered
+	}
 	if p := &s.presence; r.joined && p.mode != monitor.Shared && !p.receipt.IsZero() {
 		signal(s.joined)
 	}
@@ -144,7 +147,7 @@ func (s *Sharing) handle(t time.Time, e engine.Entry) {
 	r.entries[e.Stream]++
 	r.gap = r.gap || err == nil && b.Gap
 	if err == nil && b.Own {
-		s.presence.receipt = t
+		s.presence.receipt, r.awaited[e.Stream] = t, time.Time{}
 	}
 	s.mu.Unlock()
 	if err == nil && b.Gap {
@@ -186,11 +189,9 @@ func (s *Sharing) lost(t time.Time, b *share.Batch) {
 func (s *Sharing) lostOwn(t time.Time) {
 	s.snapshots.publishSoon(share.SnapshotBuckets, share.SnapshotKnown)
 	s.mu.Lock()
-	limits := s.presence.limits
 	s.reading.receipts = nil
 	s.mu.Unlock()
-	s.config.Limiter.SetSharing(t, limiter.Sharing{})
-	s.config.Limiter.SetSharing(t, limits)
+	s.setLimits(t, true)
 }
 
 // apply applies one record, read at time t.

@@ -34,6 +34,7 @@ type stream struct {
 	mu     sync.Mutex
 	feed   *limiter.Feed
 	sender *share.Sender
+	again  bool // the batch of sender may have been sent before
 }
 
 func newStream(s *Sharing, kind share.Stream, feed *limiter.Feed) *stream {
@@ -88,19 +89,25 @@ func (st *stream) run(ctx context.Context) {
 
 // send sends one batch, if there is any. more reports whether to call it again.
 func (st *stream) send(ctx context.Context) (more bool, err error) {
+	now := time.Now()
+	st.mu.Lock()
+	st.collect(now) // whether or not the engine answers: their age counts from now on
+	st.mu.Unlock()
 	if err := st.measureClock(ctx, false); err != nil {
 		return true, err
 	}
-	now := time.Now()
+	now = time.Now()
 	clock := st.Clock(now)
 	st.mu.Lock()
-	st.collect(now)
 	waiting := st.sender.Waiting()
 	batch, ok := st.sender.Next(now, clock)
+	again := st.again
+	st.again = ok
 	st.mu.Unlock()
 	if !ok {
 		return false, nil
 	}
+	read := st.await(now, again)
 	id, err := st.config.Engine.Add(ctx, st.key, batch, lengths[st.kind])
 	if err != nil {
 		st.failed("send to the engine", err)
@@ -109,12 +116,37 @@ func (st *stream) send(ctx context.Context) (more bool, err error) {
 		}
 		return true, err
 	}
+	if id.Compare(read) <= 0 {
+		st.readAgain()
+	}
 	st.mu.Lock()
 	st.sender.Sent(id.Time())
+	st.again = false
 	after := st.sender.Waiting()
 	st.mu.Unlock()
 	st.sent(max(waiting-after, 0))
 	return after > 0, nil
+}
+
+// await notes that a batch is sent at time t, which is to come back. If it is sent again, it may
+// have come back. It returns how far the stream is read.
+func (st *stream) await(t time.Time, again bool) engine.ID {
+	s := st.Sharing
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if awaited := &s.reading.awaited[st.kind]; awaited.IsZero() && !again {
+		*awaited = t
+	}
+	return s.reading.positions[st.kind]
+}
+
+// readAgain has the streams read from their beginning: a batch has got an ID that is not after
+// one that was read before, so the stream is another one.
+func (st *stream) readAgain() {
+	s := st.Sharing
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading.restart = true
 }
 
 // collect adds the events of the limiter to the records that wait. st.mu must be held.

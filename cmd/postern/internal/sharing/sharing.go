@@ -95,6 +95,8 @@ type Sharing struct {
 	snapshots snapshots
 	joined    chan struct{} // wakes beat: perhaps this gateway counts together with others now
 
+	limiting sync.Mutex // so that the latest limits are set last
+
 	mu       sync.Mutex
 	receiver *share.Receiver
 	members  *share.Members

@@ -37,13 +37,7 @@ type gateway struct {
 // start starts a gateway with the engine at url.
 func start(t *testing.T, name, url string, change ...func(*gateway, *Config)) *gateway {
 	t.Helper()
-	l, err := limiter.New(limiter.Policy{
-		Source: limiter.Rate{Tokens: 10, Per: 10 * time.Minute}, Pair: limiter.Rate{Tokens: 5, Per: 10 * time.Minute},
-		Global: limiter.Rate{Tokens: 200, Per: time.Second}, RepeatTTL: time.Minute, KnownTTL: time.Hour, WaitMax: 10 * time.Second, TableMax: 100_000,
-	}, installKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := newLimiter(t)
 	client, err := engine.Open(engine.Config{URL: url, Name: name})
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +64,19 @@ func start(t *testing.T, name, url string, change ...func(*gateway, *Config)) *g
 	}
 	g.run(t, client)
 	return g
+}
+
+// newLimiter returns the limiter of a gateway.
+func newLimiter(t *testing.T) *limiter.Limiter {
+	t.Helper()
+	l, err := limiter.New(limiter.Policy{
+		Source: limiter.Rate{Tokens: 10, Per: 10 * time.Minute}, Pair: limiter.Rate{Tokens: 5, Per: 10 * time.Minute},
+		Global: limiter.Rate{Tokens: 200, Per: time.Second}, RepeatTTL: time.Minute, KnownTTL: time.Hour, WaitMax: 10 * time.Second, TableMax: 100_000,
+	}, installKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // run runs the gateway until stop is called, or to the end of the test.

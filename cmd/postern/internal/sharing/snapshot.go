@@ -16,6 +16,9 @@ import (
 const (
 	snapshotCheck = time.Second // between looks for snapshots that are due
 	snapshotTTL   = time.Hour   // after which the engine drops a snapshot that is not replaced
+	// publishEvery is how often one gateway publishes a snapshot of one kind at most: somebody who
+	// removes batches could cause it.
+	publishEvery = 30 * time.Second
 	// chunkPace keeps the octets of snapshots at 4 MB a second.
 	chunkPace = share.ChunkSize * time.Second / (4 << 20)
 )
@@ -41,7 +44,8 @@ type snapshots struct {
 	mu        sync.Mutex
 	written   map[share.SnapshotKind]*written
 	toPublish map[share.SnapshotKind]bool // to be written and published, also if another gateway leads
-	toRead    []publishedSnapshot         // published by other gateways
+	published map[share.SnapshotKind]time.Time
+	toRead    []publishedSnapshot // published by other gateways
 }
 
 // A publishedSnapshot is the data of a RecordSnapshot: a snapshot that all other gateways read
@@ -66,7 +70,7 @@ type written struct {
 func (w *snapshots) init(s *Sharing) {
 	l := s.config.Limiter
 	w.Sharing, w.asked, w.written = s, make(chan struct{}, 1), map[share.SnapshotKind]*written{}
-	w.toPublish = map[share.SnapshotKind]bool{}
+	w.toPublish, w.published = map[share.SnapshotKind]bool{}, map[share.SnapshotKind]time.Time{}
 	w.all = append([]Snapshot{
 		{
 			share.SnapshotBuckets, 30 * time.Second,
@@ -166,8 +170,10 @@ func (w *snapshots) work(ctx context.Context) error {
 // workOn writes the snapshot of one kind if it is due, or if it is to be published.
 func (w *snapshots) workOn(ctx context.Context, sn Snapshot, due bool) error {
 	w.mu.Lock()
-	publish := w.toPublish[sn.Kind]
-	w.toPublish[sn.Kind] = false // unless that happens again meanwhile
+	publish := w.toPublish[sn.Kind] && time.Since(w.published[sn.Kind]) >= publishEvery
+	if publish {
+		w.toPublish[sn.Kind], w.published[sn.Kind] = false, time.Now() // unless that happens again meanwhile
+	}
 	w.mu.Unlock()
 	if !due && !publish {
 		return nil
@@ -175,7 +181,10 @@ func (w *snapshots) workOn(ctx context.Context, sn Snapshot, due bool) error {
 	manifest, err := w.write(ctx, sn)
 	if err != nil {
 		w.note(func(w *snapshots) {
-			w.written[sn.Kind].due, w.toPublish[sn.Kind] = due, publish || w.toPublish[sn.Kind]
+			w.written[sn.Kind].due = due
+			if publish {
+				w.toPublish[sn.Kind], w.published[sn.Kind] = true, time.Time{}
+			}
 		})
 		return err
 	}
@@ -216,7 +225,7 @@ func (w *snapshots) readPublished(ctx context.Context) error {
 			if sn.Kind != one.Kind {
 				continue
 			}
-			if _, err := w.mergeSealed(ctx, sn, one.Manifest); err != nil {
+			if _, err := w.mergeSealed(ctx, sn, one.Manifest, anyAge); err != nil {
 				w.note(func(w *snapshots) { w.toRead = append(published[i:], w.toRead...) })
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 
@@ -18,10 +19,14 @@ type counts struct {
 	sent, received, rejected monitor.Transfer
 	failed                   map[engine.Reason]uint64 // commands
 	lastError                string
-	logged                   map[string]bool // errors that were logged since the last success
+	logged                   map[string]time.Time // when errors were logged: since the last success, or lately
 }
 
-// failed notes that a command of the engine has failed, and logs the first of each kind
+// logEvery is how often errors of one kind are logged at most: somebody who can write to the
+// engine could cause many.
+const logEvery = time.Minute
+
+// failed notes that a command of the engine has failed, and logs the first for each reason
 // until one succeeds.
 func (s *Sharing) failed(doing string, err error) {
 	if errors.Is(err, context.Canceled) {
@@ -30,8 +35,8 @@ func (s *Sharing) failed(doing string, err error) {
 	reason := engine.ReasonOf(err)
 	s.mu.Lock()
 	s.counts.failed[reason]++
-	s.counts.lastError = doing + ": " + err.Error()
-	first := s.counts.noteFirst(doing + string(reason))
+	s.counts.lastError = eventlog.Printable(doing+": "+err.Error(), eventlog.ErrorMax)
+	first := s.counts.noteFirst(string(reason))
 	s.mu.Unlock()
 	if first {
 		s.config.Log.Warn("the engine has failed", slog.String("event", "share"), slog.String("doing", doing),
@@ -44,7 +49,7 @@ func (s *Sharing) failed(doing string, err error) {
 func (s *Sharing) reject(what string, err error) {
 	s.mu.Lock()
 	s.counts.rejected.Batches++
-	s.counts.lastError = what + ": " + err.Error()
+	s.counts.lastError = eventlog.Printable(what+": "+err.Error(), eventlog.ErrorMax)
 	first := s.counts.noteFirst(what)
 	s.mu.Unlock()
 	if first {
@@ -52,15 +57,16 @@ func (s *Sharing) reject(what string, err error) {
 	}
 }
 
-// noteFirst reports whether an error of this kind is the first since the last success.
+// noteFirst reports whether an error of this kind is the first since the last success, and
+// within logEvery.
 func (c *counts) noteFirst(kind string) bool {
-	if c.logged[kind] || len(c.logged) >= 100 {
+	if !c.logged[kind].IsZero() || len(c.logged) >= 100 {
 		return false
 	}
 	if c.logged == nil {
-		c.logged = map[string]bool{}
+		c.logged = map[string]time.Time{}
 	}
-	c.logged[kind] = true
+	c.logged[kind] = time.Now()
 	return true
 }
 
@@ -71,7 +77,7 @@ func (st *stream) sent(records int) {
 	defer s.mu.Unlock()
 	s.counts.sent.Batches++
 	s.counts.sent.Records += uint64(records)
-	clear(s.counts.logged)
+	maps.DeleteFunc(s.counts.logged, func(_ string, at time.Time) bool { return time.Since(at) >= logEvery })
 }
 
 // received notes a batch of another gateway.
