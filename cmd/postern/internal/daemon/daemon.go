@@ -160,8 +160,7 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	d.generations = &generations{log: log, limiter: d.policy.limiter, server: d.server, incidents: d.incidents, own: in.generation(b)}
 	d.deciding = &deciding{
 		store: decisions.New(decisionsPath(stateDir(c.State.Dir))), log: log, policy: d.policy, server: d.server, recent: d.recent, formers: d.generations,
-		guard: decisions.Guard{Named: ownNetworks(&c), Users: d.policy.limiter.Users}, observe: d.observe,
-		wake: make(chan struct{}, 1),
+		guard: decisions.Guard{Named: ownNetworks(&c), Users: d.policy.limiter.Users}, observe: d.observe, wake: make(chan struct{}, 1),
 	}
 	d.keeper.deciding = d.deciding
 	if err := d.deciding.load(time.Now(), t.decisions); err != nil {

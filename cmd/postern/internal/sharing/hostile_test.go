@@ -160,7 +160,7 @@ func TestRemovedBatches(t *testing.T) {
 	together(t, a)
 	manifests := map[string]bool{}
 	for range 5 {
-		a.Sharing.lostOwn(time.Now())
+		a.lostOwn(time.Now())
 		for range 2 {
 			sent := a.Status(time.Now()).Sent.Batches
 			a.await(t, "the next batch", func(s *monitor.Sharing) bool { return s.Sent.Batches > sent })
