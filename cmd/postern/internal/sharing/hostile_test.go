@@ -336,3 +336,20 @@ func TestSentTwice(t *testing.T) {
 		t.Errorf("a batch that has come back is awaited since %v", at)
 	}
 }
+
+// TestFlushedWhileJoining: what the engine has lost, the others send to a gateway that joins and leads before they are back.
+func TestFlushedWhileJoining(t *testing.T) {
+	t.Parallel()
+	e := testbed.StartEngine(t, testbed.AnyEngine(t))
+	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
+	together(t, a, b)
+	a.awaitEpoch(t)
+	a.login("anna", "198.51.100.7")
+	b.await(t, "known user", func(*monitor.Sharing) bool { return b.knows("anna", "198.51.100.7") })
+	e.Kill()
+	a.awaitMode(t, monitor.Alone)
+	b.awaitMode(t, monitor.Alone)
+	e.Start()
+	c := start(t, "c", e.URL())
+	c.await(t, "known user", func(*monitor.Sharing) bool { return c.knows("anna", "198.51.100.7") })
+}

@@ -124,7 +124,7 @@ func (s *Sharing) Clock(t time.Time) time.Time {
 
 // checkEpoch detects that the engine has lost its data: its epoch, a random text, is missing
 // or another gateway has set a new one. Then the streams are read from their beginning, and
-// the leader writes all snapshots.
+// each gateway publishes all its snapshots.
 func (s *Sharing) checkEpoch(ctx context.Context) error {
 	name := s.config.Keys.Name("epoch")
 	epoch, err := s.config.Engine.Get(ctx, name)
@@ -151,7 +151,7 @@ func (s *Sharing) checkEpoch(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	if lost {
-		s.snapshots.writeAllSoon()
+		s.snapshots.publishAllSoon()
 		s.config.Log.Warn("the engine has lost what gateways have shared: it is sent again", slog.String("event", "share"))
 	}
 	return nil

@@ -111,11 +111,12 @@ func (w *snapshots) publishSoon(kinds ...share.SnapshotKind) {
 	})
 }
 
-// writeAllSoon makes run write all snapshots, if this gateway leads.
-func (w *snapshots) writeAllSoon() {
+// publishAllSoon makes run publish all snapshots, because the engine has lost everything. It is not
+// enough that the leader writes its own: it may have joined since, and know nothing.
+func (w *snapshots) publishAllSoon() {
 	w.ask(func(w *snapshots) {
-		for _, last := range w.written {
-			last.due = true
+		for kind, last := range w.written {
+			last.due, w.toPublish[kind] = true, true
 		}
 	})
 }
