@@ -364,7 +364,13 @@ func descriptors(t *testing.T, pid int) int {
 // await waits until holds returns true, for what has no notification.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	timeout := time.After(testbed.Patience)
+	awaitFor(t, testbed.Patience, what, holds)
+}
+
+// awaitFor is await for what takes longer, at most patience.
+func awaitFor(t *testing.T, patience time.Duration, what string, holds func() bool) {
+	t.Helper()
+	timeout := time.After(patience)
 	for !holds() {
 		select {
 		case <-time.After(10 * time.Millisecond):
