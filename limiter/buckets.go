@@ -152,7 +152,8 @@ func (l *Limiter) mergeSpent(now ticks, r *rules, e *entry) {
 		if r.gateways > 1 && own.isClearedAfter(now) {
 			return
 		}
-		own.denials, own.looks = max(own.denials, e.denials.from(now)), max(own.looks, e.looks.from(now))
+		longest := bucket(r.longestCharge())
+		own.denials, own.looks = max(own.denials, min(e.denials, longest).from(now)), max(own.looks, min(e.looks, longest).from(now))
 		if until := min(e.connects, bucket(r.RepeatTTL)).from(now); until > own.connects {
 			own.connects, own.starved = until, min(e.starved, deniedMatch)
 		}
@@ -203,4 +204,12 @@ func (t *sprayTable) merge(now ticks, c sprayCell) {
 	case own.until <= now || bits.OnesCount64(own.accounts) < bits.OnesCount64(c.accounts):
 		*own = c
 	}
+}
+
+// longestCharge returns for how long a credential is charged at most: until a token is back in each bucket.
+func (r *rules) longestCharge() (longest time.Duration) {
+	for kd := range r.denials {
+		longest = max(longest, r.denials[kd].token, r.looks[kd].token)
+	}
+	return longest
 }
