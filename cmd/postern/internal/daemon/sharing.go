@@ -105,22 +105,18 @@ func (d *Daemon) sharedSnapshots() []sharing.Snapshot {
 				d.deciding.merge(t, data)
 				return nil
 			},
+			Absent: func(t time.Time) { d.deciding.merge(t, nil) },
 		},
 		{
 			Kind: share.SnapshotIncidents, Every: time.Minute,
-			Make: func(time.Time) ([]byte, error) { return d.incidents.ExportShared(), nil },
-			Merge: func(t time.Time, _ time.Duration, data []byte) error {
-				if data == nil {
-					return nil
-				}
-				return d.incidents.MergeShared(t, data)
-			},
+			Make:  func(time.Time) ([]byte, error) { return d.incidents.ExportShared(), nil },
+			Merge: func(t time.Time, _ time.Duration, data []byte) error { return d.incidents.MergeShared(t, data) },
 		},
 		{
 			Kind: share.SnapshotWatch, Every: 10 * time.Minute,
 			Make: func(t time.Time) ([]byte, error) { return d.incidents.Snapshot(t), nil },
 			Merge: func(t time.Time, _ time.Duration, data []byte) error {
-				if data == nil || learned {
+				if learned {
 					return nil
 				}
 				learned = true // from then on this gateway learns from what all gateways see

@@ -2,7 +2,6 @@ package sharing
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"postern/cmd/postern/internal/engine"
@@ -48,19 +47,19 @@ func (s *Sharing) Export(t time.Time) ([]byte, error) {
 func (s *Sharing) takeOver(t time.Time, data []byte) error {
 	var x exported
 	if err := json.Unmarshal(data, &x); err != nil {
-		return fmt.Errorf("take over what gateways share: %w", err)
+		return err
 	}
 	for i, st := range s.streams {
 		if err := st.sender.Import(t, x.Senders[i]); err != nil {
-			return fmt.Errorf("take over what gateways share: %w", err)
+			return err
 		}
 		st.again = true
 	}
 	if err := s.receiver.Import(t, x.Receiver); err != nil {
-		return fmt.Errorf("take over what gateways share: %w", err)
+		return err
 	}
 	if err := s.members.Import(t, x.Members); err != nil {
-		return fmt.Errorf("take over what gateways share: %w", err)
+		return err
 	}
 	s.reading.positions, s.reading.merged = x.Positions, x.Merged
 	p := &s.presence
@@ -81,5 +80,5 @@ func (s *Sharing) Resume() {
 		st.feed = feed
 		st.mu.Unlock()
 	}
-	s.snapshots.publishSoon(share.SnapshotBuckets, share.SnapshotKnown)
+	s.snapshots.publishLimiterSoon()
 }

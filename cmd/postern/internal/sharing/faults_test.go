@@ -107,9 +107,7 @@ func TestEngineAbsentAtStart(t *testing.T) {
 // TestFlushed: what the engine has lost is written again, and nothing else happens.
 func TestFlushed(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	e, a, b := startTwo(t)
 	a.awaitEpoch(t)
 	e.Do("FLUSHALL")
 	a.log.Await(t, "the engine has lost what gateways have shared")
@@ -133,9 +131,7 @@ func TestWrongKey(t *testing.T) {
 // TestForgedBatches: what is not sealed under the key is counted, and has no effect.
 func TestForgedBatches(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	e, a, b := startTwo(t)
 	for _, stream := range a.streams {
 		e.Do("XADD", stream.key, "*", "b", "\x01forged")
 		e.Do("XADD", stream.key, "*", "other", "field")
@@ -156,9 +152,7 @@ func TestSameName(t *testing.T) {
 // TestGatewayLeaves: its lease is free at once, and what it has published arrives.
 func TestGatewayLeaves(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	_, a, b := startTwo(t)
 	a.await(t, "a leader", func(*monitor.Sharing) bool { return a.isLeading() || b.isLeading() })
 	if b.isLeading() {
 		a, b = b, a
@@ -174,9 +168,7 @@ func TestGatewayLeaves(t *testing.T) {
 // TestHandOver: the next process continues where the former one ended, without joining again.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	e, a, b := startTwo(t)
 	a.stop(ErrHandOver)
 	a.Publish(time.Now(), share.RecordDecision, []byte("before"))
 	b.Publish(time.Now(), share.RecordDecision, []byte("meanwhile"))

@@ -31,9 +31,7 @@ func TestJoiningEnds(t *testing.T) {
 // TestStreamUnderLaterIDs: somebody makes the engine give IDs of the future, and removes the streams afterwards.
 func TestStreamUnderLaterIDs(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	e, a, b := startTwo(t)
 	for _, st := range a.streams {
 		e.Do("XADD", st.key, "18446744073709551615-18446744073709551615", "b", "forged")
 	}
@@ -76,9 +74,7 @@ func (g *gateway) awaitEpoch(t *testing.T) {
 // TestOneStreamIsNotShared: a gateway whose denials do not come back counts alone, whatever happens to the other stream.
 func TestOneStreamIsNotShared(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	e, a, _ := startTwo(t)
 	e.Do("XADD", a.streams[share.Denials].key, "18446744073709551615-18446744073709551615", "b", "forged")
 	a.guess(1)
 	a.awaitMode(t, monitor.Alone)
@@ -97,9 +93,7 @@ func TestEventsKeepTheirTime(t *testing.T) {
 // TestFailedHandOver: what happens while another process fails to take over, the other gateways learn afterwards.
 func TestFailedHandOver(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	_, a, b := startTwo(t)
 	a.stop(ErrHandOver)
 	_, events := a.limiter.Export(time.Now())
 	defer events.Close()
@@ -175,9 +169,7 @@ func TestRemovedBatches(t *testing.T) {
 // TestModeOfLimiter: the limiter counts as the mode says, also if batches are lost while that changes.
 func TestModeOfLimiter(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	_, a, _ := startTwo(t)
 	a.stop(ErrHandOver)
 	now := time.Now()
 	for i := range 5000 {
@@ -278,9 +270,7 @@ func TestJoinReadsWhatNoSnapshotHas(t *testing.T) {
 // and it does so soon.
 func TestRemovedBatch(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	_, a, b := startTwo(t)
 	a.Sharing.mu.Lock()
 	a.reading.awaited[share.Denials] = time.Now().Add(-time.Hour)
 	a.Sharing.mu.Unlock()
@@ -340,9 +330,7 @@ func TestSentTwice(t *testing.T) {
 // TestFlushedWhileJoining: what the engine has lost, the others send to a gateway that joins and leads before they are back.
 func TestFlushedWhileJoining(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	e, a, b := startTwo(t)
 	a.awaitEpoch(t)
 	a.login("anna", "198.51.100.7")
 	b.await(t, "known user", func(*monitor.Sharing) bool { return b.knows("anna", "198.51.100.7") })

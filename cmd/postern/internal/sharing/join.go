@@ -29,26 +29,23 @@ func (s *Sharing) join(ctx context.Context) error {
 	if err := s.measureClock(ctx, false); err != nil {
 		return err
 	}
-	covered := map[share.SnapshotKind]share.Manifest{}
+	var from [share.Streams]engine.ID // what no snapshot of the stream lacks
+	var found [share.Streams]bool
 	for _, sn := range s.snapshots.all {
 		m, err := s.merge(ctx, sn, anyAge)
 		if err != nil {
 			return err
 		}
-		covered[sn.Kind] = m
+		of := sn.stream()
+		if id := engine.ID(m.Positions[of]); !found[of] || id.Compare(from[of]) < 0 {
+			from[of], found[of] = id, true
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := &s.reading
 	r.merged, r.repaired = true, time.Now()
-	r.positions[share.Denials] = engine.ID(covered[share.SnapshotBuckets].Positions[share.Denials])
-	r.positions[share.Known] = engine.ID(covered[share.SnapshotKnown].Positions[share.Known])
-	for kind, m := range covered { // the others are about records of the same stream
-		id := engine.ID(m.Positions[share.Known])
-		if kind != share.SnapshotBuckets && id.Compare(r.positions[share.Known]) < 0 {
-			r.positions[share.Known] = id
-		}
-	}
+	r.positions = from
 	return nil
 }
 
@@ -80,7 +77,9 @@ func (s *Sharing) merge(ctx context.Context, sn Snapshot, oldest time.Duration) 
 			return share.Manifest{}, err
 		}
 		if sealed == nil {
-			s.mergeData(sn, 0, nil)
+			if sn.Absent != nil {
+				sn.Absent(time.Now())
+			}
 			return share.Manifest{}, nil
 		}
 		m, err := s.mergeSealed(ctx, sn, sealed, oldest)

@@ -40,9 +40,7 @@ func (g *gateway) knows(account, addr string) bool {
 // joins later, and after a restart.
 func TestDenialsAndUsers(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	e, a, b := startTwo(t)
 	for i := range 3 {
 		a.guess(i)
 	}
@@ -82,9 +80,7 @@ func TestLostInEngine(t *testing.T) {
 // TestPublishKnown: users that a gateway has learned from a log are known at the others.
 func TestPublishKnown(t *testing.T) {
 	t.Parallel()
-	e := testbed.StartEngine(t, testbed.AnyEngine(t))
-	a, b := start(t, "a", e.URL()), start(t, "b", e.URL())
-	together(t, a, b)
+	_, a, b := startTwo(t)
 	learned, err := limiter.New(limiter.Policy{KnownTTL: time.Hour, TableMax: 10}, installKey)
 	if err != nil {
 		t.Fatal(err)

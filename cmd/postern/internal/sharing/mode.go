@@ -25,10 +25,10 @@ func (s *Sharing) decideMode(t time.Time) {
 	p, former, formerGateways := &s.presence, s.presence.mode, s.presence.gateways
 	part := 0.
 	switch {
-	case s.comeBack(t):
+	case s.areReceiptsInTime(t):
 		p.mode = monitor.Shared
 		p.gateways, part = s.members.Count(), s.members.Global(t)
-	case s.joins(t) && (former == "" || former == monitor.Joining):
+	case s.mayJoin(t) && (former == "" || former == monitor.Joining):
 		p.mode = monitor.Joining
 	default:
 		p.mode = monitor.Alone
@@ -63,11 +63,11 @@ func (s *Sharing) decideMode(t time.Time) {
 	}
 }
 
-// joinMax is how long a gateway waits for joining until it is alone. It goes on joining then.
+// joinMax is how long the mode of a gateway may be joining. Then it is alone, until it has joined.
 const joinMax = 30 * time.Second
 
-// comeBack reports whether own batches of both streams come back at time t. s.mu must be held.
-func (s *Sharing) comeBack(t time.Time) bool {
+// areReceiptsInTime reports whether own batches of both streams are read back in time at time t. s.mu must be held.
+func (s *Sharing) areReceiptsInTime(t time.Time) bool {
 	for _, since := range s.reading.awaited {
 		if !since.IsZero() && t.Sub(since) > aloneAfter {
 			return false
@@ -76,9 +76,9 @@ func (s *Sharing) comeBack(t time.Time) bool {
 	return s.reading.joined && t.Sub(s.presence.receipt) <= aloneAfter
 }
 
-// joins reports whether this gateway may still be joining at time t: it reads what there is, or
+// mayJoin reports whether this gateway may still be joining at time t: it reads what there is, or
 // waits for its first own batch. s.mu must be held.
-func (s *Sharing) joins(t time.Time) bool {
+func (s *Sharing) mayJoin(t time.Time) bool {
 	r, started := &s.reading, s.presence.started
 	progress := latest(started, r.answered)
 	if r.joined {

@@ -32,7 +32,7 @@ type reading struct {
 	gap       bool      // batches were lost
 	repaired  time.Time
 	entries   [share.Streams]int       // read so far
-	awaited   [share.Streams]time.Time // since when no own batch has come back although one was sent; zero if none is due
+	awaited   [share.Streams]time.Time // since when an own batch is to be read back; zero if none is
 	receipts  []receipt                // the oldest first
 	asked     map[string]time.Time     // the gateways that were asked for what was lost of them
 }
@@ -187,7 +187,7 @@ func (s *Sharing) lost(t time.Time, b *share.Batch) {
 
 // lostOwn is lost for own batches. They will never be acknowledged.
 func (s *Sharing) lostOwn(t time.Time) {
-	s.snapshots.publishSoon(share.SnapshotBuckets, share.SnapshotKnown)
+	s.snapshots.publishLimiterSoon()
 	s.mu.Lock()
 	s.reading.receipts = nil
 	s.mu.Unlock()
@@ -218,10 +218,9 @@ func (s *Sharing) apply(t time.Time, b *share.Batch, r *share.Record) error {
 		return s.config.Limiter.ApplyShared(made, r.Data)
 	case r.Type == share.RecordSnapshot:
 		return s.snapshots.readSoon(r.Data)
-	}
-	if r.Type == share.RecordResend {
+	case r.Type == share.RecordResend:
 		if string(r.Data) == s.config.Gateway {
-			s.snapshots.publishSoon(share.SnapshotBuckets, share.SnapshotKnown)
+			s.snapshots.publishLimiterSoon()
 		}
 		return nil
 	}

@@ -128,8 +128,8 @@ func (st *stream) send(ctx context.Context) (more bool, err error) {
 	return after > 0, nil
 }
 
-// await notes that a batch is sent at time t, which is to come back. If it is sent again, it may
-// have come back. It returns how far the stream is read.
+// await notes that a batch is sent at time t and is to be read back, unless it is sent again: then
+// it may have been read already. It returns how far the stream is read.
 func (st *stream) await(t time.Time, again bool) engine.ID {
 	s := st.Sharing
 	s.mu.Lock()

@@ -44,6 +44,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -53,7 +54,7 @@ import (
 	"postern/limiter/share"
 )
 
-// aloneAfter is how long no own batch may have come back before a gateway is alone.
+// aloneAfter is how long after its last receipt a gateway is alone.
 const aloneAfter = 5 * time.Second
 
 // Config says what a Sharing connects. All but Handlers, Snapshots and Path are required.
@@ -122,7 +123,7 @@ func New(t time.Time, c Config, former []byte) (*Sharing, error) {
 	s.streams[share.Known] = newStream(s, share.Known, known)
 	if former != nil {
 		if err := s.takeOver(t, former); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("take over what gateways share: %w", err)
 		}
 	}
 	s.decideMode(t)

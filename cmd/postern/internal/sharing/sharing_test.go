@@ -109,6 +109,15 @@ func (g *gateway) await(t *testing.T, what string, is func(*monitor.Sharing) boo
 	}
 }
 
+// startTwo starts an engine and two gateways that count together through it.
+func startTwo(t *testing.T) (e *testbed.Engine, a, b *gateway) {
+	t.Helper()
+	e = testbed.StartEngine(t, testbed.AnyEngine(t))
+	a, b = start(t, "a", e.URL()), start(t, "b", e.URL())
+	together(t, a, b)
+	return e, a, b
+}
+
 // together waits until all count together.
 func together(t *testing.T, all ...*gateway) {
 	t.Helper()
@@ -137,4 +146,22 @@ func TestGatewaysFindEachOther(t *testing.T) {
 			t.Errorf("leading: a %v, b %v, want one of them", a.isLeading(), b.isLeading())
 		}
 	})
+}
+
+// TestSnapshotsAreReplacedInTime: a snapshot of any kind is due before the engine drops what follows it in its stream.
+func TestSnapshotsAreReplacedInTime(t *testing.T) {
+	now := time.Now()
+	for kind, of := range map[share.SnapshotKind]share.Stream{
+		share.SnapshotBuckets: share.Denials, share.SnapshotKnown: share.Known, share.SnapshotDecisions: share.Known,
+		share.SnapshotIncidents: share.Known, share.SnapshotWatch: share.Known,
+	} {
+		w := snapshots{written: map[share.SnapshotKind]*written{kind: {at: now}}}
+		for _, n := range []int{lengths[of]/2 - 1, lengths[of] / 2} {
+			entries := [share.Streams]int{}
+			entries[of] = n
+			if got, want := w.isDue(now, Snapshot{Kind: kind, Every: time.Hour}, entries), n == lengths[of]/2; got != want {
+				t.Errorf("%s after %d entries: got %v, want %v", kind, n, got, want)
+			}
+		}
+	}
 }

@@ -30,9 +30,19 @@ type Snapshot struct {
 	Every time.Duration
 	// Make returns it at time t. An error is logged, and none is written.
 	Make func(t time.Time) ([]byte, error)
-	// Merge adds, at time t, a snapshot of this age. data is nil if there is none. An error
-	// is logged, and the streams are read from their beginning.
+	// Merge adds, at time t, a snapshot of this age. An error is logged, and the stream is
+	// read from its beginning.
 	Merge func(t time.Time, age time.Duration, data []byte) error
+	// Absent is called instead of Merge if there is no snapshot. It may be nil.
+	Absent func(t time.Time)
+}
+
+// stream returns the stream that a gateway reads on after it has read the snapshot.
+func (sn *Snapshot) stream() share.Stream {
+	if sn.Kind == share.SnapshotBuckets {
+		return share.Denials
+	}
+	return share.Known
 }
 
 // snapshots writes the snapshots while this gateway is the leader, and publishes them.
@@ -73,24 +83,14 @@ func (w *snapshots) init(s *Sharing) {
 	w.toPublish, w.published = map[share.SnapshotKind]bool{}, map[share.SnapshotKind]time.Time{}
 	w.all = append([]Snapshot{
 		{
-			share.SnapshotBuckets, 30 * time.Second,
-			func(t time.Time) ([]byte, error) { return l.Buckets(t), nil },
-			func(t time.Time, age time.Duration, data []byte) error {
-				if data == nil {
-					return nil
-				}
-				return l.MergeBuckets(t.Add(-age), data)
-			},
+			Kind: share.SnapshotBuckets, Every: 30 * time.Second,
+			Make:  func(t time.Time) ([]byte, error) { return l.Buckets(t), nil },
+			Merge: func(t time.Time, age time.Duration, data []byte) error { return l.MergeBuckets(t.Add(-age), data) },
 		},
 		{
-			share.SnapshotKnown, 10 * time.Minute,
-			func(t time.Time) ([]byte, error) { return l.Snapshot(t), nil },
-			func(t time.Time, _ time.Duration, data []byte) error {
-				if data == nil {
-					return nil
-				}
-				return l.MergeShared(t, data)
-			},
+			Kind: share.SnapshotKnown, Every: 10 * time.Minute,
+			Make:  func(t time.Time) ([]byte, error) { return l.Snapshot(t), nil },
+			Merge: func(t time.Time, _ time.Duration, data []byte) error { return l.MergeShared(t, data) },
 		},
 	}, s.config.Snapshots...)
 	for _, sn := range w.all {
@@ -110,6 +110,10 @@ func (w *snapshots) publishSoon(kinds ...share.SnapshotKind) {
 		}
 	})
 }
+
+// publishLimiterSoon makes run publish all that the limiter knows, because events of this
+// gateway were lost.
+func (w *snapshots) publishLimiterSoon() { w.publishSoon(share.SnapshotBuckets, share.SnapshotKnown) }
 
 // publishAllSoon makes run publish all snapshots, because the engine has lost everything. It is not
 // enough that the leader writes its own: it may have joined since, and know nothing.
@@ -235,20 +239,14 @@ func (w *snapshots) readPublished(ctx context.Context) error {
 	return nil
 }
 
-// isDue reports whether the snapshot of a kind must be written at time t: the last one is old,
-// or half of a stream has come since. Otherwise the stream would not reach back to it.
+// isDue reports whether a snapshot must be written at time t: the last one is old, or half of
+// its stream has come since. Otherwise the stream would not reach back to it.
 func (w *snapshots) isDue(t time.Time, sn Snapshot, entries [share.Streams]int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last := w.written[sn.Kind]
-	due := last.due || t.Sub(last.at) >= sn.Every
-	switch sn.Kind {
-	case share.SnapshotBuckets:
-		due = due || entries[share.Denials]-last.entries[share.Denials] >= lengths[share.Denials]/2
-	case share.SnapshotKnown:
-		due = due || entries[share.Known]-last.entries[share.Known] >= lengths[share.Known]/2
-	}
-	return due
+	of := sn.stream()
+	return last.due || t.Sub(last.at) >= sn.Every || entries[of]-last.entries[of] >= lengths[of]/2
 }
 
 // write writes one snapshot to the engine: the chunks, and then the manifest. It deletes the

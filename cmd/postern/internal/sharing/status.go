@@ -44,8 +44,8 @@ func (s *Sharing) failed(doing string, err error) {
 	}
 }
 
-// reject notes that something in the engine cannot be used, and logs the first of each kind
-// until a batch is sent.
+// reject notes that something in the engine cannot be used, and logs that once in logEvery for
+// each kind.
 func (s *Sharing) reject(what string, err error) {
 	s.mu.Lock()
 	s.counts.rejected.Batches++
@@ -57,8 +57,7 @@ func (s *Sharing) reject(what string, err error) {
 	}
 }
 
-// noteFirst reports whether an error of this kind is the first since the last success, and
-// within logEvery.
+// noteFirst reports whether no error of this kind is in c.logged, and adds it.
 func (c *counts) noteFirst(kind string) bool {
 	if !c.logged[kind].IsZero() || len(c.logged) >= 100 {
 		return false
