@@ -193,11 +193,8 @@ func (e *entry) mergePenalty(now ticks, other *entry) {
 func (t *sprayTable) merge(now ticks, c sprayCell) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cells == nil {
-		t.cells = make([]sprayCell, sprayCells)
-	}
 	c.until += now
-	own := &t.cells[c.password%sprayCells]
+	own := t.cell(c.password)
 	switch {
 	case own.password == c.password && own.until > now:
 		own.accounts, own.until, own.weight = own.accounts|c.accounts, max(own.until, c.until), max(own.weight, c.weight)

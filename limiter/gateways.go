@@ -74,7 +74,7 @@ func (l *Limiter) ApplyShared(t time.Time, events []byte) error {
 	})
 }
 
-// Acknowledge records that events of this gateway have come back from the engine, so that the others count them: its
+// Acknowledge records that events of this gateway were read back from the engine, so that the others count them: its
 // denials among them are no longer unacknowledged. Unknown or damaged events are skipped.
 func (l *Limiter) Acknowledge(events []byte) {
 	l.cut.RLock()
@@ -83,7 +83,7 @@ func (l *Limiter) Acknowledge(events []byte) {
 	if r.gateways == 1 || r.alone {
 		return
 	}
-	_ = eachSharedEvent(events, func(e *event) { // what precedes the damage has come back all the same
+	_ = eachSharedEvent(events, func(e *event) { // what precedes the damage was read back
 		f := e.flags
 		if e.op == opSlot {
 			f |= spentDenial

@@ -214,11 +214,8 @@ func (s *acceptedSources) set(f uint32, a acceptedSource, now hour) {
 func (t *sprayTable) set(now ticks, c sprayCell) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cells == nil {
-		t.cells = make([]sprayCell, sprayCells)
-	}
 	c.until += now
-	t.cells[c.password%sprayCells] = c
+	*t.cell(c.password) = c
 }
 
 // setMissing sets the time until the bucket is full, at most that of an empty one.

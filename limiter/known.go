@@ -265,14 +265,17 @@ func (n *knownTable) learn(t time.Time, account key, f fingerprints, v validity,
 // toLearn returns account in s, which is locked, or nil if there is nothing to learn: f are its latest fingerprints already,
 // or it is new and limit accounts are known.
 func (n *knownTable) toLearn(s *knownShard, account key, f fingerprints, v validity, limit int) *knownAccount {
+	if a := s.find(account); a != nil && a.isLatest(f, v.now) {
+		return nil
+	}
+	return n.findOrAdd(s, account, v, limit)
+}
+
+// findOrAdd returns account in s, which is locked, or nil if it is new and limit accounts are known.
+func (n *knownTable) findOrAdd(s *knownShard, account key, v validity, limit int) *knownAccount {
 	a := s.find(account)
-	switch {
-	case a != nil && a.isLatest(f, v.now):
-		return nil
-	case a == nil && !n.makeRoom(s, v, limit):
-		return nil
-	case a == nil:
-		return s.add(account)
+	if a == nil && n.makeRoom(s, v, limit) {
+		a = s.add(account)
 	}
 	return a
 }

@@ -270,7 +270,7 @@ func (e *entry) noteDenial(now ticks) {
 }
 
 // noteClear is clear for a pair or a repeat of key k that has no entry: one that is added later shows that it was cleared.
-// An entry for each clear would cost memory for users of whom nothing is denied.
+// An entry for each clear would cost memory for each user, also those with no denials.
 func (l *Limiter) noteClear(now ticks, r *rules, k key, kd kind) {
 	if e := (entry{kind: kd}); r.gateways == 1 || k == (key{}) || !e.isCleared() {
 		return

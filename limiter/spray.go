@@ -64,10 +64,7 @@ func (l *Limiter) isSprayed(now ticks, password uint32) bool {
 func (t *sprayTable) denied(now ticks, password uint32, bit uint8) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cells == nil {
-		t.cells = make([]sprayCell, sprayCells)
-	}
-	c := &t.cells[password%sprayCells]
+	c := t.cell(password)
 	switch {
 	case c.password == password && c.until > now:
 		c.weight = min(c.weight+1, sprayWeightMax)
@@ -79,6 +76,14 @@ func (t *sprayTable) denied(now ticks, password uint32, bit uint8) {
 	}
 	c.accounts |= 1 << bit
 	c.until = max(c.until, now.add(sprayTime))
+}
+
+// cell returns the cell of password. t must be locked.
+func (t *sprayTable) cell(password uint32) *sprayCell {
+	if t.cells == nil {
+		t.cells = make([]sprayCell, sprayCells)
+	}
+	return &t.cells[password%sprayCells]
 }
 
 // isSprayed reports whether a password with that digest was denied for many accounts, and was last tried within

@@ -67,12 +67,9 @@ func (n *knownTable) learnLate(account key, f fingerprints, v validity, tenth ui
 	s := n.shard(account)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.find(account)
+	a := n.findOrAdd(s, account, v, limit)
 	if a == nil {
-		if !n.makeRoom(s, v, limit) {
-			return
-		}
-		a = s.add(account)
+		return
 	}
 	if f.credential != 0 {
 		a.learnLateCredential(f.credential, v.now, tenth)
