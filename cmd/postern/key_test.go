@@ -75,7 +75,7 @@ func TestNewKey(t *testing.T) {
 // TestKeyBelongsToTheUserOfPostern if root makes it.
 func TestKeyBelongsToTheUserOfPostern(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		testbed.Missing(t, "a process of root")
 	}
 	const user = 12345
 	state, file := t.TempDir(), filepath.Join(t.TempDir(), "key")

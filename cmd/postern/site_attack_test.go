@@ -76,25 +76,24 @@ func (s *site) restarted(tokens int) int { return s.shared(tokens) + overshoot }
 
 // killEngine kills the engine, which comes back empty.
 func (s *site) killEngine(t *testing.T, _ *siteUsers, attack *siteAttack) {
+	s.loseEngine(t, attack, s.engine.Kill, s.engine.Start)
+}
+
+// loseEngine makes the engine unusable, and usable again once each gateway counts alone.
+func (s *site) loseEngine(t *testing.T, attack *siteAttack, begin, end func()) {
 	attack.awaitGuesses(t, roundGuesses/10)
-	s.engine.Kill()
+	begin()
 	s.awaitAlone(t, 0, 1, 2)
 	attack.awaitGuesses(t, roundGuesses)
-	s.engine.Start()
+	end()
 	s.awaitShared(t)
 	attack.awaitGuesses(t, roundGuesses)
 }
 
 // stopEngine suspends the engine: its connections stay open, and nothing is answered.
 func (s *site) stopEngine(t *testing.T, _ *siteUsers, attack *siteAttack) {
-	attack.awaitGuesses(t, roundGuesses/10)
-	s.engine.Stop()
-	defer s.engine.Continue()
-	s.awaitAlone(t, 0, 1, 2)
-	attack.awaitGuesses(t, roundGuesses)
-	s.engine.Continue()
-	s.awaitShared(t)
-	attack.awaitGuesses(t, roundGuesses)
+	defer s.engine.Continue() // else it would never end after a failure
+	s.loseEngine(t, attack, s.engine.Stop, s.engine.Continue)
 }
 
 // flushEngine removes everything from the engine.

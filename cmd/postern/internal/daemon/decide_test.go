@@ -191,7 +191,7 @@ func TestDecisionsOfAnotherGateway(t *testing.T) {
 	}
 }
 
-// TestDecisionsOfOthersDoNotWait: whoever reads what other gateways send does not wait until it is enforced.
+// TestDecisionsOfOthersDoNotWait: the goroutine that reads the records of other gateways does not wait until they are enforced.
 func TestDecisionsOfOthersDoNotWait(t *testing.T) {
 	g := start(t)
 	g.deciding.share(time.Now(), "gw1", func(t time.Time) time.Time { return t }, func(decisions.Change) {})
