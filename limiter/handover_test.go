@@ -242,38 +242,3 @@ func twinPolicy() Policy {
 	p.Global, p.TableMax = Rate{1000, 1000 * time.Second}, 100_000
 	return p
 }
-
-// Four generations whose events arrive at once give the verdicts that one process would have given, and end with the
-// same knowledge.
-func TestChainGivesTheVerdictsOfOneProcess(t *testing.T) {
-	denied := 0
-	for seed := range uint64(20) {
-		p := twinPolicy()
-		p.Attack = seed%4 == 0
-		w := newTwin(t, seed, p)
-		for n := range 4 {
-			if n > 0 {
-				w.handOver()
-			}
-			for range 300 {
-				w.step(false)
-			}
-			for range 100 {
-				w.step(true)
-			}
-			if requireSame(t, w.now, w.chain[n].Limiter, w.alone); t.Failed() {
-				t.Fatalf("seed %d, generation %d", seed, n+1)
-			}
-		}
-		w.finish()
-		requireSame(t, w.now, w.chain[3].Limiter, w.alone)
-		requireNothingOpen(t, w.chain...)
-		for _, g := range w.chain {
-			checkTable(t, &g.table, 100_000)
-		}
-		denied += w.denied
-	}
-	if denied < 500 {
-		t.Errorf("%d denials, want 500: the test does not test enough", denied)
-	}
-}

@@ -1,3 +1,5 @@
+//go:build !race
+
 package limiter
 
 import (
@@ -152,7 +154,7 @@ func goldenPolicy(seed int) Policy {
 
 // With one gateway all verdicts are those of the version before there were several: for a limiter without sharing,
 // and for one that is the only gateway while its feeds for gateways are open.
-func TestOneGatewayGivesFormerVerdicts(t *testing.T) {
+func TestSimulationOneGatewayGivesFormerVerdicts(t *testing.T) {
 	for seed, want := range goldens {
 		if got := runGolden(t, newLimiter(t, goldenPolicy(seed)), uint64(seed)); got != want {
 			t.Errorf("seed %d: got %#x, want %#x", seed, got, want)
