@@ -36,6 +36,7 @@ type loginAttempt struct {
 func (s *session) newReport(r dialogue.Request) Attempt {
 	a := Attempt{
 		Session: s.record.ID, Listener: s.record.Listener, Protocol: s.record.Protocol, Client: s.record.Client,
+		Forwarder: s.record.Forwarder, ForwarderSession: s.record.ForwarderSession,
 		Account: r.Account, Method: r.Method,
 	}
 	if s.record.Attempts == 0 {
@@ -127,10 +128,10 @@ func (s *session) subject(r dialogue.Request) limiter.Attempt {
 }
 
 // subjectNamed is what the limiter is asked about a request in which no password has been
-// shown, for an account.
+// shown, for an account. A forwarder is not a device: the same one connects for all its users.
 func (s *session) subjectNamed(r dialogue.Request, account string) limiter.Attempt {
 	a := limiter.Attempt{Addr: s.record.Client.Addr(), Account: account, Token: isToken(r.Mechanism)}
-	if s.tls != nil {
+	if s.tls != nil && !s.forward.peer {
 		a.Device, a.Resumed = s.tls.device.id, s.tls.device.resumed
 	}
 	return a

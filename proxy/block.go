@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// CloseFrom closes all connections whose client address matches, before and after login,
+// CloseFrom closes all connections whose client address, or that of its forwarder, matches, before and after login,
 // and returns how many there were. Their Record.End is EndBlocked. It returns before they
 // have ended.
 //
@@ -35,7 +35,7 @@ func (s *Server) CloseFrom(match func(netip.Addr) bool) (n int) {
 func (s *session) block(match func(netip.Addr) bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.addressRead || s.immediate || !match(s.record.Client.Addr()) {
+	if !s.addressRead || s.immediate || !match(s.record.Client.Addr()) && !match(s.record.Forwarder.Addr()) {
 		return false
 	}
 	return s.stopLocked(EndBlocked)

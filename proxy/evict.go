@@ -127,6 +127,7 @@ func (m sources) remove(p *preloginEntry) {
 	if l.Remove(p.ofSource); l.Len() == 0 {
 		delete(m, p.source)
 	}
+	p.ofSource = nil
 }
 
 // listSource lists ss among the sessions of its source.
@@ -135,6 +136,15 @@ func (s *Server) listSource(ss *session) {
 	defer s.mu.Unlock()
 	if ss.prelogin != nil { // else it is evicted already
 		s.sources.add(ss.prelogin, limiter.Source(ss.record.Client.Addr()), ss)
+	}
+}
+
+// unlistSource undoes listSource.
+func (s *Server) unlistSource(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ss.prelogin != nil {
+		s.sources.remove(ss.prelogin)
 	}
 }
 

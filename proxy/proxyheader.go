@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/pires/go-proxyproto"
 	"github.com/pires/go-proxyproto/tlvparse"
@@ -57,7 +56,7 @@ func oneOf(text []byte, values []string) (int, error) {
 func (s *session) readProxyHeader(raw net.Conn) (net.Conn, error) {
 	s.record.Step = StepProxyHeader
 	peer := s.record.Client.Addr()
-	if !slices.ContainsFunc(s.server.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+	if !contains(s.server.ProxyFrom, peer) {
 		return raw, nil
 	}
 	s.setDeadline(s.handshakeDeadline())
@@ -100,13 +99,15 @@ func (s *session) endProbe() {
 	}
 }
 
-// admitProbe has a health check that asks to log in meet the rules about connections,
-// with the balancer as its source. It returns how the session ends if they refuse it.
-func (s *session) admitProbe(r dialogue.Request) error {
-	if !s.probe {
+// admitPeer has a client that asks to log in meet the rules about connections, if it has not
+// met them yet: a health check, with the balancer as its source, or a forwarder that has
+// named no client. It returns how the session ends if they refuse it.
+func (s *session) admitPeer(r dialogue.Request) error {
+	if !s.probe && !s.forward.unnamed {
 		return nil
 	}
 	s.endProbe()
+	s.endUnnamed()
 	refusal := s.connectVerdict()
 	if refusal != nil {
 		r.Response.Wipe()

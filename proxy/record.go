@@ -13,7 +13,11 @@ type Attempt struct {
 	Session  string // the ID of the connection's Record
 	Listener string
 	Protocol string
-	Client   netip.AddrPort
+	Client   netip.AddrPort // as in the Record
+	// Forwarder and ForwarderSession are as in the Record.
+	Forwarder        netip.AddrPort
+	ForwarderSession string
+
 	Account  string // as the client sent it: not escaped, up to a line long
 	Method   string // how the client logged in: LOGIN, USER or a SASL mechanism
 	Backend  string // address of the backend that was asked, empty if none was
@@ -49,8 +53,15 @@ type Record struct {
 	Protocol string
 	Start    time.Time
 	Duration time.Duration
-	Client   netip.AddrPort // from the PROXY header, where one is accepted
-	Local    netip.AddrPort // the address the client connected to, likewise
+	Client   netip.AddrPort // from the PROXY header, or as a forwarder named it, where that is accepted
+	Local    netip.AddrPort // the address the client or its forwarder connected to, from the PROXY header likewise
+
+	// Forwarder is the webmail or proxy that has named Client as the one for whom it
+	// connects, and ForwarderSession how it named the session: not escaped, at most 64
+	// octets. Both are zero if Client itself connected.
+	Forwarder        netip.AddrPort
+	ForwarderSession string
+	Forwarded        ForwardedCounts // how often it named one
 
 	Handshake Handshake
 	TLS       string // "TLS 1.3", empty in clear text

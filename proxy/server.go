@@ -52,6 +52,7 @@ type Server struct {
 	Limiter        *limiter.Limiter
 	Backends       map[string]*Backends // by the protocol's name
 	ProxyFrom      []netip.Prefix       // must begin with a PROXY header; no other address may
+	ForwardedFrom  []netip.Prefix       // may name the client for whom they connect, in the dialogue
 	CleartextLogin bool                 // allow passwords without TLS
 	Tries          int                  // denied attempts per connection
 	MaxConnections int                  // all listeners together, and those of siblings; 0 for any number
@@ -91,6 +92,7 @@ type Server struct {
 	relaying  atomic.Int64
 	refused   atomic.Int64 // sessions that wait for a hello before they are refused
 	probes    atomic.Int64 // sessions of health checks
+	unnamed   atomic.Int64 // sessions of forwarders that have not named a client yet
 	emfile    atomic.Uint64
 	otherFail atomic.Uint64
 

@@ -32,6 +32,7 @@ type session struct {
 	deadline time.Time      // of everything before login
 	next     step           // after the session was parked
 	probe    bool           // a load balancer's health check
+	forward  forwarding
 
 	prelogin  *preloginEntry // nil unless it is before login and not evicted; the Server's
 	evicted   bool           // closed in favour of another; the Server's
@@ -78,7 +79,10 @@ func (s *session) enter() (step, error) {
 	}
 	s.client = dialogue.NewConn(conn)
 	s.client.Ref = s.record.ID
-	refusal := s.connectVerdict()
+	var refusal error
+	if s.record.Step = StepConnect; !s.probe && !s.beginForwarding() {
+		refusal = s.connectVerdict()
+	}
 	switch {
 	case refusal != nil && s.listener.TLS == Implicit:
 		return s.awaitHello(refusal)
@@ -95,9 +99,6 @@ func (s *session) enter() (step, error) {
 // returns how the session ends if it may not.
 func (s *session) connectVerdict() error {
 	s.record.Step = StepConnect
-	if s.probe {
-		return nil
-	}
 	s.mu.Lock()
 	s.addressRead = true
 	s.mu.Unlock()
@@ -150,6 +151,11 @@ func (s *session) readRequest() (step, error) {
 	s.record.Step = StepDialogue
 	s.setDeadline(s.deadline)
 	offer := s.offer()
+	var refusal error
+	offer.Forwarded = func(f dialogue.Forwarded) bool {
+		refusal = s.forwarded(f)
+		return refusal == nil
+	}
 	var peeked limiter.Verdict
 	offer.Admits = func(account string) bool {
 		peeked = s.server.Limiter.Peek(time.Now(), s.subjectNamed(dialogue.Request{}, account))
@@ -165,8 +171,11 @@ func (s *session) readRequest() (step, error) {
 		return nil, io.EOF
 	case r.Kind == dialogue.StartTLS:
 		return s.upgrade(r)
+	case refusal != nil:
+		s.answer(r, dialogue.AnswerBusy)
+		return nil, refusal
 	}
-	if err := s.admitProbe(r); err != nil {
+	if err := s.admitPeer(r); err != nil {
 		return nil, err
 	}
 	if r.Kind == dialogue.NotAdmitted {
@@ -182,6 +191,7 @@ func (s *session) offer() dialogue.Offer {
 		TLS:       inTLS,
 		StartTLS:  !inTLS && s.listener.Config != nil,
 		Cleartext: s.server.CleartextLogin,
+		Forwarder: s.forward.peer,
 		Backend:   *s.backends().offered.Load(),
 	}
 }
@@ -252,6 +262,7 @@ func (s *session) close() {
 	}
 	s.raw.Close()
 	s.endProbe()
+	s.endUnnamed()
 	now := time.Now()
 	if s.connection != nil {
 		s.connection.Close(now)

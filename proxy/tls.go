@@ -35,7 +35,7 @@ type rank int
 // needs little more, and that part would be lost.
 const (
 	rankStarted  rank = iota // the client has answered the server's hello
-	rankKnown                // a login from the source was accepted before
+	rankKnown                // a login from the source was accepted before, or it is one of a forwarder or balancer
 	rankStranger             // all others
 	ranks
 )
@@ -138,7 +138,7 @@ var overloaded = limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleHands
 
 // handshakeRank is the queue in which the session waits for its first slot.
 func (s *session) handshakeRank() rank {
-	if s.probe || s.server.Limiter.KnownSource(time.Now(), s.record.Client.Addr()) {
+	if s.probe || s.forward.unnamed || s.server.Limiter.KnownSource(time.Now(), s.record.Client.Addr()) {
 		return rankKnown
 	}
 	return rankStranger

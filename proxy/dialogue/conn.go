@@ -57,6 +57,7 @@ type Conn struct {
 	budget           int     // octets the peer may still send
 	badCommands      int     // so far
 	sentCapabilities bool    // the client has had an answer to IMAP's CAPABILITY
+	identified       bool    // the client has sent IMAP's ID
 }
 
 // NewConn returns a Conn on c.

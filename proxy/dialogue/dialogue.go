@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 
 	"github.com/emersion/go-sasl"
 )
@@ -66,6 +67,22 @@ type Offer struct {
 	// Admits, if set, reports whether POP3's USER may name this account. AUTH and
 	// the commands of IMAP do not call it: there the password comes with the name.
 	Admits func(account string) bool
+
+	// Forwarder says that the client may name the one for whom it connects. In POP3 only
+	// such a client is offered XCLIENT.
+	Forwarder bool
+	// Forwarded, if set, is called when a client names the one for whom it connects. If it
+	// returns false, ReadRequest returns NotAdmitted.
+	Forwarded func(Forwarded) bool
+}
+
+// Forwarded is whom a client names as the one for whom it connects, as webmail and proxies
+// do: by the fields x-originating-ip, x-originating-port and x-session-id of IMAP's ID, or by
+// POP3's XCLIENT, both as Dovecot knows them.
+type Forwarded struct {
+	Client  netip.AddrPort // without a port, the port is 0; invalid if the text was no address
+	Session string         // how the client's own log names the session; at most maxSessionID octets, of any value
+	Late    bool           // this is not the first ID of the connection, and Dovecot takes only that
 }
 
 // secure reports whether the client may send a password.
@@ -79,7 +96,7 @@ const (
 	Logout      Kind = iota // the client logs out; it has been answered
 	StartTLS                // the client starts TLS and waits for AnswerTLS
 	Login                   // the client logs in and waits for an answer
-	NotAdmitted             // the client named an account that Admits refuses, and waits for an answer
+	NotAdmitted             // Admits or Forwarded returned false, and the client waits for an answer
 )
 
 // Request is a client's request as ReadRequest returns it.

@@ -79,8 +79,10 @@ func imapCommand(c *Conn, o Offer, line []byte) (r Request, done bool, err error
 		return imapAuthenticate(c, o, tag, a)
 	case "STARTTLS":
 		return imapStartTLS(c, o, tag, a)
-	case "ID", "ENABLE":
-		return r, false, imapNoEffect(c, tag, name, a)
+	case "ID":
+		return imapID(c, o, tag, a)
+	case "ENABLE":
+		return r, false, imapEnable(c, tag, a)
 	}
 	return imapNoArguments(c, o, tag, name, a)
 }
@@ -102,22 +104,30 @@ func imapNoArguments(c *Conn, o Offer, tag, name string, a *imapArgs) (r Request
 	return r, false, c.writeLine(tag, " OK NOOP completed.")
 }
 
-// imapNoEffect answers ID (RFC 2971) and ENABLE (RFC 5161), which clients send
-// before login and which have no effect there.
-func imapNoEffect(c *Conn, tag, name string, a *imapArgs) error {
-	if name == "ENABLE" {
-		if _, ok := trailingLiteral(a.rest); ok || len(a.rest) == 0 {
-			return imapBad(c, tag, a, "Invalid arguments.")
-		}
-		return c.writeLine("* ENABLED\r\n", tag, " OK Enabled.")
-	}
-	switch err := a.id(); {
-	case errors.Is(err, errSyntax):
+// imapEnable answers ENABLE (RFC 5161), which has no effect before login.
+func imapEnable(c *Conn, tag string, a *imapArgs) error {
+	if _, ok := trailingLiteral(a.rest); ok || len(a.rest) == 0 {
 		return imapBad(c, tag, a, "Invalid arguments.")
-	case err != nil:
-		return err
 	}
-	return c.writeLine("* ID NIL\r\n", tag, " OK ID completed.")
+	return c.writeLine("* ENABLED\r\n", tag, " OK Enabled.")
+}
+
+// imapID answers ID (RFC 2971). The answer does not show whether the client may name
+// the one for whom it connects.
+func imapID(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool, err error) {
+	var fields forwardedFields
+	switch err := a.id(fields.set); {
+	case errors.Is(err, errSyntax):
+		return r, false, imapBad(c, tag, a, "Invalid arguments.")
+	case err != nil:
+		return r, false, err
+	}
+	late := c.identified
+	c.identified = true
+	if !fields.report(o, late) {
+		return Request{Kind: NotAdmitted, Tag: tag}, true, nil
+	}
+	return r, false, c.writeLine("* ID NIL\r\n", tag, " OK ID completed.")
 }
 
 // imapStartTLS handles STARTTLS (RFC 3501 section 6.2.1). Octets that came in

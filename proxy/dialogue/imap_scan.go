@@ -221,8 +221,8 @@ func (a *imapArgs) discard() error {
 }
 
 // id reads the arguments of ID: NIL, or a parenthesised list of at most 30
-// pairs of string and nstring (RFC 2971 section 3.3).
-func (a *imapArgs) id() error {
+// pairs of string and nstring (RFC 2971 section 3.3). It calls pair with each pair.
+func (a *imapArgs) id(pair func(name, value []byte)) error {
 	if bytes.EqualFold(a.rest, []byte("NIL")) {
 		a.rest = nil
 		return nil
@@ -231,6 +231,7 @@ func (a *imapArgs) id() error {
 		return errSyntax
 	}
 	a.rest = a.rest[1:]
+	var name []byte
 	for n := 0; n <= 2*30; n++ {
 		if rest, ok := bytes.CutPrefix(a.rest, []byte{')'}); ok && n%2 == 0 {
 			a.rest = rest
@@ -241,8 +242,14 @@ func (a *imapArgs) id() error {
 				return err
 			}
 		}
-		if _, err := a.astring(); err != nil {
+		value, err := a.astring()
+		switch {
+		case err != nil:
 			return err
+		case n%2 == 0:
+			name = value
+		default:
+			pair(name, value)
 		}
 	}
 	return errSyntax

@@ -22,8 +22,13 @@ const (
 )
 
 // Greet writes the greeting. It has no timestamp, so APOP is not offered: the
-// timestamp would have to be the backend's.
-func (POP3) Greet(c *Conn, _ Offer) error { return c.writeLine("+OK Ready.") }
+// timestamp would have to be the backend's. It offers XCLIENT as Dovecot does.
+func (POP3) Greet(c *Conn, o Offer) error {
+	if o.Forwarder {
+		return c.writeLine("+OK [XCLIENT] Ready.")
+	}
+	return c.writeLine("+OK Ready.")
+}
 
 // ReadRequest answers commands until one needs a decision of the proxy. The name
 // from USER is a local variable: it is forgotten after STLS and after a denial.
@@ -81,8 +86,24 @@ func pop3Command(c *Conn, o Offer, line []byte, user *string) (r Request, done b
 		return pop3Pass(c, o, arg, hasArg, user)
 	case "AUTH":
 		return pop3Authenticate(c, o, arg)
+	case "XCLIENT":
+		return pop3XClient(c, o, arg)
 	}
-	return r, false, pop3Bad(c, "Unknown command, or not before login.")
+	return r, false, pop3Bad(c, pop3Unknown)
+}
+
+// pop3XClient handles XCLIENT, by which a proxy says for whom it connects. To others it is an
+// unknown command.
+func pop3XClient(c *Conn, o Offer, arg []byte) (r Request, done bool, err error) {
+	var fields forwardedFields
+	fields.setAll(arg)
+	switch admitted := fields.report(o, false); {
+	case !o.Forwarder:
+		return r, false, pop3Bad(c, pop3Unknown)
+	case !admitted:
+		return Request{Kind: NotAdmitted}, true, nil
+	}
+	return r, false, c.writeLine("+OK")
 }
 
 // pop3StartTLS handles STLS (RFC 2595 section 4). Octets that came in clear text
@@ -153,6 +174,8 @@ func pop3Authenticate(c *Conn, o Offer, arg []byte) (r Request, done bool, err e
 	}
 	return r, err == nil, err
 }
+
+const pop3Unknown = "Unknown command, or not before login."
 
 // pop3Bad refuses a command. It returns errSyntax, or the error that ends the
 // dialogue.

@@ -54,6 +54,7 @@ func (c *Config) trusted() []trusted {
 	return []trusted{
 		{"EXEMPT", c.Limits.Exempt, "no client there is limited"},
 		{"PROXY_FROM", c.Listeners.ProxyFrom, "every client there can pretend to have any address"},
+		{"FORWARDED_FROM", c.Listeners.ForwardedFrom, "every client there can pretend to have any address"},
 	}
 }
 

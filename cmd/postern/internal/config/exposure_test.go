@@ -20,7 +20,7 @@ func TestNetworksThatCoverTheInternet(t *testing.T) {
 		"198.51.0.0/16": silent, "2001:db8::/29": silent, "192.0.2.1": silent, "2001:db8::1": silent,
 		"10.0.0.0/8": silent, "127.0.0.0/8": silent, "100.64.0.0/10": silent, "172.16.0.0/12": silent, "fc00::/7": silent, "fe80::/10": silent,
 	} {
-		for setting, effect := range map[string]string{"EXEMPT": "no client there is limited", "PROXY_FROM": "every client there can pretend"} {
+		for setting, effect := range map[string]string{"EXEMPT": "no client there is limited", "PROXY_FROM": "every client there can pretend", "FORWARDED_FROM": "every client there can pretend"} {
 			c, err := load(testbed.Environ("POSTERN_"+setting+"="+nets), testFDs)
 			got, warnings := silent, c.Warnings()
 			switch {

@@ -216,6 +216,7 @@ func (d *Daemon) makeServer() {
 		Limiter:        d.policy.limiter,
 		Backends:       d.backends,
 		ProxyFrom:      c.Listeners.ProxyFrom,
+		ForwardedFrom:  c.Listeners.ForwardedFrom,
 		CleartextLogin: c.Listeners.CleartextLogin,
 		Tries:          c.Limits.Tries,
 		MaxConnections: c.Limits.MaxConnections,

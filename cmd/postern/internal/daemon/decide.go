@@ -51,7 +51,7 @@ func decisionsPath(dir stateDir) string {
 // ownNetworks are the networks that belong to the service, by what they are. EXEMPT is not
 // among them.
 func ownNetworks(c *config.Config) map[string][]netip.Prefix {
-	own := map[string][]netip.Prefix{"PROXY_FROM": c.Listeners.ProxyFrom}
+	own := map[string][]netip.Prefix{"PROXY_FROM": c.Listeners.ProxyFrom, "FORWARDED_FROM": c.Listeners.ForwardedFrom}
 	for _, backend := range append(append([]string{}, c.Backend.IMAP...), c.Backend.POP3...) {
 		if addr, err := netip.ParseAddrPort(backend); err == nil {
 			own["a backend"] = append(own["a backend"], limiter.Source(addr.Addr()))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"postern/limiter"
@@ -36,8 +37,10 @@ func attemptAttrs(a proxy.Attempt, why string) []slog.Attr {
 		milliseconds("dur_ms", a.Took),
 		milliseconds("wait_ms", a.Waited),
 		slog.String("session", a.Session),
+		forwarder(a.Forwarder),
 		slog.String("method", Printable(a.Method, NameMax)),
 		Error(a.Err),
+		slog.String("forwarder_session", Printable(a.ForwarderSession, NameMax)),
 		slog.String("account", Printable(a.Account, NameMax)),
 	}
 }
@@ -67,9 +70,19 @@ func recordAttrs(r proxy.Record, why string) []slog.Attr {
 		slog.String("cipher", r.Cipher),
 		slog.Bool("resumed", r.Resumed),
 		slog.Int("attempts", r.Attempts),
+		forwarder(r.Forwarder),
 		recordError(r),
+		slog.String("forwarder_session", Printable(r.ForwarderSession, NameMax)),
 		slog.String("account", Printable(r.Account, NameMax)),
 	}
+}
+
+// forwarder is the field for the address of a forwarder, empty without one.
+func forwarder(a netip.AddrPort) slog.Attr {
+	if !a.IsValid() {
+		return slog.String("forwarder", "")
+	}
+	return slog.String("forwarder", a.Addr().String())
 }
 
 // attrs are the fields of the line that closes a group of lines.

@@ -34,6 +34,7 @@ type Metrics struct {
 	bytes        *prometheus.CounterVec
 	headerErrors *prometheus.CounterVec
 	handshakes   *prometheus.CounterVec
+	forwarded    *prometheus.CounterVec
 
 	// Of attempts.
 	logins    *prometheus.CounterVec
@@ -106,6 +107,7 @@ func (m *Metrics) makeCounters(f promauto.Factory) {
 	m.bytes = counter("bytes_total", "Bytes relayed after login: in from clients, out to them.", "direction")
 	m.headerErrors = counter("proxy_header_errors_total", "Connections closed for a missing, bad or forbidden PROXY header.")
 	m.handshakes = counter("handshakes_total", "TLS handshakes with clients.", "version", "result")
+	m.forwarded = counter("forwarded_total", "Statements of clients, in connections that have ended, about whom they connect for; ignored from all but POSTERN_FORWARDED_FROM.", "result")
 	m.logins = counter("logins_total", "Attempts that have been settled; repeats and refused ones never reached a backend.", "result", "client")
 	m.hindered = counter("known_hindered_total", "Attempts of known users that a rule delayed or refused. By global, tarpit or backend, it should not happen.", "action", "rule")
 }
@@ -137,6 +139,7 @@ func (m *Metrics) startAtZero() {
 		each(m.handshakes, listener, tlsVersions, handshakeResults)
 		m.handshakes.WithLabelValues(listener, "none", "failed")
 		each(m.ends, listener, ends())
+		each(m.forwarded, listener, forwardedResults)
 		each(m.bytes, listener, []string{"in", "out"})
 		each(m.logins, listener, results, clients)
 		each(m.hindered, listener, hindrances, rules())
@@ -235,6 +238,9 @@ func (m *Metrics) Record(r proxy.Record) {
 	if r.End == proxy.EndProxyHeader {
 		m.headerErrors.WithLabelValues(r.Listener).Inc()
 	}
+	for i, n := range []int{r.Forwarded.Taken, r.Forwarded.Ignored, r.Forwarded.Invalid} {
+		m.forwarded.WithLabelValues(r.Listener, forwardedResults[i]).Add(float64(n))
+	}
 	m.handshake(r)
 }
 
@@ -263,6 +269,8 @@ var (
 	// hindrances are the actions that a known user notices. A repeat is not one
 	// of them: its password was wrong.
 	hindrances = []string{"tarpit", "reject", "shed"}
+
+	forwardedResults = []string{"taken", "ignored", "invalid"}
 
 	// Of handshakes; a failed one has the version "none".
 	tlsVersions      = []string{"TLS 1.2", "TLS 1.3"}
