@@ -3,6 +3,7 @@ package dialogue
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ func FuzzPOP3ReadRequest(f *testing.F) { fuzzReadRequest(f, POP3{}) }
 func fuzzReadRequest(f *testing.F, p Protocol) {
 	for _, s := range seeds(f, p.Name()) {
 		f.Add(byte(s.offer), []byte(s.client))
+		if bytes.Contains([]byte(s.client), []byte("198.51.100.9")) {
+			f.Add(byte(4), []byte(s.client)) // the client may say so
+		}
 	}
 	f.Fuzz(func(t *testing.T, state byte, in []byte) {
 		o := listenerOffers[int(state)%len(listenerOffers)]
@@ -37,6 +41,11 @@ func fuzzReadRequest(f *testing.F, p Protocol) {
 // their summaries. Every login is denied.
 func readFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (requests []string) {
 	c := NewConn(w)
+	o.Forwarded = func(f Forwarded) bool {
+		checkForwarded(t, f)
+		requests = append(requests, fmt.Sprintf("%+v", f))
+		return true
+	}
 	p.Greet(c, o)
 	capabilities := []string{o.imapCapabilities(), strings.Join(append(o.pop3Capabilities(), o.pop3Advertised()...), "\r\n")}
 	for range len(in) + 1 { // it reads at least one octet each time
@@ -63,6 +72,14 @@ func readFuzzed(t *testing.T, p Protocol, o Offer, w *wire, in []byte) (requests
 	}
 	t.Fatal("the dialogue continues after the last octet")
 	return nil
+}
+
+// checkForwarded verifies what the limiter and the log rely on.
+func checkForwarded(t *testing.T, f Forwarded) {
+	t.Helper()
+	if a := f.Client.Addr(); a.Is4In6() || len(f.Session) > 64 {
+		t.Fatalf("client %v, session of %d octets", a, len(f.Session))
+	}
 }
 
 // checkEnd verifies that the dialogue ended with an error that ReadRequest documents.
@@ -133,7 +150,7 @@ var allowedLines = map[string][]string{
 		`~BAD Invalid command.|~BAD Invalid arguments.|~BAD Unknown command, or not before login.|~BAD STARTTLS is not possible now.|`+
 		`~BAD Authentication cancelled.|~BAD Invalid SASL response.|~NO Unsupported authentication mechanism.|`+
 		`~NO [PRIVACYREQUIRED] Logging in needs TLS, begin with STARTTLS.|~NO [AUTHENTICATIONFAILED] Authentication failed.`, "|"),
-	"pop3": strings.Split(`+OK Ready.|+OK|.|+ |+ VXNlcm5hbWU6|+ UGFzc3dvcmQ6|+OK Logging out.|+OK Begin TLS negotiation now.|`+
+	"pop3": strings.Split(`+OK Ready.|+OK [XCLIENT] Ready.|+OK|.|+ |+ VXNlcm5hbWU6|+ UGFzc3dvcmQ6|+OK Logging out.|+OK Begin TLS negotiation now.|`+
 		`-ERR Too many invalid commands.|-ERR Line too long.|-ERR Unknown command, or not before login.|-ERR STLS is not possible now.|`+
 		`-ERR Missing user name.|-ERR No user name given.|-ERR Missing password.|-ERR Invalid arguments.|-ERR Invalid SASL response.|`+
 		`-ERR Unsupported authentication mechanism.|-ERR Authentication cancelled.|-ERR Logging in needs TLS, begin with STLS.|`+

@@ -19,7 +19,7 @@ type seed struct {
 }
 
 // listenerOffers are the states of a connection by kind of listener.
-var listenerOffers = []Offer{{}, {StartTLS: true}, {StartTLS: true, Cleartext: true}, {TLS: true}}
+var listenerOffers = []Offer{{}, {StartTLS: true}, {StartTLS: true, Cleartext: true}, {TLS: true}, {TLS: true, Forwarder: true}}
 
 // listenerStates are indexes into listenerOffers by a script's listener.
 var listenerStates = map[string]int{"clear": 1, "clear cleartext": 2, "tls": 3}

@@ -73,6 +73,10 @@ func TestFail2banFilter(t *testing.T) {
 	}
 	forged := "x event=connection listener=imap rip=198.51.100.9 rport=1 backend=b action=reject rule=connect result=refused why=x enforced=true "
 	refuse, repeat := limiter.Refuse, limiter.Repeat
+	named := testAttempt("")
+	named.Forwarder, named.Outcome, named.Verdict, named.Err = testClient, limiter.Void, verdict(refuse, limiter.RuleSource, false), errors.New("refused")
+	namedConnection := testRecord("")
+	namedConnection.Forwarder, namedConnection.End, namedConnection.Verdict = testClient, proxy.EndRefused, verdict(refuse, limiter.RuleConnect, false)
 	observed := testAttempt("")
 	observed.Observed, observed.Verdict = true, verdict(refuse, limiter.RuleSource, false)
 	for name, tt := range map[string]struct {
@@ -93,6 +97,9 @@ func TestFail2banFilter(t *testing.T) {
 		"no backend":                    {loginRefused(verdict(refuse, limiter.RuleBackend, false)), false},
 		"tarpit full":                   {loginRefused(verdict(refuse, limiter.RuleTarpit, false)), false},
 		"observed":                      {func(l *Log) { l.Attempt(observed) }, false},
+		"named by webmail":              {func(l *Log) { l.Attempt(named) }, false},
+		"connection named by webmail":   {func(l *Log) { l.Record(namedConnection) }, false},
+		"left out, named by webmail":    {leftOutOf(group{client: "stranger", action: "reject", rule: limiter.RuleSource, enforced: true, forwarder: testClient.Addr()}), false},
 		"too many connections a second": {connectionRefused(limiter.RuleConnect), true},
 		"too many before login":         {connectionRefused(limiter.RuleOpenPrelogin), true},
 		"connection of a refused login": {connectionRefused(limiter.RuleSource), false},

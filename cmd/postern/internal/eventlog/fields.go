@@ -34,10 +34,10 @@ func attemptAttrs(a proxy.Attempt, why string) []slog.Attr {
 		slog.String("client", Client(a.Verdict)),
 		slog.String("why", why),
 		slog.Bool("enforced", !a.Observed),
+		forwarder(a.Forwarder.Addr()),
 		milliseconds("dur_ms", a.Took),
 		milliseconds("wait_ms", a.Waited),
 		slog.String("session", a.Session),
-		forwarder(a.Forwarder),
 		slog.String("method", Printable(a.Method, NameMax)),
 		Error(a.Err),
 		slog.String("forwarder_session", Printable(a.ForwarderSession, NameMax)),
@@ -59,6 +59,7 @@ func recordAttrs(r proxy.Record, why string) []slog.Attr {
 		slog.String("result", r.End.String()),
 		slog.String("why", why),
 		slog.Bool("enforced", !r.Observed),
+		forwarder(r.Forwarder.Addr()),
 		milliseconds("dur_ms", r.Duration),
 		slog.Int64("bytes_in", r.FromClient),
 		slog.Int64("bytes_out", r.ToClient),
@@ -70,7 +71,6 @@ func recordAttrs(r proxy.Record, why string) []slog.Attr {
 		slog.String("cipher", r.Cipher),
 		slog.Bool("resumed", r.Resumed),
 		slog.Int("attempts", r.Attempts),
-		forwarder(r.Forwarder),
 		recordError(r),
 		slog.String("forwarder_session", Printable(r.ForwarderSession, NameMax)),
 		slog.String("account", Printable(r.Account, NameMax)),
@@ -78,11 +78,11 @@ func recordAttrs(r proxy.Record, why string) []slog.Attr {
 }
 
 // forwarder is the field for the address of a forwarder, empty without one.
-func forwarder(a netip.AddrPort) slog.Attr {
-	if !a.IsValid() {
+func forwarder(addr netip.Addr) slog.Attr {
+	if !addr.IsValid() {
 		return slog.String("forwarder", "")
 	}
-	return slog.String("forwarder", a.Addr().String())
+	return slog.String("forwarder", addr.String())
 }
 
 // attrs are the fields of the line that closes a group of lines.
@@ -94,6 +94,7 @@ func (l leftOut) attrs() []slog.Attr {
 		slog.String("rule", string(l.rule)),
 		slog.String("client", l.client),
 		slog.Bool("enforced", l.enforced),
+		forwarder(l.forwarder),
 		slog.Uint64("lines", l.lines),
 		slog.Time("from", l.from),
 		slog.Time("to", l.to),

@@ -62,7 +62,7 @@ func renameTime(groups []string, a slog.Attr) slog.Attr {
 // are sampled.
 func (l *Log) Attempt(a proxy.Attempt) {
 	level := attemptLevel(a)
-	if l.wants(level, isUsers(a), a.Client, a.Verdict, a.Observed) {
+	if l.wants(level, isUsers(a), a.Client, a.Forwarder, a.Verdict, a.Observed) {
 		l.LogAttrs(context.Background(), level, "login "+Result(a), attemptAttrs(a, l.whyAttempt(a))...)
 	}
 }
@@ -71,15 +71,15 @@ func (l *Log) Attempt(a proxy.Attempt) {
 // others are sampled: a refused login has a line of its own.
 func (l *Log) Record(r proxy.Record) {
 	level := recordLevel(r)
-	if l.wants(level, r.Account != "", r.Client, r.Verdict, r.Observed) {
+	if l.wants(level, r.Account != "", r.Client, r.Forwarder, r.Verdict, r.Observed) {
 		l.LogAttrs(context.Background(), level, "connection ended", recordAttrs(r, l.whyRecord(r))...)
 	}
 }
 
 // wants reports whether a line of this level about a client is written. Unless always
 // is set, the sampler decides on those that are enabled.
-func (l *Log) wants(level slog.Level, always bool, client netip.AddrPort, v limiter.Verdict, observed bool) bool {
-	return l.Enabled(context.Background(), level) && (always || l.sampler.allow(time.Now(), groupOf(client, v, level, observed), client.Addr()))
+func (l *Log) wants(level slog.Level, always bool, client, forwarder netip.AddrPort, v limiter.Verdict, observed bool) bool {
+	return l.Enabled(context.Background(), level) && (always || l.sampler.allow(time.Now(), groupOf(client, forwarder, v, level, observed), client.Addr()))
 }
 
 // isUsers reports whether a line about an attempt must not be left out: it is a known

@@ -62,6 +62,7 @@ func TestLogCannotBeForged(t *testing.T) {
 				l := New(&out, format, slog.LevelInfo)
 				a, r := testAttempt(text), testRecord(text)
 				a.Method, a.Err, r.Err = text, errors.New(text), errors.New(text)
+				a.ForwarderSession, r.ForwarderSession = text, text
 				l.Attempt(a)
 				l.Record(r)
 				lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")

@@ -43,11 +43,13 @@ type group struct {
 	client   string // stranger, or known and perhaps a neighbour's
 	level    slog.Level
 	enforced bool
+
+	forwarder netip.Addr // zero if the client itself connected
 }
 
 // groupOf returns the group of a line about a client.
-func groupOf(client netip.AddrPort, v limiter.Verdict, level slog.Level, observed bool) group {
-	return group{limiter.Source(client.Addr()).Addr(), v.Rule, Action(v), Client(v), level, !observed}
+func groupOf(client, forwarder netip.AddrPort, v limiter.Verdict, level slog.Level, observed bool) group {
+	return group{limiter.Source(client.Addr()).Addr(), v.Rule, Action(v), Client(v), level, !observed, forwarder.Addr()}
 }
 
 // A leftOut is a group, and how many of its lines were left out.

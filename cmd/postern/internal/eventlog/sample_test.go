@@ -17,10 +17,13 @@ import (
 
 var sampleStart = time.Unix(1_000_000, 0)
 
+// direct is the forwarder of clients that connect themselves.
+var direct netip.AddrPort
+
 // groupNumber is a group of a source of its own.
 func groupNumber(n int) (group, netip.Addr) {
 	addr := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
-	return groupOf(netip.AddrPortFrom(addr, 1), limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleSource}, slog.LevelInfo, false), addr
+	return groupOf(netip.AddrPortFrom(addr, 1), direct, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleSource}, slog.LevelInfo, false), addr
 }
 
 // TestSamplerRate: a burst, and then so many lines a second. A clock that goes back
@@ -95,16 +98,16 @@ func TestSamplerWritesFirstLines(t *testing.T) {
 // addresses of a source are one.
 func TestSamplerGroups(t *testing.T) {
 	at, v := netip.MustParseAddrPort("[2001:db8::1]:1"), limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RuleSource}
-	first := groupOf(at, v, slog.LevelInfo, false)
-	if got := groupOf(netip.MustParseAddrPort("[2001:db8::2]:2"), v, slog.LevelInfo, false); got != first {
+	first := groupOf(at, direct, v, slog.LevelInfo, false)
+	if got := groupOf(netip.MustParseAddrPort("[2001:db8::2]:2"), direct, v, slog.LevelInfo, false); got != first {
 		t.Errorf("another address of the source: got %+v, want %+v", got, first)
 	}
 	waits := limiter.Verdict{Action: limiter.Wait, Rule: limiter.RuleSource, Wait: time.Second}
 	for name, other := range map[string]group{
-		"source": groupOf(netip.MustParseAddrPort("[2001:db8:0:1::1]:1"), v, slog.LevelInfo, false),
-		"rule":   groupOf(at, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RulePair}, slog.LevelInfo, false),
-		"action": groupOf(at, waits, slog.LevelInfo, false), "level": groupOf(at, v, slog.LevelWarn, false),
-		"client": groupOf(at, limiter.Verdict{Action: v.Action, Rule: v.Rule, Known: true}, slog.LevelInfo, false), "mode": groupOf(at, v, slog.LevelInfo, true),
+		"source": groupOf(netip.MustParseAddrPort("[2001:db8:0:1::1]:1"), direct, v, slog.LevelInfo, false),
+		"rule":   groupOf(at, direct, limiter.Verdict{Action: limiter.Refuse, Rule: limiter.RulePair}, slog.LevelInfo, false),
+		"action": groupOf(at, direct, waits, slog.LevelInfo, false), "level": groupOf(at, direct, v, slog.LevelWarn, false),
+		"client": groupOf(at, direct, limiter.Verdict{Action: v.Action, Rule: v.Rule, Known: true}, slog.LevelInfo, false), "forwarder": groupOf(at, at, v, slog.LevelInfo, false), "mode": groupOf(at, direct, v, slog.LevelInfo, true),
 	} {
 		if other == first {
 			t.Errorf("another %s is the same group", name)
