@@ -28,8 +28,8 @@ var decideHelp = map[decisions.Kind]string{
 	decisions.Block: `refuse the clients of a network for a while:
 
 NET is an address or a network such as 192.0.2.0/24; of an IPv6 address it is the /64. Connections that are open from there
-are closed. It asks before it blocks known users, your own address, EXEMPT, PROXY_FROM or backends, and networks wider than /16
-(IPv6: /32). postern release NET ends it.`,
+are closed. It asks before it blocks known users, your own address, EXEMPT, PROXY_FROM, FORWARDED_FROM or backends, and
+networks wider than /16 (IPv6: /32). postern release NET ends it.`,
 	decisions.Allow: `let the clients of a network in for a while, such as an office:
 
 NET is an address or a network such as 192.0.2.0/24; of an IPv6 address it is the /64. The limits for strangers do not apply to

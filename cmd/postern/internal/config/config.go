@@ -106,7 +106,7 @@ type Limits struct {
 	Repeat         ttl          `env:"REPEAT_TTL" envDefault:"60s" live:"yes" meaning:"how long the same wrong password from the same source is denied without asking a backend again"`
 	Known          ttl          `env:"KNOWN_TTL" envDefault:"720h" live:"yes" meaning:"how long a client is known after a login"`
 	Mode           mode         `env:"MODE" envDefault:"enforce" live:"yes" common:"yes" meaning:"observe decides, counts and logs, but neither delays nor refuses"`
-	Exempt         networks     `env:"EXEMPT" live:"yes" common:"yes" meaning:"networks without limits per source (webmail, monitoring); separate from PROXY_FROM"`
+	Exempt         networks     `env:"EXEMPT" live:"yes" common:"yes" meaning:"networks without limits per source (monitoring, webmail that is not in FORWARDED_FROM); separate from PROXY_FROM"`
 	TableMax       int          `env:"TABLE_MAX" envDefault:"500000" live:"yes" meaning:"buckets kept in memory"`
 	Tries          int          `env:"TRIES" envDefault:"3" meaning:"denied logins per connection"`
 	MaxConnections int          `env:"MAX_CONNECTIONS" default:"from the fd limit" meaning:"connections of all listeners together; each takes one file descriptor, and a second one from login on"`

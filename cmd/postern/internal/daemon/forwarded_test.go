@@ -141,3 +141,61 @@ func TestWebmailNamesClient(t *testing.T) {
 		})
 	}
 }
+
+// TestOthersMayNotNameClients: without a place in FORWARDED_FROM, the libraries log in as
+// before, and nothing changes.
+func TestOthersMayNotNameClients(t *testing.T) {
+	t.Parallel()
+	g := startForwarding(t)
+	for _, listener := range []string{"imaps", "pop3s"} {
+		if out, ok := runWebmail(t, g, listener, "127.0.0.3", "pass", "192.0.2.30"); !ok {
+			t.Error(out)
+		}
+		g.log.Await(t, "event=login", "listener="+listener+" ", "rip=127.0.0.3 ", "result=accepted", `forwarder="" `)
+		g.log.Await(t, "event=connection", "listener="+listener+" ", "rip=127.0.0.3 ")
+	}
+	if log := g.log.String(); strings.Contains(log, "192.0.2.30") {
+		t.Errorf("the address that a client has named is in the log:\n%s", log)
+	}
+	family := g.scrape(t)["postern_forwarded_total"]
+	if ignored, taken := testbed.Total(family, "result", "ignored"), testbed.Total(family, "result", "taken"); ignored != 1 || taken != 0 { // POP3 did not offer XCLIENT
+		t.Errorf("counted %v ignored and %v taken, want 1 and 0", ignored, taken)
+	}
+}
+
+// TestAttackBehindWebmail has somebody guess in the login form of webmail. They are refused,
+// and the other users of the webmail are not even delayed.
+func TestAttackBehindWebmail(t *testing.T) {
+	t.Parallel()
+	g := start(t, prefix+"FORWARDED_FROM="+forwarderAddr, prefix+"CLEARTEXT_LOGIN=true", prefix+"TARPIT_MAX=1ms", prefix+"LIMIT_SOURCE=3/10m", prefix+"LIMIT_CONNECT=20/10m")
+	login := func(client, account, password string) (answer string) {
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(forwarderAddr)}}
+		conn, err := from.DialContext(t.Context(), "tcp", g.Addr("imap"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := testbed.NewClient(t, conn)
+		defer c.Close()
+		c.Until("* OK")
+		if answer = c.Say(fmt.Sprintf(`i ID ("x-originating-ip" %q)`, client), "i "); !strings.HasPrefix(answer, "i OK") {
+			return answer
+		}
+		return c.Say("a LOGIN "+account+" "+password, "a ")
+	}
+	refused := 0
+	for i := range 40 {
+		if answer := login("203.0.113.66", fmt.Sprint("user", i), "guess"); strings.Contains(answer, "[UNAVAILABLE]") {
+			refused++
+		}
+		client := fmt.Sprint("192.0.2.", i)
+		if answer := login(client, testbed.Account.Name, testbed.Account.Secret); !strings.HasPrefix(answer, "a OK") {
+			t.Errorf("user at %s: got %q", client, answer)
+		}
+		g.log.Await(t, "event=login", "rip="+client+" ", "action=pass", "result=accepted")
+	}
+	if refused < 30 {
+		t.Errorf("got %d guesses refused, want at least 30", refused)
+	}
+	g.log.Await(t, "event=login", "rip=203.0.113.66 ", "rule=source", "result=refused", "forwarder="+forwarderAddr+" ")
+	g.log.Await(t, "event=connection", "rip=203.0.113.66 ", "rule=connect", "result=refused", "forwarder="+forwarderAddr+" ")
+}

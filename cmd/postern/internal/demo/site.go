@@ -85,7 +85,7 @@ func (s *site) settings(number int) (own []string) {
 		"IMAP_LISTEN": at(10143), "IMAPS_LISTEN": at(10993), "POP3_LISTEN": at(10110), "POP3S_LISTEN": at(10995), "ADMIN_LISTEN": at(9143), "METRICS_LISTEN": "off",
 		"IMAP_BACKENDS": s.imap.Addr().String(), "POP3_BACKENDS": s.pop3.Addr().String(),
 		"BACKEND_PROXY": "v2", "BACKEND_TLS": "off", "BACKEND_TLS_CA": "", "BACKEND_TLS_NAME": "",
-		"TLS_CERT": s.cert, "TLS_KEY": s.key, "TLS_TICKET_KEYS": "", "PROXY_FROM": "",
+		"TLS_CERT": s.cert, "TLS_KEY": s.key, "TLS_TICKET_KEYS": "", "PROXY_FROM": "", "FORWARDED_FROM": "",
 		"STATE_DIR": stateDir(s.dir, number), "ADMIN_TOKEN_FILE": "", "ADMIN_READ_TOKEN_FILE": "",
 		"GATEWAY": gatewayName(number), "KEY_FILE": "", "SHARE_URL": "", "SHARE_CA": "", "SHARE_CERT": "", "SHARE_KEY": "", "SHARE_PASSWORD_FILE": "",
 	}
