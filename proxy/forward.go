@@ -8,8 +8,8 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// This file has a forwarder, such as webmail or a proxy, name the client for whom it
-// connects. From then on, that client's address counts as the one that connected. A
+// This file has a forwarder, such as webmail or a proxy, name the client that it connects
+// for. From then on, that client's address counts as the one that connected. A
 // forwarder is trusted as much as a load balancer that sends PROXY headers: it can name any
 // address.
 
@@ -20,10 +20,10 @@ type forwarding struct {
 	named   bool // it has named one, valid or not, and may not name another
 }
 
-// ForwardedCounts says how often a connection named a client for whom it connects.
+// ForwardedCounts is how often a client was named on a connection.
 type ForwardedCounts struct {
 	Taken   int // the client is the one that was named; 1 at most
-	Ignored int // by somebody who may not name any, or for the second time, or after an attempt to log in
+	Ignored int // not by a forwarder, for the second time, or after an attempt to log in
 	Invalid int // no address of a client
 }
 
@@ -37,13 +37,15 @@ const maxUnnamed = 1000
 // refused at once.
 func (s *session) beginForwarding() bool {
 	peer := s.record.Client.Addr()
-	s.forward.peer = contains(s.server.ForwardedFrom, peer)
-	if !s.forward.peer || s.overLimit || s.server.Limiter.Blocked(peer) {
+	if s.forward.peer = contains(s.server.ForwardedFrom, peer); !s.forward.peer || s.overLimit {
 		return false
 	}
 	s.mu.Lock()
-	s.addressRead = true
+	s.addressRead = true // before Blocked, for CloseFrom
 	s.mu.Unlock()
+	if s.server.Limiter.Blocked(peer) {
+		return false
+	}
 	if s.forward.unnamed = s.server.unnamed.Add(1) <= maxUnnamed; !s.forward.unnamed {
 		s.server.unnamed.Add(-1)
 	}
@@ -58,10 +60,10 @@ func (s *session) endUnnamed() {
 	}
 }
 
-// forwarded takes what the peer says about the client for whom it connects, and has that
-// client meet the rules about connections. It returns how the session ends if they refuse
-// it. Only the first statement counts, and only before the first attempt to log in: the
-// outcome of an attempt belongs to one client.
+// forwarded takes the client that the peer names, and has that client meet the rules about
+// connections. It returns how the session ends if they refuse it. Only the first client that
+// is named counts, and only before the first attempt to log in: the outcome of an attempt
+// belongs to one client.
 func (s *session) forwarded(f dialogue.Forwarded) error {
 	switch {
 	case !s.forward.peer || s.forward.named || f.Late || s.record.Attempts > 0:
@@ -91,9 +93,9 @@ func (s *session) forwarded(f dialogue.Forwarded) error {
 	return nil
 }
 
-// isClient reports whether addr can be the address of a client for whom somebody connects.
+// isClient reports whether addr can be the address of a client of a forwarder.
 // Private addresses can, for a site's webmail serves its own network as well. Those of
-// forwarders and load balancers cannot: behind them is somebody else.
+// forwarders and load balancers cannot: they have clients themselves.
 func (s *Server) isClient(addr netip.Addr) bool {
 	return addr.IsValid() && addr.Zone() == "" && addr != netip.AddrFrom4([4]byte{255, 255, 255, 255}) &&
 		!addr.IsUnspecified() && !addr.IsLoopback() && !addr.IsMulticast() && !addr.IsLinkLocalUnicast() &&

@@ -13,7 +13,7 @@ import (
 )
 
 // A forwarder does not meet the rules about connections, but each client that it names does.
-// A client that is refused is told as at a refused login.
+// A refused client gets the answer of a refused login.
 func TestNamedClientMeetsConnectionRules(t *testing.T) {
 	for name, policy := range map[limiter.Rule]limiter.Policy{
 		limiter.RuleConnect: {Connect: limiter.Rate{Tokens: 1, Per: time.Hour}}, limiter.RuleOpen: {Open: 1}, limiter.RuleOpenPrelogin: {OpenPrelogin: 1},
@@ -104,7 +104,7 @@ func TestTooManyUnnamedClientsAreOneSource(t *testing.T) {
 	})
 }
 
-// An operator can block a forwarder that is in the hands of an attacker, and a client behind it.
+// An operator can block a forwarder that an attacker controls, and a client behind it.
 func TestBlockedForwarder(t *testing.T) {
 	for name, tt := range map[string]struct {
 		begin    func(*peer)
@@ -143,7 +143,7 @@ func TestBlockedForwarder(t *testing.T) {
 	}
 }
 
-// In observe mode nobody is refused, and the verdict is in the record.
+// In observe mode no client is refused, and the verdict is in the record.
 func TestNamedClientIsObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proxy := newProxyBehindWebmail(t, dialogue.IMAP{}, limiter.Policy{})
@@ -162,7 +162,7 @@ func TestNamedClientIsObserved(t *testing.T) {
 func TestForwarderIsNoDevice(t *testing.T) {
 	for name, addrs := range map[string][]string{
 		"that names clients": {namedClient, "203.0.113.99"},
-		"that names nobody":  {"", ""},
+		"that names none":    {"", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachTLSVersion(t, func(t *testing.T, version uint16) {

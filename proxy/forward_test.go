@@ -70,7 +70,7 @@ func TestNamedClientCounts(t *testing.T) {
 		client := proxy.connect(webmailAddr, proxy.listen(l))
 		proxy.awaitGreeting(client, l)
 		client.nameClient(l, namedClient)
-		if l.TLS != Implicit { // what was said before TLS still counts
+		if l.TLS != Implicit { // what was named before TLS still counts
 			upgradeTLS(client, l)
 		}
 		if client.tryLogin(l, "wrong") {
@@ -108,7 +108,7 @@ func TestClientNamedInOneWriteWithLogin(t *testing.T) {
 	})
 }
 
-// What anybody else says changes nothing, and its answer is what every client gets.
+// What other clients name changes nothing, and its answer is what every client gets.
 func TestOthersMayNotNameClients(t *testing.T) {
 	forEachListener(t, func(t *testing.T, l Listener) {
 		proxy := newProxyBehindWebmail(t, l.Protocol, sourceRule())
@@ -181,10 +181,10 @@ func TestForwarderNamesClient(t *testing.T) {
 	}
 }
 
-// Of several statements the first counts, and none after an attempt.
+// Of several clients the first counts, and none that is named after an attempt.
 func TestOnlyFirstNamedClientCounts(t *testing.T) {
 	for name, tt := range map[string]struct {
-		say  func(*peer)
+		send func(*peer)
 		want string
 		ForwardedCounts
 	}{
@@ -226,7 +226,7 @@ func TestOnlyFirstNamedClientCounts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				proxy := newProxyBehindWebmail(t, dialogue.IMAP{}, limiter.Policy{})
 				client := proxy.connectAndExpect(proxy.listen(imapListener), webmailAddr, "* OK …")
-				tt.say(client)
+				tt.send(client)
 				if r := proxy.finalRecord(); r.Client.Addr().String() != tt.want || r.Forwarded != tt.ForwardedCounts {
 					t.Errorf("got client %v, %+v, want %v, %+v", r.Client, r.Forwarded, tt.want, tt.ForwardedCounts)
 				}

@@ -56,12 +56,12 @@ type Record struct {
 	Client   netip.AddrPort // from the PROXY header, or as a forwarder named it, where that is accepted
 	Local    netip.AddrPort // the address the client or its forwarder connected to, from the PROXY header likewise
 
-	// Forwarder is the webmail or proxy that has named Client as the one for whom it
-	// connects, and ForwarderSession how it named the session: not escaped, at most 64
+	// Forwarder is the webmail or proxy that has named Client as its client, and
+	// ForwarderSession how it named the session: not escaped, at most 64
 	// octets. Both are zero if Client itself connected.
 	Forwarder        netip.AddrPort
 	ForwarderSession string
-	Forwarded        ForwardedCounts // how often it named one
+	Forwarded        ForwardedCounts // how often a client was named
 
 	Handshake Handshake
 	TLS       string // "TLS 1.3", empty in clear text

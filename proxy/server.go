@@ -52,7 +52,7 @@ type Server struct {
 	Limiter        *limiter.Limiter
 	Backends       map[string]*Backends // by the protocol's name
 	ProxyFrom      []netip.Prefix       // must begin with a PROXY header; no other address may
-	ForwardedFrom  []netip.Prefix       // may name the client for whom they connect, in the dialogue
+	ForwardedFrom  []netip.Prefix       // may name the client that they connect for, in the dialogue
 	CleartextLogin bool                 // allow passwords without TLS
 	Tries          int                  // denied attempts per connection
 	MaxConnections int                  // all listeners together, and those of siblings; 0 for any number

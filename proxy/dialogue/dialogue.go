@@ -68,16 +68,16 @@ type Offer struct {
 	// the commands of IMAP do not call it: there the password comes with the name.
 	Admits func(account string) bool
 
-	// Forwarder says that the client may name the one for whom it connects. In POP3 only
-	// such a client is offered XCLIENT.
+	// Forwarder says that the client may name another one that it connects for. In POP3
+	// only such a client is offered XCLIENT.
 	Forwarder bool
-	// Forwarded, if set, is called when a client names the one for whom it connects. If it
-	// returns false, ReadRequest returns NotAdmitted.
+	// Forwarded, if set, is called when a client names another one that it connects for.
+	// If it returns false, ReadRequest returns NotAdmitted.
 	Forwarded func(Forwarded) bool
 }
 
-// Forwarded is whom a client names as the one for whom it connects, as webmail and proxies
-// do: by the fields x-originating-ip, x-originating-port and x-session-id of IMAP's ID, or by
+// Forwarded is what a client sends about another one that it connects for, as webmail and
+// proxies do: by the fields x-originating-ip, x-originating-port and x-session-id of IMAP's ID, or by
 // POP3's XCLIENT, both as Dovecot knows them.
 type Forwarded struct {
 	Client  netip.AddrPort // without a port, the port is 0; invalid if the text was no address

@@ -17,7 +17,7 @@ const (
 	fieldSession = "x-session-id"
 )
 
-// forwardedFields collects the fields by which a client names the one for whom it connects.
+// forwardedFields collects the fields by which a client names another one that it connects for.
 type forwardedFields struct {
 	address, port, session string
 	addresses              int // how many fields had an address
@@ -48,7 +48,7 @@ func (f *forwardedFields) setAll(args []byte) {
 }
 
 // report calls o.Forwarded, if there is an address in the fields, and returns its result.
-// Without an address the client has named nobody.
+// Without an address no client is named.
 func (f *forwardedFields) report(o Offer, late bool) bool {
 	if f.addresses == 0 || o.Forwarded == nil {
 		return true

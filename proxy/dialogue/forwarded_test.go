@@ -11,7 +11,7 @@ func TestForwardedFields(t *testing.T) {
 	long := strings.Repeat("x", maxSessionID)
 	for _, tt := range []struct {
 		protocol Protocol
-		in, want string // want is empty if nobody is named
+		in, want string // want is empty if no client is named
 	}{
 		{IMAP{}, `a ID ("x-originating-ip" "198.51.100.9")|`, `198.51.100.9:0 ""`},
 		{IMAP{}, `a ID ("X-ORIGINATING-IP" "2001:db8::9" "x-originating-port" "65535" "x-session-id" "s")|`, `[2001:db8::9]:65535 "s"`},

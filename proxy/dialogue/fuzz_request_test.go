@@ -20,7 +20,7 @@ func fuzzReadRequest(f *testing.F, p Protocol) {
 	for _, s := range seeds(f, p.Name()) {
 		f.Add(byte(s.offer), []byte(s.client))
 		if bytes.Contains([]byte(s.client), []byte("198.51.100.9")) {
-			f.Add(byte(4), []byte(s.client)) // the client may say so
+			f.Add(byte(4), []byte(s.client)) // from a forwarder
 		}
 	}
 	f.Fuzz(func(t *testing.T, state byte, in []byte) {

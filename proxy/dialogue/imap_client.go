@@ -112,8 +112,8 @@ func imapEnable(c *Conn, tag string, a *imapArgs) error {
 	return c.writeLine("* ENABLED\r\n", tag, " OK Enabled.")
 }
 
-// imapID answers ID (RFC 2971). The answer does not show whether the client may name
-// the one for whom it connects.
+// imapID answers ID (RFC 2971). The answer does not show whether the client is a
+// forwarder.
 func imapID(c *Conn, o Offer, tag string, a *imapArgs) (r Request, done bool, err error) {
 	var fields forwardedFields
 	switch err := a.id(fields.set); {

@@ -92,8 +92,8 @@ func pop3Command(c *Conn, o Offer, line []byte, user *string) (r Request, done b
 	return r, false, pop3Bad(c, pop3Unknown)
 }
 
-// pop3XClient handles XCLIENT, by which a proxy says for whom it connects. To others it is an
-// unknown command.
+// pop3XClient handles XCLIENT, by which a proxy names its client. To others it is an unknown
+// command.
 func pop3XClient(c *Conn, o Offer, arg []byte) (r Request, done bool, err error) {
 	var fields forwardedFields
 	fields.setAll(arg)

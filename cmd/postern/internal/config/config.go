@@ -67,7 +67,7 @@ type Listeners struct {
 	POP3           listenAddrs `env:"POP3_LISTEN" envDefault:":110" blank:"off" common:"yes" meaning:"addresses for POP3 with STLS; likewise"`
 	POP3S          listenAddrs `env:"POP3S_LISTEN" envDefault:":995" blank:"off" common:"yes" meaning:"addresses for POP3 inside TLS; likewise"`
 	ProxyFrom      networks    `env:"PROXY_FROM" common:"yes" meaning:"networks of load balancers, whose connections must begin with a PROXY header; from elsewhere a header is refused"`
-	ForwardedFrom  networks    `env:"FORWARDED_FROM" meaning:"networks of webmail and mail proxies, which may name the address of the client for whom they connect, by x-originating-ip in IMAP's ID or by POP3's XCLIENT; from elsewhere that is ignored"`
+	ForwardedFrom  networks    `env:"FORWARDED_FROM" meaning:"networks of webmail and mail proxies, which may send the address of their client, by x-originating-ip in IMAP's ID or by POP3's XCLIENT; from elsewhere that is ignored"`
 	CleartextLogin bool        `env:"CLEARTEXT_LOGIN" envDefault:"false" meaning:"allow passwords without TLS"`
 }
 

@@ -83,8 +83,8 @@ var logins = map[string][][2]string{
 	"pop3": {{"USER user", "+OK"}, {"PASS pass", "+OK"}, {"QUIT", "+OK"}},
 }
 
-// TestDovecotProxyNamesClient has a Dovecot in front of the gateway say for whom it
-// connects, before STARTTLS in IMAP and after it in POP3, and a Dovecot behind it take that
+// TestDovecotProxyNamesClient has a Dovecot in front of the gateway name its
+// client, before STARTTLS in IMAP and after it in POP3, and a Dovecot behind it take that
 // client's address for the one that connects.
 func TestDovecotProxyNamesClient(t *testing.T) {
 	t.Parallel()
@@ -142,7 +142,7 @@ func TestWebmailNamesClient(t *testing.T) {
 	}
 }
 
-// TestOthersMayNotNameClients: without a place in FORWARDED_FROM, the libraries log in as
+// TestOthersMayNotNameClients: not listed in FORWARDED_FROM, the libraries log in as
 // before, and nothing changes.
 func TestOthersMayNotNameClients(t *testing.T) {
 	t.Parallel()
@@ -163,7 +163,7 @@ func TestOthersMayNotNameClients(t *testing.T) {
 	}
 }
 
-// TestAttackBehindWebmail has somebody guess in the login form of webmail. They are refused,
+// TestAttackBehindWebmail has an attacker guess in the login form of webmail. They are refused,
 // and the other users of the webmail are not even delayed.
 func TestAttackBehindWebmail(t *testing.T) {
 	t.Parallel()

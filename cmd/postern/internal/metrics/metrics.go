@@ -107,7 +107,7 @@ func (m *Metrics) makeCounters(f promauto.Factory) {
 	m.bytes = counter("bytes_total", "Bytes relayed after login: in from clients, out to them.", "direction")
 	m.headerErrors = counter("proxy_header_errors_total", "Connections closed for a missing, bad or forbidden PROXY header.")
 	m.handshakes = counter("handshakes_total", "TLS handshakes with clients.", "version", "result")
-	m.forwarded = counter("forwarded_total", "Statements of clients, in connections that have ended, about whom they connect for; ignored from all but POSTERN_FORWARDED_FROM.", "result")
+	m.forwarded = counter("forwarded_total", "Client addresses sent by x-originating-ip or XCLIENT, in connections that have ended; ignored from all but POSTERN_FORWARDED_FROM.", "result")
 	m.logins = counter("logins_total", "Attempts that have been settled; repeats and refused ones never reached a backend.", "result", "client")
 	m.hindered = counter("known_hindered_total", "Attempts of known users that a rule delayed or refused. By global, tarpit or backend, it should not happen.", "action", "rule")
 }
