@@ -7,9 +7,8 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/oschwald/maxminddb-golang/v2"
-
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/geoip"
 	"postern/limiter/watch/incident"
 	"postern/limiter/watch/report"
 )
@@ -52,9 +51,7 @@ func (s *Server) serveReport(w http.ResponseWriter, q *query) error {
 	if q.FormValue("public") == "true" {
 		form = report.Public
 	}
-	lookup, closeFile := s.autonomousSystems()
-	defer closeFile()
-	report, err := s.gateway.Incidents.Report(q.time, q.FormValue("incident"), form, lookup)
+	report, err := s.gateway.Incidents.Report(q.time, q.FormValue("incident"), form, s.autonomousSystems())
 	switch {
 	case err != nil:
 		return problemOf(err, http.StatusNotFound)
@@ -67,25 +64,16 @@ func (s *Server) serveReport(w http.ResponseWriter, q *query) error {
 	return nil
 }
 
-// autonomousSystems opens ASN_FILE until closeFile is called. lookup is nil
-// without one, or if it cannot be read: the report is made without it then.
-func (s *Server) autonomousSystems() (lookup func(netip.Addr) (uint32, string), closeFile func()) {
+// autonomousSystems returns a lookup in ASN_FILE. It is nil without that file, or if
+// it cannot be read: the report is made without it then.
+func (s *Server) autonomousSystems() func(netip.Addr) (uint32, string) {
 	if s.asnFile == "" {
-		return nil, func() {}
+		return nil
 	}
-	db, err := maxminddb.Open(s.asnFile)
+	db, err := geoip.Open(s.asnFile)
 	if err != nil {
 		s.gateway.Log.Warn("cannot open ASN_FILE: report without autonomous systems", slog.String("event", "admin"), eventlog.Error(err))
-		return nil, func() {}
+		return nil
 	}
-	return func(addr netip.Addr) (uint32, string) {
-		var system struct {
-			Number uint32 `maxminddb:"autonomous_system_number"`
-			Name   string `maxminddb:"autonomous_system_organization"`
-		}
-		if db.Lookup(addr).Decode(&system) != nil {
-			return 0, ""
-		}
-		return system.Number, eventlog.StripControl(system.Name)
-	}, func() { db.Close() }
+	return db.System
 }

@@ -105,11 +105,11 @@ func TestCommandsAreLogged(t *testing.T) {
 // character in its name. Without a readable file the lookup is nil.
 func TestAutonomousSystems(t *testing.T) {
 	s := start(t)
-	if lookup, _ := s.autonomousSystems(); lookup != nil {
+	if lookup := s.autonomousSystems(); lookup != nil {
 		t.Error("a lookup without a file")
 	}
 	s.asnFile = "testdata/asn.mmdb"
-	lookup, closeFile := s.autonomousSystems()
+	lookup := s.autonomousSystems()
 	for addr, want := range map[string]string{
 		"198.51.100.7": "64496 Example Carrier ", "2001:db8:1::1": "64497 Beispiel Hosting Österreich", "192.0.2.1": "0 ",
 	} {
@@ -118,9 +118,8 @@ func TestAutonomousSystems(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", addr, got, want)
 		}
 	}
-	closeFile()
 	s.asnFile = "incidents_test.go"
-	if lookup, _ := s.autonomousSystems(); lookup != nil {
+	if lookup := s.autonomousSystems(); lookup != nil {
 		t.Error("a lookup in a Go file")
 	}
 	s.log.Await(t, "event=admin", "cannot open ASN_FILE")
