@@ -30,7 +30,7 @@ const (
 // from the descriptors this process may have.
 func (c *Config) check(fdLimit uint64) (wrong []error) {
 	checks := []func() error{
-		c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin, c.checkShare,
+		c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin, c.checkShare, c.checkNotices,
 		func() error { return c.fitConnections(fdLimit) },
 	}
 	for _, check := range checks {

@@ -43,6 +43,7 @@ type Config struct {
 	State     State
 	Share     Share
 	Incidents Incidents
+	Notices   Notices
 	Admin     Admin
 	Log       Log
 	Timeouts  Timeouts
@@ -144,7 +145,15 @@ type Incidents struct {
 	StatusURL    link          `env:"STATUS_URL" common:"yes" meaning:"URL where that directory is served"`
 	StatusName   text          `env:"STATUS_NAME" envDefault:"Mail" common:"yes" meaning:"name of the service on the status page"`
 	StatusHold   time.Duration `env:"STATUS_HOLD" envDefault:"30s" meaning:"delay from the detection of an incident to its publication, unless an operator holds it"`
-	ASNFile      file          `env:"ASN_FILE" meaning:"MMDB file with autonomous systems, read for each report"`
+	ASNFile      file          `env:"ASN_FILE" meaning:"MMDB file with autonomous systems, for reports and login notices; read again when it changes"`
+}
+
+// Notices says what is sent about the logins of single accounts, and where it goes.
+type Notices struct {
+	URL         link        `env:"NOTICE_URL" secret:"yes" meaning:"webhook that receives notices about logins of single accounts, for their users or a help desk; nothing is sent without it"`
+	SecretFile  file        `env:"NOTICE_SECRET_FILE" meaning:"file with the secret that signs these requests, as the Standard Webhooks specification says"`
+	Kinds       noticeKinds `env:"NOTICE_KINDS" default:"all" meaning:"which notices are sent; new_country needs COUNTRY_FILE, and new_operator ASN_FILE"`
+	CountryFile file        `env:"COUNTRY_FILE" meaning:"MMDB file with countries, for login notices; read again when it changes"`
 }
 
 // Admin says where operators and monitoring connect.

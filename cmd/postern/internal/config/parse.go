@@ -45,6 +45,7 @@ type (
 	logLevel    slog.Level     // slog.Level itself would accept info+2
 	engineURL   string         // see engine.ParseURL; empty is none
 	gatewayName string         // letters, digits, . _ and -
+	noticeKinds []string       // of notify.NoticeKinds; empty is all
 )
 
 // kind is how the text of one type of setting is parsed and described.
@@ -78,6 +79,7 @@ var kinds = map[reflect.Type]kind{
 	reflect.TypeFor[logLevel]():           {"debug, info, warn or error", parseLevel},
 	reflect.TypeFor[engineURL]():          {engine.URLForm, parseEngineURL},
 	reflect.TypeFor[gatewayName]():        {"up to 64 letters, digits, dots, underscores and hyphens", parseGatewayName},
+	reflect.TypeFor[noticeKinds]():        {"some of " + noticeKindNames() + ", separated by commas", parseNoticeKinds},
 	reflect.TypeFor[limiter.Rate]():       {"tokens/time such as 10/10m, or off", nil},
 	reflect.TypeFor[proxy.ProxyVersion](): {"v2, v1 or off", nil},
 	reflect.TypeFor[proxy.BackendTLS]():   {"off, starttls or tls", nil},

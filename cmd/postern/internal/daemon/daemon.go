@@ -50,6 +50,7 @@ import (
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/metrics"
 	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/notices"
 	"postern/cmd/postern/internal/page"
 	"postern/cmd/postern/internal/recent"
 	"postern/limiter"
@@ -65,6 +66,7 @@ type Daemon struct {
 	policy    *policy
 	backends  backends
 	incidents *incidents.Manager
+	notices   *notices.Manager // nil without NOTICE_URL
 	recent    *recent.Memory
 	deciding  *deciding
 	views     *views
@@ -150,6 +152,10 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 		return nil, err
 	}
 	d.keeper.incidents, d.keeper.observations = d.incidents, newObservations()
+	if d.notices, err = openNotices(&c, d.keeper.key, log); err != nil {
+		return nil, err
+	}
+	d.keeper.notices = d.notices
 	d.recent = recent.New(time.Now())
 	if t.recent != nil {
 		if err := d.recent.Import(t.recent); err != nil {
@@ -211,7 +217,7 @@ func (d *Daemon) openLimiter(t *takeover) error {
 // metrics and the incidents.
 func (d *Daemon) makeServer() {
 	c := d.config
-	o := &outcomes{d.log, d.metrics, d.policy, d.backends, d.incidents, d.recent, &d.rates}
+	o := &outcomes{d.log, d.metrics, d.policy, d.backends, d.incidents, d.notices, d.recent, &d.rates}
 	d.server = &proxy.Server{
 		Limiter:        d.policy.limiter,
 		Backends:       d.backends,
@@ -235,6 +241,9 @@ func (d *Daemon) registerGauges() {
 		Server: d.server, Limiter: d.policy.limiter, Backends: d.backends, Dropped: d.log.Dropped,
 		Incidents: d.incidents, Tightened: d.policy.tightened, Generations: d.generations.list,
 		Decisions: func() map[decisions.Kind]int { return d.deciding.store.Count(time.Now()) },
+	}
+	if d.notices != nil {
+		s.Notices = d.notices.Stats
 	}
 	if d.keeper.sharing != nil {
 		s.Sharing = func() *monitor.Sharing { return d.sharingStatus(time.Now()) }

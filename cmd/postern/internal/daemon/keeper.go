@@ -9,12 +9,14 @@ import (
 
 	"postern/cmd/postern/internal/engine"
 	"postern/cmd/postern/internal/incidents"
+	"postern/cmd/postern/internal/notices"
 	"postern/cmd/postern/internal/sharing"
 	"postern/limiter"
 )
 
 // keeper does what only one generation of a gateway may do: it saves what must survive a restart, and runs the detector,
-// which alerts people, and shares with other gateways.
+// which alerts people, sends login notices, and shares with
+// other gateways.
 type keeper struct {
 	lock         *os.File    // of the state directory, nil if there is none
 	key          limiter.Key // of this installation
@@ -25,6 +27,7 @@ type keeper struct {
 	observations *observations    // for the detector of the next generation, from pause on
 	sharing      *sharing.Sharing // with other gateways; nil if there is no engine
 	engine       *engine.Client
+	notices      *notices.Manager // nil without NOTICE_URL
 
 	stop    context.CancelCauseFunc // nil unless it runs
 	running sync.WaitGroup
@@ -39,6 +42,9 @@ func (k *keeper) start() {
 	k.running.Go(func() { k.deciding.run(ctx) })
 	if k.sharing != nil {
 		k.running.Go(func() { k.sharing.Run(ctx) })
+	}
+	if k.notices != nil {
+		k.running.Go(func() { k.notices.Run(ctx) })
 	}
 	if k.tickets != nil {
 		k.running.Go(func() { every(ctx, ticketKeyCheck, func(now time.Time) { k.tickets.rotate(now) }) })

@@ -10,6 +10,7 @@ import (
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/metrics"
+	"postern/cmd/postern/internal/notices"
 	"postern/cmd/postern/internal/recent"
 	"postern/limiter"
 	"postern/limiter/watch"
@@ -60,6 +61,7 @@ type outcomes struct {
 	policy    *policy
 	backends  backends
 	incidents *incidents.Manager
+	notices   *notices.Manager // nil without NOTICE_URL
 	recent    *recent.Memory
 	rates     *rates
 }
@@ -78,6 +80,7 @@ func (o *outcomes) attempt(a proxy.Attempt) {
 		o.metrics.Exempt(a)
 		return
 	}
+	o.notice(now, a)
 	seen := o.forDetector(a)
 	o.metrics.User(a.Listener, seen)
 	o.incidents.Attempt(now, seen)

@@ -64,12 +64,30 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	ended := make(chan struct{})
 	running.Go(func() { r.sendUpdates(ended) })
 	running.Go(func() { every(r.ctx, reportEvery, func(time.Time) { r.log.ReportDropped() }) })
+	running.Go(r.flushNotices)
 	err := d.server.Shutdown(r.ctx, proxy.Grace{Prelogin: preloginGrace, Total: h.drain})
 	_ = r.link.SetSendDeadline(time.Now().Add(closeTime)) // else a process that does not read would delay the end
 	close(ended)
 	r.cancel()
 	running.Wait()
 	d.log.Info("the last session of this process has ended", slog.String("event", "upgrade"), slog.Bool("closed_early", err != nil))
+}
+
+// flushNotices delivers the login notices that were found here after the hand-over, once no
+// client can log in any more.
+func (r *retired) flushNotices() {
+	if r.notices == nil {
+		return
+	}
+	logins := time.NewTimer(preloginGrace)
+	defer logins.Stop()
+	select {
+	case <-logins.C:
+	case <-r.ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), closeTime)
+	defer cancel()
+	r.notices.Flush(ctx)
 }
 
 // endGateway ends all processes, because this one was asked to when it was the main one: this one within a time, and the

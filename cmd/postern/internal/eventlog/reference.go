@@ -24,6 +24,7 @@ func Events() []Event {
 		{"decision", "a decision of an operator was made or has ended, or connections were closed for it"},
 		{"share", "this gateway counts together with others or alone; a command of the engine failed, or what was read from it cannot be used"},
 		{"watch", "an alert or the status page could not be delivered, or can be again; what the detector learned could not be stored; limits for strangers were tightened"},
+		{"notice", "login notices could not be delivered or stored, or a file for them could not be read, or that works again"},
 		{"stop", "postern shuts down, or has shut down"},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/monitor"
+	"postern/cmd/postern/internal/notices"
 	"postern/limiter"
 	"postern/proxy"
 	"postern/tlsconf"
@@ -25,12 +26,13 @@ type Sources struct {
 
 	Generations func() []monitor.Generation   // processes of the gateway, this one first
 	Decisions   func() map[decisions.Kind]int // of operators, in force, of every kind
+	Notices     func() notices.Stats          // about logins; nil if none are sent
 	Sharing     func() *monitor.Sharing       // with other gateways; nil, or returns nil, if there is none
 }
 
 // Register adds the gauges that read s. It is called once.
 func (m *Metrics) Register(s Sources) {
-	m.registry.MustRegister(&gauges{s}, incidentGauges{s.Incidents, s.Tightened}, shareGauges{s.Sharing})
+	m.registry.MustRegister(&gauges{s}, incidentGauges{s.Incidents, s.Tightened}, noticeGauges{s.Notices}, shareGauges{s.Sharing})
 }
 
 // gauges reads server, limiter, backends, certificates and log.

@@ -1,6 +1,7 @@
-// Package notify delivers one alert by HTTP: to Alertmanager through the API that
-// Prometheus uses, or to a webhook in the format of Alertmanager's webhooks, so
-// that the same receiver works with and without Alertmanager.
+// Package notify delivers by HTTP what people must know. An alert goes to
+// Alertmanager through the API that Prometheus uses, or to a webhook in the format
+// of Alertmanager's webhooks, so that the same receiver works with and without
+// Alertmanager. Notices about logins go to a webhook in a format of their own.
 //
 // The package neither retries nor decides what is sent when; the caller does.
 package notify
@@ -120,10 +121,17 @@ func post(ctx context.Context, to *url.URL, body any) error {
 	if err != nil {
 		return fmt.Errorf("notify %s: %w", to.Host, err)
 	}
+	return postText(ctx, to, http.Header{}, text)
+}
+
+// postText is post for a body that is encoded already, with further header fields. It
+// changes header.
+func postText(ctx context.Context, to *url.URL, header http.Header, text []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("notify %s: %w", to.Host, err)
 	}
+	req.Header = header
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "postern")
 	resp, err := client.Do(req)
