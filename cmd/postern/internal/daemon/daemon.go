@@ -148,19 +148,8 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	if d.certs != nil && c.TLS.TicketKeys == "" {
 		d.keeper.tickets = loadTicketKeys(time.Now(), stateDir(c.State.Dir), t.resources.TicketKeys, d.certs.source, log)
 	}
-	if d.incidents, err = d.openIncidents(t.incidents); err != nil {
+	if err := d.openWatchers(&t); err != nil {
 		return nil, err
-	}
-	d.keeper.incidents, d.keeper.observations = d.incidents, newObservations()
-	if d.notices, err = openNotices(&c, d.keeper.key, log); err != nil {
-		return nil, err
-	}
-	d.keeper.notices = d.notices
-	d.recent = recent.New(time.Now())
-	if t.recent != nil {
-		if err := d.recent.Import(t.recent); err != nil {
-			return nil, fmt.Errorf("take over what happened lately: %w", err)
-		}
 	}
 	d.makeServer()
 	d.generations = &generations{log: log, limiter: d.policy.limiter, server: d.server, incidents: d.incidents, own: in.generation(b)}
@@ -210,6 +199,24 @@ func (d *Daemon) openLimiter(t *takeover) error {
 		return l.Import(time.Now(), t.limiter, t.resources.Former.Number)
 	}
 	d.keeper.known.restore(time.Now())
+	return nil
+}
+
+// openWatchers makes what attempts and connections are reported to.
+func (d *Daemon) openWatchers(t *takeover) (err error) {
+	if d.incidents, err = d.openIncidents(t.incidents); err != nil {
+		return err
+	}
+	if d.notices, err = openNotices(&d.config, d.keeper.key, d.log); err != nil {
+		return err
+	}
+	d.keeper.incidents, d.keeper.notices, d.keeper.observations = d.incidents, d.notices, newObservations()
+	d.recent = recent.New(time.Now())
+	if t.recent != nil {
+		if err := d.recent.Import(t.recent); err != nil {
+			return fmt.Errorf("take over what happened lately: %w", err)
+		}
+	}
 	return nil
 }
 

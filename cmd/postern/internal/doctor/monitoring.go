@@ -19,6 +19,7 @@ import (
 	"postern/cmd/postern/internal/admin"
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/geoip"
 )
 
 // httpMax bounds one request, and bodyMax how much of an answer is read, in octets.
@@ -149,8 +150,37 @@ func (e *examination) checkReceivers(ctx context.Context) (found []Finding) {
 		}
 		found = append(found, ok(check, "resolves and accepts connections"))
 	}
+	found = append(found, e.checkNotices(ctx)...)
 	if i.Alertmanager == "" && len(hooks) == 0 {
 		found = append(found, warning("receivers", "postern alerts nobody itself", "set "+config.Prefix+"ALERTMANAGER_URL or "+config.Prefix+"WEBHOOK_URL, unless Prometheus alerts on its metrics"))
+	}
+	return found
+}
+
+// checkNotices checks what login notices need: a receiver that can be connected to, and the
+// files.
+func (e *examination) checkNotices(ctx context.Context) (found []Finding) {
+	n := e.config.Notices
+	u := n.URL.URL()
+	if u == nil {
+		return nil
+	}
+	check := "login notices to " + u.Hostname()
+	if err := connect(ctx, u); err != nil {
+		found = append(found, failure(check, err.Error(), "correct "+config.Prefix+"NOTICE_URL, or open the firewall to it"))
+	} else {
+		found = append(found, ok(check, "resolves and accepts connections"))
+	}
+	if _, err := n.Secret(); err != nil {
+		found = append(found, failure(check, err.Error(), "correct the file, which the user of postern must be able to read"))
+	}
+	for setting, path := range map[string]string{"COUNTRY_FILE": string(n.CountryFile), "ASN_FILE": string(e.config.Incidents.ASNFile)} {
+		if path == "" {
+			continue
+		}
+		if _, err := geoip.Open(path); err != nil {
+			found = append(found, failure(check, err.Error(), "correct "+config.Prefix+setting+", or download the file again"))
+		}
 	}
 	return found
 }

@@ -18,9 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/maxmind/mmdbwriter"
-	"github.com/maxmind/mmdbwriter/mmdbtype"
-
 	"postern/cmd/postern/internal/daemon"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/geoip"
@@ -46,7 +43,7 @@ type batch struct {
 func newReceiver(t *testing.T) (url string, batches <-chan batch) {
 	t.Helper()
 	got := make(chan batch, 16)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		text, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
@@ -64,51 +61,6 @@ func newReceiver(t *testing.T) (url string, batches <-chan batch) {
 	}))
 	t.Cleanup(s.Close)
 	return s.URL + "/hook", got
-}
-
-// writeMMDB writes an MMDB file with what records say of networks and returns its path.
-func writeMMDB(t *testing.T, records map[string]mmdbtype.Map) string {
-	t.Helper()
-	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "Test", RecordSize: 24, IncludeReservedNetworks: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for network, record := range records {
-		_, n, err := net.ParseCIDR(network)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Insert(n, record); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f, err := os.Create(filepath.Join(t.TempDir(), "test.mmdb"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := w.WriteTo(f); err != nil {
-		t.Fatal(err)
-	}
-	return f.Name()
-}
-
-// countryFile has Norway and Brazil, in the form of GeoLite2.
-func countryFile(t *testing.T) string {
-	t.Helper()
-	in := func(code string) mmdbtype.Map {
-		return mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String(code)}}
-	}
-	return writeMMDB(t, map[string]mmdbtype.Map{"203.0.113.0/24": in("NO"), "198.51.100.0/24": in("BR")})
-}
-
-// systemFile has two carriers.
-func systemFile(t *testing.T) string {
-	t.Helper()
-	of := func(number uint32, name string) mmdbtype.Map {
-		return mmdbtype.Map{"autonomous_system_number": mmdbtype.Uint32(number), "autonomous_system_organization": mmdbtype.String(name)}
-	}
-	return writeMMDB(t, map[string]mmdbtype.Map{"203.0.113.0/24": of(64496, "Norsk Telenett"), "198.51.100.0/24": of(64497, "Rede Exemplo")})
 }
 
 // site is a gateway whose clients come from any address, and a mail server whose password
@@ -212,7 +164,7 @@ func learned(t *testing.T, countries, systems string) (dir string) {
 func TestGatewaySendsNotices(t *testing.T) {
 	t.Parallel()
 	url, batches := newReceiver(t)
-	countries, systems := countryFile(t), systemFile(t)
+	countries, systems := notices.CountryFile(t), notices.SystemFile(t)
 	s := &site{t: t, backend: "127.0.0.1:0"}
 	s.serve("first")
 	s.run(testbed.NewSite(t, "POSTERN_IMAP_BACKENDS="+s.backend, "POSTERN_PROXY_FROM=127.0.0.0/8", "POSTERN_CLEARTEXT_LOGIN=true", "POSTERN_DRAIN=1ms",
@@ -220,7 +172,7 @@ func TestGatewaySendsNotices(t *testing.T) {
 		"POSTERN_NOTICE_URL="+url, "POSTERN_NOTICE_SECRET_FILE="+testbed.WriteFile(t, secret+"\n"),
 		"POSTERN_COUNTRY_FILE="+countries, "POSTERN_ASN_FILE="+systems).Environ)
 
-	s.login("203.0.113.200", "anna@example.org", "first", "OK")
+	s.login("203.0.113.100", "anna@example.org", "first", "OK")
 	s.login("198.51.100.7", "anna@example.org", "first", "OK")
 	first := <-batches
 	if first.Version != 1 || first.Gateway != "mx1" || first.Dropped != 0 || len(first.Notices) != 1 {
