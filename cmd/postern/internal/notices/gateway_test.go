@@ -92,7 +92,13 @@ func (s *site) serve(password string) {
 // login logs in from an address and requires a reply.
 func (s *site) login(from, account, password, reply string) {
 	s.t.Helper()
-	c := testbed.Dial(s.t, s.Addr("imap"))
+	loginAt(s.t, s.Addr("imap"), from, account, password, reply)
+}
+
+// loginAt logs in from an address at an IMAP listener, behind a balancer.
+func loginAt(t *testing.T, listener, from, account, password, reply string) {
+	t.Helper()
+	c := testbed.Dial(t, listener)
 	defer c.Close()
 	fmt.Fprintf(c.W, "PROXY TCP4 %s 192.0.2.1 40000 143\r\n", from)
 	c.W.Flush()

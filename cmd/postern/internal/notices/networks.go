@@ -88,7 +88,7 @@ func (w *network) attack() (a attack, attacking bool) {
 	return a, a.logins >= attackLogins && a.accounts >= max(attackAccounts, accepted)
 }
 
-// find returns the network around addr at time t, which the caller puts back. n must be
+// find returns the network around addr at time t, which the caller must put into the table. n must be
 // locked.
 func (n *networks) find(t time.Time, addr netip.Addr) (netip.Prefix, network) {
 	prefix := limiter.Network(addr)

@@ -91,12 +91,17 @@ type shard struct {
 	old      map[oldKey]oldPassword
 }
 
+// accountsMax bounds the accounts in the tables, whatever Config.Max says: they take about
+// 100 MB, and 75 MB in the state file.
+const accountsMax = 1 << 20
+
 // accountKey stands for an account: a part of a keyed digest of its name in lower case.
 type accountKey uint64
 
 // New returns a Manager with what the state file holds. If the file cannot be used, it
 // begins anew and the error says why.
 func New(t time.Time, c Config) (*Manager, error) {
+	c.Max = min(c.Max, accountsMax)
 	m := &Manager{config: c, queue: newQueue(), saved: t, refreshed: t, failures: map[string]bool{}}
 	m.networks.init()
 	for i := range m.shards {

@@ -113,7 +113,7 @@ func (r *account) pastCountries() (codes []string) {
 	return codes
 }
 
-// account returns what is kept of an account, which the caller puts back. The shard must be
+// account returns what is kept of an account, which the caller must put into the table. The shard must be
 // locked.
 func (s *shard) account(now hour, key accountKey, most int) account {
 	r, ok := s.accounts[key]
