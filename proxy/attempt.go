@@ -37,7 +37,7 @@ func (s *session) newReport(r dialogue.Request) Attempt {
 	a := Attempt{
 		Session: s.record.ID, Listener: s.record.Listener, Protocol: s.record.Protocol, Client: s.record.Client,
 		Forwarder: s.record.Forwarder, ForwarderSession: s.record.ForwarderSession,
-		Account: r.Account, Method: r.Method,
+		Account: r.Account, Method: r.Method, JA4: s.record.JA4,
 	}
 	if s.record.Attempts == 0 {
 		a.Greeting = s.record.Greeting

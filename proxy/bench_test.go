@@ -100,7 +100,7 @@ func BenchmarkHandshake(b *testing.B) {
 			return secure, secure.Handshake()
 		},
 		"device": func(conn net.Conn) (*tls.Conn, error) {
-			secure, _, err := pool.handshake(conn)
+			secure, _, _, err := pool.handshake(conn)
 			return secure, err
 		},
 	} {
@@ -143,7 +143,7 @@ func BenchmarkSessionMemory(b *testing.B) {
 			return secure
 		},
 		"device": func(conn net.Conn) *tls.Conn {
-			secure, _, _ := pool.handshake(conn)
+			secure, _, _, _ := pool.handshake(conn)
 			return secure
 		},
 	} {

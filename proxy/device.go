@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"postern/limiter"
+	"postern/tlsconf"
 )
 
 // This file gives each TLS client a device id: a random number in its session tickets,
@@ -26,7 +27,7 @@ type clientDevice struct {
 	resumed bool           // the client has shown a ticket with id
 }
 
-// deviceTLS is a TLS config with the device of the one handshake that uses it.
+// deviceTLS is a TLS config with the device and the JA4 of the one handshake that uses it.
 //
 // The callbacks of crypto/tls for tickets do not say which connection they are called
 // for, and a config for each connection would stay in memory as long as the connection.
@@ -39,6 +40,7 @@ type deviceTLS struct {
 	config *tls.Config
 	shown  limiter.Device // in the ticket that was decrypted last
 	issued limiter.Device // in the tickets of this handshake
+	ja4    string         // of the ClientHello
 }
 
 // newDeviceTLS returns a clone of base. Tickets are encrypted and decrypted with the keys
@@ -58,6 +60,13 @@ func newDeviceTLS(base *tls.Config) *deviceTLS {
 		}
 		session.Extra = append(session.Extra, deviceEntry(d.issued))
 		return base.EncryptTicket(state, session)
+	}
+	d.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		d.ja4 = tlsconf.JA4(hello)
+		if base.GetConfigForClient != nil {
+			return base.GetConfigForClient(hello)
+		}
+		return nil, nil
 	}
 	return d
 }
@@ -119,14 +128,15 @@ type devicePool struct {
 // more than handshakes are usually under way at once.
 const maxFreeConfigs = 256
 
-// handshake makes the handshake of a server on conn. The caller closes conn.
-func (p *devicePool) handshake(conn net.Conn) (*tls.Conn, clientDevice, error) {
+// handshake makes the handshake of a server on conn. It returns the JA4 of the client also
+// if the handshake fails after the ClientHello. The caller closes conn.
+func (p *devicePool) handshake(conn net.Conn) (_ *tls.Conn, _ clientDevice, ja4 string, _ error) {
 	d := p.borrow()
 	secure := tls.Server(conn, d.config)
 	err := secure.Handshake()
-	device := d.client(secure.ConnectionState())
+	device, ja4 := d.client(secure.ConnectionState()), d.ja4
 	p.release(d)
-	return secure, device, err
+	return secure, device, ja4, err
 }
 
 // borrow returns a config for one handshake.
@@ -144,7 +154,7 @@ func (p *devicePool) borrow() *deviceTLS {
 
 // release takes back a config whose handshake has returned.
 func (p *devicePool) release(d *deviceTLS) {
-	d.shown, d.issued = 0, 0
+	d.shown, d.issued, d.ja4 = 0, 0, ""
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.free) < maxFreeConfigs {

@@ -52,7 +52,7 @@ func (p *devicePool) connectOpen(t testing.TB, client *tls.Config) (clientDevice
 	devices := make(chan clientDevice, 1)
 	go func() {
 		defer far.Close()
-		secure, device, err := p.handshake(far)
+		secure, device, _, err := p.handshake(far)
 		if err != nil {
 			t.Errorf("handshake: %v", err)
 		}
@@ -274,7 +274,7 @@ func TestReturnedConfigIsClean(t *testing.T) {
 			failed := make(chan struct{})
 			go func() {
 				defer close(failed)
-				if _, _, err := p.handshake(far); err == nil {
+				if _, _, _, err := p.handshake(far); err == nil {
 					t.Error("the handshake of a client that closes succeeded")
 				}
 			}()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"reflect"
+	"regexp"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +39,7 @@ func TestRecord(t *testing.T) {
 		denied := Attempt{
 			Session: got.ID, Listener: "imaps", Protocol: "imap", Client: mustAddrPort(clientAddr), Account: "Wrong.User", Method: "LOGIN",
 			Backend: backendAddr, Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Outcome: limiter.Denied, Took: 2 * time.Second,
-			Greeting: time.Second,
+			Greeting: time.Second, JA4: got.JA4,
 		}
 		accepted := denied
 		accepted.Greeting = 0 // only the first attempt has it
@@ -58,7 +59,7 @@ func TestRecord(t *testing.T) {
 		want := Record{
 			ID: got.ID, Listener: "imaps", Protocol: "imap", Start: start, Duration: login + time.Minute,
 			Client: mustAddrPort(clientAddr), Local: mustAddrPort(proxyAddr),
-			Handshake: HandshakeDone, TLS: "TLS 1.3", Cipher: got.Cipher,
+			Handshake: HandshakeDone, TLS: "TLS 1.3", Cipher: got.Cipher, JA4: got.JA4,
 			Verdict: accepted.Verdict, Attempts: 2, Account: "u", Backend: backendAddr,
 			Greeting: time.Second, Login: login,
 			Step: StepRelay, End: EndClient, Err: got.Err, FromClient: 7, ToClient: 12,
@@ -68,6 +69,9 @@ func TestRecord(t *testing.T) {
 		}
 		if !reflect.DeepEqual(proxy.settledAttempts(), []Attempt{denied, accepted}) {
 			t.Errorf("got attempts %+v, want %+v", proxy.settledAttempts(), []Attempt{denied, accepted})
+		}
+		if ok, _ := regexp.MatchString("^t13i[0-9]{4}00(_[0-9a-f]{12}){2}$", got.JA4); !ok {
+			t.Errorf("got JA4 %q, want that of a client of TLS 1.3 without a server name and ALPN", got.JA4)
 		}
 		if len(got.Cipher) < 10 {
 			t.Errorf("got cipher %q, want its name", got.Cipher)

@@ -199,7 +199,8 @@ func (s *session) refuseHandshake() error {
 func (s *session) handshake(conn *handshakeConn, next step) (step, error) {
 	defer conn.finish()
 	runtime.Gosched() // what else is ready to run needs less time than a handshake
-	secure, device, err := s.listener.devices.handshake(conn)
+	secure, device, ja4, err := s.listener.devices.handshake(conn)
+	s.record.JA4 = ja4
 	switch {
 	case errors.Is(err, errNoSlotInTime):
 		return nil, s.refuseHandshake()

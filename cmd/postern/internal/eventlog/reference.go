@@ -75,6 +75,7 @@ func Fields() []Field {
 		{"tls", connection, "tls.version", "version, empty in clear text"},
 		{"cipher", connection, "tls.cipher", "cipher suite"},
 		{"resumed", connection, "tls.resumed", "whether the client resumed a TLS session"},
+		{"ja4", both, "", "JA4 fingerprint of the client's TLS, empty in clear text. It names the TLS library and its settings, not the program, and any client can imitate any other. It is that of a full handshake also if the client resumed a session"},
 		{"attempts", connection, "", "login attempts that were settled"},
 		{"method", login, "", "`LOGIN`, `USER` or a SASL mechanism"},
 		{"error", both, "error.message", "what failed, empty if nothing did"},
