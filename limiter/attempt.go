@@ -22,6 +22,7 @@ type Attempt struct {
 	Token      bool       // the secret is a token, which nobody can guess: XOAUTH2 and OAUTHBEARER
 	Device     Device     // in the session ticket of the client's TLS connection; zero if there is none
 	Resumed    bool       // the client resumed with a ticket that had Device, so it is not new
+	JA4        string     // fingerprint of the client's TLS; empty if there is none, and then no rule about it applies
 }
 
 // A Device identifies a TLS client that resumes its sessions: a random number that the proxy puts into the session
@@ -75,6 +76,7 @@ type subject struct {
 	password     uint32       // digest of a shown secret
 	growth       int          // how many times the limits of the source apply
 	denied       bool         // its source or network was denied lately
+	attackJA4    bool         // attackers use its TLS fingerprint, and hardly anybody else
 }
 
 // subject returns a as the rules r see it at time t.
@@ -103,10 +105,11 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 		return s
 	}
 	s.setStranger(l, a, blockFingerprint(sourceKey), v, r)
+	s.attackJA4 = l.hasAttackJA4(l.epoch.ticks(t), a)
 	return s
 }
 
-// setStranger sets what only the rules about strangers use. source is the fingerprint of the source of a.
+// setStranger sets what only the rules about strangers use, except the priority. source is the fingerprint of the source of a.
 func (s *subject) setStranger(l *Limiter, a Attempt, source uint32, v validity, r *rules) {
 	s.growth = l.known.sources.growth(source, v.now)
 	if r.Attack && a.Account != "" && !s.token && !l.known.sources.has(source, v) {
@@ -201,9 +204,12 @@ func (s *subject) priority() Priority {
 	return s.strangerPriority(s.keys[kindNetwork])
 }
 
-// strangerPriority returns the priority of a stranger without a penalty, in the given flow.
+// strangerPriority returns the priority of a stranger whose source and network have no penalty, in the given flow.
 func (s *subject) strangerPriority(flow key) Priority {
-	if !s.shown && !s.token {
+	switch {
+	case s.attackJA4:
+		return Priority{class: classPenalized, flow: flow}
+	case !s.shown && !s.token:
 		return Priority{class: classExchange, flow: flow}
 	}
 	return Priority{class: classUnpenalized, flow: flow}

@@ -28,6 +28,7 @@ import (
 //	    v v v v what the process itself has open: holds, looks, connections, those before login; 1 starved
 //	 v  how many siblings there are, then of each its number (v, signed), and how many entries it has open (v), of each:
 //	    16 key, v v v v what it has open
+//	 *  what is counted by TLS fingerprint, see ja4Table.appendTo; a version without that ends before it
 //	32  HMAC-SHA-256 of all before it, under the key of the installation
 const exportMagic = "postern limiter 1"
 
@@ -62,6 +63,7 @@ func (l *Limiter) export(t time.Time, b []byte) ([]byte, *Feed) {
 	b = l.globalQueue.appendTo(b, now, l.rules.Load())
 	b = l.appendEntries(b, now)
 	b = l.siblings.appendTo(b)
+	b = l.ja4s.appendTo(b, now)
 	l.endShared()
 	return b, l.addFeed(allOps, false)
 }

@@ -40,6 +40,7 @@ func (l *Limiter) Import(t time.Time, data []byte, former int) error {
 	}
 	l.globalQueue.setMissing(now, x.global, r)
 	l.importEntries(now, r, &x, former)
+	l.ja4s.set(now, x.ja4s)
 	l.setIndebted()
 	return nil
 }
@@ -54,6 +55,7 @@ type exported struct {
 	global   time.Duration
 	entries  []entry
 	siblings map[int]map[key]open
+	ja4s     *ja4Table // nil if the exporter had none
 }
 
 type accountUsage struct {
@@ -85,6 +87,9 @@ func (l *Limiter) parseExport(t time.Time, data []byte, former int) (x exported,
 		x.entries = append(x.entries, readEntry(&rd))
 	}
 	x.readSiblings(&rd)
+	if len(rd.rest) > 0 {
+		x.ja4s = readJA4s(&rd)
+	}
 	if _, ok := x.siblings[former]; ok && !rd.bad {
 		return x, fmt.Errorf("got %d as the number of the exporter, want one that none of its siblings has", former)
 	}

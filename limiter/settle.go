@@ -125,7 +125,9 @@ func (k *Ticket) denied(t time.Time, now ticks, r *rules) spending {
 	if s.trust.credential {
 		spend = denials | looks
 	}
-	if !k.charge(now, r, spend) {
+	if k.charge(now, r, spend) {
+		k.deniedJA4(now)
+	} else {
 		spend = nothing
 	}
 	if e, mu := k.limiter.table.find(s.keys[kindRepeat]); e != nil {
@@ -192,6 +194,7 @@ func (k *Ticket) cost(r *rules, spend spending) (longest time.Duration) {
 // get new tokens for guesses with each login of the user.
 func (k *Ticket) accepted(t time.Time, r *rules) {
 	l, s := k.limiter, &k.subject
+	k.acceptedJA4(l.epoch.ticks(t))
 	if s.trust.known() && !k.counted {
 		flags := wasCounted
 		if _, left := l.known.countLogin(l.epoch.ticks(t), s.keys[kindAccount], &r.accountUse, true); left {

@@ -136,6 +136,7 @@ func (k *Ticket) forgetNetwork(t time.Time) {
 	source := Source(k.attempt.Addr)
 	s.growth = l.known.sources.growth(blockFingerprint(l.hasher.block(kindSource, source)), hourOf(t))
 	s.setPairKeys(l, source, k.attempt)
+	s.attackJA4 = l.hasAttackJA4(l.epoch.ticks(t), k.attempt)
 	k.priority = s.priority()
 }
 

@@ -130,7 +130,7 @@ func (s *session) subject(r dialogue.Request) limiter.Attempt {
 // subjectNamed is what the limiter is asked about a request in which no password has been
 // shown, for an account. A forwarder is not a device: the same one connects for all its users.
 func (s *session) subjectNamed(r dialogue.Request, account string) limiter.Attempt {
-	a := limiter.Attempt{Addr: s.record.Client.Addr(), Account: account, Token: isToken(r.Mechanism)}
+	a := limiter.Attempt{Addr: s.record.Client.Addr(), Account: account, Token: isToken(r.Mechanism), JA4: s.record.JA4}
 	if s.tls != nil && !s.forward.peer {
 		a.Device, a.Resumed = s.tls.device.id, s.tls.device.resumed
 	}
