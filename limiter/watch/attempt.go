@@ -21,6 +21,8 @@ type Attempt struct {
 	Former     bool // Credential was accepted for the account before, but another one since
 	Compared   bool // a credential of the account is known, so one that did not work before is not what worked
 
+	JA4 string // fingerprint of the client's TLS, at most 36 octets; empty in clear text
+
 	Outcome Outcome
 
 	Rule   string        // the rule that made it wait or refused it; empty if none did. From a fixed set of names.

@@ -17,6 +17,7 @@ type collector struct {
 	networks  *top[netip.Prefix]
 	distinct  networkSketch
 	accounts  *top[string]
+	ja4       ja4Counter
 	attackers attackers
 	abused    abusedList
 }
@@ -31,12 +32,14 @@ func newCollector(h hasher) *collector {
 func (c *collector) begin(start time.Time) {
 	c.hour, c.distinct = Hour{Start: start}, networkSketch{}
 	c.abused.begin()
+	c.ja4 = newJA4Counter()
 	c.sources, c.networks, c.accounts = newTop[netip.Prefix](topCapacity), newTop[netip.Prefix](topCapacity), newTop[string](topCapacity)
 }
 
 // attempt adds an attempt that was settled at t.
 func (c *collector) attempt(t time.Time, a *hashedAttempt) {
 	c.rule(t, a.Attempt)
+	c.ja4.attempt(t, a)
 	switch {
 	case a.suspect():
 		c.suspect(t, a, 1)
@@ -130,6 +133,7 @@ func (c *collector) end() Hour {
 		h.Abused, more = mergeCounted(c.abused.entries, elsewhere, hourAbused, (*Abuse).count, (*Abuse).add)
 	}
 	h.AbusedMissed += c.abused.missed + more
+	h.JA4 = h.JA4.merge(c.ja4.end())
 	h.Distinct.Networks, h.Sampled = c.distinct.Sketch, c.distinct.sample(hourSample)
 	return h.clone()
 }

@@ -13,8 +13,9 @@ import (
 )
 
 // exportVersion is the version of an export. Raise it when the fields change that are exported: [Watch.Import] takes no
-// later version. Version 1 ends before what is known of other gateways.
-const exportVersion = 2
+// later version. Version 1 ends before what is known of other gateways, and version 2 before
+// what was counted by TLS fingerprint.
+const exportVersion = 3
 
 // An export begins with this text and its version in decimal on a line. A hash follows that depends on the key of the
 // installation, then the content, and the CRC-32C of all of it in four octets, in little endian.
@@ -40,6 +41,7 @@ func (w *Watch) Export(t time.Time) []byte {
 	c.Hash(&key)
 	w.code(c)
 	w.codeSharing(c)
+	w.codeJA4(c)
 	data := c.Data()
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
@@ -61,8 +63,11 @@ func (w *Watch) Import(t time.Time, data []byte) error {
 // decode returns the content of an export.
 func (w *Watch) decode(t time.Time, data []byte) (content, error) {
 	header, body := exportHeader(exportVersion), len(data)-4
-	first := bytes.HasPrefix(data, []byte(exportHeader(1)))
-	if !first && !bytes.HasPrefix(data, []byte(header)) {
+	version := exportVersion
+	for version > 0 && !bytes.HasPrefix(data, []byte(exportHeader(version))) {
+		version--
+	}
+	if version == 0 {
 		got, _, _ := bytes.Cut(data[:min(len(data), len(header)+8)], []byte("\n"))
 		return content{}, fmt.Errorf("state of another version: got %q, want %q", got, header[:len(header)-1])
 	}
@@ -76,8 +81,11 @@ func (w *Watch) decode(t time.Time, data []byte) (content, error) {
 	}
 	next := newContent(w.hash)
 	next.code(c)
-	if !first {
+	if version > 1 {
 		next.codeSharing(c)
+	}
+	if version > 2 {
+		next.codeJA4(c)
 	}
 	c.Check(len(c.Data()) == 0, "number of octets")
 	if next.latest.After(t.Add(gap)) { // the clock was set back: begin another tick, or there would be none for long

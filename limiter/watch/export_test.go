@@ -200,16 +200,18 @@ func filledWatch() *Watch {
 	f.fill(reflect.ValueOf(&w.content).Elem())
 	w.started = w.latest
 	w.detector.baseline.count()
-	fixTop(w.hours.sources)
-	fixTop(w.hours.networks)
-	fixTop(w.hours.accounts)
+	fixTop(w.hours.sources, topCapacity)
+	fixTop(w.hours.networks, topCapacity)
+	fixTop(w.hours.accounts, topCapacity)
+	fixTop(w.hours.ja4.denied, ja4Capacity)
+	fixTop(w.hours.ja4.accepted, ja4Capacity)
 	w.hours.abused.at, w.hours.abused.again = map[uint64]int{7: 0, 8: 1}, []uint64{7}
 	return w
 }
 
 // fixTop makes what follows from the entries agree with them.
-func fixTop[K comparable](p *top[K]) {
-	p.capacity, p.at, p.order = topCapacity, map[K]int{p.entries[0].key: 0, p.entries[1].key: 1}, []int{1, 0}
+func fixTop[K comparable](p *top[K], capacity int) {
+	p.capacity, p.at, p.order = capacity, map[K]int{p.entries[0].key: 0, p.entries[1].key: 1}, []int{1, 0}
 	p.entries[0].place, p.entries[1].place = 1, 0
 }
 

@@ -31,6 +31,8 @@ type Hour struct {
 
 	Abused       []Abuse `json:"abused,omitempty"`        // at most 200
 	AbusedMissed int     `json:"abused_missed,omitempty"` // more of them
+
+	JA4 JA4s `json:"ja4,omitzero"`
 }
 
 // A Target is a source, a network or an account that suspects had in common.
@@ -100,6 +102,7 @@ func (h *Hour) clone() Hour {
 	c.Sources, c.Networks, c.Accounts = slices.Clone(h.Sources), slices.Clone(h.Networks), slices.Clone(h.Accounts)
 	c.Accepted, c.Rules, c.Sampled = slices.Clone(h.Accepted), slices.Clone(h.Rules), slices.Clone(h.Sampled)
 	c.Abused = slices.Clone(h.Abused)
+	c.JA4 = h.JA4.clone()
 	c.Distinct = Distinct{}
 	c.Distinct.merge(h.Distinct)
 	return c
@@ -119,6 +122,7 @@ func (h *Hour) Merge(e Hour) Hour {
 	sum.Networks, _ = mergeCounted(sum.Networks, e.Networks, hourTop, (*Target).count, (*Target).add)
 	sum.Accounts, _ = mergeCounted(sum.Accounts, e.Accounts, hourTop, (*Target).count, (*Target).add)
 	sum.Distinct.merge(e.Distinct)
+	sum.JA4 = sum.JA4.merge(e.JA4)
 	if len(e.Sampled) > len(sum.Sampled) { // one part's sample must do: two cannot be merged evenly
 		sum.Sampled = slices.Clone(e.Sampled)
 	}

@@ -33,8 +33,8 @@ func TestRefusesInvalidExports(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"nothing", nil, "got \"\", want \"postern watch export 2\""},
-		{"another version", change(len(exportPrefix), "7"), "got \"postern watch export 7\", want \"postern watch export 2\""},
+		{"nothing", nil, "got \"\", want \"postern watch export 3\""},
+		{"another version", change(len(exportPrefix), "7"), "got \"postern watch export 7\", want \"postern watch export 3\""},
 		{"a snapshot", w.Snapshot(monday), "got \"postern watch 2\""},
 		{"a changed bit", change(1000, "x"), "checksum"},
 		{"cut", good[:len(good)-1], "checksum"},

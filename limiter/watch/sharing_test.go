@@ -312,19 +312,25 @@ func TestWholeSiteIsKept(t *testing.T) {
 	}
 }
 
-// TestImportOfVersion1: a process of before there were other gateways hands over to this one.
-func TestImportOfVersion1(t *testing.T) {
-	w := New(Config{})
-	w.Attempt(monday, Attempt{Outcome: Denied})
-	later := codec.Encoder(nil, w.location)
-	w.codeSharing(later)
-	data := bytes.Replace(w.Export(monday), []byte(exportHeader(exportVersion)), []byte(exportHeader(1)), 1)
-	with := New(Config{})
-	if err := with.Import(monday, withChecksum(data[:len(data)-len(later.Data())])); err != nil {
-		t.Fatal(err)
-	}
-	if m, _ := with.Partial(monday); m.Stranger.Denied != 1 {
-		t.Errorf("got %+v", m)
+// TestImportOfFormerVersions: a process of before there were other gateways, or of before TLS fingerprints were counted, hands
+// over to this one.
+func TestImportOfFormerVersions(t *testing.T) {
+	for version := 1; version < exportVersion; version++ {
+		w := New(Config{})
+		w.Attempt(monday, Attempt{Outcome: Denied})
+		later := codec.Encoder(nil, w.location)
+		if version < 2 {
+			w.codeSharing(later)
+		}
+		w.codeJA4(later)
+		data := bytes.Replace(w.Export(monday), []byte(exportHeader(exportVersion)), []byte(exportHeader(version)), 1)
+		with := New(Config{})
+		if err := with.Import(monday, withChecksum(data[:len(data)-len(later.Data())])); err != nil {
+			t.Fatalf("version %d: %v", version, err)
+		}
+		if m, _ := with.Partial(monday); m.Stranger.Denied != 1 {
+			t.Errorf("version %d: got %+v", version, m)
+		}
 	}
 }
 

@@ -40,6 +40,29 @@ func ImportHistory(data []byte) (*History, error) {
 func (h *History) code(c *codec.Codec) {
 	h.minutes.code(c, (*watch.Minute).Code)
 	h.hours.code(c, (*watch.Hour).Code)
+	if !c.Decoding() || len(c.Data()) > 0 { // otherwise it is of a version without fingerprints
+		h.codeJA4(c)
+	}
+}
+
+// codeJA4 encodes or decodes the TLS fingerprints of hours.
+func (h *History) codeJA4(c *codec.Codec) {
+	all := map[int64]watch.JA4s{}
+	for number := range h.hours.at {
+		all[number] = h.hours.at[number].JA4
+	}
+	codec.Map(c, &all, len(h.hours.at), func(number *int64, s *watch.JA4s) {
+		codec.Int(c, number)
+		s.Code(c)
+	})
+	for number, s := range all {
+		hour, there := h.hours.at[number]
+		if c.Check(there, "hour of fingerprints"); !there {
+			return
+		}
+		hour.JA4 = s
+		h.hours.at[number] = hour
+	}
 }
 
 // code encodes or decodes r, and each value by the function value.

@@ -18,6 +18,7 @@ func exportedHistory() *History {
 		a := watch.Attempt{
 			Source: netip.MustParsePrefix("192.0.2.1/32"), Network: netip.MustParsePrefix("192.0.2.0/24"), Account: "anna",
 			Outcome: watch.Outcome(i % 7), Known: i%3 == 0, Credential: uint64(i + 1), Rule: "source", Waited: time.Duration(i),
+			JA4: []string{"", "t13d1312ip_f57a46bbacb6_ab7e3b40a677", "t12d190600_d83cc789557e_7af1ed941c26"}[i/7%3],
 		}
 		w.Attempt(now, a)
 		r := w.Tick(now)

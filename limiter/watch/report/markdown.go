@@ -175,8 +175,23 @@ func (m *markdown) sources(r *Report) {
 	}
 	m.targets("network", "accounts tried", s.Networks)
 	m.targets("source", "accounts tried", s.Sources)
+	m.fingerprints(s.JA4)
 	m.line("\n## Accounts tried")
 	m.targets("account", "from networks", s.Accounts)
+}
+
+// fingerprints writes the TLS fingerprints that were denied most often.
+func (m *markdown) fingerprints(rows []ja4Row) {
+	if len(rows) == 0 {
+		return
+	}
+	m.line("\n## TLS fingerprints\n")
+	m.line("%s of denials carry one fingerprint, %s, that %s of the accepted have. It names the TLS library and its settings, not "+
+		"the program. Attempts in clear text do not count.", percent(rows[0].Denied), code(rows[0].JA4), percent(rows[0].Accepted))
+	m.table("JA4", "denials", "share of denials", "share of accepted", "from networks")
+	for _, row := range rows {
+		m.row(code(row.JA4), row.Denials, percent(row.Denied), percent(row.Accepted), fmt.Sprintf("about %d", row.Networks))
+	}
 }
 
 // targets writes a table of the most frequent.

@@ -47,6 +47,9 @@ func TestReport(t *testing.T) {
 	if len(s.Systems) != 1 || s.Systems[0].Share != 1 || s.Networks[0].Name != "198.51.100.0/24" || s.Networks[0].System != 64500 || len(s.Accounts) != topRows {
 		t.Errorf("sources: %+v", s)
 	}
+	if len(s.JA4) != 1 || s.JA4[0].JA4 != botJA4 || s.JA4[0].Denied != 1 || s.JA4[0].Accepted < 0.001 || s.JA4[0].Accepted > 0.01 || s.JA4[0].Networks < 100 {
+		t.Errorf("fingerprints: %+v", s.JA4)
+	}
 	if r.Resets.Count != 3 || r.Resets.Accounts[0].Account != e.stolen[0] {
 		t.Errorf("to reset: %+v", r.Resets)
 	}
@@ -59,6 +62,7 @@ func TestReport(t *testing.T) {
 	text := string(r.Markdown())
 	for _, want := range []string{
 		e.start.Format("2006-01-02") + " 12:00 CET", "`stolen\\|1'", "AS64500 Example \\| Net", "- TODO: ", "detected: attack", "`198.51.100.0/24` | 41",
+		"100.0 % of denials carry one fingerprint, `" + botJA4 + "`, that 0.",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -63,7 +63,7 @@ func (e *service) tick() {
 		e.breakIn()
 	}
 	for range 15 + e.rand.IntN(7) {
-		e.send(attempt("192.0.2.1", e.account(), watch.Attempt{Outcome: watch.Accepted, Known: true, Usual: true}))
+		e.send(attempt("192.0.2.1", e.account(), watch.Attempt{Outcome: watch.Accepted, Known: true, Usual: true, JA4: e.usualJA4()}))
 	}
 	suspects := e.rand.IntN(6) / 5
 	if since >= 0 && since < 2*time.Hour {
@@ -72,7 +72,7 @@ func (e *service) tick() {
 	for range suspects {
 		var at [4]byte
 		binary.BigEndian.PutUint32(at[:], e.rand.Uint32())
-		e.send(attempt(netip.AddrFrom4(at).String(), e.account(), watch.Attempt{Outcome: watch.Denied}))
+		e.send(attempt(netip.AddrFrom4(at).String(), e.account(), watch.Attempt{Outcome: watch.Denied, JA4: botJA4}))
 	}
 	e.now = e.now.Add(tick)
 	r := e.Tick(e.now)
@@ -85,6 +85,17 @@ func (e *service) tick() {
 	if r.Ticked {
 		e.log.Observe(r.State)
 	}
+}
+
+// botJA4 is the TLS fingerprint of the attack. One of 200 users has it as well.
+const botJA4 = "t13d181100_85036bcba153_d41ae481755e"
+
+// usualJA4 returns the TLS fingerprint of some user.
+func (e *service) usualJA4() string {
+	if e.rand.IntN(200) == 0 {
+		return botJA4
+	}
+	return []string{"t13d1312ip_f57a46bbacb6_ab7e3b40a677", "t12d190600_d83cc789557e_7af1ed941c26"}[e.rand.IntN(2)]
 }
 
 // account returns the name of some account.

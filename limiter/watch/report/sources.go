@@ -23,6 +23,17 @@ type sourceSum struct {
 	Networks         []targetRow `json:"networks,omitempty"`
 	Sources          []targetRow `json:"sources,omitempty"`
 	Accounts         []targetRow `json:"accounts,omitempty"`
+	JA4              []ja4Row    `json:"ja4,omitempty"` // most denials first
+}
+
+// A ja4Row is one TLS fingerprint. Attempts in clear text have none, and do not count in its shares. At a site with several
+// gateways, the counts are of this one.
+type ja4Row struct {
+	JA4      string  `json:"ja4"`
+	Denials  int     `json:"denials"`  // attempts of suspects with it
+	Denied   float64 `json:"denied"`   // share of it in all of these
+	Accepted float64 `json:"accepted"` // share of it in all accepted attempts
+	Networks int     `json:"networks"` // estimated number of networks it was denied from
 }
 
 // A targetRow is one source, network or account.
@@ -64,6 +75,7 @@ func (s *Subject) sources() sourceSum {
 		Networks:         s.rows(h.Networks),
 		Sources:          s.rows(h.Sources),
 		Accounts:         s.rows(h.Accounts),
+		JA4:              ja4Rows(&h.JA4),
 	}
 	for _, m := range s.Minutes {
 		if s.during(m.Start, time.Minute) {
@@ -136,4 +148,19 @@ func (s *Subject) systems() []systemRow {
 		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.System, b.System))
 	})
 	return sorted[:min(topRows, len(sorted))]
+}
+
+// ja4Rows returns the fingerprints that were denied most often, but none with a single denial.
+func ja4Rows(s *watch.JA4s) (rows []ja4Row) {
+	for _, c := range s.Most {
+		if c.Denied > 1 && s.Denied > 0 {
+			row := ja4Row{JA4: c.JA4, Denials: c.Denied, Denied: float64(c.Denied) / float64(s.Denied), Networks: c.Networks.Count()}
+			if s.Accepted > 0 {
+				row.Accepted = float64(c.Accepted) / float64(s.Accepted)
+			}
+			rows = append(rows, row)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b ja4Row) int { return cmp.Compare(b.Denials, a.Denials) })
+	return rows[:min(topRows, len(rows))]
 }

@@ -117,7 +117,7 @@ func (o *outcomes) forDetector(a proxy.Attempt) watch.Attempt {
 		Source: limiter.Source(addr), Network: limiter.Network(addr), Account: a.Account,
 		Known: a.ByUser(), Usual: a.Verdict.Near, Outcome: o.outcomeOf(a),
 		Credential: a.Traits.Credential, Worked: a.Traits.Worked, Former: a.Traits.Former, Compared: a.Traits.Compared,
-		Rule: ruleOf(a.Verdict), Waited: a.Waited, Greeting: a.Greeting,
+		JA4: a.JA4, Rule: ruleOf(a.Verdict), Waited: a.Waited, Greeting: a.Greeting,
 	}
 }
 

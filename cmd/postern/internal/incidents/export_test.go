@@ -45,7 +45,7 @@ func TestRefusesInvalidFormer(t *testing.T) {
 	for _, c := range []struct{ name, data, want string }{
 		{"nothing", "", `state of another version: got "", want "postern incidents 1"`},
 		{"another version", strings.Replace(good, "incidents 1\n", "incidents 2\n", 1), `got "postern incidents 2", want "postern incidents 1"`},
-		{"another version of the detector", strings.Replace(good, "export 2\n", "export 3\n", 1), `got "postern watch export 3", want "postern watch export 2"`},
+		{"another version of the detector", strings.Replace(good, "export 3\n", "export 4\n", 1), `got "postern watch export 4", want "postern watch export 3"`},
 		{"a changed bit", strings.Replace(good, "anna", "Anna", 1), "checksum"},
 		{"cut", good[:len(good)-9], "octets"},
 		{"longer", good + "more", "after the last part"},

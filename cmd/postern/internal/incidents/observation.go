@@ -68,6 +68,7 @@ func (m *Manager) Observe(t time.Time, o Observation) {
 const (
 	observedAccount = 128
 	observedRule    = 64
+	observedJA4     = 64
 )
 
 // The flags of an attempt in the encoded form.
@@ -77,6 +78,7 @@ const (
 	flagWorked
 	flagFormer
 	flagCompared
+	flagJA4 // a TLS fingerprint follows the rule; a version without them never sets it
 	flagsAll = 1<<iota - 1
 )
 
@@ -92,7 +94,7 @@ func (o Observation) AppendTo(data []byte) []byte {
 		return data
 	}
 	flags := byte(0)
-	for i, set := range []bool{a.Known, a.Usual, a.Worked, a.Former, a.Compared} {
+	for i, set := range []bool{a.Known, a.Usual, a.Worked, a.Former, a.Compared, a.JA4 != ""} {
 		if set {
 			flags |= 1 << i
 		}
@@ -101,7 +103,11 @@ func (o Observation) AppendTo(data []byte) []byte {
 	data = binary.LittleEndian.AppendUint64(data, a.Credential)
 	data = binary.AppendUvarint(data, uint64(max(a.Waited, 0)))
 	data = binary.AppendUvarint(data, uint64(max(a.Greeting, 0)))
-	return appendText(appendText(data, a.Account, observedAccount), a.Rule, observedRule)
+	data = appendText(appendText(data, a.Account, observedAccount), a.Rule, observedRule)
+	if a.JA4 != "" {
+		data = appendText(data, a.JA4, observedJA4)
+	}
+	return data
 }
 
 // appendPrefix appends the size of an address, the address and the length of a
@@ -204,5 +210,8 @@ func (p *observationParser) attempt(a *watch.Attempt) {
 	a.Credential = binary.LittleEndian.Uint64(p.take(8))
 	a.Waited, a.Greeting = p.duration(), p.duration()
 	a.Account, a.Rule = p.text(observedAccount), p.text(observedRule)
+	if flags&flagJA4 != 0 {
+		a.JA4 = p.text(observedJA4)
+	}
 	p.failed = p.failed || flags > flagsAll || a.Outcome > watch.Fault
 }

@@ -17,7 +17,7 @@ func observations() []Observation {
 	full := watch.Attempt{
 		Source: netip.MustParsePrefix("2001:db8::/64"), Network: netip.MustParsePrefix("2001:db8::/48"), Account: "anna@example.org",
 		Known: true, Usual: true, Worked: true, Former: true, Compared: true, Credential: math.MaxUint64, Outcome: watch.Fault,
-		Rule: "source", Waited: 3 * time.Second, Greeting: time.Millisecond,
+		Rule: "source", JA4: "t13d131000_f57a46bbacb6_ab7e3b40a677", Waited: 3 * time.Second, Greeting: time.Millisecond,
 	}
 	return []Observation{
 		{kind: observedAttempt, attempt: full}, {kind: observedAttempt}, {kind: observedOpened}, {kind: observedClosed},
