@@ -14,6 +14,8 @@ type Inspection struct {
 	PreloginMax int    // likewise before login
 	Connect     Bucket // new connections of the source
 
+	AttackJA4 bool // attackers use the JA4 of a, and hardly anybody else: strangers with it have the priority of penalized ones
+
 	Buckets []Bucket // of the denials of a stranger, full ones too
 
 	Account                 AccountKnowledge
@@ -51,7 +53,7 @@ type AccountKnowledge struct {
 }
 
 // Inspect returns what l knows at time t of the address and the account of a, of which one may be missing, and what it
-// would answer. Only Addr, Account, Token, Device and Resumed of a count. It adds no entry, takes no hold, and costs
+// would answer. Only Addr, Account, Token, Device, Resumed and JA4 of a count. It adds no entry, takes no hold, and costs
 // little more than two of [Limiter.Peek]. While the table is full, Ask may find room for an entry where Inspect assumes
 // that there is none.
 func (l *Limiter) Inspect(t time.Time, a Attempt) Inspection {
@@ -63,6 +65,7 @@ func (l *Limiter) Inspect(t time.Time, a Attempt) Inspection {
 		NearSource: s.trust.source, NearNetwork: s.trust.network,
 		Stranger: l.verdictOf(t, a, match{}), Known: l.verdictOf(t, a, match{known: true, latest: true}),
 	}
+	v.AttackJA4 = l.hasAttackJA4(now, a)
 	_, allowed := l.lists.Load().lookup(a.Addr)
 	v.Allowed = allowed.IsValid()
 	if a.Addr.IsValid() {

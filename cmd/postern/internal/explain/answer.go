@@ -124,7 +124,7 @@ func (a *answer) inspect(t time.Time) {
 		about.Addr = a.network.Addr()
 	}
 	if a.main != nil && a.subject != Network && a.subject != Source {
-		about.Token = isToken(a.main.Method)
+		about.Token, about.JA4 = isToken(a.main.Method), a.main.JA4
 	}
 	a.now = a.sources.Inspect(t, about)
 }

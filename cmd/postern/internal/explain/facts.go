@@ -259,6 +259,9 @@ func (a *answer) addNow() {
 	if a.account != "" && a.now.Account.Known {
 		a.fact(headNow, "a client with the password that was accepted last %s", verdictPhrase(a.now.Known))
 	}
+	if a.now.AttackJA4 {
+		a.fact(headNow, "attackers use the TLS fingerprint %s of this client, and hardly any user does: where not all can log in, strangers with it are served after others", a.main.JA4)
+	}
 	if a.address.IsValid() && a.now.OpenMax > 0 && a.now.Open >= a.now.OpenMax {
 		a.fact(headNow, "a new connection would be refused %s", cause(string(limiter.RuleOpen)))
 	}

@@ -78,7 +78,7 @@ const (
 	flagWorked
 	flagFormer
 	flagCompared
-	flagJA4 // a TLS fingerprint follows the rule; a version without them never sets it
+	flagJA4  // a TLS fingerprint follows the rule; a version without them never sets it
 	flagsAll = 1<<iota - 1
 )
 

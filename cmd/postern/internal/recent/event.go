@@ -34,6 +34,7 @@ type Event struct {
 	Enforced bool          `json:"enforced"`
 	Error    string        `json:"error,omitempty"`
 	Backend  string        `json:"backend,omitempty"`
+	JA4      string        `json:"ja4,omitempty"` // of the client's TLS, empty in clear text
 }
 
 // Row is what one source, network or account has done within a time.

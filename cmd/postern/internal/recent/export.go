@@ -9,8 +9,11 @@ import (
 // An export has, after exportMagic: the counts of the seconds; for known users, others and
 // accepted attempts, since when they are complete, how many follow, and these, the newest
 // first. Numbers have variable length, texts follow their length. The texts that many
-// events have in common are there once, and then their numbers.
-const exportMagic = "postern recent 1\n"
+// events have in common are there once, and then their numbers. Version 1 has no JA4.
+const (
+	exportMagic  = "postern recent 2\n"
+	exportMagic1 = "postern recent 1\n"
+)
 
 // The bounds of an export in octets. What known users have not used is for others.
 const (
@@ -82,7 +85,7 @@ func (m *Memory) exportRing(x *exporter, r *ring, most int) {
 			if !ok {
 				return false
 			}
-			t = texts{event.Listener, event.Method, event.Backend, event.Why, event.Session, event.Account, event.Error}
+			t = texts{event.Listener, event.Method, event.Backend, event.Why, event.JA4, event.Session, event.Account, event.Error}
 		}
 		events.entry(e, t)
 		n++
@@ -115,6 +118,7 @@ func (x *exporter) entry(e *entry, t texts) {
 	x.shared(t.method, true)
 	x.shared(t.backend, true)
 	x.shared(t.why, !e.has(flagUser))
+	x.shared(t.ja4, true)
 	x.text(t.session)
 	x.text(t.account)
 	x.text(t.err)

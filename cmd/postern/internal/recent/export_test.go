@@ -3,6 +3,7 @@ package recent
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -48,6 +49,25 @@ func TestImportHasWhatWasExported(t *testing.T) {
 	}
 	if err := next.Import(m.Export()); err == nil {
 		t.Error("a Memory that has events imported others")
+	}
+}
+
+// TestImportOfVersion1: a process of before there were TLS fingerprints hands over what sample has.
+func TestImportOfVersion1(t *testing.T) {
+	data, err := os.ReadFile("testdata/version1.export")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := New(at(time.Minute))
+	if err := next.Import(data); err != nil {
+		t.Fatal(err)
+	}
+	want := sample().Search(Query{}, 100)
+	for i := range want {
+		want[i].JA4 = ""
+	}
+	if got := next.Search(Query{}, 100); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package recent
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,10 +17,11 @@ var errDamaged = errors.New("the export is damaged")
 // Import adds what another Memory has exported. m must not have events yet. After an
 // error, m is as before.
 func (m *Memory) Import(export []byte) error {
-	if len(export) < len(exportMagic) || string(export[:len(exportMagic)]) != exportMagic {
+	first := bytes.HasPrefix(export, []byte(exportMagic1))
+	if !first && !bytes.HasPrefix(export, []byte(exportMagic)) {
 		return fmt.Errorf("import recent events: got another format, want %q: %w", exportMagic, errDamaged)
 	}
-	rd := importer{rest: export[len(exportMagic):]}
+	rd := importer{rest: export[len(exportMagic):], first: first}
 	counts := rd.series()
 	accepted, users, others := rd.ring(acceptedMax, false), rd.ring(usersMax, true), rd.ring(othersMax, true)
 	if rd.bad || len(rd.rest) > 0 {
@@ -59,6 +61,7 @@ func (m *Memory) filled(rd *importer, r ring, events importedRing) ring {
 type importer struct {
 	rest     []byte
 	bad      bool
+	first    bool     // it is of version 1
 	last     int64    // time of the entry before
 	common   []string // texts that have numbers
 	complete bool     // common has all of them, because everything was read once
@@ -124,6 +127,9 @@ func (rd *importer) entry(hasTexts bool) (x exported) {
 	t := &x.texts
 	t.listener, t.method, t.backend = rd.shared(eventlog.NameMax), rd.shared(eventlog.NameMax), rd.shared(eventlog.NameMax)
 	t.why = rd.shared(whyMax)
+	if !rd.first {
+		t.ja4 = rd.shared(eventlog.NameMax)
+	}
 	t.session, t.account, t.err = rd.text(sessionMax), rd.text(eventlog.NameMax), rd.text(eventlog.NameMax)
 	return x
 }

@@ -87,7 +87,7 @@ func (m *Memory) Attempt(t time.Time, a proxy.Attempt, why string) {
 	}
 	var buf [textMax]byte
 	text := m.appendTexts(buf[:0], texts{
-		session: a.Session, account: a.Account, listener: a.Listener, method: a.Method, backend: a.Backend, why: why, err: errorText(err),
+		session: a.Session, account: a.Account, listener: a.Listener, method: a.Method, backend: a.Backend, why: why, ja4: a.JA4, err: errorText(err),
 	}, byUser)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -111,7 +111,7 @@ func (m *Memory) Record(t time.Time, r proxy.Record, why string) {
 	}
 	var buf [textMax]byte
 	text := m.appendTexts(buf[:0], texts{
-		session: r.ID, account: r.Account, listener: r.Listener, backend: r.Backend, why: why, err: errorText(err),
+		session: r.ID, account: r.Account, listener: r.Listener, backend: r.Backend, why: why, ja4: r.JA4, err: errorText(err),
 	}, byUser)
 	m.mu.Lock()
 	defer m.mu.Unlock()

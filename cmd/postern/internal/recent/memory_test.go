@@ -23,7 +23,7 @@ func at(d time.Duration) time.Time { return start.Add(d) }
 func denied(session, addr, account string) proxy.Attempt {
 	return proxy.Attempt{
 		Session: session, Listener: "imaps", Protocol: "imap", Client: netip.AddrPortFrom(netip.MustParseAddr(addr), 40001), Account: account, Method: "PLAIN",
-		Backend: "10.0.0.5:143", Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Outcome: limiter.Denied,
+		JA4: "t13d131000_f57a46bbacb6_ab7e3b40a677", Backend: "10.0.0.5:143", Verdict: limiter.Verdict{Rule: limiter.RuleNone}, Outcome: limiter.Denied,
 	}
 }
 
@@ -85,6 +85,7 @@ func TestAttemptBecomesEvent(t *testing.T) {
 			m := New(start)
 			m.Attempt(at(time.Second), tt.attempt, tt.why)
 			tt.want.Time, tt.want.Attempt, tt.want.Listener, tt.want.Method = at(time.Second), true, "imaps", "PLAIN"
+			tt.want.JA4 = tt.attempt.JA4
 			got := m.Find(tt.want.Session)
 			if len(got) != 1 {
 				t.Fatalf("got %d events, want 1", len(got))

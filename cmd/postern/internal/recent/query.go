@@ -55,7 +55,7 @@ func (m *Memory) event(r *ring, number uint64) (Event, bool) {
 		Time: time.Unix(0, e.at), Session: t.session, Attempt: e.has(flagAttempt), Listener: t.listener, Addr: e.address(),
 		Account: t.account, Method: t.method, Action: actions[e.action], Rule: rules[e.rule], Result: results[e.result],
 		Known: e.has(flagUser), Why: t.why, Waited: time.Duration(e.waited) * time.Millisecond, Enforced: e.has(flagEnforced),
-		Error: t.err, Backend: t.backend,
+		Error: t.err, Backend: t.backend, JA4: t.ja4,
 	}, true
 }
 

@@ -42,7 +42,7 @@ var (
 func (l labels) id(value string) uint8 { return uint8(max(slices.Index(l, value), 0)) }
 
 // texts are those of an event.
-type texts struct{ listener, method, backend, why, session, account, err string }
+type texts struct{ listener, method, backend, why, ja4, session, account, err string }
 
 // The texts that many events have in common, in their order in the arena.
 const (
@@ -50,6 +50,7 @@ const (
 	internMethod
 	internBackend
 	internWhy
+	internJA4
 	numInterned
 )
 
@@ -57,7 +58,7 @@ const (
 const (
 	sessionMax = 32
 	whyMax     = 255
-	textMax    = numInterned + 4*(1+whyMax) + (1 + sessionMax) + 2*(1+eventlog.NameMax)
+	textMax    = numInterned + numInterned*(1+whyMax) + (1 + sessionMax) + 2*(1+eventlog.NameMax)
 )
 
 // appendTexts appends the texts of an event: escaped, bounded, and those that many
@@ -65,8 +66,8 @@ const (
 // is not such a text.
 func (m *Memory) appendTexts(b []byte, t texts, byUser bool) []byte {
 	at := len(b)
-	b = append(b, inline, inline, inline, inline)
-	for i, s := range [numInterned]string{t.listener, t.method, t.backend, t.why} {
+	b = append(b, inline, inline, inline, inline, inline)
+	for i, s := range [numInterned]string{t.listener, t.method, t.backend, t.why, t.ja4} {
 		most := eventlog.NameMax
 		if i == internWhy {
 			most = whyMax
@@ -98,7 +99,7 @@ func (m *Memory) readTexts(b []byte) (t texts) {
 		b = b[n:]
 		return s
 	}
-	for i, s := range [numInterned]*string{&t.listener, &t.method, &t.backend, &t.why} {
+	for i, s := range [numInterned]*string{&t.listener, &t.method, &t.backend, &t.why, &t.ja4} {
 		if ids[i] == inline {
 			*s = next()
 		} else {
