@@ -20,7 +20,7 @@ type Attempt struct {
 
 	Account  string // as the client sent it: not escaped, up to a line long
 	Method   string // how the client logged in: LOGIN, USER or a SASL mechanism
-	JA4      string // of the client's TLS; empty in clear text
+	JA4      string // of the client's TLS; empty in clear text and from forwarders
 	Backend  string // address of the backend that was asked, empty if none was
 	Verdict  limiter.Verdict
 	Traits   limiter.Traits // not to be logged: they tell whether a password is right
@@ -68,7 +68,7 @@ type Record struct {
 	TLS       string // "TLS 1.3", empty in clear text
 	Cipher    string
 	Resumed   bool
-	JA4       string // see [tlsconf.JA4]; empty in clear text
+	JA4       string // see [tlsconf.JA4]; empty in clear text and from forwarders
 
 	// Verdict is the strictest that the connection met: at connect, at an attempt or
 	// where a queue was full.

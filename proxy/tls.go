@@ -200,7 +200,9 @@ func (s *session) handshake(conn *handshakeConn, next step) (step, error) {
 	defer conn.finish()
 	runtime.Gosched() // what else is ready to run needs less time than a handshake
 	secure, device, ja4, err := s.listener.devices.handshake(conn)
-	s.record.JA4 = ja4
+	if !s.forward.peer { // it would be that of all users of a webmail
+		s.record.JA4 = ja4
+	}
 	switch {
 	case errors.Is(err, errNoSlotInTime):
 		return nil, s.refuseHandshake()
