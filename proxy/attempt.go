@@ -35,7 +35,7 @@ type loginAttempt struct {
 // newReport begins what is reported of an attempt when it is settled.
 func (s *session) newReport(r dialogue.Request) Attempt {
 	a := Attempt{
-		Session: s.record.ID, Listener: s.record.Listener, Protocol: s.record.Protocol, Client: s.record.Client,
+		Session: s.record.ID, Listener: s.record.Listener, Protocol: s.record.Protocol, Client: s.record.Client, Proxied: s.record.Proxied,
 		Forwarder: s.record.Forwarder, ForwarderSession: s.record.ForwarderSession,
 		Account: r.Account, Method: r.Method, JA4: s.record.JA4,
 	}

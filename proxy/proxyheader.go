@@ -59,6 +59,7 @@ func (s *session) readProxyHeader(raw net.Conn) (net.Conn, error) {
 	if !contains(s.server.ProxyFrom, peer) {
 		return raw, nil
 	}
+	s.record.Proxied = true
 	s.setDeadline(s.handshakeDeadline())
 	conn := &readAhead{Conn: raw, r: bufio.NewReaderSize(raw, headerBuffer)}
 	header, err := proxyproto.Read(conn.r)

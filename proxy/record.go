@@ -10,11 +10,11 @@ import (
 // Attempt is one login that a client asked for. It is reported when it is settled and not
 // with the Record, for a session may last for days.
 type Attempt struct {
-	Session  string // the ID of the connection's Record
-	Listener string
-	Protocol string
-	Client   netip.AddrPort // as in the Record
-	// Forwarder and ForwarderSession are as in the Record.
+	Session          string // the ID of the connection's Record
+	Listener         string
+	Protocol         string
+	Client           netip.AddrPort // as in the Record, like Proxied, Forwarder and ForwarderSession
+	Proxied          bool
 	Forwarder        netip.AddrPort
 	ForwarderSession string
 
@@ -56,6 +56,7 @@ type Record struct {
 	Duration time.Duration
 	Client   netip.AddrPort // from the PROXY header, or as a forwarder named it, where that is accepted
 	Local    netip.AddrPort // the address the client or its forwarder connected to, from the PROXY header likewise
+	Proxied  bool           // the packets come from a load balancer, which has sent a PROXY header
 
 	// Forwarder is the webmail or proxy that has named Client as its client, and
 	// ForwarderSession how it named the session: not escaped, at most 64

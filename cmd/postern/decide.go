@@ -216,11 +216,21 @@ func (p process) operate(ctx context.Context, path string, request, v any) error
 func prepareDecisions(flags *flag.FlagSet) func(context.Context, process) error {
 	asJSON := flags.Bool("json", false, "print JSON")
 	end := flags.String("end", "", "end the decision with this `ID`")
+	format := flags.String("format", "", "print the sources that a firewall should drop, as a script for `nft|plain`: nft -f, or one a line")
+	compare := flags.String("compare", "", "compare these with what a firewall has: `file` (- for standard input) with the output of nft -j, or one address a line; exit 1 if any is missing")
 	return func(ctx context.Context, p process) error {
+		if asked := set(*asJSON) + set(*end != "") + set(*format != "") + set(*compare != ""); asked > 1 && !(*asJSON && *end != "") {
+			return wrongUsage("got several of -json, -end, -format and -compare, want one")
+		}
 		var err error
-		if *end != "" {
+		switch {
+		case *end != "":
 			err = p.endDecision(ctx, *end, *asJSON)
-		} else {
+		case *format != "":
+			err = p.printFirewall(ctx, *format)
+		case *compare != "":
+			err = p.compareFirewall(ctx, *compare)
+		default:
 			err = p.listDecisions(ctx, *asJSON)
 		}
 		if err != nil {

@@ -44,6 +44,7 @@ var floors = map[string]float64{
 	"postern/cmd/postern/internal/browser":    3.1,
 	"postern/cmd/postern/internal/decisions":  3.1,
 	"postern/cmd/postern/internal/geoip":      3.1,
+	"postern/cmd/postern/internal/firewall":   3.1,
 	"postern/cmd/postern/internal/learn":      3.1,
 	"postern/cmd/postern/internal/recent":     3.1,
 	"postern/cmd/postern/internal/statuspage": 3.1,

@@ -106,7 +106,7 @@ var commands = []command{
 	{name: "forget", args: "ACCOUNT", help: "forget all that is known of an account, as after a theft of its password", prepare: prepareForget},
 	{name: "observe", help: decideHelp[decisions.Observe], prepare: prepareDecide(decisions.Observe)},
 	{name: "enforce", help: decideHelp[decisions.Enforce], prepare: prepareDecide(decisions.Enforce)},
-	{name: "decisions", help: "list what operators have decided, or end a decision", prepare: prepareDecisions},
+	{name: "decisions", help: decisionsHelp, prepare: prepareDecisions},
 	{name: "learn", args: "FILE...", help: learnHelp, prepare: prepareLearn},
 	{name: "key", args: "FILE", help: keyHelp, prepare: prepareKey},
 	{name: "munin", args: "[autoconf|config]", help: "act as a plugin of Munin", prepare: without(munin)},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/config"
+	"postern/cmd/postern/internal/firewall"
 )
 
 // role is what the sender of a request may do.
@@ -59,8 +60,14 @@ func (s *Server) authorize(r route, q *query) (sender, error) {
 	if from.cookie != "" && r.method != http.MethodGet && r.path != loginPath && !s.isCSRFToken(from, q.Header.Get(csrfHeader)) {
 		return from, newProblem(http.StatusForbidden, "this needs the CSRF token of the session in the header "+csrfHeader)
 	}
+	if addr := q.remote(); from.role == roleOperator && addr.IsValid() && s.gateway.Operator != nil {
+		s.gateway.Operator(q.time, addr)
+	}
 	return from, nil
 }
+
+// apiKeyHeader is where the bouncers of CrowdSec send a token.
+const apiKeyHeader = "X-Api-Key"
 
 // identify returns the sender of r: by a token, else by the cookie of a session. A
 // socket needs none: the mode of its file decides who may use it.
@@ -69,6 +76,9 @@ func (s *Server) identify(r *http.Request, now time.Time) (sender, error) {
 		return sender{role: roleOperator}, nil
 	}
 	shown, isToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if key := r.Header.Get(apiKeyHeader); !isToken && key != "" && r.URL.Path == firewall.StreamPath {
+		shown, isToken = key, true
+	}
 	if !isToken {
 		return s.readCookie(r, now), nil
 	}

@@ -2,10 +2,12 @@ package admin
 
 import (
 	"log/slog"
+	"net/netip"
 
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/explain"
+	"postern/cmd/postern/internal/firewall"
 )
 
 // decisions lists the decisions in force, the newest first.
@@ -18,7 +20,19 @@ func (s *Server) decide(q *query, d decisions.Request) (decisions.Result, error)
 	d.By, d.Comment = eventlog.OneLine(d.By), eventlog.OneLine(d.Comment)
 	q.describe(string(d.Kind), d.By, "network", d.Network, "for", d.For, "comment", d.Comment, "by_addr", d.From)
 	q.note(slog.Bool("force", d.Force))
+	if from, err := netip.ParseAddr(d.From); err == nil && s.gateway.Operator != nil {
+		s.gateway.Operator(q.time, from)
+	}
 	return s.gateway.Decide(q.time, d, q.remote())
+}
+
+// userAgentMax is how much of the name of a client is looked at, in octets.
+const userAgentMax = 100
+
+// firewall lists the sources that a firewall should drop, or what has changed since the client last asked.
+func (s *Server) firewall(q *query) (firewall.Stream, error) {
+	name := q.UserAgent()
+	return s.gateway.Firewall(q.time, q.remote().String()+" "+name[:min(len(name), userAgentMax)], firewall.ParseQuery(q.URL.Query())), nil
 }
 
 // end ends a decision.

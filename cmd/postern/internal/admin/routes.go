@@ -14,6 +14,7 @@ import (
 
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/explain"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/page"
 	"postern/cmd/postern/internal/view"
@@ -58,6 +59,7 @@ func routes() []route {
 		{"GET", IncidentsPath + "/{id}", roleReader, answers((*Server).incident), "one incident, by its ID or `latest`"},
 		{"GET", ReportPath, roleReader, offers[report.Report]((*Server).serveReport), "report on an incident in Markdown or JSON"},
 		{"GET", decisions.Path, roleReader, answers((*Server).decisions), "decisions in force, the newest first"},
+		{"GET", firewall.StreamPath, roleReader, answers((*Server).firewall), "sources that a firewall should drop, as the local API of CrowdSec has them"},
 		{"POST", decisions.Path, roleOperator, takes((*Server).decide, bodyMax), "makes a decision; 409 with `needs_force` if it may lock users out"},
 		{"DELETE", decisions.Path + "/{id}", roleOperator, answers((*Server).end), "ends a decision, and answers with it"},
 		{"POST", decisions.ReleasePath, roleOperator, takes((*Server).release, bodyMax), "forgets the denials of an address, a network or an account"},

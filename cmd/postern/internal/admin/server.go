@@ -38,6 +38,7 @@ import (
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/explain"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/view"
@@ -62,7 +63,11 @@ type Gateway struct {
 	Release func(time.Time, decisions.Release) (decisions.Released, error)
 	Forget  func(time.Time, decisions.Forget) (decisions.Forgotten, error)
 	Explain func(t time.Time, about string) (explain.Explanation, error)
-	Page    http.Handler // of / and /page/; nil: there is no page
+	// Firewall returns what a client is to have a firewall drop.
+	Firewall func(t time.Time, client string, q firewall.Query) firewall.Stream
+	// Operator is called with the address of each request of an operator, but not of the Unix socket. It may be nil.
+	Operator func(t time.Time, addr netip.Addr)
+	Page     http.Handler // of / and /page/; nil: there is no page
 
 	// Passed returns the socket that another process passed for an address of a listener, admin or metrics, or nil if that
 	// must be bound. Its owner is the service manager if it made the socket and keeps it. It may be nil.

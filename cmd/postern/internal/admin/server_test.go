@@ -20,6 +20,7 @@ import (
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/explain"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/metrics"
 	"postern/cmd/postern/internal/monitor"
@@ -91,6 +92,10 @@ func (r *running) gateway(log *eventlog.Log, i *incidents.Manager) Gateway {
 			return v
 		},
 		Decisions: func() []decisions.Decision { return nil },
+		Firewall: func(t time.Time, client string, q firewall.Query) firewall.Stream {
+			r.asked.Store(fmt.Sprintf("%+v by %q", q, client))
+			return firewall.Stream{New: []firewall.Decision{{ID: 1, Value: "192.0.2.1", CreatedAt: t}}, Deleted: []firewall.Decision{}}
+		},
 		Decide: func(t time.Time, q decisions.Request, remote netip.Addr) (decisions.Result, error) {
 			r.asked.Store(fmt.Sprintf("%+v from %v", q, remote))
 			switch {

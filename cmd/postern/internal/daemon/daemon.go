@@ -5,7 +5,7 @@
 // certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what
 // survives a restart, policy.go the limits, backends.go the mail servers, listeners.go
 // the addresses, sockets.go those that are bound already, outcomes.go what is reported
-// about clients, sharing.go what is shared with other gateways, decide.go and block.go the
+// about clients, firewall.go the list for firewalls, sharing.go what is shared with other gateways, decide.go and block.go the
 // decisions of operators, keeper.go what only one process of a gateway may do. daemon.go
 // connects them; run.go has the life of the process, reload.go SIGHUP, systemd.go the service
 // manager. status.go and view.go have what monitoring and operators see.
@@ -69,6 +69,7 @@ type Daemon struct {
 	notices   *notices.Manager // nil without NOTICE_URL
 	recent    *recent.Memory
 	deciding  *deciding
+	firewall  *firewallFeed
 	views     *views
 	rates     rates
 	server    *proxy.Server
@@ -151,10 +152,14 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	if err := d.openWatchers(&t); err != nil {
 		return nil, err
 	}
+	if d.firewall, err = newFirewallFeed(d, t.firewall); err != nil {
+		return nil, err
+	}
+	d.keeper.firewall = d.firewall
 	d.makeServer()
 	d.generations = &generations{log: log, limiter: d.policy.limiter, server: d.server, incidents: d.incidents, own: in.generation(b)}
 	d.deciding = &deciding{
-		store: decisions.New(decisionsPath(stateDir(c.State.Dir))), log: log, policy: d.policy, server: d.server, recent: d.recent, formers: d.generations,
+		store: decisions.New(decisionsPath(stateDir(c.State.Dir))), log: log, policy: d.policy, server: d.server, recent: d.recent, listed: d.firewall.list, formers: d.generations,
 		guard: decisions.Guard{Named: ownNetworks(&c), Users: d.policy.limiter.Users}, observe: d.observe, wake: make(chan struct{}, 1),
 	}
 	d.keeper.deciding = d.deciding
@@ -224,7 +229,7 @@ func (d *Daemon) openWatchers(t *takeover) (err error) {
 // metrics and the incidents.
 func (d *Daemon) makeServer() {
 	c := d.config
-	o := &outcomes{d.log, d.metrics, d.policy, d.backends, d.incidents, d.notices, d.recent, &d.rates}
+	o := &outcomes{d.log, d.metrics, d.policy, d.backends, d.incidents, d.notices, d.recent, d.firewall.list, &d.rates}
 	d.server = &proxy.Server{
 		Limiter:        d.policy.limiter,
 		Backends:       d.backends,
@@ -248,6 +253,7 @@ func (d *Daemon) registerGauges() {
 		Server: d.server, Limiter: d.policy.limiter, Backends: d.backends, Dropped: d.log.Dropped,
 		Incidents: d.incidents, Tightened: d.policy.tightened, Generations: d.generations.list,
 		Decisions: func() map[decisions.Kind]int { return d.deciding.store.Count(time.Now()) },
+		Firewall:  d.firewall.list.Stats,
 	}
 	if d.notices != nil {
 		s.Notices = d.notices.Stats
@@ -271,7 +277,7 @@ func (d *Daemon) bind(passed sockets) (err error) {
 	d.admin, err = admin.Open(&d.config, admin.Gateway{
 		Log: d.log, Metrics: d.metrics.Handler(), Unready: d.unready, State: d.monitorState, Incidents: d.incidents,
 		Learn: d.learn, Upgrade: d.askUpgrade, Reload: d.askReload, Passed: passed.takeFor,
-		View: d.views.view, Explain: d.explain, Page: page.Handler(),
+		View: d.views.view, Explain: d.explain, Firewall: d.firewall.stream, Operator: d.firewall.operators.saw, Page: page.Handler(),
 		Decisions: d.deciding.list, Decide: d.deciding.decide, End: d.deciding.end, Release: d.deciding.release, Forget: d.deciding.forget,
 	})
 	if err == nil {
@@ -289,6 +295,7 @@ func (d *Daemon) bind(passed sockets) (err error) {
 func (d *Daemon) observe(on bool) {
 	d.server.Observe(on)
 	d.metrics.Observing(on)
+	d.firewall.list.SetObserve(time.Now(), on)
 }
 
 // serve accepts connections. All that it starts runs until close.

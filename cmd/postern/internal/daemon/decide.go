@@ -13,6 +13,7 @@ import (
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/recent"
 	"postern/limiter"
 	"postern/proxy"
@@ -29,6 +30,7 @@ type deciding struct {
 	policy  *policy
 	server  *proxy.Server
 	recent  *recent.Memory
+	listed  *firewall.List // for firewalls
 	formers *generations
 	guard   decisions.Guard // without EXEMPT, which may change
 	observe func(on bool)
@@ -283,6 +285,7 @@ func (o *deciding) releaseAccount(t time.Time, account string) int {
 // accounts that they tried.
 func (o *deciding) releaseNetwork(t time.Time, network netip.Prefix) int {
 	n := o.policy.limiter.Release(t, limiter.Attempt{Addr: network.Addr()})
+	o.listed.Release(t, network)
 	released := map[netip.Prefix]bool{limiter.Source(network.Addr()): true}
 	for _, pair := range o.recent.Pairs(recent.Query{Network: network}, pairsMax) {
 		if !released[pair.Source] {

@@ -24,6 +24,7 @@ type keeper struct {
 	tickets      *ticketKeys // nil where no listener offers TLS, or TLS_TICKET_KEYS has the keys
 	incidents    *incidents.Manager
 	deciding     *deciding
+	firewall     *firewallFeed
 	observations *observations    // for the detector of the next generation, from pause on
 	sharing      *sharing.Sharing // with other gateways; nil if there is no engine
 	engine       *engine.Client
@@ -40,6 +41,7 @@ func (k *keeper) start() {
 	k.running.Go(func() { every(ctx, saveEvery, k.known.save) })
 	k.running.Go(func() { k.incidents.Run(ctx) })
 	k.running.Go(func() { k.deciding.run(ctx) })
+	k.running.Go(func() { k.firewall.run(ctx) })
 	if k.sharing != nil {
 		k.running.Go(func() { k.sharing.Run(ctx) })
 	}

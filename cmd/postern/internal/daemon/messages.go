@@ -84,6 +84,8 @@ type formersMessage struct {
 	Counts  proxy.Counts // of main
 	Formers []formerState
 	Saved   savedFiles // the files with the known users
+	// Firewall is an export of the list for firewalls. Versions before it had one leave it out.
+	Firewall json.RawMessage `json:",omitempty"`
 }
 
 // A formerState is what main knows of a former generation.

@@ -8,6 +8,7 @@ import (
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/metrics"
 	"postern/cmd/postern/internal/notices"
@@ -63,6 +64,7 @@ type outcomes struct {
 	incidents *incidents.Manager
 	notices   *notices.Manager // nil without NOTICE_URL
 	recent    *recent.Memory
+	firewall  *firewall.List
 	rates     *rates
 }
 
@@ -73,6 +75,7 @@ func (o *outcomes) attempt(a proxy.Attempt) {
 	o.metrics.Attempt(a)
 	o.recent.Attempt(now, a, o.log.Why(a))
 	o.rates.add(now, a.Listener)
+	countAttempt(now, o.firewall, &a)
 	if a.Verdict.Rule == limiter.RuleBlocked && !a.Observed {
 		return // what an operator has refused says nothing about an attack, nor about how users are served
 	}
@@ -95,6 +98,7 @@ func (o *outcomes) record(r proxy.Record) {
 	o.log.Record(r)
 	o.metrics.Record(r)
 	o.recent.Record(now, r, o.log.WhyRecord(r))
+	countRecord(now, o.firewall, &r)
 	switch addr := r.Client.Addr(); {
 	case o.policy.isExempt(addr):
 	case r.Account != "":

@@ -19,7 +19,7 @@ import (
 
 // outcomes is where g's attempts and records are reported.
 func (g *gateway) outcomes() *outcomes {
-	return &outcomes{g.Daemon.log, g.metrics, g.policy, g.backends, g.incidents, nil, g.recent, &g.rates}
+	return &outcomes{g.Daemon.log, g.metrics, g.policy, g.backends, g.incidents, nil, g.recent, g.firewall.list, &g.rates}
 }
 
 // TestOutcomesForTheDetector: what the limiter calls void has several causes,

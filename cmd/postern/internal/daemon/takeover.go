@@ -21,7 +21,7 @@ type takeover struct {
 	resources resourcesMessage // zero if the former process ended before it sent them
 	lock      *os.File         // of the state directory, nil if there is none
 
-	limiter, incidents, decisions, recent, sharing []byte // exports, nil if the former process ended before
+	limiter, incidents, decisions, recent, sharing, firewall []byte // exports, nil if the former process ended before
 
 	saved   savedFiles
 	formers []*former // the oldest first, the process that hands over last; none if that has ended
@@ -141,7 +141,8 @@ func (t *takeover) receiveState() error {
 	last := newFormer(t.resources.Former, t.link)
 	last.counts = s.Counts
 	t.formers = append(t.formers, last)
-	t.limiter, t.incidents, t.decisions, t.recent, t.saved = limits.Payload, watched.Payload, decided.Payload, happened.Payload, s.Saved
+	t.limiter, t.incidents, t.decisions, t.recent = limits.Payload, watched.Payload, decided.Payload, happened.Payload
+	t.saved, t.firewall = s.Saved, s.Firewall
 	return nil
 }
 

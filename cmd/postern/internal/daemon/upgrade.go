@@ -209,12 +209,16 @@ func (d *Daemon) handOverState(link *handover.Link, pid int) (events *limiter.Fe
 	if err := link.Send(msgSharing, shared); err != nil {
 		return events, 0, err
 	}
+	listed, err := d.firewall.list.Export()
+	if err != nil {
+		return events, 0, err
+	}
 	formers, files, err := d.generations.links()
 	defer closeFiles(files)
 	if err != nil {
 		return events, 0, err
 	}
-	if err := send(link, msgFormers, formersMessage{d.server.Counts(), formers, d.keeper.known.saved()}, files...); err != nil {
+	if err := send(link, msgFormers, formersMessage{d.server.Counts(), formers, d.keeper.known.saved(), listed}, files...); err != nil {
 		return events, 0, err
 	}
 	var s servingMessage

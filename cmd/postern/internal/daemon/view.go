@@ -136,7 +136,7 @@ func (v *views) makeDetail(t time.Time) *view.Detail {
 // explain answers a question about a session, an address, a network or an account at time t.
 func (d *Daemon) explain(t time.Time, about string) (explain.Explanation, error) {
 	return explain.Explain(t, about, explain.Sources{
-		Recent: d.recent, Inspect: d.policy.limiter.Inspect, Users: d.policy.limiter.Users,
+		Recent: d.recent, Inspect: d.policy.limiter.Inspect, Listed: d.firewall.list.Find, Users: d.policy.limiter.Users,
 		Decisions: func() []decisions.Decision { return d.deciding.store.List(t) }, Observing: func() bool { return d.deciding.observing(t) },
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/recent"
 	"postern/limiter"
 )
@@ -17,6 +18,7 @@ type Sources struct {
 	Recent    *recent.Memory
 	Inspect   func(t time.Time, a limiter.Attempt) limiter.Inspection
 	Users     func(t time.Time, network netip.Prefix, within time.Duration) (n int, ok bool) // known users who logged in from there, estimated
+	Listed    func(t time.Time, addr netip.Addr) (firewall.Entry, bool)                      // for firewalls
 	Decisions func() []decisions.Decision                                                    // in force
 	Observing func() bool                                                                    // verdicts are not enforced
 }

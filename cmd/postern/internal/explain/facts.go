@@ -116,6 +116,14 @@ func (a *answer) addDecisions() {
 	for _, d := range a.Decisions {
 		a.fact(headDecisions, "%s", decisionPhrase(&d, a.Time))
 	}
+	if e, listed := a.sources.Listed(a.Time, a.address); listed {
+		drop := "a firewall that follows the list drops its new connections"
+		if e.Observe {
+			drop = "but verdicts are only observed, so no firewall should drop it"
+		}
+		a.fact(headDecisions, "the source %s is listed for firewalls since %s, until %s, because rule %s refused it again and again; %s", sourceName(a.address),
+			clock(e.Listed, a.Time), clock(e.Until, a.Time), e.Rule, drop)
+	}
 	if a.now.Exempt {
 		a.fact(headDecisions, "the address is in POSTERN_EXEMPT: no limit of its source, its network or the pair applies")
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/notices"
@@ -27,6 +28,7 @@ type Sources struct {
 	Generations func() []monitor.Generation   // processes of the gateway, this one first
 	Decisions   func() map[decisions.Kind]int // of operators, in force, of every kind
 	Notices     func() notices.Stats          // about logins; nil if none are sent
+	Firewall    func() firewall.Stats         // of the list for firewalls
 	Sharing     func() *monitor.Sharing       // with other gateways; nil, or returns nil, if there is none
 }
 
@@ -69,6 +71,9 @@ var (
 
 	descDecisions = desc("operator_decisions", "Decisions of operators that are in force, by kind: block, allow, observe, enforce.", "kind")
 
+	descListed   = desc("firewall_listed", "Sources that are listed for firewalls.")
+	descWithheld = desc("firewall_withheld", "Sources that would be listed for firewalls but for the reason.", "reason")
+
 	descNotAfter   = desc("certificate_not_after_timestamp_seconds", "When the first of the certificates expires.")
 	descLogDropped = desc("log_dropped_total", "Log lines left out because there were too many, about one source or in all.")
 )
@@ -88,6 +93,11 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	g.collectGenerations(send)
 	for kind, n := range g.Decisions() {
 		send(descDecisions, prometheus.GaugeValue, float64(n), string(kind))
+	}
+	listed := g.Firewall()
+	send(descListed, prometheus.GaugeValue, float64(listed.Listed))
+	for reason, n := range listed.Withheld {
+		send(descWithheld, prometheus.GaugeValue, float64(n), string(reason))
 	}
 	send(descLogDropped, prometheus.CounterValue, float64(g.Dropped()))
 	if g.Certs != nil {
