@@ -99,7 +99,7 @@ func compareSecurity(t *testing.T, name string, o *openapi3.Operation, r route) 
 		if bySession && hasCSRF != (r.method != http.MethodGet) {
 			t.Errorf("%s: got CSRF token %v with a session", name, hasCSRF)
 		}
-		if roles := slices.Concat(way["bearer"], way["session"]); r.needs != roleNone && !slices.Equal(roles, []string{r.needs.String()}) {
+		if roles := slices.Concat(way["bearer"], way["session"], way["apiKey"]); r.needs != roleNone && !slices.Equal(roles, []string{r.needs.String()}) {
 			t.Errorf("%s: got roles %q, want %v", name, roles, r.needs)
 		}
 	}

@@ -127,6 +127,7 @@ func (v *views) makeDetail(t time.Time) *view.Detail {
 	d := &view.Detail{Top: v.recent.Top(t, topWindow, rowsMax), Refusals: v.recent.Search(recent.Query{}, rowsMax)}
 	d.Decisions = v.deciding.store.List(t)
 	d.Decided = len(d.Decisions)
+	d.Listed = v.firewall.list.Stats().Listed
 	d.Decisions = d.Decisions[:min(decisionsMax, d.Decided)]
 	d.Incidents = v.incidents.All()
 	d.Incidents = d.Incidents[:min(incidentsMax, len(d.Incidents))]

@@ -11,6 +11,7 @@ import (
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/recent"
 	"postern/limiter"
 	"postern/proxy"
@@ -25,6 +26,7 @@ type fixture struct {
 	recent    *recent.Memory
 	inspect   func(limiter.Attempt) limiter.Inspection
 	decisions []decisions.Decision
+	listed    firewall.Entry // of its source; none if that is invalid
 	observing bool
 }
 
@@ -39,7 +41,10 @@ func (f *fixture) sources() Sources {
 			}
 			return f.inspect(a)
 		},
-		Users:     func(_ time.Time, p netip.Prefix, _ time.Duration) (int, bool) { return 3, p.Bits() >= 16 },
+		Users: func(_ time.Time, p netip.Prefix, _ time.Duration) (int, bool) { return 3, p.Bits() >= 16 },
+		Listed: func(_ time.Time, addr netip.Addr) (firewall.Entry, bool) {
+			return f.listed, f.listed.Source.IsValid() && f.listed.Source == limiter.Source(addr)
+		},
 		Decisions: func() []decisions.Decision { return f.decisions },
 		Observing: func() bool { return f.observing },
 	}

@@ -28,10 +28,10 @@ func (c Comparison) OK() bool { return c.Missing == 0 }
 func (c Comparison) String() string {
 	text := fmt.Sprintf("the firewall has %d of %d listed sources", c.Wanted-c.Missing, c.Wanted)
 	if c.Missing > 0 {
-		text += fmt.Sprintf(", %d are missing", c.Missing)
+		text += fmt.Sprintf("; missing: %d", c.Missing)
 	}
 	if c.Surplus > 0 {
-		text += fmt.Sprintf(", %d others are not listed", c.Surplus)
+		text += fmt.Sprintf("; not listed: %d", c.Surplus)
 	}
 	return text
 }

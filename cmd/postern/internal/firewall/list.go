@@ -165,8 +165,8 @@ func (l *List) makeRoom() bool {
 	return least.IsValid()
 }
 
-// Accepted has a source that proved to be a user's or an operator's forgotten. Users whose login
-// was refused are such, too, if they are known by their device or password.
+// Accepted forgets the refusals of a source from which a user logs in, and removes it from the
+// list.
 func (l *List) Accepted(t time.Time, addr netip.Addr) { l.Release(t, limiter.Source(addr)) }
 
 // Release forgets the refusals of all sources in a network, and removes them from the list.

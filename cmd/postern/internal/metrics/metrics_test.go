@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"postern/cmd/postern/internal/decisions"
+	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/incidents"
 	"postern/cmd/postern/internal/monitor"
 	"postern/cmd/postern/internal/testbed"
@@ -59,7 +60,10 @@ func testMetrics(t *testing.T) *Metrics {
 	}
 	m.Register(Sources{
 		Decisions: func() map[decisions.Kind]int { return map[decisions.Kind]int{decisions.Block: 2} },
-		Server:    &proxy.Server{Limiter: lim, Backends: backends}, Limiter: lim, Backends: backends, Certs: certs,
+		Firewall: func() firewall.Stats {
+			return firewall.Stats{Listed: 3, Withheld: map[firewall.Reason]int{firewall.ReasonKnown: 2}}
+		},
+		Server: &proxy.Server{Limiter: lim, Backends: backends}, Limiter: lim, Backends: backends, Certs: certs,
 		Dropped: func() uint64 { return 0 }, Incidents: out, Tightened: func() bool { return false },
 		Generations: func() []monitor.Generation { return []monitor.Generation{{Sessions: 7}, {Sessions: 2}, {Sessions: 3}} },
 	})

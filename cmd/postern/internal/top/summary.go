@@ -172,7 +172,11 @@ func doingTexts(v *view.View) []string {
 	for _, d := range v.Detail.Decisions {
 		networks[d.Kind]++
 	}
-	return append(texts, eventlog.Count(networks[decisions.Block], "network")+" blocked", fmt.Sprintf("%d allowed", networks[decisions.Allow]))
+	texts = append(texts, eventlog.Count(networks[decisions.Block], "network")+" blocked", fmt.Sprintf("%d allowed", networks[decisions.Allow]))
+	if n := v.Detail.Listed; n > 0 {
+		texts = append(texts, eventlog.Count(n, "source")+" listed for firewalls")
+	}
+	return texts
 }
 
 // lanesTexts say how much is left for logins, and what waits for it.

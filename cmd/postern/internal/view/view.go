@@ -100,4 +100,5 @@ type Detail struct {
 	Decisions []decisions.Decision `json:"decisions"` // the latest first, at most 100
 	Decided   int                  `json:"decided"`   // how many there are
 	Refusals  []recent.Event       `json:"refusals"`  // the latest first, at most 50
+	Listed    int                  `json:"listed"`    // sources that a firewall should drop
 }

@@ -107,6 +107,7 @@ function doing({ mode, tight, lanes, tarpit, state, detail }) {
 	}[state.sharing.mode];
 	if (sharing) list.push(sharing);
 	if (detail) list.push(detail.decided === 1 ? '1 decision in force' : `${count(detail.decided)} decisions in force`);
+	if (detail?.listed) list.push(detail.listed === 1 ? '1 source is listed for firewalls' : `${count(detail.listed)} sources are listed for firewalls`);
 	return list;
 }
 
