@@ -18,11 +18,11 @@ BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # Programs that the tests use: mail servers, mail clients, other proxies,
-# Alertmanager, fail2ban, systemd, a browser, network namespaces, and what gateways
-# share over. Tests use valkey-server beside redis-server if it is there; Debian 12 has
+# Alertmanager, fail2ban, systemd, a browser, network namespaces, firewalls, and what
+# gateways share over. Tests use valkey-server beside redis-server if it is there; Debian 12 has
 # it in backports.
 PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex systemctl chromium \
-	redis-server valkey-server ip
+	redis-server valkey-server ip nft crowdsec-firewall-bouncer
 
 .PHONY: help
 help: ## list the targets
@@ -77,7 +77,7 @@ page: ## renew the third-party files of the page and of its tests from npm
 
 .PHONY: lint
 lint: ## check Go code, shell scripts and the files in deploy
-	@.ci/install shellcheck systemd-analyze fail2ban-regex dovecot promtool amtool haproxy keepalived
+	@.ci/install shellcheck systemd-analyze fail2ban-regex dovecot promtool amtool haproxy keepalived nft
 	go run $(GOLANGCI) run
 	@if [[ $${CI:-} = true ]] || command -v shellcheck >/dev/null; then shellcheck .ci/* cmd/postern/testdata/nested-systemd; fi
 	.ci/deploy

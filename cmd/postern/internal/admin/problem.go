@@ -35,6 +35,10 @@ type Problem struct {
 	Users      int    `json:"users,omitempty"`       // known users that it would affect, estimated
 	Setting    string `json:"setting,omitempty"`     // the setting that the problem depends on
 
+	// Message is Detail once more, as CrowdSec's API has it: its bouncers read it, and that of Debian 12 crashes
+	// without.
+	Message string `json:"message,omitempty"`
+
 	header http.Header // of the answer
 }
 
@@ -90,7 +94,9 @@ func (p *Problem) write(w http.ResponseWriter) {
 		w.Header()[name] = values
 	}
 	w.Header().Set("Content-Type", problemType)
-	text, _ := json.Marshal(p) // has no value that cannot be encoded
+	answer := *p
+	answer.Message = p.Detail
+	text, _ := json.Marshal(answer) // has no value that cannot be encoded
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(text, '\n')) // fails if the client is gone
 }

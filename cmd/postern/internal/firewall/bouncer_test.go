@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,8 +71,8 @@ func serveList(t *testing.T, l *firewall.List) (url, token string) {
 	return "http://" + s.Addr().String(), token
 }
 
-// startBouncer runs Debian's bouncer with the settings in more, and returns what kills it.
-func startBouncer(t *testing.T, url, token, more string) (kill func()) {
+// bouncerConfig writes the settings of Debian's bouncer, with more at the end, and returns the path.
+func bouncerConfig(t *testing.T, url, token, more string) string {
 	t.Helper()
 	dir := t.TempDir()
 	text := fmt.Sprintf(`mode: nftables
@@ -91,11 +92,17 @@ prometheus: {enabled: false}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	return path
+}
+
+// startBouncer runs Debian's bouncer with the settings in more, and returns what kills it.
+func startBouncer(t *testing.T, url, token, more string) (kill func()) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bouncer, "-c", path)
+	cmd := exec.Command(bouncer, "-c", bouncerConfig(t, url, token, more))
 	cmd.Stdout, cmd.Stderr = log, log
 	t.Cleanup(func() {
 		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
@@ -156,4 +163,107 @@ func TestBouncerFillsTheSets(t *testing.T) {
 	n.await(user6, false)
 	kill()
 	n.await(user6, true)
+}
+
+// TestBouncerWithATableOfItsOwn: as Debian configures it, for IPv4. With a wrong token it ends, as it
+// does with CrowdSec.
+func TestBouncerWithATableOfItsOwn(t *testing.T) {
+	if !runInNetwork(t, bouncer) {
+		return
+	}
+	n := newNetwork(t)
+	n.serve(993)
+	l := newList()
+	url, token := serveList(t, l)
+	list(l, time.Now(), attacker4)
+	startBouncer(t, url, token, "")
+	n.await(attacker4, false)
+	if !n.connects(user4, 993) {
+		t.Error("a user cannot connect")
+	}
+	l.Accepted(time.Now(), netip.MustParseAddr(attacker4))
+	n.await(attacker4, true)
+
+	out, _ := exec.Command(bouncer, "-c", bouncerConfig(t, url, "wrong", "")).CombinedOutput() // it exits with 0
+	if text := string(out); !strings.Contains(text, "level=error") || strings.Contains(text, "panic") || strings.Contains(text, "goroutine") {
+		t.Errorf("with a wrong token: %s", text)
+	}
+}
+
+// TestNFTAppliesTheList in one transaction, with each address on its own, and the comparison tells what
+// is missing.
+func TestNFTAppliesTheList(t *testing.T) {
+	if !runInNetwork(t) {
+		return
+	}
+	n := newNetwork(t)
+	n.serve(993)
+	n.serve(2222)
+	const table = "../../../../deploy/nft/postern.nft"
+	n.run("nft -f " + table)
+	l := newList()
+	many := []string{attacker4, attacker6, "192.0.2.6", "192.0.2.8"} // on both sides of user4
+	for i := range firewall.EntriesMax - len(many) {
+		many = append(many, fmt.Sprintf("198.%d.%d.%d", 18+i>>16, i>>8&255, i&255))
+	}
+	list(l, time.Now(), many...)
+	apply := func() []firewall.Wanted {
+		t.Helper()
+		s := l.Stream(time.Now(), time.Time{}, firewall.Query{Simulated: true})
+		wanted, err := firewall.Read(&s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var script strings.Builder
+		if err := firewall.WriteNFT(&script, wanted); err != nil {
+			t.Fatal(err)
+		}
+		n.run("nft -f -", script.String())
+		return wanted
+	}
+	compare := func(wanted []firewall.Wanted) firewall.Comparison {
+		t.Helper()
+		c, err := firewall.Compare(time.Now().Add(time.Hour), wanted, []byte(n.run("nft -j list table inet postern")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	wanted := apply()
+	if c := compare(wanted); c.Wanted != firewall.EntriesMax || c.Missing != 0 || c.Surplus != 0 {
+		t.Errorf("after the first time: %v", c)
+	}
+	for from, want := range map[string]bool{attacker4: false, attacker6: false, neighbour6: false, user4: true, user6: true} {
+		if got := n.connects(from, 993); got != want {
+			t.Errorf("%s connects: %v, want %v", from, got, want)
+		}
+	}
+	if !n.connects(attacker4, 2222) {
+		t.Error("a port that is not for mail is blocked")
+	}
+	n.run("nft delete element inet postern block4 { " + attacker4 + " }")
+	n.run("nft add element inet postern block4 { " + user4 + " timeout 1h }")
+	if c := compare(wanted); c.Missing != 1 || c.Surplus != 1 || c.OK() {
+		t.Errorf("with one missing and another one: %v", c)
+	}
+	n.run("nft -f " + table) // keeps the elements
+	if n.connects(user4, 993) {
+		t.Error("loading the table has emptied its sets")
+	}
+	wanted = apply()
+	if c := compare(wanted); c.Missing != 0 || c.Surplus != 0 || !n.connects(user4, 993) || n.connects(attacker4, 993) {
+		t.Errorf("after the second time: %v", c)
+	}
+
+	l.SetObserve(time.Now(), true)
+	list(l, time.Now(), attacker4)
+	if c := compare(apply()); c.Wanted != 1 || c.Missing != 0 || c.Surplus != 0 {
+		t.Errorf("in observe mode: %v", c)
+	}
+	if !n.connects(attacker4, 993) {
+		t.Error("in observe mode something is dropped")
+	}
+	if text := n.run("nft list chain inet postern input"); !strings.Contains(text, "@observe4 counter packets 1") {
+		t.Errorf("in observe mode nothing is counted: %s", text)
+	}
 }
