@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -43,23 +46,62 @@ func newFirewallFeed(d *Daemon, former []byte) (*firewallFeed, error) {
 	}
 	l := d.policy.limiter
 	f.list = firewall.New(firewall.Guard{Known: l.KnownSource, Blocked: l.Blocked, Networks: f.protected, Pause: f.pause})
-	if former == nil {
-		return f, nil
-	}
-	return f, f.list.Import(time.Now(), former)
+	return f, f.load(former)
 }
 
-// run keeps the list up to date until ctx ends.
+// run keeps the list up to date until ctx ends, and logs how it changes.
 func (f *firewallFeed) run(ctx context.Context) {
 	f.refresh(ctx)
-	refreshed := time.Now()
+	refreshed, logged := time.Now(), f.list.Stats()
 	every(ctx, firewall.UpdateEvery, func(now time.Time) {
 		if now.Sub(refreshed) >= refreshEvery {
 			f.refresh(ctx)
+			logged = f.logChanges(logged)
 			refreshed = now
 		}
 		f.list.Update(now)
 	})
+}
+
+// logChanges logs how many sources were listed and removed since before, and returns the present state.
+func (f *firewallFeed) logChanges(before firewall.Stats) firewall.Stats {
+	now := f.list.Stats()
+	ended := int(now.Ended - before.Ended)
+	if added := now.Listed - before.Listed + ended; added > 0 || ended > 0 {
+		f.daemon.log.Info("list for firewalls changed", slog.String("event", "firewall"),
+			slog.Int("added", added), slog.Int("removed", ended), slog.Int("listed", now.Listed), slog.Bool("observe", now.Observe))
+	}
+	return now
+}
+
+// A feedImage is what the next process takes over.
+type feedImage struct {
+	List      json.RawMessage
+	Operators map[netip.Prefix]time.Time
+}
+
+// export returns what the next process takes over.
+func (f *firewallFeed) export() ([]byte, error) {
+	list, err := f.list.Export()
+	if err != nil {
+		return nil, err
+	}
+	f.operators.mu.Lock()
+	defer f.operators.mu.Unlock()
+	return json.Marshal(feedImage{list, f.operators.latest})
+}
+
+// load takes over what export has returned. An older process has none.
+func (f *firewallFeed) load(image []byte) error {
+	if image == nil {
+		return nil
+	}
+	var i feedImage
+	if err := json.Unmarshal(image, &i); err != nil {
+		return fmt.Errorf("take over the list for firewalls: %w", err)
+	}
+	f.operators.latest = i.Operators
+	return f.list.Import(time.Now(), i.List)
 }
 
 const (

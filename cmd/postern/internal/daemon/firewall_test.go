@@ -92,6 +92,44 @@ func TestWhatCountsForFirewalls(t *testing.T) {
 	}
 }
 
+// TestRefusalsOfClientsCount: one of a real client is the last that is missing.
+func TestRefusalsOfClientsCount(t *testing.T) {
+	for name, tt := range map[string]struct {
+		setting string
+		refuse  func(g *gateway)
+	}{
+		"connect": {"LIMIT_CONNECT=1/1h", func(g *gateway) {
+			g.connect(t, "imap").Until("OK")
+			g.connect(t, "imap").Until("BYE")
+		}},
+		"source": {"LIMIT_SOURCE=1/1h", func(g *gateway) {
+			for i, answer := range []string{"AUTHENTICATIONFAILED", "UNAVAILABLE"} {
+				c := g.dial(t, "imaps")
+				c.PrintfLine("a LOGIN user%d wrong%d", i, i)
+				c.Until(answer)
+			}
+		}},
+	} {
+		g := start(t, prefix+tt.setting)
+		l, now := g.firewall.list, time.Now()
+		g.firewall.refresh(t.Context())
+		for i := range 29 {
+			l.Refused(now.Add(time.Duration(i/15-2)*time.Minute), netip.MustParseAddr("127.0.0.1"), limiter.RuleSource, firewall.LoginCost)
+		}
+		l.Update(now)
+		if n := l.Stats().Withheld[firewall.ReasonGateway]; n != 0 {
+			t.Fatalf("%s: got %d withheld before the refusal", name, n)
+		}
+		tt.refuse(g)
+		for end := now.Add(testbed.Patience); l.Stats().Withheld[firewall.ReasonGateway] != 1; l.Update(time.Now()) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: the refusal was not counted\n%s", name, g.log)
+			}
+			<-time.After(time.Millisecond)
+		}
+	}
+}
+
 // learned has the limiter of g know a user from another place since two days ago.
 func (g *gateway) learned(t *testing.T) {
 	t.Helper()
@@ -179,6 +217,11 @@ func TestGatewayPublishesTheList(t *testing.T) {
 	if entries := u.next.firewall.list.Entries(time.Now()); len(entries) != 1 || entries[0].Source.Addr() != testClient.Addr() {
 		t.Errorf("after an upgrade: got %+v", entries)
 	}
+	if all := u.next.firewall.protected()[firewall.ReasonOperator]; !slices.Contains(all, netip.MustParsePrefix("2001:db8::/64")) {
+		t.Errorf("after an upgrade: got operators at %v", all)
+	}
+	g.firewall.logChanges(firewall.Stats{})
+	g.log.Await(t, "event=firewall", "added=1", "removed=0", "listed=1")
 	if _, err := u.next.deciding.release(time.Now(), decisions.Release{Of: testClient.Addr().String(), By: "anna"}); err != nil {
 		t.Fatal(err)
 	}

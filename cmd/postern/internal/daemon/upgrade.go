@@ -209,7 +209,7 @@ func (d *Daemon) handOverState(link *handover.Link, pid int) (events *limiter.Fe
 	if err := link.Send(msgSharing, shared); err != nil {
 		return events, 0, err
 	}
-	listed, err := d.firewall.list.Export()
+	listed, err := d.firewall.export()
 	if err != nil {
 		return events, 0, err
 	}

@@ -22,6 +22,7 @@ func Events() []Event {
 		{"incident", "an incident changed; a warning when people are alerted about it"},
 		{"admin", "a request of an operator that changes something, their name and role, and why it was refused"},
 		{"decision", "a decision of an operator was made or has ended, or connections were closed for it"},
+		{"firewall", "sources were listed for firewalls or removed from the list within the last minute: how many, and how many are listed"},
 		{"share", "this gateway counts together with others or alone; a command of the engine failed, or what was read from it cannot be used"},
 		{"watch", "an alert or the status page could not be delivered, or can be again; what the detector learned could not be stored; limits for strangers were tightened"},
 		{"notice", "login notices could not be delivered or stored, or a file for them could not be read, or that works again"},

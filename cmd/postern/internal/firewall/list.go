@@ -76,6 +76,7 @@ type List struct {
 	observe  bool
 	sources  map[netip.Prefix]*source
 	entries  int       // sources that are listed
+	ended    uint64    // entries that were removed
 	removed  []removal // the oldest first
 	lastID   int64
 	withheld map[Reason]int // at the latest Update
@@ -277,6 +278,7 @@ func (l *List) remove(t time.Time, block netip.Prefix, s *source) {
 	}
 	s.id, s.refused, s.cost = 0, [window]uint16{}, [window]uint32{}
 	l.entries--
+	l.ended++
 }
 
 // forgetRemovals forgets removals that are too old at time t.
@@ -335,6 +337,7 @@ func (l *List) Find(t time.Time, addr netip.Addr) (Entry, bool) {
 type Stats struct {
 	Observe  bool           // the entries are not to be dropped
 	Listed   int            // sources
+	Ended    uint64         // entries that were removed since the start of the process
 	Withheld map[Reason]int // sources that would be listed but for a reason
 }
 
@@ -342,7 +345,7 @@ type Stats struct {
 func (l *List) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Stats{Observe: l.observe, Listed: l.entries, Withheld: map[Reason]int{}}
+	s := Stats{Observe: l.observe, Listed: l.entries, Ended: l.ended, Withheld: map[Reason]int{}}
 	for _, r := range Reasons() {
 		s.Withheld[r] = l.withheld[r]
 	}
