@@ -36,9 +36,9 @@ func newList() *firewall.List {
 
 // list has addresses listed at time t.
 func list(l *firewall.List, t time.Time, addrs ...string) {
-	for i := range 90 {
+	for i := range 30 {
 		for _, addr := range addrs {
-			l.Refused(t.Add(time.Duration(i-90)*2*time.Second), netip.MustParseAddr(addr), limiter.RuleSource, firewall.LoginCost)
+			l.Refused(t.Add(time.Duration(i-30)*6*time.Second), netip.MustParseAddr(addr), limiter.RuleSource, firewall.LoginCost)
 		}
 	}
 	l.Update(t)
