@@ -219,8 +219,8 @@ func prepareDecisions(flags *flag.FlagSet) func(context.Context, process) error 
 	format := flags.String("format", "", "print the sources that a firewall should drop, as a script for `nft|plain`: nft -f, or one a line")
 	compare := flags.String("compare", "", "compare these with what a firewall has: `file` (- for standard input) with the output of nft -j, or one address a line; exit 1 if any is missing")
 	return func(ctx context.Context, p process) error {
-		if asked := set(*asJSON) + set(*end != "") + set(*format != "") + set(*compare != ""); asked > 1 && !(*asJSON && *end != "") {
-			return wrongUsage("got several of -json, -end, -format and -compare, want one")
+		if forFirewall := *format != "" || *compare != ""; *format != "" && *compare != "" || forFirewall && (*asJSON || *end != "") {
+			return wrongUsage("got -format or -compare with another flag, want one")
 		}
 		var err error
 		switch {

@@ -18,14 +18,6 @@ const decisionsHelp = `list what operators have decided, or end a decision:
 With -format or -compare it is about the sources that a firewall should drop: those that postern has refused again and again.
 postern changes no firewall. deploy/nft has a unit that does, and /v1/decisions/stream serves the list to CrowdSec's bouncers.`
 
-// set is 1 if an option is set.
-func set(is bool) int {
-	if is {
-		return 1
-	}
-	return 0
-}
-
 // wantedByFirewall fetches the list and checks it: what it becomes may run with more privileges than the gateway has.
 func (p process) wantedByFirewall(ctx context.Context) ([]firewall.Wanted, error) {
 	client, err := p.operatorClient()

@@ -157,13 +157,7 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	}
 	d.keeper.firewall = d.firewall
 	d.makeServer()
-	d.generations = &generations{log: log, limiter: d.policy.limiter, server: d.server, incidents: d.incidents, own: in.generation(b)}
-	d.deciding = &deciding{
-		store: decisions.New(decisionsPath(stateDir(c.State.Dir))), log: log, policy: d.policy, server: d.server, recent: d.recent, listed: d.firewall.list, formers: d.generations,
-		guard: decisions.Guard{Named: ownNetworks(&c), Users: d.policy.limiter.Users}, observe: d.observe, wake: make(chan struct{}, 1),
-	}
-	d.keeper.deciding = d.deciding
-	if err := d.deciding.load(time.Now(), t.decisions); err != nil {
+	if err := d.openDecisions(in.generation(b), t.decisions); err != nil {
 		return nil, err
 	}
 	if err := d.openSharing(b.Version, t.sharing); err != nil {
@@ -223,6 +217,18 @@ func (d *Daemon) openWatchers(t *takeover) (err error) {
 		}
 	}
 	return nil
+}
+
+// openDecisions makes the list of generations, of which own is this process, and what enforces the decisions of
+// operators. former is an export of those of the process that hands over, nil without one.
+func (d *Daemon) openDecisions(own monitor.Generation, former []byte) error {
+	d.generations = &generations{log: d.log, limiter: d.policy.limiter, server: d.server, incidents: d.incidents, own: own}
+	d.deciding = &deciding{
+		store: decisions.New(decisionsPath(stateDir(d.config.State.Dir))), log: d.log, policy: d.policy, server: d.server, recent: d.recent, listed: d.firewall.list, formers: d.generations,
+		guard: decisions.Guard{Named: ownNetworks(&d.config), Users: d.policy.limiter.Users}, observe: d.observe, wake: make(chan struct{}, 1),
+	}
+	d.keeper.deciding = d.deciding
+	return d.deciding.load(time.Now(), former)
 }
 
 // makeServer makes the server of all listeners, which reports to the log, the

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/decisions"
-	"postern/cmd/postern/internal/firewall"
 	"postern/cmd/postern/internal/recent"
 	"postern/limiter"
 	"postern/proxy"
@@ -27,7 +25,7 @@ type fixture struct {
 	recent    *recent.Memory
 	inspect   func(limiter.Attempt) limiter.Inspection
 	decisions []decisions.Decision
-	listed    firewall.Entry // of its source; none if that is invalid
+	listed    listedSource
 	observing bool
 }
 
@@ -42,12 +40,9 @@ func (f *fixture) sources() Sources {
 			}
 			return f.inspect(a)
 		},
-		Users: func(_ time.Time, p netip.Prefix, _ time.Duration) (int, bool) { return 3, p.Bits() >= 16 },
-		Listed: func(_ time.Time, addr netip.Addr) (firewall.Entry, bool) {
-			return f.listed, f.listed.Source.IsValid() && f.listed.Source == limiter.Source(addr)
-		},
+		Users:     func(_ time.Time, p netip.Prefix, _ time.Duration) (int, bool) { return 3, p.Bits() >= 16 },
 		Decisions: func() []decisions.Decision { return f.decisions },
-		Observing: func() bool { return f.observing },
+		Observing: func() bool { return f.observing }, Listed: f.listed.find,
 	}
 }
 
@@ -315,20 +310,6 @@ func TestRemedyComesFirst(t *testing.T) {
 		check(t, e)
 		if got := e.Advice[0].Text + " " + e.Advice[0].Command; !strings.Contains(got, tt.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tt.want)
-		}
-	}
-}
-
-// TestSourceListedForFirewalls is named as such, for an address and for an account that was refused there.
-func TestSourceListedForFirewalls(t *testing.T) {
-	f := newFixture()
-	f.refuse(time.Minute, "s1", "192.0.2.7", "anna", limiter.RuleSource)
-	f.listed = firewall.Entry{Source: netip.MustParsePrefix("192.0.2.7/32"), Rule: limiter.RuleSource, Listed: at(2 * time.Minute), Until: at(time.Hour)}
-	const want = "The source 192.0.2.7 is listed for firewalls since 14:02:00, until 15:00:00, because rule source refused it again and again; a firewall that follows the list drops its new connections."
-	for about, isListed := range map[string]bool{"192.0.2.7": true, "anna": true, "192.0.2.8": false} {
-		e := f.explain(t, about)
-		if got := slices.ContainsFunc(e.Facts, func(x Fact) bool { return x.Text == want }); got != isListed {
-			t.Errorf("%s: got %v, want %v: %+v", about, got, isListed, e.Facts)
 		}
 	}
 }
