@@ -31,12 +31,23 @@ const (
 // Listener is one kind of listener: a protocol and how TLS begins. Several sockets can
 // share it.
 type Listener struct {
-	Name     string // the listener label of metrics and logs: imap, imaps, pop3, pop3s
+	Name     string // the listener label of metrics and logs, as in ListenerKinds
 	Protocol dialogue.Protocol
 	TLS      TLSMode
 	Config   *tls.Config // nil on an Upgrade listener that cannot begin TLS
 
 	devices *devicePool // clones of Config
+}
+
+// ListenerKinds lists the kinds of listener that a gateway may have, without Config.
+func ListenerKinds() []Listener {
+	return []Listener{
+		{Name: "imap", Protocol: dialogue.IMAP{}, TLS: Upgrade},
+		{Name: "imaps", Protocol: dialogue.IMAP{}, TLS: Implicit},
+		{Name: "pop3", Protocol: dialogue.POP3{}, TLS: Upgrade},
+		{Name: "pop3s", Protocol: dialogue.POP3{}, TLS: Implicit},
+		{Name: "sieve", Protocol: dialogue.Sieve{}, TLS: Upgrade},
+	}
 }
 
 // Timeouts bound the time that a connection may take.

@@ -235,7 +235,12 @@ func (s *session) upgrade(r dialogue.Request) (step, error) {
 	if s.client.Buffered() > 0 {
 		return nil, ending{EndProtocol, errors.New("clear text behind STARTTLS")}
 	}
-	return s.startTLS(func() (step, error) { return s.await(s.readRequest) })
+	return s.startTLS(func() (step, error) {
+		if err := s.listener.Protocol.GreetTLS(s.client, s.offer()); err != nil {
+			return nil, err
+		}
+		return s.await(s.readRequest)
+	})
 }
 
 // handshakeConn is a connection whose TLS handshake computes only while it holds a slot.

@@ -8,8 +8,9 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// Capabilities are what a server offers: the items of an IMAP capability list, or
-// the lines of a POP3 one. The values must not be changed.
+// Capabilities are what a server offers: the items of an IMAP capability list, the
+// lines of a POP3 one, or those of a ManageSieve one without quotes: name, space and
+// value. The values must not be changed.
 type Capabilities []string
 
 // The names of POP3 capabilities (RFC 2449 section 6, RFC 2595, RFC 3206).
@@ -48,14 +49,15 @@ var (
 )
 
 // Common returns what both lists hold, in the order of c: it is empty, not nil, if
-// that is nothing. The mechanisms on the SASL line of POP3 are compared one by one.
+// that is nothing. Lines that list mechanisms or extensions are compared field by
+// field.
 func (c Capabilities) Common(other Capabilities) Capabilities {
 	common := Capabilities{}
 	for _, line := range c {
 		for _, theirs := range other {
 			if strings.EqualFold(line, theirs) {
 				common = append(common, line)
-			} else if isSASL(line) && isSASL(theirs) {
+			} else if name := listName(line); name != "" && name == listName(theirs) {
 				common = append(common, strings.Join(commonFields(line, theirs), " "))
 			}
 		}
@@ -63,10 +65,25 @@ func (c Capabilities) Common(other Capabilities) Capabilities {
 	return common
 }
 
-// isSASL reports whether a POP3 capability lists the mechanisms.
-func isSASL(line string) bool {
-	name, _, _ := strings.Cut(line, " ")
-	return strings.EqualFold(name, capaSASL)
+// listName returns the name of a capability of POP3 or ManageSieve whose value is a
+// list, in upper case, or "".
+func listName(line string) string {
+	name, _, _ := strings.Cut(strings.ToUpper(line), " ")
+	switch name {
+	case capaSASL, capaSieve, capaNotify:
+		return name
+	}
+	return ""
+}
+
+// lineMechanisms returns the mechanisms of a list of POP3 or ManageSieve.
+func lineMechanisms(lines Capabilities) []string {
+	for _, line := range lines {
+		if listName(line) == capaSASL {
+			return strings.Fields(strings.ToUpper(line))[1:]
+		}
+	}
+	return nil
 }
 
 // commonFields returns the fields of line that theirs holds too, in any case.
@@ -156,14 +173,7 @@ func (o Offer) pop3Backend() Capabilities {
 }
 
 // pop3Mechanisms returns all mechanisms the backend offers.
-func (o Offer) pop3Mechanisms() []string {
-	for _, line := range o.pop3Backend() {
-		if isSASL(line) {
-			return strings.Fields(strings.ToUpper(line))[1:]
-		}
-	}
-	return nil
-}
+func (o Offer) pop3Mechanisms() []string { return lineMechanisms(o.pop3Backend()) }
 
 // pop3Advertised returns the mechanisms for a client. PLAIN and LOGIN are not
 // listed while USER is offered: clients then use USER, where a refusal does not cost

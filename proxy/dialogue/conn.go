@@ -214,10 +214,11 @@ func (c *Conn) readFull(n int) ([]byte, error) {
 }
 
 // writeLine writes the parts as one line in one write.
-func (c *Conn) writeLine(parts ...string) error { return c.writeEncoded(nil, parts...) }
+func (c *Conn) writeLine(parts ...string) error { return c.writeEncoded(nil, "", parts...) }
 
-// writeEncoded is writeLine with octets in base64 behind the parts.
-func (c *Conn) writeEncoded(octets []byte, parts ...string) error {
+// writeEncoded is writeLine with octets in base64 behind the parts, and after behind
+// those.
+func (c *Conn) writeEncoded(octets []byte, after string, parts ...string) error {
 	if c.BeforeWrite != nil {
 		c.BeforeWrite()
 	}
@@ -227,7 +228,7 @@ func (c *Conn) writeEncoded(octets []byte, parts ...string) error {
 	for _, p := range parts {
 		line = append(line, p...)
 	}
-	line = base64.StdEncoding.AppendEncode(line, octets)
+	line = append(base64.StdEncoding.AppendEncode(line, octets), after...)
 	_, err := c.Write(append(line, '\r', '\n'))
 	return err
 }

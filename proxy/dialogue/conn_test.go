@@ -254,7 +254,7 @@ func TestRestartResets(t *testing.T) {
 func TestLineIsOneWrite(t *testing.T) {
 	w := peerSends("")
 	c := NewConn(w)
-	if err := c.writeEncoded([]byte("user"), "a ", "", "b "); err != nil || w.out.String() != "a b "+b64("user")+"\r\n" || w.writes != 1 {
+	if err := c.writeEncoded([]byte("user"), "c", "a ", "", "b "); err != nil || w.out.String() != "a b "+b64("user")+"c\r\n" || w.writes != 1 {
 		t.Errorf("wrote %q in %d writes, %v", w.out.String(), w.writes, err)
 	}
 	*w = wire{}

@@ -1,6 +1,6 @@
-// Package dialogue implements what IMAP (RFC 3501, RFC 9051) and POP3 (RFC 1939,
-// RFC 2449) exchange before login: towards the client, and towards the backend
-// that checks the credentials. The proxy must know the account before it dials a
+// Package dialogue implements what IMAP (RFC 3501, RFC 9051), POP3 (RFC 1939, RFC
+// 2449) and ManageSieve (RFC 5804) exchange before login: towards the client, and
+// towards the backend that checks the credentials. The proxy must know the account before it dials a
 // backend, so it parses the client's commands itself and replays the login.
 //
 // The package parses, answers and replays. It does not decide who may try to log
@@ -8,8 +8,9 @@
 // sets no deadlines and closes no connection: package proxy does that as well.
 //
 // A Protocol is a stateless value. The state of a dialogue is in its Conn or on
-// the stack of ReadRequest, and ends with it. imap_client.go and pop3_client.go
-// face the client, imap_server.go, pop3_server.go and exchange.go the backend.
+// the stack of ReadRequest, and ends with it. Of each protocol one file faces the
+// client (imap_client.go) and one the backend (imap_server.go); exchange.go relays
+// between both.
 //
 // All text that the proxy itself sends to clients is in this package. None of it
 // repeats input, apart from a well-formed IMAP tag.
@@ -26,15 +27,22 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// Protocol is one mail protocol before login. IMAP and POP3 are its two values.
+// Protocol is one mail protocol before login. Its values are IMAP, POP3 and Sieve.
 // None of its methods closes a connection.
 type Protocol interface {
-	// Name is the protocol's name in settings, metrics and logs, and its ALPN
-	// protocol ID: "imap" or "pop3".
+	// Name is the protocol's name in settings, metrics and logs: "imap", "pop3" or
+	// "sieve".
 	Name() string
+	// Title is the protocol's name for people: "IMAP", "POP3" or "ManageSieve".
+	Title() string
+	// ALPN is the protocol's ID in the TLS extension (RFC 7301).
+	ALPN() string
 
 	// Greet writes the greeting.
 	Greet(c *Conn, o Offer) error
+	// GreetTLS writes what the server sends first after the handshake that AnswerTLS
+	// began.
+	GreetTLS(c *Conn, o Offer) error
 	// ReadRequest answers the client's commands until one needs a decision of
 	// the proxy. After an error the dialogue is over, and the client has had its
 	// last reply, if it gets one. ErrHostile, ErrTooLong and ErrBadCommands are
@@ -56,6 +64,9 @@ type Protocol interface {
 	// An error means that the backend closed or violated the protocol.
 	Login(up, c *Conn, r Request) (Reply, error)
 }
+
+// Protocols lists all protocols.
+func Protocols() []Protocol { return []Protocol{IMAP{}, POP3{}, Sieve{}} }
 
 // Offer is what one client may use now.
 type Offer struct {

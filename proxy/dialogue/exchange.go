@@ -2,6 +2,7 @@ package dialogue
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +25,7 @@ func badReply(step string, line []byte) error {
 // between the backend and the client.
 type exchange struct {
 	up, c   *Conn
+	framing framing
 	r       Request
 	account string
 	denial  func(tag string) string // the line that denies without the backend
@@ -36,44 +38,57 @@ type exchange struct {
 	cancelled bool
 }
 
-func newExchange(up, c *Conn, r Request, denial func(tag string) string) *exchange {
-	return &exchange{up: up, c: c, r: r, account: r.Account, denial: denial, secretSent: r.HasResponse}
+func newExchange(up, c *Conn, r Request, f framing, denial func(tag string) string) *exchange {
+	return &exchange{up: up, c: c, framing: f, r: r, account: r.Account, denial: denial, secretSent: r.HasResponse}
 }
 
-// start sends the command that begins the exchange. An empty initial response is
-// written as "=" (RFC 4959 section 3, RFC 5034 section 4).
+// start sends the command that begins the exchange.
 func (e *exchange) start(command string) error {
+	before, after := e.framing.response(len(e.r.Mechanism))
+	command += " " + before + e.r.Mechanism + after
 	switch {
 	case !e.r.HasResponse:
-		return e.up.writeLine(command, " ", e.r.Mechanism)
+		return e.up.writeLine(command)
 	case len(e.r.Response) == 0:
-		return e.up.writeLine(command, " ", e.r.Mechanism, " =")
+		return e.up.writeLine(command, " ", e.framing.noResponse())
 	}
-	return e.up.writeEncoded(e.r.Response, command, " ", e.r.Mechanism, " ")
+	return e.respond(e.r.Response, command, " ")
 }
 
-// round relays one challenge to the client and its response to the backend. It
-// returns over = true when the result is known without a further reply of the
-// backend.
+// respond sends a response to the backend, behind the parts.
+func (e *exchange) respond(response []byte, parts ...string) error {
+	before, after := e.framing.response(base64.StdEncoding.EncodedLen(len(response)))
+	return e.up.writeEncoded(response, after, append(parts, before)...)
+}
+
+// cancel sends the response that cancels the exchange to the backend.
+func (e *exchange) cancel() error {
+	before, after := e.framing.response(1)
+	return e.up.writeLine(before, "*", after)
+}
+
+// round relays one challenge to the client and its response to the backend. line is the
+// challenge as it came, challenge its base64 text. It returns over = true when the
+// result is known without a further reply of the backend.
 //
 // If the client cancels or sends invalid base64, the backend gets "*" and its
 // reply answers the client. If the client closes the connection, the exchange
 // ends: the attempt is denied if the challenge has reported wrong credentials,
 // else its result is unknown.
-func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
+func (e *exchange) round(line, challenge []byte) (reply Reply, over bool, err error) {
 	if e.r.Mechanism == sasl.Plain {
-		return reply, true, badReply("login", challenge)
+		return reply, true, badReply("login", line)
 	}
 	e.failed = e.failed || e.failsCredentials(challenge)
-	if err := e.c.writeLine(string(challenge)); err != nil {
+	if err := e.c.writeLine(string(line)); err != nil {
 		return e.reply(e.result(Unavailable), nil), true, nil
 	}
-	response, err := e.c.readResponse()
+	response, err := e.c.readResponse(e.framing)
 	defer response.Wipe()
 	switch {
 	case errors.Is(err, errCancelled), errors.Is(err, errBase64):
 		e.cancelled = true
-		return reply, false, e.up.writeLine("*")
+		return reply, false, e.cancel()
 	case err != nil:
 		return e.reply(e.result(Unavailable), nil), true, nil
 	case e.readCRAM(response):
@@ -82,7 +97,7 @@ func (e *exchange) round(challenge []byte) (reply Reply, over bool, err error) {
 		return e.reply(Refused, nil), true, nil
 	}
 	e.secretSent = true
-	return reply, false, e.up.writeEncoded(response)
+	return reply, false, e.respond(response)
 }
 
 // failsCredentials reports whether a challenge means wrong credentials, which the
@@ -92,7 +107,7 @@ func (e *exchange) failsCredentials(challenge []byte) bool {
 	if failsByChallenge(e.r.Mechanism) {
 		return e.secretSent
 	}
-	message, err := decodeBase64(bytes.TrimPrefix(challenge, []byte("+ ")))
+	message, err := decodeBase64(challenge)
 	return err == nil && strings.HasPrefix(e.r.Mechanism, "SCRAM-") && bytes.HasPrefix(message, []byte("e="))
 }
 

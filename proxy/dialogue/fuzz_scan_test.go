@@ -97,7 +97,7 @@ func FuzzSASL(f *testing.F) {
 		checkName(t, string(message))
 		for _, mechanism := range mechanisms {
 			c := NewConn(peerSends(""))
-			r, err := readSASL(c, mechanism, []byte(cmp.Or(b64(string(message)), "=")))
+			r, err := readSASL(c, lineFraming{}, mechanism, []byte(cmp.Or(b64(string(message)), "=")))
 			switch {
 			case err != nil && !errors.Is(err, errResponse):
 				t.Errorf("%s %q: %v", mechanism, message, err)
@@ -134,7 +134,7 @@ func checkPassword(t *testing.T, message []byte) {
 	t.Helper()
 	name, password, _ := bytes.Cut(message, []byte(" "))
 	c := NewConn(peerSends(b64(string(name)) + "\r\n" + b64(string(password)) + "\r\n"))
-	r, err := readSASL(c, sasl.Login, nil)
+	r, err := readSASL(c, lineFraming{}, sasl.Login, nil)
 	if err != nil || r.Account != string(name) || string(r.Response) != "\x00"+string(name)+"\x00"+string(password) {
 		t.Errorf("%q and %q gave %s, %v", name, password, summary(r), err)
 	}

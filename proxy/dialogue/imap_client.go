@@ -12,6 +12,12 @@ type IMAP struct{}
 // Name is "imap".
 func (IMAP) Name() string { return "imap" }
 
+// Title is "IMAP".
+func (IMAP) Title() string { return "IMAP" }
+
+// ALPN is "imap".
+func (IMAP) ALPN() string { return "imap" }
+
 // The response codes (RFC 5530) of the proxy's own answers, as they precede the
 // text.
 const (
@@ -25,6 +31,9 @@ const (
 func (IMAP) Greet(c *Conn, o Offer) error {
 	return c.writeLine("* OK [CAPABILITY ", o.imapCapabilities(), "] Ready.")
 }
+
+// GreetTLS writes nothing: the client asks for the capabilities.
+func (IMAP) GreetTLS(*Conn, Offer) error { return nil }
 
 // ReadRequest answers commands until one needs a decision of the proxy.
 func (p IMAP) ReadRequest(c *Conn, o Offer) (Request, error) {
@@ -184,7 +193,7 @@ func imapAuthenticate(c *Conn, o Offer, tag string, a *imapArgs) (r Request, don
 	case notOffered:
 		return r, false, c.writeLine(tag, " NO Unsupported authentication mechanism.")
 	}
-	r, err = readSASL(c, mechanism, ir)
+	r, err = readSASL(c, lineFraming{}, mechanism, ir)
 	r.Tag = tag
 	switch {
 	case errors.Is(err, errCancelled):
@@ -236,7 +245,7 @@ func (IMAP) Answer(c *Conn, r Request, a Answer) error {
 	return c.writeLine("* BYE ", closingTexts[a])
 }
 
-// Texts for clients of both protocols. JavaMail looks for "Account is temporarily
+// Texts for clients of all protocols. JavaMail looks for "Account is temporarily
 // unavailable", fetchmail for "wait". Without them they may ask the user for
 // another password.
 const (

@@ -93,7 +93,7 @@ func imapCode(line []byte, code string) string {
 // Login sends AUTHENTICATE and relays until the tagged reply (RFC 3501 section
 // 6.2.2). Untagged lines before it are part of the client's reply.
 func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
-	e := newExchange(up, c, r, imapDenial)
+	e := newExchange(up, c, r, lineFraming{}, imapDenial)
 	if err := e.start(backendTag + " AUTHENTICATE"); err != nil {
 		return Reply{}, err
 	}
@@ -106,7 +106,7 @@ func (IMAP) Login(up, c *Conn, r Request) (Reply, error) {
 		kind, rest, _ := bytes.Cut(line, []byte{' '})
 		switch status := imapStatus(rest); {
 		case string(kind) == "+":
-			if reply, over, err := e.round(line); err != nil {
+			if reply, over, err := e.round(line, rest); err != nil {
 				return e.backendFailed(err)
 			} else if over {
 				return reply, nil

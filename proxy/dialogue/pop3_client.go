@@ -12,6 +12,12 @@ type POP3 struct{}
 // Name is "pop3".
 func (POP3) Name() string { return "pop3" }
 
+// Title is "POP3".
+func (POP3) Title() string { return "POP3" }
+
+// ALPN is "pop3".
+func (POP3) ALPN() string { return "pop3" }
+
 // The response codes of RFC 2449 section 8.1 and RFC 3206.
 const (
 	pop3Auth       = "[AUTH]"
@@ -29,6 +35,9 @@ func (POP3) Greet(c *Conn, o Offer) error {
 	}
 	return c.writeLine("+OK Ready.")
 }
+
+// GreetTLS writes nothing: the client asks for the capabilities.
+func (POP3) GreetTLS(*Conn, Offer) error { return nil }
 
 // ReadRequest answers commands until one needs a decision of the proxy. The name
 // from USER is a local variable: it is forgotten after STLS and after a denial.
@@ -165,7 +174,7 @@ func pop3Authenticate(c *Conn, o Offer, arg []byte) (r Request, done bool, err e
 	case notOffered:
 		return r, false, c.writeLine("-ERR Unsupported authentication mechanism.")
 	}
-	r, err = readSASL(c, mechanism, ir)
+	r, err = readSASL(c, lineFraming{}, mechanism, ir)
 	switch {
 	case errors.Is(err, errCancelled):
 		return r, false, c.writeLine("-ERR Authentication cancelled.")

@@ -61,7 +61,7 @@ func (p POP3) Probe(up *Conn, upgrade func() error) (Capabilities, error) {
 
 // Login sends AUTH and relays until +OK or -ERR (RFC 5034 section 4).
 func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
-	e := newExchange(up, c, r, pop3Denial)
+	e := newExchange(up, c, r, lineFraming{}, pop3Denial)
 	if err := e.start("AUTH"); err != nil {
 		return Reply{}, err
 	}
@@ -70,10 +70,10 @@ func (POP3) Login(up, c *Conn, r Request) (Reply, error) {
 		if err != nil {
 			return e.backendFailed(err)
 		}
-		status, _, _ := bytes.Cut(line, []byte{' '})
+		status, rest, _ := bytes.Cut(line, []byte{' '})
 		switch string(status) {
 		case "+":
-			if reply, over, err := e.round(line); err != nil {
+			if reply, over, err := e.round(line, rest); err != nil {
 				return e.backendFailed(err)
 			} else if over {
 				return reply, nil

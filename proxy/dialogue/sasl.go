@@ -156,25 +156,48 @@ func decodeBase64(line []byte) (Secret, error) {
 	return b[:n], nil
 }
 
-// readResponse reads one line of an exchange from the client: base64, or the
+// framing is how a protocol puts the base64 texts of an exchange into lines.
+type framing interface {
+	// challenge returns what precedes and what follows a text of n octets from a
+	// server.
+	challenge(n int) (before, after string)
+	// response is the same for a text from a client.
+	response(n int) (before, after string)
+	// noResponse is an initial response of no octets, framed.
+	noResponse() string
+	// read reads a client's text.
+	read(c *Conn) ([]byte, error)
+}
+
+// lineFraming is the framing of IMAP and POP3: a text is a line (RFC 3501 section
+// 6.2.2, RFC 5034 section 4).
+type lineFraming struct{}
+
+func (lineFraming) challenge(int) (before, after string) { return "+ ", "" }
+func (lineFraming) response(int) (before, after string)  { return "", "" }
+func (lineFraming) noResponse() string                   { return "=" }
+func (lineFraming) read(c *Conn) ([]byte, error)         { return c.readLine(maxSASL) }
+
+// readResponse reads one response of an exchange from the client: base64, or the
 // "*" that cancels.
-func (c *Conn) readResponse() (Secret, error) {
-	line, err := c.readLine(maxSASL)
+func (c *Conn) readResponse(f framing) (Secret, error) {
+	text, err := f.read(c)
 	if err != nil {
 		return nil, err
 	}
-	if string(line) == "*" {
+	if string(text) == "*" {
 		return nil, errCancelled
 	}
-	return decodeBase64(line)
+	return decodeBase64(text)
 }
 
 // challenge writes a challenge and reads the response.
-func (c *Conn) challenge(text string) (Secret, error) {
-	if err := c.writeEncoded([]byte(text), "+ "); err != nil {
+func (c *Conn) challenge(f framing, text string) (Secret, error) {
+	before, after := f.challenge(base64.StdEncoding.EncodedLen(len(text)))
+	if err := c.writeEncoded([]byte(text), after, before); err != nil {
 		return nil, err
 	}
-	return c.readResponse()
+	return c.readResponse(f)
 }
 
 // readSASL reads an exchange as far as possible without a backend: the whole
@@ -184,7 +207,7 @@ func (c *Conn) challenge(text string) (Secret, error) {
 //
 // errCancelled, errBase64 and errResponse are the client's mistakes and must be
 // answered; any other error ends the dialogue.
-func readSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
+func readSASL(c *Conn, f framing, mechanism string, ir []byte) (r Request, err error) {
 	r = Request{Kind: Login, Method: mechanism, Mechanism: mechanism, HasResponse: len(ir) > 0, Response: Secret{}}
 	if r.HasResponse && string(ir) != "=" {
 		if r.Response, err = decodeBase64(ir); err != nil {
@@ -192,14 +215,14 @@ func readSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 		}
 	}
 	if mechanism == sasl.Login {
-		return readLOGIN(c, r)
+		return readLOGIN(c, f, r)
 	}
 	user, first := clientFirst[mechanism]
 	if !first {
 		return r, nil
 	}
 	if !r.HasResponse {
-		if r.Response, err = c.challenge(""); err != nil {
+		if r.Response, err = c.challenge(f, ""); err != nil {
 			return r, err
 		}
 		r.HasResponse = true
@@ -217,15 +240,15 @@ func readSASL(c *Conn, mechanism string, ir []byte) (r Request, err error) {
 
 // readLOGIN reads the two responses of LOGIN, an obsolete mechanism that Outlook
 // and old phones use. An initial response takes the place of the first one.
-func readLOGIN(c *Conn, r Request) (Request, error) {
+func readLOGIN(c *Conn, f framing, r Request) (Request, error) {
 	name := r.Response
 	var err error
 	if !r.HasResponse {
-		if name, err = c.challenge("Username:"); err != nil {
+		if name, err = c.challenge(f, "Username:"); err != nil {
 			return r, err
 		}
 	}
-	password, err := c.challenge("Password:")
+	password, err := c.challenge(f, "Password:")
 	if err != nil {
 		return r, err
 	}

@@ -225,11 +225,23 @@ func TestDecodeBase64(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
-	for in, want := range map[string]string{"": " =", "\x00": " AA==", "\x00user\x00pass": " AHVzZXIAcGFzcw=="} {
+	long := strings.Repeat("x", 768) // whose base64 is the longest that may be quoted
+	for _, tt := range []struct {
+		framing
+		in, want string
+	}{
+		{lineFraming{}, "", "PLAIN ="},
+		{lineFraming{}, "\x00", "PLAIN AA=="},
+		{lineFraming{}, "\x00user\x00pass", "PLAIN AHVzZXIAcGFzcw=="},
+		{stringFraming{}, "", `"PLAIN" ""`},
+		{stringFraming{}, "\x00user\x00pass", `"PLAIN" "AHVzZXIAcGFzcw=="`},
+		{stringFraming{}, long, `"PLAIN" "` + b64(long) + `"`},
+		{stringFraming{}, long + "x", `"PLAIN" {1028+}` + "\r\n" + b64(long+"x")},
+	} {
 		backend := peerSends("")
-		e := exchange{up: NewConn(backend), r: Request{Mechanism: sasl.Plain, Response: Secret(in), HasResponse: true}}
-		if err := e.start("AUTH"); err != nil || backend.out.String() != "AUTH PLAIN"+want+"\r\n" {
-			t.Errorf("%q: wrote %q, %v", in, backend.out.String(), err)
+		e := exchange{up: NewConn(backend), framing: tt.framing, r: Request{Mechanism: sasl.Plain, Response: Secret(tt.in), HasResponse: true}}
+		if err := e.start("AUTH"); err != nil || backend.out.String() != "AUTH "+tt.want+"\r\n" {
+			t.Errorf("%.99q: wrote %q, %v", tt.in, backend.out.String(), err)
 		}
 	}
 }

@@ -46,6 +46,7 @@ type Dovecot struct {
 	IMAPProxy, POP3Proxy string // require a PROXY header, offer STARTTLS or STLS
 	IMAP, POP3           string // no header, offer STARTTLS or STLS
 	IMAPS, POP3S         string // no header, implicit TLS
+	SieveProxy, Sieve    string // ManageSieve with STARTTLS: requires a PROXY header; no header
 
 	Certificate *standin.Certificate // for localhost and 127.0.0.1
 	Accounts    []standin.Account
@@ -141,7 +142,7 @@ func lookupDovecot() (string, error) {
 	}
 	version, err := exec.Command(program, "--version").Output()
 	if err != nil {
-		return "", fmt.Errorf("%w: %w; on Debian install dovecot-imapd and dovecot-pop3d", errUnavailable, err)
+		return "", fmt.Errorf("%w: %w; on Debian install dovecot-imapd, dovecot-pop3d and dovecot-managesieved", errUnavailable, err)
 	}
 	if !strings.HasPrefix(string(version), "2.3.") {
 		return "", fmt.Errorf("%w: got version %s, want 2.3", errUnavailable, strings.TrimSpace(string(version)))
@@ -212,7 +213,7 @@ func (d *Dovecot) run(program, conf string) error {
 func (d *Dovecot) ready() error {
 	ctx, cancel := context.WithTimeout(context.Background(), dovecotTimeout)
 	defer cancel()
-	for _, addr := range []string{d.IMAP, d.POP3} {
+	for _, addr := range []string{d.IMAP, d.POP3, d.Sieve} {
 		for {
 			err := greets(ctx, addr)
 			if err == nil {

@@ -26,7 +26,7 @@ var dovecotConf = template.Must(template.New("dovecot.conf").Parse(`
 base_dir = {{.Dir}}/run
 state_dir = {{.Dir}}/state
 log_path = {{.Dir}}/log
-protocols = imap pop3
+protocols = imap pop3 sieve
 listen = 127.0.0.1
 haproxy_trusted_networks = 127.0.0.0/8 ::1
 ssl = yes
@@ -38,6 +38,9 @@ auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 xoauth2 oauthbe
 auth_failure_delay = 0
 auth_verbose = yes
 mail_location = maildir:~/Maildir
+plugin {
+  sieve = file:~/sieve;active=~/.dovecot.sieve
+}
 mail_max_userip_connections = 0
 first_valid_uid = {{.UID}}
 service anvil {
@@ -82,6 +85,22 @@ service pop3-login {
   }
   inet_listener pop3_proxy {
     port = {{index .Ports 5}}
+    haproxy = yes
+  }
+}
+service managesieve {
+  process_limit = 100
+  service_count = 1000
+}
+service managesieve-login {
+  service_count = 0
+  process_min_avail = 1
+  client_limit = 500
+  inet_listener sieve {
+    port = {{index .Ports 6}}
+  }
+  inet_listener sieve_proxy {
+    port = {{index .Ports 7}}
     haproxy = yes
   }
 }
@@ -135,7 +154,7 @@ func (d *Dovecot) configure(settings string) (string, error) {
 // choosePorts returns a free port for each address, in the order of dovecotConf.
 func (d *Dovecot) choosePorts() ([]string, error) {
 	var ports []string
-	for _, addr := range []*string{&d.IMAP, &d.IMAPS, &d.IMAPProxy, &d.POP3, &d.POP3S, &d.POP3Proxy} {
+	for _, addr := range []*string{&d.IMAP, &d.IMAPS, &d.IMAPProxy, &d.POP3, &d.POP3S, &d.POP3Proxy, &d.Sieve, &d.SieveProxy} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err

@@ -3,9 +3,11 @@ package config
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/proxy"
+	"postern/proxy/dialogue"
 )
 
 const (
@@ -45,24 +47,31 @@ func (c *Config) check(fdLimit uint64) (wrong []error) {
 // and no backend twice: log and metrics tell backends apart by their addresses.
 func (c *Config) checkListeners() error {
 	l, b := c.Listeners, c.Backend
-	twice := firstTwice(slices.Concat(b.IMAP, b.POP3))
-	switch {
-	case !l.HasIMAP() && !l.HasPOP3():
+	if len(l.Protocols()) == 0 {
 		return Errorf("IMAPS_LISTEN", "got off like all other listeners, want at least one address, here or in another LISTEN setting")
-	case l.HasIMAP() && len(b.IMAP) == 0:
-		return Errorf("IMAP_BACKENDS", "got nothing, want host:port for the IMAP listeners, or %sIMAP_LISTEN=off and %sIMAPS_LISTEN=off", Prefix, Prefix)
-	case l.HasPOP3() && len(b.POP3) == 0:
-		return Errorf("POP3_BACKENDS", "got nothing, want host:port for the POP3 listeners, or %sPOP3_LISTEN=off and %sPOP3S_LISTEN=off", Prefix, Prefix)
-	case firstTwice(b.IMAP) != "":
-		return Errorf("IMAP_BACKENDS", "got %s twice, want every backend once", firstTwice(b.IMAP))
-	case twice != "":
-		return Errorf("POP3_BACKENDS", "got %s twice, want every backend once, and another port for each protocol", twice)
+	}
+	for _, p := range l.Protocols() {
+		if len(b.Of(p.Name())) == 0 {
+			off := Prefix + strings.Join(l.settings(p, false), "=off and "+Prefix) + "=off"
+			return Errorf(BackendsSetting(p.Name()), "got nothing, want host:port for the %s listeners, or %s", p.Title(), off)
+		}
+	}
+	var before []string
+	for _, p := range dialogue.Protocols() {
+		own := b.Of(p.Name())
+		if twice := firstTwice(own); twice != "" {
+			return Errorf(BackendsSetting(p.Name()), "got %s twice, want every backend once", twice)
+		}
+		before = append(before, own...)
+		if twice := firstTwice(before); twice != "" {
+			return Errorf(BackendsSetting(p.Name()), "got %s twice, want every backend once, and another port for each protocol", twice)
+		}
 	}
 	return nil
 }
 
 // firstTwice returns the first of addrs that was there before, or "".
-func firstTwice(addrs hostPorts) string {
+func firstTwice(addrs []string) string {
 	for i, addr := range addrs {
 		if slices.Contains(addrs[:i], addr) {
 			return addr
@@ -93,18 +102,17 @@ func (c *Config) checkCertificates() error {
 // text.
 func (c *Config) needsTLS() string {
 	l := c.Listeners
-	switch {
-	case len(l.IMAPS) > 0:
-		return "IMAPS_LISTEN"
-	case len(l.POP3S) > 0:
-		return "POP3S_LISTEN"
-	case l.CleartextLogin:
-		return ""
-	case len(l.IMAP) > 0:
-		return "IMAP_LISTEN"
-	default:
-		return "POP3_LISTEN"
+	for _, mode := range []proxy.TLSMode{proxy.Implicit, proxy.Upgrade} {
+		if mode == proxy.Upgrade && l.CleartextLogin {
+			break
+		}
+		for _, kind := range proxy.ListenerKinds() {
+			if kind.TLS == mode && len(l.Of(kind.Name)) > 0 {
+				return ListenSetting(kind.Name)
+			}
+		}
 	}
+	return ""
 }
 
 // checkBackendTLS refuses settings that would look like protection and have no

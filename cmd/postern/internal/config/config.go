@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +66,7 @@ type Listeners struct {
 	IMAPS          listenAddrs `env:"IMAPS_LISTEN" envDefault:":993" blank:"off" common:"yes" meaning:"addresses for IMAP inside TLS; likewise"`
 	POP3           listenAddrs `env:"POP3_LISTEN" envDefault:":110" blank:"off" common:"yes" meaning:"addresses for POP3 with STLS; likewise"`
 	POP3S          listenAddrs `env:"POP3S_LISTEN" envDefault:":995" blank:"off" common:"yes" meaning:"addresses for POP3 inside TLS; likewise"`
+	Sieve          listenAddrs `env:"SIEVE_LISTEN" default:":4190 with SIEVE_BACKENDS, else off" blank:"off" common:"yes" meaning:"addresses for ManageSieve with STARTTLS, by which users manage mail filters; likewise"`
 	ProxyFrom      networks    `env:"PROXY_FROM" common:"yes" meaning:"networks of load balancers, whose connections must begin with a PROXY header; from elsewhere a header is refused"`
 	ForwardedFrom  networks    `env:"FORWARDED_FROM" meaning:"networks of webmail and mail proxies, which may send the address of their client, by x-originating-ip in IMAP's ID or by POP3's XCLIENT; from elsewhere that is ignored"`
 	CleartextLogin bool        `env:"CLEARTEXT_LOGIN" envDefault:"false" meaning:"allow passwords without TLS"`
@@ -77,6 +77,7 @@ type Listeners struct {
 type Backend struct {
 	IMAP   hostPorts          `env:"IMAP_BACKENDS" default:"required by IMAP listeners" common:"yes" meaning:"IMAP servers that logins are relayed to"`
 	POP3   hostPorts          `env:"POP3_BACKENDS" default:"required by POP3 listeners" common:"yes" meaning:"POP3 servers that logins are relayed to"`
+	Sieve  hostPorts          `env:"SIEVE_BACKENDS" default:"required by ManageSieve listeners" common:"yes" meaning:"ManageSieve servers that logins are relayed to"`
 	Proxy  proxy.ProxyVersion `env:"BACKEND_PROXY" envDefault:"v2" meaning:"PROXY header sent to the backends; only v2 says whether the client uses TLS"`
 	TLS    proxy.BackendTLS   `env:"BACKEND_TLS" envDefault:"off" meaning:"TLS towards the backends"`
 	CA     file               `env:"BACKEND_TLS_CA" default:"the system's" meaning:"CA certificates that the backends' certificates are verified with"`
@@ -178,15 +179,6 @@ type Timeouts struct {
 	Drain        time.Duration `env:"DRAIN" envDefault:"5m" meaning:"how long sessions may continue after SIGTERM; in its last four fifths idle ones are closed one by one"`
 	UpgradeDrain time.Duration `env:"UPGRADE_DRAIN" envDefault:"12h" meaning:"how long sessions may continue in the former process after an upgrade; in the last 5 minutes idle ones are closed one by one"`
 }
-
-// Addrs are the addresses of all listeners.
-func (l Listeners) Addrs() []string { return slices.Concat(l.IMAP, l.IMAPS, l.POP3, l.POP3S) }
-
-// HasIMAP reports whether there is an IMAP listener.
-func (l Listeners) HasIMAP() bool { return len(l.IMAP)+len(l.IMAPS) > 0 }
-
-// HasPOP3 reports whether there is a POP3 listener.
-func (l Listeners) HasPOP3() bool { return len(l.POP3)+len(l.POP3S) > 0 }
 
 // Policy is what the limits ask of the limiter. No attempt waits for longer
 // than TARPIT_MAX, which is waitMax.

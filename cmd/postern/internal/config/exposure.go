@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"postern/proxy/dialogue"
 )
 
 // Settings that are valid alone and dangerous where they are used: networks that
@@ -81,14 +83,11 @@ func (c *Config) warnOfNetworks() (lines []string) {
 // checkLoops refuses a backend that is one of the listeners: every login would come
 // back as a new connection. Host names but localhost are not resolved.
 func (c *Config) checkLoops() error {
-	for _, b := range []struct {
-		name  string
-		addrs hostPorts
-	}{{"IMAP_BACKENDS", c.Backend.IMAP}, {"POP3_BACKENDS", c.Backend.POP3}} {
-		for _, addr := range b.addrs {
+	for _, p := range dialogue.Protocols() {
+		for _, addr := range c.Backend.Of(p.Name()) {
 			for _, listener := range c.Listeners.Addrs() {
 				if reaches(addr, listener) {
-					return Errorf(b.name, "got %s, which is postern's own listener %s, want a mail server", addr, listener)
+					return Errorf(BackendsSetting(p.Name()), "got %s, which is postern's own listener %s, want a mail server", addr, listener)
 				}
 			}
 		}

@@ -65,6 +65,9 @@ func LoadAll(environ []string, fdLimit uint64) (c Config, wrong []error) {
 	if c.values["STATE_DIR"] == "" {
 		c.State.Dir = defaultStateDir(environ, systemState)
 	}
+	if c.values["SIEVE_LISTEN"] == "" && len(c.Backend.Sieve) > 0 {
+		c.Listeners.Sieve = listenAddrs{sieveListen}
+	}
 	if c.values["GATEWAY"] == "" {
 		host, _ := os.Hostname() // without it there is another default
 		c.Share.Gateway = defaultGateway(host)

@@ -14,8 +14,7 @@ import (
 	"postern/tlsconf"
 )
 
-// backends are the mail servers, by the protocols that have a listener: imap and
-// pop3.
+// backends are the mail servers, by the names of the protocols that have a listener.
 type backends map[string]*proxy.Backends
 
 // newBackends makes them. certs says which server names of clients may be passed
@@ -33,13 +32,9 @@ func newBackends(c *config.Config, certs *certificates) (backends, error) {
 		bc.Serves = certs.source.Serves
 	}
 	all := backends{}
-	if c.Listeners.HasIMAP() {
-		bc.Addrs = b.IMAP
-		all["imap"] = proxy.NewBackends(dialogue.IMAP{}, bc)
-	}
-	if c.Listeners.HasPOP3() {
-		bc.Addrs = b.POP3
-		all["pop3"] = proxy.NewBackends(dialogue.POP3{}, bc)
+	for _, p := range c.Listeners.Protocols() {
+		bc.Addrs = b.Of(p.Name())
+		all[p.Name()] = proxy.NewBackends(p, bc)
 	}
 	return all, nil
 }
@@ -61,9 +56,9 @@ func (b backends) learn() {
 
 // down names a protocol of which no backend is up, or returns "".
 func (b backends) down() string {
-	for _, protocol := range []string{"imap", "pop3"} {
-		if group := b[protocol]; group != nil && !group.Healthy() {
-			return protocol
+	for _, p := range dialogue.Protocols() {
+		if group := b[p.Name()]; group != nil && !group.Healthy() {
+			return p.Name()
 		}
 	}
 	return ""
@@ -72,9 +67,9 @@ func (b backends) down() string {
 // components are the parts of the service that users can tell apart: one for each
 // protocol.
 func (b backends) components() (all []incidents.Component) {
-	for _, p := range []struct{ protocol, name string }{{"imap", "IMAP"}, {"pop3", "POP3"}} {
-		if group := b[p.protocol]; group != nil {
-			all = append(all, incidents.Component{Name: p.name, Down: !group.Healthy()})
+	for _, p := range dialogue.Protocols() {
+		if group := b[p.Name()]; group != nil {
+			all = append(all, incidents.Component{Name: p.Title(), Down: !group.Healthy()})
 		}
 	}
 	return all

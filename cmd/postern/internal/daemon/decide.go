@@ -54,7 +54,7 @@ func decisionsPath(dir stateDir) string {
 // among them.
 func ownNetworks(c *config.Config) map[string][]netip.Prefix {
 	own := map[string][]netip.Prefix{"PROXY_FROM": c.Listeners.ProxyFrom, "FORWARDED_FROM": c.Listeners.ForwardedFrom}
-	for _, backend := range append(append([]string{}, c.Backend.IMAP...), c.Backend.POP3...) {
+	for _, backend := range c.Backend.Addrs() {
 		if addr, err := netip.ParseAddrPort(backend); err == nil {
 			own["a backend"] = append(own["a backend"], limiter.Source(addr.Addr()))
 		}

@@ -36,7 +36,7 @@ type firewallFeed struct {
 // newFirewallFeed makes the list of d; former is that of the process that hands over, nil without one.
 func newFirewallFeed(d *Daemon, former []byte) (*firewallFeed, error) {
 	f := &firewallFeed{daemon: d, hosts: map[firewall.Reason][]string{}, proxyFrom: d.config.Listeners.ProxyFrom}
-	for _, backend := range append(append([]string{}, d.config.Backend.IMAP...), d.config.Backend.POP3...) {
+	for _, backend := range d.config.Backend.Addrs() {
 		if host, _, err := net.SplitHostPort(backend); err == nil {
 			f.hosts[firewall.ReasonBackend] = append(f.hosts[firewall.ReasonBackend], host)
 		}

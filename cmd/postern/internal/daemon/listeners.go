@@ -8,7 +8,6 @@ import (
 
 	"postern/cmd/postern/internal/config"
 	"postern/proxy"
-	"postern/proxy/dialogue"
 	"postern/proxy/netpoll"
 )
 
@@ -29,25 +28,16 @@ func openListeners(s config.Listeners, certs *certificates, passed *sockets) (al
 			all = nil
 		}
 	}()
-	for _, l := range []struct {
-		name     string
-		addrs    []string
-		protocol dialogue.Protocol
-		tls      proxy.TLSMode
-	}{
-		{"imap", s.IMAP, dialogue.IMAP{}, proxy.Upgrade},
-		{"imaps", s.IMAPS, dialogue.IMAP{}, proxy.Implicit},
-		{"pop3", s.POP3, dialogue.POP3{}, proxy.Upgrade},
-		{"pop3s", s.POP3S, dialogue.POP3{}, proxy.Implicit},
-	} {
-		if len(l.addrs) == 0 {
+	for _, kind := range proxy.ListenerKinds() {
+		addrs := s.Of(kind.Name)
+		if len(addrs) == 0 {
 			continue
 		}
-		kind := proxy.Listener{Name: l.name, Protocol: l.protocol, TLS: l.tls, Config: certs.server(l.protocol.Name())}
-		opened, err := openListener(kind, l.addrs, s.Addrs(), passed)
+		kind.Config = certs.server(kind.Protocol.ALPN())
+		opened, err := openListener(kind, addrs, s.Addrs(), passed)
 		all = append(all, opened...)
 		if err != nil {
-			return all, config.Errorf(listenerSettings[l.name], "%w", err)
+			return all, config.Errorf(config.ListenSetting(kind.Name), "%w", err)
 		}
 	}
 	return all, nil

@@ -115,6 +115,7 @@ func (d *Daemon) logStart(b Build) {
 		slog.Any("listeners", addrs),
 		slog.Any("imap_backends", d.config.Backend.IMAP),
 		slog.Any("pop3_backends", d.config.Backend.POP3),
+		slog.Any("sieve_backends", d.config.Backend.Sieve),
 		slog.Int("max_connections", d.config.Limits.MaxConnections),
 	)
 }

@@ -10,12 +10,12 @@ import (
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/handover"
+	"postern/proxy"
 )
 
 // sockets are listening sockets that this process was given and does not use yet: by the former generation, or by systemd
-// through a socket unit or its descriptor store. A socket of a socket unit has the name of a listener (imap, imaps, pop3,
-// pop3s, admin, metrics) and is used instead of the addresses in the settings. Any other has the name that boundName
-// returns, and is used for that address.
+// through a socket unit or its descriptor store. A socket of a socket unit has one of listenerNames and is used instead of
+// the addresses in the settings. Any other has the name that boundName returns, and is used for that address.
 type sockets []handover.Socket
 
 // boundName is the name of the socket that a listener of this name has bound at addr, an address in the settings. systemd
@@ -71,10 +71,12 @@ func (s sockets) closeAll() {
 	}
 }
 
-// listenerSettings are the settings of the listeners, for which a socket unit may have sockets.
-var listenerSettings = map[string]string{
-	"imap": "IMAP_LISTEN", "imaps": "IMAPS_LISTEN", "pop3": "POP3_LISTEN", "pop3s": "POP3S_LISTEN",
-	"admin": "ADMIN_LISTEN", "metrics": "METRICS_LISTEN",
+// listenerNames are the names of the listeners, for which a socket unit may have sockets.
+func listenerNames() (names []string) {
+	for _, kind := range proxy.ListenerKinds() {
+		names = append(names, kind.Name)
+	}
+	return append(names, "admin", "metrics")
 }
 
 // closeRest closes the sockets that nothing has taken, because the settings have changed, and returns their names. One of a
@@ -88,10 +90,10 @@ func (s *sockets) closeRest(log *eventlog.Log) (closed []string, err error) {
 		case isBound(one.Name):
 			log.Info("listening socket closed: the settings have no such address any more", slog.String("event", "listener"), slog.String("socket", one.Name))
 			closed = append(closed, one.Name)
-		case listenerSettings[one.Name] == "":
-			err = fmt.Errorf("got a socket named %q from the service manager, want FileDescriptorName=imap, imaps, pop3, pop3s, admin or metrics", one.Name)
+		case !slices.Contains(listenerNames(), one.Name):
+			err = fmt.Errorf("got a socket named %q from the service manager, want FileDescriptorName= one of %s", one.Name, strings.Join(listenerNames(), ", "))
 		default:
-			err = config.Errorf(listenerSettings[one.Name], "got off and a socket named %s from the service manager, want only one of the two", one.Name)
+			err = config.Errorf(config.ListenSetting(one.Name), "got off and a socket named %s from the service manager, want only one of the two", one.Name)
 		}
 	}
 	return closed, err

@@ -13,6 +13,7 @@ import (
 	"postern/cmd/postern/internal/recent"
 	"postern/cmd/postern/internal/view"
 	"postern/proxy"
+	"postern/proxy/dialogue"
 )
 
 // This file makes what operators see: the views of the page and of `postern top`.
@@ -89,9 +90,9 @@ func (v *views) make(t time.Time) view.View {
 			Size: v.policy.global(), Left: tables.GlobalTokens, Reserved: tables.ReservedTokens, KnownWait: tables.WaitKnown, StrangersWait: tables.WaitStrangers,
 		},
 	}
-	for _, protocol := range []string{"imap", "pop3"} {
-		if group := v.backends[protocol]; group != nil {
-			v.addBackends(&w, protocol, group)
+	for _, p := range dialogue.Protocols() {
+		if group := v.backends[p.Name()]; group != nil {
+			v.addBackends(&w, p.Name(), group)
 		}
 	}
 	for _, l := range v.listeners {

@@ -17,6 +17,7 @@ import (
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/proxy"
+	"postern/proxy/dialogue"
 	"postern/tlsconf"
 )
 
@@ -29,7 +30,7 @@ const (
 
 // backend is one backend of the settings.
 type backend struct {
-	protocol string // imap or pop3
+	protocol dialogue.Protocol
 	setting  string // that names it, with the prefix
 	addr     string
 	config   config.Backend
@@ -37,7 +38,7 @@ type backend struct {
 }
 
 // String names the backend for a Finding.
-func (b *backend) String() string { return "backend " + b.protocol + " " + b.addr }
+func (b *backend) String() string { return "backend " + b.protocol.Name() + " " + b.addr }
 
 // way is a way to talk to a backend: with a PROXY header or not, in TLS or not.
 type way struct {
@@ -72,21 +73,15 @@ func (e *examination) backends() (all []*backend, err error) {
 			return nil, err
 		}
 	}
-	add := func(protocol string, addrs []string) {
-		for _, addr := range addrs {
-			b := &backend{protocol, config.Prefix + strings.ToUpper(protocol) + "_BACKENDS", addr, c, secure}
+	for _, p := range e.config.Listeners.Protocols() {
+		for _, addr := range c.Of(p.Name()) {
+			b := &backend{p, config.Prefix + config.BackendsSetting(p.Name()), addr, c, secure}
 			if secure != nil && secure.ServerName == "" {
 				b.tls = secure.Clone()
 				b.tls.ServerName, _, _ = net.SplitHostPort(addr)
 			}
 			all = append(all, b)
 		}
-	}
-	if e.config.Listeners.HasIMAP() {
-		add("imap", c.IMAP)
-	}
-	if e.config.Listeners.HasPOP3() {
-		add("pop3", c.POP3)
 	}
 	return all, nil
 }
@@ -210,7 +205,7 @@ func (b *backend) connect(ctx context.Context) (net.Conn, error) {
 // open announces client on raw as a client in TLS, begins TLS towards the backend and reads
 // the greeting, each as w says.
 func (b *backend) open(ctx context.Context, raw net.Conn, w way, client netip.AddrPort) (*mailConn, error) {
-	c := newMailConn(ctx, raw, b.protocol)
+	c := newMailConn(ctx, raw, b.protocol.Name())
 	if w.proxy != proxy.ProxyOff {
 		header, err := proxy.Header(w.proxy, client, addrPort(raw.RemoteAddr()), true)
 		if err != nil {

@@ -64,7 +64,7 @@ func (b *backend) tlsRemedy(err error) string {
 func (b *backend) answersUnasked(t *talk) Finding {
 	line := fmt.Sprintf("%.*q", quoteMax, t.strays[0])
 	if b.config.Proxy == proxy.ProxyOff || !isComplaint(t.strays[0]) {
-		return failure(b.String(), "it sends "+line+" unasked", "see that "+b.setting+" names a mail server that speaks "+strings.ToUpper(b.protocol))
+		return failure(b.String(), "it sends "+line+" unasked", "see that "+b.setting+" names a mail server that speaks "+b.protocol.Title())
 	}
 	return failure(b.String(), "it answers the PROXY header with "+line, b.wayRemedy(way{proxy.ProxyOff, b.config.TLS}))
 }
@@ -133,7 +133,7 @@ func (b *backend) closedRemedy(t *talk, others []attempt) string {
 	case errors.As(t.err, &refusal) && strings.HasPrefix(refusal.line, "* BYE"), errors.As(t.err, &refusal) && strings.HasPrefix(refusal.line, "-ERR"):
 		return "see the log of the backend: it refuses the connection (process_limit, client_limit or a shutdown)"
 	case t.heard:
-		return "see that " + b.setting + " names a mail server that speaks " + strings.ToUpper(b.protocol)
+		return "see that " + b.setting + " names a mail server that speaks " + b.protocol.Title()
 	case proxy.IsClosed(t.err) && b.config.Proxy != proxy.ProxyOff:
 		return proxy.HeaderRemedy(t.gateway)
 	case proxy.IsClosed(t.err):

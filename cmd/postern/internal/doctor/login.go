@@ -14,13 +14,14 @@ import (
 
 	"postern/cmd/postern/internal/config"
 	"postern/proxy"
+	"postern/proxy/dialogue"
 )
 
 // loginMax bounds a login through one listener. A client may have to wait longer than that
 // for a gateway that limits it, but not for one where everything is right.
 const loginMax = 8 * time.Second
 
-// checkLogins logs in through every listener of the running gateway, by both protocols at
+// checkLogins logs in through every listener of the running gateway, by all protocols at
 // the same time. Of one protocol it is one login after another: many POP3 servers allow one
 // session of an account at a time.
 func (e *examination) checkLogins(ctx context.Context) []Finding {
@@ -30,19 +31,19 @@ func (e *examination) checkLogins(ctx context.Context) []Finding {
 	if e.running == nil {
 		return []Finding{failure("login", "not tried: postern does not run, or not with these settings", "start it, then run this command again")}
 	}
-	var found [2][]Finding
+	found := make([][]Finding, len(dialogue.Protocols()))
 	var busy sync.WaitGroup
-	for i, protocol := range []string{"imap", "pop3"} {
+	for i, protocol := range dialogue.Protocols() {
 		busy.Go(func() {
 			for _, l := range e.listeners() {
-				if _, port, _ := net.SplitHostPort(l.addr); l.protocol == protocol && port != "0" {
+				if _, port, _ := net.SplitHostPort(l.addr); l.Protocol == protocol && port != "0" {
 					found[i] = append(found[i], e.checkLogin(ctx, l)...)
 				}
 			}
 		})
 	}
 	busy.Wait()
-	return slices.Concat(found[:]...)
+	return slices.Concat(found...)
 }
 
 // checkLogin logs in through one listener.
@@ -56,7 +57,7 @@ func (e *examination) checkLogin(ctx context.Context, l listener) []Finding {
 	}
 	defer raw.Close()
 	started := time.Now()
-	s := &loginTry{examination: e, listener: l, conn: newMailConn(ctx, raw, l.protocol), file: e.firstPair()}
+	s := &loginTry{examination: e, listener: l, conn: newMailConn(ctx, raw, l.Protocol.Name()), file: e.firstPair()}
 	if err := s.run(ctx, raw); err != nil {
 		return append(s.found, failure(check, "postern "+describe(err), s.remedy(err)))
 	}
@@ -86,7 +87,7 @@ func (s *loginTry) run(ctx context.Context, raw net.Conn) error {
 	if err := s.sendHeader(raw); err != nil {
 		return err
 	}
-	if s.listener.implicit {
+	if s.listener.TLS == proxy.Implicit {
 		if err := s.conn.begin(ctx, s.clientTLS()); err != nil {
 			return err
 		}
@@ -94,7 +95,7 @@ func (s *loginTry) run(ctx context.Context, raw net.Conn) error {
 	if err := s.conn.greeting(); err != nil {
 		return err
 	}
-	if !s.listener.implicit && len(s.config.TLS.Certs) > 0 {
+	if s.listener.TLS == proxy.Upgrade && len(s.config.TLS.Certs) > 0 {
 		if err := s.conn.startTLS(ctx, s.clientTLS()); err != nil {
 			return err
 		}
@@ -129,7 +130,7 @@ func (s *loginTry) sendHeader(raw net.Conn) error {
 // clientTLS is the TLS of a mail program that connects to the first name in the first
 // certificate. checkShown verifies, so that a login is tried even if that fails.
 func (s *loginTry) clientTLS() *tls.Config {
-	return &tls.Config{ServerName: s.serverName(), NextProtos: []string{s.listener.protocol}, InsecureSkipVerify: true}
+	return &tls.Config{ServerName: s.serverName(), NextProtos: []string{s.listener.Protocol.ALPN()}, InsecureSkipVerify: true}
 }
 
 // serverName is the first name in the first certificate, empty without one.
@@ -192,7 +193,7 @@ func (s *loginTry) remedy(err error) string {
 	case nothing:
 		return "the running postern may demand a PROXY header from this machine (" + config.Prefix + "PROXY_FROM), or limit it: see `postern explain " + addrPort(s.conn.LocalAddr()).Addr().Unmap().String() + "` and the log"
 	case !isRefusal:
-		return "see the log of postern for this login, by event=login or event=connection and the listener " + s.listener.name
+		return "see the log of postern for this login, by event=login or event=connection and the listener " + s.listener.Name
 	}
 	explain := "see the log of postern for the login of " + s.User
 	if id := sessionID.FindStringSubmatch(refusal.line); id != nil {

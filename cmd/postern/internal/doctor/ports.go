@@ -14,6 +14,7 @@ import (
 
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/proxy"
 )
 
 // dialMax bounds a connection to this machine.
@@ -21,26 +22,19 @@ const dialMax = 3 * time.Second
 
 // listener is one address of a listener in the settings.
 type listener struct {
-	name     string // imap, imaps, pop3 or pop3s
-	setting  string // with the prefix
-	protocol string // imap or pop3
-	implicit bool   // TLS begins at once
-	addr     string
+	proxy.Listener        // its kind
+	setting        string // with the prefix
+	addr           string
 }
 
 // String names the listener for a Finding.
-func (l listener) String() string { return l.name + " " + l.addr }
+func (l listener) String() string { return l.Name + " " + l.addr }
 
 // listeners lists all addresses that clients connect to.
 func (e *examination) listeners() (all []listener) {
-	s := e.config.Listeners
-	for _, l := range []struct {
-		name, protocol string
-		implicit       bool
-		addrs          []string
-	}{{"imap", "imap", false, s.IMAP}, {"imaps", "imap", true, s.IMAPS}, {"pop3", "pop3", false, s.POP3}, {"pop3s", "pop3", true, s.POP3S}} {
-		for _, addr := range l.addrs {
-			all = append(all, listener{l.name, config.Prefix + strings.ToUpper(l.name) + "_LISTEN", l.protocol, l.implicit, addr})
+	for _, kind := range proxy.ListenerKinds() {
+		for _, addr := range e.config.Listeners.Of(kind.Name) {
+			all = append(all, listener{kind, config.Prefix + config.ListenSetting(kind.Name), addr})
 		}
 	}
 	return all

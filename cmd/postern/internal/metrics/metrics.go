@@ -261,7 +261,7 @@ func (m *Metrics) handshake(r proxy.Record) {
 // The values of labels. Those of action, result and client are what the
 // functions of package eventlog return.
 var (
-	listeners = []string{"imap", "imaps", "pop3", "pop3s"}
+	listeners = listenerNames()
 	actions   = []string{"pass", "tarpit", "repeat", "reject", "shed"}
 	results   = []string{"accepted", "denied", "repeat", "refused", "abandoned", "void"}
 	clients   = []string{"known", "stranger"}
@@ -276,6 +276,14 @@ var (
 	tlsVersions      = []string{"TLS 1.2", "TLS 1.3"}
 	handshakeResults = []string{"full", "resumed"}
 )
+
+// listenerNames are the values of the label listener.
+func listenerNames() (names []string) {
+	for _, kind := range proxy.ListenerKinds() {
+		names = append(names, kind.Name)
+	}
+	return names
+}
 
 // rules are the values of the label rule.
 func rules() []string { return names(limiter.Rules()) }
