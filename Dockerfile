@@ -32,7 +32,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /postern /postern
 COPY --from=build --chown=65532:65532 /state /var/lib/postern
 USER 65532:65532
-EXPOSE 143 993 110 995
+EXPOSE 143 993 110 995 4190
 HEALTHCHECK --interval=10s --timeout=6s --start-period=15s CMD ["/postern", "health"]
 ENTRYPOINT ["/postern"]
 CMD ["serve"]

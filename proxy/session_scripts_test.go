@@ -21,6 +21,10 @@ var offers = map[string]dialogue.Capabilities{
 		"TOP", "UIDL", "RESP-CODES", "PIPELINING", "STLS", "USER",
 		"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER",
 	},
+	"sieve": {
+		"IMPLEMENTATION Dovecot Pigeonhole", "SIEVE fileinto vacation", "NOTIFY mailto", "STARTTLS", "VERSION 1.0", "XCLIENT", "UNAUTHENTICATE",
+		"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER",
+	},
 }
 
 // Every script of package dialogue is played through a Server over loopback.
@@ -54,7 +58,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-var protocols = map[string]dialogue.Protocol{"imap": dialogue.IMAP{}, "pop3": dialogue.POP3{}}
+var protocols = map[string]dialogue.Protocol{"imap": dialogue.IMAP{}, "pop3": dialogue.POP3{}, "sieve": dialogue.Sieve{}}
 
 // readScripts parses every script of the files that match pattern.
 func readScripts(t *testing.T, pattern string) (all []mailtest.Script) {

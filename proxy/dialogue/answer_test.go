@@ -10,6 +10,8 @@ func TestGreet(t *testing.T) {
 	for p, want := range map[Protocol]string{
 		IMAP{}: "* OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ STARTTLS LOGINDISABLED] Ready.\r\n",
 		POP3{}: "+OK Ready.\r\n",
+		Sieve{}: `"IMPLEMENTATION" "postern"` + "\r\n" + `"SIEVE" "fileinto reject envelope vacation imap4flags subaddress relational regex copy include variables body"` +
+			"\r\n" + `"SASL" ""` + "\r\n" + `"STARTTLS"` + "\r\n" + `"VERSION" "1.0"` + "\r\n" + `OK "Ready."` + "\r\n",
 	} {
 		w := peerSends("")
 		if err := p.Greet(NewConn(w), Offer{StartTLS: true}); err != nil || w.out.String() != want || w.writes != 1 {
@@ -22,9 +24,24 @@ func TestGreet(t *testing.T) {
 	}
 }
 
-func TestName(t *testing.T) {
-	if (IMAP{}).Name() != "imap" || (POP3{}).Name() != "pop3" {
-		t.Errorf("%q and %q are not ALPN protocol IDs", IMAP{}.Name(), POP3{}.Name())
+func TestNames(t *testing.T) {
+	for p, want := range map[Protocol][3]string{
+		IMAP{}: {"imap", "IMAP", "imap"}, POP3{}: {"pop3", "POP3", "pop3"}, Sieve{}: {"sieve", "ManageSieve", "managesieve"},
+	} {
+		if got := [3]string{p.Name(), p.Title(), p.ALPN()}; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestGreetTLS: only a ManageSieve server speaks first after STARTTLS.
+func TestGreetTLS(t *testing.T) {
+	for p, want := range map[Protocol]string{IMAP{}: "", POP3{}: "", Sieve{}: `OK "TLS negotiation successful."` + "\r\n"} {
+		w := peerSends("")
+		err := p.GreetTLS(NewConn(w), Offer{TLS: true})
+		if got := w.out.String(); err != nil || !strings.HasSuffix(got, want) || want == "" && got != "" || strings.Contains(got, capaStartTLS) {
+			t.Errorf("%s: wrote %q, %v", p.Name(), got, err)
+		}
 	}
 }
 
@@ -69,10 +86,36 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestSieveAnswer does the same for ManageSieve.
+func TestSieveAnswer(t *testing.T) {
+	const busy = `(TRYLATER) "Account is temporarily unavailable, please wait and try again later."`
+	for _, tt := range []struct {
+		answer Answer
+		kind   Kind
+		want   string
+	}{
+		{AnswerTLS, StartTLS, `OK "Begin TLS negotiation now."`},
+		{AnswerBusy, Login, "NO " + busy},
+		{AnswerBusy, StartTLS, "NO " + busy},
+		{AnswerBusy, Logout, "BYE " + busy},
+		{AnswerDelay, Login, "NO " + busy},
+		{AnswerDenied, Login, `NO "Authentication failed."`},
+		{AnswerTries, Login, `BYE "Too many failed logins."`},
+		{AnswerTimeout, Logout, `BYE "Disconnected for inactivity."`},
+		{AnswerShutdown, Logout, `BYE (TRYLATER) "Server is shutting down, please try again later."`},
+	} {
+		w := peerSends("")
+		err := Sieve{}.Answer(NewConn(w), Request{Kind: tt.kind}, tt.answer)
+		if err != nil || w.out.String() != tt.want+"\r\n" || w.writes != 1 {
+			t.Errorf("answer %d to %d: wrote %q in %d writes, %v", tt.answer, tt.kind, w.out.String(), w.writes, err)
+		}
+	}
+}
+
 // TestAnswerEndsWithRef: refusals end with the reference to the log. A denial must
 // look like the backend's and has none.
 func TestAnswerEndsWithRef(t *testing.T) {
-	for _, p := range []Protocol{IMAP{}, POP3{}} {
+	for _, p := range protocols {
 		for answer, want := range map[Answer]bool{
 			AnswerTLS: false, AnswerDenied: false, AnswerBusy: true, AnswerDelay: true, AnswerTries: true, AnswerTimeout: false, AnswerShutdown: false,
 		} {
@@ -83,7 +126,8 @@ func TestAnswerEndsWithRef(t *testing.T) {
 				if err := p.Answer(c, Request{Tag: tag}, answer); err != nil {
 					t.Fatal(err)
 				}
-				if got := strings.HasSuffix(w.out.String(), ". (k3x9ab-2f)\r\n"); got != want || strings.Contains(w.out.String(), "k3x9ab-2f") != want {
+				text := strings.TrimSuffix(strings.TrimSuffix(w.out.String(), "\r\n"), `"`)
+				if got := strings.HasSuffix(text, ". (k3x9ab-2f)"); got != want || strings.Contains(w.out.String(), "k3x9ab-2f") != want {
 					t.Errorf("%s, answer %d under tag %q: wrote %q", p.Name(), answer, tag, w.out.String())
 				}
 			}

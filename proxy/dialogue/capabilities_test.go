@@ -184,3 +184,41 @@ func TestCommonMechanisms(t *testing.T) {
 		t.Errorf("in common: %q", o.Backend)
 	}
 }
+
+func TestSieveCapabilities(t *testing.T) {
+	dovecot := Capabilities{
+		"IMPLEMENTATION Dovecot (Debian) Pigeonhole", "SIEVE fileinto reject", "NOTIFY mailto", "SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1-PLUS XOAUTH2",
+		"STARTTLS", "VERSION 1.0",
+	}
+	tests := []struct {
+		backend                  Capabilities
+		always, insecure, secure string // and the mechanisms without and with protection of passwords
+	}{
+		{dovecot, `"IMPLEMENTATION" "Dovecot (Debian) Pigeonhole"|"SIEVE" "fileinto reject"|"NOTIFY" "mailto"|`, "CRAM-MD5", "PLAIN LOGIN CRAM-MD5 XOAUTH2"},
+		{dovecot.Common(Capabilities{"SIEVE reject x", "SASL LOGIN", "VERSION 1.0"}), `"IMPLEMENTATION" "postern"|"SIEVE" "reject"|`, "", "LOGIN"},
+		{Capabilities{}, `"IMPLEMENTATION" "postern"|"SIEVE" ""|`, "", ""},
+		{
+			Capabilities{"sieve", "XCLIENT", "Unauthenticate", "RENAME", `OWNER a"b\`, "sasl plain"},
+			`"IMPLEMENTATION" "postern"|"SIEVE" ""|"RENAME"|"OWNER" "a\"b\\"|`, "", "PLAIN",
+		},
+	}
+	for _, tt := range tests {
+		for _, o := range allOffers {
+			mechanisms, startTLS := tt.insecure, ""
+			if o.secure() {
+				mechanisms = tt.secure
+			}
+			if o.StartTLS {
+				startTLS = `"STARTTLS"|`
+			}
+			o.Backend = slices.Clone(tt.backend)
+			want := strings.ReplaceAll(tt.always+`"SASL" "`+mechanisms+`"|`+startTLS+`"VERSION" "1.0"|`, "|", "\r\n")
+			if got := o.sieveCapabilities(); got != want {
+				t.Errorf("%+v:\ngot  %q\nwant %q", o, got, want)
+			}
+			if !slices.Equal(o.Backend, tt.backend) {
+				t.Errorf("the backend's list was changed to %q", o.Backend)
+			}
+		}
+	}
+}

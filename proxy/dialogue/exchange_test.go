@@ -33,11 +33,42 @@ var protocolText = map[string]*strings.Replacer{
 		"BUSY.", "1 NO [UNAVAILABLE] later", "PROXY.", "t7 NO [AUTHENTICATIONFAILED] Authentication failed."),
 	"pop3": strings.NewReplacer("OK.", "+OK in", "NO.", "-ERR [AUTH] no", "ABORT.", "-ERR aborted",
 		"BUSY.", "-ERR [SYS/TEMP] later", "PROXY.", "-ERR [AUTH] Authentication failed."),
+	"sieve": strings.NewReplacer("AUTH ", "AUTHENTICATE ", "OK.", `OK "in"`, "NO.", `NO "no"`, "ABORT.", `NO "aborted"`,
+		"BUSY.", `NO (TRYLATER) "later"`, "PROXY.", `NO "Authentication failed."`),
 }
 
 // lines makes a protocol's lines from a text in which "|" ends a line.
 func lines(p Protocol, text string) string {
-	return strings.ReplaceAll(protocolText[p.Name()].Replace(text), "|", "\r\n")
+	parts := strings.Split(text, "|")
+	for i, part := range parts {
+		if p.Name() == "sieve" && (part != "" || i < len(parts)-1) {
+			parts[i] = strings.Join(quoteSASL(part, i < len(parts)-1), " ")
+		}
+	}
+	return protocolText[p.Name()].Replace(strings.Join(parts, "\r\n"))
+}
+
+// quoteSASL makes the strings of ManageSieve from a line of an exchange in POP3, which is
+// whole or not. Other lines remain as they are.
+func quoteSASL(line string, whole bool) []string {
+	command, rest, _ := strings.Cut(line, " ")
+	end := ""
+	if whole {
+		end = `"`
+	}
+	switch {
+	case command == "AUTH":
+		mechanism, response, initial := strings.Cut(rest, " ")
+		if initial {
+			return []string{command, `"` + mechanism + `"`, `"` + response + end}
+		}
+		return []string{command, `"` + mechanism + end}
+	case command == "+":
+		return []string{`"` + rest + end}
+	case strings.ContainsAny(line, " .") || strings.HasPrefix(line, "++"):
+		return []string{line}
+	}
+	return []string{`"` + line + end}
 }
 
 // exchangeTest is one login. The texts are input for lines. raw is the reply to the
@@ -218,8 +249,7 @@ func TestRefusedInAnExchange(t *testing.T) {
 	for _, p := range protocols {
 		for name, want := range map[string]Result{"good": Accepted, "bad": Refused} {
 			named := ""
-			challenge := map[string]string{"imap": "+ PDFAYj4=\r\n1 OK in\r\n", "pop3": "+ PDFAYj4=\r\n+OK in\r\n"}[p.Name()]
-			up, c := peerSends(challenge), peerSends(b64(name+" proof")+"\r\n")
+			up, c := peerSends(lines(p, "+ PDFAYj4=|OK.|")), peerSends(lines(p, b64(name+" proof")+"|"))
 			r := Request{Kind: Login, Tag: "a", Method: "CRAM-MD5", Mechanism: "CRAM-MD5", Admits: func(account string) bool {
 				named += account
 				return account == "good"

@@ -138,6 +138,32 @@ var greetingTests = []backendTest{
 		name: "STLS after no greeting", protocol: POP3{}, upgrade: true,
 		steps: []string{"> -ERR no"}, err: "-ERR no",
 	},
+
+	{name: "greeting", protocol: Sieve{}, steps: []string{`> "IMPLEMENTATION" "Dovecot Pigeonhole"`, `> "SASL" "PLAIN"`, `> OK "Dovecot ready."`}},
+	{name: "no text", protocol: Sieve{}, steps: []string{"> ok"}},
+	{name: "temporarily unavailable", protocol: Sieve{}, steps: []string{`> BYE (TRYLATER) "full"`}, err: `"BYE (TRYLATER) \"full\""`},
+	{name: "garbage", protocol: Sieve{}, steps: []string{"> \xff\x00\x01"}, err: `"\xff\x00\x01"`},
+	{name: "another protocol", protocol: Sieve{}, steps: []string{"> * OK ready"}, err: "* OK ready"},
+	{name: "nothing", protocol: Sieve{}, err: "EOF"},
+	{name: "part of a literal", protocol: Sieve{}, steps: []string{"> OK {5}", ">. rea"}, err: "EOF"},
+	{name: "endless line", protocol: Sieve{}, steps: []string{">. " + strings.Repeat("x", maxReply)}, err: "line or literal too long"},
+	{name: "literal too large", protocol: Sieve{}, steps: []string{"> OK {16384}"}, err: "line or literal too long"},
+	{
+		name: "STARTTLS", protocol: Sieve{}, upgrade: true,
+		steps: []string{"> OK", "< STARTTLS", `> OK "begin"`, "< (TLS)", `> "SASL" "PLAIN"`, `> OK "ready"`},
+	},
+	{
+		name: "STARTTLS refused", protocol: Sieve{}, upgrade: true,
+		steps: []string{"> OK", "< STARTTLS", `> NO "no"`}, err: `STARTTLS: unexpected reply "NO \"no\""`,
+	},
+	{
+		name: "STARTTLS not answered", protocol: Sieve{}, upgrade: true,
+		steps: []string{"> OK", "< STARTTLS"}, err: "EOF",
+	},
+	{
+		name: "no capabilities in TLS", protocol: Sieve{}, upgrade: true,
+		steps: []string{"> OK", "< STARTTLS", "> OK", "< (TLS)"}, err: "EOF",
+	},
 }
 
 func TestReadGreeting(t *testing.T) {
@@ -207,6 +233,22 @@ var probeTests = []backendTest{
 	{name: "refused", protocol: POP3{}, steps: []string{"> +OK ready", "< CAPA", "> -ERR what?"}, err: `"-ERR what?"`},
 	{name: "closes", protocol: POP3{}, steps: []string{"> +OK ready", "< CAPA", "> +OK", "> TOP"}, err: "EOF"},
 	{name: "endless", protocol: POP3{}, steps: []string{"> +OK ready", "< CAPA", "> +OK", ">* TOP"}, err: "CAPA"},
+
+	{
+		name: "list", protocol: Sieve{},
+		steps: []string{`> "IMPLEMENTATION" "a \"b\""`, `> "sieve" {8}`, `> fileinto`, `> "STARTTLS"`, `> {4}`, `> SASL "PLAIN"`, "> OK"},
+		want:  Capabilities{`IMPLEMENTATION a "b"`, "sieve fileinto", "STARTTLS", "SASL PLAIN"},
+	},
+	{
+		name: "list from before TLS is obsolete", protocol: Sieve{}, upgrade: true,
+		steps: []string{`> "SASL" ""`, `> "STARTTLS"`, "> OK", "< STARTTLS", "> OK begin", "< (TLS)", `> "SASL" "PLAIN"`, `> OK "ready"`},
+		want:  Capabilities{"SASL PLAIN"},
+	},
+	{name: "no string", protocol: Sieve{}, steps: []string{`> SASL "PLAIN"`}, err: "greeting"},
+	{name: "no value", protocol: Sieve{}, steps: []string{`> "SASL" PLAIN`}, err: "greeting"},
+	{name: "a line end in a value", protocol: Sieve{}, steps: []string{`> "SASL" {8}`, ">. PLAIN\r\nX", "> "}, err: "greeting"},
+	{name: "endless", protocol: Sieve{}, steps: []string{`>* "SIEVE" "x"`}, err: "greeting"},
+	{name: "endless in TLS", protocol: Sieve{}, upgrade: true, steps: []string{"> OK", "< STARTTLS", "> OK", "< (TLS)", `>* "SIEVE" "x"`}, err: "capabilities in TLS"},
 	{name: "no greeting", protocol: POP3{}, steps: []string{"> -ERR no"}, err: "greeting"},
 }
 
@@ -229,11 +271,11 @@ func TestProbe(t *testing.T) {
 
 // TestHandshakeFails: after a failed handshake nothing is sent in clear text.
 func TestHandshakeFails(t *testing.T) {
-	for _, steps := range [][]string{{"> * OK ready", "< 1 STARTTLS", "> 1 OK begin"}, {"> +OK ready", "< STLS", "> +OK begin"}} {
-		var p Protocol = IMAP{}
-		if strings.HasPrefix(steps[0], "> +") {
-			p = POP3{}
-		}
+	for p, steps := range map[Protocol][]string{
+		IMAP{}:  {"> * OK ready", "< 1 STARTTLS", "> 1 OK begin"},
+		POP3{}:  {"> +OK ready", "< STLS", "> +OK begin"},
+		Sieve{}: {"> OK", "< STARTTLS", "> OK"},
+	} {
 		if err := p.ReadGreeting(backend(t, steps), failing); !errors.Is(err, errHandshake) {
 			t.Errorf("%s: Welcome: got %v", p.Name(), err)
 		}
@@ -247,10 +289,10 @@ func TestHandshakeFails(t *testing.T) {
 func TestBackendCloses(t *testing.T) {
 	for _, p := range protocols {
 		for _, upgrade := range []func() error{nil, failing} {
-			w := peerSends("* OK ready\r\n")
-			if p.Name() == "pop3" {
-				w = peerSends("+OK ready\r\n")
+			if p.Name() == "sieve" && upgrade == nil {
+				continue // nothing is written
 			}
+			w := peerSends(map[string]string{"imap": "* OK ready\r\n", "pop3": "+OK ready\r\n", "sieve": "OK\r\n"}[p.Name()])
 			w.failAt = 1
 			if _, err := p.Probe(NewConn(w), upgrade); !errors.Is(err, errClosed) {
 				t.Errorf("%s: got %v", p.Name(), err)

@@ -34,6 +34,10 @@ func TestPassword(t *testing.T) {
 		{POP3{}, "AUTH LOGIN|" + b64("user") + "|" + b64("pass") + "|", "pass"},
 		{POP3{}, "AUTH LOGIN " + b64("user") + "|" + b64("pass") + "|", "pass"},
 		{POP3{}, "AUTH CRAM-MD5|", ""},
+		{Sieve{}, `AUTHENTICATE "PLAIN" "` + b64("\x00user\x00pass") + `"|`, "pass"},
+		{Sieve{}, `AUTHENTICATE "PLAIN"|{16+}|` + b64("\x00user\x00pass") + "|", "pass"},
+		{Sieve{}, `AUTHENTICATE "LOGIN"|"` + b64("user") + `"|"` + b64("pass") + `"|`, "pass"},
+		{Sieve{}, `AUTHENTICATE "CRAM-MD5"|`, ""},
 	} {
 		r, err := tt.protocol.ReadRequest(NewConn(peerSends(strings.ReplaceAll(tt.in, "|", "\r\n"))), fullOffer[tt.protocol.Name()])
 		if got := r.Password(); err != nil || string(got) != tt.want || (got != nil) != (tt.want != "") {
@@ -64,6 +68,7 @@ func TestAdmits(t *testing.T) {
 		{POP3{}, "CAPA|STLS|USER good|USER bad|PASS pass|", NotAdmitted, "+OK|"},
 		{POP3{}, "AUTH PLAIN " + b64("\x00bad\x00pass") + "|", Login, ""},
 		{IMAP{}, "a LOGIN bad pass|", Login, ""},
+		{Sieve{}, `AUTHENTICATE "PLAIN" "` + b64("\x00bad\x00pass") + `"|`, Login, ""},
 	} {
 		w := peerSends(strings.ReplaceAll(tt.in, "|", "\r\n"))
 		o := fullOffer[tt.protocol.Name()]

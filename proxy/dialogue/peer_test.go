@@ -58,7 +58,11 @@ var fullOffer = map[string]Offer{
 	"pop3": {TLS: true, Backend: Capabilities{
 		"TOP", "SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL",
 	}},
+	"sieve": {TLS: true, Backend: Capabilities{
+		"IMPLEMENTATION Dovecot Pigeonhole", "SIEVE fileinto vacation", "VERSION 1.0",
+		"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL",
+	}},
 }
 
-// protocols are both protocols.
-var protocols = []Protocol{IMAP{}, POP3{}}
+// protocols are all protocols.
+var protocols = Protocols()

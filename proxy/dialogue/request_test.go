@@ -66,6 +66,18 @@ func TestRequests(t *testing.T) {
 		{POP3{}, "AUTH plain|AHVzZXIAcGFzcw==|", plain("PLAIN")},
 		{POP3{}, "AUTH LOGIN dXNlcg==|cGFzcw==|", plain("LOGIN")},
 		{POP3{}, "AUTH CRAM-MD5|", "CRAM-MD5 CRAM-MD5 as "},
+		{Sieve{}, `AUTHENTICATE "PLAIN" "AHVzZXIAcGFzcw=="|`, plain("PLAIN")},
+		{Sieve{}, `authenticate "pla\\in"|Authenticate "plain"|"AHVzZXIAcGFzcw=="|`, plain("PLAIN")},
+		{Sieve{}, `AUTHENTICATE "PLAIN" {16+}|AHVzZXIAcGFzcw==|`, plain("PLAIN")},
+		{Sieve{}, `AUTHENTICATE {5+}|PLAIN {16}|AHVzZXIAcGFzcw==|`, plain("PLAIN")},
+		{Sieve{}, `AUTHENTICATE "PLAIN"|{0016+}|AHVzZXIAcGFzcw==|`, plain("PLAIN")},
+		{Sieve{}, `AUTHENTICATE "LOGIN" "dXNlcg=="|"cGFzcw=="|`, plain("LOGIN")},
+		{Sieve{}, `AUTHENTICATE "EXTERNAL" ""|`, `EXTERNAL EXTERNAL as : ""`},
+		{Sieve{}, `AUTHENTICATE "EXTERNAL" {0+}||`, `EXTERNAL EXTERNAL as : ""`},
+		{Sieve{}, `AUTHENTICATE "EXTERNAL"|""|`, `EXTERNAL EXTERNAL as : ""`},
+		{Sieve{}, `AUTHENTICATE "CRAM-MD5"|`, "CRAM-MD5 CRAM-MD5 as "},
+		{Sieve{}, `AUTHENTICATE "SCRAM-SHA-256" "biwsbj11ASxyPXg="|`, "SCRAM-SHA-256 SCRAM-SHA-256 as u\x01" + `: "n,,n=u\x01,r=x" unfit`},
+		{Sieve{}, `AUTHENTICATE "PLAIN" " AHVzZXIAcGFzcw=="|AUTHENTICATE "PLAIN" "AHVzZXIAcGFzcw=="|`, plain("PLAIN")},
 	}
 	for _, tt := range tests {
 		in := strings.ReplaceAll(tt.in, "|", "\r\n")
@@ -110,6 +122,9 @@ var dialogues = map[string]string{
 		"j AUTHENTICATE PLAIN =\r\nk FOO {3+}\r\nabc\r\nl LOGOUT\r\n",
 	"pop3": "CAPA\r\nAUTH\r\nUSER user\r\nPASS pass\r\nAUTH PLAIN\r\nAHVzZXIAcGFzcw==\r\n" +
 		"AUTH LOGIN\r\ndXNlcg==\r\ncGFzcw==\r\nAUTH PLAIN\r\n*\r\nAUTH FOO\r\nAUTH PLAIN =\r\nFOO\r\nQUIT\r\n",
+	"sieve": "CAPABILITY\r\nNOOP\r\nNOOP \"x\"\r\nAUTHENTICATE \"PLAIN\" {16+}\r\nAHVzZXIAcGFzcw==\r\n" +
+		"AUTHENTICATE \"PLAIN\"\r\n\"AHVzZXIAcGFzcw==\"\r\nAUTHENTICATE \"LOGIN\"\r\n\"dXNlcg==\"\r\n{8+}\r\ncGFzcw==\r\n" +
+		"AUTHENTICATE \"PLAIN\"\r\n\"*\"\r\nAUTHENTICATE \"FOO\"\r\nAUTHENTICATE \"PLAIN\" \"\"\r\nFOO {3+}\r\nabc\r\nLOGOUT\r\n",
 }
 
 // readRequests reads until the dialogue ends, and returns the requests and the
@@ -197,6 +212,15 @@ func TestDialogueEnds(t *testing.T) {
 		{POP3{}, long, ErrTooLong, "-ERR Line too long.\r\n"},
 		{POP3{}, "STLS\r\nU", ErrHostile, ""},
 		{POP3{}, "CAPA\r\n\x16", ErrHostile, ".\r\n"},
+		{Sieve{}, "\r\n\r\n\r\n", ErrBadCommands, "BYE \"Too many invalid commands.\"\r\n"},
+		{Sieve{}, long, ErrTooLong, "BYE \"Line or literal too long.\"\r\n"},
+		{Sieve{}, "NOOP {16385+}\r\n", ErrTooLong, "BYE \"Line or literal too long.\"\r\n"},
+		{Sieve{}, "NOOP {4294967297+}\r\n", ErrTooLong, "BYE \"Line or literal too long.\"\r\n"},
+		{Sieve{}, "FOO {9000+}\r\n" + long + long[:808] + " {9000+}\r\n", ErrTooLong, "BYE \"Line or literal too long.\"\r\n"},
+		{Sieve{}, "AUTHENTICATE {4+}\r\nuser" + long, ErrTooLong, "BYE \"Line or literal too long.\"\r\n"},
+		{Sieve{}, "AUTHENTICATE \"PLAIN\"\r\n\"" + long + long, ErrTooLong, "\"\"\r\nBYE \"Line or literal too long.\"\r\n"},
+		{Sieve{}, "STARTTLS\r\nN", ErrHostile, ""},
+		{Sieve{}, "\x16", ErrHostile, ""},
 	}
 	for _, tt := range tests {
 		o := fullOffer[tt.protocol.Name()]

@@ -114,6 +114,39 @@ func TestPOP3Result(t *testing.T) {
 	}
 }
 
+func TestSieveResult(t *testing.T) {
+	tests := []struct {
+		line string
+		want Result
+	}{
+		// Dovecot
+		{`OK "Logged in."`, Accepted},
+		{`OK (SASL "dj1h") "Logged in."`, Accepted},
+		{`NO "Authentication failed."`, Denied},
+		{`NO (TRYLATER) "Temporary authentication failure."`, Unavailable},
+		{`NO (TRYLATER/NORETRY) "Failed to reload configuration"`, Unavailable},
+		{`NO (LIMIT/CONNECTIONS) "Maximum number of connections exceeded."`, Unavailable},
+		{`NO (ENCRYPT-NEEDED) "Plaintext authentication disallowed on non-secure (SSL/TLS) connections."`, Unavailable},
+		{`NO "Plaintext authentication disallowed on non-secure (SSL/TLS) connections."`, Unavailable},
+		{`NO "Unsupported authentication mechanism."`, Unavailable},
+		// Cyrus
+		{`NO "Authentication Error"`, Denied},
+		{`NO (AUTH-TOO-WEAK) "mechanism too weak"`, Unavailable},
+		{`NO (TRANSITION-NEEDED) "log in by another mechanism once"`, Unavailable},
+		// in upper or lower case, and only in their place
+		{"ok", Accepted},
+		{"no (trylater)", Unavailable},
+		{"NO", Denied},
+		{`NO "(TRYLATER)"`, Denied},
+		{`NO (TRYLATERS) "x"`, Denied},
+	}
+	for _, tt := range tests {
+		if got := sieveResult([]byte(tt.line)); got != tt.want {
+			t.Errorf("%q: got %d, want %d", tt.line, got, tt.want)
+		}
+	}
+}
+
 func TestIMAPCode(t *testing.T) {
 	tests := []struct{ line, want string }{
 		{"* OK [CAPABILITY IMAP4rev1 IDLE] Dovecot (Debian) ready.", "IMAP4rev1 IDLE"},

@@ -23,6 +23,10 @@ var listenerOffers = map[string]dialogue.Capabilities{
 		"TOP", "UIDL", "RESP-CODES", "PIPELINING", "STLS", "USER",
 		"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER",
 	},
+	"sieve": {
+		"IMPLEMENTATION Dovecot Pigeonhole", "SIEVE fileinto vacation", "NOTIFY mailto", "STARTTLS", "VERSION 1.0", "XCLIENT", "UNAUTHENTICATE",
+		"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER",
+	},
 }
 
 // testProxy connects a client and its backend by the dialogue alone, without a
@@ -57,6 +61,9 @@ func (p testProxy) serve(client net.Conn) error {
 			}
 			c.Restart(tls.Server(client, p.tls))
 			p.offer.TLS, p.offer.StartTLS = true, false
+			if err := p.protocol.GreetTLS(c, p.offer); err != nil {
+				return err
+			}
 			continue
 		}
 		if again, err := p.login(c, r); !again {
@@ -92,10 +99,12 @@ func (p testProxy) login(c *dialogue.Conn, r dialogue.Request) (again bool, err 
 	return reply.Result == dialogue.Denied || reply.Result == dialogue.Cancelled, nil
 }
 
-// relay copies both ways until either side closes.
+// relay copies both ways until either side closes. Then nothing is written to the client
+// any more, or TLS could not send its close_notify.
 func relay(c, up *dialogue.Conn) {
-	done := make(chan struct{}, 2)
-	copyAll := func(dst, src *dialogue.Conn) {
+	fromClient, toClient := make(chan struct{}), make(chan struct{})
+	copyAll := func(dst, src *dialogue.Conn, done chan<- struct{}) {
+		defer close(done)
 		buffer := make([]byte, 4096)
 		for {
 			n, err := src.Read(buffer)
@@ -103,14 +112,18 @@ func relay(c, up *dialogue.Conn) {
 				_, _ = dst.Write(buffer[:n])
 			}
 			if err != nil {
-				done <- struct{}{}
 				return
 			}
 		}
 	}
-	go copyAll(up, c)
-	go copyAll(c, up)
-	<-done
+	go copyAll(up, c, fromClient)
+	go copyAll(c, up, toClient)
+	select {
+	case <-fromClient:
+		up.Close()
+		<-toClient
+	case <-toClient:
+	}
 }
 
 // TestScripts plays every scripted dialogue through the parser and the replay
@@ -120,9 +133,9 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	protocols := map[string]dialogue.Protocol{"imap": dialogue.IMAP{}, "pop3": dialogue.POP3{}}
+	protocols := map[string]dialogue.Protocol{"imap": dialogue.IMAP{}, "pop3": dialogue.POP3{}, "sieve": dialogue.Sieve{}}
 	files, err := filepath.Glob("testdata/dlg/*.dlg")
-	if err != nil || len(files) < 90 {
+	if err != nil || len(files) < 130 {
 		t.Fatalf("found %d scripts: %v", len(files), err)
 	}
 	for _, file := range files {

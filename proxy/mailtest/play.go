@@ -180,8 +180,9 @@ func (p *player) acceptBackend(i int) error {
 
 // greetings are the greetings of a backend by protocol.
 var greetings = map[string]string{
-	"imap": "* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN] ready\r\n",
-	"pop3": "+OK ready\r\n",
+	"imap":  "* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN] ready\r\n",
+	"pop3":  "+OK ready\r\n",
+	"sieve": `"IMPLEMENTATION" "test"` + "\r\n" + `"SIEVE" "fileinto"` + "\r\n" + `"SASL" "PLAIN"` + "\r\n" + `OK "ready"` + "\r\n",
 }
 
 // finish ends the conversation and checks that nothing is left.

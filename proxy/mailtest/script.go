@@ -19,7 +19,7 @@ type Script struct {
 
 // Listener is a kind of listener.
 type Listener struct {
-	Protocol  string // "imap" or "pop3"
+	Protocol  string // "imap", "pop3" or "sieve"
 	TLS       bool   // implicit TLS
 	Cleartext bool   // the proxy must allow passwords without TLS
 }
@@ -168,11 +168,11 @@ func (p *parser) title(title string) error {
 func (p *parser) listener(fields []string) error {
 	var l Listener
 	if len(fields) < 2 || len(fields) > 3 {
-		return fmt.Errorf("listener: got %d fields, want imap or pop3, clear or tls, and optionally cleartext", len(fields))
+		return fmt.Errorf("listener: got %d fields, want imap, pop3 or sieve, clear or tls, and optionally cleartext", len(fields))
 	}
 	l.Protocol, l.TLS, l.Cleartext = fields[0], fields[1] == "tls", len(fields) == 3
-	if l.Protocol != "imap" && l.Protocol != "pop3" {
-		return fmt.Errorf("listener protocol: got %q, want imap or pop3", fields[0])
+	if greetings[l.Protocol] == "" {
+		return fmt.Errorf("listener protocol: got %q, want imap, pop3 or sieve", fields[0])
 	}
 	if !l.TLS && fields[1] != "clear" {
 		return fmt.Errorf("listener: got %q, want clear or tls", fields[1])

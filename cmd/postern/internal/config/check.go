@@ -58,13 +58,13 @@ func (c *Config) checkListeners() error {
 	}
 	var before []string
 	for _, p := range dialogue.Protocols() {
-		own := b.Of(p.Name())
-		if twice := firstTwice(own); twice != "" {
-			return Errorf(BackendsSetting(p.Name()), "got %s twice, want every backend once", twice)
+		want := "every backend once"
+		if len(before) > 0 {
+			want += ", and another port for each protocol"
 		}
-		before = append(before, own...)
+		before = append(before, b.Of(p.Name())...)
 		if twice := firstTwice(before); twice != "" {
-			return Errorf(BackendsSetting(p.Name()), "got %s twice, want every backend once, and another port for each protocol", twice)
+			return Errorf(BackendsSetting(p.Name()), "got %s twice, want %s", twice, want)
 		}
 	}
 	return nil

@@ -373,7 +373,7 @@ func (d *Daemon) close() {
 	d.log.ReportAll()
 }
 
-// Addr is where the listener of this name (imap, imaps, pop3 or pop3s) is bound,
+// Addr is where the listener of this name (such as imaps) is bound,
 // at its first address; empty if it is off.
 func (d *Daemon) Addr(name string) string {
 	for _, l := range d.listeners {

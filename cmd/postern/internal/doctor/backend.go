@@ -205,7 +205,7 @@ func (b *backend) connect(ctx context.Context) (net.Conn, error) {
 // open announces client on raw as a client in TLS, begins TLS towards the backend and reads
 // the greeting, each as w says.
 func (b *backend) open(ctx context.Context, raw net.Conn, w way, client netip.AddrPort) (*mailConn, error) {
-	c := newMailConn(ctx, raw, b.protocol.Name())
+	c := newMailConn(ctx, raw, b.protocol)
 	if w.proxy != proxy.ProxyOff {
 		header, err := proxy.Header(w.proxy, client, addrPort(raw.RemoteAddr()), true)
 		if err != nil {

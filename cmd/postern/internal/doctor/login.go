@@ -57,7 +57,7 @@ func (e *examination) checkLogin(ctx context.Context, l listener) []Finding {
 	}
 	defer raw.Close()
 	started := time.Now()
-	s := &loginTry{examination: e, listener: l, conn: newMailConn(ctx, raw, l.Protocol.Name()), file: e.firstPair()}
+	s := &loginTry{examination: e, listener: l, conn: newMailConn(ctx, raw, l.Protocol), file: e.firstPair()}
 	if err := s.run(ctx, raw); err != nil {
 		return append(s.found, failure(check, "postern "+describe(err), s.remedy(err)))
 	}
@@ -182,7 +182,7 @@ func (s *loginTry) checkShown(state tls.ConnectionState) {
 }
 
 // sessionID finds the ID of the session at the end of a refusal by postern.
-var sessionID = regexp.MustCompile(`\(([0-9a-z]+-[0-9a-z]+)\)$`)
+var sessionID = regexp.MustCompile(`\(([0-9a-z]+-[0-9a-z]+)\)"?$`)
 
 // remedy says what to do about a login that has failed.
 func (s *loginTry) remedy(err error) string {
@@ -203,7 +203,7 @@ func (s *loginTry) remedy(err error) string {
 	switch {
 	case strings.Contains(upper, "[AUTHENTICATIONFAILED]"), strings.Contains(upper, "[AUTH]"):
 		return "correct -user or the first line of " + s.PasswordFile + ", or see the log of the backend; " + explain
-	case strings.Contains(upper, "[UNAVAILABLE]"), strings.Contains(upper, "[SYS/TEMP]"), strings.Contains(upper, "[LOGIN-DELAY]"):
+	case strings.Contains(upper, "[UNAVAILABLE]"), strings.Contains(upper, "[SYS/TEMP]"), strings.Contains(upper, "[LOGIN-DELAY]"), strings.Contains(upper, "(TRYLATER)"):
 		return "see the lines about backends here; " + explain
 	}
 	return explain

@@ -10,6 +10,8 @@ import (
 	"io"
 	"net"
 	"strings"
+
+	"postern/proxy/dialogue"
 )
 
 // Limits on what a server may send: octets of a line, and lines of one reply.
@@ -21,23 +23,23 @@ const (
 // quoteMax is how much of a line is quoted, in octets.
 const quoteMax = 160
 
-// mailConn is the client's side of IMAP or POP3 before login, towards the gateway or a
+// mailConn is the client's side of IMAP, POP3 or ManageSieve before login, towards the gateway or a
 // backend. Its owner closes the connection.
 type mailConn struct {
 	net.Conn
-	pop3    bool
-	lines   *bufio.Reader
-	heard   bool     // the server has sent something
-	greeted bool     // it has greeted
-	strays  []string // lines that answer nothing that was asked
+	protocol dialogue.Protocol
+	lines    *bufio.Reader
+	heard    bool     // the server has sent something
+	greeted  bool     // it has greeted
+	strays   []string // lines that answer nothing that was asked
 }
 
-// newMailConn speaks protocol, imap or pop3, on c until the end of ctx.
-func newMailConn(ctx context.Context, c net.Conn, protocol string) *mailConn {
+// newMailConn speaks protocol on c until the end of ctx.
+func newMailConn(ctx context.Context, c net.Conn, protocol dialogue.Protocol) *mailConn {
 	if end, bounded := ctx.Deadline(); bounded {
 		c.SetDeadline(end)
 	}
-	return &mailConn{Conn: c, pop3: protocol == "pop3", lines: bufio.NewReaderSize(c, lineMax)}
+	return &mailConn{Conn: c, protocol: protocol, lines: bufio.NewReaderSize(c, lineMax)}
 }
 
 // replyError is the error of a reply that is not the expected one.
@@ -65,12 +67,34 @@ func (c *mailConn) line() (string, error) {
 
 // greeting reads the greeting.
 func (c *mailConn) greeting() error {
-	line, err := c.line()
-	c.greeted = strings.HasPrefix(line, map[bool]string{false: "* OK", true: "+OK"}[c.pop3])
-	if err == nil && !c.greeted {
-		err = &replyError{"the connection", line}
+	for range replyMax {
+		line, err := c.line()
+		if err != nil {
+			return err
+		}
+		c.greeted = strings.HasPrefix(line, c.words().greeting)
+		switch {
+		case c.greeted:
+			return nil
+		case c.protocol != dialogue.Sieve{} || !strings.HasPrefix(line, `"`): // its capabilities come first
+			return &replyError{"the connection", line}
+		}
 	}
-	return err
+	return fmt.Errorf("got more than %d lines before the greeting", replyMax)
+}
+
+// words are what differs between the protocols.
+type words struct{ greeting, startTLS, capabilities, login, use, end string }
+
+// words are those of the connection's protocol. Behind login follow the credentials.
+func (c *mailConn) words() words {
+	switch c.protocol {
+	case dialogue.POP3{}:
+		return words{"+OK", "STLS", "CAPA", "AUTH PLAIN", "STAT", "QUIT"}
+	case dialogue.Sieve{}:
+		return words{"OK", "STARTTLS", "CAPABILITY", `AUTHENTICATE "PLAIN"`, "LISTSCRIPTS", "LOGOUT"}
+	}
+	return words{"* OK", "STARTTLS", "CAPABILITY", "AUTHENTICATE PLAIN", "NOOP", "LOGOUT"}
 }
 
 // tag is the tag of every command of IMAP.
@@ -80,9 +104,12 @@ const tag = "d1"
 // that ends the reply. A reply other than OK is a replyError. With multi, a reply of POP3
 // has lines up to a dot.
 func (c *mailConn) command(name, text string, multi bool) (data []string, err error) {
-	if !c.pop3 {
-		text = tag + " " + text
+	prefix := ""
+	if c.protocol == (dialogue.IMAP{}) {
+		prefix = tag + " "
+		text = prefix + text
 	}
+	pop3 := c.protocol == dialogue.POP3{}
 	if _, err := io.WriteString(c.Conn, text+"\r\n"); err != nil {
 		return nil, err
 	}
@@ -92,11 +119,11 @@ func (c *mailConn) command(name, text string, multi bool) (data []string, err er
 		switch {
 		case err != nil:
 			return data, err
-		case !c.pop3 && strings.HasPrefix(line, tag+" OK"), c.pop3 && !started && !multi && strings.HasPrefix(line, "+OK"), c.pop3 && started && line == ".":
+		case !pop3 && strings.HasPrefix(line, prefix+"OK"), pop3 && !started && !multi && strings.HasPrefix(line, "+OK"), pop3 && started && line == ".":
 			return data, nil
-		case !c.pop3 && strings.HasPrefix(line, tag+" "), c.pop3 && !started && !strings.HasPrefix(line, "+OK"):
+		case !pop3 && c.refuses(line), pop3 && !started && !strings.HasPrefix(line, "+OK"):
 			return data, &replyError{name, line}
-		case c.pop3 && !started:
+		case pop3 && !started:
 			started = true
 		default:
 			data = append(data, line)
@@ -105,9 +132,17 @@ func (c *mailConn) command(name, text string, multi bool) (data []string, err er
 	return data, fmt.Errorf("got more than %d lines to %s", replyMax, name)
 }
 
+// refuses reports whether a line of IMAP or ManageSieve, which is not OK, ends a reply.
+func (c *mailConn) refuses(line string) bool {
+	if c.protocol == (dialogue.IMAP{}) {
+		return strings.HasPrefix(line, tag+" ")
+	}
+	return strings.HasPrefix(line, "NO") || strings.HasPrefix(line, "BYE")
+}
+
 // startTLS asks for TLS and begins it.
 func (c *mailConn) startTLS(ctx context.Context, config *tls.Config) error {
-	name := map[bool]string{false: "STARTTLS", true: "STLS"}[c.pop3]
+	name := c.words().startTLS
 	strays, err := c.command(name, name, false)
 	c.strays = append(c.strays, strays...)
 	if err != nil {
@@ -116,7 +151,10 @@ func (c *mailConn) startTLS(ctx context.Context, config *tls.Config) error {
 	if c.lines.Buffered() > 0 {
 		return fmt.Errorf("got clear text behind the reply to %s", name)
 	}
-	return c.begin(ctx, config)
+	if err := c.begin(ctx, config); err != nil || c.protocol != (dialogue.Sieve{}) {
+		return err
+	}
+	return c.greeting() // its server sends the capabilities again
 }
 
 // begin begins TLS.
@@ -127,12 +165,20 @@ func (c *mailConn) begin(ctx context.Context, config *tls.Config) error {
 	return secure.HandshakeContext(ctx)
 }
 
-// capabilities asks for what the server offers: the items of IMAP, the lines of POP3.
+// capabilities asks for what the server offers: the items of IMAP, the lines of POP3, and
+// those of ManageSieve without quotes.
 func (c *mailConn) capabilities() (offered []string, err error) {
-	if c.pop3 {
-		return c.command("CAPA", "CAPA", true)
+	name := c.words().capabilities
+	data, err := c.command(name, name, true)
+	switch c.protocol {
+	case dialogue.POP3{}:
+		return data, err
+	case dialogue.Sieve{}:
+		for _, line := range data {
+			offered = append(offered, strings.ReplaceAll(line, `"`, ""))
+		}
+		return offered, err
 	}
-	data, err := c.command("CAPABILITY", "CAPABILITY", false)
 	for _, line := range data {
 		if list, found := strings.CutPrefix(line, "* CAPABILITY "); found {
 			offered = append(offered, strings.Fields(list)...)
@@ -149,11 +195,11 @@ func (c *mailConn) mechanisms(offered []string) (all []string) {
 		upper := strings.ToUpper(item)
 		switch fields := strings.Fields(upper); {
 		case len(fields) == 0:
-		case !c.pop3 && strings.HasPrefix(upper, "AUTH="):
+		case strings.HasPrefix(upper, "AUTH=") && c.protocol == dialogue.IMAP{}:
 			all = append(all, strings.TrimPrefix(upper, "AUTH="))
-		case c.pop3 && fields[0] == "SASL":
+		case fields[0] == "SASL" && c.protocol != dialogue.IMAP{}:
 			all = append(all, fields[1:]...)
-		case c.pop3 && upper == "USER":
+		case upper == "USER" && c.protocol == dialogue.POP3{}:
 			all = append(all, upper)
 		}
 	}
@@ -163,9 +209,13 @@ func (c *mailConn) mechanisms(offered []string) (all []string) {
 // login logs in with PLAIN. A refusal is a replyError. It does not contain the password,
 // even if the server has repeated it.
 func (c *mailConn) login(user, password string) error {
-	name := map[bool]string{false: "AUTHENTICATE PLAIN", true: "AUTH PLAIN"}[c.pop3]
+	name := c.words().login
 	message := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
-	_, err := c.command(name, name+" "+message, false)
+	response := message
+	if c.protocol == (dialogue.Sieve{}) {
+		response = `"` + message + `"`
+	}
+	_, err := c.command(name, name+" "+response, false)
 	if refusal, ok := errors.AsType[*replyError](err); ok {
 		refusal.line = strings.NewReplacer(message, "[password]", password, "[password]").Replace(refusal.line)
 	}
@@ -174,10 +224,7 @@ func (c *mailConn) login(user, password string) error {
 
 // useMail asks for something after login and logs out.
 func (c *mailConn) useMail() error {
-	first, last := "NOOP", "LOGOUT"
-	if c.pop3 {
-		first, last = "STAT", "QUIT"
-	}
+	first, last := c.words().use, c.words().end
 	if _, err := c.command(first, first, false); err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ var reasons = map[limiter.Rule]reason{
 	limiter.RulePrefix:         {"denials of new sources in the prefix during an attack", []string{"POSTERN_LIMIT_NETWORK"}},
 	limiter.RuleSpray:          {"the same password was denied at about 20 accounts within an hour, only observing lets it pass", []string{"POSTERN_MODE"}},
 	limiter.RuleTarpit:         {"too many attempts wait already, of the source, of its network or in all", []string{"POSTERN_TARPIT_SOURCE", "POSTERN_TARPIT_NETWORK", "POSTERN_TARPIT_TOTAL"}},
-	limiter.RuleBackend:        {"no backend could be reached", []string{"POSTERN_IMAP_BACKENDS", "POSTERN_POP3_BACKENDS"}},
+	limiter.RuleBackend:        {"no backend could be reached", []string{"POSTERN_IMAP_BACKENDS", "POSTERN_POP3_BACKENDS", "POSTERN_SIEVE_BACKENDS"}},
 	limiter.RuleMaxConnections: {"all connections that may be open are logged in", []string{"POSTERN_MAX_CONNECTIONS"}},
 	limiter.RuleHandshakes:     {"no processor time for the handshakes of strangers, fewer for each source leave more", []string{"POSTERN_LIMIT_CONNECT"}},
 }

@@ -86,7 +86,7 @@ type Backend struct {
 
 // Listener is one address on which clients are served.
 type Listener struct {
-	Name  string `json:"name"` // imap, imaps, pop3 or pop3s
+	Name  string `json:"name"` // imap, imaps, pop3, pop3s or sieve
 	Addr  string `json:"addr"`
 	Open  int    `json:"open"`  // connections of all listeners of this name, in the main process
 	Rate  int    `json:"rate"`  // attempts of all listeners of this name in the last minute
