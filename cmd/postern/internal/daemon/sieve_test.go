@@ -92,3 +92,25 @@ func TestSieveConnectStoresScripts(t *testing.T) {
 		t.Errorf("got script %q, %v, want %q", got, err, filter)
 	}
 }
+
+// TestSieveConnectIsDeniedAndLimited: a wrong password is denied by Dovecot, and the rules
+// of the limiter apply.
+func TestSieveConnectIsDeniedAndLimited(t *testing.T) {
+	t.Parallel()
+	s := newSieveSite(t, prefix+"LIMIT_PAIR=1/1h", prefix+"REPEAT_TTL=off", prefix+"TARPIT_MAX=1ms")
+	user := s.dovecot.Accounts[0]
+	if out, err := s.run(t, user.Name, "wrong", "--list"); err == nil || !strings.Contains(out, "Authentication failed") {
+		t.Errorf("wrong password: %v, output %q", err, out)
+	}
+	// The program may lose the text of the refusal: it sends LOGOUT after NO, and postern closes.
+	if out, err := s.run(t, user.Name, "another", "--list"); err == nil || strings.Contains(out, "Authentication failed") {
+		t.Errorf("refused login: %v, output %q", err, out)
+	}
+	s.log.Await(t, "event=login", "listener=sieve", "result=denied")
+	s.log.Await(t, "event=login", "listener=sieve", "rule=pair", "result=refused")
+	families := s.scrape(t)
+	if n := testbed.Total(families["postern_logins_total"], "listener", "sieve"); n < 2 {
+		t.Errorf("got %v logins of the listener sieve, want 2", n)
+	}
+	s.dovecot.WaitLog(t, "managesieve-login", "rip=127.0.0.1")
+}

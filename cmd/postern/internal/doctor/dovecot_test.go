@@ -48,6 +48,29 @@ func TestHealthyDovecotIsOK(t *testing.T) {
 	}
 }
 
+func TestHealthyManageSieveIsOK(t *testing.T) {
+	d := dovecot.Get(t)
+	ca, _, err := d.Certificate.Write(t.TempDir(), "dovecot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := []string{prefix + "IMAP_LISTEN=off", prefix + "IMAPS_LISTEN=off", prefix + "POP3_LISTEN=off", prefix + "POP3S_LISTEN=off"}
+	for name, settings := range map[string][]string{
+		"v2":           {prefix + "SIEVE_BACKENDS=" + d.SieveProxy},
+		"v2 starttls":  {prefix + "SIEVE_BACKENDS=" + d.SieveProxy, prefix + "BACKEND_TLS=starttls", prefix + "BACKEND_TLS_CA=" + ca},
+		"off starttls": {prefix + "SIEVE_BACKENDS=" + d.Sieve, prefix + "BACKEND_PROXY=off", prefix + "BACKEND_TLS=starttls", prefix + "BACKEND_TLS_CA=" + ca},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := checkBackends(t, Options{Environ: testbed.Environ(append(settings, only...)...)})
+			if r.Worst() != OK || len(r) != 2 {
+				t.Errorf("got\n%s", r.text(t))
+			}
+			r.expect(t, OK, "backend sieve ", "offers ", "PLAIN")
+		})
+	}
+}
+
 // TestDovecotFaults: each difference between Dovecot and the settings is named with what
 // to change.
 func TestDovecotFaults(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 )
 
 // services are the programs of Dovecot whose lines count, as they begin a message.
-var services = [][]byte{[]byte("imap-login: "), []byte("pop3-login: "), []byte("managesieve-login: ")}
+var services = [][]byte{[]byte("imap-login: "), []byte("pop3-login: ")}
 
 // cutService returns the part of a message of Dovecot after the service that made it.
 func cutService(message []byte) (rest []byte, ok bool) {
@@ -30,7 +30,7 @@ var (
 	fieldsAt  = []byte(": user=<")
 )
 
-// dovecot reads a message of imap-login, pop3-login or managesieve-login. It sets all of e but the time.
+// dovecot reads a message of imap-login or pop3-login. It sets all of e but the time.
 func dovecot(message []byte, e *Event) meaning {
 	for _, verb := range acceptedVerbs {
 		if fields, ok := bytes.CutPrefix(message, verb); ok {

@@ -142,7 +142,7 @@ func TestReasons(t *testing.T) {
 		{"Aborted login (tried to use disallowed plaintext auth)", other, Event{}},
 		{"Login failed (auth failed, 1 attempts in 1 secs)", other, Event{}},
 	} {
-		for _, service := range []string{"imap-login", "pop3-login", "managesieve-login"} {
+		for _, service := range []string{"imap-login", "pop3-login"} {
 			var e Event
 			if m := newParser().line([]byte("Nov 27 12:00:00 mail dovecot: "+service+": "+tc.head+": "+deniedFields), &e); m != tc.want || m == login && e != tc.e {
 				t.Errorf("%s: got %d, %+v, want %d", tc.head, m, e, tc.want)
