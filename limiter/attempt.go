@@ -19,6 +19,7 @@ type Attempt struct {
 	Addr       netip.Addr // of the client
 	Account    string     // the user name as sent; empty if there is none yet, and then no rule about accounts applies
 	Credential Credential // made by [Limiter.Credential] from that name and the secret; zero if no secret was shown
+	Digest     Credential // made by [Limiter.DigestCredential] where only a short digest of the secret was shown, else zero
 	Token      bool       // the secret is a token, which nobody can guess: XOAUTH2 and OAUTHBEARER
 	Device     Device     // in the session ticket of the client's TLS connection; zero if there is none
 	Resumed    bool       // the client resumed with a ticket that had Device, so it is not new
@@ -73,6 +74,7 @@ type subject struct {
 	allowed      netip.Prefix // the allowed network that it is in; zero if it is in none, or exempt
 	token        bool         // the secret cannot be guessed
 	shown        bool         // the secret was shown and can be guessed
+	digested     bool         // a short digest of the secret was shown instead
 	password     uint32       // digest of a shown secret
 	growth       int          // how many times the limits of the source apply
 	denied       bool         // its source or network was denied lately
@@ -87,6 +89,7 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 		s.allowed = netip.Prefix{}
 	}
 	s.shown, s.password = a.Credential.shown() && !a.Token, a.Credential.password()
+	s.digested = !a.Credential.shown() && a.Digest.shown()
 	sourceKey, networkKey := l.hasher.block(kindSource, source), l.hasher.block(kindNetwork, s.network)
 	s.keys[kindSource], s.keys[kindNetwork] = sourceKey, networkKey
 	if a.Token { // counted apart: guessed passwords must not delay those who need none
@@ -154,8 +157,11 @@ func (s *subject) setPairKeys(l *Limiter, source netip.Prefix, a Attempt) {
 	if s.trust.known() || s.match.known {
 		s.keys[kindUse] = l.hasher.pair(kindUse, account, from, Credential{})
 	}
-	if a.Credential.shown() {
-		s.keys[kindRepeat] = l.hasher.pair(kindRepeat, account, source, a.Credential)
+	if c := a.Credential; c.shown() || s.digested {
+		if s.digested {
+			c = a.Digest
+		}
+		s.keys[kindRepeat] = l.hasher.pair(kindRepeat, account, source, c)
 	}
 }
 
@@ -181,6 +187,13 @@ func (s *subject) applies(k kind) bool {
 // onlyDelays reports whether the rule about denials of kind k never refuses s.
 func (s *subject) onlyDelays(k kind) bool {
 	return k == kindNetwork || k == kindSource && s.token
+}
+
+// paysAlways reports whether s pays for a denial also if an earlier one of the same credential is still charged: its
+// credential is a digest that several secrets may have, and a stranger could choose them so. Only a program that is near
+// and has an old password pays once.
+func (s *subject) paysAlways() bool {
+	return s.digested && !s.trust.near()
 }
 
 // sharesNetworkPair reports whether s uses the pair of its network instead of the pair of its source.
@@ -209,7 +222,7 @@ func (s *subject) strangerPriority(flow key) Priority {
 	switch {
 	case s.attackJA4:
 		return Priority{class: classPenalized, flow: flow}
-	case !s.shown && !s.token:
+	case !s.shown && !s.digested && !s.token:
 		return Priority{class: classExchange, flow: flow}
 	}
 	return Priority{class: classUnpenalized, flow: flow}
@@ -258,6 +271,20 @@ func (l *Limiter) Credential(account string, secret []byte) Credential {
 	sum := d.mac.Sum(d.octets[:0])
 	binary.BigEndian.PutUint32(sum[16:], uint32(l.passwords.sum(secret).hi))
 	return Credential(sum[:len(Credential{})])
+}
+
+// DigestCredential returns what stands for account and a digest of a secret, for [Attempt.Digest]. The digest may be so short
+// that many secrets have the same, like the 12 bits of Dovecot's auth policy protocol. So it is no [Credential]: it finds
+// repeats, but is never known, compared with what is known or counted as one password at many accounts. Each denial of a
+// stranger is charged: one secret must not be free because another one with the same digest was denied.
+func (l *Limiter) DigestCredential(account string, digest []byte) (c Credential) {
+	name := l.hasher.account(account)
+	b := make([]byte, 0, 64)
+	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, name.hi), name.lo)
+	sum := l.shortDigests.sum(append(b, digest...))
+	binary.BigEndian.PutUint64(c[:], max(sum.hi, 1))
+	binary.BigEndian.PutUint64(c[8:], sum.lo)
+	return c
 }
 
 // A digest makes one credential at a time. Reusing it costs a third of making a new HMAC, and allocates nothing.

@@ -257,19 +257,20 @@ import (
 // A Limiter gives verdicts under one [Policy] and remembers what its buckets need. It is safe for concurrent use. Times
 // may arrive out of order: a clock that steps back refills nothing twice.
 type Limiter struct {
-	digests     sync.Pool         // of *digest, which make credentials
-	snapshotKey [sha256.Size]byte // authenticates snapshots
-	hasher      hasher            // of the keys of tables
-	passwords   hasher            // of passwords alone
-	rules       atomic.Pointer[rules]
-	lists       atomic.Pointer[lists]
-	epoch       epoch
-	table       table
-	known       knownTable
-	globalQueue globalQueue
-	sprays      sprayTable
-	ja4s        ja4Table
-	shared      atomic.Uint64 // attempts decided without a bucket of their own
+	digests      sync.Pool         // of *digest, which make credentials
+	snapshotKey  [sha256.Size]byte // authenticates snapshots
+	hasher       hasher            // of the keys of tables
+	passwords    hasher            // of passwords alone
+	shortDigests hasher            // of accounts with digests of secrets
+	rules        atomic.Pointer[rules]
+	lists        atomic.Pointer[lists]
+	epoch        epoch
+	table        table
+	known        knownTable
+	globalQueue  globalQueue
+	sprays       sprayTable
+	ja4s         ja4Table
+	shared       atomic.Uint64 // attempts decided without a bucket of their own
 
 	feeds   []*Feed // guarded by cut, as are wanted and retired; nil if there is none
 	wanted  opSet   // what some feed records
@@ -292,6 +293,7 @@ func New(p Policy, k Key) (*Limiter, error) {
 	l := &Limiter{snapshotKey: k.derive("snapshot")}
 	l.digests.New = func() any { return newDigest(secret[:]) }
 	l.hasher, l.passwords = newHasher(k.derive("table")), newHasher(k.derive("password"))
+	l.shortDigests = newHasher(k.derive("digest"))
 	l.table.init(p.TableMax)
 	l.SetLists(Lists{})
 	l.setRules(0, func(*rules) *rules { return p.rules(Sharing{}) })

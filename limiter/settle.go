@@ -163,7 +163,7 @@ func (k *Ticket) charge(now ticks, r *rules, spend spending) bool {
 	if spend == looks {
 		until = &e.looks
 	}
-	if ticks(*until) > now {
+	if ticks(*until) > now && !k.subject.paysAlways() {
 		return false
 	}
 	cost := max(k.cost(r, spend), 1)

@@ -212,7 +212,9 @@ func (k *Ticket) isRepeat(now ticks) bool {
 		return false
 	}
 	defer mu.Unlock()
-	k.charged, k.lookPaid = ticks(e.denials) > now, ticks(e.looks) > now
+	if !k.subject.paysAlways() {
+		k.charged, k.lookPaid = ticks(e.denials) > now, ticks(e.looks) > now
+	}
 	return ticks(e.connects) > now && (!k.subject.match.known || e.starved == deniedMatch)
 }
 

@@ -74,10 +74,12 @@ func (s *session) await(next step) (step, error) {
 
 // waiter is what a parked session waits for besides its client and its deadline: a
 // verdict of the limiter, a login slot or a handshake slot. It wakes the session
-// once, by making its read deadline pass.
+// once, by making its read deadline pass. An external login has no session: its goroutine
+// waits for a channel.
 type waiter struct {
 	session *session
 	woken   atomic.Bool
+	signal  chan struct{} // of an external login; closed by wake
 }
 
 func newWaiter(s *session) *waiter { return &waiter{session: s} }
@@ -86,6 +88,10 @@ func newWaiter(s *session) *waiter { return &waiter{session: s} }
 // begins to wait.
 func (w *waiter) wake() {
 	w.woken.Store(true)
+	if w.signal != nil {
+		close(w.signal)
+		return
+	}
 	w.session.wakeFor(w)
 }
 

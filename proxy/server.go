@@ -108,6 +108,7 @@ type Server struct {
 	otherFail atomic.Uint64
 
 	siblings siblings
+	external external
 }
 
 // ErrServerClosed is what Serve returns after StopAccepting, Shutdown or Close.

@@ -14,11 +14,15 @@ import (
 // the file descriptors that MAX_CONNECTIONS leaves for other things than mail.
 const connsMax = streamsMax + 16
 
+// policyConnsMax is likewise for POLICY_LISTEN: each Dovecot may have a hundred. The settings leave descriptors for them.
+const policyConnsMax = 256
+
 // connections are those that were accepted and are open. If there are too many, one of the
 // source with most is closed: the one that has waited longest for a request, or else the
 // newest. So clients that send nothing use up neither the file descriptors of mail, nor
 // the connections of operators elsewhere.
 type connections struct {
+	max  int
 	open sync.WaitGroup // no more once Serve has returned
 
 	mu     sync.Mutex
@@ -33,8 +37,10 @@ type connection struct {
 	waiting time.Time // since when it waits for a request; zero: it does not
 }
 
-// newConnections returns none.
-func newConnections() *connections { return &connections{all: map[net.Conn]*connection{}} }
+// newConnections returns none. There may be so many at most.
+func newConnections(most int) *connections {
+	return &connections{max: most, all: map[net.Conn]*connection{}}
+}
 
 // count is the ConnState of an http.Server. Each connection is new before Serve can return.
 func (s *connections) count(c net.Conn, state http.ConnState) {
@@ -44,7 +50,7 @@ func (s *connections) count(c net.Conn, state http.ConnState) {
 	case http.StateNew:
 		s.open.Add(1)
 		s.add(c)
-		if len(s.all) > connsMax {
+		if len(s.all) > s.max {
 			s.excess().Close()
 		}
 	case http.StateActive:

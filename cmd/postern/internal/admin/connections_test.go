@@ -71,7 +71,7 @@ func (c *addressedConn) Close() error {
 
 // TestTooManyConnections: which one is closed.
 func TestTooManyConnections(t *testing.T) {
-	s := newConnections()
+	s := newConnections(connsMax)
 	var all []*addressedConn
 	add := func(from string, states ...http.ConnState) *addressedConn {
 		c := &addressedConn{from: netip.AddrPortFrom(netip.MustParseAddr(from), 50000)}

@@ -74,7 +74,7 @@ type fileListener interface{ File() (*os.File, error) }
 
 // A Socket is a duplicate of a listening socket, to be passed to another process.
 type Socket struct {
-	Listener string // admin or metrics
+	Listener string // admin, metrics or policy
 	Addr     string // in the settings
 	Managed  bool   // by the service manager
 	File     *os.File
@@ -129,6 +129,7 @@ func (s *Server) Retire() {
 	answered := make(chan struct{})
 	go func() {
 		s.connections.open.Wait()
+		s.policy.open.Wait()
 		close(answered)
 	}()
 	select {

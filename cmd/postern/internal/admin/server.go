@@ -68,13 +68,15 @@ type Gateway struct {
 	// Operator is called with the address of each request of an operator, but not of the Unix socket. It may be nil.
 	Operator func(t time.Time, addr netip.Addr)
 	Page     http.Handler // of / and /page/; nil: there is no page
+	Policy   http.Handler // of POLICY_LISTEN
 
 	// Passed returns the socket that another process passed for an address of a listener, admin or metrics, or nil if that
 	// must be bound. Its owner is the service manager if it made the socket and keeps it. It may be nil.
 	Passed func(listener, addr string) (f *os.File, managed bool)
 }
 
-// Server answers on the addresses of ADMIN_LISTEN and METRICS_LISTEN.
+// Server answers on the addresses of ADMIN_LISTEN, METRICS_LISTEN and POLICY_LISTEN. What it answers on
+// the last is not its own: see package authpolicy.
 type Server struct {
 	gateway Gateway
 	tokens  tokens // for requests to ADMIN_LISTEN
@@ -90,12 +92,13 @@ type Server struct {
 
 	retiring    atomic.Bool
 	served      chan struct{} // closed when Serve has returned
-	connections *connections  // of all endpoints
+	connections *connections  // of admin and metrics
+	policy      *connections  // of POLICY_LISTEN
 }
 
 // endpoint is one address with what it serves.
 type endpoint struct {
-	name     string // admin or metrics
+	name     string // admin, metrics or policy
 	addr     string // in the settings
 	listener net.Listener
 	managed  bool // by the service manager
@@ -111,24 +114,31 @@ func Open(c *config.Config, g Gateway) (*Server, error) {
 	}
 	s := &Server{
 		gateway: g, tokens: tokens, asnFile: string(c.Incidents.ASNFile), live: newLive(g.Log, g.View), served: make(chan struct{}),
-		crossOrigin: http.NewCrossOriginProtection(), connections: newConnections(),
+		crossOrigin: http.NewCrossOriginProtection(), connections: newConnections(connsMax), policy: newConnections(policyConnsMax),
 		logins: newTries(rate.Every(loginEvery)), strangerLog: rate.NewLimiter(1, 10),
 	}
-	if err := s.open("admin", "ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler()); err != nil {
+	if err := s.open("admin", "ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler(), s.connections); err != nil {
 		return nil, err
 	}
 	s.socket = len(s.endpoints) > 0 && s.Addr().Network() == "unix"
 	metrics := http.NewServeMux()
 	metrics.Handle("GET /metrics", g.Metrics)
-	if err := s.open("metrics", "METRICS_LISTEN", string(c.Admin.Metrics), metrics); err != nil {
+	err = s.open("metrics", "METRICS_LISTEN", string(c.Admin.Metrics), metrics, s.connections)
+	if err == nil {
+		err = s.open(policyName, "POLICY_LISTEN", string(c.Policy.PolicyListen), g.Policy, s.policy)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
+// policyName is the name of the endpoint of POLICY_LISTEN.
+const policyName = "policy"
+
 // open adds an endpoint, unless addr is empty.
-func (s *Server) open(name, setting, addr string, h http.Handler) error {
+func (s *Server) open(name, setting, addr string, h http.Handler, conns *connections) error {
 	if addr == "" {
 		return nil
 	}
@@ -136,13 +146,13 @@ func (s *Server) open(name, setting, addr string, h http.Handler) error {
 	if err != nil {
 		return config.Errorf(setting, "%w", err)
 	}
-	s.endpoints = append(s.endpoints, endpoint{name, addr, ln, managed, s.newHTTP(guardHost(ln.Addr(), h))})
+	s.endpoints = append(s.endpoints, endpoint{name, addr, ln, managed, s.newHTTP(guardHost(ln.Addr(), h), conns)})
 	return nil
 }
 
 // newHTTP returns a server with a limit for everything that a client could
 // prolong.
-func (s *Server) newHTTP(h http.Handler) *http.Server {
+func (s *Server) newHTTP(h http.Handler, conns *connections) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -150,13 +160,23 @@ func (s *Server) newHTTP(h http.Handler) *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    8 << 10,
-		ConnState:         s.connections.count,
+		ConnState:         conns.count,
 		ErrorLog:          slog.NewLogLogger(s.gateway.Log.Handler(), slog.LevelDebug),
 	}
 }
 
 // Addr is where ADMIN_LISTEN is bound. It must not be off.
 func (s *Server) Addr() net.Addr { return s.endpoints[0].listener.Addr() }
+
+// PolicyAddr is where POLICY_LISTEN is bound, nil if it is off.
+func (s *Server) PolicyAddr() net.Addr {
+	for _, e := range s.endpoints {
+		if e.name == policyName {
+			return e.listener.Addr()
+		}
+	}
+	return nil
+}
 
 // Serve answers until Close or Retire, and then returns nil, or until an address fails. It is called once.
 func (s *Server) Serve() error {
@@ -170,7 +190,7 @@ func (s *Server) Serve() error {
 				failed <- nil
 				return
 			}
-			failed <- fmt.Errorf("serve the admin API on %s: %w", e.listener.Addr(), err)
+			failed <- fmt.Errorf("serve HTTP on %s: %w", e.listener.Addr(), err)
 		}()
 	}
 	var first error

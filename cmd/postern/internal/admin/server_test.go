@@ -257,7 +257,7 @@ func TestServeReportsFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.endpoints[1].listener.Close()
-	if err := s.Serve(); err == nil || !strings.Contains(err.Error(), "serve the admin API on 127.0.0.1:") {
+	if err := s.Serve(); err == nil || !strings.Contains(err.Error(), "serve HTTP on 127.0.0.1:") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -2,6 +2,8 @@ package config
 
 import (
 	"math"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +34,7 @@ const (
 // from the descriptors this process may have.
 func (c *Config) check(fdLimit uint64) (wrong []error) {
 	checks := []func() error{
-		c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin, c.checkShare, c.checkNotices,
+		c.checkListeners, c.checkLoops, c.checkNetworks, c.checkCertificates, c.checkBackendTLS, c.checkTimes, c.checkAdmin, c.checkPolicy, c.checkShare, c.checkNotices,
 		func() error { return c.fitConnections(fdLimit) },
 	}
 	for _, check := range checks {
@@ -158,14 +160,50 @@ func (c *Config) checkAdmin() error {
 	return nil
 }
 
+// checkPolicy requires a token where others could ask: who may ask can also report denials
+// of users.
+func (c *Config) checkPolicy() error {
+	p := c.Policy
+	switch {
+	case p.PolicyListen == "" && p.PolicyToken != "":
+		return Errorf("POLICY_TOKEN_FILE", "got a file without %sPOLICY_LISTEN, want it only with an address there", Prefix)
+	case p.PolicyListen != "" && p.PolicyListen == c.Admin.Listen:
+		return Errorf("POLICY_LISTEN", "got %s, want an address of its own: it is that of %sADMIN_LISTEN", p.PolicyListen, Prefix)
+	case p.PolicyListen != "" && p.PolicyListen == c.Admin.Metrics:
+		return Errorf("POLICY_LISTEN", "got %s, want an address of its own: it is that of %sMETRICS_LISTEN", p.PolicyListen, Prefix)
+	case p.PolicyListen != "" && p.PolicyToken == "" && !p.PolicyListen.isLocal():
+		return Errorf("POLICY_TOKEN_FILE", "got nothing, want a file with a token for %sPOLICY_LISTEN=%s, which other hosts may reach", Prefix, p.PolicyListen)
+	}
+	return nil
+}
+
+// isLocal reports whether only this machine can reach a.
+func (a httpAddr) isLocal() bool {
+	host, _, err := net.SplitHostPort(string(a))
+	ip, ipErr := netip.ParseAddr(host)
+	return a.IsSocket() || err == nil && (host == "localhost" || ipErr == nil && ip.IsLoopback())
+}
+
+// policyConnections is how many descriptors connections to POLICY_LISTEN may have.
+const policyConnections = 256
+
+// reserved is how many descriptors are not for connections of mail.
+func (c *Config) reserved() uint64 {
+	if c.Policy.PolicyListen == "" {
+		return fdReserve
+	}
+	return fdReserve + policyConnections
+}
+
 // fitConnections checks MAX_CONNECTIONS against the descriptors, or derives it
 // from them. There may be as many connections as there are descriptors as long
 // as few have their second one: the server counts both.
 func (c *Config) fitConnections(fdLimit uint64) error {
-	if fdLimit < fdReserve+fdsEach {
-		return Errorf("MAX_CONNECTIONS", "got a limit of %d file descriptors, want at least %d: raise it (LimitNOFILE, ulimit -n)", fdLimit, fdReserve+fdsEach)
+	reserved := c.reserved()
+	if fdLimit < reserved+fdsEach {
+		return Errorf("MAX_CONNECTIONS", "got a limit of %d file descriptors, want at least %d: raise it (LimitNOFILE, ulimit -n)", fdLimit, reserved+fdsEach)
 	}
-	available := min(fdLimit-fdReserve, math.MaxInt)
+	available := min(fdLimit-reserved, math.MaxInt)
 	c.MaxDescriptors = int(available)
 	l := &c.Limits
 	switch {
@@ -193,6 +231,9 @@ func (c *Config) Warnings() (lines []string) {
 	}
 	if c.Share.engineURL().IsExposed() {
 		lines = append(lines, Prefix+"SHARE_URL: without TLS, others in the network can read the password of the engine, and fill or empty it; what gateways share is encrypted")
+	}
+	if c.Policy.PolicyListen != "" && !c.Policy.PolicyListen.isLocal() {
+		lines = append(lines, Prefix+"POLICY_LISTEN: there is no TLS, so others in the network can read the token and the names of accounts; passwords are sent as short digests only")
 	}
 	lines = append(lines, c.warnOfNetworks()...)
 	for _, name := range c.overridden {

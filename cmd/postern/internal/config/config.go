@@ -44,6 +44,7 @@ type Config struct {
 	Incidents Incidents
 	Notices   Notices
 	Admin     Admin
+	Policy    AuthPolicy
 	Log       Log
 	Timeouts  Timeouts
 	EnvFile   file `env:"ENV_FILE" common:"yes" meaning:"dotenv file with further settings, read at start and at SIGHUP; a variable in the real environment has precedence"`
@@ -163,6 +164,12 @@ type Admin struct {
 	TokenFile     file     `env:"ADMIN_TOKEN_FILE" default:"admin-token in STATE_DIR, created at the first start" meaning:"file with the token of operators, for the page and the commands; not needed where ADMIN_LISTEN is a socket"`
 	ReadTokenFile file     `env:"ADMIN_READ_TOKEN_FILE" meaning:"file with a token that shows everything and changes nothing"`
 	Metrics       httpAddr `env:"METRICS_LISTEN" common:"yes" meaning:"address that serves /metrics only, for a LAN"`
+}
+
+// AuthPolicy says where Dovecot asks about logins that do not come through postern.
+type AuthPolicy struct {
+	PolicyListen httpAddr `env:"POLICY_LISTEN" meaning:"address for Dovecot's auth_policy_server_url, so that logins at submission and other services that ask Dovecot for a password meet the same limits; loopback or a network where others cannot listen"`
+	PolicyToken  file     `env:"POLICY_TOKEN_FILE" default:"required unless POLICY_LISTEN is loopback or a socket" meaning:"file with the token that Dovecot sends in auth_policy_server_api_header"`
 }
 
 // Log says how the log on standard error looks and how much it holds.

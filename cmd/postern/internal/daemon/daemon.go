@@ -44,6 +44,7 @@ import (
 	"time"
 
 	"postern/cmd/postern/internal/admin"
+	"postern/cmd/postern/internal/authpolicy"
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/eventlog"
@@ -76,6 +77,7 @@ type Daemon struct {
 	listeners []listener // the server closes those it serves
 	unused    []string   // the names of sockets that were passed and are in no setting
 	admin     *admin.Server
+	asked     *authpolicy.Server // answers at POLICY_LISTEN
 	manager   serviceManager
 	keeper    keeper
 
@@ -157,6 +159,9 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	}
 	d.keeper.firewall = d.firewall
 	d.makeServer()
+	if err := d.openAuthPolicy(); err != nil {
+		return nil, err
+	}
 	if err := d.openDecisions(in.generation(b), t.decisions); err != nil {
 		return nil, err
 	}
@@ -253,6 +258,23 @@ func (d *Daemon) makeServer() {
 	}
 }
 
+// openAuthPolicy makes what answers Dovecot about logins that do not come through the server.
+func (d *Daemon) openAuthPolicy() error {
+	token, err := authpolicy.ReadToken(string(d.config.Policy.PolicyToken))
+	if err != nil {
+		return config.Errorf("POLICY_TOKEN_FILE", "%w", err)
+	}
+	var served []string
+	for _, p := range d.config.Listeners.Protocols() {
+		served = append(served, p.Name())
+	}
+	d.asked = authpolicy.New(authpolicy.Gateway{
+		Server: d.server, Limiter: d.policy.limiter, Log: d.log, Count: d.metrics.PolicyRequest,
+		Served: served, Token: token,
+	})
+	return nil
+}
+
 // registerGauges lets the metrics read the parts.
 func (d *Daemon) registerGauges() {
 	s := metrics.Sources{
@@ -283,7 +305,7 @@ func (d *Daemon) bind(passed sockets) (err error) {
 	d.admin, err = admin.Open(&d.config, admin.Gateway{
 		Log: d.log, Metrics: d.metrics.Handler(), Unready: d.unready, State: d.monitorState, Incidents: d.incidents,
 		Learn: d.learn, Upgrade: d.askUpgrade, Reload: d.askReload, Passed: passed.takeFor,
-		View: d.views.view, Explain: d.explain, Firewall: d.firewall.stream, Operator: d.firewall.operators.saw, Page: page.Handler(),
+		View: d.views.view, Explain: d.explain, Firewall: d.firewall.stream, Operator: d.firewall.operators.saw, Page: page.Handler(), Policy: d.asked,
 		Decisions: d.deciding.list, Decide: d.deciding.decide, End: d.deciding.end, Release: d.deciding.release, Forget: d.deciding.forget,
 	})
 	if err == nil {
@@ -365,6 +387,7 @@ func (d *Daemon) close() {
 	d.server.Close()
 	closeListeners(d.listeners)
 	d.admin.Close()
+	d.asked.Close()
 	if d.stop != nil {
 		d.stop()
 	}
@@ -383,6 +406,9 @@ func (d *Daemon) Addr(name string) string {
 	}
 	return ""
 }
+
+// PolicyAddr is where Dovecot asks about logins, nil if POLICY_LISTEN is off.
+func (d *Daemon) PolicyAddr() net.Addr { return d.admin.PolicyAddr() }
 
 // AdminAddr is where the admin API is bound. It must not be off.
 func (d *Daemon) AdminAddr() net.Addr { return d.admin.Addr() }

@@ -76,7 +76,7 @@ func listenerNames() (names []string) {
 	for _, kind := range proxy.ListenerKinds() {
 		names = append(names, kind.Name)
 	}
-	return append(names, "admin", "metrics")
+	return append(names, "admin", "metrics", "policy")
 }
 
 // closeRest closes the sockets that nothing has taken, because the settings have changed, and returns their names. One of a

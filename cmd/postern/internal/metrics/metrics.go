@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"postern/cmd/postern/internal/authpolicy"
 	"postern/cmd/postern/internal/eventlog"
 	"postern/limiter"
 	"postern/proxy"
@@ -56,6 +57,7 @@ type Metrics struct {
 	stateTime  prometheus.Gauge
 
 	upgradesFailed prometheus.Counter
+	policyRequests *prometheus.CounterVec
 }
 
 // New returns metrics of a program of this version and revision, in a registry
@@ -77,6 +79,7 @@ func New(version, revision string) *Metrics {
 	m.stateGood.Set(1)
 	m.stateTime = f.NewGauge(opts("state_last_save_success_timestamp_seconds", "When the state was last saved, 0 if it never was."))
 	m.upgradesFailed = f.NewCounter(prometheus.CounterOpts(opts("upgrades_failed_total", "Upgrades after which this process went on.")))
+	m.policyRequests = f.NewCounterVec(prometheus.CounterOpts(opts("policy_requests_total", "Requests to POLICY_LISTEN.")), []string{"command", "result"})
 	info := opts("build_info", "Always 1; the labels say what is running.")
 	info.ConstLabels = prometheus.Labels{"version": version, "revision": revision, "goversion": runtime.Version()}
 	f.NewGauge(info).Set(1)
@@ -128,11 +131,18 @@ func (m *Metrics) makeHistograms(f promauto.Factory) {
 // startAtZero makes every combination of label values exist, so that rates work
 // from the first event on.
 func (m *Metrics) startAtZero() {
+	for _, listener := range attemptListeners() {
+		m.abandoned.WithLabelValues(listener)
+		m.tarpit.WithLabelValues(listener)
+		m.login.WithLabelValues(listener)
+		each(m.logins, listener, results, clients)
+		each(m.hindered, listener, hindrances, rules())
+	}
 	for _, listener := range listeners {
-		for _, vec := range []*prometheus.CounterVec{m.connections, m.abandoned, m.headerErrors} {
+		for _, vec := range []*prometheus.CounterVec{m.connections, m.headerErrors} {
 			vec.WithLabelValues(listener)
 		}
-		for _, vec := range []*prometheus.HistogramVec{m.tarpit, m.session, m.greeting, m.login} {
+		for _, vec := range []*prometheus.HistogramVec{m.session, m.greeting} {
 			vec.WithLabelValues(listener)
 		}
 		each(m.decisions, listener, actions, rules())
@@ -141,8 +151,11 @@ func (m *Metrics) startAtZero() {
 		each(m.ends, listener, ends())
 		each(m.forwarded, listener, forwardedResults)
 		each(m.bytes, listener, []string{"in", "out"})
-		each(m.logins, listener, results, clients)
-		each(m.hindered, listener, hindrances, rules())
+	}
+	for _, command := range authpolicy.Commands() {
+		for _, result := range authpolicy.Results() {
+			m.policyRequests.WithLabelValues(command, result)
+		}
 	}
 }
 
@@ -179,6 +192,11 @@ func (m *Metrics) Upgraded(err error) {
 	if err != nil {
 		m.upgradesFailed.Inc()
 	}
+}
+
+// PolicyRequest counts a request to POLICY_LISTEN.
+func (m *Metrics) PolicyRequest(command, result string) {
+	m.policyRequests.WithLabelValues(command, result).Inc()
 }
 
 // CertificatesLoaded records whether the certificate files last read were valid.
@@ -284,6 +302,9 @@ func listenerNames() (names []string) {
 	}
 	return names
 }
+
+// attemptListeners are the values of the label listener in metrics of attempts.
+func attemptListeners() []string { return append(slices.Clone(listeners), authpolicy.Listener) }
 
 // rules are the values of the label rule.
 func rules() []string { return names(limiter.Rules()) }

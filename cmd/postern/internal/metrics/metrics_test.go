@@ -169,7 +169,7 @@ func TestDecisionsAddUp(t *testing.T) {
 func TestLabels(t *testing.T) {
 	m := testMetrics(t)
 	attack(m, 1000)
-	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "signal", "class", "channel", "kind", "mode", "revision", "goversion"}
+	allowed := []string{"listener", "action", "rule", "end", "direction", "version", "result", "state", "reason", "backend", "table", "client", "queue", "signal", "class", "channel", "kind", "mode", "command", "revision", "goversion"}
 	for name, f := range gather(t, m.registry) {
 		if !strings.HasPrefix(name, "postern_") {
 			continue

@@ -33,6 +33,8 @@ func newUserMetrics(f promauto.Factory) userMetrics {
 	}
 	for _, listener := range listeners {
 		u.greeting.WithLabelValues(listener)
+	}
+	for _, listener := range attemptListeners() {
 		each(u.known, listener, names(watch.UserResults()))
 		each(u.probes, listener, results)
 	}
