@@ -7,16 +7,26 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/daemon"
+	"postern/cmd/postern/internal/eventlog"
 	"postern/cmd/postern/internal/testbed"
+	"postern/limiter"
+	"postern/limiter/watch"
 	"postern/proxy/mailtest"
 	"postern/proxy/standin"
 )
@@ -98,6 +108,81 @@ func run(t *testing.T, environ []string, log *testbed.Log) *daemon.Daemon {
 		t.Fatalf("start the gateway: %v", err)
 	}
 	return nil
+}
+
+// seeded returns a state directory of a gateway at which so many users have logged in two days
+// ago from where they are at home, so the reserve for known users is enforced.
+func seeded(t *testing.T, users int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "state")
+	c, err := config.Load(testbed.Environ("POSTERN_STATE_DIR=" + dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	err = daemon.Seed(&c, eventlog.New(io.Discard, "text", c.Log.SlogLevel()), func(key limiter.Key, detectorKey [16]byte) (known, learned []byte, err error) {
+		l, err := limiter.New(c.Limits.Policy(c.Tarpit.Max), key)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, days := range []time.Duration{2, 0} {
+			for i := range users {
+				l.Learn(now.Add(-24*time.Hour*days), netip.MustParseAddr(homeOf(i)), userOf(i))
+			}
+		}
+		w := watch.New(watch.Config{Location: time.Local, Key: detectorKey})
+		return l.Snapshot(now), w.Snapshot(now), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// awaitLines waits until the log has so many lines with all of parts.
+func awaitLines(t *testing.T, log *testbed.Log, want int, parts ...string) {
+	t.Helper()
+	timeout, tick := time.After(testbed.Patience), time.NewTicker(5*time.Millisecond)
+	defer tick.Stop()
+	for {
+		n := 0
+		for line := range strings.Lines(log.String()) {
+			if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
+				n++
+			}
+		}
+		if n >= want {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("got %d lines with %q, want %d:\n%s", n, parts, want, log)
+		}
+	}
+}
+
+// refused is how many logins were refused for want of a global token.
+func (s *site) refused() float64 {
+	s.t.Helper()
+	r, err := http.Get("http://" + s.gateway.AdminAddr().String() + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	found := regexp.MustCompile(`postern_logins_total\{client="stranger",listener="policy",result="refused"\} (\S+)`).FindSubmatch(text)
+	if found == nil {
+		s.t.Fatal("no metric of refused logins")
+	}
+	n, err := strconv.ParseFloat(string(found[1]), 64)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
 }
 
 // client is a program on Dovecot's socket for authentication.
