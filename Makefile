@@ -22,7 +22,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # gateways share over. Tests use valkey-server beside redis-server if it is there; Debian 12 has
 # it in backports.
 PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex systemctl chromium \
-	redis-server valkey-server ip sieve-connect nft crowdsec-firewall-bouncer
+	redis-server valkey-server ip sieve-connect postfix nft crowdsec-firewall-bouncer
 
 .PHONY: help
 help: ## list the targets

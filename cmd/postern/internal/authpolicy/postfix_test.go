@@ -21,6 +21,10 @@ import (
 	"postern/cmd/postern/internal/testbed"
 )
 
+// master is the main program of Postfix. The command postfix does much more than a test needs
+// before it starts it.
+const master = "/usr/lib/postfix/sbin/master"
+
 // postfix is a running Postfix whose smtpd asks Dovecot for passwords.
 type postfix struct {
 	t    *testing.T
@@ -30,11 +34,7 @@ type postfix struct {
 // startPostfix runs one until the test ends. Dovecot's socket for authentication is at a path.
 func startPostfix(t *testing.T, socket string) *postfix {
 	t.Helper()
-	program, err := exec.LookPath("postfix")
-	if err != nil {
-		program = "/usr/sbin/postfix" // often not in PATH
-	}
-	if _, err := os.Stat(program); err != nil || os.Getuid() != 0 {
+	if _, err := os.Stat(master); err != nil || os.Getuid() != 0 {
 		testbed.Missing(t, "postfix, or the user root,")
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ func startPostfix(t *testing.T, socket string) *postfix {
 		t.Fatal(err)
 	}
 	configure(t, dir, p.addr, socket)
-	p.run(program, dir)
+	p.run(dir)
 	return p
 }
 
@@ -60,13 +60,15 @@ func startPostfix(t *testing.T, socket string) *postfix {
 // nothing else.
 func configure(t *testing.T, dir, addr, socket string) {
 	t.Helper()
-	for _, name := range []string{"queue", "data"} {
+	for _, name := range []string{"queue", "queue/pid", "queue/private", "queue/public", "data"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if out, err := exec.Command("chown", "postfix", filepath.Join(dir, "data")).CombinedOutput(); err != nil {
-		t.Fatalf("chown: %v: %s", err, out)
+	for _, name := range []string{"queue/private", "queue/public", "data"} {
+		if out, err := exec.Command("chown", "postfix", filepath.Join(dir, name)).CombinedOutput(); err != nil {
+			t.Fatalf("chown: %v: %s", err, out)
+		}
 	}
 	for name, text := range map[string]string{
 		"main.cf": fmt.Sprintf(`compatibility_level = 3.6
@@ -99,12 +101,9 @@ postlog unix-dgram n - n - 1 postlogd
 
 // run starts the processes, and ends them with the test or when the test dies: that is bound
 // to a thread, which therefore does nothing else. The master process ends all others.
-func (p *postfix) run(program, dir string) {
+func (p *postfix) run(dir string) {
 	p.t.Helper()
-	if out, err := exec.Command(program, "-c", dir, "check").CombinedOutput(); err != nil { // it makes the directories
-		p.t.Fatalf("postfix check: %v: %s", err, out)
-	}
-	cmd := exec.Command("/usr/lib/postfix/sbin/master", "-c", dir, "-s")
+	cmd := exec.Command(master, "-c", dir, "-s")
 	cmd.WaitDelay = testbed.Patience // other processes have its output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	output := testbed.NewLog()

@@ -128,7 +128,7 @@ func (q *request) attempt() proxy.Attempt {
 		method = q.service()
 	}
 	return proxy.Attempt{
-		Session: q.Session, Listener: Listener, Protocol: q.service(), Client: netip.AddrPortFrom(q.addr, 0),
+		Session: eventlog.Printable(q.Session, sessionMax), Listener: Listener, Protocol: q.service(), Client: netip.AddrPortFrom(q.addr, 0),
 		Account: q.Login, Method: method,
 	}
 }
