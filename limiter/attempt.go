@@ -273,20 +273,6 @@ func (l *Limiter) Credential(account string, secret []byte) Credential {
 	return Credential(sum[:len(Credential{})])
 }
 
-// DigestCredential returns what stands for account and a digest of a secret, for [Attempt.Digest]. The digest may be so short
-// that many secrets have the same, like the 12 bits of Dovecot's auth policy protocol. So it is no [Credential]: it finds
-// repeats, but is never known, compared with what is known or counted as one password at many accounts. Each denial of a
-// stranger is charged: one secret must not be free because another one with the same digest was denied.
-func (l *Limiter) DigestCredential(account string, digest []byte) (c Credential) {
-	name := l.hasher.account(account)
-	b := make([]byte, 0, 64)
-	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, name.hi), name.lo)
-	sum := l.shortDigests.sum(append(b, digest...))
-	binary.BigEndian.PutUint64(c[:], max(sum.hi, 1))
-	binary.BigEndian.PutUint64(c[8:], sum.lo)
-	return c
-}
-
 // A digest makes one credential at a time. Reusing it costs a third of making a new HMAC, and allocates nothing.
 type digest struct {
 	mac    hash.Hash

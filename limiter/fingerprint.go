@@ -1,6 +1,9 @@
 package limiter
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // A fingerprint stands for one credential, source or network: a part of its digest. Zero means none.
 //
@@ -20,6 +23,20 @@ func credentialFingerprint(c Credential) uint16 {
 // blockFingerprint returns the fingerprint of the source or network with key k.
 func blockFingerprint(k key) uint32 {
 	return max(uint32(k.hi>>32), 1)
+}
+
+// DigestCredential returns what stands for account and a digest of a secret, for [Attempt.Digest]. The digest may be so short
+// that many secrets have the same, like the 12 bits of Dovecot's auth policy protocol. So it is no [Credential]: it finds
+// repeats, but is never known, compared with what is known or counted as one password at many accounts. Each denial of a
+// stranger is charged: one secret must not be free because another one with the same digest was denied.
+func (l *Limiter) DigestCredential(account string, digest []byte) (c Credential) {
+	name := l.hasher.account(account)
+	b := make([]byte, 0, 64)
+	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, name.hi), name.lo)
+	sum := l.shortDigests.sum(append(b, digest...))
+	binary.BigEndian.PutUint64(c[:], max(sum.hi, 1))
+	binary.BigEndian.PutUint64(c[8:], sum.lo)
+	return c
 }
 
 // fingerprints are those of one attempt. Each may be zero, which is never known and never learned.

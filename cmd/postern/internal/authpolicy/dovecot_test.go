@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -190,7 +189,6 @@ type client struct {
 	t    testing.TB
 	conn net.Conn
 	in   *bufio.Reader
-	mu   sync.Mutex
 	id   int
 }
 

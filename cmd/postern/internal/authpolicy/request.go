@@ -148,7 +148,7 @@ func (q *request) digest(l *limiter.Limiter) limiter.Credential {
 }
 
 // errFailed is why a login is void that Dovecot could not check.
-var errFailed = errors.New("Dovecot could not check the password")
+var errFailed = errors.New("the password could not be checked by Dovecot")
 
 // outcome is the outcome in a report. By default reports do not say why a login failed; then
 // the password counts as wrong.

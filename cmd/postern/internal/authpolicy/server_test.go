@@ -193,7 +193,7 @@ func TestDenialsDelayAndRefuse(t *testing.T) {
 			if delayed := status > 0; status < 0 || delayed != (n > 0) || status > 10 {
 				t.Errorf("guess %d: got %d", n, status)
 			}
-			time.Sleep(time.Duration(status) * time.Second)
+			<-time.After(time.Duration(status) * time.Second)
 			f.tell(q, false)
 		}
 		f.check("counts", f.counted(), "allow pass, report recorded, allow delay, report recorded, allow delay, report recorded")
@@ -290,7 +290,7 @@ func TestLoginWithoutReportIsVoid(t *testing.T) {
 		f := newFixture(t, policy(), "")
 		for n := range 3 {
 			f.ask(from("192.0.2.1", fmt.Sprint(n)))
-			time.Sleep(pendingTime + time.Second)
+			<-time.After(pendingTime + time.Second)
 		}
 		synctest.Wait()
 		f.check("pending", f.Pending(), 0)
@@ -318,7 +318,7 @@ func TestGlobalBucketIsEmpty(t *testing.T) {
 			t.Errorf("user: got %d, want a delay", got)
 		}
 		f.Close()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 	})
 }
 
@@ -341,7 +341,7 @@ func TestTarpitIsBounded(t *testing.T) {
 			}
 		}
 		f.check("delayed at once", delayed, 2)
-		time.Sleep(20 * time.Second)
+		<-time.After(20 * time.Second)
 		if got := f.ask(from("192.0.2.1", "y")); got <= 0 {
 			t.Errorf("after the delays: got %d, want a delay", got)
 		}

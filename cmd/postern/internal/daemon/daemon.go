@@ -159,9 +159,6 @@ func assemble(c config.Config, log *eventlog.Log, b Build, in inherited) (*Daemo
 	}
 	d.keeper.firewall = d.firewall
 	d.makeServer()
-	if err := d.openAuthPolicy(); err != nil {
-		return nil, err
-	}
 	if err := d.openDecisions(in.generation(b), t.decisions); err != nil {
 		return nil, err
 	}
@@ -298,6 +295,10 @@ func (d *Daemon) registerGauges() {
 // bind binds all addresses but those of the sockets that were passed. After an error none
 // is bound.
 func (d *Daemon) bind(passed sockets) (err error) {
+	if err = d.openAuthPolicy(); err != nil {
+		passed.closeAll()
+		return err
+	}
 	if d.listeners, err = openListeners(d.config.Listeners, d.certs, &passed); err != nil {
 		passed.closeAll()
 		return err
