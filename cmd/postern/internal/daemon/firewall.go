@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
+	"postern/cmd/postern/internal/authpolicy"
 	"postern/cmd/postern/internal/firewall"
 	"postern/limiter"
 	"postern/limiter/watch"
@@ -24,7 +26,7 @@ import (
 type firewallFeed struct {
 	daemon    *Daemon
 	hosts     map[firewall.Reason][]string // names or addresses, by what they are
-	proxyFrom []netip.Prefix
+	proxies   []netip.Prefix               // load balancers, and webmail that names its clients
 	list      *firewall.List
 	clients   firewall.Clients
 	operators operators
@@ -35,7 +37,7 @@ type firewallFeed struct {
 
 // newFirewallFeed makes the list of d; former is that of the process that hands over, nil without one.
 func newFirewallFeed(d *Daemon, former []byte) (*firewallFeed, error) {
-	f := &firewallFeed{daemon: d, hosts: map[firewall.Reason][]string{}, proxyFrom: d.config.Listeners.ProxyFrom}
+	f := &firewallFeed{daemon: d, hosts: map[firewall.Reason][]string{}, proxies: slices.Concat(d.config.Listeners.ProxyFrom, d.config.Listeners.ForwardedFrom)}
 	for _, backend := range d.config.Backend.Addrs() {
 		if host, _, err := net.SplitHostPort(backend); err == nil {
 			f.hosts[firewall.ReasonBackend] = append(f.hosts[firewall.ReasonBackend], host)
@@ -154,7 +156,7 @@ func (f *firewallFeed) protected() map[firewall.Reason][]netip.Prefix {
 	if all == nil {
 		all = map[firewall.Reason][]netip.Prefix{}
 	}
-	all[firewall.ReasonProxy] = f.proxyFrom
+	all[firewall.ReasonProxy] = f.proxies
 	all[firewall.ReasonExempt] = f.daemon.policy.exempt()
 	all[firewall.ReasonOperator] = f.operators.sources(time.Now())
 	return all
@@ -191,9 +193,10 @@ func (f *firewallFeed) stream(t time.Time, client string, q firewall.Query) fire
 func countAttempt(t time.Time, l *firewall.List, a *proxy.Attempt) {
 	addr := a.Client.Addr()
 	switch {
-	case a.Proxied:
+	case a.Proxied || a.Forwarder.IsValid():
 	case a.Outcome == limiter.Accepted, a.ByUser() && a.Verdict.Rule != limiter.RuleBlocked:
 		l.Accepted(t, addr)
+	case a.Listener == authpolicy.Listener: // the client's packets do not come here
 	case a.Verdict.Action >= limiter.Repeat && (a.Backend == "" || a.Observed):
 		l.Refused(t, addr, a.Verdict.Rule, firewall.LoginCost)
 	}
@@ -202,7 +205,7 @@ func countAttempt(t time.Time, l *firewall.List, a *proxy.Attempt) {
 // countRecord counts a connection that was refused before it could log in. If verdicts are only
 // observed, it may have gone on, and its attempts were counted.
 func countRecord(t time.Time, l *firewall.List, r *proxy.Record) {
-	if !r.Proxied && r.Verdict.Action == limiter.Refuse && (r.Attempts == 0 || r.Verdict.Rule == limiter.RuleConnect) {
+	if !r.Proxied && !r.Forwarder.IsValid() && r.Verdict.Action == limiter.Refuse && (r.Attempts == 0 || r.Verdict.Rule == limiter.RuleConnect) {
 		l.Refused(t, r.Client.Addr(), r.Verdict.Rule, firewall.ConnectCost)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/postern/internal/authpolicy"
 	"postern/cmd/postern/internal/decisions"
 	"postern/cmd/postern/internal/explain"
 	"postern/cmd/postern/internal/firewall"
@@ -55,6 +56,8 @@ func TestWhatCountsForFirewalls(t *testing.T) {
 		"refused attempts":         {func(*proxy.Attempt) {}, nil, true},
 		"observed attempts":        {func(a *proxy.Attempt) { a.Observed, a.Backend, a.Outcome = true, "b", limiter.Denied }, nil, true},
 		"behind a balancer":        {func(a *proxy.Attempt) { a.Proxied = true }, nil, false},
+		"behind webmail":           {func(a *proxy.Attempt) { a.Forwarder = netip.MustParseAddrPort("198.51.100.80:40000") }, nil, false},
+		"asked about by Dovecot":   {func(a *proxy.Attempt) { a.Listener = authpolicy.Listener }, nil, false},
 		"delayed attempts":         {func(a *proxy.Attempt) { a.Verdict.Action, a.Backend = limiter.Wait, "b" }, nil, false},
 		"known users":              {func(a *proxy.Attempt) { a.Verdict.Known = true }, nil, false},
 		"neighbours of users":      {func(a *proxy.Attempt) { a.Verdict.Known, a.Traits.NetworkOnly = true, true }, nil, true},
@@ -63,6 +66,7 @@ func TestWhatCountsForFirewalls(t *testing.T) {
 		"another rule":             {func(a *proxy.Attempt) { a.Verdict.Rule = limiter.RuleGlobal }, nil, false},
 		"refused connections":      {nil, func(*proxy.Record) {}, true},
 		"connections, balancer":    {nil, func(r *proxy.Record) { r.Proxied = true }, false},
+		"connections, webmail":     {nil, func(r *proxy.Record) { r.Forwarder = netip.MustParseAddrPort("198.51.100.80:40000") }, false},
 		"connections with logins":  {nil, func(r *proxy.Record) { r.Verdict.Rule, r.Attempts = limiter.RuleSource, 1 }, false},
 		"observed connections":     {nil, func(r *proxy.Record) { r.Observed, r.Attempts = true, 1 }, true},
 		"delayed connections":      {nil, func(r *proxy.Record) { r.Verdict.Action = limiter.Wait }, false},

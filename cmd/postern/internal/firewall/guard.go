@@ -15,7 +15,7 @@ type Reason string
 const (
 	ReasonKnown    Reason = "known"    // a login was accepted from there at one of the gateways, or an operator has allowed it
 	ReasonExempt   Reason = "exempt"   // it is in EXEMPT
-	ReasonProxy    Reason = "proxy"    // it is in PROXY_FROM
+	ReasonProxy    Reason = "proxy"    // it is in PROXY_FROM or FORWARDED_FROM
 	ReasonBackend  Reason = "backend"  // it has an address of a backend
 	ReasonEngine   Reason = "engine"   // it has an address of what gateways share over
 	ReasonGateway  Reason = "gateway"  // it has an address of the gateway, or one that is not routed
