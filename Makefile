@@ -40,7 +40,7 @@ build: ## build the static binary ./postern
 # The tests of package bench are without it, too: they run long in virtual time, where
 # the race detector of Go 1.26 sometimes ends the process with "ThreadSanitizer: CHECK
 # failed" (golang/go#78156).
-SIMULATIONS := ./limiter/... ./cmd/postern/internal/daemon
+SIMULATIONS := ./limiter/... ./cmd/postern/internal/daemon ./cmd/postern/internal/learn
 
 .PHONY: test
 test: ## run all tests, with the race detector where it helps; install the programs they use if possible

@@ -2,7 +2,6 @@ package watch
 
 import (
 	"math"
-	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -184,49 +183,6 @@ func TestRelearn(t *testing.T) {
 	}
 	if s := b.feed(strangers(150), time.Hour); s.Class != ClassAttack {
 		t.Errorf("half as much again: %+v", s)
-	}
-}
-
-// TestRelearnedIsUsualForGood: many sites have more wrong passwords of strangers than logins, always. Once a person has said
-// so, it is usual, although their number varies, and also after a restart.
-func TestRelearnedIsUsualForGood(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	const accepted = 10
-	noisy := func(w *Watch, from, to time.Time, guesses int) (alerts int) {
-		for at := from; at.Before(to); at = at.Add(tick) {
-			for range accepted {
-				w.Attempt(at, Attempt{Outcome: Accepted, Known: true})
-			}
-			for range guesses*3/4 + random.IntN(guesses/2) {
-				a := Attempt{Outcome: Denied, Credential: random.Uint64()}
-				a.Source, a.Network = blocks(random.Uint32N(1<<22), 1)
-				w.Attempt(at, a)
-			}
-			if s := w.Tick(at).State; s.Attacked() {
-				alerts++
-			}
-		}
-		return alerts
-	}
-	hour := func(n int) time.Time { return monday.Add(time.Duration(n) * time.Hour) }
-	w := New(Config{})
-	if noisy(w, hour(0), hour(1), 3*accepted) == 0 {
-		t.Fatal("no alert at first")
-	}
-	w.Relearn(hour(1))
-	w.Tick(hour(1).Add(tick))
-	if n := noisy(w, hour(1).Add(tick), hour(30), 3*accepted); n > 0 {
-		t.Errorf("an alert in %d ticks after a person said that it is usual", n)
-	}
-	again := New(Config{})
-	if err := again.Restore(hour(30), w.Snapshot(hour(30))); err != nil {
-		t.Fatal(err)
-	}
-	if n := noisy(again, hour(30), hour(60), 3*accepted); n > 0 {
-		t.Errorf("an alert in %d ticks after a restart", n)
-	}
-	if noisy(again, hour(60), hour(61), 6*accepted) == 0 {
-		t.Error("no alert for twice as many")
 	}
 }
 

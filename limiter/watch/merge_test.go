@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -47,39 +46,6 @@ func TestMergeIntoNothing(t *testing.T) {
 	}
 }
 
-// TestMergeKeepsWhatWasLearnedForLonger: a quarter-hour that was learned for more weeks counts.
-func TestMergeKeepsWhatWasLearnedForLonger(t *testing.T) {
-	now := monday.AddDate(0, 0, 18)
-	day := func(n int) time.Time { return monday.AddDate(0, 0, n) }
-	noon := func(n int) time.Time { return day(n).Add(12 * time.Hour) }
-	own := learnedWeeks(day(7), now, 20)         // 11 days: the first four of the week twice
-	other := learnedWeeks(day(0), day(7), 40)    // once
-	longer := learnedWeeks(day(-14), day(7), 40) // three times
-	for name, tc := range map[string]struct {
-		own   *Watch
-		data  []byte
-		wants [2]float64 // on the first and on the sixth day of the week
-	}{
-		"as long":        {own, other.Snapshot(day(7)), [2]float64{21, 21}},
-		"for longer":     {own, longer.Snapshot(day(7)), [2]float64{41, 41}},
-		"more of a week": {learnedWeeks(day(14), now, 20), other.Snapshot(day(7)), [2]float64{21, 41}},
-	} {
-		w := New(Config{}) // several rows merge into own
-		if err := errors.Join(w.Restore(now, tc.own.Snapshot(now)), w.Merge(now, tc.data)); err != nil {
-			t.Fatal(err)
-		}
-		for i, want := range tc.wants {
-			at := noon(21 + 5*i)
-			if got := expectedAt(w, at); !near(got, want) {
-				t.Errorf("%s: %s: %.1f logins a tick are expected, want %.0f", name, at.Weekday(), got, want)
-			}
-		}
-		if got := w.Learned(now); got < .98 {
-			t.Errorf("%s: learned %.2f of the week", name, got)
-		}
-	}
-}
-
 // TestMergeDuringAnAttack neither ends the alarm nor learns from it.
 func TestMergeDuringAnAttack(t *testing.T) {
 	now := monday.AddDate(0, 0, 8)
@@ -104,36 +70,6 @@ func TestMergeDuringAnAttack(t *testing.T) {
 	}
 	if s := attack(now.Add(2 * tick)); !s.Attacked() || !s.Frozen {
 		t.Errorf("after the merge: %+v", s)
-	}
-}
-
-// TestMergeHabits takes over the habits of accounts if they were learned for longer, and else keeps its own.
-func TestMergeHabits(t *testing.T) {
-	day := func(n int) time.Time { return monday.AddDate(0, 0, n) }
-	uses := func(w *Watch, from, to time.Time, hourly int) {
-		for at := from; at.Before(to); at = at.Add(time.Hour) {
-			for i := range hourly {
-				w.Attempt(at.Add(time.Duration(i)*time.Second), Attempt{Account: "anna", Known: true, Usual: true, Outcome: Accepted})
-			}
-			for next := at.Add(gap / 2); next.Before(at.Add(time.Hour)); next = next.Add(gap / 2) {
-				w.Tick(next)
-			}
-		}
-	}
-	other := New(Config{})
-	uses(other, day(0), day(7), 40)
-	for name, tc := range map[string]struct {
-		from time.Time
-		want int
-	}{"less": {day(5), 40}, "more": {day(-7), 10}} {
-		w := New(Config{})
-		uses(w, tc.from, day(7), 10)
-		if err := w.Merge(day(7), other.Snapshot(day(7))); err != nil {
-			t.Fatal(err)
-		}
-		if got := w.habits.accept(day(8), w.hash.account("anna"), false).habit(); got < tc.want*9/10 || got > tc.want*11/10 {
-			t.Errorf("%s: got a habit of %d logins an hour, want about %d", name, got, tc.want)
-		}
 	}
 }
 
