@@ -35,7 +35,7 @@ build: ## build the static binary ./postern
 # Long simulations are single-threaded arithmetic: the race detector finds
 # nothing in them and takes ten times as long. They are in files with
 # //go:build !race, their names begin with TestSimulation, and test runs them
-# once, without the race detector.
+# once, without the race detector, beside the others (.ci/test).
 #
 # The tests of package bench are without it, too: they run long in virtual time, where
 # the race detector of Go 1.26 sometimes ends the process with "ThreadSanitizer: CHECK
@@ -45,9 +45,7 @@ SIMULATIONS := ./limiter/... ./cmd/postern/internal/daemon ./cmd/postern/interna
 .PHONY: test
 test: ## run all tests, with the race detector where it helps; install the programs they use if possible
 	@.ci/install $(PEERS)
-	go test -race -count=1 -p 4 -timeout 30m $$(go list ./... | grep -v '^postern/bench$$') # no cache: results depend on installed programs
-	go test -count=1 ./bench
-	go test -count=1 -run '^TestSimulation' $(SIMULATIONS)
+	@.ci/test $(SIMULATIONS)
 
 .PHONY: cover
 cover: ## check that the tests of limiter, limiter/watch and proxy/dialogue cover more than 90 %

@@ -12,6 +12,7 @@ import (
 // TestUpgradeThatFails: the process that runs goes on as before, says why, and can be
 // upgraded once the reason is gone.
 func TestUpgradeThatFails(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		change func(t *testing.T, s *supervisor)
 		why    string

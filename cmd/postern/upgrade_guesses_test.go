@@ -47,6 +47,7 @@ func (g *guesser) reached() (n int) {
 // TestUpgradeKeepsWhatIsSpent: an attacker has no more guesses than without an upgrade.
 // They spend some before, have some under way during it, and try the others after it.
 func TestUpgradeKeepsWhatIsSpent(t *testing.T) {
+	t.Parallel()
 	const (
 		burst  = 12 // of the limit in question
 		before = 4

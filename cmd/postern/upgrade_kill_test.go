@@ -17,6 +17,7 @@ var upgradeKills = flagFromEnviron("UPGRADE_KILLS", 6)
 // One working process is left, or a new one can be started at once. Sessions of the
 // process that was not killed go on.
 func TestKillDuringUpgrade(t *testing.T) {
+	t.Parallel()
 	var faults []fault
 	for _, action := range []string{killMain, killNext} {
 		for n := range mainMessages {
