@@ -18,11 +18,11 @@ BENCH := -target postern,nginx,haproxy,dovecot,direct -duration 1200ms -settle 2
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # Programs that the tests use: mail servers, mail clients, other proxies,
-# Alertmanager, fail2ban, systemd, a browser, network namespaces, firewalls, and what
-# gateways share over. Tests use valkey-server beside redis-server if it is there; Debian 12 has
-# it in backports.
+# Alertmanager, fail2ban, systemd, a browser, network namespaces, firewalls, Debian's tools
+# for packages, shells, and what gateways share over. Tests use valkey-server beside
+# redis-server if it is there; Debian 12 has it in backports.
 PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex systemctl chromium \
-	redis-server valkey-server ip sieve-connect postfix nft crowdsec-firewall-bouncer
+	redis-server valkey-server ip sieve-connect postfix nft crowdsec-firewall-bouncer dh lintian groff fish zsh
 
 .PHONY: help
 help: ## list the targets
@@ -31,6 +31,16 @@ help: ## list the targets
 .PHONY: build
 build: ## build the static binary ./postern
 	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags='-s -w' -o postern ./cmd/postern
+
+.PHONY: deb
+deb: ## build Debian packages for amd64 and arm64 in ./dist
+	@.ci/install dh
+	.ci/package dist amd64 arm64
+
+.PHONY: release
+release: ## build packages, static binaries, a list of components (SBOM) and checksums in ./dist
+	@.ci/install dh
+	.ci/release dist
 
 # Long simulations are single-threaded arithmetic: the race detector finds
 # nothing in them and takes ten times as long. They are in files with

@@ -39,6 +39,7 @@ var floors = map[string]float64{
 	"postern/cmd/postern/internal/loginlog":   3,
 	"postern/cmd/postern/internal/monitor":    3,
 	"postern/cmd/postern/internal/notify":     3,
+	"postern/cmd/postern/internal/packaging":  3,
 	"postern/cmd/postern/internal/page":       3,
 	"postern/cmd/postern/internal/testbed":    3,
 	"postern/cmd/postern/internal/authpolicy": 3.1,
@@ -72,7 +73,7 @@ var floors = map[string]float64{
 }
 
 // forTests are the packages that only tests may import.
-var forTests = []string{"postern/proxy/mailtest", "postern/cmd/postern/internal/testbed", "postern/cmd/postern/internal/browser"}
+var forTests = []string{"postern/proxy/mailtest", "postern/cmd/postern/internal/testbed", "postern/cmd/postern/internal/browser", "postern/cmd/postern/internal/packaging"}
 
 // standinUsers are the packages of programs that may import the stand-in servers.
 var standinUsers = []string{"postern/cmd/postern/internal/demo", "postern/bench"}

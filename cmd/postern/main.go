@@ -35,16 +35,36 @@ import (
 )
 
 func main() {
-	os.Exit(run(context.Background(), arguments(os.Args), os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), arguments(os.Args), environment(os.Environ(), installedSettings), os.Stdout, os.Stderr))
 }
 
-// arguments are what args, the program's name included, ask for. Munin calls
-// its plugins by the names of their links.
+// arguments are what args, the program's name included, ask for. Munin and Nagios call
+// their plugins by the names of links.
 func arguments(args []string) []string {
-	if strings.HasPrefix(filepath.Base(args[0]), "postern_") {
+	switch name := filepath.Base(args[0]); {
+	case strings.HasPrefix(name, "postern_"):
 		return append([]string{"munin"}, args[1:]...)
+	case name == "check_postern":
+		return append([]string{"check"}, args[1:]...)
 	}
 	return args[1:]
+}
+
+// installedSettings is the file with the settings of an installed postern.
+const installedSettings = "/etc/postern/postern.env"
+
+// environment is environ, extended by the file with the settings if environ has no
+// settings and the file can be read. So commands need no variables on a gateway.
+func environment(environ []string, file string) []string {
+	if slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, config.Prefix) }) {
+		return environ
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return environ
+	}
+	f.Close()
+	return append(slices.Clip(environ), config.Prefix+"ENV_FILE="+file)
 }
 
 // Exit codes of every command but check and doctor.

@@ -84,16 +84,36 @@ func TestServeUntilCancelled(t *testing.T) {
 	}
 }
 
-// TestMuninLink: postern_ at the begin of the program's name is the command munin.
-func TestMuninLink(t *testing.T) {
+// TestPluginLinks: the names of links for Munin and Nagios are the commands munin and
+// check.
+func TestPluginLinks(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"/etc/munin/plugins/postern_ config", "munin config"},
 		{"postern_imap", "munin"},
+		{"/usr/lib/nagios/plugins/check_postern -w 99", "check -w 99"},
 		{"/usr/local/bin/postern serve", "serve"},
 		{"postern", ""},
 	} {
 		if got := strings.Join(arguments(strings.Fields(tt.args)), " "); got != tt.want {
 			t.Errorf("%s: got %q", tt.args, got)
+		}
+	}
+}
+
+// TestInstalledSettings are used if the environment has none.
+func TestInstalledSettings(t *testing.T) {
+	file := testbed.WriteFile(t, "POSTERN_TRIES=7\n")
+	for name, tt := range map[string]struct {
+		environ []string
+		file    string
+		want    string
+	}{
+		"no settings in the environment": {[]string{"HOME=/root"}, file, "HOME=/root POSTERN_ENV_FILE=" + file},
+		"one setting in the environment": {[]string{"POSTERN_TRIES=2"}, file, "POSTERN_TRIES=2"},
+		"no file":                        {[]string{"HOME=/root"}, file + ".none", "HOME=/root"},
+	} {
+		if got := strings.Join(environment(tt.environ, tt.file), " "); got != tt.want {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
 		}
 	}
 }
