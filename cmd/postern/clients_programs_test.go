@@ -22,7 +22,7 @@ import (
 
 // programPatience bounds the run of a program. Some take long to start on a busy
 // machine.
-const programPatience = time.Minute
+const programPatience = 3 * time.Minute
 
 // mailProgram is a mail program as people use it. It writes what it reads to
 // standard output or below the directory mail of its home.
