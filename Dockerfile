@@ -6,6 +6,9 @@
 #       -v postern:/var/lib/postern \
 #       -p 143:143 -p 993:993 -p 110:110 -p 995:995 --stop-timeout 330 postern
 #
+# With Podman: podman build --format docker -t postern . (OCI images have no health check).
+# Examples: deploy/compose, deploy/kubernetes.
+#
 # - Ports below 1024: Docker and containerd allow every user of a container to bind
 #   them (net.ipv4.ip_unprivileged_port_start=0). Elsewhere set this sysctl, or
 #   listen on other ports.

@@ -19,10 +19,10 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # Programs that the tests use: mail servers, mail clients, other proxies,
 # Alertmanager, fail2ban, systemd, a browser, network namespaces, firewalls, Debian's tools
-# for packages, shells, and what gateways share over. Tests use valkey-server beside
+# for packages and images, shells, and what gateways share over. Tests use valkey-server beside
 # redis-server if it is there; Debian 12 has it in backports.
 PEERS := dovecot nginx haproxy mbsync fetchmail getmail neomutt offlineimap curl openssl python3 tstclnt prometheus-alertmanager fail2ban-regex systemctl chromium \
-	redis-server valkey-server ip sieve-connect postfix nft crowdsec-firewall-bouncer dh lintian groff fish zsh
+	redis-server valkey-server ip sieve-connect postfix nft crowdsec-firewall-bouncer dh lintian groff fish zsh buildah
 
 .PHONY: help
 help: ## list the targets

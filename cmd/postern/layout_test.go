@@ -43,6 +43,7 @@ var floors = map[string]float64{
 	"postern/cmd/postern/internal/page":       3,
 	"postern/cmd/postern/internal/testbed":    3,
 	"postern/cmd/postern/internal/authpolicy": 3.1,
+	"postern/cmd/postern/internal/container":  3.2,
 	"postern/cmd/postern/internal/browser":    3.1,
 	"postern/cmd/postern/internal/decisions":  3.1,
 	"postern/cmd/postern/internal/geoip":      3.1,
