@@ -66,7 +66,7 @@ func readCompose(t *testing.T, dir string) (f composeFile) {
 
 // TestComposeExamples: each file can be read, what it mounts exists, and the gateways in it have valid settings.
 func TestComposeExamples(t *testing.T) {
-	for _, name := range []string{"vrrp", "balancer"} {
+	for _, name := range []string{"vrrp", "balancer", "full"} {
 		t.Run(name, func(t *testing.T) {
 			dir := "../../deploy/compose/" + name
 			f := readCompose(t, dir)
@@ -208,5 +208,51 @@ func TestComposeAddresses(t *testing.T) {
 	settings, err := godotenv.Read(filepath.Join(dir, "postern.env"))
 	if want := subnet.Masked().Addr().Next().String() + "/32"; err != nil || settings[prefix+"PROXY_FROM"] != want {
 		t.Errorf("got PROXY_FROM %q, %v, want %q, the host", settings[prefix+"PROXY_FROM"], err, want)
+	}
+}
+
+// TestComposeFull: only the gateway can be reached from outside, at the mail ports. The backend trusts its PROXY headers, and
+// Prometheus reads its metrics.
+func TestComposeFull(t *testing.T) {
+	dir := "../../deploy/compose/full"
+	f := readCompose(t, dir)
+	subnet := f.Networks["mail"].IPAM.Config[0].Subnet
+	for service, s := range f.Services {
+		if address := s.Networks["mail"].Address; s.NetworkMode != "host" && !subnet.Contains(address) {
+			t.Errorf("%s: %v is not in %v", service, address, subnet)
+		}
+		for _, port := range s.Ports {
+			if !strings.HasPrefix(port, "127.0.0.1:") {
+				t.Errorf("%s: port %s is open to the network", service, port)
+			}
+		}
+		if s.NetworkMode == "host" && s.Image != "postern" {
+			t.Errorf("%s has the network of the host", service)
+		}
+	}
+	settings, err := godotenv.Read(filepath.Join(dir, "postern.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := subnet.Masked().Addr().Next().String()
+	for file, want := range map[string]string{
+		"dovecot.conf":               "haproxy_trusted_networks = " + host + "/32",
+		"prometheus.yml":             `["` + settings[prefix+"METRICS_LISTEN"] + `"]`,
+		"grafana-datasource.yml":     "http://prometheus:9090",
+		"postern.env":                "METRICS_LISTEN=" + host + ":",
+		"../../grafana/provider.yml": "path: /var/lib/grafana/dashboards",
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s: want %s", file, want)
+		}
+	}
+	for _, protocol := range []string{"IMAP", "POP3"} {
+		if got, want := settings[prefix+protocol+"_BACKENDS"], f.Services["dovecot"].Networks["mail"].Address.String(); !strings.HasPrefix(got, want+":") {
+			t.Errorf("got the backend %s, want Dovecot at %s", got, want)
+		}
 	}
 }
