@@ -203,24 +203,6 @@ func (d *Daemon) openLimiter(t *takeover) error {
 	return nil
 }
 
-// openWatchers makes what attempts and connections are reported to.
-func (d *Daemon) openWatchers(t *takeover) (err error) {
-	if d.incidents, err = d.openIncidents(t.incidents); err != nil {
-		return err
-	}
-	if d.notices, err = openNotices(&d.config, d.keeper.key, d.log); err != nil {
-		return err
-	}
-	d.keeper.incidents, d.keeper.notices, d.keeper.observations = d.incidents, d.notices, newObservations()
-	d.recent = recent.New(time.Now())
-	if t.recent != nil {
-		if err := d.recent.Import(t.recent); err != nil {
-			return fmt.Errorf("take over what happened lately: %w", err)
-		}
-	}
-	return nil
-}
-
 // openDecisions makes the list of generations, of which own is this process, and what enforces the decisions of
 // operators. former is an export of those of the process that hands over, nil without one.
 func (d *Daemon) openDecisions(own monitor.Generation, former []byte) error {

@@ -18,6 +18,24 @@ import (
 	"postern/proxy"
 )
 
+// openWatchers makes what attempts and connections are reported to.
+func (d *Daemon) openWatchers(t *takeover) (err error) {
+	if d.incidents, err = d.openIncidents(t.incidents); err != nil {
+		return err
+	}
+	if d.notices, err = openNotices(&d.config, d.keeper.key, d.log); err != nil {
+		return err
+	}
+	d.keeper.incidents, d.keeper.notices, d.keeper.observations = d.incidents, d.notices, newObservations()
+	d.recent = recent.New(time.Now())
+	if t.recent != nil {
+		if err := d.recent.Import(t.recent); err != nil {
+			return fmt.Errorf("take over what happened lately: %w", err)
+		}
+	}
+	return nil
+}
+
 // openIncidents makes what detects incidents and alerts people about them.
 // components are those of the status page; tighten is called with whether limits
 // for strangers are to be tightened. former is the export of the process that hands over,
