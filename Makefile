@@ -37,6 +37,13 @@ deb: ## build Debian packages for amd64 and arm64 in ./dist
 	@.ci/install dh
 	.ci/package dist amd64 arm64
 
+.PHONY: debian
+debian: ## test the package in a minimal Debian instead of a copy of this machine
+	@.ci/install dh mmdebstrap
+	@root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && \
+	mmdebstrap --quiet --mode=root --variant=minbase --include=ca-certificates,systemd-standalone-sysusers bookworm "$$root" && \
+	go test -count=1 -v ./cmd/postern/internal/packaging -run 'TestPackage/installation' -args -root "$$root"
+
 .PHONY: release
 release: ## build packages, static binaries, a list of components (SBOM) and checksums in ./dist
 	@.ci/install dh
