@@ -14,7 +14,8 @@ import (
 // the file descriptors that MAX_CONNECTIONS leaves for other things than mail.
 const connsMax = streamsMax + 16
 
-// policyConnsMax is likewise for POLICY_LISTEN: each Dovecot may have a hundred. The settings leave descriptors for them.
+// policyConnsMax bounds the connections to POLICY_LISTEN: each Dovecot may have a hundred. Package config reserves
+// descriptors for them.
 const policyConnsMax = 256
 
 // connections are those that were accepted and are open. If there are too many, one of the
@@ -37,7 +38,7 @@ type connection struct {
 	waiting time.Time // since when it waits for a request; zero: it does not
 }
 
-// newConnections returns none. There may be so many at most.
+// newConnections returns an empty set for at most this many connections.
 func newConnections(most int) *connections {
 	return &connections{max: most, all: map[net.Conn]*connection{}}
 }

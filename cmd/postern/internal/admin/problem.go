@@ -35,8 +35,8 @@ type Problem struct {
 	Users      int    `json:"users,omitempty"`       // known users that it would affect, estimated
 	Setting    string `json:"setting,omitempty"`     // the setting that the problem depends on
 
-	// Message is Detail once more, as CrowdSec's API has it: its bouncers read it, and that of Debian 12 crashes
-	// without.
+	// Message repeats Detail, as CrowdSec's API has it: its bouncers read it, and the one of Debian 12 crashes
+	// without it.
 	Message string `json:"message,omitempty"`
 
 	header http.Header // of the answer

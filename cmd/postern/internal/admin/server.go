@@ -1,6 +1,6 @@
 // Package admin is postern's HTTP API, for operators and monitoring: the server
 // of /metrics, /livez, /readyz, /v1 and the page, and the client that the commands of
-// postern use.
+// postern use. It also serves POLICY_LISTEN, whose handler is in package authpolicy.
 //
 // What names addresses or accounts needs a token or the Unix socket, and what changes
 // anything needs the admin token or the socket. The package checks who may ask; the
@@ -63,20 +63,19 @@ type Gateway struct {
 	Release func(time.Time, decisions.Release) (decisions.Released, error)
 	Forget  func(time.Time, decisions.Forget) (decisions.Forgotten, error)
 	Explain func(t time.Time, about string) (explain.Explanation, error)
-	// Firewall returns what a client is to have a firewall drop.
+	// Firewall returns the sources that a firewall should drop; client identifies the program that asks.
 	Firewall func(t time.Time, client string, q firewall.Query) firewall.Stream
 	// Operator is called with the address of each request of an operator, but not of the Unix socket. It may be nil.
 	Operator func(t time.Time, addr netip.Addr)
 	Page     http.Handler // of / and /page/; nil: there is no page
 	Policy   http.Handler // of POLICY_LISTEN
 
-	// Passed returns the socket that another process passed for an address of a listener, admin or metrics, or nil if that
+	// Passed returns the socket that another process passed for an address of a listener (admin, metrics or policy), or nil if that
 	// must be bound. Its owner is the service manager if it made the socket and keeps it. It may be nil.
 	Passed func(listener, addr string) (f *os.File, managed bool)
 }
 
-// Server answers on the addresses of ADMIN_LISTEN, METRICS_LISTEN and POLICY_LISTEN. What it answers on
-// the last is not its own: see package authpolicy.
+// Server answers on the addresses of ADMIN_LISTEN, METRICS_LISTEN and POLICY_LISTEN.
 type Server struct {
 	gateway Gateway
 	tokens  tokens // for requests to ADMIN_LISTEN

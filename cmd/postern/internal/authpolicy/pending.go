@@ -157,7 +157,7 @@ func (s *Server) allow(r *http.Request, q request) (result string, d decision) {
 // refusalText is in Dovecot's log. Clients do not get it from most services.
 const refusalText = "temporarily refused by postern, please try again later"
 
-// report records what came of a login.
+// report records the outcome of a login.
 func (s *Server) report(q request) (result string) {
 	s.reported()
 	o, err := q.outcome()
@@ -178,7 +178,7 @@ func (s *Server) report(q request) (result string) {
 	return resultRecorded
 }
 
-// reported notes that there are reports.
+// reported ends a row of logins without a report.
 func (s *Server) reported() {
 	s.unreported.Lock()
 	s.unreported.number = 0

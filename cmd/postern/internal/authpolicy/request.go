@@ -91,8 +91,8 @@ func cut(s string, most int) string {
 	return s
 }
 
-// services translates the names that programs give Dovecot for their service. Those of the
-// programs that are not here are "other", because metrics and the page need a fixed set.
+// services translates the names that programs give Dovecot for their service. All other names
+// become "other", because metrics and the page need a fixed set.
 var services = map[string]string{
 	"imap": "imap", "pop3": "pop3", "sieve": "sieve", "managesieve": "sieve",
 	"smtp": "submission", "submission": "submission", "http": "http", "dav": "http",

@@ -1,7 +1,8 @@
 // Package authpolicy answers Dovecot's auth policy protocol, which is the HTTP and JSON of
-// weakforced: Dovecot asks before it checks a password (allow) and says afterwards what came
-// of it (report). So logins that do not come through postern, such as those at a submission
-// server whose passwords Dovecot checks, meet the same limiter and teach it.
+// weakforced: Dovecot asks before it checks a password (allow) and reports the outcome
+// afterwards (report). So the same limits apply to logins that do not come through postern,
+// such as those at a submission server whose passwords Dovecot checks, and their outcomes
+// add to what the limiter knows.
 //
 //	POST /?command=allow   {"login", "remote", "protocol", "pwhash", …} → {"status": 0, "msg": ""}
 //	POST /?command=report  likewise, with "success" and "policy_reject" → {"status": "ok"}
@@ -100,7 +101,7 @@ const (
 	resultDelay        = "delay"
 	resultRefuse       = "refuse"
 	resultRecorded     = "recorded"     // the report of a login about which Dovecot has asked
-	resultUnasked      = "unasked"      // that of another one
+	resultUnasked      = "unasked"      // the report of any other login
 	resultIgnored      = "ignored"      // counted elsewhere, without an address, or the report of a refusal
 	resultInvalid      = "invalid"      // not of the protocol
 	resultUnauthorized = "unauthorized" // without the token
@@ -163,20 +164,15 @@ func (s *Server) answer(r *http.Request, command string, q request) (result stri
 
 // The answers.
 type (
-	status   struct{ Status, Reason string }
+	status struct {
+		Status string `json:"status"`
+		Reason string `json:"reason,omitempty"`
+	}
 	decision struct {
 		Status  int    `json:"status"`
 		Message string `json:"msg"`
 	}
 )
-
-// MarshalJSON leaves out an empty reason.
-func (s status) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Status string `json:"status"`
-		Reason string `json:"reason,omitempty"`
-	}{s.Status, s.Reason})
-}
 
 // success is the answer to a report.
 var success = status{Status: "ok"}
@@ -188,7 +184,7 @@ func reply(w http.ResponseWriter, code int, body any) {
 	text, _ := json.Marshal(body) // it has only texts and numbers
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_, _ = w.Write(text) // nobody is left to be told of an error
+	_, _ = w.Write(text) // fails if the client is gone
 }
 
 // authorized reports whether a request has the token, in one of the ways in which users of

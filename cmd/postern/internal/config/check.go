@@ -160,8 +160,8 @@ func (c *Config) checkAdmin() error {
 	return nil
 }
 
-// checkPolicy requires a token where others could ask: who may ask can also report denials
-// of users.
+// checkPolicy requires a token where other hosts can connect: a program that can ask can also
+// report denials, and so have users refused.
 func (c *Config) checkPolicy() error {
 	p := c.Policy
 	switch {

@@ -8,7 +8,7 @@ import (
 )
 
 // This file has what the settings say about each protocol and each kind of listener, for
-// code that treats all alike.
+// code that treats all of them in the same way.
 
 // sieveListen is SIEVE_LISTEN if there are SIEVE_BACKENDS and it is not set.
 const sieveListen = ":4190"

@@ -5,10 +5,13 @@
 // certificates, known.go, snapshots.go, learn.go, ticketkeys.go and statedir.go what
 // survives a restart, policy.go the limits, backends.go the mail servers, listeners.go
 // the addresses, sockets.go those that are bound already, outcomes.go what is reported
-// about clients, firewall.go the list for firewalls, sharing.go what is shared with other gateways, decide.go and block.go the
-// decisions of operators, keeper.go what only one process of a gateway may do. daemon.go
-// connects them; run.go has the life of the process, reload.go SIGHUP, systemd.go the service
-// manager. status.go and view.go have what monitoring and operators see.
+// about clients, notices.go what users or a help desk are notified of, firewall.go the
+// list for firewalls, sharing.go what is shared with other gateways, decide.go and
+// block.go the decisions of operators, keeper.go what only one process of a gateway may
+// do. daemon.go connects them, and makes the server that answers Dovecot's auth policy
+// questions (package authpolicy); run.go has the life of the process, reload.go SIGHUP,
+// systemd.go the service manager. status.go and view.go have what monitoring and
+// operators see.
 //
 // # An upgrade
 //
@@ -379,8 +382,8 @@ func (d *Daemon) close() {
 	d.log.ReportAll()
 }
 
-// Addr is where the listener of this name (such as imaps) is bound,
-// at its first address; empty if it is off.
+// Addr is where the listener of this name, as in proxy.ListenerKinds, is bound at its
+// first address; empty if it is off.
 func (d *Daemon) Addr(name string) string {
 	for _, l := range d.listeners {
 		if l.kind.Name == name {

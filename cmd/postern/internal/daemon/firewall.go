@@ -20,7 +20,7 @@ import (
 	"postern/proxy"
 )
 
-// This file publishes which sources a firewall should drop. Nothing here touches one.
+// This file publishes which sources a firewall should drop. Nothing here changes a firewall.
 
 // firewallFeed has the list for firewalls, and what must never be in it.
 type firewallFeed struct {
@@ -162,8 +162,8 @@ func (f *firewallFeed) protected() map[firewall.Reason][]netip.Prefix {
 	return all
 }
 
-// hinderedMin is how many logins by known users it takes to tell that they are hindered, and
-// hinderedShare how many per cent of them must not be refused.
+// Known users are hindered if more than hinderedShare per cent of their logins are refused.
+// With fewer than hinderedMin logins, nothing can be said.
 const (
 	hinderedMin   = 20
 	hinderedShare = 1
@@ -188,8 +188,8 @@ func (f *firewallFeed) stream(t time.Time, client string, q firewall.Query) fire
 	return f.list.Stream(t, f.clients.Since(t, client, q.Startup), q)
 }
 
-// countAttempt counts an attempt that a rule refused. One of a known user has its source
-// forgotten: a firewall would drop them together with those who guess there.
+// countAttempt counts an attempt that a rule refused. An attempt by a known user clears the
+// counts of its source: a firewall would drop that user together with those who guess there.
 func countAttempt(t time.Time, l *firewall.List, a *proxy.Attempt) {
 	addr := a.Client.Addr()
 	switch {
@@ -223,8 +223,8 @@ type operators struct {
 	latest map[netip.Prefix]time.Time // by source
 }
 
-// saw remembers that an operator was at addr at time t. The one that was not seen for longest
-// goes if there are too many.
+// saw remembers that an operator was at addr at time t. If there are too many addresses, the
+// one that was seen least recently is removed.
 func (o *operators) saw(t time.Time, addr netip.Addr) {
 	source := limiter.Source(addr)
 	if !source.IsValid() {

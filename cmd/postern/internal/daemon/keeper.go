@@ -15,8 +15,7 @@ import (
 )
 
 // keeper does what only one generation of a gateway may do: it saves what must survive a restart, and runs the detector,
-// which alerts people, sends login notices, and shares with
-// other gateways.
+// which alerts people, keeps the list for firewalls, sends login notices, and shares with other gateways.
 type keeper struct {
 	lock         *os.File    // of the state directory, nil if there is none
 	key          limiter.Key // of this installation

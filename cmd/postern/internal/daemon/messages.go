@@ -84,7 +84,7 @@ type formersMessage struct {
 	Counts  proxy.Counts // of main
 	Formers []formerState
 	Saved   savedFiles // the files with the known users
-	// Firewall is what the next process goes on to publish for firewalls. Versions before it had one leave it out.
+	// Firewall is the export of the list for firewalls. Older versions do not send it.
 	Firewall json.RawMessage `json:",omitempty"`
 }
 

@@ -65,11 +65,11 @@ func openMMDB(setting, path string, log *eventlog.Log) *geoip.Database {
 	return db
 }
 
-// passwordsDoubted is the share of right passwords that are denied now, from which on a
-// denial says nothing about a password: the password database may be at fault.
+// passwordsDoubted is the share of right passwords that are denied. From this share on, a
+// denial proves nothing about a password: the password database may be at fault.
 const passwordsDoubted = 0.06
 
-// notice looks for what is to be noticed about an attempt that was settled.
+// notice passes on an attempt that was settled, unless its denial proves nothing.
 func (o *outcomes) notice(now time.Time, a proxy.Attempt) {
 	if o.notices == nil {
 		return

@@ -23,8 +23,8 @@ const (
 // quoteMax is how much of a line is quoted, in octets.
 const quoteMax = 160
 
-// mailConn is the client's side of IMAP, POP3 or ManageSieve before login, towards the gateway or a
-// backend. Its owner closes the connection.
+// mailConn is the client's side of IMAP, POP3 or ManageSieve before login, towards the
+// gateway or a backend. Its owner closes the connection.
 type mailConn struct {
 	net.Conn
 	protocol dialogue.Protocol
@@ -72,7 +72,7 @@ func (c *mailConn) greeting() error {
 		if err != nil {
 			return err
 		}
-		c.greeted = strings.HasPrefix(line, c.words().greeting)
+		c.greeted = strings.HasPrefix(line, c.keywords().greeting)
 		switch {
 		case c.greeted:
 			return nil
@@ -83,18 +83,18 @@ func (c *mailConn) greeting() error {
 	return fmt.Errorf("got more than %d lines before the greeting", replyMax)
 }
 
-// words are what differs between the protocols.
-type words struct{ greeting, startTLS, capabilities, login, use, end string }
+// keywords are the replies and commands that differ between the protocols.
+type keywords struct{ greeting, startTLS, capabilities, login, use, end string }
 
-// words are those of the connection's protocol. Behind login follow the credentials.
-func (c *mailConn) words() words {
+// keywords returns those of the connection's protocol. The credentials follow after login.
+func (c *mailConn) keywords() keywords {
 	switch c.protocol {
 	case dialogue.POP3{}:
-		return words{"+OK", "STLS", "CAPA", "AUTH PLAIN", "STAT", "QUIT"}
+		return keywords{"+OK", "STLS", "CAPA", "AUTH PLAIN", "STAT", "QUIT"}
 	case dialogue.Sieve{}:
-		return words{"OK", "STARTTLS", "CAPABILITY", `AUTHENTICATE "PLAIN"`, "LISTSCRIPTS", "LOGOUT"}
+		return keywords{"OK", "STARTTLS", "CAPABILITY", `AUTHENTICATE "PLAIN"`, "LISTSCRIPTS", "LOGOUT"}
 	}
-	return words{"* OK", "STARTTLS", "CAPABILITY", "AUTHENTICATE PLAIN", "NOOP", "LOGOUT"}
+	return keywords{"* OK", "STARTTLS", "CAPABILITY", "AUTHENTICATE PLAIN", "NOOP", "LOGOUT"}
 }
 
 // tag is the tag of every command of IMAP.
@@ -142,7 +142,7 @@ func (c *mailConn) refuses(line string) bool {
 
 // startTLS asks for TLS and begins it.
 func (c *mailConn) startTLS(ctx context.Context, config *tls.Config) error {
-	name := c.words().startTLS
+	name := c.keywords().startTLS
 	strays, err := c.command(name, name, false)
 	c.strays = append(c.strays, strays...)
 	if err != nil {
@@ -168,7 +168,7 @@ func (c *mailConn) begin(ctx context.Context, config *tls.Config) error {
 // capabilities asks for what the server offers: the items of IMAP, the lines of POP3, and
 // those of ManageSieve without quotes.
 func (c *mailConn) capabilities() (offered []string, err error) {
-	name := c.words().capabilities
+	name := c.keywords().capabilities
 	data, err := c.command(name, name, true)
 	switch c.protocol {
 	case dialogue.POP3{}:
@@ -209,7 +209,7 @@ func (c *mailConn) mechanisms(offered []string) (all []string) {
 // login logs in with PLAIN. A refusal is a replyError. It does not contain the password,
 // even if the server has repeated it.
 func (c *mailConn) login(user, password string) error {
-	name := c.words().login
+	name := c.keywords().login
 	message := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
 	response := message
 	if c.protocol == (dialogue.Sieve{}) {
@@ -224,7 +224,7 @@ func (c *mailConn) login(user, password string) error {
 
 // useMail asks for something after login and logs out.
 func (c *mailConn) useMail() error {
-	first, last := c.words().use, c.words().end
+	first, last := c.keywords().use, c.keywords().end
 	if _, err := c.command(first, first, false); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func Events() []Event {
 		{"share", "this gateway counts together with others or alone; a command of the engine failed, or what was read from it cannot be used"},
 		{"watch", "an alert or the status page could not be delivered, or can be again; what the detector learned could not be stored; limits for strangers were tightened"},
 		{"notice", "login notices could not be delivered or stored, or a file for them could not be read, or that works again"},
-		{"policy", "a request to `POLICY_LISTEN` was refused or is for an unknown service, or Dovecot asks and reports nothing"},
+		{"policy", "a request to `POLICY_LISTEN` was refused, a login there has no client address, or Dovecot asks and reports no outcomes"},
 		{"stop", "postern shuts down, or has shut down"},
 	}
 }

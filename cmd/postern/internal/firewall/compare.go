@@ -10,8 +10,7 @@ import (
 	"postern/limiter"
 )
 
-// grace is how long a firewall may take to add a source that was listed, or to still have one
-// that is over.
+// grace is how long a firewall may take to add a source that was listed.
 const grace = 90 * time.Second
 
 // A Comparison says how a firewall differs from the list.
@@ -41,7 +40,7 @@ func (c Comparison) String() string {
 // all sets of addresses count but those of observe mode, and these alone for what is only
 // observed.
 func Compare(t time.Time, all []Wanted, text []byte) (c Comparison, err error) {
-	has := map[bool]map[netip.Prefix]bool{false: {}} // by whether it is observed; observed is missing unless there is a set for it
+	has := map[bool]map[netip.Prefix]bool{false: {}} // by whether they are only observed; true is absent without a set for them
 	if strings.HasPrefix(strings.TrimSpace(string(text)), "{") {
 		err = readNFT(text, has)
 	} else {

@@ -34,7 +34,7 @@ func Reasons() []Reason {
 	}
 }
 
-// A Guard says who must not be listed. All functions are required.
+// A Guard says which sources must not be listed. All functions are required.
 type Guard struct {
 	// Known reports whether a login from the source of addr was accepted lately, at any gateway that
 	// shares with this one, or whether addr is exempt or allowed. It is limiter.Limiter.KnownSource.
@@ -50,7 +50,7 @@ type Guard struct {
 	Pause func(t time.Time) Reason
 }
 
-// A protected network must not be listed.
+// A protectedNetwork must not be listed.
 type protectedNetwork struct {
 	netip.Prefix
 	reason Reason

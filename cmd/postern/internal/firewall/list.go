@@ -3,15 +3,15 @@
 // list and enforce it.
 //
 // A source is listed after it was refused again and again by the rules source, connect or
-// blocked, for minutes. At that time it costs the gateway a handshake or a connection each time
-// and gets nothing. Being dropped by a firewall is worse than being refused: the client gets no
+// blocked, for minutes. Each refusal then costs the gateway a handshake or a connection, and
+// the client gets nothing. Being dropped by a firewall is worse than being refused: the client gets no
 // answer, and the gateway no longer sees what it drops. So a source that may belong to the
 // service or to a user of it is never listed (see Guard), and every entry ends by itself.
 //
 // In reading order:
 //
 //	list.go     counts refusals, and lists sources
-//	guard.go    who is never listed
+//	guard.go    what is never listed
 //	export.go   what survives an upgrade
 //	stream.go   the list as the API of CrowdSec has it, for its bouncers
 //	nft.go      the list as text, for nft(8) and for other programs
@@ -36,12 +36,12 @@ import (
 const (
 	// window is the time over which refusals are counted, in minutes.
 	window = 10
-	// refusalsMin refusals within the window, in minutesMin different minutes, have a source listed.
+	// A source is listed after refusalsMin refusals within the window, in minutesMin different minutes.
 	refusalsMin = 30
 	minutesMin  = 3
 
-	// FirstTime is how long a source is listed at first. Each time that it goes on afterwards, it is
-	// listed for twice as long, for at most LongestTime.
+	// FirstTime is how long a source is listed at first. If it goes on afterwards, it is listed for
+	// twice as long as before, for at most LongestTime.
 	FirstTime   = 10 * time.Minute
 	LongestTime = 24 * time.Hour
 	// A source that was listed begins again with FirstTime if it has not been listed for as long as
@@ -92,7 +92,7 @@ type source struct {
 	id     int64 // zero: it is not listed
 	listed time.Time
 	until  time.Time // the end of the latest entry; zero if there was none
-	times  uint8     // how often it was listed without a break that has it forgotten
+	times  uint8     // how often it was listed, since it was last forgotten (isForgotten)
 }
 
 // An Entry is a source that a firewall should drop.

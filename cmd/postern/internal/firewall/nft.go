@@ -93,7 +93,7 @@ func WriteNFT(w io.Writer, all []Wanted) error {
 	return err
 }
 
-// set is the set that w belongs into.
+// set is the set that w belongs to.
 func (w *Wanted) set() string {
 	kind, family := setBlock, "4"
 	if w.Observe {

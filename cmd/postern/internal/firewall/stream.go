@@ -68,13 +68,13 @@ type Query struct {
 func ParseQuery(v url.Values) Query {
 	return Query{
 		Startup: v.Get("startup") == "true", Simulated: v.Get("simulated") == "true",
-		Scopes: words(strings.ToLower(v.Get("scopes"))), Origins: words(strings.ToLower(v.Get("origins"))),
-		Containing: words(v.Get("scenarios_containing")), Without: words(v.Get("scenarios_not_containing")),
+		Scopes: splitList(strings.ToLower(v.Get("scopes"))), Origins: splitList(strings.ToLower(v.Get("origins"))),
+		Containing: splitList(v.Get("scenarios_containing")), Without: splitList(v.Get("scenarios_not_containing")),
 	}
 }
 
-// words splits a list at commas.
-func words(list string) []string {
+// splitList splits a list at commas and spaces.
+func splitList(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 }
 

@@ -1,9 +1,8 @@
 // Package geoip says in which country an address is used, and which autonomous
 // system announces it, from files in the format MMDB: GeoLite2, DB-IP or IPinfo.
 //
-// A file is read into memory as a whole. A file that is mapped would end the
-// process if another program made it shorter, and would let a login wait for the
-// disk.
+// A file is read into memory as a whole. With a mapped file, the process would end
+// if another program made the file shorter, and a login might wait for the disk.
 package geoip
 
 import (

@@ -7,7 +7,7 @@ import (
 	"postern/cmd/postern/internal/notify"
 )
 
-// noticeGauges reads what became of notices about logins. All series exist without them too.
+// noticeGauges reads what became of notices about logins. All series exist even if no notices are sent.
 type noticeGauges struct{ read func() notices.Stats }
 
 var (

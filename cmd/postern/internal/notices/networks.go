@@ -88,8 +88,8 @@ func (w *network) attack() (a attack, attacking bool) {
 	return a, a.logins >= attackLogins && a.accounts >= max(attackAccounts, accepted)
 }
 
-// find returns the network around addr at time t, which the caller must put into the table. n must be
-// locked.
+// find returns the network around addr at time t, which the caller must put into the table.
+// n must be locked.
 func (n *networks) find(t time.Time, addr netip.Addr) (netip.Prefix, network) {
 	prefix := limiter.Network(addr)
 	w, ok := n.table[prefix]
@@ -100,8 +100,8 @@ func (n *networks) find(t time.Time, addr netip.Addr) (netip.Prefix, network) {
 	return prefix, w
 }
 
-// dropOne removes, of some networks that a map returns at random, the one that says least:
-// with the fewest denials in the latest period.
+// dropOne compares some networks, which a map returns at random, and removes the one that was
+// used in the oldest period, and of several the one with the fewest denials.
 func (n *networks) dropOne() {
 	var least netip.Prefix
 	var of network

@@ -11,8 +11,8 @@ import (
 // of the latest logins.
 const placesKept = 6
 
-// learningTime is how long places of an account are only learned, from the first one on:
-// people set up their phone and their computers on the first day.
+// learningTime is how long places of an account are only learned, in hours from the first
+// one on: people set up their phone and their computers on the first day.
 const learningTime = 24
 
 // noticesApart is the least time between two notices of one kind about one account, in
@@ -113,8 +113,8 @@ func (r *account) pastCountries() (codes []string) {
 	return codes
 }
 
-// account returns what is kept of an account, which the caller must put into the table. The shard must be
-// locked.
+// account returns what is kept of an account, which the caller must put into the table. The
+// shard must be locked.
 func (s *shard) account(now hour, key accountKey, most int) account {
 	r, ok := s.accounts[key]
 	if !ok && len(s.accounts) >= max(most/shardCount, 1) {

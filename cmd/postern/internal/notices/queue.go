@@ -42,8 +42,8 @@ func newQueue() queue {
 	return queue{made: map[notify.NoticeKind]int{}, added: make(chan struct{}, 1)}
 }
 
-// add adds a notice. If the queue is full, the notice is lost: those that wait are nearer to
-// the beginning of the trouble.
+// add adds a notice. If the queue is full, the new notice is lost: the older ones say more
+// about how an incident began.
 func (q *queue) add(n notify.Notice) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -107,7 +107,7 @@ func (q *queue) all() []notify.Notice {
 	return q.notices[:len(q.notices):len(q.notices)]
 }
 
-// restore adds notices of before a restart.
+// restore adds notices from before a restart.
 func (q *queue) restore(notices []notify.Notice) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

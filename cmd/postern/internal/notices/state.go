@@ -15,10 +15,10 @@ import (
 	"postern/cmd/postern/internal/notify"
 )
 
-// The state file has this header, eight octets that depend on the key, then four parts, each
+// The state file has this header, eight octets that depend on the key, then three parts, each
 // after its length in octets: accounts, old passwords, the queue in JSON; and the CRC-32C of
-// all that. Numbers are in little endian. Networks are not saved: what they say is over
-// within an hour.
+// all that. Numbers are in little endian. Networks are not saved: their counts matter for an
+// hour only.
 const stateHeader = "postern notices 1\n"
 
 // Octets of one entry, and the most that a file may have.
