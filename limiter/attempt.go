@@ -112,7 +112,8 @@ func (l *Limiter) subject(t time.Time, a Attempt, r *rules) subject {
 	return s
 }
 
-// setStranger sets what only the rules about strangers use, except the priority. source is the fingerprint of the source of a.
+// setStranger sets what only the rules about strangers use, except the priority. source is the fingerprint of the source
+// of a.
 func (s *subject) setStranger(l *Limiter, a Attempt, source uint32, v validity, r *rules) {
 	s.growth = l.known.sources.growth(source, v.now)
 	if r.Attack && a.Account != "" && !s.token && !l.known.sources.has(source, v) {
@@ -189,9 +190,9 @@ func (s *subject) onlyDelays(k kind) bool {
 	return k == kindNetwork || k == kindSource && s.token
 }
 
-// paysAlways reports whether s pays for a denial also if an earlier one of the same credential is still charged: its
-// credential is a digest that several secrets may have, and a stranger could choose them so. Only a program that is near
-// and has an old password pays once.
+// paysAlways reports whether s pays for a denial even if an earlier one of the same credential is still charged. That is so
+// if its credential is a digest that several secrets may have, because a stranger could choose such secrets. Only an attempt
+// that is near, such as a program with an old password, pays once.
 func (s *subject) paysAlways() bool {
 	return s.digested && !s.trust.near()
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A ja4Table counts logins by the TLS fingerprint (JA4) of the client, to find fingerprints that attack: from many
-// prefixes nearly all that is tried with one is denied, and nearly no account is accepted with it. Strangers with such a
-// fingerprint have the priority of penalized ones.
+// A ja4Table counts logins by the TLS fingerprint (JA4) of the client, to find fingerprints of attacks: with one, nearly all
+// attempts are denied, these come from many prefixes, and hardly any account is accepted. Strangers with such a fingerprint
+// have the priority of penalized ones.
 //
 // Accepted accounts and denials have separate parts, so that nobody can use denials to remove what protects the fingerprint
 // of users. Each account counts once for a fingerprint, so that one stolen account cannot make that of an attacker look
@@ -24,7 +24,7 @@ type ja4Table struct {
 	denied   map[key]*ja4Denied
 }
 
-// The bounds of a ja4Table, and when a fingerprint attacks. A period begins with the first use after the end of the one
+// The bounds of a ja4Table, and when a fingerprint is one of an attack. A period begins with the first use after the end of the one
 // before; what counts is the present period and the one before it.
 const (
 	ja4Kept = 512 // fingerprints in each part

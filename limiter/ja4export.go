@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// This file hands over what is counted by TLS fingerprint. It is not in snapshots: after a restart, fingerprints are judged
-// again as soon as enough accounts were accepted.
+// This file hands over what is counted by TLS fingerprint. Snapshots do not have it: after a restart, counting begins again,
+// and the rule applies once enough accounts were accepted.
 
 // appendTo appends t. Numbers are as in an export:
 //

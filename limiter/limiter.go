@@ -99,14 +99,15 @@
 // client that logs in too often (a broken program or a stolen account) queues with strangers. Nothing is reserved until
 // the first accepted login is a day old.
 //
-// Strangers whose JA4 attackers use, and hardly anybody else, have the priority of those with a penalty: in the last two hours
-// at least 100 guesses with it were denied, from about 32 prefixes (IPv4 /16, IPv6 /32) or more and nine times as many as
-// accounts were accepted with it in two days, which are not 1 % of all accounts accepted, less two. It refuses nobody and
-// changes nothing for the known, because anybody can imitate the client of others. An attacker who does so with a client that
-// 1 % of the users have gains nothing; with a rarer one, its users are last among strangers where they are strangers. One who
-// changes the fingerprint with each guess is not found. At a site with fewer than 200 accounts the rule does nothing. Up to 512
-// fingerprints are counted of what is accepted, and as many of what is denied: denials cannot remove those of users, which stay
-// if more accounts have them than others.
+// Strangers whose JA4 attackers use, and hardly anybody else, have the priority of those with a penalty. That is so if in the
+// last two hours at least 100 guesses with it were denied, from about 32 prefixes (IPv4 /16, IPv6 /32) or more; if these are at
+// least nine times as many as the accounts accepted with it in two days; and if those accounts and two more are at most 1 % of
+// all accounts accepted. The rule refuses nobody and changes nothing for the known, because anybody can imitate the client of
+// others. An attacker who imitates a client that more than 1 % of the users have is served like other strangers; with a rarer
+// one, users of that client are served after other strangers while they are strangers themselves. An attacker who changes the
+// fingerprint with each guess is not found. At a site with fewer than 200 accounts the rule does nothing. Up to 512 fingerprints
+// of accepted logins are counted, and as many of denials, so denials cannot remove the fingerprints of users. Of too many, those
+// with the fewest accounts, or denials, are removed.
 //
 // A stranger from an allowed network has the priority of the known, for so many logins a minute and network as a fifth of
 // the tokens of the global bucket; beyond that all strangers of the network are one flow. So an office of new users logs in
@@ -203,8 +204,8 @@
 // 30 s later; a clear that is reported after several later denials clears nothing, because only the latest can be told apart.
 // A credential that is found wrong, and an account that is forgotten, win over logins accepted before, for ten minutes.
 //
-// Gateways do not share what they count by JA4, connections, holds, the queue, logins in the reserved lane, penalties of starved attempts, the lists
-// of operators and the policy. A login that adds to what is known counts in the usage of its account everywhere, so that a
+// Gateways do not share what they count by JA4, connections, holds, the queue, logins in the reserved lane, penalties of
+// starved attempts, the lists of operators and the policy. A login that adds to what is known counts in the usage of its account everywhere, so that a
 // stolen account does not go before users once at each gateway. Each gateway has its part of the global bucket ([Sharing]): so
 // much of the rate, and as much of the tokens, but at least eight of them, or all if there are fewer. So users of a small
 // site, who do not come at regular times, hardly wait; all gateways together may let through more at once than one would, but

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// CloseFrom closes all connections whose client address, or that of its forwarder, matches, before and after login,
-// and returns how many there were. Their Record.End is EndBlocked. It returns before they
-// have ended.
+// CloseFrom closes all connections whose client address, or that of its forwarder, matches,
+// before and after login, and returns how many there were. Their Record.End is EndBlocked.
+// It returns before they have ended.
 //
 // A client before login gets no answer. A password that is on its way to a backend is
 // settled by the backend's answer, which the client does not get. Sessions that are logged

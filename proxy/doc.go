@@ -14,7 +14,9 @@
 //	connect verdict   session.go         the limiter looks at the source alone; where that has too many connections
 //	                                     before login, evict.go closes the oldest that has no attempt under way
 //	TLS               tls.go             on implicit TLS listeners; few handshakes compute at once, others queue
-//	dialogue          session.go         package dialogue reads commands until the client wants TLS, login or logout
+//	dialogue          session.go         package dialogue reads commands until the client wants TLS, login or logout;
+//	                                     webmail in ForwardedFrom may name its client (forward.go), to which the rules
+//	                                     about connections then apply
 //	verdict           attempt.go         the limiter is asked, once for each attempt
 //	tarpit            attempt.go         the attempt waits, before its password is tried: as the verdict says, for
 //	                                     the global bucket and for a login slot; tarpit.go bounds how many wait
@@ -25,6 +27,10 @@
 //	settle            attempt.go         the limiter gets the outcome, once for each attempt
 //	relay             relay.go           data both ways, until one side closes or both are idle for too long
 //	close             session.go         both connections are closed and the [Record] is handed over; always reached
+//
+// The steps are the same for IMAP, POP3 and ManageSieve; what differs is in package
+// dialogue. Logins at other programs, such as a submission server, have no connection here:
+// external.go asks the limiter about them and reports them like the attempts of sessions.
 //
 // There are two loops, both back to the dialogue: after STARTTLS and after a denial. A
 // backend is never dialled before the limiter has said yes, for its login slots are what

@@ -11,8 +11,8 @@ import (
 )
 
 // This file lets other programs ask about logins that do not come through this server: a
-// submission server, for example. They meet the same limiter, wait in the same queue for
-// tokens of the global bucket, and are reported like the attempts of sessions.
+// submission server, for example. The same limits apply to these logins. They wait in the
+// same queue for tokens of the global bucket, and are reported like the attempts of sessions.
 
 // externalWait is how long such a login may wait here for a token of the global bucket or
 // until fewer attempts of its source are under way. The program that asks waits for the
@@ -145,9 +145,8 @@ func (e *ExternalLogin) askAgain(ctx context.Context) {
 	}
 }
 
-// enterQueue waits for a token of the global bucket. One of the known that gets none in time
-// may go on after as long as it is expected to wait: it keeps its place in the queue, so the
-// token is spent once it comes.
+// enterQueue waits for a token of the global bucket. A known login that gets none in time goes
+// on after its expected wait: it keeps its place in the queue, so it still spends a token.
 func (e *ExternalLogin) enterQueue(ctx context.Context) {
 	queued := &queuedAttempt{waiter: &waiter{signal: make(chan struct{})}}
 	v := e.ticket.Enter(time.Now(), queued)

@@ -8,15 +8,14 @@ import (
 	"postern/proxy/dialogue"
 )
 
-// This file has a forwarder, such as webmail or a proxy, name the client that it connects
-// for. From then on, that client's address counts as the one that connected. A
-// forwarder is trusted as much as a load balancer that sends PROXY headers: it can name any
-// address.
+// This file lets a forwarder, such as webmail or a proxy, name the client that it connects
+// for. From then on, that client's address counts as the one that connected. A forwarder is
+// trusted as much as a load balancer that sends PROXY headers: it can name any address.
 
 // forwarding is what a session knows about its forwarder.
 type forwarding struct {
 	peer    bool // the client connects from a ForwardedFrom network
-	unnamed bool // it may still name its client, and has not met the rules about connections
+	unnamed bool // it may still name its client, and the rules about connections have not been applied
 	named   bool // it has named one, valid or not, and may not name another
 }
 
@@ -27,9 +26,9 @@ type ForwardedCounts struct {
 	Invalid int // no address of a client
 }
 
-// maxUnnamed is how many connections of forwarders do not meet the rules about connections
-// until they name their client. More are only there if a forwarder does not work as it
-// should. They count as the forwarder's own until they name a client.
+// maxUnnamed is how many connections of forwarders are exempt from the rules about connections
+// until they name their client. There are more only if a forwarder does not work as it
+// should. These count as the forwarder's own until they name a client.
 const maxUnnamed = 1000
 
 // beginForwarding reports whether the rules about connections wait for the session to name a
@@ -60,8 +59,8 @@ func (s *session) endUnnamed() {
 	}
 }
 
-// forwarded takes the client that the peer names, and has that client meet the rules about
-// connections. It returns how the session ends if they refuse it. Only the first client that
+// forwarded takes the client that the peer names, and applies the rules about connections to
+// that client. It returns how the session ends if they refuse it. Only the first client that
 // is named counts, and only before the first attempt to log in: the outcome of an attempt
 // belongs to one client.
 func (s *session) forwarded(f dialogue.Forwarded) error {
@@ -93,9 +92,9 @@ func (s *session) forwarded(f dialogue.Forwarded) error {
 	return nil
 }
 
-// isClient reports whether addr can be the address of a client of a forwarder.
-// Private addresses can, for a site's webmail serves its own network as well. Those of
-// forwarders and load balancers cannot: they have clients themselves.
+// isClient reports whether addr can be the address of a client of a forwarder. Private
+// addresses can, for a site's webmail serves its own network as well. Those of forwarders
+// and load balancers cannot: they have clients themselves.
 func (s *Server) isClient(addr netip.Addr) bool {
 	return addr.IsValid() && addr.Zone() == "" && addr != netip.AddrFrom4([4]byte{255, 255, 255, 255}) &&
 		!addr.IsUnspecified() && !addr.IsLoopback() && !addr.IsMulticast() && !addr.IsLinkLocalUnicast() &&

@@ -100,9 +100,9 @@ func (s *session) endProbe() {
 	}
 }
 
-// admitPeer has a client that asks to log in meet the rules about connections, if it has not
-// met them yet: a health check, with the balancer as its source, or a forwarder that has
-// named no client. It returns how the session ends if they refuse it.
+// admitPeer applies the rules about connections to a client that asks to log in, if they were
+// not applied before: to a health check, with the balancer as its source, or to a forwarder
+// that has named no client. It returns how the session ends if they refuse it.
 func (s *session) admitPeer(r dialogue.Request) error {
 	if !s.probe && !s.forward.unnamed {
 		return nil

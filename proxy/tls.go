@@ -35,7 +35,7 @@ type rank int
 // needs little more, and that part would be lost.
 const (
 	rankStarted  rank = iota // the client has answered the server's hello
-	rankKnown                // a login from the source was accepted before, or it is one of a forwarder or balancer
+	rankKnown                // a login from the source was accepted before, or a forwarder or balancer connects
 	rankStranger             // all others
 	ranks
 )

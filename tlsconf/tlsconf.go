@@ -14,6 +14,8 @@
 // cross-protocol attacks; no client certificates; no Encrypted Client Hello. Servers
 // of crypto/tls never renegotiate.
 //
+// [JA4] makes a fingerprint of what a client offers.
+//
 // The package stops at the configuration: it opens no connection, writes no log and
 // sets no deadline for the handshake.
 package tlsconf

@@ -13,8 +13,8 @@ import (
 )
 
 // exportVersion is the version of an export. Raise it when the fields change that are exported: [Watch.Import] takes no
-// later version. Version 1 ends before what is known of other gateways, and version 2 before
-// what was counted by TLS fingerprint.
+// later version. Version 1 ends before what is known of other gateways, and version 2 before what was counted by TLS
+// fingerprint.
 const exportVersion = 3
 
 // An export begins with this text and its version in decimal on a line. A hash follows that depends on the key of the

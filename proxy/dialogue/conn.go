@@ -151,7 +151,7 @@ func (c *Conn) readCommand() ([]byte, error) {
 }
 
 // isOtherProtocol recognises a request line of HTTP, and a PROXY header where
-// none is allowed. Neither is a valid command of IMAP or POP3.
+// none is allowed. Neither is a valid command of IMAP, POP3 or ManageSieve.
 func isOtherProtocol(line []byte) bool {
 	verb, rest, _ := bytes.Cut(line, []byte{' '})
 	switch string(verb) {

@@ -1,7 +1,8 @@
 // Package dialogue implements what IMAP (RFC 3501, RFC 9051), POP3 (RFC 1939, RFC
 // 2449) and ManageSieve (RFC 5804) exchange before login: towards the client, and
-// towards the backend that checks the credentials. The proxy must know the account before it dials a
-// backend, so it parses the client's commands itself and replays the login.
+// towards the backend that checks the credentials. The proxy must know the account
+// before it dials a backend, so it parses the client's commands itself and replays
+// the login.
 //
 // The package parses, answers and replays. It does not decide who may try to log
 // in, how long an attempt waits or which backend is used: package proxy does. It
@@ -87,9 +88,9 @@ type Offer struct {
 	Forwarded func(Forwarded) bool
 }
 
-// Forwarded is what a client sends about another one that it connects for, as webmail and
-// proxies do: by the fields x-originating-ip, x-originating-port and x-session-id of IMAP's ID, or by
-// POP3's XCLIENT, both as Dovecot knows them.
+// Forwarded is what a client sends about another one that it connects for, as webmail
+// and proxies do: by the fields x-originating-ip, x-originating-port and x-session-id of
+// IMAP's ID, or by POP3's XCLIENT, both in the form that Dovecot understands.
 type Forwarded struct {
 	Client  netip.AddrPort // without a port, the port is 0; invalid if the text was no address
 	Session string         // how the client's own log names the session; at most maxSessionID octets, of any value

@@ -7,8 +7,8 @@ import (
 )
 
 // The functions of this file read and write the strings of RFC 5804 section 4: quoted as
-// in IMAP, or literals. A client announces a literal by {n+}, a server by {n}. Nobody waits
-// for a continuation, so both are read in the same way, as Dovecot does.
+// in IMAP, or literals. A client announces a literal by {n+}, a server by {n}. Neither side
+// waits for a continuation, so both are read in the same way, as Dovecot does.
 
 // maxQuoted is the longest quoted string in octets. What is longer is a literal.
 const maxQuoted = 1024
