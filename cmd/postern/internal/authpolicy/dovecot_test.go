@@ -81,7 +81,7 @@ func dovecotSettings(t testing.TB, addr string) string {
 		t.Fatal(err)
 	}
 	return strings.NewReplacer(
-		"http://192.0.2.10:9144/", "http://"+addr+"/", "</etc/dovecot/postern-policy.header", "Authorization: Bearer token-of-dovecot-0123456789", "</etc/dovecot/postern-policy.nonce", "nonce of the test",
+		"http://192.0.2.10:9145/", "http://"+addr+"/", "</etc/dovecot/postern-policy.header", "Authorization: Bearer token-of-dovecot-0123456789", "</etc/dovecot/postern-policy.nonce", "nonce of the test",
 	).Replace(string(text))
 }
 
