@@ -62,6 +62,9 @@ func testAttemptsHaveDevice(t *testing.T, l Listener, version uint16) {
 		sendLogin(client, l, "right")
 		client.expect(map[string]string{"imap": "a1 OK …", "pop3": "+OK …"}[l.Protocol.Name()])
 		want := limiter.Attempt{Addr: mustAddrPort(from).Addr(), Account: "u", Device: first.Device, Resumed: true}
+		if want.JA4 = got.JA4; len(got.JA4) != len("t13d131000_f57a46bbacb6_ab7e3b40a677") {
+			t.Errorf("connection %d: got JA4 %q", i, got.JA4)
+		}
 		if i == 0 {
 			first, want.Device, want.Resumed = got, got.Device, false
 		}

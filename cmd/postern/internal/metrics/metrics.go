@@ -136,7 +136,7 @@ func (m *Metrics) startAtZero() {
 		m.tarpit.WithLabelValues(listener)
 		m.login.WithLabelValues(listener)
 		each(m.logins, listener, results, clients)
-		each(m.hindered, listener, hindrances, rules())
+		each(m.hindered, listener, hindrances, attemptRules())
 	}
 	for _, listener := range listeners {
 		for _, vec := range []*prometheus.CounterVec{m.connections, m.headerErrors} {
@@ -305,6 +305,12 @@ func listenerNames() (names []string) {
 
 // attemptListeners are the values of the label listener in metrics of attempts.
 func attemptListeners() []string { return append(slices.Clone(listeners), authpolicy.Listener) }
+
+// attemptRules are the values of the label rule in metrics of attempts: those about connections concern none.
+func attemptRules() []string {
+	ofConnections := []limiter.Rule{limiter.RuleConnect, limiter.RuleOpen, limiter.RuleOpenPrelogin, limiter.RuleMaxConnections, limiter.RuleHandshakes}
+	return names(slices.DeleteFunc(limiter.Rules(), func(r limiter.Rule) bool { return slices.Contains(ofConnections, r) }))
+}
 
 // rules are the values of the label rule.
 func rules() []string { return names(limiter.Rules()) }

@@ -121,6 +121,7 @@ func attack(m *Metrics, n int) {
 			Session: garbage, Listener: listener, Client: client, Account: garbage, Method: garbage, Backend: "a:1", Verdict: verdict,
 			Outcome: limiter.Outcome(i % 3), Waited: time.Duration(i) * time.Microsecond, Gone: i%7 == 0, Took: time.Second, Err: errors.New(garbage),
 		}
+		a.Verdict.Rule = limiter.Rule(attemptRules()[random.IntN(len(attemptRules()))])
 		m.Attempt(a)
 		m.Record(proxy.Record{
 			ID: garbage, Listener: listener, Client: client, Duration: time.Duration(random.Int64N(int64(48 * time.Hour))),
