@@ -3,11 +3,13 @@
 package packaging
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/cmd/postern/internal/testbed"
 )
@@ -32,7 +34,7 @@ func testInstallation(t *testing.T, deb string) {
 	if code, out := m.try(t, "postern", "doctor"); code > 1 {
 		t.Errorf("postern doctor: exit code %d\n%s", code, out)
 	}
-	session := testbed.DialTLS(t, "127.0.0.1:993", site.Certificate.Client())
+	session := dial(t, site)
 	session.Login()
 	before := mainProcess(t, m)
 	out = m.run(t, "apt-get", "install", "-y", "/tmp/next.deb")
@@ -40,7 +42,7 @@ func testInstallation(t *testing.T, deb string) {
 		t.Errorf("process %d accepts connections before and %d after the upgrade\n%s", before, after, out)
 	}
 	session.Say("b NOOP", "b OK")
-	other := testbed.DialTLS(t, "127.0.0.1:993", site.Certificate.Client())
+	other := dial(t, site)
 	other.Login()
 	if text, err := os.ReadFile(m.path("/etc/postern/postern.env")); err != nil || !strings.Contains(string(text), "\nPOSTERN_EXEMPT=198.51.100.7\n") {
 		t.Errorf("the settings after the upgrade: %v\n%s", err, text)
@@ -93,6 +95,19 @@ func serve(t *testing.T, m *machine) *testbed.Log {
 	})
 	log.Await(t, "event=start")
 	return log
+}
+
+// dial connects for longer than the installation of a package takes on a busy machine.
+func dial(t *testing.T, site *testbed.Site) *testbed.Client {
+	t.Helper()
+	c, err := tls.Dial("tcp", "127.0.0.1:993", site.Certificate.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := testbed.NewClient(t, c)
+	c.SetDeadline(time.Now().Add(10 * testbed.Patience))
+	client.Until("* OK")
+	return client
 }
 
 // mainProcess returns the number of the process that accepts connections.

@@ -38,6 +38,10 @@ mount --rbind /dev dev
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mount -t tmpfs -o mode=755 tmpfs run
 rm -rf etc/postern var/lib/postern var/lib/postern-status
+# No list of packages that apt would read, and no index of manual pages to renew.
+mount -t tmpfs tmpfs var/lib/apt/lists
+mount -t tmpfs tmpfs var/cache/apt
+rm -f var/lib/man-db/auto-update
 exec chroot . sh -c "echo booted; exec sleep infinity"`
 
 // newMachine starts a machine that ends with the test. The calling goroutine stays in the
