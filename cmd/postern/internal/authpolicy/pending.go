@@ -157,17 +157,16 @@ func (s *Server) allow(r *http.Request, q request) (result string, d decision) {
 // refusalText is in Dovecot's log. Clients do not get it from most services.
 const refusalText = "temporarily refused by postern, please try again later"
 
-// report records the outcome of a login.
+// report records what came of a login. That of a refused one ends no other: a login that is
+// pending under the same key goes on at Dovecot, and would be a guess that costs nothing.
 func (s *Server) report(q request) (result string) {
 	s.reported()
+	if q.Refused && !q.Success {
+		return resultIgnored
+	}
 	o, err := q.outcome()
 	l := s.pending.take(q.key())
 	switch {
-	case q.Refused && !q.Success:
-		if l != nil { // Dovecot refuses it because of an answer about another login with the same key
-			l.Abandon()
-		}
-		return resultIgnored
 	case l == nil && err != nil:
 		return resultIgnored
 	case l == nil:
