@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"regexp"
 	"strings"
@@ -77,6 +78,8 @@ func TestFail2banFilter(t *testing.T) {
 	named.Forwarder, named.Outcome, named.Verdict, named.Err = testClient, limiter.Void, verdict(refuse, limiter.RuleSource, false), errors.New("refused")
 	namedConnection := testRecord("")
 	namedConnection.Forwarder, namedConnection.End, namedConnection.Verdict = testClient, proxy.EndRefused, verdict(refuse, limiter.RuleConnect, false)
+	asked := named
+	asked.Forwarder, asked.Listener = netip.AddrPort{}, "policy"
 	observed := testAttempt("")
 	observed.Observed, observed.Verdict = true, verdict(refuse, limiter.RuleSource, false)
 	for name, tt := range map[string]struct {
@@ -100,6 +103,8 @@ func TestFail2banFilter(t *testing.T) {
 		"named by webmail":              {func(l *Log) { l.Attempt(named) }, false},
 		"connection named by webmail":   {func(l *Log) { l.Record(namedConnection) }, false},
 		"left out, named by webmail":    {leftOutOf(group{client: "stranger", action: "reject", rule: limiter.RuleSource, enforced: true, forwarder: testClient.Addr()}), false},
+		"asked about by Dovecot":        {func(l *Log) { l.Attempt(asked) }, false},
+		"left out, asked about":         {leftOutOf(group{client: "stranger", action: "reject", rule: limiter.RuleSource, enforced: true, listener: "policy"}), false},
 		"too many connections a second": {connectionRefused(limiter.RuleConnect), true},
 		"too many before login":         {connectionRefused(limiter.RuleOpenPrelogin), true},
 		"connection of a refused login": {connectionRefused(limiter.RuleSource), false},

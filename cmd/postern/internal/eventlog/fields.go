@@ -97,6 +97,7 @@ func (l leftOut) attrs() []slog.Attr {
 		slog.String("client", l.client),
 		slog.Bool("enforced", l.enforced),
 		forwarder(l.forwarder),
+		slog.String("listener", l.listener),
 		slog.Uint64("lines", l.lines),
 		slog.Time("from", l.from),
 		slog.Time("to", l.to),

@@ -62,7 +62,7 @@ func renameTime(groups []string, a slog.Attr) slog.Attr {
 // are sampled.
 func (l *Log) Attempt(a proxy.Attempt) {
 	level := attemptLevel(a)
-	if l.wants(level, isUsers(a), a.Client, a.Forwarder, a.Verdict, a.Observed) {
+	if l.wants(level, isUsers(a), a.Listener, groupOf(a.Client, a.Forwarder, a.Verdict, level, a.Observed), a.Client.Addr()) {
 		l.LogAttrs(context.Background(), level, "login "+Result(a), attemptAttrs(a, l.whyAttempt(a))...)
 	}
 }
@@ -71,16 +71,29 @@ func (l *Log) Attempt(a proxy.Attempt) {
 // others are sampled: a refused login has a line of its own.
 func (l *Log) Record(r proxy.Record) {
 	level := recordLevel(r)
-	if l.wants(level, r.Account != "", r.Client, r.Forwarder, r.Verdict, r.Observed) {
+	if l.wants(level, r.Account != "", r.Listener, groupOf(r.Client, r.Forwarder, r.Verdict, level, r.Observed), r.Client.Addr()) {
 		l.LogAttrs(context.Background(), level, "connection ended", recordAttrs(r, l.whyRecord(r))...)
 	}
 }
 
-// wants reports whether a line of this level about a client is written. Unless always
-// is set, the sampler decides on those that are enabled.
-func (l *Log) wants(level slog.Level, always bool, client, forwarder netip.AddrPort, v limiter.Verdict, observed bool) bool {
-	return l.Enabled(context.Background(), level) && (always || l.sampler.allow(time.Now(), groupOf(client, forwarder, v, level, observed), client.Addr()))
+// wants reports whether a line of this level about a client at rip is written. Unless
+// always is set, the sampler decides on those that are enabled. Logins at other programs
+// are counted apart: what bans addresses must not count them.
+func (l *Log) wants(level slog.Level, always bool, listener string, g group, rip netip.Addr) bool {
+	if !hasConnections[listener] {
+		g.listener = listener
+	}
+	return l.Enabled(context.Background(), level) && (always || l.sampler.allow(time.Now(), g, rip))
 }
+
+// hasConnections has the names of the listeners to which clients connect.
+var hasConnections = func() map[string]bool {
+	names := map[string]bool{}
+	for _, kind := range proxy.ListenerKinds() {
+		names[kind.Name] = true
+	}
+	return names
+}()
 
 // isUsers reports whether a line about an attempt must not be left out: it is a known
 // user's, or its client is known from now on. Others whose verdict says known may be

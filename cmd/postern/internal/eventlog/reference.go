@@ -51,7 +51,7 @@ func Fields() []Field {
 		{"level", all, "log.level", "`DEBUG`, `INFO`, `WARN` (a backend failed) or `ERROR` (postern failed)"},
 		{"msg", all, "message", "text for people"},
 		{"event", all, "event.action", "kind of line"},
-		{"listener", both, "observer.ingress.interface.name", "`imap`, `imaps`, `pop3`, `pop3s` or `sieve`; `policy` for a login that Dovecot asked about"},
+		{"listener", three, "observer.ingress.interface.name", "`imap`, `imaps`, `pop3`, `pop3s` or `sieve`; `policy` for a login that Dovecot asked about (left_out: empty unless it is that)"},
 		{"rip", three, "source.ip", "the client's address (left_out: that of the first line), from the PROXY header, or as its forwarder named it, where that is accepted"},
 		{"rport", both, "source.port", "the client's port"},
 		{"forwarder_session", both, "", "how the forwarder names the session in its own log, escaped"},

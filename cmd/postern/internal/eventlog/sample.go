@@ -45,11 +45,12 @@ type group struct {
 	enforced bool
 
 	forwarder netip.Addr // zero if the client itself connected
+	listener  string     // empty if the client or its forwarder connected to one
 }
 
-// groupOf returns the group of a line about a client.
+// groupOf returns the group of a line about a client that connected.
 func groupOf(client, forwarder netip.AddrPort, v limiter.Verdict, level slog.Level, observed bool) group {
-	return group{limiter.Source(client.Addr()).Addr(), v.Rule, Action(v), Client(v), level, !observed, forwarder.Addr()}
+	return group{limiter.Source(client.Addr()).Addr(), v.Rule, Action(v), Client(v), level, !observed, forwarder.Addr(), ""}
 }
 
 // A leftOut is a group, and how many of its lines were left out.
