@@ -182,6 +182,7 @@ func (lineFraming) read(c *Conn) ([]byte, error)         { return c.readLine(max
 // "*" that cancels.
 func (c *Conn) readResponse(f framing) (Secret, error) {
 	text, err := f.read(c)
+	defer Secret(text).Wipe() // of ManageSieve it is a copy outside of the read buffer
 	if err != nil {
 		return nil, err
 	}

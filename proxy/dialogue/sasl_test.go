@@ -1,6 +1,7 @@
 package dialogue
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"slices"
@@ -276,5 +277,25 @@ func TestSCRAMAuthorizationID(t *testing.T) {
 	c := NewConn(peerSends("a AUTHENTICATE SCRAM-SHA-256 " + b64("n,a=bo\r\nss,n=user,r=nonce") + "\r\n"))
 	if r, err := (IMAP{}).ReadRequest(c, fullOffer["imap"]); err == nil && !r.Unfit {
 		t.Errorf("read %s", summary(r))
+	}
+}
+
+// textFraming has a text that was read.
+type textFraming struct {
+	lineFraming
+	text []byte
+}
+
+func (f textFraming) read(*Conn) ([]byte, error) { return f.text, nil }
+
+// TestResponseIsWiped: nothing keeps the encoded text of a response.
+func TestResponseIsWiped(t *testing.T) {
+	text := []byte("c2VjcmV0")
+	got, err := NewConn(nil).readResponse(textFraming{text: text})
+	if err != nil || string(got) != "secret" {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	if want := make([]byte, len(text)); !bytes.Equal(text, want) {
+		t.Errorf("got %q, want zeros", text)
 	}
 }
