@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -218,6 +219,33 @@ func TestLogSampling(t *testing.T) {
 			t.Errorf("%d lines counted as dropped", got)
 		}
 	})
+}
+
+// TestLeftOutAtOtherPrograms: lines left out about logins at other programs are counted
+// apart from those of clients that connect.
+func TestLeftOutAtOtherPrograms(t *testing.T) {
+	var out bytes.Buffer
+	l := New(&out, "text", slog.LevelInfo)
+	asked := testAttempt("x")
+	asked.Listener = "policy"
+	for range 3 + furtherLines {
+		l.Attempt(testAttempt("x"))
+		l.Attempt(asked)
+	}
+	out.Reset()
+	l.ReportAll()
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		_, f, err := testbed.ParseLine("text", strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, f["listener"]+" "+f["lines"])
+	}
+	slices.Sort(got)
+	if want := []string{" 2", "policy 2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // TestLogReportsAllAtTheEnd, also windows that are not over.
