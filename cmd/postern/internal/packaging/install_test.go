@@ -51,7 +51,7 @@ func testInstallation(t *testing.T, deb string) {
 	checkPlugins(t, m)
 	session.Close()
 	other.Close()
-	m.run(t, "kill", "-TERM", strconv.Itoa(mainProcess(t, m)))
+	m.run(t, "sh", "-c", "kill -TERM "+strconv.Itoa(mainProcess(t, m)))
 	log.Await(t, "shutdown complete")
 	m.run(t, "rm", "/etc/postern/fullchain.pem", "/etc/postern/privkey.pem")
 	m.run(t, "apt-get", "purge", "-y", "postern")
@@ -83,6 +83,7 @@ func serve(t *testing.T, m *machine) *testbed.Log {
 		"--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bind_service", "postern", "serve")
 	cmd.Env = append(cmd.Env, "POSTERN_LOG_FORMAT=text", "POSTERN_ENV_FILE=/etc/postern/postern.env")
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.WaitDelay = time.Second // the process after an upgrade has the same output, and ends with the machine
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
