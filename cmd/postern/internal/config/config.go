@@ -153,7 +153,7 @@ type Incidents struct {
 // Notices says what is sent about the logins of single accounts, and where it goes.
 type Notices struct {
 	URL         link        `env:"NOTICE_URL" secret:"yes" meaning:"webhook that receives notices about logins of single accounts, for their users or a help desk; nothing is sent without it"`
-	SecretFile  file        `env:"NOTICE_SECRET_FILE" meaning:"file with the secret that these requests are signed with, as the Standard Webhooks specification says"`
+	SecretFile  file        `env:"NOTICE_SECRET_FILE" meaning:"file with the key that these requests are signed with, as the Standard Webhooks specification says"`
 	Kinds       noticeKinds `env:"NOTICE_KINDS" default:"all" meaning:"which notices are sent; new_country needs COUNTRY_FILE, and new_operator ASN_FILE"`
 	CountryFile file        `env:"COUNTRY_FILE" meaning:"MMDB file with countries, for login notices; read again when it changes"`
 }
