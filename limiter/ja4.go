@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"postern/limiter/internal/hyperloglog"
 )
 
 // A ja4Table counts logins by the TLS fingerprint (JA4) of the client, to find fingerprints of attacks: with one, nearly all
@@ -202,31 +204,21 @@ func (t *ja4Table) attacks(now ticks, k key) bool {
 
 // addDistinct adds a hash to registers, of which there must be a power of two, and reports whether it changed one.
 func addDistinct(registers []uint8, hash uint64) bool {
-	size := bits.Len(uint(len(registers))) - 1
-	r := &registers[hash>>(64-size)]
-	if zeros := uint8(bits.LeadingZeros64(hash<<size|1<<(size-1))) + 1; zeros > *r {
-		*r = zeros
-		return true
+	register, rank := hyperloglog.Rank(hash, bits.Len(uint(len(registers)))-1)
+	if rank <= registers[register] {
+		return false
 	}
-	return false
+	registers[register] = rank
+	return true
 }
 
-// distinctIn estimates how many hashes were added to a or b, which are of the same length (HyperLogLog, Flajolet et al.
-// 2007).
+// distinctIn estimates how many hashes were added to a or b, which are of the same length, at most 1024.
 func distinctIn(a, b []uint8) float64 {
-	n, sum, empty := float64(len(a)), 0., 0
+	var both [1024]uint8
 	for i := range a {
-		r := max(a[i], b[i])
-		sum += math.Ldexp(1, -int(r))
-		if r == 0 {
-			empty++
-		}
+		both[i] = max(a[i], b[i])
 	}
-	estimate := 0.7213 / (1 + 1.079/n) * n * n / sum
-	if empty > 0 && estimate <= 2.5*n {
-		return n * math.Log(n/float64(empty))
-	}
-	return estimate
+	return hyperloglog.Estimate(both[:len(a)])
 }
 
 // ja4Prefix returns the prefix that an address counts for: one that is wide, because an attacker may have very many networks

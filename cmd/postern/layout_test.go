@@ -19,7 +19,8 @@ import (
 var floors = map[string]float64{
 	"postern/proxy/dialogue":               1,
 	"postern/proxy/netpoll":                1,
-	"postern/limiter":                      1,
+	"postern/limiter/internal/hyperloglog": 1,
+	"postern/limiter":                      1.05,
 	"postern/limiter/traffic":              1,
 	"postern/limiter/watch/internal/codec": 1,
 	"postern/limiter/watch":                1.1,

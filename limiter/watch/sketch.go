@@ -4,41 +4,21 @@ import (
 	"encoding/base64"
 	"errors"
 	"math"
-	"math/bits"
 	"net/netip"
 	"strconv"
+
+	"postern/limiter/internal/hyperloglog"
 )
 
-// The number of distinct things is estimated by HyperLogLog (Flajolet et al. 2007). A keyed hash of each thing selects a
-// register by its first bits. The register keeps the highest rank: one more than the number of zeros that the other bits
-// begin with. No library is used: those available have sparse forms and hash functions of their own, while an Hour needs
-// a small form of fixed size with a keyed hash.
+// The sizes of what estimates the number of distinct things.
 const (
 	sketchBits = 10 // a Sketch has 2^10 registers: standard error 1.04/sqrt(2^10), about 3 %
 	spreadBits = 6  // a Spread has 2^6 registers: standard error 13 %
 	spreadRank = 15 // the highest rank that a Spread keeps: a register has four bits
 )
 
-// rankOf returns the register that hash selects by its first bits, precision of them, and the rank of the others.
-func rankOf(hash uint64, precision int) (register int, rank uint8) {
-	return int(hash >> (64 - precision)), uint8(bits.LeadingZeros64(hash<<precision|1<<(precision-1)) + 1)
-}
-
 // estimate returns about how many distinct things gave the registers these ranks.
-func estimate(ranks []uint8) int {
-	m, sum, empty := float64(len(ranks)), 0.0, 0.0
-	for _, rank := range ranks {
-		sum += math.Ldexp(1, -int(rank))
-		if rank == 0 {
-			empty++
-		}
-	}
-	n := 0.7213 / (1 + 1.079/m) * m * m / sum
-	if n <= 2.5*m && empty > 0 {
-		n = m * math.Log(m/empty) // linear counting: better for few things
-	}
-	return int(n + 0.5)
-}
+func estimate(ranks []uint8) int { return int(hyperloglog.Estimate(ranks) + 0.5) }
 
 // A Sketch estimates the number of distinct things in 1 KB. The zero Sketch is empty.
 type Sketch struct {
@@ -50,7 +30,7 @@ func (s *Sketch) add(hash uint64) {
 	if s.ranks == nil {
 		s.ranks = new([1 << sketchBits]uint8)
 	}
-	register, rank := rankOf(hash, sketchBits)
+	register, rank := hyperloglog.Rank(hash, sketchBits)
 	s.ranks[register] = max(s.ranks[register], rank)
 }
 
@@ -119,7 +99,7 @@ type keptNetwork struct {
 // highest rank; it also decides between networks of the same rank.
 func (s *networkSketch) add(network netip.Prefix, hash uint64) {
 	s.Sketch.add(hash)
-	register, _ := rankOf(hash, sketchBits)
+	register, _ := hyperloglog.Rank(hash, sketchBits)
 	if kept := &s.kept[register]; !kept.network.IsValid() || hash < kept.hash {
 		*kept = keptNetwork{hash, network}
 	}
@@ -140,7 +120,7 @@ type Spread [1 << spreadBits / 2]uint8
 
 // add adds a thing with this hash.
 func (s *Spread) add(hash uint64) {
-	s.raise(rankOf(hash, spreadBits))
+	s.raise(hyperloglog.Rank(hash, spreadBits))
 }
 
 // raise sets the rank of a register if it is higher.
