@@ -247,6 +247,30 @@ func (c *Conn) countBadCommand() bool {
 	return c.badCommands >= maxBadCommands
 }
 
+// readRequest has command handle the client's commands until one needs a decision of the
+// proxy. command returns errSyntax for a bad command that has been answered, and any other
+// error when the dialogue is over.
+func readRequest(c *Conn, command func(line []byte) (r Request, done bool, err error)) (Request, error) {
+	for {
+		line, err := c.readCommand()
+		if err != nil {
+			return Request{}, err
+		}
+		r, done, err := command(line)
+		if errors.Is(err, errSyntax) {
+			if err = nil; c.countBadCommand() {
+				err = ErrBadCommands
+			}
+		}
+		switch {
+		case err != nil:
+			return Request{}, err
+		case done:
+			return r, nil
+		}
+	}
+}
+
 // trimEnd returns line without its LF, or CRLF.
 func trimEnd(line []byte) []byte {
 	line = line[:len(line)-1]

@@ -43,25 +43,14 @@ func (POP3) GreetTLS(*Conn, Offer) error { return nil }
 // from USER is a local variable: it is forgotten after STLS and after a denial.
 func (p POP3) ReadRequest(c *Conn, o Offer) (Request, error) {
 	var user string
-	for {
-		line, err := c.readCommand()
-		if err != nil {
-			return Request{}, p.reportEnd(c, err)
-		}
+	r, err := readRequest(c, func(line []byte) (Request, bool, error) {
 		r, done, err := pop3Command(c, o, line, &user)
-		if errors.Is(err, errSyntax) && c.countBadCommand() {
-			err = ErrBadCommands
-		}
-		switch {
-		case err == nil:
+		if err == nil {
 			c.badCommands = 0 // clients try commands to learn what is supported
-		case !errors.Is(err, errSyntax):
-			return Request{}, p.reportEnd(c, err)
 		}
-		if done {
-			return r, nil
-		}
-	}
+		return r, done, err
+	})
+	return r, p.reportEnd(c, err)
 }
 
 // reportEnd writes -ERR if the client's mistakes end the dialogue, and returns

@@ -99,22 +99,8 @@ func (Sieve) GreetTLS(c *Conn, o Offer) error {
 
 // ReadRequest answers commands until one needs a decision of the proxy.
 func (p Sieve) ReadRequest(c *Conn, o Offer) (Request, error) {
-	for {
-		line, err := c.readCommand()
-		if err != nil {
-			return Request{}, p.reportEnd(c, err)
-		}
-		r, done, err := sieveCommand(c, o, line)
-		if errors.Is(err, errSyntax) && c.countBadCommand() {
-			err = ErrBadCommands
-		}
-		if err != nil && !errors.Is(err, errSyntax) {
-			return Request{}, p.reportEnd(c, err)
-		}
-		if done {
-			return r, nil
-		}
-	}
+	r, err := readRequest(c, func(line []byte) (Request, bool, error) { return sieveCommand(c, o, line) })
+	return r, p.reportEnd(c, err)
 }
 
 // reportEnd writes BYE if the client's mistakes end the dialogue, and returns err. A
