@@ -49,12 +49,8 @@ var errExternalGone = errors.New("no outcome was reported: the client has probab
 // verdict says so. Of a, the fields up to Method count. digest stands for the secret, and is
 // zero where that was not shown at all. The end of ctx ends the wait.
 func (s *Server) Ask(ctx context.Context, a Attempt, digest limiter.Credential) *ExternalLogin {
-	s.init()
-	now := time.Now()
-	e := &ExternalLogin{server: s, report: a, started: now, leaveTarpit: func() {}}
+	e := s.newExternalLogin(a, digest)
 	e.report.Observed = s.observing.Load()
-	e.ticket = s.Limiter.Ask(now, externalSubject(a, digest))
-	e.report.Verdict = e.ticket.Verdict()
 	ctx, cancel := context.WithTimeout(ctx, externalWait)
 	defer cancel()
 	e.follow(ctx)
@@ -71,18 +67,18 @@ func (s *Server) Ask(ctx context.Context, a Attempt, digest limiter.Credential) 
 // Report records the outcome of a login at another program about which nobody has asked
 // before, or another process was asked.
 func (s *Server) Report(a Attempt, digest limiter.Credential, o limiter.Outcome) {
-	s.init()
-	now := time.Now()
-	e := &ExternalLogin{server: s, report: a, started: now, leaveTarpit: func() {}}
+	e := s.newExternalLogin(a, digest)
 	e.report.Observed = true // nothing was enforced
-	e.ticket = s.Limiter.Ask(now, externalSubject(a, digest))
-	e.report.Verdict = e.ticket.Verdict()
 	e.Settle(o, nil)
 }
 
-// externalSubject is what the limiter is asked about a.
-func externalSubject(a Attempt, digest limiter.Credential) limiter.Attempt {
-	return limiter.Attempt{Addr: a.Client.Addr(), Account: a.Account, Digest: digest, Token: a.ByToken()}
+// newExternalLogin asks the limiter about a. The login must be settled.
+func (s *Server) newExternalLogin(a Attempt, digest limiter.Credential) *ExternalLogin {
+	s.init()
+	e := &ExternalLogin{server: s, report: a, started: time.Now(), leaveTarpit: func() {}}
+	e.ticket = s.Limiter.Ask(e.started, limiter.Attempt{Addr: a.Client.Addr(), Account: a.Account, Digest: digest, Token: a.ByToken()})
+	e.report.Verdict = e.ticket.Verdict()
+	return e
 }
 
 // Refused reports whether the login must not go on.
