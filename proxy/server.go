@@ -50,6 +50,14 @@ func ListenerKinds() []Listener {
 	}
 }
 
+// ListenerNames are the names of ListenerKinds.
+func ListenerNames() (names []string) {
+	for _, kind := range ListenerKinds() {
+		names = append(names, kind.Name)
+	}
+	return names
+}
+
 // Timeouts bound the time that a connection may take.
 type Timeouts struct {
 	Login     time.Duration // from accept to login, time in the tarpit excluded

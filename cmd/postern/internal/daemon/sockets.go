@@ -72,11 +72,8 @@ func (s sockets) closeAll() {
 }
 
 // listenerNames are the names of the listeners, for which a socket unit may have sockets.
-func listenerNames() (names []string) {
-	for _, kind := range proxy.ListenerKinds() {
-		names = append(names, kind.Name)
-	}
-	return append(names, "admin", "metrics", "policy")
+func listenerNames() []string {
+	return append(proxy.ListenerNames(), "admin", "metrics", "policy")
 }
 
 // closeRest closes the sockets that nothing has taken, because the settings have changed, and returns their names. One of a

@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern/limiter"
@@ -80,20 +81,14 @@ func (l *Log) Record(r proxy.Record) {
 // always is set, the sampler decides on those that are enabled. Logins at other programs
 // are counted apart: what bans addresses must not count them.
 func (l *Log) wants(level slog.Level, always bool, listener string, g group, rip netip.Addr) bool {
-	if !hasConnections[listener] {
+	if !slices.Contains(connectionListeners, listener) {
 		g.listener = listener
 	}
 	return l.Enabled(context.Background(), level) && (always || l.sampler.allow(time.Now(), g, rip))
 }
 
-// hasConnections has the names of the listeners to which clients connect.
-var hasConnections = func() map[string]bool {
-	names := map[string]bool{}
-	for _, kind := range proxy.ListenerKinds() {
-		names[kind.Name] = true
-	}
-	return names
-}()
+// connectionListeners are the names of the listeners to which clients connect.
+var connectionListeners = proxy.ListenerNames()
 
 // isUsers reports whether a line about an attempt must not be left out: it is a known
 // user's, or its client is known from now on. Others whose verdict says known may be

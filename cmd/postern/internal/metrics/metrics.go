@@ -279,7 +279,7 @@ func (m *Metrics) handshake(r proxy.Record) {
 // The values of labels. Those of action, result and client are what the
 // functions of package eventlog return.
 var (
-	listeners = listenerNames()
+	listeners = proxy.ListenerNames()
 	actions   = []string{"pass", "tarpit", "repeat", "reject", "shed"}
 	results   = []string{"accepted", "denied", "repeat", "refused", "abandoned", "void"}
 	clients   = []string{"known", "stranger"}
@@ -294,14 +294,6 @@ var (
 	tlsVersions      = []string{"TLS 1.2", "TLS 1.3"}
 	handshakeResults = []string{"full", "resumed"}
 )
-
-// listenerNames are the values of the label listener.
-func listenerNames() (names []string) {
-	for _, kind := range proxy.ListenerKinds() {
-		names = append(names, kind.Name)
-	}
-	return names
-}
 
 // attemptListeners are the values of the label listener in metrics of attempts.
 func attemptListeners() []string { return append(slices.Clone(listeners), authpolicy.Listener) }
