@@ -14,10 +14,6 @@ import (
 // the file descriptors that MAX_CONNECTIONS leaves for other things than mail.
 const connsMax = streamsMax + 16
 
-// policyConnsMax bounds the connections to POLICY_LISTEN: each Dovecot may have a hundred. Package config reserves
-// descriptors for them.
-const policyConnsMax = 256
-
 // connections are those that were accepted and are open. If there are too many, one of the
 // source with most is closed: the one that has waited longest for a request, or else the
 // newest. So clients that send nothing use up neither the file descriptors of mail, nor

@@ -113,7 +113,7 @@ func Open(c *config.Config, g Gateway) (*Server, error) {
 	}
 	s := &Server{
 		gateway: g, tokens: tokens, asnFile: string(c.Incidents.ASNFile), live: newLive(g.Log, g.View), served: make(chan struct{}),
-		crossOrigin: http.NewCrossOriginProtection(), connections: newConnections(connsMax), policy: newConnections(policyConnsMax),
+		crossOrigin: http.NewCrossOriginProtection(), connections: newConnections(connsMax), policy: newConnections(config.PolicyConnections),
 		logins: newTries(rate.Every(loginEvery)), strangerLog: rate.NewLimiter(1, 10),
 	}
 	if err := s.open("admin", "ADMIN_LISTEN", string(c.Admin.Listen), s.adminHandler(), s.connections); err != nil {

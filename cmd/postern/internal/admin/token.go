@@ -1,34 +1,16 @@
 package admin
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
 	"postern/cmd/postern/internal/config"
 )
 
-// tokenMin is the shortest token that is accepted, in octets.
-const tokenMin = 16
-
-// readToken returns the token in a file.
-func readToken(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read the admin token: %w", err)
-	}
-	token := bytes.TrimSpace(text)
-	if bytes.ContainsAny(token, " \t\r\n") {
-		return "", fmt.Errorf("read the admin token: got white space within the token in %s, want at least %d octets without", path, tokenMin)
-	}
-	if len(token) < tokenMin {
-		return "", fmt.Errorf("read the admin token: got %d octets in %s, want at least %d", len(token), path, tokenMin)
-	}
-	return string(token), nil
-}
+// readToken returns the token of operators or readers in a file.
+func readToken(path string) (string, error) { return config.ReadToken("admin token", path) }
 
 // tokens are the tokens by role; empty where there is none. That of roleNone is
 // always empty.

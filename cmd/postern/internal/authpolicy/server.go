@@ -25,14 +25,11 @@
 package authpolicy
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -202,23 +199,4 @@ func (s *Server) authorized(r *http.Request) bool {
 		right |= subtle.ConstantTimeCompare(sum[:], want[:])
 	}
 	return right == 1
-}
-
-// tokenMin is the least length of a token, in octets.
-const tokenMin = 16
-
-// ReadToken returns the token in a file, empty if path is.
-func ReadToken(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read the token of Dovecot: %w", err)
-	}
-	token := bytes.TrimSpace(text)
-	if len(token) < tokenMin || bytes.ContainsAny(token, " \t\r\n") {
-		return "", fmt.Errorf("read the token of Dovecot: got %d octets in %s, want at least %d without white space", len(token), path, tokenMin)
-	}
-	return string(token), nil
 }

@@ -184,15 +184,16 @@ func (a httpAddr) isLocal() bool {
 	return a.IsSocket() || err == nil && (host == "localhost" || ipErr == nil && ip.IsLoopback())
 }
 
-// policyConnections is how many descriptors connections to POLICY_LISTEN may have.
-const policyConnections = 256
+// PolicyConnections is how many connections to POLICY_LISTEN there may be: each Dovecot may
+// have a hundred.
+const PolicyConnections = 256
 
 // reserved is how many descriptors are not for connections of mail.
 func (c *Config) reserved() uint64 {
 	if c.Policy.PolicyListen == "" {
 		return fdReserve
 	}
-	return fdReserve + policyConnections
+	return fdReserve + PolicyConnections
 }
 
 // fitConnections checks MAX_CONNECTIONS against the descriptors, or derives it

@@ -3,8 +3,6 @@ package config
 import (
 	"bytes"
 	"encoding/base64"
-	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -69,21 +67,9 @@ func (n Notices) Secret() ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.Open(path)
+	text, err := readSecret("NOTICE_SECRET_FILE", path)
 	if err != nil {
-		return nil, Errorf("NOTICE_SECRET_FILE", "%w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, Errorf("NOTICE_SECRET_FILE", "%w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return nil, Errorf("NOTICE_SECRET_FILE", "got %s with mode %04o, want a file that only its owner and group can read: chmod o= %[1]s", path, mode)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, 1024))
-	if err != nil {
-		return nil, Errorf("NOTICE_SECRET_FILE", "%w", err)
+		return nil, err
 	}
 	secret := bytes.TrimSpace(text)
 	if encoded, ok := bytes.CutPrefix(secret, []byte("whsec_")); ok {

@@ -3,8 +3,6 @@ package config
 import (
 	"bytes"
 	"encoding/hex"
-	"io"
-	"os"
 	"strings"
 
 	"postern/cmd/postern/internal/engine"
@@ -52,21 +50,9 @@ func (c *Config) checkShare() error {
 // ReadKeyFile returns the install key in the file of KEY_FILE, which other users must not be able to read. The error never
 // has the key.
 func ReadKeyFile(path string) (key limiter.Key, err error) {
-	f, err := os.Open(path)
+	data, err := readSecret("KEY_FILE", path)
 	if err != nil {
-		return key, Errorf("KEY_FILE", "%w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return key, Errorf("KEY_FILE", "%w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return key, Errorf("KEY_FILE", "got %s with mode %04o, want a file that only its owner and group can read: chmod o= %[1]s", path, mode)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, 1024))
-	if err != nil {
-		return key, Errorf("KEY_FILE", "%w", err)
+		return key, err
 	}
 	if len(data) == len(key) {
 		return limiter.Key(data), nil

@@ -242,9 +242,9 @@ func (d *Daemon) makeServer() {
 
 // openAuthPolicy makes what answers Dovecot about logins that do not come through the server.
 func (d *Daemon) openAuthPolicy() error {
-	token, err := authpolicy.ReadToken(string(d.config.Policy.PolicyToken))
+	token, err := d.config.Policy.Token()
 	if err != nil {
-		return config.Errorf("POLICY_TOKEN_FILE", "%w", err)
+		return err
 	}
 	var served []string
 	for _, p := range d.config.Listeners.Protocols() {
