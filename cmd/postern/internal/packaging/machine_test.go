@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+
+	"postern/cmd/postern/internal/testbed"
 )
 
 // root is the machine that the package is installed on. The default is a copy of this
@@ -45,15 +47,15 @@ rm -f var/lib/man-db/auto-update
 exec chroot . sh -c "echo booted; exec sleep infinity"`
 
 // newMachine starts a machine that ends with the test. The calling goroutine stays in the
-// machine's network. The test is skipped where namespaces are impossible.
+// machine's network. The test is skipped where namespaces are impossible, and fails there if CI=true.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("an installation needs root")
+		testbed.Unable(t, "an installation needs root")
 	}
 	runtime.LockOSThread() // and never unlocked: the thread ends with the test
 	if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
-		t.Skipf("an installation needs the right to create namespaces: %v", err)
+		testbed.Unable(t, "an installation needs the right to create namespaces: %v", err)
 	}
 	run(t, "ip", "link", "set", "lo", "up")
 	cmd := exec.Command("sh", "-ec", boot, "sh", t.TempDir(), *root)
@@ -64,7 +66,7 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Skipf("an installation needs the right to create namespaces: %v", err)
+		testbed.Unable(t, "an installation needs the right to create namespaces: %v", err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // and with it all processes of the machine

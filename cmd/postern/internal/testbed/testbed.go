@@ -112,14 +112,21 @@ func WriteFile(t *testing.T, text string) string {
 	return path
 }
 
-// Missing skips the test because a program is not installed. With CI=true, where
-// nothing may be skipped, it fails the test.
+// Missing skips the test because a program is not installed. With CI=true it fails the
+// test, as Unable does.
 func Missing(t testing.TB, program string) {
 	t.Helper()
+	Unable(t, "%s is not installed", program)
+}
+
+// Unable skips the test because this machine or user cannot run it. With CI=true, where
+// nothing may be skipped, it fails the test.
+func Unable(t testing.TB, format string, args ...any) {
+	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", program)
+		t.Fatalf(format, args...)
 	}
-	t.Skipf("%s is not installed", program)
+	t.Skipf(format, args...)
 }
 
 // Scrape returns the metrics that h serves, by their names.
