@@ -113,16 +113,21 @@ func (s *Server) Close() {
 // retireTime is how long Retire waits for requests.
 const retireTime = 5 * time.Second
 
-// Retire ends serving, because another process serves the same sockets now. Each connection that this one has accepted is
-// answered. The method Shutdown of http.Server would close those whose request it has not read yet.
-func (s *Server) Retire() {
+// StopAccepting makes Serve return, because another process serves the same sockets now: no connection that begins after
+// it has returned is answered here. Those accepted before are, until Retire ends them. Serve must have been called.
+func (s *Server) StopAccepting() {
 	s.unlinkOnClose(false)
 	s.retiring.Store(true)
-	s.live.close()
 	for _, e := range s.endpoints {
 		e.listener.Close()
 	}
 	<-s.served
+}
+
+// Retire ends serving after StopAccepting. Each connection that was accepted is answered. The method Shutdown of http.Server
+// would close those whose request it has not read yet.
+func (s *Server) Retire() {
+	s.live.close()
 	for _, e := range s.endpoints {
 		e.http.SetKeepAlivesEnabled(false)
 	}

@@ -341,6 +341,7 @@ func TestLiveByTCP(t *testing.T) {
 	}
 	resp := s.send(t, request{method: "HEAD", path: view.LivePath})
 	resp.Body.Close()
+	s.StopAccepting()
 	s.Retire()
 	for _, resp := range bodies {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {

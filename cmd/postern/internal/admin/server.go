@@ -177,7 +177,7 @@ func (s *Server) PolicyAddr() net.Addr {
 	return nil
 }
 
-// Serve answers until Close or Retire, and then returns nil, or until an address fails. It is called once.
+// Serve answers until Close or StopAccepting, and then returns nil, or until an address fails. It is called once.
 func (s *Server) Serve() error {
 	defer close(s.served)
 	s.unlinkOnClose(true)

@@ -231,17 +231,21 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
-// TestRetireAnswersAcceptedConnections, also those that have sent nothing yet.
+// TestRetireAnswersAcceptedConnections, also those that have sent nothing yet, but no others.
 func TestRetireAnswersAcceptedConnections(t *testing.T) {
 	s := start(t)
 	c := testbed.Dial(t, s.Addr().String())
 	s.ask(t, request{path: "/livez"}) // is accepted later
+	s.StopAccepting()
+	if late, err := net.Dial("tcp", s.Addr().String()); err == nil {
+		late.Close()
+		t.Error("a connection after StopAccepting was accepted")
+	}
 	retired := make(chan struct{})
 	go func() {
 		s.Retire()
 		close(retired)
 	}()
-	<-s.served
 	c.Say("GET /livez HTTP/1.1\r\nHost: localhost\r\n", "HTTP/1.1 200 OK")
 	<-retired
 }

@@ -52,7 +52,7 @@ type point struct {
 // nothing.
 const aim = `(() => {
 	const node = %s;
-	if (!node || node.disabled) return null;
+	if (!node || node.disabled || node.closest('[aria-busy=true]')) return null;
 	node.scrollIntoView({ block: 'center', behavior: 'instant' });
 	const box = node.getBoundingClientRect(), at = { x: box.x + box.width / 2, y: box.y + box.height / 2 };
 	const top = document.elementFromPoint(at.x, at.y);
@@ -68,8 +68,8 @@ const aim = `(() => {
 	return window.aimed.at;
 })()`
 
-// Click waits until an element is visible, enabled and not covered by another, and clicks in
-// its middle.
+// Click waits until an element is visible, enabled, not busy and not covered by another, and
+// clicks in its middle.
 func (tab *Tab) Click(selector string) {
 	tab.t.Helper()
 	for {
@@ -101,10 +101,10 @@ func (tab *Tab) MoveAway(x, y float64) {
 	run(tab, "move the pointer", command(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y}))
 }
 
-// Fill replaces the text of a field, as a user does.
+// Fill replaces the text of a field, as a user does, once its form is not busy.
 func (tab *Tab) Fill(selector, text string) {
 	tab.t.Helper()
-	tab.Await(selector, find(selector))
+	tab.Await(selector, find(selector)+"?.closest('[aria-busy=true]') === null")
 	Eval[Void](tab, find(selector)+".focus(); "+find(selector)+".select()")
 	run(tab, "type into "+selector, command(input.InsertText, input.InsertTextParams{Text: text}))
 }

@@ -56,3 +56,28 @@ func TestReportsProblems(t *testing.T) {
 		})
 	}
 }
+
+// TestActsOnlyOnWhatIsNotBusy: a click on what is busy would have no effect, as with a person's.
+func TestActsOnlyOnWhatIsNotBusy(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `<!DOCTYPE html><form aria-busy=true><input><button type=button>press</button></form><script>
+			const form = document.querySelector('form'), late = [];
+			for (const name of ['input', 'click']) form.addEventListener(name, () => late.push(name + (form.ariaBusy === 'true' ? ' while busy' : '')));
+			const wait = n => n === 0 ? form.removeAttribute('aria-busy') : requestAnimationFrame(() => wait(n - 1));
+			wait(20);
+		</script>`)
+	}))
+	defer server.Close()
+	b := Start(t)
+	for name, act := range map[string]func(*Tab){
+		"click": func(tab *Tab) { tab.Click("button") },
+		"input": func(tab *Tab) { tab.Fill("input", "text") },
+	} {
+		tab := b.Tab(t, Screen{Width: 800, Height: 600})
+		tab.Open(server.URL)
+		act(tab)
+		if got := Eval[string](tab, "late.join()"); got != name {
+			t.Errorf("got the events %q, want %q", got, name)
+		}
+	}
+}

@@ -64,6 +64,7 @@ func (g *gateway) upgradeTo(t *testing.T, more ...string) upgraded {
 	if err != nil {
 		t.Fatalf("hand over: %v\n%s", err, u.next.log)
 	}
+	g.admin.StopAccepting()
 	go func() {
 		g.retire(t.Context(), h, u.signals)
 		h.link.Close()

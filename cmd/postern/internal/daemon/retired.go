@@ -51,15 +51,13 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	d.generations.closeLinks()
 	d.keeper.closeEngine()
 	d.keeper.lock.Close()
-	d.incidents.Retire()
-	d.recent.Clear()
 	r := &retired{Daemon: d, handedOver: h, lost: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	defer r.cancel()
 	r.until.Store(time.Now().Add(h.drain).UnixNano())
 	go r.handleSignals(signals)
 	var running sync.WaitGroup
-	running.Go(d.admin.Retire) // it answers the request for the upgrade
+	running.Go(r.retireAdmin)
 	running.Go(r.read)
 	ended := make(chan struct{})
 	running.Go(func() { r.sendUpdates(ended) })
@@ -71,6 +69,13 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 	r.cancel()
 	running.Wait()
 	d.log.Info("the last session of this process has ended", slog.String("event", "upgrade"), slog.Bool("closed_early", err != nil))
+}
+
+// retireAdmin answers the requests that have come already, such as that for the upgrade, and frees what only they need.
+func (r *retired) retireAdmin() {
+	r.admin.Retire()
+	r.incidents.Retire()
+	r.recent.Clear()
 }
 
 // flushNotices delivers the login notices that were found here after the hand-over, once no

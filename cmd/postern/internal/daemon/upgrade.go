@@ -91,6 +91,7 @@ func (d *Daemon) upgrade() (monitor.Generation, error) {
 	}
 	d.log.Info("upgrade complete: sessions of this process may go on", slog.String("event", "upgrade"),
 		slog.Int("generation", h.next.Number), slog.Int("process", h.next.PID), slog.String("version", h.next.Version), slog.String("drain", h.drain.String()))
+	d.admin.StopAccepting() // who asked for the upgrade meets the next process from now on
 	d.handedOver <- h
 	return h.next, nil
 }
