@@ -113,8 +113,9 @@ func (s *Server) Close() {
 // retireTime is how long Retire waits for requests.
 const retireTime = 5 * time.Second
 
-// StopAccepting makes Serve return, because another process serves the same sockets now: no connection that begins after
-// it has returned is answered here. Those accepted before are, until Retire ends them. Serve must have been called.
+// StopAccepting makes Serve return, because another process serves the same sockets now: connections that begin after it
+// has returned are not for this one, and idle ones are closed. Those accepted before that have not been answered yet are,
+// until Retire ends them. Serve must have been called.
 func (s *Server) StopAccepting() {
 	s.unlinkOnClose(false)
 	s.retiring.Store(true)
@@ -122,15 +123,15 @@ func (s *Server) StopAccepting() {
 		e.listener.Close()
 	}
 	<-s.served
-}
-
-// Retire ends serving after StopAccepting. Each connection that was accepted is answered. The method Shutdown of http.Server
-// would close those whose request it has not read yet.
-func (s *Server) Retire() {
-	s.live.close()
 	for _, e := range s.endpoints {
 		e.http.SetKeepAlivesEnabled(false)
 	}
+}
+
+// Retire ends serving after StopAccepting, once each connection that was accepted is answered. The method Shutdown of
+// http.Server would close those whose request it has not read yet.
+func (s *Server) Retire() {
+	s.live.close()
 	answered := make(chan struct{})
 	go func() {
 		s.connections.open.Wait()

@@ -231,15 +231,24 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
-// TestRetireAnswersAcceptedConnections, also those that have sent nothing yet, but no others.
+// TestRetireAnswersAcceptedConnections, also those that have sent nothing yet, but no new and no idle ones.
 func TestRetireAnswersAcceptedConnections(t *testing.T) {
 	s := start(t)
 	c := testbed.Dial(t, s.Addr().String())
-	s.ask(t, request{path: "/livez"}) // is accepted later
+	idle := http.Client{Transport: new(http.Transport)}
+	get := func() error {
+		resp, err := idle.Get("http://" + s.Addr().String() + "/livez") // is accepted after c
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	}
+	if err := get(); err != nil {
+		t.Fatal(err)
+	}
 	s.StopAccepting()
-	if late, err := net.Dial("tcp", s.Addr().String()); err == nil {
-		late.Close()
-		t.Error("a connection after StopAccepting was accepted")
+	if get() == nil {
+		t.Error("a request after StopAccepting was answered")
 	}
 	retired := make(chan struct{})
 	go func() {
