@@ -74,6 +74,7 @@ func (d *Daemon) retire(ctx context.Context, h *handedOver, signals <-chan os.Si
 // retireAdmin answers the requests that have come already, such as that for the upgrade, and frees what only they need.
 func (r *retired) retireAdmin() {
 	r.admin.Retire()
+	r.asked.Close() // the outcomes are reported to the next process
 	r.incidents.Retire()
 	r.recent.Clear()
 }
