@@ -53,10 +53,6 @@ release: ## build packages, static binaries, a list of components (SBOM) and che
 # nothing in them and takes ten times as long. They are in files with
 # //go:build !race, their names begin with TestSimulation, and test runs them
 # once, without the race detector, beside the others (.ci/test).
-#
-# The tests of package bench are without it, too: they run long in virtual time, where
-# the race detector of Go 1.26 sometimes ends the process with "ThreadSanitizer: CHECK
-# failed" (golang/go#78156).
 SIMULATIONS := ./limiter/... ./cmd/postern/internal/daemon ./cmd/postern/internal/learn
 
 .PHONY: test

@@ -59,9 +59,9 @@ func TestClosingDuringExchange(t *testing.T) {
 						start := time.Now()
 						client.send("a1 " + begins)
 						client.expect("+ …")
-						<-time.After(c.after)
+						wait(c.after)
 						c.leave(client)
-						<-time.After(c.took - c.after)
+						wait(c.took - c.after)
 						r := proxy.finalRecord()
 						if r.Duration != c.took || time.Since(start) != c.took {
 							t.Errorf("took %v, want %v", r.Duration, c.took)
@@ -123,7 +123,7 @@ func TestCancelIsCharged(t *testing.T) {
 						client := proxy.connectGreeted(l)
 						client.send(map[string]string{"imap": "a1 " + begins, "pop3": strings.Replace(begins, "AUTHENTICATE", "AUTH", 1)}[l.Protocol.Name()])
 						client.expect("+ …")
-						<-time.After(after)
+						wait(after)
 						client.send("*")
 						client.expect(map[string]string{"imap": "a1 BAD …", "pop3": "-ERR …"}[l.Protocol.Name()])
 						if r := proxy.finalRecord(); r.Attempts != 1 || len(fake.checked()) != 0 {

@@ -62,6 +62,7 @@ type Backends struct {
 	all      []*backend
 	connect  func(addr string, until time.Time) (netpoll.Conn, error)
 	offered  atomic.Pointer[dialogue.Capabilities]
+	offering sync.Mutex // held while offered is computed
 
 	slots            int          // of each backend: how many logins may be in flight
 	slotsTaken       atomic.Int64 // at all backends

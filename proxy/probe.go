@@ -104,6 +104,8 @@ var probeTLS = &clientTLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_12
 // updateOffer offers clients the capabilities that all backends have which are up: any
 // of them may get the login. While none is up the last offer remains.
 func (b *Backends) updateOffer() {
+	b.offering.Lock()
+	defer b.offering.Unlock()
 	var common dialogue.Capabilities
 	for _, s := range b.all {
 		offer := s.offer.Load()

@@ -124,7 +124,7 @@ func TestLoginTimeout(t *testing.T) {
 					if l.Protocol.Name() == "pop3" {
 						part = map[string]string{"a1 ": "US", "a1 LOGIN u wrong\r\n": "USER u\r\nPASS wrong\r\n"}[part]
 					}
-					<-time.After(time.Duration(i) * time.Second)
+					wait(time.Duration(i) * time.Second)
 					client.Write([]byte(part))
 				}
 				line := ""

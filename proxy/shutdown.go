@@ -151,16 +151,14 @@ func (s *Server) schedule(now time.Time, g Grace) {
 // runDrain ends the sessions by the schedule.
 func (s *Server) runDrain() {
 	p := pacer{server: s}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
+		next := s.continueDrain(&p, time.Now())
 		select {
 		case <-s.idle:
 			return
 		case <-s.drain.changed:
-		case <-timer.C:
+		case <-time.After(time.Until(next)):
 		}
-		timer.Reset(time.Until(s.continueDrain(&p, time.Now())))
 	}
 }
 

@@ -267,7 +267,7 @@ func TestOrderOfHandshakes(t *testing.T) {
 					t.Error("cancel: got false, want true")
 				}
 			}
-			<-time.After(waited)
+			wait(waited)
 			h.release(&first)
 			if !slices.Equal(served, want) {
 				t.Errorf("after %v: got %q, want %q", waited, served, want)
