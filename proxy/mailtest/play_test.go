@@ -190,7 +190,7 @@ func TestPlayTLS(t *testing.T) {
 			p.receive()
 		}, "x: line 3"},
 		{"proxy closes before the handshake", "listener imap tls\nS-", func(stubProxy) {}, ""},
-		{"proxy closes and a line is expected", "listener imap tls\nS: * OK", func(stubProxy) {}, "EOF"},
+		{"proxy closes and a line is expected", "listener imap tls\nS: * OK", func(stubProxy) {}, "x: line 2: "},
 		{"proxy without TLS", "listener imap tls\nS: * OK", greetingProxy, "x: "},
 		{"end without close_notify", "listener imap tls\nC: a\nS: a\nS-", func(p stubProxy) {
 			c := server(p)
