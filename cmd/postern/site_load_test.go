@@ -46,9 +46,10 @@ type siteUsers struct {
 	load *load
 	dead atomic.Int32 // gateway that may be killed now, or nobody: it may break connections
 
-	mu    sync.Mutex
-	took  []time.Duration // logins that were accepted, from the begin of the connection on
-	again int             // connections to dead that failed
+	mu     sync.Mutex
+	took   []time.Duration // logins that were accepted, from the begin of the connection on
+	again  int             // connections to dead that failed
+	failed []string        // logins that failed, as text
 }
 
 // startUsers starts the users of a site.
@@ -77,6 +78,8 @@ func (u *siteUsers) logIn(i int) string {
 			u.again++
 			u.mu.Unlock()
 			continue
+		default:
+			u.failed = append(u.failed, fmt.Sprintf("%s: login of %s at gateway %d: %v", time.Now().UTC().Format(time.StampMilli), loginAccount(i%siteSize), gateway, err))
 		}
 		u.mu.Unlock()
 		return outcome(err)
@@ -95,8 +98,21 @@ func (u *siteUsers) check(t *testing.T) {
 	t.Logf("logins of users: %v in %v; median %v, 99th percentile %v, longest %v; %d connections to a killed gateway", outcomes, time.Since(u.load.begin).Round(time.Second),
 		percentile(u.took, 50), percentile(u.took, 99), percentile(u.took, 100), u.again)
 	if failed := all - outcomes[outcomeOK]; failed*1000 > all {
-		t.Errorf("%d of %d logins of users failed, want at most 0.1 %%", failed, all)
+		t.Errorf("%d of %d logins of users failed, want at most 0.1 %%:\n%s", failed, all, strings.Join(u.failed, "\n"))
+		for _, g := range u.site.gateways {
+			t.Logf("log of a gateway, users who were refused:\n%s", g.logOf("127.20."))
+		}
 	}
+}
+
+// logOf is the part of the log about clients of a network, without logins that reached a backend.
+func (s *supervisor) logOf(network string) (text string) {
+	for line := range strings.Lines(s.log.String()) {
+		if strings.Contains(line, " rip="+network) && !strings.Contains(line, " result=backend") {
+			text += line
+		}
+	}
+	return text
 }
 
 // percentile returns a percentile of sorted durations.

@@ -139,7 +139,7 @@ func logInAndOut(d *client.Dialer, source netip.Addr, account, secret string) er
 	}
 	answer, err := session.Login(account, secret, client.Login)
 	if err == nil && answer != client.Accepted {
-		err = fmt.Errorf("login not accepted: answer %d", answer)
+		err = fmt.Errorf("login not accepted: %s", session.Refusal)
 	}
 	if err != nil {
 		session.Close()

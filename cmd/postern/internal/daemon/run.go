@@ -23,6 +23,10 @@ const reportEvery = 10 * time.Second
 // closeTime is how long former generations may take to close their sessions.
 const closeTime = 5 * time.Second
 
+// joinWait is how long a gateway waits at its start for what the other gateways of its site know. The engine over which they
+// share may have failed.
+const joinWait = 5 * time.Second
+
 // Options is what a daemon needs from its process.
 type Options struct {
 	Args    []string  // what an upgrade starts: the program and its arguments; none if it cannot be upgraded
@@ -90,8 +94,7 @@ func startDaemon(o Options, in *inherited) (*Daemon, error) {
 	}
 	d.program = newProgram(o.Args, in.environ)
 	if in.takeover == nil {
-		d.serve()
-		d.keeper.start()
+		d.start()
 		d.generations.rejoin(in.formers)
 		d.manager.notify(notifyReady)
 	} else if err := d.takeOver(in.takeover); err != nil {
@@ -101,6 +104,18 @@ func startDaemon(o Options, in *inherited) (*Daemon, error) {
 	d.logStart(build)
 	d.storeDescriptors()
 	return d, nil
+}
+
+// start serves once this gateway knows what the others of its site know. Before, a user whose account is attacked would be a
+// stranger here, and could be refused.
+func (d *Daemon) start() {
+	d.keeper.start()
+	if s := d.keeper.sharing; s != nil {
+		wait, cancel := context.WithTimeout(d.shutdown, joinWait)
+		defer cancel()
+		s.AwaitJoined(wait)
+	}
+	d.serve()
 }
 
 // logStart logs the listeners and the backends.

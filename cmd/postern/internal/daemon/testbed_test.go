@@ -39,8 +39,7 @@ func start(t testing.TB, more ...string) *gateway {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.close)
-	g.serve()
-	g.keeper.start()
+	g.start()
 	return g
 }
 

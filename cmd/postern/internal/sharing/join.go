@@ -23,6 +23,15 @@ const forgottenFor = 10 * time.Minute
 // anyAge is for snapshots of any age that open.
 const anyAge = time.Duration(math.MaxInt64)
 
+// AwaitJoined waits until this gateway knows what the others know, because it has read what they
+// have shared, or until ctx ends. Run must be called meanwhile.
+func (s *Sharing) AwaitJoined(ctx context.Context) {
+	select {
+	case <-s.joined:
+	case <-ctx.Done():
+	}
+}
+
 // join reads the snapshots of the others, and decides from where the streams are read. Its
 // error is one of the engine. What cannot be used is left out.
 func (s *Sharing) join(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package sharing
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -49,6 +50,27 @@ func TestDenialsAndUsers(t *testing.T) {
 	start(t, "c", e.URL()).awaitKnowledge(t)
 	b.stop(nil)
 	start(t, "b", e.URL()).awaitKnowledge(t)
+}
+
+// TestAwaitJoined: the wait ends when the gateway knows what the others know, or with its context.
+func TestAwaitJoined(t *testing.T) {
+	t.Parallel()
+	e, a, b := startTwo(t)
+	a.login("anna", "198.51.100.7")
+	b.await(t, "known user", func(*monitor.Sharing) bool { return b.knows("anna", "198.51.100.7") })
+	proxy := testbed.NewFaultProxy(t, e.Addr())
+	proxy.Stall()
+	c := start(t, "c", proxy.URL())
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.AwaitJoined(over)
+	proxy.Resume()
+	enough, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c.AwaitJoined(enough)
+	if !c.knows("anna", "198.51.100.7") {
+		t.Error("joined, but does not know a user whom the others know")
+	}
 }
 
 // awaitKnowledge waits until g knows what TestDenialsAndUsers has done elsewhere.

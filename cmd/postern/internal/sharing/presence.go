@@ -50,7 +50,7 @@ func (s *Sharing) beat(ctx context.Context) {
 				return
 			case <-next:
 				next = nil
-			case <-s.joined:
+			case <-s.recheck:
 				s.decideMode(time.Now())
 			}
 		}

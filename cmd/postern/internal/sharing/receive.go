@@ -111,9 +111,10 @@ func (s *Sharing) readNext(ctx context.Context) (more bool, err error) {
 	more = len(entries) >= joinedBelow
 	if !more && !r.joined {
 		r.joined, r.joinedAt = true, r.answered
+		close(s.joined)
 	}
 	if p := &s.presence; r.joined && p.mode != monitor.Shared && !p.receipt.IsZero() {
-		signal(s.joined)
+		signal(s.recheck)
 	}
 	return more, nil
 }

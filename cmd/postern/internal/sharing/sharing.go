@@ -94,7 +94,8 @@ type Sharing struct {
 	boot      share.Boot
 	streams   [share.Streams]*stream
 	snapshots snapshots
-	joined    chan struct{} // wakes beat: perhaps this gateway counts together with others now
+	joined    chan struct{} // closed once what others have shared is read
+	recheck   chan struct{} // wakes beat: perhaps this gateway counts together with others now
 
 	limiting sync.Mutex // so that the latest limits are set last
 
@@ -111,7 +112,7 @@ type Sharing struct {
 // gateway, or joins if former is nil. From then on the limiter counts as one of several. The
 // error is about former.
 func New(t time.Time, c Config, former []byte) (*Sharing, error) {
-	s := &Sharing{config: c, boot: newBoot(), joined: make(chan struct{}, 1)}
+	s := &Sharing{config: c, boot: newBoot(), joined: make(chan struct{}), recheck: make(chan struct{}, 1)}
 	s.receiver, s.members = share.NewReceiver(c.Keys, c.Gateway, s.boot), share.NewMembers(c.Gateway, s.boot)
 	s.presence.started, s.presence.gateways = t, s.readGateways()
 	s.lease.value = []byte(c.Gateway + " " + s.boot.String())

@@ -82,15 +82,15 @@ func (w *snapshots) init(s *Sharing) {
 	w.Sharing, w.asked, w.written = s, make(chan struct{}, 1), map[share.SnapshotKind]*written{}
 	w.toPublish, w.published = map[share.SnapshotKind]bool{}, map[share.SnapshotKind]time.Time{}
 	w.all = append([]Snapshot{
+		{ // first, because buckets that are empty close accounts to those who are not known
+			Kind: share.SnapshotKnown, Every: 10 * time.Minute,
+			Make:  func(t time.Time) ([]byte, error) { return l.Snapshot(t), nil },
+			Merge: func(t time.Time, _ time.Duration, data []byte) error { return l.MergeShared(t, data) },
+		},
 		{
 			Kind: share.SnapshotBuckets, Every: 30 * time.Second,
 			Make:  func(t time.Time) ([]byte, error) { return l.Buckets(t), nil },
 			Merge: func(t time.Time, age time.Duration, data []byte) error { return l.MergeBuckets(t.Add(-age), data) },
-		},
-		{
-			Kind: share.SnapshotKnown, Every: 10 * time.Minute,
-			Make:  func(t time.Time) ([]byte, error) { return l.Snapshot(t), nil },
-			Merge: func(t time.Time, _ time.Duration, data []byte) error { return l.MergeShared(t, data) },
 		},
 	}, s.config.Snapshots...)
 	for _, sn := range w.all {
