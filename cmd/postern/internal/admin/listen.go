@@ -92,12 +92,26 @@ func (s *Server) Sockets() (all []Socket, err error) {
 	return all, nil
 }
 
-// unlinkOnClose sets whether closing the listeners removes the files of Unix sockets. Those of the service manager stay.
-func (s *Server) unlinkOnClose(on bool) {
+// ownFiles makes closeListeners remove the files of Unix sockets, but not those of the service manager.
+func (s *Server) ownFiles() {
+	s.closing.Lock()
+	defer s.closing.Unlock()
 	for _, e := range s.endpoints {
 		if unix, ok := e.listener.(*net.UnixListener); ok {
-			unix.SetUnlinkOnClose(on && !e.managed)
+			unix.SetUnlinkOnClose(!e.managed)
 		}
+	}
+}
+
+// closeListeners releases the addresses. If keepFiles is set, the files of Unix sockets stay.
+func (s *Server) closeListeners(keepFiles bool) {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	for _, e := range s.endpoints {
+		if unix, ok := e.listener.(*net.UnixListener); ok && keepFiles {
+			unix.SetUnlinkOnClose(false)
+		}
+		e.listener.Close()
 	}
 }
 
@@ -106,8 +120,8 @@ func (s *Server) Close() {
 	s.live.close()
 	for _, e := range s.endpoints {
 		e.http.Close()
-		e.listener.Close()
 	}
+	s.closeListeners(false)
 }
 
 // retireTime is how long Retire waits for requests.
@@ -117,11 +131,8 @@ const retireTime = 5 * time.Second
 // has returned are not for this one, and idle ones are closed. Those accepted before that have not been answered yet are,
 // until Retire ends them. Serve must have been called.
 func (s *Server) StopAccepting() {
-	s.unlinkOnClose(false)
 	s.retiring.Store(true)
-	for _, e := range s.endpoints {
-		e.listener.Close()
-	}
+	s.closeListeners(true)
 	<-s.served
 	for _, e := range s.endpoints {
 		e.http.SetKeepAlivesEnabled(false)

@@ -29,6 +29,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -90,6 +91,7 @@ type Server struct {
 	endpoints []endpoint // those that are not off; ADMIN_LISTEN is first
 
 	retiring    atomic.Bool
+	closing     sync.Mutex    // held while the listeners are closed, or it is decided what becomes of their files
 	served      chan struct{} // closed when Serve has returned
 	connections *connections  // of admin and metrics
 	policy      *connections  // of POLICY_LISTEN
@@ -180,7 +182,7 @@ func (s *Server) PolicyAddr() net.Addr {
 // Serve answers until Close or StopAccepting, and then returns nil, or until an address fails. It is called once.
 func (s *Server) Serve() error {
 	defer close(s.served)
-	s.unlinkOnClose(true)
+	s.ownFiles()
 	failed := make(chan error)
 	for _, e := range s.endpoints {
 		go func() {

@@ -275,6 +275,26 @@ func TestServeReportsFailure(t *testing.T) {
 	}
 }
 
+// TestCloseAtStart closes a server at the moment in which it begins to serve.
+func TestCloseAtStart(t *testing.T) {
+	c, err := config.Load(testbed.Environ("POSTERN_ADMIN_LISTEN=unix:" + filepath.Join(t.TempDir(), "s")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		s, err := Open(&c, Gateway{Log: eventlog.New(io.Discard, "text", slog.LevelInfo), Metrics: http.NotFoundHandler()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error)
+		go func() { ended <- s.Serve() }()
+		s.Close()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestSocketIsReplacedOnlyWhenStale: a crash leaves a socket file behind, which
 // must not prevent the next start; the socket of a running process must remain.
 func TestSocketIsReplacedOnlyWhenStale(t *testing.T) {
