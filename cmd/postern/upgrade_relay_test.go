@@ -34,11 +34,14 @@ const (
 	alter    = "alter"     // the message is passed on as one of another version
 )
 
-// The messages of a hand-over, in order.
-var (
-	mainMessages = []string{"given", "limiter", "incidents", "siblings", "committed"}
-	nextMessages = []string{"hello", "prepared", "serving"}
-)
+// handoverMessages are the messages of a hand-over, in order and with their kinds (daemon/messages.go).
+var handoverMessages = []struct {
+	sender, name string
+	kind         int
+}{
+	{"next", "hello", 1}, {"main", "resources", 2}, {"next", "prepared", 3}, {"main", "limiter", 4}, {"main", "incidents", 5}, {"main", "decisions", 6},
+	{"main", "recent", 7}, {"main", "sharing", 8}, {"main", "formers", 9}, {"next", "serving", 10}, {"main", "committed", 11},
+}
 
 // String returns f as parseFault takes it.
 func (f fault) String() string { return fmt.Sprintf("%s:%d:%s:%d", f.sender, f.n, f.action, f.main) }
