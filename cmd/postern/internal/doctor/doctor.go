@@ -140,7 +140,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	checks := []func(context.Context) []Finding{e.checkSettings}
 	if !e.unreadable() {
 		checks = append(checks, e.checkCertificates, e.checkPorts, e.checkDescriptors, e.checkStateDir, e.checkClock,
-			e.checkBackends, e.checkLogins, e.checkAdmin, e.checkKeyFile, e.checkEngine, e.checkSharing, e.checkMetrics, e.checkReceivers, e.checkStatusPage)
+			e.checkBackends, e.checkLogins, e.checkAdmin, e.checkTokenFiles, e.checkKeyFile, e.checkEngine, e.checkSharing, e.checkMetrics, e.checkReceivers, e.checkStatusPage)
 	}
 	results := make([][]Finding, len(checks))
 	var busy sync.WaitGroup

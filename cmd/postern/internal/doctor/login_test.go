@@ -132,17 +132,19 @@ func TestReadOnlyToken(t *testing.T) {
 // TestTokenForAll warns of tokens that every user can read.
 func TestTokenForAll(t *testing.T) {
 	token := testbed.WriteFile(t, strings.Repeat("r", 32))
-	g := start(t, prefix+"ADMIN_READ_TOKEN_FILE="+token)
-	for mode, want := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o604: true} {
-		if err := os.Chmod(token, mode); err != nil {
-			t.Fatal(err)
-		}
-		warned := false
-		for _, f := range examine(t, g.options()) {
-			warned = warned || f.Check == "admin token" && strings.Contains(f.Found, "POSTERN_ADMIN_READ_TOKEN_FILE has mode") && f.Remedy == "chmod o= "+token
-		}
-		if warned != want {
-			t.Errorf("mode %v: got warning %v, want %v", mode, warned, want)
+	for _, setting := range []string{"ADMIN_TOKEN_FILE", "ADMIN_READ_TOKEN_FILE", "POLICY_TOKEN_FILE"} {
+		e := loaded(t, prefix+setting+"="+token, prefix+"POLICY_LISTEN=127.0.0.1:9144")
+		for mode, want := range map[os.FileMode]int{0o600: 0, 0o640: 0, 0o604: 1} {
+			if err := os.Chmod(token, mode); err != nil {
+				t.Fatal(err)
+			}
+			found := Report(e.checkTokenFiles(t.Context()))
+			if len(found) != want {
+				t.Errorf("%s, mode %v: got %v, want %d findings", setting, mode, found, want)
+			}
+			if want > 0 {
+				found.expect(t, Warning, "token file "+token, prefix+setting+", has mode 0604", "chmod o= "+token)
+			}
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (e *examination) checkAdmin(ctx context.Context) (found []Finding) {
 	case e.config.Admin.Listen == "":
 		return []Finding{warning("admin API", "disabled: no command reaches the running postern", "set "+config.Prefix+"ADMIN_LISTEN, such as 127.0.0.1:9143 or unix:/run/postern/admin")}
 	case e.running == nil:
-		return []Finding{failure(check, fmt.Sprintf("postern does not run, or not with these settings: %v", e.noAnswer),
+		return []Finding{warning(check, fmt.Sprintf("postern does not run, or not with these settings: %v", e.noAnswer),
 			"start it (`systemctl start postern`) and see its log (`journalctl -u postern`), or give this command the settings of the running one")}
 	}
 	if e.running.Unready != "" {
@@ -50,18 +50,22 @@ func (e *examination) checkAdmin(ctx context.Context) (found []Finding) {
 	for _, f := range e.running.Failures {
 		found = append(found, warning(check, "the running postern reports: "+f, "see the lines about receivers and status page here"))
 	}
-	found = append(found, e.checkToken(ctx))
-	path, _ := e.config.TokenFile()
-	return append(append(found, tokenMode("ADMIN_TOKEN_FILE", path)...), tokenMode("ADMIN_READ_TOKEN_FILE", e.config.ReadTokenFile())...)
+	return append(found, e.checkToken(ctx))
 }
 
-// tokenMode warns of a file with a token that every user of the machine can read.
-func tokenMode(setting, path string) []Finding {
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm()&0o007 == 0 { // checkToken reads it
-		return nil
+// checkTokenFiles warns of files with tokens that every user of the machine can read.
+func (e *examination) checkTokenFiles(context.Context) (found []Finding) {
+	adminFile, _ := e.config.TokenFile()
+	for _, f := range []struct{ setting, path string }{
+		{"ADMIN_TOKEN_FILE", adminFile}, {"ADMIN_READ_TOKEN_FILE", e.config.ReadTokenFile()}, {"POLICY_TOKEN_FILE", string(e.config.Policy.PolicyToken)},
+	} {
+		info, err := os.Stat(f.path)
+		if err != nil || info.Mode().Perm()&0o007 == 0 { // a file that is absent is another check's
+			continue
+		}
+		found = append(found, warning("token file "+f.path, fmt.Sprintf("in %s, has mode %04o: every user of this machine can use the token", config.Prefix+f.setting, info.Mode().Perm()), "chmod o= "+f.path))
 	}
-	return []Finding{warning("admin token", fmt.Sprintf("%s in %s has mode %04o: every user of this machine can use it", path, config.Prefix+setting, info.Mode().Perm()), "chmod o= "+path)}
+	return found
 }
 
 // checkToken asks for something that only operators get.
