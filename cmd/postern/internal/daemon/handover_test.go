@@ -3,8 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -368,33 +366,18 @@ func TestEndOldest(t *testing.T) {
 // to the next one, and is no longer pending where nobody can report it.
 func TestPolicyLoginsOverUpgrade(t *testing.T) {
 	g := start(t, prefix+"POLICY_LISTEN=127.0.0.2:0", prefix+"LIMIT_SOURCE=1/1h")
-	ask := func(d *Daemon, command string) string {
-		t.Helper()
-		url, body := "http://"+d.PolicyAddr().String()+"/?command="+command, `{"login":"anna","remote":"192.0.2.1","protocol":"smtp","pwhash":"0a"}`
-		resp, err := http.Post(url, "application/json", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		answer, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(answer)
-	}
-	const pass = `{"status":0,"msg":""}`
-	if got := ask(g.Daemon, "allow"); got != pass || g.asked.Pending() != 1 {
-		t.Fatalf("got %s with %d pending, want %s and 1", got, g.asked.Pending(), pass)
+	if got := g.askPolicy(t, "allow"); got != policyPass || g.asked.Pending() != 1 {
+		t.Fatalf("got %s with %d pending, want %s and 1", got, g.asked.Pending(), policyPass)
 	}
 	u := g.upgradeTo(t)
 	u.ended(t)
 	if n := g.asked.Pending(); n != 0 {
 		t.Errorf("got %d pending in the process that has ended, want 0", n)
 	}
-	if got := ask(u.next.Daemon, "report"); got != `{"status":"ok"}` {
+	if got := u.next.askPolicy(t, "report"); got != `{"status":"ok"}` {
 		t.Errorf("got %s", got)
 	}
-	if got := ask(u.next.Daemon, "allow"); got == pass {
+	if got := u.next.askPolicy(t, "allow"); got == policyPass {
 		t.Error("after a denial that was asked about before the upgrade: got no delay and no refusal")
 	}
 }

@@ -144,17 +144,3 @@ func TestLogExplainsVerdicts(t *testing.T) {
 	g.outcomes().attempt(a)
 	g.log.Await(t, "session=s2", `why=""`)
 }
-
-// TestStartAwaitsOthers: a gateway that starts knows at once whom the others of its site know.
-func TestStartAwaitsOthers(t *testing.T) {
-	engine := testbed.StartEngine(t, testbed.AnyEngine(t))
-	share := []string{prefix + "SHARE_URL=" + engine.URL(), prefix + "KEY_FILE=" + testbed.WriteFile(t, strings.Repeat("0123456789abcdef", 4)+"\n")}
-	a := start(t, append(share, prefix+"GATEWAY=a")...)
-	a.dial(t, "imaps").Login()
-	a.log.Await(t, "event=login", "result=accepted")
-	a.close() // it sends what waits
-	b := start(t, append(share, prefix+"GATEWAY=b")...)
-	if known := b.policy.limiter.Stats(time.Now()).Known; known != 1 {
-		t.Errorf("%d users are known, want the one who has logged in at another gateway", known)
-	}
-}
