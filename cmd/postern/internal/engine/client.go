@@ -62,12 +62,16 @@ func (c *Client) Read(ctx context.Context, after []Position, wait time.Duration)
 	}
 	wait = max(wait, time.Millisecond) // 0 would wait for ever
 	defer context.AfterFunc(ctx, c.reads.interrupt)()
-	ctx, cancel := context.WithTimeout(ctx, wait+c.callMax)
+	reading, cancel := context.WithTimeout(ctx, wait+c.callMax)
 	defer cancel()
-	streams, err := do(ctx, c, c.reads, "XREAD", func(b valkey.Builder) valkey.Completed {
+	streams, err := do(reading, c, c.reads, "XREAD", func(b valkey.Builder) valkey.Completed {
 		return b.Xread().Count(readCount).Block(wait.Milliseconds()).Streams().Key(keys...).Id(ids...).Build()
 	}, valkey.ValkeyResult.AsXRead)
-	if err != nil && !errors.Is(err, valkey.Nil) {
+	switch {
+	case err == nil || errors.Is(err, valkey.Nil):
+	case ctx.Err() != nil: // whatever the error is, interrupt may have caused it
+		return nil, c.dialer.explain("XREAD", ctx.Err())
+	default:
 		return nil, err
 	}
 	var entries []Entry
