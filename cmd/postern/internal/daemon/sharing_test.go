@@ -24,13 +24,22 @@ func shareSettingsOf(t *testing.T) []string {
 func TestStartAwaitsOthers(t *testing.T) {
 	t.Parallel()
 	share := shareSettingsOf(t)
-	a := start(t, append(share, prefix+"GATEWAY=a")...)
+	known := func(g *gateway) int { return g.policy.limiter.Stats(time.Now()).Known }
+	a, b := start(t, append(share, prefix+"GATEWAY=a")...), start(t, append(share, prefix+"GATEWAY=b")...)
 	a.dial(t, "imaps").Login()
-	a.log.Await(t, "event=login", "result=accepted")
-	a.close() // it sends what waits
-	b := start(t, append(share, prefix+"GATEWAY=b")...)
-	if known := b.policy.limiter.Stats(time.Now()).Known; known != 1 {
-		t.Errorf("%d users are known, want the one who has logged in at another gateway", known)
+	await(t, "the user to be known at the other gateway", func() bool { return known(b) == 1 })
+	if n := known(start(t, append(share, prefix+"GATEWAY=c")...)); n != 1 {
+		t.Errorf("%d users are known, want the one who has logged in at another gateway", n)
+	}
+}
+
+// await waits until holds returns true.
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(testbed.Patience); !holds(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v for %s", testbed.Patience, what)
+		}
 	}
 }
 
@@ -70,11 +79,7 @@ func TestPolicyLoginsAtTwoGateways(t *testing.T) {
 		}
 		return n
 	}
-	for end := time.Now().Add(testbed.Patience); spent() != 1; <-time.After(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d denials are spent at the other gateway, want 1", spent())
-		}
-	}
+	await(t, "the denial to be spent at the other gateway", func() bool { return spent() == 1 })
 	if got := b.askPolicy(t, "allow"); got == policyPass {
 		t.Error("after a denial at the other gateway: got no delay and no refusal")
 	}
