@@ -67,11 +67,10 @@ func (c *Client) Read(ctx context.Context, after []Position, wait time.Duration)
 	streams, err := do(reading, c, c.reads, "XREAD", func(b valkey.Builder) valkey.Completed {
 		return b.Xread().Count(readCount).Block(wait.Milliseconds()).Streams().Key(keys...).Id(ids...).Build()
 	}, valkey.ValkeyResult.AsXRead)
-	switch {
-	case err == nil || errors.Is(err, valkey.Nil):
-	case ctx.Err() != nil: // whatever the error is, interrupt may have caused it
-		return nil, c.dialer.explain("XREAD", ctx.Err())
-	default:
+	if err != nil && !errors.Is(err, valkey.Nil) {
+		if ctx.Err() != nil { // whatever the error is, interrupt may have caused it
+			err = c.dialer.explain("XREAD", ctx.Err())
+		}
 		return nil, err
 	}
 	var entries []Entry

@@ -73,7 +73,7 @@ func (s *Sharing) areReceiptsInTime(t time.Time) bool {
 			return false
 		}
 	}
-	return s.reading.joined && t.Sub(s.presence.receipt) <= aloneAfter
+	return !s.reading.joined.IsZero() && t.Sub(s.presence.receipt) <= aloneAfter
 }
 
 // mayJoin reports whether this gateway may still be joining at time t: it reads what there is, or
@@ -81,8 +81,8 @@ func (s *Sharing) areReceiptsInTime(t time.Time) bool {
 func (s *Sharing) mayJoin(t time.Time) bool {
 	r, started := &s.reading, s.presence.started
 	progress := latest(started, r.answered)
-	if r.joined {
-		progress = latest(started, r.joinedAt)
+	if !r.joined.IsZero() {
+		progress = latest(started, r.joined)
 	}
 	return t.Sub(progress) <= aloneAfter && t.Sub(started) <= joinMax
 }

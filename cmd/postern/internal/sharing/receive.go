@@ -23,10 +23,9 @@ const memberTime = time.Minute
 
 // reading is how far the streams are read. It is guarded by the mu of Sharing.
 type reading struct {
-	merged    bool // the snapshots are read
-	joined    bool // and all that came after them
-	joinedAt  time.Time
-	restart   bool // the engine has lost everything, so positions mean nothing
+	merged    bool      // the snapshots are read
+	joined    time.Time // when all that came after them was read, too; zero before
+	restart   bool      // the engine has lost everything, so positions mean nothing
 	positions [share.Streams]engine.ID
 	answered  time.Time // when the engine last answered a read
 	gap       bool      // batches were lost
@@ -109,11 +108,11 @@ func (s *Sharing) readNext(ctx context.Context) (more bool, err error) {
 	defer s.mu.Unlock()
 	r.answered = time.Now()
 	more = len(entries) >= joinedBelow
-	if !more && !r.joined {
-		r.joined, r.joinedAt = true, r.answered
+	if !more && r.joined.IsZero() {
+		r.joined = r.answered
 		close(s.joined)
 	}
-	if p := &s.presence; r.joined && p.mode != monitor.Shared && !p.receipt.IsZero() {
+	if p := &s.presence; !r.joined.IsZero() && p.mode != monitor.Shared && !p.receipt.IsZero() {
 		signal(s.recheck)
 	}
 	return more, nil
