@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 func startSite(t *testing.T, names ...string) (all []*gateway) {
 	t.Helper()
 	engine := testbed.StartEngine(t, testbed.AnyEngine(t))
-	key := testbed.WriteFile(t, strings.Repeat("0123456789abcdef", 4)+"\n")
+	key := testbed.KeyFile(t)
 	for _, name := range names {
 		all = append(all, start(t, prefix+"SHARE_URL="+engine.URL(), prefix+"KEY_FILE="+key, prefix+"GATEWAY="+name, prefix+"STATE_DIR="+t.TempDir()))
 	}

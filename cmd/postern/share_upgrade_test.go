@@ -3,7 +3,6 @@
 package main
 
 import (
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 func TestUpgradeWhileSharing(t *testing.T) {
 	t.Parallel()
 	engine := testbed.StartEngine(t, testbed.AnyEngine(t))
-	share := []string{"SHARE_URL", engine.URL(), "KEY_FILE", testbed.WriteFile(t, strings.Repeat("0123456789abcdef", 4)+"\n")}
+	share := []string{"SHARE_URL", engine.URL(), "KEY_FILE", testbed.KeyFile(t)}
 	a, b := newSupervisor(t, nil, append(share, "GATEWAY", "gw1")...), newSupervisor(t, nil, append(share, "GATEWAY", "gw2")...)
 	a.start(t)
 	b.start(t)

@@ -20,6 +20,7 @@ import (
 	"postern/cmd/postern/internal/config"
 	"postern/cmd/postern/internal/daemon"
 	"postern/cmd/postern/internal/eventlog"
+	"postern/cmd/postern/internal/testbed"
 	"postern/limiter"
 	"postern/limiter/watch"
 )
@@ -94,7 +95,7 @@ func TestSiteAlertsOnce(t *testing.T) {
 		_ = logInAndOut(s.dialers[i%3][1], source, loginAccount(i), "wrong")
 		return outcomeOK
 	})
-	awaitFor(t, alertPatience, "the alert", func() bool { return len(receiver.all()) > 0 })
+	testbed.Await(t, alertPatience, "the alert", func() bool { return len(receiver.all()) > 0 })
 	t.Logf("alert %v after the attack began", time.Since(attack.begin).Round(time.Second))
 	var published []int
 	await(t, "the status page", func() bool {

@@ -106,13 +106,10 @@ func (u *siteUsers) check(t *testing.T) {
 }
 
 // logOf is the part of the log about clients of a network, without logins that reached a backend.
-func (s *supervisor) logOf(network string) (text string) {
-	for line := range strings.Lines(s.log.String()) {
-		if strings.Contains(line, " rip="+network) && !strings.Contains(line, " result=backend") {
-			text += line
-		}
-	}
-	return text
+func (s *supervisor) logOf(network string) string {
+	return s.logLines(func(line string) bool {
+		return strings.Contains(line, " rip="+network) && !strings.Contains(line, " result=backend")
+	})
 }
 
 // percentile returns a percentile of sorted durations.

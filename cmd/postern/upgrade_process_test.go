@@ -219,9 +219,14 @@ func (s *supervisor) logged(parts ...string) (n int) {
 
 // logWithoutClients is the log without the lines about single clients, of which there are
 // many.
-func (s *supervisor) logWithoutClients() (text string) {
+func (s *supervisor) logWithoutClients() string {
+	return s.logLines(func(line string) bool { return !strings.Contains(line, " rip=127.") })
+}
+
+// logLines are the lines of the log for which has returns true.
+func (s *supervisor) logLines(has func(line string) bool) (text string) {
 	for line := range strings.Lines(s.log.String()) {
-		if !strings.Contains(line, " rip=127.") {
+		if has(line) {
 			text += line
 		}
 	}
@@ -375,18 +380,5 @@ func descriptors(t *testing.T, pid int) int {
 // await waits until holds returns true, for what has no notification.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	awaitFor(t, testbed.Patience, what, holds)
-}
-
-// awaitFor is await for what takes longer, at most patience.
-func awaitFor(t *testing.T, patience time.Duration, what string, holds func() bool) {
-	t.Helper()
-	timeout := time.After(patience)
-	for !holds() {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-timeout:
-			t.Fatalf("waiting for %s", what)
-		}
-	}
+	testbed.Await(t, testbed.Patience, what, holds)
 }

@@ -218,9 +218,5 @@ func TestDecisionsOfOthersDoNotWait(t *testing.T) {
 		t.Error("it waits")
 	}
 	g.deciding.enforcing.Unlock()
-	for end := time.Now().Add(testbed.Patience); !g.policy.limiter.Blocked(network.Addr()); <-time.After(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the network is not blocked")
-		}
-	}
+	testbed.Await(t, testbed.Patience, "the network to be blocked", func() bool { return g.policy.limiter.Blocked(network.Addr()) })
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -161,21 +160,13 @@ func (g *gateway) fetch(t *testing.T, header, token, parameters string) (status 
 	}
 	q.Header.Set(header, token)
 	q.Header.Set("User-Agent", "bouncer")
-	r, err := http.DefaultClient.Do(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.StatusCode == http.StatusOK {
+	status, text := fetchAnswer(t, q)
+	if status == http.StatusOK {
 		if err := json.Unmarshal(text, &s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return r.StatusCode, s
+	return status, s
 }
 
 // TestGatewayPublishesTheList to who has a token, except for users, exempt networks, backends, operators

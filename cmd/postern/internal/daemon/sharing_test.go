@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -16,8 +15,7 @@ import (
 func shareSettingsOf(t *testing.T) []string {
 	t.Helper()
 	engine := testbed.StartEngine(t, testbed.AnyEngine(t))
-	key := testbed.WriteFile(t, strings.Repeat("0123456789abcdef", 4)+"\n")
-	return []string{prefix + "SHARE_URL=" + engine.URL(), prefix + "KEY_FILE=" + key}
+	return []string{prefix + "SHARE_URL=" + engine.URL(), prefix + "KEY_FILE=" + testbed.KeyFile(t)}
 }
 
 // TestStartAwaitsOthers: a gateway that starts knows at once whom the others of its site know.
@@ -27,19 +25,9 @@ func TestStartAwaitsOthers(t *testing.T) {
 	known := func(g *gateway) int { return g.policy.limiter.Stats(time.Now()).Known }
 	a, b := start(t, append(share, prefix+"GATEWAY=a")...), start(t, append(share, prefix+"GATEWAY=b")...)
 	a.dial(t, "imaps").Login()
-	await(t, "the user to be known at the other gateway", func() bool { return known(b) == 1 })
+	testbed.Await(t, testbed.Patience, "the user to be known at the other gateway", func() bool { return known(b) == 1 })
 	if n := known(start(t, append(share, prefix+"GATEWAY=c")...)); n != 1 {
 		t.Errorf("%d users are known, want the one who has logged in at another gateway", n)
-	}
-}
-
-// await waits until holds returns true.
-func await(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(testbed.Patience); !holds(); <-time.After(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v for %s", testbed.Patience, what)
-		}
 	}
 }
 
@@ -50,15 +38,12 @@ const policyPass = `{"status":0,"msg":""}`
 func (g *gateway) askPolicy(t *testing.T, command string) string {
 	t.Helper()
 	url, body := "http://"+g.PolicyAddr().String()+"/?command="+command, `{"login":"anna","remote":"192.0.2.1","protocol":"smtp","pwhash":"0a"}`
-	resp, err := http.Post(url, "application/json", strings.NewReader(body))
+	q, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	q.Header.Set("Content-Type", "application/json")
+	_, answer := fetchAnswer(t, q)
 	return string(answer)
 }
 
@@ -79,7 +64,7 @@ func TestPolicyLoginsAtTwoGateways(t *testing.T) {
 		}
 		return n
 	}
-	await(t, "the denial to be spent at the other gateway", func() bool { return spent() == 1 })
+	testbed.Await(t, testbed.Patience, "the denial to be spent at the other gateway", func() bool { return spent() == 1 })
 	if got := b.askPolicy(t, "allow"); got == policyPass {
 		t.Error("after a denial at the other gateway: got no delay and no refusal")
 	}

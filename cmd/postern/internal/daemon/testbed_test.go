@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"io"
+	"net/http"
 	"net/netip"
 	"testing"
 
@@ -59,4 +61,18 @@ func (g *gateway) connect(t *testing.T, listener string) *testbed.Client {
 func (g *gateway) scrape(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	return testbed.Scrape(t, g.metrics.Handler())
+}
+
+// fetchAnswer sends a request and returns the status and the body of the answer.
+func fetchAnswer(t *testing.T, q *http.Request) (status int, body []byte) {
+	t.Helper()
+	r, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if body, err = io.ReadAll(r.Body); err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, body
 }

@@ -147,6 +147,10 @@ func TestTokenForAll(t *testing.T) {
 			}
 		}
 	}
+	if err := os.Chmod(token, 0o604); err != nil {
+		t.Fatal(err)
+	}
+	examine(t, start(t, prefix+"ADMIN_READ_TOKEN_FILE="+token).options()).expect(t, Warning, "token file "+token)
 }
 
 // TestTokenOfAnotherGateway is refused by the running one.

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +111,25 @@ func WriteFile(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// KeyFile writes a file for KEY_FILE and returns its path.
+func KeyFile(t *testing.T) string {
+	t.Helper()
+	return WriteFile(t, strings.Repeat("0123456789abcdef", 4)+"\n")
+}
+
+// Await waits until holds returns true, for what has no notification. It fails the test after patience.
+func Await(t *testing.T, patience time.Duration, what string, holds func() bool) {
+	t.Helper()
+	timeout := time.After(patience)
+	for !holds() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-timeout:
+			t.Fatalf("waiting for %s", what)
+		}
+	}
 }
 
 // Missing skips the test because a program is not installed. With CI=true it fails the
